@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod header;
 mod scan;
 
 pub use decode::{Frame, decode};

@@ -1,0 +1,337 @@
+//! Every command on a key that we send, and its bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::key::Key;
+use crate::lock::LockId;
+use crate::script::Script;
+use crate::stored::{ENVELOPE_PREFIX, decimal_digits, push_decimal, write_envelope};
+
+/// Names the sender of a command. Layers below the engine carry it back with the reply and never look inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) sender: u64,
+    pub(crate) slot: u32,
+}
+
+/// One step of the protocol on one key. Where it spans several Redis commands they travel as one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// `GET`, `PTTL`: read the key under tracking.
+    Read { key: Key },
+    /// `GET`, `PTTL`, `SET NX PX`: read, and take the lock if the key is absent.
+    ReadOrLock { key: Key, lock: LockId },
+    /// `SET NX PX`: take the lock if the key is absent.
+    Lock { key: Key, lock: LockId },
+    /// Replace our lock by a value and read it back.
+    Publish {
+        key: Key,
+        lock: LockId,
+        payload: Bytes,
+        compute_time: Duration,
+        ttl: Duration,
+    },
+    /// Delete our lock.
+    Release { key: Key, lock: LockId },
+    /// Give our lock a new time to live.
+    Renew { key: Key, lock: LockId },
+    /// `SET PX` whatever the key holds.
+    Insert {
+        key: Key,
+        payload: Bytes,
+        ttl: Duration,
+    },
+    /// `DEL`.
+    Remove { key: Key },
+    /// Give a value a new time to live; a lock is left alone.
+    Touch { key: Key, ttl: Duration },
+}
+
+/// What is the same for every command of one cache.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) lock_prefix: Vec<u8>,
+    /// What the locks of this process begin with.
+    pub(crate) lock_base: Vec<u8>,
+    pub(crate) lock_ttl: Duration,
+}
+
+impl Command {
+    pub(crate) fn key(&self) -> &Key {
+        match self {
+            Self::Read { key }
+            | Self::ReadOrLock { key, .. }
+            | Self::Lock { key, .. }
+            | Self::Publish { key, .. }
+            | Self::Release { key, .. }
+            | Self::Renew { key, .. }
+            | Self::Insert { key, .. }
+            | Self::Remove { key }
+            | Self::Touch { key, .. } => key,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::ReadOrLock { .. } => "read or lock",
+            Self::Lock { .. } => "lock",
+            Self::Publish { .. } => "publish",
+            Self::Release { .. } => "release",
+            Self::Renew { .. } => "renew",
+            Self::Insert { .. } => "insert",
+            Self::Remove { .. } => "remove",
+            Self::Touch { .. } => "touch",
+        }
+    }
+
+    pub(crate) fn script(&self) -> Option<Script> {
+        match self {
+            Self::Publish { .. } => Some(Script::Publish),
+            Self::Release { .. } => Some(Script::Release),
+            Self::Renew { .. } => Some(Script::Renew),
+            Self::Touch { .. } => Some(Script::Touch),
+            Self::Read { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Insert { .. }
+            | Self::Remove { .. } => None,
+        }
+    }
+
+    /// Says whether the command may be sent again although it may have been executed: it only reads, or it compares
+    /// with a lock that nobody but us can hold.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Read { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Publish { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. } => true,
+            Self::Insert { .. } | Self::Remove { .. } | Self::Touch { .. } => false,
+        }
+    }
+
+    /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
+    pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Read { key } => read(out, key),
+            Self::ReadOrLock { key, lock } => {
+                read(out, key);
+                take_lock(out, wire, key, *lock);
+            }
+            Self::Lock { key, lock } => take_lock(out, wire, key, *lock),
+            Self::Publish {
+                key,
+                lock,
+                payload,
+                compute_time,
+                ttl,
+            } => {
+                eval(out, Script::Publish, by_hash, 3, key);
+                bulk_lock(out, wire, *lock);
+                bulk_value(out, payload, *compute_time);
+                bulk_milliseconds(out, *ttl);
+            }
+            Self::Release { key, lock } => {
+                eval(out, Script::Release, by_hash, 1, key);
+                bulk_lock(out, wire, *lock);
+            }
+            Self::Renew { key, lock } => {
+                eval(out, Script::Renew, by_hash, 2, key);
+                bulk_lock(out, wire, *lock);
+                bulk_milliseconds(out, wire.lock_ttl);
+            }
+            Self::Insert { key, payload, ttl } => {
+                array(out, 5);
+                bulk(out, b"SET");
+                bulk(out, key.as_bytes());
+                bulk_value(out, payload, Duration::ZERO);
+                bulk(out, b"PX");
+                bulk_milliseconds(out, *ttl);
+            }
+            Self::Remove { key } => {
+                array(out, 2);
+                bulk(out, b"DEL");
+                bulk(out, key.as_bytes());
+            }
+            Self::Touch { key, ttl } => {
+                eval(out, Script::Touch, by_hash, 2, key);
+                bulk(out, &wire.lock_prefix);
+                bulk_milliseconds(out, *ttl);
+            }
+        }
+    }
+}
+
+fn read(out: &mut Vec<u8>, key: &Key) {
+    out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
+    bulk(out, key.as_bytes());
+    out.extend_from_slice(b"*2\r\n$4\r\nPTTL\r\n");
+    bulk(out, key.as_bytes());
+}
+
+fn take_lock(out: &mut Vec<u8>, wire: &Wire, key: &Key, lock: LockId) {
+    out.extend_from_slice(b"*6\r\n$3\r\nSET\r\n");
+    bulk(out, key.as_bytes());
+    bulk_lock(out, wire, lock);
+    out.extend_from_slice(b"$2\r\nNX\r\n$2\r\nPX\r\n");
+    bulk_milliseconds(out, wire.lock_ttl);
+}
+
+fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: u64, key: &Key) {
+    array(out, 4 + arguments);
+    if by_hash {
+        bulk(out, b"EVALSHA");
+        bulk(out, script.sha1().as_bytes());
+    } else {
+        bulk(out, b"EVAL");
+        bulk(out, script.source().as_bytes());
+    }
+    bulk(out, b"1");
+    bulk(out, key.as_bytes());
+}
+
+fn array(out: &mut Vec<u8>, elements: u64) {
+    out.push(b'*');
+    push_decimal(out, elements);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk_header(out: &mut Vec<u8>, length: usize) {
+    out.push(b'$');
+    push_decimal(out, length as u64);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    bulk_header(out, bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk_lock(out: &mut Vec<u8>, wire: &Wire, lock: LockId) {
+    bulk_header(out, wire.lock_base.len() + lock.digits());
+    lock.write(&wire.lock_base, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Spells the envelope straight into `out`: a large payload is copied once.
+fn bulk_value(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
+    let nanoseconds = i64::try_from(compute_time.as_nanos())
+        .unwrap_or(i64::MAX)
+        .unsigned_abs();
+    let length = ENVELOPE_PREFIX.len() + decimal_digits(nanoseconds) + 1 + payload.len();
+    bulk_header(out, length);
+    write_envelope(out, payload, compute_time);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk_milliseconds(out: &mut Vec<u8>, duration: Duration) {
+    let ms = milliseconds(duration);
+    bulk_header(out, decimal_digits(ms));
+    push_decimal(out, ms);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whole milliseconds, truncated, within what Redis accepts for `PX`.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    // Redis adds the ttl to its clock in a signed 64-bit number; this leaves room for that.
+    const MS_MAX: u128 = 1 << 62;
+    // The minimum with MS_MAX fits 64 bits.
+    duration.as_millis().min(MS_MAX) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::Locks;
+
+    fn check(command: &Command, by_hash: bool, expected: &[&[&[u8]]]) {
+        let wire = Wire {
+            lock_prefix: b"lock:".to_vec(),
+            lock_base: b"lock:me:".to_vec(),
+            lock_ttl: Duration::from_secs(10),
+        };
+        let mut out = Vec::new();
+        command.encode(&wire, by_hash, &mut out);
+        let mut want = Vec::new();
+        for arguments in expected {
+            crate::resp::command(&mut want, arguments);
+        }
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            want.escape_ascii().to_string()
+        );
+    }
+
+    fn lock() -> LockId {
+        Locks::new(b"lock:", 0, &[0; 10]).issue()
+    }
+
+    #[test]
+    fn a_read_travels_as_one_pipeline_with_the_lock_attempt() {
+        let key = Key::from("k");
+        let get: &[&[u8]] = &[b"GET", b"k"];
+        let pttl: &[&[u8]] = &[b"PTTL", b"k"];
+        let set: &[&[u8]] = &[b"SET", b"k", b"lock:me:1", b"NX", b"PX", b"10000"];
+        check(&Command::Read { key: key.clone() }, true, &[get, pttl]);
+        check(
+            &Command::ReadOrLock {
+                key: key.clone(),
+                lock: lock(),
+            },
+            true,
+            &[get, pttl, set],
+        );
+        check(&Command::Lock { key, lock: lock() }, true, &[set]);
+    }
+
+    #[test]
+    fn scripts_go_by_hash_or_with_their_source() {
+        let key = Key::from("k");
+        let publish = Command::Publish {
+            key: key.clone(),
+            lock: lock(),
+            payload: Bytes::from_static(b"v"),
+            compute_time: Duration::from_nanos(12),
+            ttl: Duration::from_micros(1_999),
+        };
+        let sha = Script::Publish.sha1().as_bytes();
+        let value: &[u8] = b"__redcache:v1:12:v";
+        check(
+            &publish,
+            true,
+            &[&[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", value, b"1"]],
+        );
+        let source = Script::Touch.source().as_bytes();
+        let touch = Command::Touch {
+            key,
+            ttl: Duration::from_secs(1),
+        };
+        check(
+            &touch,
+            false,
+            &[&[b"EVAL", source, b"1", b"k", b"lock:", b"1000"]],
+        );
+    }
+
+    #[test]
+    fn writes_are_spelled_as_the_contract_says() {
+        let key = Key::from("");
+        let insert = Command::Insert {
+            key: key.clone(),
+            payload: Bytes::new(),
+            ttl: Duration::from_millis(5),
+        };
+        check(
+            &insert,
+            true,
+            &[&[b"SET", b"", b"__redcache:v1:0:", b"PX", b"5"]],
+        );
+        check(&Command::Remove { key }, true, &[&[b"DEL", b""]]);
+    }
+}

@@ -1,0 +1,524 @@
+//! How a cache is set up: built valid, or not at all.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::stored::ENVELOPE_PREFIX;
+
+mod url;
+
+/// Where the server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A host name or address, and a port.
+    Tcp {
+        /// Host name, IPv4 address, or IPv6 address without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// The path of a Unix domain socket.
+    Unix(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// A password: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("«secret»")
+    }
+}
+
+/// The settings of one cache. Made by [`Config::builder`] or read from a URL by [`Config::from_url`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use redcache_core::Config;
+///
+/// let config = Config::builder("localhost", 6379)
+///     .lock_ttl(Duration::from_secs(5))
+///     .near_cache_bytes(16 << 20)
+///     .build()?;
+/// let same = Config::from_url("redis://localhost:6379/?lock_ttl=5s&near_cache_bytes=16MiB")?;
+/// assert_eq!(config, same);
+/// # Ok::<(), redcache_core::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub(crate) address: Address,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) db: u16,
+    pub(crate) client_name: Option<String>,
+    pub(crate) lock_ttl: Duration,
+    pub(crate) lock_prefix: String,
+    pub(crate) not_found_marker: Bytes,
+    pub(crate) near_cache_bytes: u64,
+    pub(crate) near_ttl_max: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) command_timeout: Duration,
+    pub(crate) load_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) reconnect_delay_max: Duration,
+    pub(crate) value_max: usize,
+    pub(crate) keys_max: usize,
+    pub(crate) inflight_max: usize,
+}
+
+/// What a value cached as "not found" holds, unless configured otherwise.
+pub const NOT_FOUND_MARKER: &[u8] = b"__redcache:not-found";
+
+/// The lock prefix, unless configured otherwise; the same as that of redcache for Go.
+pub const LOCK_PREFIX: &str = "__redcache:lock:";
+
+impl Config {
+    /// Starts from the defaults with a server on TCP.
+    pub fn builder(host: impl Into<String>, port: u16) -> ConfigBuilder {
+        ConfigBuilder::at(Address::Tcp {
+            host: host.into(),
+            port,
+        })
+    }
+
+    /// Starts from the defaults with a server on a Unix domain socket.
+    pub fn builder_unix(path: impl Into<String>) -> ConfigBuilder {
+        ConfigBuilder::at(Address::Unix(path.into()))
+    }
+
+    /// Reads a URL: `redis://user:password@host:port/db?option=value`, the same with `valkey://`, or
+    /// `redis+unix:///path/to.sock?db=0&option=value`.
+    ///
+    /// The options are the setters of [`ConfigBuilder`] by name. Durations carry a unit (`250ms`, `10s`, `2m`, `1h`),
+    /// sizes may (`4096`, `64KiB`, `128MiB`, `1GiB`).
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names what is wrong and what is allowed. It never repeats the password.
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        url::parse(url)?.build()
+    }
+
+    /// Where the server is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// How long a lock lives unless it is renewed.
+    pub fn lock_ttl(&self) -> Duration {
+        self.lock_ttl
+    }
+
+    /// How long a connection attempt may take, up to and including the handshake.
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// The bound of the near cache in bytes; zero when it is off.
+    pub fn near_cache_bytes(&self) -> u64 {
+        self.near_cache_bytes
+    }
+}
+
+impl TryFrom<&str> for Config {
+    type Error = ConfigError;
+
+    fn try_from(url: &str) -> Result<Self, ConfigError> {
+        Self::from_url(url)
+    }
+}
+
+impl TryFrom<&String> for Config {
+    type Error = ConfigError;
+
+    fn try_from(url: &String) -> Result<Self, ConfigError> {
+        Self::from_url(url)
+    }
+}
+
+impl TryFrom<String> for Config {
+    type Error = ConfigError;
+
+    fn try_from(url: String) -> Result<Self, ConfigError> {
+        Self::from_url(&url)
+    }
+}
+
+impl TryFrom<ConfigBuilder> for Config {
+    type Error = ConfigError;
+
+    fn try_from(builder: ConfigBuilder) -> Result<Self, ConfigError> {
+        builder.build()
+    }
+}
+
+/// Collects the settings of a [`Config`]; nothing is checked before [`build`](Self::build).
+#[derive(Debug, Clone)]
+pub struct ConfigBuilder {
+    config: Config,
+}
+
+impl ConfigBuilder {
+    fn at(address: Address) -> Self {
+        let config = Config {
+            address,
+            username: None,
+            password: None,
+            db: 0,
+            client_name: None,
+            lock_ttl: Duration::from_secs(10),
+            lock_prefix: LOCK_PREFIX.to_owned(),
+            not_found_marker: Bytes::from_static(NOT_FOUND_MARKER),
+            near_cache_bytes: 128 << 20,
+            near_ttl_max: Duration::from_secs(3600),
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(2),
+            load_timeout: Duration::from_secs(60),
+            heartbeat_interval: Duration::from_secs(5),
+            reconnect_delay_max: Duration::from_secs(2),
+            value_max: 64 << 20,
+            keys_max: 100_000,
+            inflight_max: 1 << 20,
+        };
+        Self { config }
+    }
+
+    /// The ACL user to log in as; without one, the password is that of the default user.
+    #[must_use]
+    pub fn username(mut self, name: impl Into<String>) -> Self {
+        self.config.username = Some(name.into());
+        self
+    }
+
+    /// The password. It never appears in `Debug`, in errors or in logs.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.config.password = Some(Secret(password.into()));
+        self
+    }
+
+    /// The number of the database. Default 0.
+    #[must_use]
+    pub fn db(mut self, db: u16) -> Self {
+        self.config.db = db;
+        self
+    }
+
+    /// The name that `CLIENT LIST` shows for our connections. Printable ASCII without spaces. Default: none.
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.config.client_name = Some(name.into());
+        self
+    }
+
+    /// How long a lock lives unless it is renewed; at least 100 ms. Default 10 s. A crashed process holds the others
+    /// up for at most this long.
+    #[must_use]
+    pub fn lock_ttl(mut self, ttl: Duration) -> Self {
+        self.config.lock_ttl = ttl;
+        self
+    }
+
+    /// What a lock begins with. It must be the same for all that share the keys. Default [`LOCK_PREFIX`].
+    #[must_use]
+    pub fn lock_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.config.lock_prefix = prefix.into();
+        self
+    }
+
+    /// The payload that stands for "not found". A value equal to it cannot be stored. Default [`NOT_FOUND_MARKER`].
+    #[must_use]
+    pub fn not_found_marker(mut self, marker: impl Into<Bytes>) -> Self {
+        self.config.not_found_marker = marker.into();
+        self
+    }
+
+    /// The bound of the near cache in bytes, keys and overhead included; 0 turns it off. Default 128 MiB.
+    #[must_use]
+    pub fn near_cache_bytes(mut self, bytes: u64) -> Self {
+        self.config.near_cache_bytes = bytes;
+        self
+    }
+
+    /// The longest time that the near cache keeps a value, whatever its ttl in Redis. Default 1 h.
+    #[must_use]
+    pub fn near_ttl_max(mut self, ttl: Duration) -> Self {
+        self.config.near_ttl_max = ttl;
+        self
+    }
+
+    /// How long a connection attempt may take, handshake included. Default 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long each step may wait for Redis, be it for a connection or for a reply. Default 2 s.
+    #[must_use]
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.config.command_timeout = timeout;
+        self
+    }
+
+    /// How long a loader may hold a key: its lock is not renewed after that, and those who wait for the lock of
+    /// another process then load for themselves. Default 60 s.
+    #[must_use]
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.config.load_timeout = timeout;
+        self
+    }
+
+    /// After how much silence a connection is probed, and how long the probe may take. Default 5 s. A dead peer is
+    /// therefore noticed within twice this time.
+    #[must_use]
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.config.heartbeat_interval = interval;
+        self
+    }
+
+    /// The longest pause between two connection attempts; pauses double up to it and carry jitter. Default 2 s.
+    #[must_use]
+    pub fn reconnect_delay_max(mut self, delay: Duration) -> Self {
+        self.config.reconnect_delay_max = delay;
+        self
+    }
+
+    /// The largest value in bytes that is written or read; at most 512 MiB. Default 64 MiB.
+    #[must_use]
+    pub fn value_max(mut self, bytes: usize) -> Self {
+        self.config.value_max = bytes;
+        self
+    }
+
+    /// How many keys one batch may have. Default 100 000.
+    #[must_use]
+    pub fn keys_max(mut self, keys: usize) -> Self {
+        self.config.keys_max = keys;
+        self
+    }
+
+    /// How many commands may wait for a connection or a reply. Default 1 048 576.
+    #[must_use]
+    pub fn inflight_max(mut self, commands: usize) -> Self {
+        self.config.inflight_max = commands;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names the option, its value and what is allowed.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        check_address(&config.address)?;
+        check_times(&config)?;
+        if config.lock_prefix.is_empty()
+            || ENVELOPE_PREFIX.starts_with(config.lock_prefix.as_bytes())
+        {
+            return Err(ConfigError::new(
+                "lock_prefix",
+                &config.lock_prefix,
+                "a non-empty text that is not a beginning of `__redcache:v1:`, or values would be taken for locks",
+            ));
+        }
+        if config.not_found_marker.is_empty() {
+            return Err(ConfigError::new(
+                "not_found_marker",
+                "",
+                "at least one byte",
+            ));
+        }
+        if let Some(name) = &config.client_name
+            && (name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(ConfigError::new(
+                "client_name",
+                name,
+                "printable ASCII without spaces",
+            ));
+        }
+        if config.username.is_some() && config.password.is_none() {
+            return Err(ConfigError::new(
+                "username",
+                "without a password",
+                "a user name together with a password",
+            ));
+        }
+        if !(1..=512 << 20).contains(&config.value_max) {
+            return Err(ConfigError::new(
+                "value_max",
+                config.value_max,
+                "1 byte to 512 MiB",
+            ));
+        }
+        if config.keys_max == 0 {
+            return Err(ConfigError::new("keys_max", 0, "at least 1"));
+        }
+        if config.inflight_max < 16 {
+            return Err(ConfigError::new(
+                "inflight_max",
+                config.inflight_max,
+                "at least 16",
+            ));
+        }
+        Ok(config)
+    }
+}
+
+fn check_address(address: &Address) -> Result<(), ConfigError> {
+    match address {
+        Address::Tcp { host, .. } if host.is_empty() => {
+            Err(ConfigError::new("host", "", "a host name or an IP address"))
+        }
+        Address::Tcp { port: 0, .. } => Err(ConfigError::new("port", 0, "1 to 65535")),
+        Address::Unix(path) if path.is_empty() => Err(ConfigError::new(
+            "path",
+            "",
+            "the path of a Unix domain socket",
+        )),
+        Address::Tcp { .. } | Address::Unix(_) => Ok(()),
+    }
+}
+
+fn check_times(config: &Config) -> Result<(), ConfigError> {
+    // Beyond a year a duration is a mistake, and sums of them could overflow an instant.
+    const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+    let times = [
+        (
+            "lock_ttl",
+            config.lock_ttl,
+            Duration::from_millis(100),
+            "100ms to 366 days",
+        ),
+        (
+            "near_ttl_max",
+            config.near_ttl_max,
+            Duration::from_millis(1),
+            "1ms to 366 days",
+        ),
+        (
+            "connect_timeout",
+            config.connect_timeout,
+            Duration::from_millis(1),
+            "1ms to 366 days",
+        ),
+        (
+            "command_timeout",
+            config.command_timeout,
+            Duration::from_millis(1),
+            "1ms to 366 days",
+        ),
+        (
+            "load_timeout",
+            config.load_timeout,
+            Duration::from_millis(1),
+            "1ms to 366 days",
+        ),
+        (
+            "heartbeat_interval",
+            config.heartbeat_interval,
+            Duration::from_millis(10),
+            "10ms to 366 days",
+        ),
+        (
+            "reconnect_delay_max",
+            config.reconnect_delay_max,
+            Duration::from_millis(1),
+            "1ms to 366 days",
+        ),
+    ];
+    for (option, value, least, allowed) in times {
+        if value < least || value > LONGEST {
+            return Err(ConfigError::new(option, format!("{value:?}"), allowed));
+        }
+    }
+    Ok(())
+}
+
+/// A setting that cannot be: which option, which value, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("option `{option}` cannot be `{value}`: allowed is {allowed}")]
+pub struct ConfigError {
+    option: String,
+    value: String,
+    allowed: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(option: &str, value: impl fmt::Display, allowed: &str) -> Self {
+        Self {
+            option: option.to_owned(),
+            value: value.to_string(),
+            allowed: allowed.to_owned(),
+        }
+    }
+
+    /// Gives the name of the option.
+    pub fn option(&self) -> &str {
+        &self.option
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(builder: ConfigBuilder) -> String {
+        builder.build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_refusal_names_the_option_the_value_and_what_is_allowed() {
+        let config = || Config::builder("localhost", 6379);
+        assert_eq!(
+            refused(config().lock_ttl(Duration::from_millis(99))),
+            "option `lock_ttl` cannot be `99ms`: allowed is 100ms to 366 days"
+        );
+        for prefix in ["", "_", "__redcache:", "__redcache:v1:"] {
+            let text = refused(config().lock_prefix(prefix));
+            assert!(
+                text.starts_with(&format!("option `lock_prefix` cannot be `{prefix}`")),
+                "{text}"
+            );
+        }
+        assert!(config().lock_prefix("__redcache:v1:x").build().is_ok());
+        assert!(refused(config().value_max(0)).contains("1 byte to 512 MiB"));
+        assert!(refused(config().client_name("a b")).contains("client_name"));
+        assert!(refused(config().command_timeout(Duration::MAX)).contains("command_timeout"));
+        assert!(refused(Config::builder("", 1)).contains("`host`"));
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let config = Config::builder("h", 1)
+            .username("u")
+            .password("hunter2")
+            .build()
+            .unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.password.unwrap().reveal(), "hunter2");
+    }
+}

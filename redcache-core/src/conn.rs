@@ -1,0 +1,429 @@
+//! One connection: commands out in order, replies and pushes in.
+//!
+//! Replies belong to commands by position alone, so a command keeps its place until it is answered, whatever becomes
+//! of its sender; a push never takes one.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::command::{Command, Token, Wire};
+use crate::config::Config;
+use crate::error::{CacheError, ErrorKind};
+use crate::key::Key;
+use crate::near::Lease;
+use crate::reply::{Assembly, Reply};
+use crate::resp::{self, Frame, Limits, Scanner};
+use crate::script::Script;
+
+pub(crate) mod backoff;
+mod handshake;
+
+use handshake::{Handshake, Next};
+
+/// A command on its way, as the router gave it.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    /// `None` once its sender has been told that the answer did not come in time.
+    pub(crate) token: Option<Token>,
+    pub(crate) command: Command,
+    pub(crate) issued_at: Instant,
+    /// When it was last put into the pipeline.
+    pub(crate) sent_at: Instant,
+    /// How often it was sent.
+    pub(crate) attempts: u8,
+}
+
+/// One thing that the server said.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Ready { untracked: Option<String> },
+    Reply { issued: Issued, reply: Reply },
+    Invalidated(Vec<Key>),
+    Flushed,
+}
+
+/// Bytes that have just been read.
+#[derive(Debug)]
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+
+#[derive(Debug)]
+pub(crate) struct Conn {
+    state: State,
+    scanner: Scanner,
+    /// The beginning of a frame whose end has not come yet, from `tail_start` on.
+    tail: Vec<u8>,
+    tail_start: usize,
+    out: Vec<u8>,
+    awaited: VecDeque<Awaited>,
+    /// The answer of the first awaited command, as far as it has come.
+    front: Option<Assembly>,
+    /// How many of the first awaited entries have been reported overdue.
+    overdue: usize,
+    lease: Option<Lease>,
+    /// One bit for each script whose source this connection has sent.
+    scripts_sent: u8,
+    /// For each script, how many unanswered commands carry its source.
+    sources_awaited: [u32; Script::ALL.len()],
+    last_inbound: Instant,
+    ping_sent: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum State {
+    Handshake(Handshake),
+    Ready,
+}
+
+#[derive(Debug)]
+enum Awaited {
+    Command(Issued, Form),
+    /// The reply says nothing to anybody.
+    Ignored,
+}
+
+/// How a script was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Hash,
+    Source,
+}
+
+impl Conn {
+    /// Opens the conversation on a connection that has just been made.
+    pub(crate) fn open(now: Instant, config: &Config) -> Self {
+        let mut out = Vec::new();
+        let handshake = Handshake::start(config, &mut out);
+        // A value is wrapped in its envelope; the rest of the limits are the defaults.
+        let limits = Limits {
+            bulk_max: config.value_max.saturating_add(64),
+            ..Limits::default()
+        };
+        Self {
+            state: State::Handshake(handshake),
+            scanner: Scanner::new(limits),
+            tail: Vec::new(),
+            tail_start: 0,
+            out,
+            awaited: VecDeque::new(),
+            front: None,
+            overdue: 0,
+            lease: None,
+            scripts_sent: 0,
+            sources_awaited: [0; Script::ALL.len()],
+            last_inbound: now,
+            ping_sent: None,
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// The server's promise to report changes, while there is one.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    pub(crate) fn awaited(&self) -> usize {
+        self.awaited.len()
+    }
+
+    pub(crate) fn unwritten(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Swaps the bytes to write with an empty buffer; `false` when there are none.
+    pub(crate) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
+        into.clear();
+        std::mem::swap(&mut self.out, into);
+        !into.is_empty()
+    }
+
+    /// Appends a command to the pipeline. Only a ready connection takes one.
+    pub(crate) fn send(&mut self, now: Instant, mut issued: Issued, wire: &Wire) {
+        debug_assert!(self.is_ready(), "commands wait for the handshake");
+        issued.sent_at = now;
+        issued.attempts = issued.attempts.saturating_add(1);
+        let form = self.form(&issued.command);
+        issued
+            .command
+            .encode(wire, form == Form::Hash, &mut self.out);
+        self.awaited.push_back(Awaited::Command(issued, form));
+    }
+
+    /// The first use of a script on a connection carries its source, which costs bytes but no round trip; later ones
+    /// carry its hash.
+    fn form(&mut self, command: &Command) -> Form {
+        let Some(script) = command.script() else {
+            return Form::Hash;
+        };
+        if self.scripts_sent & script.bit() != 0 {
+            return Form::Hash;
+        }
+        self.scripts_sent |= script.bit();
+        self.sources_awaited[script as usize] += 1;
+        Form::Source
+    }
+
+    /// Takes the next thing that the server said out of `input`. `None` means that more bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// The connection is of no further use: its bytes make no sense or its handshake failed.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        input: &mut Input<'_>,
+        config: &Config,
+        wire: &Wire,
+    ) -> Result<Option<Inbound>, CacheError> {
+        self.last_inbound = now;
+        self.ping_sent = None;
+        loop {
+            let inbound = if self.tail.is_empty() {
+                let bytes = input.0;
+                let Some(length) = self.scanner.scan(bytes).map_err(broken)? else {
+                    self.tail.extend_from_slice(bytes);
+                    input.0 = &[];
+                    return Ok(None);
+                };
+                let (frame, rest) = bytes.split_at(length);
+                input.0 = rest;
+                self.on_frame(now, &resp::decode(frame).map_err(broken)?, config, wire)?
+            } else {
+                self.tail.extend_from_slice(input.0);
+                input.0 = &[];
+                let tail = std::mem::take(&mut self.tail);
+                let unread = &tail[self.tail_start..];
+                let Some(length) = self.scanner.scan(unread).map_err(broken)? else {
+                    self.keep_tail(tail);
+                    return Ok(None);
+                };
+                let frame = resp::decode(&unread[..length]).map_err(broken)?;
+                let inbound = self.on_frame(now, &frame, config, wire)?;
+                drop(frame);
+                self.tail_start += length;
+                if self.tail_start < tail.len() {
+                    self.tail = tail;
+                } else {
+                    self.tail_start = 0;
+                }
+                inbound
+            };
+            if inbound.is_some() {
+                return Ok(inbound);
+            }
+        }
+    }
+
+    /// Keeps an unfinished frame and forgets the finished ones before it.
+    fn keep_tail(&mut self, mut tail: Vec<u8>) {
+        tail.drain(..self.tail_start);
+        self.tail_start = 0;
+        self.tail = tail;
+    }
+
+    fn on_frame(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        config: &Config,
+        wire: &Wire,
+    ) -> Result<Option<Inbound>, CacheError> {
+        if let Frame::Push(elements) = frame {
+            return Ok(self.on_push(elements));
+        }
+        match self.state {
+            State::Handshake(handshake) => self.on_handshake(handshake, frame, config),
+            State::Ready => self.on_reply(now, frame, wire),
+        }
+    }
+
+    fn on_handshake(
+        &mut self,
+        handshake: Handshake,
+        frame: &Frame<'_>,
+        config: &Config,
+    ) -> Result<Option<Inbound>, CacheError> {
+        match handshake.on_reply(frame, config, &mut self.out) {
+            Next::Wait(next) => {
+                self.state = State::Handshake(next);
+                Ok(None)
+            }
+            Next::Ready { untracked, ignored } => {
+                self.state = State::Ready;
+                self.awaited.extend((0..ignored).map(|_| Awaited::Ignored));
+                self.lease = untracked.is_none().then(Lease::new);
+                Ok(Some(Inbound::Ready { untracked }))
+            }
+            Next::Fail(error) => Err(error),
+        }
+    }
+
+    fn on_push(&mut self, elements: &[Frame<'_>]) -> Option<Inbound> {
+        match elements {
+            [Frame::Bulk(b"invalidate"), Frame::Array(keys)] => {
+                let mut names = Vec::with_capacity(keys.len());
+                for key in keys {
+                    let Frame::Bulk(name) = key else {
+                        return Some(self.on_flushed());
+                    };
+                    names.push(Key::copy_from(name));
+                }
+                self.mark_invalidated(|command| names.contains(command.key()));
+                Some(Inbound::Invalidated(names))
+            }
+            // Null means everything; so does an invalidation that cannot be read.
+            [Frame::Bulk(b"invalidate"), ..] => Some(self.on_flushed()),
+            _ => None,
+        }
+    }
+
+    fn on_flushed(&mut self) -> Inbound {
+        if let Some(lease) = &mut self.lease {
+            lease.end();
+            *lease = Lease::new();
+        }
+        self.mark_invalidated(|_| true);
+        Inbound::Flushed
+    }
+
+    fn mark_invalidated(&mut self, concerns: impl FnOnce(&Command) -> bool) {
+        if let (Some(assembly), Some(Awaited::Command(issued, _))) =
+            (&mut self.front, self.awaited.front())
+            && concerns(&issued.command)
+        {
+            assembly.on_invalidated();
+        }
+    }
+
+    fn on_reply(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        wire: &Wire,
+    ) -> Result<Option<Inbound>, CacheError> {
+        let command = match self.awaited.front() {
+            Some(Awaited::Command(issued, _)) => &issued.command,
+            Some(Awaited::Ignored) => {
+                self.pop_front();
+                return Ok(None);
+            }
+            None => {
+                return Err(CacheError::new(
+                    ErrorKind::Protocol,
+                    "a reply came that nobody asked for",
+                ));
+            }
+        };
+        let assembly = self.front.get_or_insert_with(|| match command {
+            Command::Read { .. } => Assembly::read(false),
+            Command::ReadOrLock { .. } => Assembly::read(true),
+            _ => Assembly::Effect,
+        });
+        let reply = assembly.take(frame, &wire.lock_prefix).map_err(|_| {
+            let text = format!("the reply to `{}` is not of its type", command.name());
+            CacheError::new(ErrorKind::Protocol, text)
+        })?;
+        let Some(reply) = reply else { return Ok(None) };
+        let Some(Awaited::Command(issued, form)) = self.pop_front() else {
+            return Ok(None);
+        };
+        if let (Form::Source, Some(script)) = (form, issued.command.script()) {
+            self.sources_awaited[script as usize] -= 1;
+        }
+        if let Reply::Refused(refusal) = &reply
+            && refusal.0.starts_with("NOSCRIPT")
+            && form == Form::Hash
+        {
+            self.resend_script(now, issued, wire);
+            return Ok(None);
+        }
+        Ok(Some(Inbound::Reply { issued, reply }))
+    }
+
+    /// The server has forgotten a script. The first command to hear of it brings the source along; those behind it
+    /// find it known again.
+    fn resend_script(&mut self, now: Instant, issued: Issued, wire: &Wire) {
+        if let Some(script) = issued.command.script()
+            && self.sources_awaited[script as usize] == 0
+        {
+            self.scripts_sent &= !script.bit();
+        }
+        self.send(now, issued, wire);
+    }
+
+    fn pop_front(&mut self) -> Option<Awaited> {
+        self.front = None;
+        self.overdue = self.overdue.saturating_sub(1);
+        self.awaited.pop_front()
+    }
+
+    /// Takes the token and the key of the next command that was issued before `limit` and whose sender still waits. The command
+    /// keeps its place in the pipeline.
+    pub(crate) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+        while let Some(awaited) = self.awaited.get_mut(self.overdue) {
+            let Awaited::Command(issued, _) = awaited else {
+                self.overdue += 1;
+                continue;
+            };
+            if issued.issued_at > limit {
+                return None;
+            }
+            self.overdue += 1;
+            if let Some(token) = issued.token.take() {
+                return Some((token, issued.command.key().clone()));
+            }
+        }
+        None
+    }
+
+    /// When the oldest command with a waiting sender was issued.
+    pub(crate) fn oldest_issued(&self) -> Option<Instant> {
+        self.awaited
+            .iter()
+            .skip(self.overdue)
+            .find_map(|awaited| match awaited {
+                Awaited::Command(issued, _) => Some(issued.issued_at),
+                Awaited::Ignored => None,
+            })
+    }
+
+    /// Probes a silent connection; `true` when the probe has gone unanswered and the peer must be taken for dead.
+    pub(crate) fn heartbeat(&mut self, now: Instant, interval: Duration) -> bool {
+        if now < self.heartbeat_at(interval) || !self.is_ready() {
+            return false;
+        }
+        if self.ping_sent.is_some() {
+            return true;
+        }
+        resp::command(&mut self.out, &[b"PING"]);
+        self.awaited.push_back(Awaited::Ignored);
+        self.ping_sent = Some(now);
+        false
+    }
+
+    pub(crate) fn heartbeat_at(&self, interval: Duration) -> Instant {
+        self.ping_sent.unwrap_or(self.last_inbound) + interval
+    }
+
+    /// Ends the connection: its promise is void, and what it still owed goes back to the router.
+    pub(crate) fn end(self) -> impl Iterator<Item = Issued> {
+        if let Some(lease) = &self.lease {
+            lease.end();
+        }
+        self.awaited
+            .into_iter()
+            .filter_map(|awaited| match awaited {
+                Awaited::Command(issued, _) => Some(issued),
+                Awaited::Ignored => None,
+            })
+    }
+}
+
+fn broken(error: resp::DecodeError) -> CacheError {
+    CacheError::new(
+        ErrorKind::Protocol,
+        format!("{error} (does a Redis without TLS listen on this port?)"),
+    )
+}

@@ -1,0 +1,56 @@
+//! How long to wait before dialing again: doubling, capped, with full jitter on the upper half.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+
+const FIRST: Duration = Duration::from_millis(10);
+
+/// The pauses between failed attempts.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(max: Duration) -> Self {
+        Self {
+            next: FIRST.min(max),
+            max,
+        }
+    }
+
+    /// Gives the next pause; between half and all of its nominal length, so that many clients spread out.
+    pub(crate) fn pause(&mut self, rng: &mut Rng) -> Duration {
+        let nominal = self.next;
+        self.next = (nominal * 2).min(self.max);
+        nominal / 2 + rng.below(nominal / 2)
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.next = FIRST.min(self.max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_cap_and_start_over_after_success() {
+        let max = Duration::from_secs(2);
+        let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
+        let mut nominal = FIRST;
+        for _ in 0..20 {
+            let pause = backoff.pause(&mut rng);
+            assert!(
+                nominal / 2 <= pause && pause <= nominal,
+                "{pause:?} of {nominal:?}"
+            );
+            nominal = (nominal * 2).min(max);
+        }
+        backoff.reset();
+        assert!(backoff.pause(&mut rng) <= FIRST);
+    }
+}

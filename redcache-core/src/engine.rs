@@ -1,0 +1,348 @@
+//! The engine: the one public state machine. It owns both towers, the flows that decide what to do and the router
+//! that knows how to say it, and passes notes between them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::command::{Command, Token, Wire};
+use crate::config::Config;
+use crate::conn::Input;
+use crate::error::{CacheError, ErrorKind};
+use crate::event::{Event, Notice};
+use crate::flights::{FlightId, Flights, OpId};
+use crate::lock::Locks;
+use crate::near::Near;
+use crate::rng::Rng;
+use crate::router::{ConnId, Router, Wish};
+use crate::speculation::Speculation;
+use crate::stats::Stats;
+use crate::timers::{Timer, Timers};
+
+mod calls;
+mod fetch;
+mod news;
+mod ops;
+
+pub use calls::check_ttl;
+use fetch::Course;
+use ops::Ops;
+
+/// What the engine cannot make for itself: chance, and the date.
+#[derive(Clone)]
+pub struct Seed {
+    /// From the operating system's generator; the locks of two processes differ because these do.
+    pub random: [u8; 32],
+    /// Milliseconds since 1970, for the time field of the process's UUIDv7.
+    pub unix_ms: u64,
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed")
+    }
+}
+
+/// Redis's cache-aside protocol as a state machine: bytes and time in, bytes and events out.
+///
+/// It has four kinds of methods, and the same seed and inputs always give the same outputs:
+///
+/// - calls of the application, plain verbs like [`get_with`](Self::get_with), which return the [`OpId`] that
+///   [`Event::Done`] will name;
+/// - news of the world, `handle_…`, with the time first;
+/// - wishes, `poll_…`: after each of the above, drain [`poll_event`](Self::poll_event), write what
+///   [`take_transmit`](Self::take_transmit) gives, and call [`handle_timeout`](Self::handle_timeout) at
+///   [`poll_timeout`](Self::poll_timeout);
+/// - questions, which take `&self`.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    wire: Wire,
+    near: Arc<Near>,
+    router: Router,
+    flights: Flights<Course>,
+    ops: Ops,
+    timers: Timers,
+    locks: Locks,
+    rng: Rng,
+    speculation: Speculation,
+    /// The server reports changes of what is read.
+    tracked: bool,
+    events: VecDeque<Event>,
+    stats: Stats,
+    closing: Closing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Releases are under way; at the latest then the connection ends.
+    Until(Instant),
+    Done,
+}
+
+/// How long `close` waits at most for locks to be released.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Makes an engine that wishes for its first connection at once.
+    pub fn new(now: Instant, seed: &Seed, config: Config) -> Self {
+        let [near_seed, flight_seed, rng_seed] = seeds(seed);
+        let mut rng = Rng::new(rng_seed);
+        let locks = Locks::new(
+            config.lock_prefix.as_bytes(),
+            seed.unix_ms,
+            &lock_random(seed),
+        );
+        let wire = Wire {
+            lock_prefix: config.lock_prefix.clone().into_bytes(),
+            lock_base: locks.base().to_vec(),
+            lock_ttl: config.lock_ttl,
+        };
+        let router = Router::new(now, &config, Rng::new(rng.next()));
+        let mut engine = Self {
+            near: Arc::new(Near::new(config.near_cache_bytes, near_seed)),
+            router,
+            flights: Flights::new(flight_seed),
+            ops: Ops::default(),
+            timers: Timers::default(),
+            locks,
+            rng,
+            speculation: Speculation::new(),
+            tracked: false,
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            closing: Closing::No,
+            wire,
+            config,
+        };
+        engine.handle_timeout(now);
+        engine
+    }
+
+    /// A connection that was wished for is made.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
+        self.router.handle_connected(now, conn, &self.config);
+        self.drain(now);
+    }
+
+    /// A connection, or the attempt to make it, has failed.
+    pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
+        self.router
+            .handle_disconnected(now, conn, reason, &self.config);
+        self.drain(now);
+    }
+
+    /// Bytes have come. They may be cut anywhere.
+    pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        let mut input = Input(bytes);
+        while let Some(news) = self
+            .router
+            .receive(now, conn, &mut input, &self.config, &self.wire)
+        {
+            self.on_news(now, news);
+        }
+        self.drain(now);
+    }
+
+    /// Time has passed; to be called at [`poll_timeout`](Self::poll_timeout), harmless at any time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.router.handle_timeout(now, &self.config, &self.wire);
+        while let Some(timer) = self.timers.expired(now) {
+            self.on_timer(now, timer);
+        }
+        self.drain(now);
+    }
+
+    /// Ends every call with [`ErrorKind::Closed`], releases the locks and then the connection.
+    /// [`Event::Closed`] follows within a second.
+    pub fn close(&mut self, now: Instant) {
+        if self.closing == Closing::No {
+            self.closing = Closing::Until(now + CLOSE_MAX.min(self.config.command_timeout));
+            self.abort_all(now);
+            self.router.close();
+        }
+        self.drain(now);
+    }
+
+    /// Takes the next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Gives the instant at which [`handle_timeout`](Self::handle_timeout) has something to do, if nothing else
+    /// happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let closing = match self.closing {
+            Closing::Until(at) => Some(at),
+            Closing::No | Closing::Done => None,
+        };
+        let timers = [
+            self.timers.next(),
+            self.router.poll_timeout(&self.config),
+            closing,
+        ];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Names a connection that has bytes to write.
+    #[must_use]
+    pub fn poll_transmit(&self) -> Option<ConnId> {
+        self.router.transmits()
+    }
+
+    /// Swaps the bytes to write on `conn` with the buffer, whose content is dropped; `false` when there are none.
+    /// They must be written whole and in order.
+    pub fn take_transmit(&mut self, conn: ConnId, into: &mut Vec<u8>) -> bool {
+        self.router.take_transmit(conn, into)
+    }
+
+    /// Gives the near cache, to be asked without the engine.
+    pub fn near(&self) -> &Arc<Near> {
+        &self.near
+    }
+
+    /// Gives the settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether there is a connection that takes commands.
+    pub fn is_connected(&self) -> bool {
+        self.router.is_ready()
+    }
+
+    /// Whether the server reports changes, so that the near cache is in use.
+    pub fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
+    /// How many commands wait for an answer.
+    pub fn in_flight(&self) -> usize {
+        self.router.in_flight()
+    }
+
+    /// Gives the counters.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            near_hits: self.near.hits(),
+            near_entries: self.near.len() as u64,
+            near_bytes: self.near.bytes(),
+            calls: self.ops.len() as u64,
+            flights: self.flights.len() as u64,
+            commands: self.router.in_flight() as u64,
+            timers: self.timers.len() as u64,
+            ..self.stats
+        }
+    }
+
+    /// Passes on what both towers have to say until neither has anything left.
+    fn drain(&mut self, now: Instant) {
+        while let Some(news) = self.router.poll_news() {
+            self.on_news(now, news);
+        }
+        if let Closing::Until(limit) = self.closing
+            && (self.router.in_flight() == 0 || now >= limit)
+        {
+            self.closing = Closing::Done;
+            self.router.hang_up();
+            while self.router.poll_news().is_some() {}
+            self.events.push_back(Event::Closed);
+        }
+        while let Some(wish) = self.router.poll_wish() {
+            self.events.push_back(match wish {
+                Wish::Dial { conn, address } => Event::Dial { conn, address },
+                Wish::HangUp { conn } => Event::HangUp { conn },
+            });
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant, timer: Timer) {
+        let (flight, input) = match timer {
+            Timer::Wait(flight) => (flight, crate::flow::get::Input::WaitOver),
+            Timer::Renew(flight) => (flight, crate::flow::get::Input::RenewDue),
+        };
+        if let Some(flight) = self.flights.get_mut(flight) {
+            flight.course.timer = None;
+        }
+        self.advance(now, flight, input);
+    }
+
+    fn send(&mut self, now: Instant, token: Token, command: Command) {
+        self.router
+            .send(now, token, command, &self.config, &self.wire);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.events.push_back(Event::Notice(notice));
+    }
+
+    fn check_open(&self) -> Result<(), CacheError> {
+        match self.closing {
+            Closing::No => Ok(()),
+            Closing::Until(_) | Closing::Done => Err(CacheError::new(ErrorKind::Closed, "")),
+        }
+    }
+}
+
+/// Who waits for the answer to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Flight(FlightId),
+    Call(OpId, u32),
+    Nobody,
+}
+
+const FLIGHT_TAG: u64 = 1 << 63;
+
+impl Sender {
+    fn token(self) -> Token {
+        match self {
+            Self::Flight(id) => Token {
+                sender: FLIGHT_TAG | u64::from(id.0),
+                slot: 0,
+            },
+            Self::Call(op, slot) => Token {
+                sender: u64::from(op.generation) << 32 | u64::from(op.index),
+                slot,
+            },
+            Self::Nobody => Token {
+                sender: u64::MAX,
+                slot: 0,
+            },
+        }
+    }
+
+    fn of(token: Token) -> Self {
+        // The lower half holds the index; the cast keeps just that.
+        let index = token.sender as u32;
+        match token.sender {
+            u64::MAX => Self::Nobody,
+            sender if sender & FLIGHT_TAG != 0 => Self::Flight(FlightId(index)),
+            sender => {
+                let generation = (sender >> 32) as u32;
+                Self::Call(OpId { index, generation }, token.slot)
+            }
+        }
+    }
+}
+
+fn seeds(seed: &Seed) -> [u64; 3] {
+    let word = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&seed.random[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    [word(0), word(8), word(16) ^ word(24)]
+}
+
+fn lock_random(seed: &Seed) -> [u8; 10] {
+    let mut random = [0; 10];
+    random.copy_from_slice(&seed.random[22..]);
+    random
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,496 @@
+//! Flights under way: who boards, who leads, what each step asks for, how they end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::ops::Op;
+use super::{Engine, Sender};
+use crate::answer::{Answer, Loaded, Source};
+use crate::error::{CallError, LoadFailure};
+use crate::event::{Event, Notice, Outcome};
+use crate::flights::{Caller, Flight, FlightId, OpId};
+use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Patience, Scene, Step};
+use crate::key::Key;
+use crate::reply::Ttl;
+use crate::timers::Timer;
+
+/// What is being done about a flight's key.
+#[derive(Debug)]
+pub(super) struct Course {
+    pub(super) state: Get,
+    pub(super) patience: Patience,
+    /// How long a loaded value is to live, as its first caller said.
+    pub(super) ttl: Duration,
+    pub(super) timer: Option<(Timer, Instant)>,
+}
+
+impl Course {
+    /// An answer of Redis is all that keeps the flight from loading or ending.
+    fn is_reading(&self) -> bool {
+        matches!(self.state, Get::Read { .. } | Get::Lock { .. })
+    }
+}
+
+impl Engine {
+    /// Joins the flight of `key`, or starts it.
+    pub(super) fn board(
+        &mut self,
+        now: Instant,
+        key: Key,
+        caller: Caller,
+        ttl: Duration,
+    ) -> FlightId {
+        if let Some(id) = self.flights.find(key.as_bytes()) {
+            if let Some(flight) = self.flights.get_mut(id) {
+                // A flight whose callers have all left still waits for an answer; the newcomer takes it over.
+                if flight.leader.is_none() {
+                    flight.leader = Some(caller);
+                    if flight.course.is_reading() {
+                        self.count_reading(caller, 1);
+                    }
+                } else {
+                    flight.followers.push(caller);
+                }
+            }
+            return id;
+        }
+        let speculate = self.speculation.is_worth_it(self.router.in_flight());
+        let course = Course {
+            state: Get::Unlock,
+            patience: Patience::default(),
+            ttl,
+            timer: None,
+        };
+        let id = self.flights.start(key, course, caller);
+        let mut out = Outbox::default();
+        self.with_scene(now, id, |_, mut scene| {
+            (Get::start(&mut scene, speculate, &mut out), ())
+        });
+        self.count_reading(caller, 1);
+        self.carry_out(now, id, out);
+        id
+    }
+
+    /// Lends a flight's state and surroundings to a step of its flow.
+    fn with_scene<T>(
+        &mut self,
+        now: Instant,
+        id: FlightId,
+        step: impl FnOnce(Get, Scene<'_>) -> (Get, T),
+    ) -> Option<T> {
+        let Flight { key, course, .. } = self.flights.get_mut(id)?;
+        let state = std::mem::replace(&mut course.state, Get::Unlock);
+        let scene = Scene {
+            now,
+            key,
+            patience: &mut course.patience,
+            locks: &mut self.locks,
+            rng: &mut self.rng,
+            lock_ttl: self.config.lock_ttl,
+            load_timeout: self.config.load_timeout,
+            tracked: self.tracked,
+        };
+        let (state, result) = step(state, scene);
+        course.state = state;
+        Some(result)
+    }
+
+    /// Tells a flight something and does what it asks for.
+    pub(super) fn advance(&mut self, now: Instant, id: FlightId, input: Input) {
+        let Some(flight) = self.flights.get(id) else {
+            return;
+        };
+        let was_reading = flight.course.is_reading();
+        let leader = flight.leader;
+        let mut out = Outbox::default();
+        let end = self.with_scene(now, id, |state, mut scene| {
+            match state.handle(input, &mut scene, &mut out) {
+                Step::Next(next) => (next, None),
+                // The flight is about to end; its state no longer matters.
+                Step::Done(end) => (Get::Unlock, Some(end)),
+            }
+        });
+        if let Some(flight) = self.flights.get(id) {
+            let is_reading = flight.course.is_reading();
+            if let Some(leader) = leader
+                && was_reading != is_reading
+            {
+                self.count_reading(leader, if is_reading { 1 } else { -1 });
+            }
+        }
+        match end.flatten() {
+            Some(end) => {
+                self.send_aside(now, &mut out);
+                self.land(now, id, end);
+            }
+            None => self.carry_out(now, id, out),
+        }
+        if let Some(leader) = leader {
+            self.maybe_load_many(now, leader.op);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, id: FlightId, mut out: Outbox) {
+        self.send_aside(now, &mut out);
+        if let Some(command) = out.send {
+            self.send(now, Sender::Flight(id).token(), command);
+        }
+        self.set_timer(id, out.wait_until, out.renew_at);
+        if out.wait_until.is_some() {
+            self.stats.lock_waits += 1;
+        }
+        if out.load {
+            self.lead(now, id);
+        }
+    }
+
+    fn send_aside(&mut self, now: Instant, out: &mut Outbox) {
+        if let Some(command) = out.send_aside.take() {
+            self.send(now, Sender::Nobody.token(), command);
+        }
+    }
+
+    fn set_timer(&mut self, id: FlightId, wait_until: Option<Instant>, renew_at: Option<Instant>) {
+        let Some(flight) = self.flights.get_mut(id) else {
+            return;
+        };
+        let course = &mut flight.course;
+        let wanted = match (wait_until, renew_at) {
+            (Some(at), _) => Some((Timer::Wait(id), at)),
+            (None, Some(at)) => Some((Timer::Renew(id), at)),
+            (None, None) if matches!(course.state, Get::Load { .. }) => return,
+            (None, None) => None,
+        };
+        if let Some((timer, at)) = std::mem::replace(&mut course.timer, wanted) {
+            self.timers.disarm(timer, at);
+        }
+        if let Some((timer, at)) = wanted {
+            self.timers.arm(timer, at);
+        }
+    }
+
+    /// Has the leader run its loader; without a leader, the next follower that is still there takes over.
+    fn lead(&mut self, now: Instant, id: FlightId) {
+        let Some(flight) = self.flights.get_mut(id) else {
+            return;
+        };
+        let Some(leader) = flight.leader else {
+            return self.advance(now, id, Input::Abandoned);
+        };
+        match self.ops.get_mut(leader.op) {
+            Some(Op::Fetch { .. } | Op::Read) => {
+                self.stats.loads += 1;
+                self.events.push_back(Event::Load { op: leader.op });
+            }
+            Some(Op::FetchMany(batch)) => batch.to_load.push(leader.slot),
+            Some(Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => {
+                debug_assert!(false, "only calls with a loader lead flights");
+            }
+        }
+    }
+
+    /// A caller is gone. If it led, the next in line leads, with the lock if there is one.
+    pub(super) fn leave(&mut self, now: Instant, id: FlightId, caller: Caller) {
+        let Some(flight) = self.flights.get_mut(id) else {
+            return;
+        };
+        if flight.leader != Some(caller) {
+            let ops = &self.ops;
+            return flight.on_departed(|op| ops.contains(op));
+        }
+        let next = flight
+            .followers
+            .iter()
+            .position(|other| self.ops.contains(other.op));
+        flight.leader = next
+            .map(|at| flight.followers.drain(..=at).next_back())
+            .flatten();
+        let Some(leader) = flight.leader else {
+            flight.followers.clear();
+            return self.advance(now, id, Input::Abandoned);
+        };
+        let reading = flight.course.is_reading();
+        let loading = if let Get::Load { since, .. } = &mut flight.course.state {
+            // The new leader's load has all its time before it.
+            *since = now;
+            true
+        } else {
+            false
+        };
+        if reading {
+            self.count_reading(leader, 1);
+        }
+        if loading {
+            self.lead(now, id);
+            self.maybe_load_many(now, leader.op);
+        }
+    }
+
+    /// Ends a flight whose callers have been told already.
+    pub(super) fn abandon(&mut self, now: Instant, id: FlightId) {
+        if let Some(flight) = self.flights.get_mut(id) {
+            flight.leader = None;
+            flight.followers.clear();
+        }
+        self.advance(now, id, Input::Abandoned);
+    }
+
+    /// Keeps count of the answers that a batch must have before it loads.
+    fn count_reading(&mut self, leader: Caller, change: isize) {
+        if let Some(Op::FetchMany(batch)) = self.ops.get_mut(leader.op) {
+            batch.reading = batch.reading.saturating_add_signed(change);
+        }
+    }
+
+    /// Starts the load of a batch once all that it reads is answered and no load of it runs.
+    fn maybe_load_many(&mut self, now: Instant, op: OpId) {
+        let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) else {
+            return;
+        };
+        if batch.reading > 0 || batch.to_load.is_empty() || !batch.loading.is_empty() {
+            return;
+        }
+        let slots = std::mem::take(&mut batch.to_load);
+        let flights = &self.flights;
+        let keyed = slots.into_iter().filter_map(|slot| {
+            let flight = flights.get(*batch.flights.get(slot as usize)?)?;
+            Some((flight.key.clone(), slot))
+        });
+        batch.loading = keyed.collect();
+        batch.load_started = Some(now);
+        let keys: Vec<_> = batch.loading.iter().map(|(key, _)| key.clone()).collect();
+        self.stats.loads += keys.len() as u64;
+        self.events.push_back(Event::LoadMany { op, keys });
+    }
+
+    pub(super) fn on_loaded(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        loaded: Result<Loaded, Arc<dyn LoadFailure>>,
+    ) {
+        let Some(Op::Fetch { flight: id }) = self.ops.get_mut(op) else {
+            return;
+        };
+        let id = *id;
+        let Some(Flight { course, key, .. }) = self.flights.get(id) else {
+            return;
+        };
+        let Get::Load { since, .. } = course.state else {
+            return;
+        };
+        let (ttl, key) = (course.ttl, key.clone());
+        let input = match loaded {
+            Ok(loaded) => Input::Loaded(self.storable(&key, loaded, ttl, now - since)),
+            Err(failure) => self.load_failed(failure),
+        };
+        self.advance(now, id, input);
+    }
+
+    pub(super) fn on_loaded_many(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        loaded: Result<Vec<(Key, Loaded)>, Arc<dyn LoadFailure>>,
+    ) {
+        let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) else {
+            return;
+        };
+        let loading = std::mem::take(&mut batch.loading);
+        let elapsed = batch
+            .load_started
+            .take()
+            .map_or(Duration::ZERO, |since| now - since);
+        let flights: Vec<_> = loading
+            .iter()
+            .filter_map(|(_, slot)| batch.flights.get(*slot as usize).copied())
+            .collect();
+        match loaded {
+            Err(failure) => {
+                for id in flights {
+                    let input = self.load_failed(Arc::clone(&failure));
+                    self.advance(now, id, input);
+                }
+            }
+            Ok(found) => {
+                let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+                let mut found: HashMap<Key, Loaded> = found.into_iter().collect();
+                for ((key, _), id) in loading.into_iter().zip(flights) {
+                    let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
+                    let Some(flight) = self.flights.get(id) else {
+                        continue;
+                    };
+                    let ttl = flight.course.ttl;
+                    let input = Input::Loaded(self.storable(&key, one, ttl, elapsed / shared));
+                    self.advance(now, id, input);
+                }
+                self.stats.extra_keys += found.len() as u64;
+            }
+        }
+        self.maybe_load_many(now, op);
+    }
+
+    fn load_failed(&mut self, failure: Arc<dyn LoadFailure>) -> Input {
+        self.stats.load_failures += 1;
+        Input::LoadFailed(Failure(failure))
+    }
+
+    /// What of a loader's result goes to Redis. What cannot be stored is still given to the callers.
+    fn storable(
+        &mut self,
+        key: &Key,
+        loaded: Loaded,
+        ttl: Duration,
+        compute_time: Duration,
+    ) -> Load {
+        let Loaded {
+            value,
+            ttl: own_ttl,
+            mut store,
+        } = loaded;
+        let ttl = own_ttl.unwrap_or(ttl);
+        let reason = match &value {
+            Some(value) => self.unstorable(value),
+            None => None,
+        };
+        let reason = reason.or_else(|| {
+            super::calls::check_ttl(ttl)
+                .err()
+                .map(|error| error.to_string())
+        });
+        if let (true, Some(reason)) = (store, reason) {
+            store = false;
+            self.notice(Notice::NotStored {
+                key: key.clone(),
+                reason,
+            });
+        }
+        let payload = value
+            .clone()
+            .unwrap_or_else(|| self.config.not_found_marker.clone());
+        Load {
+            value,
+            payload,
+            compute_time,
+            ttl,
+            store,
+        }
+    }
+
+    /// Ends a flight and answers everybody aboard.
+    fn land(&mut self, now: Instant, id: FlightId, end: End) {
+        self.set_timer(id, None, None);
+        let Some(flight) = self.flights.end(id) else {
+            return;
+        };
+        let Flight {
+            key,
+            leader,
+            followers,
+            course,
+            ..
+        } = flight;
+        if let End::Outdated { found } = end {
+            self.stats.locks_lost += 1;
+            if let Some(leader) = leader {
+                self.settle(leader, Ok(answer(found, Source::Loaded)));
+            }
+            for follower in followers {
+                self.reboard(now, &key, follower, course.ttl);
+            }
+            return;
+        }
+        let (result, source) = self.result(&key, end);
+        for follower in followers {
+            if self.ops.contains(follower.op) {
+                let joined = result.clone().map(|found| answer(found, Source::Joined));
+                self.stats.joined += 1;
+                self.settle(follower, joined);
+            }
+        }
+        if let Some(leader) = leader {
+            if source == Source::Redis && result.is_ok() {
+                self.stats.redis_hits += 1;
+            }
+            self.settle(leader, result.map(|found| answer(found, source)));
+        }
+    }
+
+    fn result(&self, key: &Key, end: End) -> (Result<Found, CallError>, Source) {
+        match end {
+            End::Hit { value, ttl } => {
+                let ttl = match ttl {
+                    Ttl::Left(left) => Some(left),
+                    Ttl::Absent | Ttl::Endless => None,
+                };
+                (
+                    Ok(Found {
+                        value: self.unmark(value.payload),
+                        ttl,
+                    }),
+                    Source::Redis,
+                )
+            }
+            End::Loaded { found, stored } => {
+                let ttl = found.ttl.filter(|_| stored);
+                (Ok(Found { ttl, ..found }), Source::Loaded)
+            }
+            End::Outdated { found } => (Ok(found), Source::Loaded),
+            End::LoadFailed(Failure(failure)) => (Err(CallError::Load(failure)), Source::Loaded),
+            End::Failed(error) => (Err(error.about(key).into()), Source::Redis),
+            End::Abandoned => {
+                let closed = crate::error::CacheError::new(crate::error::ErrorKind::Closed, "");
+                (Err(closed.into()), Source::Redis)
+            }
+        }
+    }
+
+    /// Sends a follower on: its flight ended with a value that may be older than its question.
+    fn reboard(&mut self, now: Instant, key: &Key, follower: Caller, ttl: Duration) {
+        if !self.ops.contains(follower.op) {
+            return;
+        }
+        let id = self.board(now, key.clone(), follower, ttl);
+        match self.ops.get_mut(follower.op) {
+            Some(Op::Fetch { flight }) => *flight = id,
+            Some(Op::FetchMany(batch)) => {
+                if let Some(flight) = batch.flights.get_mut(follower.slot as usize) {
+                    *flight = id;
+                }
+            }
+            Some(Op::Read | Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => {}
+        }
+    }
+
+    fn settle(&mut self, caller: Caller, result: Result<Answer, CallError>) {
+        let outcome = match self.ops.get_mut(caller.op) {
+            Some(Op::FetchMany(batch)) => match batch.answers.put(caller.slot, result) {
+                Some(all) => Outcome::Answers(all),
+                None => return,
+            },
+            Some(Op::Fetch { .. } | Op::Read) => Outcome::Answer(result),
+            Some(Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => return,
+        };
+        self.ops.remove(caller.op);
+        self.events.push_back(Event::Done {
+            op: caller.op,
+            outcome,
+        });
+    }
+
+    /// A payload as the application sees it: the marker is no value.
+    pub(super) fn unmark(&self, payload: Bytes) -> Option<Bytes> {
+        (payload != self.config.not_found_marker).then_some(payload)
+    }
+}
+
+fn answer(found: Found, source: Source) -> Answer {
+    Answer {
+        value: found.value,
+        source,
+        ttl: found.ttl,
+    }
+}

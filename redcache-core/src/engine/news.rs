@@ -1,0 +1,283 @@
+//! What the server says, and what it means for the near cache and for those who wait.
+
+use std::time::Instant;
+
+use super::ops::Op;
+use super::{Engine, Sender};
+use crate::answer::{Answer, Source};
+use crate::command::{Command, Token};
+use crate::error::{CacheError, CallError, ErrorKind};
+use crate::event::{Event, Notice, Outcome};
+use crate::flights::OpId;
+use crate::flow::get::{Get, Input};
+use crate::key::Key;
+use crate::near::Entry;
+use crate::reply::{LockReply, ReadReply, Reply, Ttl};
+use crate::router::News;
+use crate::stored::Stored;
+
+impl Engine {
+    pub(super) fn on_news(&mut self, now: Instant, news: News) {
+        match news {
+            News::Reply {
+                token,
+                command,
+                reply,
+                sent_at,
+            } => {
+                self.keep_coherent(&command, &reply, sent_at);
+                self.on_own_write(now, &command);
+                self.on_reply(now, token, command, reply);
+            }
+            News::Failed {
+                token,
+                command,
+                error,
+            } => {
+                self.near.remove(command.key().as_bytes());
+                self.on_own_write(now, &command);
+                self.fail(now, token, command.key(), &error);
+            }
+            News::Overdue { token, key } => {
+                self.near.remove(key.as_bytes());
+                let error = CacheError::new(ErrorKind::Timeout, "the limit is `command_timeout`");
+                self.fail(now, token, &key, &error);
+            }
+            News::Invalidated(keys) => {
+                self.stats.invalidations += keys.len() as u64;
+                for key in keys {
+                    self.near.remove(key.as_bytes());
+                    self.wake(now, &key);
+                }
+            }
+            News::Flushed => {
+                self.stats.flushes += 1;
+                self.wake_all(now);
+            }
+            News::Up { untracked } => {
+                self.stats.connections += 1;
+                self.tracked = untracked.is_none();
+                self.notice(Notice::Connected);
+                if let Some(reason) = untracked {
+                    self.notice(Notice::Untracked { reason });
+                }
+            }
+            News::Down { reason } => {
+                self.tracked = false;
+                self.notice(Notice::Disconnected { reason });
+                self.wake_all(now);
+            }
+            News::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
+        }
+    }
+
+    /// Brings the near cache to where the stream stands. This is the only place that fills it.
+    fn keep_coherent(&mut self, command: &Command, reply: &Reply, sent_at: Instant) {
+        let key = command.key();
+        match (command, reply) {
+            (_, Reply::Read(read)) if read.lock == LockReply::Granted => {
+                self.near.remove(key.as_bytes())
+            }
+            (_, Reply::Read(read)) => self.keep_read(key, read, sent_at),
+            (Command::Publish { payload, ttl, .. }, Reply::Effect(true)) => {
+                // The script read the value back, so its next change will be reported.
+                let deadline = Ttl::Left(*ttl).deadline(sent_at, self.config.near_ttl_max);
+                self.keep(key, payload.clone(), deadline);
+            }
+            // A script that found nothing to do has not written.
+            (
+                Command::Release { .. } | Command::Renew { .. } | Command::Touch { .. },
+                Reply::Effect(false),
+            )
+            | (Command::Lock { .. }, Reply::Effect(false)) => {}
+            // A write of ours silently ends the server's promise to report changes of the key.
+            _ => self.near.remove(key.as_bytes()),
+        }
+    }
+
+    fn keep_read(&self, key: &Key, read: &ReadReply, sent_at: Instant) {
+        if let (Stored::Value(value), false) = (&read.stored, read.invalidated) {
+            let deadline = read.ttl.deadline(sent_at, self.config.near_ttl_max);
+            self.keep(key, value.payload.clone(), deadline);
+        }
+    }
+
+    fn keep(&self, key: &Key, payload: bytes::Bytes, deadline: Option<Instant>) {
+        if let (Some(lease), Some(deadline)) = (self.router.lease(), deadline) {
+            let value = self.unmark(payload);
+            self.near.insert(
+                key,
+                Entry {
+                    value,
+                    deadline,
+                    lease: lease.clone(),
+                },
+            );
+        }
+    }
+
+    /// A write of our own is not pushed back to us: those of this process who fetch the key learn of it here.
+    fn on_own_write(&mut self, now: Instant, command: &Command) {
+        let replaces = match command {
+            Command::Insert { .. } | Command::Remove { .. } => true,
+            Command::Touch { .. } => false,
+            Command::Read { .. }
+            | Command::ReadOrLock { .. }
+            | Command::Lock { .. }
+            | Command::Publish { .. }
+            | Command::Release { .. }
+            | Command::Renew { .. } => return,
+        };
+        let Some(id) = self.flights.find(command.key().as_bytes()) else {
+            return;
+        };
+        let Some(flight) = self.flights.get(id) else {
+            return;
+        };
+        match flight.course.state {
+            // What is being loaded may be older than the write; who asks from now on must not be given it.
+            Get::Load { .. } | Get::Publish { .. } if replaces => self.flights.unlist(id),
+            Get::Unlock => self.advance(now, id, Input::Woken),
+            Get::Load { .. } | Get::Publish { .. } | Get::Read { .. } | Get::Lock { .. } => {}
+        }
+    }
+
+    fn wake(&mut self, now: Instant, key: &Key) {
+        if let Some(id) = self.flights.find(key.as_bytes())
+            && let Some(flight) = self.flights.get(id)
+            && matches!(flight.course.state, Get::Unlock)
+        {
+            self.advance(now, id, Input::Woken);
+        }
+    }
+
+    fn wake_all(&mut self, now: Instant) {
+        for id in self
+            .flights
+            .select(|course| matches!(course.state, Get::Unlock))
+        {
+            self.advance(now, id, Input::Woken);
+        }
+    }
+
+    fn on_reply(&mut self, now: Instant, token: Option<Token>, command: Command, reply: Reply) {
+        match token.map_or(Sender::Nobody, Sender::of) {
+            Sender::Flight(id) if self.flights.get(id).is_some() => {
+                if let Reply::Read(read) = &reply {
+                    let missed = !matches!(read.stored, Stored::Value(_));
+                    self.speculation.on_read(missed);
+                }
+                let input = match reply {
+                    Reply::Read(read) => Input::Read(read),
+                    Reply::Effect(done) => Input::Effect(done),
+                    Reply::Refused(refusal) => Input::Refused(refusal),
+                };
+                self.advance(now, id, input);
+            }
+            Sender::Flight(_) | Sender::Nobody => self.return_unwanted(now, &command, &reply),
+            Sender::Call(op, slot) => self.on_call_reply(op, slot, command.key(), reply),
+        }
+    }
+
+    /// A lock that came too late for anybody to want it goes back at once.
+    fn return_unwanted(&mut self, now: Instant, command: &Command, reply: &Reply) {
+        let lock = match (command, reply) {
+            (Command::ReadOrLock { lock, .. }, Reply::Read(read))
+                if read.lock == LockReply::Granted =>
+            {
+                lock
+            }
+            (Command::Lock { lock, .. }, Reply::Effect(true)) => lock,
+            _ => return,
+        };
+        let release = Command::Release {
+            key: command.key().clone(),
+            lock: *lock,
+        };
+        self.send(now, Sender::Nobody.token(), release);
+    }
+
+    fn on_call_reply(&mut self, op: OpId, slot: u32, key: &Key, reply: Reply) {
+        match reply {
+            Reply::Read(read) => {
+                let found = self.read_answer(read);
+                self.answer(op, slot, Ok(found));
+            }
+            Reply::Effect(done) => self.written(op, slot, Ok(done)),
+            Reply::Refused(refusal) => {
+                let error = CacheError::new(ErrorKind::Server, String::from(refusal.0)).about(key);
+                self.fail_call(op, slot, error);
+            }
+        }
+    }
+
+    fn read_answer(&mut self, read: ReadReply) -> Answer {
+        let ttl = match read.ttl {
+            Ttl::Left(left) => Some(left),
+            Ttl::Absent | Ttl::Endless => None,
+        };
+        match read.stored {
+            Stored::Value(value) => {
+                self.stats.redis_hits += 1;
+                Answer {
+                    value: self.unmark(value.payload),
+                    source: Source::Redis,
+                    ttl,
+                }
+            }
+            Stored::Missing | Stored::Lock(_) => {
+                self.stats.misses += 1;
+                Answer {
+                    value: None,
+                    source: Source::Redis,
+                    ttl: None,
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, op: OpId, slot: u32, result: Result<Answer, CallError>) {
+        let outcome = match self.ops.get_mut(op) {
+            Some(Op::Read) => Outcome::Answer(result),
+            Some(Op::ReadMany(gather)) => match gather.put(slot, result) {
+                Some(all) => Outcome::Answers(all),
+                None => return,
+            },
+            // The call is over, and another may have its place.
+            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Write | Op::WriteMany(_)) | None => {
+                return;
+            }
+        };
+        self.ops.remove(op);
+        self.events.push_back(Event::Done { op, outcome });
+    }
+
+    fn written(&mut self, op: OpId, slot: u32, result: Result<bool, CacheError>) {
+        let outcome = match self.ops.get_mut(op) {
+            Some(Op::Write) => Outcome::Written(result),
+            Some(Op::WriteMany(gather)) => match gather.put(slot, result) {
+                Some(all) => Outcome::WrittenMany(all),
+                None => return,
+            },
+            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Read | Op::ReadMany(_)) | None => return,
+        };
+        self.ops.remove(op);
+        self.events.push_back(Event::Done { op, outcome });
+    }
+
+    fn fail(&mut self, now: Instant, token: Token, key: &Key, error: &CacheError) {
+        match Sender::of(token) {
+            Sender::Flight(id) => self.advance(now, id, Input::Failed(error.clone())),
+            Sender::Call(op, slot) => self.fail_call(op, slot, error.about(key)),
+            Sender::Nobody => {}
+        }
+    }
+
+    fn fail_call(&mut self, op: OpId, slot: u32, error: CacheError) {
+        match self.ops.get_mut(op) {
+            Some(Op::Write | Op::WriteMany(_)) => self.written(op, slot, Err(error)),
+            Some(Op::Read | Op::ReadMany(_)) => self.answer(op, slot, Err(error.into())),
+            Some(Op::Fetch { .. } | Op::FetchMany(_)) | None => {}
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The table of calls in flight.
+
+use slab::Slab;
+
+use crate::answer::Answer;
+use crate::error::{CacheError, CallError};
+use crate::flights::{FlightId, OpId};
+use crate::key::Key;
+
+/// A call and what it waits for.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// `get`.
+    Read,
+    /// `get_many`.
+    ReadMany(Gather<Answer, CallError>),
+    /// `get_with`.
+    Fetch { flight: FlightId },
+    /// `get_many_with`.
+    FetchMany(Box<FetchMany>),
+    /// `insert`, `remove`, `touch`.
+    Write,
+    /// `insert_many`, `remove_many`, `touch_many`.
+    WriteMany(Gather<bool, CacheError>),
+}
+
+/// Results that come in one by one, in any order.
+#[derive(Debug)]
+pub(super) struct Gather<T, E> {
+    results: Vec<Option<Result<T, E>>>,
+    open: usize,
+}
+
+impl<T, E> Gather<T, E> {
+    pub(super) fn new(keys: usize) -> Self {
+        let mut results = Vec::new();
+        results.resize_with(keys, || None);
+        Self {
+            results,
+            open: keys,
+        }
+    }
+
+    /// Takes one result; gives all with the last one.
+    pub(super) fn put(&mut self, slot: u32, result: Result<T, E>) -> Option<Vec<Result<T, E>>> {
+        let place = self.results.get_mut(slot as usize)?;
+        if place.replace(result).is_none() {
+            self.open -= 1;
+        }
+        if self.open > 0 {
+            return None;
+        }
+        Some(
+            std::mem::take(&mut self.results)
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// Gives all results, the missing ones made by `make`.
+    pub(super) fn fill(self, make: impl Fn() -> Result<T, E>) -> Vec<Result<T, E>> {
+        self.results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(&make))
+            .collect()
+    }
+
+    /// The slots that have no result yet.
+    pub(super) fn open(&self) -> Vec<u32> {
+        // As many as the call has keys, which `keys_max` bounds.
+        (0..)
+            .zip(&self.results)
+            .filter(|(_, result)| result.is_none())
+            .map(|(slot, _)| slot)
+            .collect()
+    }
+}
+
+/// A batch that fetches keys and loads what is missing, a few keys at a time as they become free.
+#[derive(Debug)]
+pub(super) struct FetchMany {
+    pub(super) answers: Gather<Answer, CallError>,
+    /// The flight of each key; of duplicates too.
+    pub(super) flights: Vec<FlightId>,
+    /// How many of the flights that it leads wait for an answer of Redis. While there are any, the load waits for
+    /// company.
+    pub(super) reading: usize,
+    pub(super) to_load: Vec<u32>,
+    pub(super) loading: Vec<(Key, u32)>,
+    pub(super) load_started: Option<std::time::Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ops {
+    ops: Slab<(u32, Op)>,
+    generation: u32,
+}
+
+impl Ops {
+    pub(super) fn insert(&mut self, op: Op) -> OpId {
+        // One bit stays free for the tokens of flights.
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
+        let generation = self.generation;
+        OpId {
+            index: self.ops.insert((generation, op)) as u32,
+            generation,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Op> {
+        let (generation, op) = self.ops.get_mut(id.index as usize)?;
+        (*generation == id.generation).then_some(op)
+    }
+
+    pub(super) fn contains(&self, id: OpId) -> bool {
+        matches!(self.ops.get(id.index as usize), Some((generation, _)) if *generation == id.generation)
+    }
+
+    pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
+        if !self.contains(id) {
+            return None;
+        }
+        self.ops.try_remove(id.index as usize).map(|(_, op)| op)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub(super) fn ids(&self) -> Vec<OpId> {
+        let id = |(index, (generation, _)): (usize, &(u32, Op))| OpId {
+            index: index as u32,
+            generation: *generation,
+        };
+        self.ops.iter().map(id).collect()
+    }
+}

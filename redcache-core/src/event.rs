@@ -1,0 +1,109 @@
+//! What the engine tells the outside.
+
+use std::fmt;
+
+use crate::answer::Answer;
+use crate::config::Address;
+use crate::error::{CacheError, CallError};
+use crate::flights::OpId;
+use crate::key::Key;
+use crate::router::ConnId;
+
+/// Something for the adapter to do or to pass on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Connect to `address`, then report `handle_connected` or `handle_disconnected`.
+    Dial {
+        /// How to name the connection.
+        conn: ConnId,
+        /// Where to.
+        address: Address,
+    },
+    /// Drop the connection, or the attempt to make it. Nothing needs to be reported.
+    HangUp {
+        /// Which one.
+        conn: ConnId,
+    },
+    /// Run the loader of this call and report `handle_loaded`.
+    Load {
+        /// Whose.
+        op: OpId,
+    },
+    /// Run the batch loader of this call for these keys and report `handle_loaded_many`.
+    LoadMany {
+        /// Whose.
+        op: OpId,
+        /// For which of its keys.
+        keys: Vec<Key>,
+    },
+    /// The call is over; its id will name another call soon.
+    Done {
+        /// Which call.
+        op: OpId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// Something that whoever runs the service should know.
+    Notice(Notice),
+    /// After `close`: everything is told and released, and no connection is left.
+    Closed,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Of a call that asks for one key.
+    Answer(Result<Answer, CallError>),
+    /// Of a call that asks for several, in the order of its keys.
+    Answers(Vec<Result<Answer, CallError>>),
+    /// Of a call that writes one key: whether it changed anything.
+    Written(Result<bool, CacheError>),
+    /// Of a call that writes several, in the order of its keys.
+    WrittenMany(Vec<Result<bool, CacheError>>),
+}
+
+/// Something that whoever runs the service should know.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A connection is ready.
+    Connected,
+    /// The server will not report changes, so nothing is kept in the near cache and waiting polls.
+    Untracked {
+        /// Why.
+        reason: String,
+    },
+    /// A connection was lost.
+    Disconnected {
+        /// Why.
+        reason: CacheError,
+    },
+    /// An attempt to connect failed; others follow.
+    ConnectFailed {
+        /// Why.
+        reason: CacheError,
+    },
+    /// A loaded value was given to its callers but cannot be stored.
+    NotStored {
+        /// Under which key.
+        key: Key,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Untracked { reason } => {
+                write!(f, "near cache off, waiting polls: {reason}")
+            }
+            Self::Disconnected { reason } => write!(f, "connection lost: {reason}"),
+            Self::ConnectFailed { reason } => write!(f, "connecting failed: {reason}"),
+            Self::NotStored { key, reason } => write!(f, "value of `{key}` not stored: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! `get_with`: read the key; on a miss hold its lock, load and publish; if another holds the lock, wait.
+//!
+//! | waiting for | told                        | asks for        | then      |
+//! |-------------|-----------------------------|-----------------|-----------|
+//! | `Read`      | a value                     |                 | done      |
+//! | `Read`      | missing, lock granted       | load            | `Load`    |
+//! | `Read`      | missing, lock not tried     | lock            | `Lock`    |
+//! | `Read`      | missing, lock just taken    | a deadline      | `Unlock`  |
+//! | `Read`      | missing, lock refused       | load            | `Load` without a lock |
+//! | `Read`      | another's lock              | a deadline      | `Unlock`  |
+//! | `Read`      | a lock that we left behind  | release, read   | `Read`    |
+//! | `Read`      | patience is at its end      | load            | `Load` without a lock |
+//! | `Lock`      | granted                     | load            | `Load`    |
+//! | `Lock`      | taken                       | read            | `Read`    |
+//! | `Lock`      | refused                     | load            | `Load` without a lock |
+//! | `Load`      | a value                     | publish         | `Publish` |
+//! | `Load`      | a value, no lock            |                 | done      |
+//! | `Load`      | failure, or nobody is left  | release         | done      |
+//! | `Load`      | half of the lock's life over | renew          | `Load`    |
+//! | `Publish`   | stored                      |                 | done      |
+//! | `Publish`   | lock lost                   |                 | done for the loader, others start over |
+//! | `Publish`   | refused                     | release         | done      |
+//! | `Unlock`    | changed, or deadline passed | read            | `Read`    |
+//! | `Unlock`    | nobody is left              |                 | done      |
+//!
+//! What is loaded is always given to those who asked, stored or not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::command::Command;
+use crate::error::{CacheError, ErrorKind, LoadFailure};
+use crate::key::Key;
+use crate::lock::{LockId, Locks};
+use crate::reply::{LockReply, ReadReply, Refusal, Ttl};
+use crate::rng::Rng;
+use crate::stored::{Stored, Value};
+
+/// Where one key's flight stands, named for what it waits for.
+#[derive(Debug)]
+pub(crate) enum Get {
+    /// The answer to a read, with the lock that it tried for.
+    Read { lock: Option<LockId> },
+    /// The answer to a lock attempt.
+    Lock { lock: LockId },
+    /// The loader.
+    Load {
+        lock: Option<LockId>,
+        since: Instant,
+    },
+    /// The answer to a publish.
+    Publish { lock: LockId, outcome: Found },
+    /// The release of somebody else's lock.
+    Unlock,
+}
+
+/// What a flight is told.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Read(ReadReply),
+    Effect(bool),
+    Refused(Refusal),
+    /// No answer: the step failed before Redis could give one.
+    Failed(CacheError),
+    Loaded(Load),
+    /// The loader failed; its error goes to everybody who joined.
+    LoadFailed(Failure),
+    /// The last caller is gone.
+    Abandoned,
+    /// The key has changed, or with the connection the promise to hear of a change is gone.
+    Woken,
+    /// The deadline of a wait has passed.
+    WaitOver,
+    /// Half of the lock's life has passed in `Load`.
+    RenewDue,
+}
+
+/// A load's result as it is to be stored.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// What the callers get; `None` when not found.
+    pub(crate) value: Option<Bytes>,
+    /// What goes into Redis: the value, or the marker of "not found".
+    pub(crate) payload: Bytes,
+    pub(crate) compute_time: Duration,
+    pub(crate) ttl: Duration,
+    pub(crate) store: bool,
+}
+
+/// A loader's error, opaque to the core.
+#[derive(Clone)]
+pub(crate) struct Failure(pub(crate) Arc<dyn LoadFailure>);
+
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Failure")
+    }
+}
+
+/// A value that a flight ends with.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) value: Option<Bytes>,
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// How a flight ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Redis had the value.
+    Hit {
+        value: Value,
+        ttl: Ttl,
+    },
+    Loaded {
+        found: Found,
+        stored: bool,
+    },
+    /// The load's lock was lost, so its value is older than something that happened since. It answers the call that
+    /// loaded it, whose question is older still; those who joined later start over.
+    Outdated {
+        found: Found,
+    },
+    LoadFailed(Failure),
+    Failed(CacheError),
+    Abandoned,
+}
+
+/// What comes after an input.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Next(Get),
+    Done(End),
+}
+
+/// What a flight wants done; the engine decides where.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Commands whose answer the flight waits for.
+    pub(crate) send: Option<Command>,
+    /// A command that goes before it; its answer says nothing.
+    pub(crate) send_aside: Option<Command>,
+    /// The next caller in line is to run its loader.
+    pub(crate) load: bool,
+    pub(crate) wait_until: Option<Instant>,
+    pub(crate) renew_at: Option<Instant>,
+}
+
+/// How long a flight has been waiting for others, over all its reads.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    since: Option<Instant>,
+    wakes: u32,
+    /// A lock without expiry was seen, and waited for once already.
+    endless_lock_seen: bool,
+}
+
+/// So many wake-ups in one wait are answered at once; later ones are spaced out, because a server that evicts its
+/// tracking table sends them without a cause.
+const PROMPT_WAKES_MAX: u32 = 16;
+const SPACED_WAKE: Duration = Duration::from_millis(20);
+/// The first pause between two polls of a server that does not report changes.
+const POLL_FIRST: Duration = Duration::from_millis(5);
+const POLL_MAX: Duration = Duration::from_millis(500);
+
+/// What a step may look at besides its state and input.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) now: Instant,
+    pub(crate) key: &'a Key,
+    pub(crate) patience: &'a mut Patience,
+    pub(crate) locks: &'a mut Locks,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) lock_ttl: Duration,
+    pub(crate) load_timeout: Duration,
+    /// The server reports changes of what was read.
+    pub(crate) tracked: bool,
+}
+
+impl Get {
+    /// Reads the key, and tries for its lock in the same round trip if that is worth it.
+    pub(crate) fn start(scene: &mut Scene<'_>, speculate: bool, out: &mut Outbox) -> Self {
+        let key = scene.key.clone();
+        if !speculate {
+            out.send = Some(Command::Read { key });
+            return Self::Read { lock: None };
+        }
+        let lock = scene.locks.issue();
+        out.send = Some(Command::ReadOrLock { key, lock });
+        Self::Read { lock: Some(lock) }
+    }
+
+    pub(crate) fn handle(self, input: Input, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+        match (self, input) {
+            (Self::Read { lock }, Input::Read(reply)) => on_read(lock, reply, scene, out),
+            (Self::Read { .. }, Input::Refused(refusal)) => failed(refusal),
+            (Self::Read { .. } | Self::Lock { .. }, Input::Failed(error)) => {
+                Step::Done(End::Failed(error))
+            }
+            (Self::Lock { lock }, Input::Effect(true)) => load(Some(lock), scene, out),
+            // Only a read subscribes to the key, so read again before waiting for it.
+            (Self::Lock { .. }, Input::Effect(false)) => reread(scene, out),
+            (Self::Lock { .. }, Input::Refused(_)) => load(None, scene, out),
+            (Self::Load { lock, .. }, Input::Loaded(loaded)) => on_loaded(lock, loaded, scene, out),
+            (Self::Load { lock, .. }, Input::LoadFailed(failure)) => {
+                release(lock, scene, out);
+                Step::Done(End::LoadFailed(failure))
+            }
+            (Self::Load { lock, .. }, Input::Abandoned) => {
+                release(lock, scene, out);
+                Step::Done(End::Abandoned)
+            }
+            (Self::Load { lock, since }, Input::RenewDue) => {
+                renew(lock, since, scene, out);
+                Step::Next(Self::Load { lock, since })
+            }
+            (Self::Publish { outcome: found, .. }, Input::Effect(true)) => {
+                Step::Done(End::Loaded {
+                    found,
+                    stored: true,
+                })
+            }
+            (Self::Publish { outcome: found, .. }, Input::Effect(false)) => {
+                Step::Done(End::Outdated { found })
+            }
+            (
+                Self::Publish {
+                    lock,
+                    outcome: found,
+                },
+                Input::Refused(_),
+            ) => {
+                release(Some(lock), scene, out);
+                Step::Done(End::Loaded {
+                    found,
+                    stored: false,
+                })
+            }
+            (Self::Publish { outcome: found, .. }, Input::Failed(_)) => Step::Done(End::Loaded {
+                found,
+                stored: false,
+            }),
+            (Self::Unlock, Input::Woken) => on_woken(scene, out),
+            (Self::Unlock, Input::WaitOver) => reread(scene, out),
+            (Self::Unlock, Input::Abandoned) => Step::Done(End::Abandoned),
+            // What is under way is answered first; nobody being left, or a change, makes no difference before that.
+            (
+                state @ (Self::Read { .. } | Self::Lock { .. } | Self::Publish { .. }),
+                Input::Abandoned | Input::Woken,
+            ) => Step::Next(state),
+            (state @ Self::Load { .. }, Input::Woken) => Step::Next(state),
+            (state, input) => unreachable!("{state:?} cannot be told {input:?}"),
+        }
+    }
+}
+
+fn on_read(
+    lock: Option<LockId>,
+    reply: ReadReply,
+    scene: &mut Scene<'_>,
+    out: &mut Outbox,
+) -> Step {
+    if reply.lock == LockReply::Granted {
+        return load(lock, scene, out);
+    }
+    match reply.stored {
+        Stored::Value(value) => Step::Done(End::Hit {
+            value,
+            ttl: reply.ttl,
+        }),
+        Stored::Lock(raw) => match scene.locks.recognise(&raw) {
+            // The first answer to this very attempt was lost with its connection.
+            Some(own) if Some(own) == lock => load(lock, scene, out),
+            Some(orphan) => {
+                out.send_aside = Some(Command::Release {
+                    key: scene.key.clone(),
+                    lock: orphan,
+                });
+                reread(scene, out)
+            }
+            None => wait(reply.ttl, reply.invalidated, scene, out),
+        },
+        Stored::Missing => match reply.lock {
+            LockReply::NotTried => {
+                let lock = scene.locks.issue();
+                out.send = Some(Command::Lock {
+                    key: scene.key.clone(),
+                    lock,
+                });
+                Step::Next(Get::Lock { lock })
+            }
+            // What was read is older than the lock that got ahead, so its ttl is not known yet.
+            LockReply::Taken => wait(Ttl::Absent, reply.invalidated, scene, out),
+            // A server that is full or may not be written to still answers reads: the value is loaded and not stored.
+            LockReply::Refused(_) => load(None, scene, out),
+            LockReply::Granted => load(lock, scene, out),
+        },
+    }
+}
+
+fn load(lock: Option<LockId>, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    out.load = true;
+    if lock.is_some() {
+        out.renew_at = Some(scene.now + scene.lock_ttl / 2);
+    }
+    Step::Next(Get::Load {
+        lock,
+        since: scene.now,
+    })
+}
+
+fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    let Load {
+        value,
+        payload,
+        compute_time,
+        ttl,
+        store,
+    } = loaded;
+    let (Some(lock), true) = (lock, store) else {
+        release(lock, scene, out);
+        return Step::Done(End::Loaded {
+            found: Found { value, ttl: None },
+            stored: false,
+        });
+    };
+    let key = scene.key.clone();
+    out.send = Some(Command::Publish {
+        key,
+        lock,
+        payload,
+        compute_time,
+        ttl,
+    });
+    Step::Next(Get::Publish {
+        lock,
+        outcome: Found {
+            value,
+            ttl: Some(ttl),
+        },
+    })
+}
+
+fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
+    if let Some(lock) = lock {
+        out.send_aside = Some(Command::Release {
+            key: scene.key.clone(),
+            lock,
+        });
+    }
+}
+
+/// A load beyond its timeout keeps running, but the key is no longer held for it.
+fn renew(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mut Outbox) {
+    let Some(lock) = lock else { return };
+    if scene.now < since + scene.load_timeout {
+        out.send_aside = Some(Command::Renew {
+            key: scene.key.clone(),
+            lock,
+        });
+        out.renew_at = Some(scene.now + scene.lock_ttl / 2);
+    }
+}
+
+/// Reads again, without another lock attempt: the key was locked a moment ago.
+fn reread(scene: &Scene<'_>, out: &mut Outbox) -> Step {
+    out.send = Some(Command::Read {
+        key: scene.key.clone(),
+    });
+    Step::Next(Get::Read { lock: None })
+}
+
+fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    let now = scene.now;
+    let since = *scene.patience.since.get_or_insert(now);
+    let endless =
+        ttl == Ttl::Endless && std::mem::replace(&mut scene.patience.endless_lock_seen, true);
+    if endless || now >= since + scene.load_timeout + scene.lock_ttl {
+        return load(None, scene, out);
+    }
+    if invalidated {
+        return on_woken(scene, out);
+    }
+    let lock_life = match ttl {
+        Ttl::Left(left) => left,
+        Ttl::Endless | Ttl::Absent => scene.lock_ttl,
+    };
+    // A whole millisecond more, because Redis rounds, and jitter, because everybody waits for the same instant.
+    let bound =
+        lock_life + Duration::from_millis(1) + scene.rng.below(lock_life.min(POLL_MAX) / 10);
+    let bound = if scene.tracked {
+        bound
+    } else {
+        bound.min(poll_pause(scene))
+    };
+    out.wait_until = Some(now + bound);
+    Step::Next(Get::Unlock)
+}
+
+fn on_woken(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    scene.patience.wakes += 1;
+    if scene.patience.wakes <= PROMPT_WAKES_MAX {
+        return reread(scene, out);
+    }
+    out.wait_until = Some(scene.now + SPACED_WAKE);
+    Step::Next(Get::Unlock)
+}
+
+/// Doubles from the first pause to the longest, with jitter.
+fn poll_pause(scene: &mut Scene<'_>) -> Duration {
+    let nominal = POLL_FIRST
+        .saturating_mul(1 << scene.patience.wakes.min(16))
+        .min(POLL_MAX);
+    scene.patience.wakes += 1;
+    nominal / 2 + scene.rng.below(nominal / 2)
+}
+
+fn failed(refusal: Refusal) -> Step {
+    Step::Done(End::Failed(CacheError::new(
+        ErrorKind::Server,
+        String::from(refusal.0),
+    )))
+}

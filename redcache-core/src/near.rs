@@ -1,0 +1,255 @@
+//! The near cache: values of Redis kept in this process, for as long as Redis promises to tell of their change.
+//!
+//! It is the one part that adapters and engine touch at the same time, so that a hit needs no other lock. The engine
+//! is its only writer and writes while it parses the server's stream: a value enters where its reply stands, an
+//! invalidation drops it where its push stands. Each entry names the [`Lease`] of the connection that vouches for it;
+//! ending the lease makes all its entries unreachable at once, however many they are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use crate::key::Key;
+
+/// What an entry costs beyond the bytes of its key and value: the entry itself, its share of the table, and the
+/// allocations' headers.
+const ENTRY_OVERHEAD: u64 = 150;
+
+/// What counts as one entry when the number of shards and ghosts is chosen.
+const ENTRY_TYPICAL: u64 = 512;
+
+/// The promise of one connection, from one handshake or flush to the next, to report changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease(Arc<AtomicBool>);
+
+impl Lease {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    fn holds(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A value in the near cache.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// `None` when the key is cached as not found.
+    pub(crate) value: Option<Bytes>,
+    pub(crate) deadline: Instant,
+    pub(crate) lease: Lease,
+}
+
+/// What the near cache knows of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearHit {
+    /// The value; `None` when the key is cached as not found.
+    pub value: Option<Bytes>,
+    /// How long the value may still be served from here.
+    pub ttl: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Bytesize;
+
+impl Weighter<Key, Entry> for Bytesize {
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        let value = entry.value.as_ref().map_or(0, Bytes::len);
+        (key.as_bytes().len() + value) as u64 + ENTRY_OVERHEAD
+    }
+}
+
+type Store = Cache<Key, Entry, Bytesize, SeedableRandomState, DefaultLifecycle<Key, Entry>>;
+
+/// The near cache of one redcache, shared between the engine and the adapter's handles.
+pub struct Near {
+    store: Option<Store>,
+    hits: HitCounters,
+}
+
+impl std::fmt::Debug for Near {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Near")
+            .field("entries", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Near {
+    pub(crate) fn new(bytes_max: u64, seed: u64) -> Self {
+        let store = (bytes_max > 0).then(|| {
+            let entries = usize::try_from(bytes_max / ENTRY_TYPICAL)
+                .unwrap_or(usize::MAX)
+                .max(1);
+            let options = OptionsBuilder::new()
+                .shards(SHARDS)
+                .estimated_items_capacity(entries)
+                .weight_capacity(bytes_max)
+                .build()
+                // Both required options are set above.
+                .expect("the options are complete");
+            let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+            Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
+        });
+        Self {
+            store,
+            hits: HitCounters::default(),
+        }
+    }
+
+    /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
+    pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
+        let entry = self.store.as_ref()?.get(key)?;
+        let ttl = entry.deadline.checked_duration_since(now())?;
+        if !entry.lease.holds() || ttl.is_zero() {
+            return None;
+        }
+        self.hits.count(key);
+        Some(NearHit {
+            value: entry.value,
+            ttl,
+        })
+    }
+
+    pub(crate) fn insert(&self, key: &Key, entry: Entry) {
+        if let Some(store) = &self.store {
+            store.insert(key.clone(), entry);
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) {
+        if let Some(store) = &self.store {
+            store.remove(key);
+        }
+    }
+
+    /// How many entries it holds, among them those whose lease or deadline has ended and that await replacement.
+    pub fn len(&self) -> usize {
+        self.store.as_ref().map_or(0, Cache::len)
+    }
+
+    /// Whether it holds no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes its entries hold, overhead included.
+    pub fn bytes(&self) -> u64 {
+        self.store.as_ref().map_or(0, Cache::weight)
+    }
+
+    /// How many lookups were answered.
+    pub fn hits(&self) -> u64 {
+        self.hits.sum()
+    }
+}
+
+const SHARDS: usize = 16;
+
+/// Counts hits on several cache lines, chosen by key, so that threads which read different keys seldom meet on one.
+#[derive(Debug, Default)]
+struct HitCounters([HitCounter; 16]);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct HitCounter(AtomicU64);
+
+impl HitCounters {
+    fn count(&self, key: &[u8]) {
+        let stripe = key.last().map_or(0, |byte| usize::from(byte & 15));
+        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> u64 {
+        self.0
+            .iter()
+            .map(|counter| counter.0.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(value: &'static str, deadline: Instant, lease: &Lease) -> Entry {
+        Entry {
+            value: Some(Bytes::from_static(value.as_bytes())),
+            deadline,
+            lease: lease.clone(),
+        }
+    }
+
+    fn base() -> Instant {
+        // Tests need some instant to count from; the code under test never reads a clock.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the origin of a test's virtual time"
+        )]
+        Instant::now()
+    }
+
+    #[test]
+    fn an_entry_is_served_until_its_deadline_and_not_at_it() {
+        let (near, lease, start) = (Near::new(1 << 20, 1), Lease::new(), base());
+        let deadline = start + Duration::from_secs(1);
+        near.insert(&Key::from("k"), entry("v", deadline, &lease));
+        let hit = near.get(b"k", || start).unwrap();
+        assert_eq!(
+            hit,
+            NearHit {
+                value: Some("v".into()),
+                ttl: Duration::from_secs(1)
+            }
+        );
+        assert_eq!(near.get(b"k", || deadline), None);
+        assert_eq!(near.hits(), 1);
+    }
+
+    #[test]
+    fn the_end_of_a_lease_ends_every_entry_under_it_and_no_other() {
+        let (near, start) = (Near::new(1 << 20, 1), base());
+        let (old, new) = (Lease::new(), Lease::new());
+        let deadline = start + Duration::from_secs(1);
+        near.insert(&Key::from("a"), entry("v", deadline, &old));
+        near.insert(&Key::from("b"), entry("v", deadline, &new));
+        old.end();
+        assert_eq!(near.get(b"a", || start), None);
+        assert!(near.get(b"b", || start).is_some());
+    }
+
+    #[test]
+    fn it_stays_within_its_bytes() {
+        let (near, lease, start) = (Near::new(1 << 20, 1), Lease::new(), base());
+        for number in 0..100_000 {
+            near.insert(
+                &Key::from(format!("key:{number}")),
+                entry("value", start, &lease),
+            );
+        }
+        assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
+        assert!(near.len() > 1000);
+    }
+
+    #[test]
+    fn without_bytes_it_holds_nothing() {
+        let (near, lease, start) = (Near::new(0, 1), Lease::new(), base());
+        near.insert(
+            &Key::from("k"),
+            entry("v", start + Duration::from_secs(1), &lease),
+        );
+        assert!(near.is_empty());
+        assert_eq!(near.get(b"k", || start), None);
+    }
+}

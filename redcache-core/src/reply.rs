@@ -1,0 +1,199 @@
+//! Frames read as the answer to a known command.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::resp::Frame;
+use crate::stored::{Stored, Value, View};
+
+/// A server's refusal of one command: the text after the `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal(pub(crate) Box<str>);
+
+impl Refusal {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(text).into())
+    }
+}
+
+/// The answer to a whole [`Command`](crate::command::Command).
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Read(ReadReply),
+    /// A lock, write or script took effect, or did not.
+    Effect(bool),
+    Refused(Refusal),
+}
+
+/// The answer to a read, assembled from the replies of its pipeline.
+#[derive(Debug)]
+pub(crate) struct ReadReply {
+    pub(crate) stored: Stored,
+    pub(crate) ttl: Ttl,
+    pub(crate) lock: LockReply,
+    /// The key was invalidated between the first and the last reply of the pipeline: what was read is old already,
+    /// and no further push will come.
+    pub(crate) invalidated: bool,
+}
+
+impl Default for ReadReply {
+    fn default() -> Self {
+        Self {
+            stored: Stored::Missing,
+            ttl: Ttl::Absent,
+            lock: LockReply::NotTried,
+            invalidated: false,
+        }
+    }
+}
+
+/// What came of the lock attempt in a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LockReply {
+    NotTried,
+    Granted,
+    /// The key existed.
+    Taken,
+    Refused(Refusal),
+}
+
+/// What `PTTL` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// The key was gone when it was asked.
+    Absent,
+    /// The key never expires.
+    Endless,
+    Left(Duration),
+}
+
+impl Ttl {
+    fn of(ms: i64) -> Self {
+        match u64::try_from(ms) {
+            Ok(ms) => Self::Left(Duration::from_millis(ms)),
+            Err(_) if ms == -1 => Self::Endless,
+            Err(_) => Self::Absent,
+        }
+    }
+
+    /// The instant up to which the value may be kept, given when it was asked for.
+    pub(crate) fn deadline(self, asked_at: Instant, cap: Duration) -> Option<Instant> {
+        match self {
+            Self::Absent => None,
+            Self::Endless => asked_at.checked_add(cap),
+            Self::Left(left) => asked_at.checked_add(left.min(cap)),
+        }
+    }
+}
+
+/// Collects the replies of one command until the last has come.
+#[derive(Debug)]
+pub(crate) enum Assembly {
+    /// The answer of a read grows: `GET`, then `PTTL`, then perhaps `SET`.
+    Read {
+        parts: u8,
+        lock: bool,
+        reply: ReadReply,
+        refusal: Option<Refusal>,
+    },
+    Effect,
+}
+
+/// The reply is not one that the command can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WrongType;
+
+impl Assembly {
+    pub(crate) fn read(lock: bool) -> Self {
+        Self::Read {
+            parts: 0,
+            lock,
+            reply: ReadReply::default(),
+            refusal: None,
+        }
+    }
+
+    /// Notes that the key was invalidated while the command is only partly answered.
+    pub(crate) fn on_invalidated(&mut self) {
+        if let Self::Read {
+            parts: 1.., reply, ..
+        } = self
+        {
+            reply.invalidated = true;
+        }
+    }
+
+    /// Takes the next reply; gives the command's whole answer with its last one.
+    pub(crate) fn take(
+        &mut self,
+        frame: &Frame<'_>,
+        lock_prefix: &[u8],
+    ) -> Result<Option<Reply>, WrongType> {
+        let Self::Read {
+            parts,
+            lock,
+            reply,
+            refusal,
+        } = self
+        else {
+            return effect(frame).map(Some);
+        };
+        match *parts {
+            0 => match frame {
+                Frame::Error(text) => *refusal = Some(Refusal::of(text)),
+                Frame::Null => reply.stored = Stored::Missing,
+                Frame::Bulk(raw) => reply.stored = copy_out(raw, lock_prefix),
+                _ => return Err(WrongType),
+            },
+            1 => match frame {
+                Frame::Integer(ms) => reply.ttl = Ttl::of(*ms),
+                Frame::Error(_) => reply.ttl = Ttl::Absent,
+                _ => return Err(WrongType),
+            },
+            _ => {
+                reply.lock = match frame {
+                    Frame::Simple(_) => LockReply::Granted,
+                    Frame::Null => LockReply::Taken,
+                    Frame::Error(text) => LockReply::Refused(Refusal::of(text)),
+                    _ => return Err(WrongType),
+                }
+            }
+        }
+        *parts += 1;
+        if *parts < 2 + u8::from(*lock) {
+            return Ok(None);
+        }
+        if let Some(refusal) = refusal.take() {
+            // A lock beside a failed read is a lock all the same; its owner must hear of it.
+            if reply.lock != LockReply::Granted {
+                return Ok(Some(Reply::Refused(refusal)));
+            }
+        }
+        Ok(Some(Reply::Read(std::mem::take(reply))))
+    }
+}
+
+fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {
+    match frame {
+        Frame::Simple(_) => Ok(Reply::Effect(true)),
+        Frame::Null => Ok(Reply::Effect(false)),
+        Frame::Integer(count) => Ok(Reply::Effect(*count > 0)),
+        Frame::Error(text) => Ok(Reply::Refused(Refusal::of(text))),
+        _ => Err(WrongType),
+    }
+}
+
+/// Copies a value out of the read buffer, exactly once. A slice would pin the whole buffer.
+fn copy_out(raw: &[u8], lock_prefix: &[u8]) -> Stored {
+    match View::of(raw, lock_prefix) {
+        View::Lock(raw) => Stored::Lock(Bytes::copy_from_slice(raw)),
+        View::Value {
+            payload,
+            compute_time,
+        } => Stored::Value(Value {
+            payload: Bytes::copy_from_slice(payload),
+            compute_time,
+        }),
+    }
+}

@@ -1,0 +1,106 @@
+//! How a command is spelled.
+
+/// The most that a header takes: a type byte, the digits of a `usize`, CRLF.
+const HEADER_MAX: usize = 1 + DIGITS_MAX + 2;
+
+/// The most digits that a `usize` has.
+const DIGITS_MAX: usize = 20;
+
+/// Appends a command to `out`: an array of its `arguments` as bulk strings, the name of the command first.
+///
+/// Room for the whole command is made once, so a command is appended entirely or not at all.
+///
+/// # Panics
+///
+/// Panics when `arguments` is empty: servers do not answer an empty command, so every later reply would be taken for the
+/// answer to the command before.
+///
+/// # Examples
+///
+/// ```
+/// let mut out = Vec::new();
+/// redcache_core::resp::command(&mut out, &[b"GET", b"user:1"]);
+/// assert_eq!(out, b"*2\r\n$3\r\nGET\r\n$6\r\nuser:1\r\n");
+/// ```
+pub fn command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+    assert!(!arguments.is_empty(), "a command has a name");
+    let payloads: usize = arguments.iter().map(|argument| argument.len() + 2).sum();
+    out.reserve(payloads + HEADER_MAX * (arguments.len() + 1));
+    header(out, b'*', arguments.len());
+    for argument in arguments {
+        header(out, b'$', argument.len());
+        out.extend_from_slice(argument);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a type byte and a length.
+fn header(out: &mut Vec<u8>, kind: u8, length: usize) {
+    // Written from the back, because the last digit is the first to be known.
+    let mut line = [0; HEADER_MAX];
+    line[HEADER_MAX - 2..].copy_from_slice(b"\r\n");
+    let mut start = HEADER_MAX - 2;
+    let mut left = length;
+    loop {
+        start -= 1;
+        line[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    start -= 1;
+    line[start] = kind;
+    out.extend_from_slice(&line[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(arguments: &[&[u8]], expected: &[u8]) {
+        let mut out = b"before".to_vec();
+        command(&mut out, arguments);
+        assert_eq!(
+            out.escape_ascii().to_string(),
+            [b"before", expected].concat().escape_ascii().to_string()
+        );
+    }
+
+    #[test]
+    fn command_is_an_array_of_bulk_strings_behind_what_was_there() {
+        check(&[b"PING"], b"*1\r\n$4\r\nPING\r\n");
+        check(
+            &[b"SET", b"", b"\r\n\0$"],
+            b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\n\r\n\0$\r\n",
+        );
+    }
+
+    #[test]
+    fn lengths_of_several_digits_are_spelled_in_order() {
+        let payload = [b'x'; 1234];
+        check(
+            &[&payload],
+            &[b"*1\r\n$1234\r\n".as_slice(), &payload, b"\r\n"].concat(),
+        );
+        let many = [b"a".as_slice(); 10];
+        check(
+            &many,
+            &[b"*10\r\n".as_slice(), &b"$1\r\na\r\n".repeat(10)].concat(),
+        );
+    }
+
+    #[test]
+    fn longest_length_fits_its_header() {
+        let mut out = Vec::new();
+        header(&mut out, b'$', usize::MAX);
+        assert_eq!(out, format!("${}\r\n", usize::MAX).as_bytes());
+    }
+
+    #[test]
+    #[should_panic(expected = "a command has a name")]
+    fn empty_command_is_refused() {
+        command(&mut Vec::new(), &[]);
+    }
+}

@@ -1,0 +1,214 @@
+//! The first line of a frame: a type byte and a text, and what that text may be.
+//!
+//! Numbers are read strictly, as the servers print them: digits with no leading zero and no plus sign. A length in any
+//! other spelling is a sign that the stream is out of step, and guessing at it is how replies end up with the wrong caller.
+
+/// The type of a frame, as its first byte names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Simple,
+    Error,
+    Integer,
+    Bulk,
+    BlobError,
+    Verbatim,
+    Null,
+    Boolean,
+    Double,
+    BigNumber,
+    Array,
+    Set,
+    Map,
+    Push,
+    Attribute,
+    /// A part of a streamed frame, which no server sends.
+    Streamed,
+}
+
+impl Kind {
+    /// Reads a type byte, `None` when RESP3 has no such type.
+    #[inline]
+    pub(super) fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            b'+' => Self::Simple,
+            b'-' => Self::Error,
+            b':' => Self::Integer,
+            b'$' => Self::Bulk,
+            b'!' => Self::BlobError,
+            b'=' => Self::Verbatim,
+            b'_' => Self::Null,
+            b'#' => Self::Boolean,
+            b',' => Self::Double,
+            b'(' => Self::BigNumber,
+            b'*' => Self::Array,
+            b'~' => Self::Set,
+            b'%' => Self::Map,
+            b'>' => Self::Push,
+            b'|' => Self::Attribute,
+            b';' | b'.' => Self::Streamed,
+            _ => return None,
+        })
+    }
+}
+
+/// The text with which RESP2 spells a missing bulk string or array, inside RESP3 too.
+pub(super) const NIL: &[u8] = b"-1";
+
+/// The format name and colon in front of a verbatim payload.
+pub(super) const VERBATIM_PREFIX: usize = 4;
+
+/// Reads a length or an element count.
+#[inline]
+pub(super) fn length(text: &[u8]) -> Option<usize> {
+    usize::try_from(digits(text)?).ok()
+}
+
+/// Reads an integer.
+#[inline]
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    match text {
+        [b'-', text @ ..] => match digits(text)? {
+            0 => None,
+            magnitude => 0_i64.checked_sub_unsigned(magnitude),
+        },
+        text => i64::try_from(digits(text)?).ok(),
+    }
+}
+
+/// Reads a double, infinities and NaN included.
+pub(super) fn double(text: &[u8]) -> Option<f64> {
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Reads a truth value.
+pub(super) fn boolean(text: &[u8]) -> Option<bool> {
+    match text {
+        b"t" => Some(true),
+        b"f" => Some(false),
+        _ => None,
+    }
+}
+
+/// Tells whether a text is an integer of any size.
+pub(super) fn is_big_number(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Reads a number of at most 18 digits at the front of `bytes` and its CRLF; returns what follows, too.
+///
+/// `None` says nothing about the bytes: they may still start with a number.
+#[inline]
+pub(super) fn short_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    let mut taken = 0;
+    loop {
+        let digit = bytes.get(taken)?.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        taken += 1;
+    }
+    let plain = taken == 1 || (2..=18).contains(&taken) && bytes[0] != b'0';
+    let rest = bytes[taken..].strip_prefix(b"\r\n")?;
+    plain.then_some((number, rest))
+}
+
+/// Reads decimal digits with no sign and no leading zero.
+#[inline]
+fn digits(text: &[u8]) -> Option<u64> {
+    // The largest number of digits of which every value fits into a u64, and all that an i64 needs.
+    const DIGITS_MAX: usize = 19;
+
+    match text {
+        [b'0', _, ..] | [] => None,
+        _ if text.len() > DIGITS_MAX => None,
+        _ => text.iter().try_fold(0, |number, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            (digit < 10).then(|| number * 10 + u64::from(digit))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_plain_digits_only() {
+        let cases: [(&[u8], Option<usize>); 14] = [
+            (b"0", Some(0)),
+            (b"7", Some(7)),
+            (b"64", Some(64)),
+            (b"9999999999999999999", Some(9_999_999_999_999_999_999)),
+            (b"10000000000000000000", None),
+            (b"", None),
+            (b"-1", None),
+            (b"-0", None),
+            (b"+1", None),
+            (b"00", None),
+            (b"07", None),
+            (b"1 ", None),
+            (b"1a", None),
+            (b"1/", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(length(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn integers_cover_the_whole_i64_and_nothing_more() {
+        let cases: [(&[u8], Option<i64>); 14] = [
+            (b"0", Some(0)),
+            (b"-1", Some(-1)),
+            (b"42", Some(42)),
+            (b"9223372036854775807", Some(i64::MAX)),
+            (b"9223372036854775808", None),
+            (b"-9223372036854775808", Some(i64::MIN)),
+            (b"-9223372036854775809", None),
+            (b"-", None),
+            (b"--1", None),
+            (b"-0", None),
+            (b"-01", None),
+            (b"+1", None),
+            (b"01", None),
+            (b"1.0", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(integer(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn doubles_may_be_infinite_or_not_a_number() {
+        let cases: [(&[u8], Option<f64>); 9] = [
+            (b"3", Some(3.0)),
+            (b"-1.5", Some(-1.5)),
+            (b"1e+20", Some(1e20)),
+            (b"inf", Some(f64::INFINITY)),
+            (b"-inf", Some(f64::NEG_INFINITY)),
+            (b"", None),
+            (b"1,5", None),
+            (b" 1", None),
+            (b"\xff", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(double(text), expected, "{}", text.escape_ascii());
+        }
+        assert!(double(b"nan").unwrap().is_nan());
+        assert!(double(b"-nan").unwrap().is_nan());
+    }
+
+    #[test]
+    fn big_numbers_are_digits_of_any_count() {
+        assert!(is_big_number(
+            b"3492890328409238509324850943850943825024385"
+        ));
+        assert!(is_big_number(b"-1"));
+        for text in [b"".as_slice(), b"-", b"+1", b"1a", b"--1"] {
+            assert!(!is_big_number(text), "{}", text.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The Lua scripts that make a change of state atomic, and their SHA-1 names.
+//!
+//! Each compares the key with the exact bytes that its caller expects before it changes anything, and writes at most
+//! once, after every check: Lua in Redis is not rolled back.
+
+/// One of redcache's scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Script {
+    /// `KEYS[1]` key, `ARGV` lock, value, ttl in ms: replaces our lock by the value and reads it back, so that the
+    /// publisher is tracked again. Returns 1, or 0 when the key is no longer our lock.
+    Publish,
+    /// `KEYS[1]` key, `ARGV` lock: deletes our lock. Returns 1, or 0 when the key is no longer our lock.
+    Release,
+    /// `KEYS[1]` key, `ARGV` lock, ttl in ms: gives our lock a new time to live. Returns 1 or 0.
+    Renew,
+    /// `KEYS[1]` key, `ARGV` lock prefix, ttl in ms: gives a value (never a lock) a new time to live. Returns 1 or 0.
+    Touch,
+}
+
+impl Script {
+    /// Every script, for servers and models that prepare them ahead.
+    pub const ALL: [Self; 4] = [Self::Publish, Self::Release, Self::Renew, Self::Touch];
+
+    /// Gives the Lua source.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::Publish => {
+                "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end \
+                 redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) \
+                 redis.call('GET',KEYS[1]) \
+                 return 1"
+            }
+            Self::Release => {
+                "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end \
+                 return redis.call('DEL',KEYS[1])"
+            }
+            Self::Renew => {
+                "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end \
+                 return redis.call('PEXPIRE',KEYS[1],ARGV[2])"
+            }
+            Self::Touch => {
+                "local v=redis.call('GET',KEYS[1]) \
+                 if not v or string.sub(v,1,#ARGV[1])==ARGV[1] then return 0 end \
+                 return redis.call('PEXPIRE',KEYS[1],ARGV[2])"
+            }
+        }
+    }
+
+    /// Gives the SHA-1 of the source in lower-case hex, the name that `EVALSHA` knows it by.
+    pub const fn sha1(self) -> &'static str {
+        match self {
+            Self::Publish => "eba11da24e4903fb5c00da28853fcd66741c400c",
+            Self::Release => "40d537e211ffbf1001c68282413fef6708d7b2e3",
+            Self::Renew => "1c641af97d3df7973c56e196a73e781cd1efc852",
+            Self::Touch => "d5162e3b160bd731cfac48e0019d13595004d3d7",
+        }
+    }
+
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}

@@ -1,0 +1,55 @@
+//! Should a read try for the lock in the same round trip?
+//!
+//! The attempt saves a round trip on a miss and is wasted work for the server on a hit. So it is made while traffic is
+//! light, when latency is all that counts, or while misses are common.
+
+/// The share of misses among recent reads, as a moving average.
+#[derive(Debug, Clone)]
+pub(crate) struct Speculation {
+    /// In 65536ths.
+    miss_rate: u32,
+}
+
+/// Up to so many commands under way the server has time to spare.
+const LIGHT_TRAFFIC_MAX: usize = 8;
+/// A quarter: a wasted attempt costs the server about 0.5 µs of 1.3, a missing one costs the caller a round trip.
+const MISS_RATE_MIN: u32 = 1 << 14;
+/// Each read weighs a 32nd.
+const WEIGHT_SHIFT: u32 = 5;
+
+impl Speculation {
+    pub(crate) fn new() -> Self {
+        Self { miss_rate: 0 }
+    }
+
+    pub(crate) fn is_worth_it(&self, commands_under_way: usize) -> bool {
+        commands_under_way <= LIGHT_TRAFFIC_MAX || self.miss_rate >= MISS_RATE_MIN
+    }
+
+    pub(crate) fn on_read(&mut self, missed: bool) {
+        self.miss_rate -= self.miss_rate >> WEIGHT_SHIFT;
+        if missed {
+            self.miss_rate += (1 << 16) >> WEIGHT_SHIFT;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_worth_it_in_light_traffic_or_when_misses_are_common() {
+        let mut speculation = Speculation::new();
+        assert!(speculation.is_worth_it(LIGHT_TRAFFIC_MAX));
+        assert!(!speculation.is_worth_it(LIGHT_TRAFFIC_MAX + 1));
+        for _ in 0..16 {
+            speculation.on_read(true);
+        }
+        assert!(speculation.is_worth_it(1000));
+        for _ in 0..64 {
+            speculation.on_read(false);
+        }
+        assert!(!speculation.is_worth_it(1000));
+    }
+}
