@@ -1,0 +1,100 @@
+//! Time as the server sees it: whole milliseconds since 1970, made from the instants it is told.
+
+use std::time::{Duration, Instant};
+
+/// What the clock shows when the server starts. Any date will do that is far from both ends of the range.
+const START_MS: i64 = 1_700_000_000_000;
+
+/// How often the server looks after itself: ten times a second, as Redis does by default.
+const TICK_MS: i64 = 100;
+
+/// The time that a server was last told, which never runs backwards.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    started_at: Instant,
+    now_ms: i64,
+    next_tick_ms: i64,
+}
+
+impl Clock {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            started_at: now,
+            now_ms: START_MS,
+            next_tick_ms: START_MS + TICK_MS,
+        }
+    }
+
+    pub(super) fn advance(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.started_at).as_millis();
+        let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
+        self.now_ms = self.now_ms.max(START_MS.saturating_add(elapsed));
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Says whether a tick is due, and if so counts it as taken.
+    pub(super) fn take_tick(&mut self) -> bool {
+        let due = self.now_ms >= self.next_tick_ms;
+        if due {
+            self.next_tick_ms = tick_after(self.now_ms);
+        }
+        due
+    }
+
+    /// The instant of the first tick to come that finds `at_ms` in the past.
+    pub(super) fn tick_past(&self, at_ms: i64) -> Instant {
+        let tick = tick_after(at_ms).max(self.next_tick_ms);
+        let elapsed = u64::try_from(tick.saturating_sub(START_MS)).unwrap_or(0);
+        self.started_at + Duration::from_millis(elapsed)
+    }
+
+    /// The moment `at_ms` as an instant.
+    pub(super) fn instant(&self, at_ms: i64) -> Instant {
+        let elapsed = u64::try_from(at_ms.saturating_sub(START_MS)).unwrap_or(0);
+        self.started_at + Duration::from_millis(elapsed)
+    }
+}
+
+fn tick_after(at_ms: i64) -> i64 {
+    (at_ms.saturating_sub(START_MS) / TICK_MS + 1)
+        .saturating_mul(TICK_MS)
+        .saturating_add(START_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tick_after_a_moment_is_the_next_tenth_of_a_second() {
+        for (at, tick) in [(0, 100), (1, 100), (99, 100), (100, 200), (101, 200)] {
+            assert_eq!(tick_after(START_MS + at), START_MS + tick);
+        }
+    }
+
+    #[test]
+    fn time_that_runs_backwards_is_ignored() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start);
+        clock.advance(start + Duration::from_secs(2));
+        clock.advance(start + Duration::from_secs(1));
+        assert_eq!(clock.now_ms(), START_MS + 2000);
+    }
+
+    #[test]
+    fn a_tick_is_taken_once() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start);
+        assert!(!clock.take_tick());
+        clock.advance(start + Duration::from_millis(250));
+        assert!(clock.take_tick());
+        assert!(!clock.take_tick());
+        assert_eq!(
+            clock.tick_past(START_MS),
+            start + Duration::from_millis(300)
+        );
+    }
+}

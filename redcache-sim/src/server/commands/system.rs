@@ -1,0 +1,62 @@
+//! The server as a whole: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `CONFIG`, `CLUSTER`, `DEBUG`.
+
+mod config;
+mod info;
+
+use super::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, READ, WRITE};
+use crate::server::call::Call;
+use crate::server::keyspace::DATABASES;
+use crate::server::reply::{Reply, ReplyError};
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::new("flushall", -1, WRITE, Keys::None, flush_all),
+    Command::new("flushdb", -1, WRITE, Keys::None, flush_one),
+    Command::new("dbsize", 1, READ, Keys::None, size),
+    Command::new("info", -1, ALLOW_LOADING, Keys::None, info::info),
+    Command::family("config", config::SUBCOMMANDS),
+    Command::new("cluster", -2, 0, Keys::None, cluster),
+    Command::new("debug", -2, ALLOW_LOADING | NO_SCRIPT, Keys::None, debug),
+];
+
+fn flush_all(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    check_flush_option(call)?;
+    for database in 0..DATABASES {
+        call.server.keyspace.clear(database);
+    }
+    call.server.invalidate_all();
+    Ok(Reply::OK)
+}
+
+fn flush_one(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    check_flush_option(call)?;
+    let database = call.database();
+    call.server.keyspace.clear(database);
+    call.server.invalidate_all();
+    Ok(Reply::OK)
+}
+
+fn check_flush_option(call: &Call<'_>) -> Result<(), ReplyError> {
+    match call.args.len() {
+        1 => Ok(()),
+        2 if call.is(1, "SYNC") || call.is(1, "ASYNC") => Ok(()),
+        _ => Err(ReplyError::SYNTAX.into()),
+    }
+}
+
+fn size(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    Ok(Reply::count(call.server.keyspace.len(call.database())))
+}
+
+fn cluster(_: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    Err("ERR This instance has cluster support disabled".into())
+}
+
+fn debug(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    if !call.is(1, "SET-ACTIVE-EXPIRE") || call.args.len() != 3 {
+        return Err(ReplyError::not_modelled(
+            "DEBUG other than SET-ACTIVE-EXPIRE",
+        ));
+    }
+    call.server.config.active_expiry = !call.is(2, "0");
+    Ok(Reply::OK)
+}

@@ -1,0 +1,159 @@
+//! From a request to its reply: which command it is, whether it may run now, and what running it leaves behind.
+
+use bytes::Bytes;
+
+use super::call::Call;
+use super::client::ClientId;
+use super::commands::{self, ALLOW_BUSY, ALLOW_LOADING, Command, DENY_OOM, NO_AUTH, READ, WRITE};
+use super::config::HelloSupport;
+use super::reply::{Reply, ReplyError};
+use super::{Running, Server};
+
+/// How much of an unknown command goes into the error.
+const QUOTED_MAX: usize = 128;
+
+impl Server {
+    /// Runs a command of `client` and appends to its output: the reply, then what the command did to its own keys.
+    pub(super) fn execute(&mut self, client: ClientId, args: &[Bytes]) {
+        self.record.log(client, args, self.config.log_max);
+        self.running = Some(Running {
+            client,
+            executing: false,
+        });
+        let outcome = self.answer(client, args);
+        self.running = None;
+        if let Some(state) = self.clients.get_mut(&client) {
+            match outcome {
+                Ok(reply) => reply.write(state.protocol, &mut state.output),
+                Err(error) => error.write(&mut state.output),
+            }
+            // The permission to track one command lasts until any other than `CLIENT` was read.
+            if let Some(tracking) = &mut state.tracking
+                && !args[0].eq_ignore_ascii_case(b"client")
+            {
+                tracking.caching = false;
+            }
+        }
+        self.push_pending(client);
+    }
+
+    fn answer(&mut self, client: ClientId, args: &[Bytes]) -> Result<Reply, ReplyError> {
+        if let Some(error) = self.faults.take_rejection(&args[0]) {
+            return Err(error);
+        }
+        if args[0].eq_ignore_ascii_case(b"quit") {
+            return Ok(commands::quit(&mut Call {
+                server: self,
+                client,
+                args,
+            }));
+        }
+        let command = self.identify(args)?;
+        if let Err(error) = self.admit(client, command, args.len()) {
+            self.record.count(command.name).rejected += 1;
+            return Err(error);
+        }
+        if let Some(running) = &mut self.running {
+            running.executing = true;
+        }
+        let outcome = self.call(client, command, args);
+        if command.has(READ) {
+            self.remember_read(client, command.keys(args));
+        }
+        outcome
+    }
+
+    /// Runs a command that may run, and counts it.
+    pub(super) fn call(
+        &mut self,
+        client: ClientId,
+        command: &Command,
+        args: &[Bytes],
+    ) -> Result<Reply, ReplyError> {
+        let outcome = command.run(&mut Call {
+            server: self,
+            client,
+            args,
+        });
+        let count = self.record.count(command.name);
+        count.calls += 1;
+        count.failed += u64::from(outcome.is_err());
+        outcome
+    }
+
+    fn identify(&self, args: &[Bytes]) -> Result<&'static Command, ReplyError> {
+        let hello_is_unknown = self.config.hello == HelloSupport::Unknown;
+        let command = commands::find(&args[0])
+            .filter(|command| !(hello_is_unknown && command.name == "hello"))
+            .ok_or_else(|| unknown_command(args))?;
+        if command.subcommands.is_empty() || args.len() < 2 {
+            return Ok(command);
+        }
+        let known = command.subcommand(&args[1]);
+        let known = known.filter(|it| it.name != "client|setinfo" || self.config.knows_setinfo());
+        known.ok_or_else(|| unknown_subcommand(command.name, &args[1]))
+    }
+
+    /// Says whether a command may run now; the order of the reasons is that of Redis.
+    fn admit(
+        &mut self,
+        client: ClientId,
+        command: &Command,
+        args: usize,
+    ) -> Result<(), ReplyError> {
+        if !command.accepts(args) {
+            return Err(ReplyError::arity(command.name));
+        }
+        let authenticated = self.clients.get(&client).is_some_and(|it| it.authenticated);
+        if !authenticated && !command.has(NO_AUTH) {
+            return Err(ReplyError::NO_AUTH.into());
+        }
+        if self.config.forbidden.contains(command.name) {
+            return Err(ReplyError::forbidden(command.name));
+        }
+        self.out_of_memory = self.is_short_of_memory();
+        if self.out_of_memory && command.has(DENY_OOM) {
+            return Err(ReplyError::OUT_OF_MEMORY.into());
+        }
+        self.limit_tracking();
+        if self.faults.read_only && command.has(WRITE) {
+            return Err(ReplyError::READ_ONLY.into());
+        }
+        if self.faults.loading && !command.has(ALLOW_LOADING) {
+            return Err(ReplyError::LOADING.into());
+        }
+        if self.faults.busy && !command.has(ALLOW_BUSY) {
+            return Err(ReplyError::BUSY.into());
+        }
+        Ok(())
+    }
+}
+
+fn unknown_command(args: &[Bytes]) -> ReplyError {
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(shortened(&args[0], QUOTED_MAX));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut quoted = 0;
+    for arg in &args[1..] {
+        if quoted >= QUOTED_MAX {
+            break;
+        }
+        let arg = shortened(arg, QUOTED_MAX - quoted);
+        quoted += arg.len() + "'' ".len();
+        text.extend_from_slice(b"'");
+        text.extend_from_slice(arg);
+        text.extend_from_slice(b"' ");
+    }
+    ReplyError::new(text)
+}
+
+fn unknown_subcommand(command: &str, name: &[u8]) -> ReplyError {
+    let mut text = b"ERR unknown subcommand '".to_vec();
+    text.extend_from_slice(shortened(name, QUOTED_MAX));
+    text.extend_from_slice(format!("'. Try {} HELP.", command.to_uppercase()).as_bytes());
+    ReplyError::new(text)
+}
+
+fn shortened(bytes: &[u8], max: usize) -> &[u8] {
+    &bytes[..bytes.len().min(max)]
+}

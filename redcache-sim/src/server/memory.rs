@@ -1,0 +1,36 @@
+//! What happens when memory is short: keys make room, or writes are refused.
+
+use bytes::Bytes;
+
+use super::Server;
+use super::config::Eviction;
+
+impl Server {
+    /// Evicts as the policy says and tells whether memory is still short.
+    pub(super) fn is_short_of_memory(&mut self) -> bool {
+        while self.is_over_memory() {
+            let Some((database, key)) = self.evictable() else {
+                return true;
+            };
+            self.evict(database, &key);
+        }
+        self.faults.out_of_memory
+    }
+
+    fn is_over_memory(&self) -> bool {
+        self.config.memory_max > 0 && self.keyspace.used_bytes() > self.config.memory_max
+    }
+
+    fn evictable(&mut self) -> Option<(usize, Bytes)> {
+        match self.config.eviction {
+            Eviction::NoEviction => None,
+            Eviction::AllkeysLru | Eviction::AllkeysLfu | Eviction::AllkeysRandom => {
+                self.keyspace.nth(self.chance.next(), false)
+            }
+            Eviction::VolatileLru | Eviction::VolatileLfu | Eviction::VolatileRandom => {
+                self.keyspace.nth(self.chance.next(), true)
+            }
+            Eviction::VolatileTtl => self.keyspace.first_to_expire().map(|(_, key)| key.clone()),
+        }
+    }
+}

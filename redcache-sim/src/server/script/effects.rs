@@ -1,0 +1,68 @@
+//! What redcache's own scripts do, each beside its Lua.
+
+use redcache_core::Script;
+
+use super::{Bytes, Reply, ReplyError, ScriptCall, ScriptEffect};
+
+/// The source and effect of every script that redcache has.
+pub(super) fn all() -> [(&'static str, ScriptEffect); Script::ALL.len()] {
+    Script::ALL.map(|script| (script.source(), effect_of(script)))
+}
+
+fn effect_of(script: Script) -> ScriptEffect {
+    match script {
+        Script::Publish => publish,
+        Script::Release => release,
+        Script::Renew => renew,
+        Script::Touch => touch,
+    }
+}
+
+fn publish(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let [key, lock, value, ttl] = words(script)?;
+    if script.call(&[b"GET", key])? != Reply::Bulk(lock.clone()) {
+        return Ok(Reply::Integer(0));
+    }
+    script.call(&[b"SET", key, value, b"PX", ttl])?;
+    script.call(&[b"GET", key])?;
+    Ok(Reply::Integer(1))
+}
+
+fn release(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let [key, lock] = words(script)?;
+    if script.call(&[b"GET", key])? != Reply::Bulk(lock.clone()) {
+        return Ok(Reply::Integer(0));
+    }
+    script.call(&[b"DEL", key])
+}
+
+fn renew(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let [key, lock, ttl] = words(script)?;
+    if script.call(&[b"GET", key])? != Reply::Bulk(lock.clone()) {
+        return Ok(Reply::Integer(0));
+    }
+    script.call(&[b"PEXPIRE", key, ttl])
+}
+
+fn touch(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let [key, lock_prefix, ttl] = words(script)?;
+    match script.call(&[b"GET", key])? {
+        Reply::Bulk(value) if !value.starts_with(lock_prefix) => {
+            script.call(&[b"PEXPIRE", key, ttl])
+        }
+        _ => Ok(Reply::Integer(0)),
+    }
+}
+
+/// `KEYS[1]` and what follows of `ARGV`. Where one is missing, Lua would stumble over a `nil`.
+fn words<'a, const N: usize>(script: &ScriptCall<'a>) -> Result<[&'a Bytes; N], ReplyError> {
+    let words = script
+        .keys()
+        .iter()
+        .take(1)
+        .chain(script.args())
+        .take(N)
+        .collect::<Vec<_>>();
+    let missing = "ERR Lua redis lib command arguments must be strings or integers";
+    <[&Bytes; N]>::try_from(words).map_err(|_| missing.into())
+}
