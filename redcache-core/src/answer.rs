@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::near::NearHit;
+
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -39,6 +41,27 @@ pub struct Answer {
     pub source: Source,
     /// How long the value stays in Redis, as far as that is known.
     pub ttl: Option<Duration>,
+}
+
+impl Answer {
+    /// Nothing, of which Redis says no more.
+    pub(crate) fn none() -> Self {
+        Self {
+            value: None,
+            source: Source::Redis,
+            ttl: None,
+        }
+    }
+}
+
+impl From<NearHit> for Answer {
+    fn from(hit: NearHit) -> Self {
+        Self {
+            value: hit.value,
+            source: Source::Near,
+            ttl: Some(hit.ttl),
+        }
+    }
 }
 
 /// What a loader found: a value or nothing, for how long, and whether to store it at all.

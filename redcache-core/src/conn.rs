@@ -34,6 +34,10 @@ pub(crate) struct Issued {
 }
 
 /// One thing that the server said.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are replies, and a box would cost each an allocation"
+)]
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Ready { untracked: Option<String> },

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::command::{Command, Token, Wire};
 use crate::config::Config;
 use crate::conn::Input;
-use crate::error::{CacheError, ErrorKind};
+use crate::error::CacheError;
 use crate::event::{Event, Notice};
 use crate::flights::{FlightId, Flights, OpId};
 use crate::lock::Locks;
@@ -282,7 +282,7 @@ impl Engine {
     fn check_open(&self) -> Result<(), CacheError> {
         match self.closing {
             Closing::No => Ok(()),
-            Closing::Until(_) | Closing::Done => Err(CacheError::new(ErrorKind::Closed, "")),
+            Closing::Until(_) | Closing::Done => Err(CacheError::closed()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::ConfigError;
 use crate::key::Key;
 
 /// Why a call failed. `E` is the error of the caller's own loader; calls without a loader cannot fail that way.
@@ -87,6 +88,8 @@ impl<E> From<CacheError> for Error<E> {
 pub enum ErrorKind {
     /// The call itself is wrong, for example its ttl; nothing was sent.
     Misuse,
+    /// A setting is wrong; no cache was opened.
+    Config,
     /// The cache is closed.
     Closed,
     /// There is no connection to Redis.
@@ -111,6 +114,7 @@ impl ErrorKind {
     fn says(self) -> &'static str {
         match self {
             Self::Misuse => "this call cannot be made",
+            Self::Config => "the cache cannot be set up",
             Self::Closed => "the cache is closed",
             Self::Unavailable => "redis is not available",
             Self::Auth => "redis refused the login",
@@ -146,6 +150,19 @@ impl CacheError {
         }))
     }
 
+    /// What every call on a closed cache gets.
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "")
+    }
+
+    /// For adapters whose operating system has no randomness to seed the engine with.
+    pub fn no_randomness(error: impl fmt::Display) -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            format!("no randomness for the locks: {error}"),
+        )
+    }
+
     /// The same error, naming `key`.
     pub(crate) fn about(&self, key: &Key) -> Self {
         Self(Arc::new(Detail {
@@ -174,11 +191,18 @@ impl CacheError {
             // These name a state of the server that passes.
             ErrorKind::Server => Transient::of(self.0.text.as_bytes()).is_some(),
             ErrorKind::Misuse
+            | ErrorKind::Config
             | ErrorKind::Closed
             | ErrorKind::Auth
             | ErrorKind::Protocol
             | ErrorKind::JoinedLoad => false,
         }
+    }
+}
+
+impl From<ConfigError> for CacheError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
     }
 }
 

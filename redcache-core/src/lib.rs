@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod batch;
 mod command;
 mod config;
 mod conn;
@@ -39,6 +40,7 @@ mod stored;
 mod timers;
 
 pub use answer::{Answer, Loaded, Source};
+pub use batch::Batch;
 pub use config::{Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER};
 pub use engine::{Engine, Seed, check_ttl};
 pub use error::{CacheError, CallError, Error, ErrorKind, LoadFailure};

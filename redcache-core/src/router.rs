@@ -150,7 +150,7 @@ impl Router {
 
     fn refusal(&self, config: &Config) -> Option<CacheError> {
         if self.closed {
-            return Some(CacheError::new(ErrorKind::Closed, ""));
+            return Some(CacheError::closed());
         }
         let (awaited, unwritten) = match &self.link {
             Link::Open { conn, .. } => (conn.awaited(), conn.unwritten()),
@@ -514,7 +514,7 @@ impl Router {
     /// Ends the connection, whatever is under way.
     pub(crate) fn hang_up(&mut self) {
         self.closed = true;
-        let closed = CacheError::new(ErrorKind::Closed, "");
+        let closed = CacheError::closed();
         let dial_at = match &self.link {
             Link::Down { dial_at } => *dial_at,
             Link::Dialing { until, .. } | Link::Open { until, .. } => *until,

@@ -27,7 +27,7 @@ impl Slot {
     /// # Examples
     ///
     /// ```
-    /// use redcache_core::slot::Slot;
+    /// use redcache_core::Slot;
     ///
     /// assert_eq!(Slot::of(b"{user1000}.following"), Slot::of(b"{user1000}.followers"));
     /// ```

@@ -283,7 +283,7 @@ impl Engine {
 
     /// Ends every call, gives back every lock.
     pub(super) fn abort_all(&mut self, now: Instant) {
-        let closed = CacheError::new(ErrorKind::Closed, "");
+        let closed = CacheError::closed();
         for op in self.ops.ids() {
             let Some(entry) = self.ops.remove(op) else {
                 continue;

@@ -205,9 +205,7 @@ impl Engine {
             .followers
             .iter()
             .position(|other| self.ops.contains(other.op));
-        flight.leader = next
-            .map(|at| flight.followers.drain(..=at).next_back())
-            .flatten();
+        flight.leader = next.and_then(|at| flight.followers.drain(..=at).next_back());
         let Some(leader) = flight.leader else {
             flight.followers.clear();
             return self.advance(now, id, Input::Abandoned);
@@ -442,7 +440,7 @@ impl Engine {
             End::LoadFailed(Failure(failure)) => (Err(CallError::Load(failure)), Source::Loaded),
             End::Failed(error) => (Err(error.about(key).into()), Source::Redis),
             End::Abandoned => {
-                let closed = crate::error::CacheError::new(crate::error::ErrorKind::Closed, "");
+                let closed = crate::error::CacheError::closed();
                 (Err(closed.into()), Source::Redis)
             }
         }

@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// Brings the near cache to where the stream stands. This is the only place that fills it.
-    fn keep_coherent(&mut self, command: &Command, reply: &Reply, sent_at: Instant) {
+    fn keep_coherent(&self, command: &Command, reply: &Reply, sent_at: Instant) {
         let key = command.key();
         match (command, reply) {
             (_, Reply::Read(read)) if read.lock == LockReply::Granted => {

@@ -300,7 +300,7 @@ fn on_read(
     }
 }
 
-fn load(lock: Option<LockId>, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+fn load(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) -> Step {
     out.load = true;
     if lock.is_some() {
         out.renew_at = Some(scene.now + scene.lock_ttl / 2);
@@ -311,7 +311,7 @@ fn load(lock: Option<LockId>, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
     })
 }
 
-fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &Scene<'_>, out: &mut Outbox) -> Step {
     let Load {
         value,
         payload,

@@ -1,0 +1,66 @@
+//! The near half of a batch: what the near cache answers at once, and what is left for Redis.
+
+use std::time::Instant;
+
+use crate::answer::Answer;
+use crate::error::{CallError, Error};
+use crate::key::Key;
+use crate::near::Near;
+
+/// The answers to a batch, in the order of its keys, with gaps where the near cache had none.
+#[derive(Debug)]
+pub struct Batch<E> {
+    answers: Vec<Result<Answer, Error<E>>>,
+    /// Where the gaps are.
+    gaps: Vec<usize>,
+    far: Vec<Key>,
+}
+
+impl<E: Send + Sync + 'static> Batch<E> {
+    /// Asks the near cache for each key, all at the one time `now`.
+    pub fn ask<K: AsRef<[u8]>>(
+        near: &Near,
+        keys: impl IntoIterator<Item = K>,
+        now: Instant,
+    ) -> Self {
+        let keys = keys.into_iter();
+        let answers = Vec::with_capacity(keys.size_hint().0);
+        let mut batch = Self {
+            answers,
+            gaps: Vec::new(),
+            far: Vec::new(),
+        };
+        for key in keys {
+            let answer = near.get(key.as_ref(), || now).map(Answer::from);
+            batch.answers.push(Ok(answer.unwrap_or_else(|| {
+                batch.gaps.push(batch.answers.len());
+                batch.far.push(Key::copy_from(key.as_ref()));
+                Answer::none()
+            })));
+        }
+        batch
+    }
+
+    /// Whether the near cache had all.
+    pub fn is_complete(&self) -> bool {
+        self.gaps.is_empty()
+    }
+
+    /// Takes the keys that are left to ask Redis for, in order.
+    pub fn take_far(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.far)
+    }
+
+    /// Fills the gaps with the answers to the far keys, in their order.
+    pub fn fill(mut self, found: Vec<Result<Answer, CallError>>) -> Vec<Result<Answer, Error<E>>> {
+        for (gap, result) in self.gaps.into_iter().zip(found) {
+            self.answers[gap] = result.map_err(Error::from_call);
+        }
+        self.answers
+    }
+
+    /// Gives the answers of a complete batch.
+    pub fn into_answers(self) -> Vec<Result<Answer, Error<E>>> {
+        self.answers
+    }
+}

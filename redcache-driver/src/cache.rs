@@ -1,0 +1,482 @@
+//! The cache as an application sees it.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use redcache_core::{
+    Answer, Batch, CacheError, Config, Engine, Error, Key, LoadFailure, Loaded, NearHit, Notice,
+    OpId, Outcome, Seed, Stats, check_ttl,
+};
+
+use crate::call::Call;
+use crate::driver;
+use crate::runtime::Runtime;
+use crate::shared::{Shared, Turn};
+
+/// A cache-aside cache over one Redis, with a near cache in this process.
+///
+/// Handles are cheap to clone and share one connection and one near cache. When the last one is dropped, locks are
+/// released and the connection is closed in the background; [`close`](Self::close) waits for that.
+///
+/// Every call may be dropped at any time: a load that it ran goes to the next caller in line, a lock that it held is
+/// released, and nothing that others wait for is lost.
+pub struct Cache<R: Runtime> {
+    handle: Arc<Handle<R>>,
+}
+
+struct Handle<R: Runtime> {
+    shared: Arc<Shared<R>>,
+}
+
+impl<R: Runtime> Drop for Handle<R> {
+    fn drop(&mut self) {
+        self.shared.step(|state, now| state.engine.close(now));
+    }
+}
+
+impl<R: Runtime> Clone for Cache<R> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Cache<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared().lock();
+        f.debug_struct("Cache")
+            .field("address", state.engine.config().address())
+            .field("connected", &state.engine.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Runtime + Default> Cache<R> {
+    /// Connects to the server that a URL or a [`Config`] names.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a wrong setting; otherwise why the first attempt to connect failed. To open a cache
+    /// while its server may be away, use [`open`](Self::open).
+    pub async fn connect<C>(config: C) -> Result<Self, Error>
+    where
+        C: TryInto<Config>,
+        CacheError: From<C::Error>,
+    {
+        let config = config.try_into().map_err(CacheError::from)?;
+        let cache = Self::open(config, R::default())?;
+        cache.ready().await?;
+        Ok(cache)
+    }
+}
+
+impl<R: Runtime> Cache<R> {
+    /// Opens a cache on `runtime` without waiting for its connection; calls wait for it as long as
+    /// `command_timeout` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the operating system has no randomness to give.
+    ///
+    /// # Panics
+    ///
+    /// Where the runtime's `spawn` does, for tokio outside of a runtime.
+    pub fn open(config: Config, runtime: R) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::new(config, &seed()?, runtime));
+        driver::start(&shared);
+        Ok(Self {
+            handle: Arc::new(Handle { shared }),
+        })
+    }
+
+    /// Waits until the first attempt to connect has succeeded or failed.
+    ///
+    /// # Errors
+    ///
+    /// Why the latest attempt failed. Others follow in the background.
+    pub async fn ready(&self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            let mut state = self.shared().lock();
+            if state.closed {
+                return Poll::Ready(Err(CacheError::closed().into()));
+            }
+            match &state.connected {
+                Some(Ok(())) => Poll::Ready(Ok(())),
+                Some(Err(reason)) => Poll::Ready(Err(reason.clone().into())),
+                None => {
+                    state.watchers.push(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads a key from the near cache or else from Redis. Nothing is loaded; a key that somebody is loading counts
+    /// as missing.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be asked or refuses.
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
+        let key = key.as_ref();
+        if let Some(hit) = self.near(key) {
+            return Ok(hit.into());
+        }
+        let key = Key::copy_from(key);
+        let mut call = Call::begin(self.shared(), |engine, now| engine.get(now, key)).await?;
+        loop {
+            if let Turn::Done(Outcome::Answer(result)) = call.turn().await {
+                return result.map_err(Error::from_call);
+            }
+        }
+    }
+
+    /// Reads several keys, what is not near in one pipeline. There is one answer for each key, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The outer error when the call as a whole cannot be made; the inner ones concern one key each.
+    pub async fn get_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
+        let mut batch = self.ask_near(keys);
+        if batch.is_complete() {
+            return Ok(batch.into_answers());
+        }
+        let far = batch.take_far();
+        let mut call = Call::begin(self.shared(), |engine, now| engine.get_many(now, far)).await?;
+        loop {
+            if let Turn::Done(Outcome::Answers(found)) = call.turn().await {
+                return Ok(batch.fill(found));
+            }
+        }
+    }
+
+    /// Reads a key; on a miss runs `loader`, once for all who ask at the same time, in this process and in all others
+    /// that share the Redis, and stores what it gives for `ttl` (1 ms or more).
+    ///
+    /// The loader runs in this very future, so it may borrow and need not be `Send`. Should this future be dropped
+    /// while it runs, or the loader panic, the next caller in line runs its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`] when the loader failed, be it this call's or that of a call it had joined; otherwise the
+    /// cache's own trouble. A value that was loaded is returned also when it cannot be stored.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example<R: redcache_driver::Runtime>(cache: redcache_driver::Cache<R>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = cache
+    ///     .get_with("user:42", Duration::from_secs(60), || async {
+    ///         // Ask the database.
+    ///         Ok::<_, std::io::Error>(Some("Ada"))
+    ///     })
+    ///     .await?;
+    /// assert_eq!(answer.value.as_deref(), Some(&b"Ada"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_with<L, F, T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<Answer, Error<E>>
+    where
+        L: FnOnce() -> F,
+        F: Future<Output = Result<T, E>>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        check_ttl(ttl)?;
+        let key = key.as_ref();
+        if let Some(hit) = self.near(key) {
+            return Ok(hit.into());
+        }
+        let key = Key::copy_from(key);
+        self.fetch(key, ttl, loader).await
+    }
+
+    async fn fetch<L, F, T, E>(
+        &self,
+        key: Key,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<Answer, Error<E>>
+    where
+        L: FnOnce() -> F,
+        F: Future<Output = Result<T, E>>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        let mut loader = Some(loader);
+        let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
+        let mut call = Call::begin(self.shared(), begin).await?;
+        loop {
+            match call.turn().await {
+                Turn::Done(Outcome::Answer(result)) => return result.map_err(Error::from_call),
+                // A call is asked for its load at most once.
+                Turn::Load => {
+                    if let Some(loader) = loader.take() {
+                        let loaded = loader().await.map(Into::into).map_err(failure);
+                        call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
+                    }
+                }
+                Turn::Done(_) | Turn::LoadMany(_) => {}
+            }
+        }
+    }
+
+    /// Reads several keys; for those that nobody has, runs `loader` with their names, in one go as far as they are
+    /// free at once, and stores what it gives for `ttl` (1 ms or more). Keys that others are loading are waited for
+    /// while the own load runs; one that becomes free without a value is loaded in a further go.
+    ///
+    /// A key that the loader leaves out is not found, and remembered as such. One that it was not asked for is
+    /// ignored. Duplicates are loaded once. There is one answer for each key, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The outer error when the call as a whole cannot be made; the inner ones concern one key each.
+    pub async fn get_many_with<K, L, F, M, N, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+        mut loader: L,
+    ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>>
+    where
+        K: AsRef<[u8]>,
+        L: FnMut(Vec<Key>) -> F,
+        F: Future<Output = Result<M, E>>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        check_ttl(ttl)?;
+        let mut batch = self.ask_near(keys);
+        if batch.is_complete() {
+            return Ok(batch.into_answers());
+        }
+        let far = batch.take_far();
+        let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
+        let mut call = Call::begin(self.shared(), begin).await?;
+        loop {
+            match call.turn().await {
+                Turn::Done(Outcome::Answers(found)) => {
+                    return Ok(batch.fill(found));
+                }
+                Turn::LoadMany(keys) => {
+                    let loaded = loader(keys).await.map_err(failure);
+                    let entry = |(key, value): (N, T)| (key.into(), value.into());
+                    let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
+                    call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
+                }
+                Turn::Done(_) | Turn::Load => {}
+            }
+        }
+    }
+
+    /// Writes a value for `ttl` (1 ms or more), whatever the key holds. Loads of the key that are under way anywhere
+    /// are given to their callers and not stored.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be stored, or Redis cannot be told or refuses. [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) leaves open
+    /// whether it was written.
+    pub async fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<(), Error> {
+        let (key, value) = (Key::copy_from(key.as_ref()), value.into());
+        self.write(|engine, now| engine.insert(now, key, value, ttl))
+            .await
+            .map(|_| ())
+    }
+
+    /// Writes several values in one pipeline. There is one outcome for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert); the outer error when the call as a whole cannot be made.
+    pub async fn insert_many<K: AsRef<[u8]>, V: Into<Bytes>>(
+        &self,
+        entries: impl IntoIterator<Item = (K, V)>,
+        ttl: Duration,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), value.into());
+        let entries = entries.into_iter().map(entry).collect();
+        let written = self
+            .write_many(|engine, now| engine.insert_many(now, entries, ttl))
+            .await?;
+        Ok(written
+            .into_iter()
+            .map(|result| result.map(|_| ()))
+            .collect())
+    }
+
+    /// Deletes a key everywhere; says whether it was there. A load of it that is under way anywhere will not be
+    /// stored: call this after the database has committed, and no reader that asks later sees the old value.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    pub async fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let key = Key::copy_from(key.as_ref());
+        self.write(|engine, now| engine.remove(now, key)).await
+    }
+
+    /// Deletes several keys in one pipeline. There is one outcome for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    pub async fn remove_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        let keys = copy_keys(keys);
+        self.write_many(|engine, now| engine.remove_many(now, keys))
+            .await
+    }
+
+    /// Gives a value a new time to live of `ttl` (1 ms or more); says whether there was one. Redis reports this as a
+    /// change, so every near cache drops the key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    pub async fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
+        let key = Key::copy_from(key.as_ref());
+        self.write(|engine, now| engine.touch(now, key, ttl)).await
+    }
+
+    /// Gives several values a new time to live. There is one outcome for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    pub async fn touch_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        let keys = copy_keys(keys);
+        self.write_many(|engine, now| engine.touch_many(now, keys, ttl))
+            .await
+    }
+
+    /// Gives the counters.
+    pub fn stats(&self) -> Stats {
+        self.shared().lock().engine.stats()
+    }
+
+    /// Whether the server reports changes, so that the near cache is in use. `false` also while there is no
+    /// connection.
+    pub fn is_tracked(&self) -> bool {
+        self.shared().lock().engine.is_tracked()
+    }
+
+    /// Has `listener` told of connections and of what an operator should know, from the latest few notices on. It
+    /// replaces an earlier listener. It is called from whichever task caused the notice and must not block.
+    pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
+        self.shared().listen(Box::new(listener));
+    }
+
+    /// Ends every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), releases the locks that this process holds, closes the connection
+    /// and waits for the background tasks, for about a second at most. Other handles are closed with it.
+    pub async fn close(&self) {
+        self.shared().step(|state, now| state.engine.close(now));
+        poll_fn(|cx| {
+            let mut state = self.shared().lock();
+            if state.closed && state.tasks == 0 {
+                return Poll::Ready(());
+            }
+            state.watchers.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn shared(&self) -> &Shared<R> {
+        &self.handle.shared
+    }
+
+    fn near(&self, key: &[u8]) -> Option<NearHit> {
+        self.handle
+            .shared
+            .near
+            .get(key, || self.handle.shared.runtime.now())
+    }
+
+    fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Batch<E> {
+        Batch::ask(
+            &self.handle.shared.near,
+            keys,
+            self.handle.shared.runtime.now(),
+        )
+    }
+
+    async fn write(
+        &self,
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
+    ) -> Result<bool, Error> {
+        let mut call = Call::begin(self.shared(), begin).await?;
+        loop {
+            if let Turn::Done(Outcome::Written(result)) = call.turn().await {
+                return result.map_err(Error::from);
+            }
+        }
+    }
+
+    async fn write_many(
+        &self,
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        let mut call = Call::begin(self.shared(), begin).await?;
+        loop {
+            if let Turn::Done(Outcome::WrittenMany(results)) = call.turn().await {
+                return Ok(results
+                    .into_iter()
+                    .map(|result| result.map_err(Error::from))
+                    .collect());
+            }
+        }
+    }
+}
+
+fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
+    keys.into_iter()
+        .map(|key| Key::copy_from(key.as_ref()))
+        .collect()
+}
+
+fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
+    Arc::new(error)
+}
+
+/// The chance and the date that the engine cannot make for itself.
+fn seed() -> Result<Seed, CacheError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(CacheError::no_randomness)?;
+    // A clock before 1970 only costs the locks their order in time.
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+    Ok(Seed { random, unix_ms })
+}

@@ -1,0 +1,41 @@
+//! What the driver needs of an async runtime, and of the transport to the server.
+
+use std::future::Future;
+use std::io;
+use std::time::Instant;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use redcache_core::Address;
+
+/// An async runtime with its sockets: four motions and no decision.
+///
+/// The driver polls reader and writer from different tasks, so a stream comes in two halves. Dropping both must close
+/// the connection. A transport that buffers (TLS, for one) must be written through by `poll_flush`.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// The receiving half of a connection.
+    type Reader: AsyncRead + Send + Unpin + 'static;
+    /// The sending half of a connection.
+    type Writer: AsyncWrite + Send + Unpin + 'static;
+
+    /// Connects to `address`. There is no need for a timeout of its own; the future is dropped when it takes longer
+    /// than `connect_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the connection from being made; the text reaches the callers.
+    fn connect(
+        &self,
+        address: &Address,
+    ) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>> + Send;
+
+    /// Waits until `at`, which may have passed already.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
+
+    /// Runs `task` to its end, independently of the caller.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// Gives the current instant.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}

@@ -1,0 +1,269 @@
+//! The engine behind its lock, and who is to be woken.
+//!
+//! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then wake and write. No
+//! waker runs and no byte is written under the lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use redcache_core::{
+    Address, CacheError, ConnId, Engine, Event, Key, Near, Notice, OpId, Outcome, Seed,
+};
+use slab::Slab;
+
+use crate::conn::{Line, Link};
+use crate::runtime::Runtime;
+
+/// What a call is told next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Load,
+    LoadMany(Vec<Key>),
+    Done(Outcome),
+}
+
+/// One call in flight, as its future sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    pub(crate) waker: Option<Waker>,
+    pub(crate) turn: Option<Turn>,
+}
+
+pub(crate) struct State<R: Runtime> {
+    pub(crate) engine: Engine,
+    pub(crate) seats: Slab<Seat>,
+    /// The seat of each call that the engine knows, by the call's index.
+    seat_of: Vec<usize>,
+    pub(crate) lines: Vec<Line<R>>,
+    pub(crate) dials: VecDeque<(ConnId, Address)>,
+    /// Attempts to connect that are no longer wanted.
+    pub(crate) given_up: Vec<ConnId>,
+    pub(crate) driver: Option<Waker>,
+    /// Up to when the driver sleeps.
+    pub(crate) sleeps_until: Option<Instant>,
+    pub(crate) closed: bool,
+    /// Tasks that have not ended yet.
+    pub(crate) tasks: usize,
+    /// How the last attempt to connect went.
+    pub(crate) connected: Option<Result<(), CacheError>>,
+    /// Wait for `connected`, or for the end of everything.
+    pub(crate) watchers: Vec<Waker>,
+    notices: VecDeque<Notice>,
+    listening: bool,
+}
+
+type Listener = Box<dyn Fn(&Notice) + Send + Sync>;
+
+/// What all handles and tasks of one cache share.
+pub(crate) struct Shared<R: Runtime> {
+    state: Mutex<State<R>>,
+    pub(crate) near: Arc<Near>,
+    pub(crate) runtime: R,
+    listener: Mutex<Option<Listener>>,
+}
+
+/// What is to be done after the lock is released.
+#[derive(Default)]
+pub(crate) struct Afterwards {
+    wakes: Vec<Waker>,
+    notices: bool,
+}
+
+/// Notices that nobody listens to yet; the latest are kept.
+const NOTICES_MAX: usize = 16;
+
+impl<R: Runtime> Shared<R> {
+    pub(crate) fn new(config: redcache_core::Config, seed: &Seed, runtime: R) -> Self {
+        let engine = Engine::new(runtime.now(), seed, config);
+        let state = State {
+            seats: Slab::new(),
+            seat_of: Vec::new(),
+            lines: Vec::new(),
+            dials: VecDeque::new(),
+            given_up: Vec::new(),
+            driver: None,
+            sleeps_until: None,
+            closed: false,
+            tasks: 0,
+            connected: None,
+            watchers: Vec::new(),
+            notices: VecDeque::new(),
+            listening: false,
+            engine,
+        };
+        let near = Arc::clone(state.engine.near());
+        Self {
+            state: Mutex::new(state),
+            near,
+            runtime,
+            listener: Mutex::new(None),
+        }
+    }
+
+    /// A panic elsewhere leaves no half-done step behind that the next one could not cope with.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the engine one input and passes on everything it answers.
+    pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        let was_idle = state.engine.in_flight() == 0;
+        let result = input(&mut state, now);
+        let mut after = state.drain();
+        let write = state.whose_write(was_idle, &mut after);
+        drop(state);
+        self.finish(after);
+        if let Some((link, waker)) = write {
+            link.write_now(self, &waker);
+        }
+        result
+    }
+
+    /// The same for the task of a connection, which writes by itself once it has read everything.
+    pub(crate) fn step_in_conn(&self, input: impl FnOnce(&mut State<R>, Instant)) {
+        let now = self.runtime.now();
+        let mut state = self.lock();
+        input(&mut state, now);
+        let after = state.drain();
+        drop(state);
+        self.finish(after);
+    }
+
+    fn finish(&self, after: Afterwards) {
+        for waker in after.wakes {
+            waker.wake();
+        }
+        if after.notices {
+            self.tell_listener();
+        }
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+        self.lock().listening = true;
+        self.tell_listener();
+    }
+
+    /// The listener's lock keeps notices in their order.
+    fn tell_listener(&self) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(listener) = listener.as_ref() else {
+            return;
+        };
+        loop {
+            let Some(notice) = self.lock().notices.pop_front() else {
+                return;
+            };
+            listener(&notice);
+        }
+    }
+}
+
+impl<R: Runtime> State<R> {
+    /// Seats a call that the engine has accepted.
+    pub(crate) fn seat(&mut self, op: OpId, waker: &Waker) -> usize {
+        let seat = self.seats.insert(Seat {
+            waker: Some(waker.clone()),
+            turn: None,
+        });
+        if self.seat_of.len() <= op.index() {
+            self.seat_of.resize(op.index() + 1, usize::MAX);
+        }
+        self.seat_of[op.index()] = seat;
+        seat
+    }
+
+    /// Carries every output of the engine to where it belongs.
+    fn drain(&mut self) -> Afterwards {
+        let mut after = Afterwards::default();
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Done { op, outcome } => self.tell(op, Turn::Done(outcome), &mut after),
+                Event::Load { op } => self.tell(op, Turn::Load, &mut after),
+                Event::LoadMany { op, keys } => self.tell(op, Turn::LoadMany(keys), &mut after),
+                Event::Dial { conn, address } => {
+                    self.dials.push_back((conn, address));
+                    after.wakes.extend(self.driver.take());
+                }
+                Event::HangUp { conn } => self.hang_up(conn, &mut after),
+                Event::Notice(notice) => self.on_notice(notice, &mut after),
+                Event::Closed => {
+                    self.closed = true;
+                    after.wakes.extend(self.driver.take());
+                    after.wakes.append(&mut self.watchers);
+                }
+                _ => {}
+            }
+        }
+        let due = self.engine.poll_timeout();
+        if due.is_some_and(|due| self.sleeps_until.is_none_or(|until| due < until)) {
+            after.wakes.extend(self.driver.take());
+        }
+        after
+    }
+
+    fn tell(&mut self, op: OpId, turn: Turn, after: &mut Afterwards) {
+        let seat = self
+            .seat_of
+            .get(op.index())
+            .and_then(|&seat| self.seats.get_mut(seat));
+        if let Some(seat) = seat {
+            seat.turn = Some(turn);
+            after.wakes.extend(seat.waker.take());
+        }
+    }
+
+    /// A connection without its line has been hung up; its task ends when it finds out.
+    fn hang_up(&mut self, conn: ConnId, after: &mut Afterwards) {
+        if let Some(at) = self.lines.iter().position(|line| line.link.conn == conn) {
+            after.wakes.extend(self.lines.swap_remove(at).waker);
+        } else if let Some(at) = self.dials.iter().position(|(dialed, _)| *dialed == conn) {
+            self.dials.remove(at);
+        } else {
+            self.given_up.push(conn);
+            after.wakes.append(&mut self.watchers);
+        }
+    }
+
+    fn on_notice(&mut self, notice: Notice, after: &mut Afterwards) {
+        match &notice {
+            Notice::Connected => self.connected = Some(Ok(())),
+            Notice::ConnectFailed { reason } => self.connected = Some(Err(reason.clone())),
+            _ => {}
+        }
+        after.wakes.append(&mut self.watchers);
+        if !self.listening && self.notices.len() == NOTICES_MAX {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice);
+        after.notices = self.listening;
+    }
+
+    pub(crate) fn line(&mut self, conn: ConnId) -> Option<&mut Line<R>> {
+        self.lines.iter_mut().find(|line| line.link.conn == conn)
+    }
+
+    /// Who writes what the engine wants written: the caller itself if nothing else is under way, else the task of
+    /// the connection, which is woken once and finds all that has gathered by then.
+    fn whose_write(
+        &mut self,
+        was_idle: bool,
+        after: &mut Afterwards,
+    ) -> Option<(Arc<Link<R>>, Waker)> {
+        let conn = self.engine.poll_transmit()?;
+        let line = self.line(conn)?;
+        if was_idle {
+            // Without a waker the task is running, and looks for bytes before it parks.
+            return line
+                .waker
+                .clone()
+                .map(|waker| (Arc::clone(&line.link), waker));
+        }
+        after.wakes.extend(line.waker.take());
+        None
+    }
+}
