@@ -1,1 +1,5 @@
-//! placeholder
+//! Tests of redcache on real servers.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod contract;

@@ -27,7 +27,7 @@ pub enum Reply {
     /// Several answers without order; an array in RESP2.
     Set(Vec<Self>),
     /// Pairs; an array of twice the length in RESP2.
-    Map(Vec<(&'static str, Self)>),
+    Map(Vec<(Self, Self)>),
 }
 
 /// The answer to a command that failed: its code and a text, as in `ERR syntax error`.
@@ -39,6 +39,11 @@ impl Reply {
 
     pub(super) fn bulk(text: &str) -> Self {
         Self::Bulk(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// Pairs of a name and a value.
+    pub(super) fn named<const N: usize>(pairs: [(&str, Self); N]) -> Self {
+        Self::Map(pairs.map(|(name, value)| (Self::bulk(name), value)).into())
     }
 
     pub(super) fn count(count: usize) -> Self {
@@ -72,7 +77,7 @@ impl Reply {
                     Protocol::Resp3 => write_length(out, b'%', pairs.len()),
                 }
                 for (name, value) in pairs {
-                    write_bulk(out, name.as_bytes());
+                    name.write(protocol, out);
                     value.write(protocol, out);
                 }
             }
@@ -203,7 +208,7 @@ mod tests {
         );
         check(&Reply::Array(one()), "*1\r\n:-1\r\n", "*1\r\n:-1\r\n");
         check(&Reply::Set(one()), "*1\r\n:-1\r\n", "~1\r\n:-1\r\n");
-        let map = Reply::Map(vec![("k", Reply::Null)]);
+        let map = Reply::Map(vec![(Reply::bulk("k"), Reply::Null)]);
         check(&map, "*2\r\n$1\r\nk\r\n$-1\r\n", "%1\r\n$1\r\nk\r\n_\r\n");
     }
 

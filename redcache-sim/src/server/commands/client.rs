@@ -105,7 +105,7 @@ fn tracking_info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
             std::iter::once("on").chain(set).collect()
         }
     };
-    Ok(Reply::Map(vec![
+    Ok(Reply::named([
         (
             "flags",
             Reply::Set(flags.into_iter().map(Reply::bulk).collect()),

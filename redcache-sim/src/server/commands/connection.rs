@@ -86,7 +86,7 @@ fn greeting(call: &Call<'_>) -> Reply {
     } else {
         "master"
     };
-    Reply::Map(vec![
+    Reply::named([
         ("server", Reply::bulk("redis")),
         ("version", Reply::bulk(&call.server.config.version_text())),
         ("proto", Reply::Integer(protocol)),

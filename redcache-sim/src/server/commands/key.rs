@@ -1,4 +1,4 @@
-//! Keys of any type: `EXISTS`, `TYPE`, `DEL`, `UNLINK`, and `HSET`, which is there to make a key of a wrong type.
+//! Keys of any type: `EXISTS`, `TOUCH`, `TYPE`, `DEL`, `UNLINK`, and `HSET`, which is there to make a key of a wrong type.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use crate::server::reply::{Reply, ReplyError};
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("exists", -2, READ, Keys::All, exists),
+    Command::new("touch", -2, READ, Keys::All, exists),
     Command::new("type", 2, READ, Keys::First, kind),
     Command::new("del", -2, WRITE, Keys::All, delete),
     Command::new("unlink", -2, WRITE, Keys::All, delete),

@@ -67,10 +67,18 @@ const SETTINGS: [Setting; 5] = [
 ];
 
 fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    let asked = |name: &str| (2..call.args.len()).any(|at| matches(&call.text(at), name));
-    let found = SETTINGS.into_iter().filter(|(name, ..)| asked(name));
-    let pairs = found.map(|(name, read, _)| (name, Reply::bulk(&read(&call.server.config))));
-    Ok(Reply::Map(pairs.collect()))
+    let patterns: Vec<String> = (2..call.args.len()).map(|at| call.text(at)).collect();
+    let found = SETTINGS.into_iter().filter_map(|(name, read, _)| {
+        let pattern = patterns.iter().find(|pattern| matches(pattern, name))?;
+        // A name that was asked for in full comes back as it was spelled.
+        let name = if pattern.ends_with('*') {
+            name
+        } else {
+            pattern
+        };
+        Some((Reply::bulk(name), Reply::bulk(&read(&call.server.config))))
+    });
+    Ok(Reply::Map(found.collect()))
 }
 
 /// Compares a name with a pattern whose only joker is a star at its end.
@@ -84,7 +92,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// Changes all settings or none.
 fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     if call.args.len() % 2 == 1 {
-        return Err(ReplyError::arity("config|set"));
+        return Err(ReplyError::SYNTAX.into());
     }
     let mut changed = call.server.config.clone();
     for at in (2..call.args.len()).step_by(2) {

@@ -1,0 +1,109 @@
+//! The contract between the model and Redis: the same probes go to both, and every byte of the answers must agree.
+//!
+//! A probe is a short dialogue over a few connections (see [`play`]); the tables are in [`probes`]. The expectation is
+//! never written down: it is what the real server says. `REDCACHE_CONTRACT_ADDR=127.0.0.1:6379` compares the model with
+//! another server than the installed one. That server is **flushed and reconfigured**.
+
+mod play;
+mod probes;
+mod scripts;
+mod subject;
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use self::play::{Line, play};
+use self::subject::Subject;
+
+/// A dialogue, by a name that says what it is about.
+type Probe = (&'static str, &'static [&'static str]);
+
+/// Sends each probe to the model and to Redis, and fails with every probe that they answer differently.
+fn check(probes: &[Probe]) {
+    // A server that was named by the caller is only one, whatever number of tests run at once.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (redis, model) = (Subject::redis(), Subject::model());
+    let mut report = String::new();
+    for (name, steps) in probes {
+        let (expected, got) = (play(&redis, steps), play(&model, steps));
+        if expected != got {
+            writeln!(report, "\nprobe: {name}").unwrap();
+            compare(&expected, &got, &mut report);
+        }
+    }
+    assert!(
+        report.is_empty(),
+        "the model does not answer as Redis does:\n{report}"
+    );
+}
+
+fn compare(expected: &[Line], got: &[Line], report: &mut String) {
+    for (line, other) in expected.iter().zip(got) {
+        if line == other {
+            writeln!(report, "    {}\n        {}", line.step, line.answer).unwrap();
+        } else {
+            writeln!(report, "  ! {}", line.step).unwrap();
+            writeln!(report, "  redis {}", line.answer).unwrap();
+            writeln!(report, "  model {}", other.answer).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_handshake_is_that_of_redis() {
+    check(probes::handshake::PROBES);
+}
+
+#[test]
+fn requests_are_understood_and_refused_as_in_redis() {
+    check(probes::request::PROBES);
+}
+
+#[test]
+fn keys_hold_and_expire_as_in_redis() {
+    check(probes::keys::PROBES);
+}
+
+#[test]
+fn reads_are_tracked_as_in_redis() {
+    check(probes::tracking::PROBES);
+}
+
+#[test]
+fn the_own_changes_of_a_client_are_reported_as_in_redis() {
+    check(probes::own_changes::PROBES);
+}
+
+#[test]
+fn scripts_behave_as_in_redis() {
+    check(probes::script::PROBES);
+}
+
+#[test]
+fn a_server_in_trouble_refuses_as_redis_does() {
+    check(probes::trouble::PROBES);
+}
+
+#[test]
+fn there_are_enough_probes() {
+    let groups = [
+        probes::handshake::PROBES,
+        probes::request::PROBES,
+        probes::keys::PROBES,
+        probes::tracking::PROBES,
+        probes::own_changes::PROBES,
+        probes::script::PROBES,
+        probes::trouble::PROBES,
+    ];
+    let mut names: Vec<&str> = groups
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| *name)
+        .collect();
+    let probes = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), probes, "two probes have the same name");
+    assert!(probes >= 60, "only {probes} probes");
+}

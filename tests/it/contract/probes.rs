@@ -1,0 +1,9 @@
+//! The probes, by what they are about. How to read them: see [`super::play`].
+
+pub(super) mod handshake;
+pub(super) mod keys;
+pub(super) mod own_changes;
+pub(super) mod request;
+pub(super) mod script;
+pub(super) mod tracking;
+pub(super) mod trouble;
