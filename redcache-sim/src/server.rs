@@ -176,10 +176,10 @@ impl Server {
     /// Does what is due by the clock: deletes expired keys and shortens an overfull tracking table.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.clock.advance(now);
-        if !self.clock.take_tick() {
+        let Some(tick_ms) = self.clock.take_tick() else {
             return;
-        }
-        while let Some(place) = self.expired_key() {
+        };
+        while let Some(place) = self.expired_key(tick_ms) {
             self.delete_expired(&place);
         }
         self.limit_tracking();
@@ -324,9 +324,9 @@ impl Server {
         self.config.active_expiry && !self.faults.read_only
     }
 
-    fn expired_key(&self) -> Option<(usize, Bytes)> {
+    fn expired_key(&self, now_ms: i64) -> Option<(usize, Bytes)> {
         let (at, place) = self.keyspace.first_to_expire()?;
-        (self.expires_actively() && self.clock.now_ms() > at).then(|| place.clone())
+        (self.expires_actively() && now_ms > at).then(|| place.clone())
     }
 
     fn delete_expired(&mut self, (database, key): &(usize, Bytes)) {

@@ -35,20 +35,18 @@ impl Clock {
         self.now_ms
     }
 
-    /// Says whether a tick is due, and if so counts it as taken.
-    pub(super) fn take_tick(&mut self) -> bool {
-        let due = self.now_ms >= self.next_tick_ms;
-        if due {
-            self.next_tick_ms = tick_after(self.now_ms);
+    /// Takes the ticks that are due as one and gives the time of the latest. Being told late moves no tick.
+    pub(super) fn take_tick(&mut self) -> Option<i64> {
+        if self.now_ms < self.next_tick_ms {
+            return None;
         }
-        due
+        self.next_tick_ms = tick_after(self.now_ms);
+        Some(self.next_tick_ms - TICK_MS)
     }
 
     /// The instant of the first tick to come that finds `at_ms` in the past.
     pub(super) fn tick_past(&self, at_ms: i64) -> Instant {
-        let tick = tick_after(at_ms).max(self.next_tick_ms);
-        let elapsed = u64::try_from(tick.saturating_sub(START_MS)).unwrap_or(0);
-        self.started_at + Duration::from_millis(elapsed)
+        self.instant(tick_after(at_ms).max(self.next_tick_ms))
     }
 
     /// The moment `at_ms` as an instant.
@@ -88,10 +86,10 @@ mod tests {
     fn a_tick_is_taken_once() {
         let start = Instant::now();
         let mut clock = Clock::new(start);
-        assert!(!clock.take_tick());
+        assert_eq!(clock.take_tick(), None);
         clock.advance(start + Duration::from_millis(250));
-        assert!(clock.take_tick());
-        assert!(!clock.take_tick());
+        assert_eq!(clock.take_tick(), Some(START_MS + 200));
+        assert_eq!(clock.take_tick(), None);
         assert_eq!(
             clock.tick_past(START_MS),
             start + Duration::from_millis(300)
