@@ -46,21 +46,13 @@ pub struct Answer {
 impl Answer {
     /// Nothing, of which Redis says no more.
     pub(crate) fn none() -> Self {
-        Self {
-            value: None,
-            source: Source::Redis,
-            ttl: None,
-        }
+        Self { value: None, source: Source::Redis, ttl: None }
     }
 }
 
 impl From<NearHit> for Answer {
     fn from(hit: NearHit) -> Self {
-        Self {
-            value: hit.value,
-            source: Source::Near,
-            ttl: Some(hit.ttl),
-        }
+        Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl) }
     }
 }
 
@@ -77,20 +69,12 @@ pub struct Loaded {
 impl Loaded {
     /// A value, stored for the call's ttl.
     pub fn value(value: impl Into<Bytes>) -> Self {
-        Self {
-            value: Some(value.into()),
-            ttl: None,
-            store: true,
-        }
+        Self { value: Some(value.into()), ttl: None, store: true }
     }
 
     /// Nothing is there; stored as such for the call's ttl, so that the next reader does not load either.
     pub fn not_found() -> Self {
-        Self {
-            value: None,
-            ttl: None,
-            store: true,
-        }
+        Self { value: None, ttl: None, store: true }
     }
 
     /// The same outcome with a ttl of its own. Under 1 ms it is refused when the load ends.

@@ -25,11 +25,7 @@ impl<E: Send + Sync + 'static> Batch<E> {
     ) -> Self {
         let keys = keys.into_iter();
         let answers = Vec::with_capacity(keys.size_hint().0);
-        let mut batch = Self {
-            answers,
-            gaps: Vec::new(),
-            far: Vec::new(),
-        };
+        let mut batch = Self { answers, gaps: Vec::new(), far: Vec::new() };
         for key in keys {
             let answer = near.get(key.as_ref(), || now).map(Answer::from);
             batch.answers.push(Ok(answer.unwrap_or_else(|| {

@@ -26,23 +26,13 @@ pub(crate) enum Command {
     /// `SET NX PX`: take the lock if the key is absent.
     Lock { key: Key, lock: LockId },
     /// Replace our lock by a value and read it back.
-    Publish {
-        key: Key,
-        lock: LockId,
-        payload: Bytes,
-        compute_time: Duration,
-        ttl: Duration,
-    },
+    Publish { key: Key, lock: LockId, payload: Bytes, compute_time: Duration, ttl: Duration },
     /// Delete our lock.
     Release { key: Key, lock: LockId },
     /// Give our lock a new time to live.
     Renew { key: Key, lock: LockId },
     /// `SET PX` whatever the key holds.
-    Insert {
-        key: Key,
-        payload: Bytes,
-        ttl: Duration,
-    },
+    Insert { key: Key, payload: Bytes, ttl: Duration },
     /// `DEL`.
     Remove { key: Key },
     /// Give a value a new time to live; a lock is left alone.
@@ -124,13 +114,7 @@ impl Command {
                 take_lock(out, wire, key, *lock);
             }
             Self::Lock { key, lock } => take_lock(out, wire, key, *lock),
-            Self::Publish {
-                key,
-                lock,
-                payload,
-                compute_time,
-                ttl,
-            } => {
+            Self::Publish { key, lock, payload, compute_time, ttl } => {
                 eval(out, Script::Publish, by_hash, 3, key);
                 bulk_lock(out, wire, *lock);
                 bulk_value(out, payload, *compute_time);
@@ -221,9 +205,7 @@ fn bulk_lock(out: &mut Vec<u8>, wire: &Wire, lock: LockId) {
 
 /// Spells the envelope straight into `out`: a large payload is copied once.
 fn bulk_value(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
-    let nanoseconds = i64::try_from(compute_time.as_nanos())
-        .unwrap_or(i64::MAX)
-        .unsigned_abs();
+    let nanoseconds = i64::try_from(compute_time.as_nanos()).unwrap_or(i64::MAX).unsigned_abs();
     let length = ENVELOPE_PREFIX.len() + decimal_digits(nanoseconds) + 1 + payload.len();
     bulk_header(out, length);
     write_envelope(out, payload, compute_time);
@@ -262,10 +244,7 @@ mod tests {
         for arguments in expected {
             crate::resp::command(&mut want, arguments);
         }
-        assert_eq!(
-            out.escape_ascii().to_string(),
-            want.escape_ascii().to_string()
-        );
+        assert_eq!(out.escape_ascii().to_string(), want.escape_ascii().to_string());
     }
 
     fn lock() -> LockId {
@@ -279,14 +258,7 @@ mod tests {
         let pttl: &[&[u8]] = &[b"PTTL", b"k"];
         let set: &[&[u8]] = &[b"SET", b"k", b"lock:me:1", b"NX", b"PX", b"10000"];
         check(&Command::Read { key: key.clone() }, true, &[get, pttl]);
-        check(
-            &Command::ReadOrLock {
-                key: key.clone(),
-                lock: lock(),
-            },
-            true,
-            &[get, pttl, set],
-        );
+        check(&Command::ReadOrLock { key: key.clone(), lock: lock() }, true, &[get, pttl, set]);
         check(&Command::Lock { key, lock: lock() }, true, &[set]);
     }
 
@@ -302,21 +274,10 @@ mod tests {
         };
         let sha = Script::Publish.sha1().as_bytes();
         let value: &[u8] = b"__redcache:v1:12:v";
-        check(
-            &publish,
-            true,
-            &[&[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", value, b"1"]],
-        );
+        check(&publish, true, &[&[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", value, b"1"]]);
         let source = Script::Touch.source().as_bytes();
-        let touch = Command::Touch {
-            key,
-            ttl: Duration::from_secs(1),
-        };
-        check(
-            &touch,
-            false,
-            &[&[b"EVAL", source, b"1", b"k", b"lock:", b"1000"]],
-        );
+        let touch = Command::Touch { key, ttl: Duration::from_secs(1) };
+        check(&touch, false, &[&[b"EVAL", source, b"1", b"k", b"lock:", b"1000"]]);
     }
 
     #[test]
@@ -327,11 +288,7 @@ mod tests {
             payload: Bytes::new(),
             ttl: Duration::from_millis(5),
         };
-        check(
-            &insert,
-            true,
-            &[&[b"SET", b"", b"__redcache:v1:0:", b"PX", b"5"]],
-        );
+        check(&insert, true, &[&[b"SET", b"", b"__redcache:v1:0:", b"PX", b"5"]]);
         check(&Command::Remove { key }, true, &[&[b"DEL", b""]]);
     }
 }

@@ -96,10 +96,7 @@ pub const LOCK_PREFIX: &str = "__redcache:lock:";
 impl Config {
     /// Starts from the defaults with a server on TCP.
     pub fn builder(host: impl Into<String>, port: u16) -> ConfigBuilder {
-        ConfigBuilder::at(Address::Tcp {
-            host: host.into(),
-            port,
-        })
+        ConfigBuilder::at(Address::Tcp { host: host.into(), port })
     }
 
     /// Starts from the defaults with a server on a Unix domain socket.
@@ -345,20 +342,12 @@ impl ConfigBuilder {
             ));
         }
         if config.not_found_marker.is_empty() {
-            return Err(ConfigError::new(
-                "not_found_marker",
-                "",
-                "at least one byte",
-            ));
+            return Err(ConfigError::new("not_found_marker", "", "at least one byte"));
         }
         if let Some(name) = &config.client_name
             && (name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()))
         {
-            return Err(ConfigError::new(
-                "client_name",
-                name,
-                "printable ASCII without spaces",
-            ));
+            return Err(ConfigError::new("client_name", name, "printable ASCII without spaces"));
         }
         if config.username.is_some() && config.password.is_none() {
             return Err(ConfigError::new(
@@ -368,21 +357,13 @@ impl ConfigBuilder {
             ));
         }
         if !(1..=512 << 20).contains(&config.value_max) {
-            return Err(ConfigError::new(
-                "value_max",
-                config.value_max,
-                "1 byte to 512 MiB",
-            ));
+            return Err(ConfigError::new("value_max", config.value_max, "1 byte to 512 MiB"));
         }
         if config.keys_max == 0 {
             return Err(ConfigError::new("keys_max", 0, "at least 1"));
         }
         if config.inflight_max < 16 {
-            return Err(ConfigError::new(
-                "inflight_max",
-                config.inflight_max,
-                "at least 16",
-            ));
+            return Err(ConfigError::new("inflight_max", config.inflight_max, "at least 16"));
         }
         Ok(config)
     }
@@ -394,11 +375,9 @@ fn check_address(address: &Address) -> Result<(), ConfigError> {
             Err(ConfigError::new("host", "", "a host name or an IP address"))
         }
         Address::Tcp { port: 0, .. } => Err(ConfigError::new("port", 0, "1 to 65535")),
-        Address::Unix(path) if path.is_empty() => Err(ConfigError::new(
-            "path",
-            "",
-            "the path of a Unix domain socket",
-        )),
+        Address::Unix(path) if path.is_empty() => {
+            Err(ConfigError::new("path", "", "the path of a Unix domain socket"))
+        }
         Address::Tcp { .. } | Address::Unix(_) => Ok(()),
     }
 }
@@ -407,36 +386,11 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
     // Beyond a year a duration is a mistake, and sums of them could overflow an instant.
     const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
     let times = [
-        (
-            "lock_ttl",
-            config.lock_ttl,
-            Duration::from_millis(100),
-            "100ms to 366 days",
-        ),
-        (
-            "near_ttl_max",
-            config.near_ttl_max,
-            Duration::from_millis(1),
-            "1ms to 366 days",
-        ),
-        (
-            "connect_timeout",
-            config.connect_timeout,
-            Duration::from_millis(1),
-            "1ms to 366 days",
-        ),
-        (
-            "command_timeout",
-            config.command_timeout,
-            Duration::from_millis(1),
-            "1ms to 366 days",
-        ),
-        (
-            "load_timeout",
-            config.load_timeout,
-            Duration::from_millis(1),
-            "1ms to 366 days",
-        ),
+        ("lock_ttl", config.lock_ttl, Duration::from_millis(100), "100ms to 366 days"),
+        ("near_ttl_max", config.near_ttl_max, Duration::from_millis(1), "1ms to 366 days"),
+        ("connect_timeout", config.connect_timeout, Duration::from_millis(1), "1ms to 366 days"),
+        ("command_timeout", config.command_timeout, Duration::from_millis(1), "1ms to 366 days"),
+        ("load_timeout", config.load_timeout, Duration::from_millis(1), "1ms to 366 days"),
         (
             "heartbeat_interval",
             config.heartbeat_interval,
@@ -469,11 +423,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(option: &str, value: impl fmt::Display, allowed: &str) -> Self {
-        Self {
-            option: option.to_owned(),
-            value: value.to_string(),
-            allowed: allowed.to_owned(),
-        }
+        Self { option: option.to_owned(), value: value.to_string(), allowed: allowed.to_owned() }
     }
 
     /// Gives the name of the option.
@@ -513,11 +463,7 @@ mod tests {
 
     #[test]
     fn the_password_is_never_shown() {
-        let config = Config::builder("h", 1)
-            .username("u")
-            .password("hunter2")
-            .build()
-            .unwrap();
+        let config = Config::builder("h", 1).username("u").password("hunter2").build().unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(config.password.unwrap().reveal(), "hunter2");
     }

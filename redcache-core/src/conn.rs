@@ -98,10 +98,7 @@ impl Conn {
         let mut out = Vec::new();
         let handshake = Handshake::start(config, &mut out);
         // A value is wrapped in its envelope; the rest of the limits are the defaults.
-        let limits = Limits {
-            bulk_max: config.value_max.saturating_add(64),
-            ..Limits::default()
-        };
+        let limits = Limits { bulk_max: config.value_max.saturating_add(64), ..Limits::default() };
         Self {
             state: State::Handshake(handshake),
             scanner: Scanner::new(limits),
@@ -149,9 +146,7 @@ impl Conn {
         issued.sent_at = now;
         issued.attempts = issued.attempts.saturating_add(1);
         let form = self.form(&issued.command);
-        issued
-            .command
-            .encode(wire, form == Form::Hash, &mut self.out);
+        issued.command.encode(wire, form == Form::Hash, &mut self.out);
         self.awaited.push_back(Awaited::Command(issued, form));
     }
 
@@ -384,13 +379,10 @@ impl Conn {
 
     /// When the oldest command with a waiting sender was issued.
     pub(crate) fn oldest_issued(&self) -> Option<Instant> {
-        self.awaited
-            .iter()
-            .skip(self.overdue)
-            .find_map(|awaited| match awaited {
-                Awaited::Command(issued, _) => Some(issued.issued_at),
-                Awaited::Ignored => None,
-            })
+        self.awaited.iter().skip(self.overdue).find_map(|awaited| match awaited {
+            Awaited::Command(issued, _) => Some(issued.issued_at),
+            Awaited::Ignored => None,
+        })
     }
 
     /// Probes a silent connection; `true` when the probe has gone unanswered and the peer must be taken for dead.
@@ -416,12 +408,10 @@ impl Conn {
         if let Some(lease) = &self.lease {
             lease.end();
         }
-        self.awaited
-            .into_iter()
-            .filter_map(|awaited| match awaited {
-                Awaited::Command(issued, _) => Some(issued),
-                Awaited::Ignored => None,
-            })
+        self.awaited.into_iter().filter_map(|awaited| match awaited {
+            Awaited::Command(issued, _) => Some(issued),
+            Awaited::Ignored => None,
+        })
     }
 }
 

@@ -89,11 +89,7 @@ impl Engine {
     pub fn new(now: Instant, seed: &Seed, config: Config) -> Self {
         let [near_seed, flight_seed, rng_seed] = seeds(seed);
         let mut rng = Rng::new(rng_seed);
-        let locks = Locks::new(
-            config.lock_prefix.as_bytes(),
-            seed.unix_ms,
-            &lock_random(seed),
-        );
+        let locks = Locks::new(config.lock_prefix.as_bytes(), seed.unix_ms, &lock_random(seed));
         let wire = Wire {
             lock_prefix: config.lock_prefix.clone().into_bytes(),
             lock_base: locks.base().to_vec(),
@@ -128,17 +124,14 @@ impl Engine {
 
     /// A connection, or the attempt to make it, has failed.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
-        self.router
-            .handle_disconnected(now, conn, reason, &self.config);
+        self.router.handle_disconnected(now, conn, reason, &self.config);
         self.drain(now);
     }
 
     /// Bytes have come. They may be cut anywhere.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         let mut input = Input(bytes);
-        while let Some(news) = self
-            .router
-            .receive(now, conn, &mut input, &self.config, &self.wire)
+        while let Some(news) = self.router.receive(now, conn, &mut input, &self.config, &self.wire)
         {
             self.on_news(now, news);
         }
@@ -179,11 +172,7 @@ impl Engine {
             Closing::Until(at) => Some(at),
             Closing::No | Closing::Done => None,
         };
-        let timers = [
-            self.timers.next(),
-            self.router.poll_timeout(&self.config),
-            closing,
-        ];
+        let timers = [self.timers.next(), self.router.poll_timeout(&self.config), closing];
         timers.into_iter().flatten().min()
     }
 
@@ -271,8 +260,7 @@ impl Engine {
     }
 
     fn send(&mut self, now: Instant, token: Token, command: Command) {
-        self.router
-            .send(now, token, command, &self.config, &self.wire);
+        self.router.send(now, token, command, &self.config, &self.wire);
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -300,18 +288,11 @@ const FLIGHT_TAG: u64 = 1 << 63;
 impl Sender {
     fn token(self) -> Token {
         match self {
-            Self::Flight(id) => Token {
-                sender: FLIGHT_TAG | u64::from(id.0),
-                slot: 0,
-            },
-            Self::Call(op, slot) => Token {
-                sender: u64::from(op.generation) << 32 | u64::from(op.index),
-                slot,
-            },
-            Self::Nobody => Token {
-                sender: u64::MAX,
-                slot: 0,
-            },
+            Self::Flight(id) => Token { sender: FLIGHT_TAG | u64::from(id.0), slot: 0 },
+            Self::Call(op, slot) => {
+                Token { sender: u64::from(op.generation) << 32 | u64::from(op.index), slot }
+            }
+            Self::Nobody => Token { sender: u64::MAX, slot: 0 },
         }
     }
 
@@ -343,6 +324,3 @@ fn lock_random(seed: &Seed) -> [u8; 10] {
     random.copy_from_slice(&seed.random[22..]);
     random
 }
-
-#[cfg(test)]
-mod tests;

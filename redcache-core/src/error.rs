@@ -143,11 +143,7 @@ struct Detail {
 
 impl CacheError {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Detail {
-            kind,
-            key: None,
-            text: text.into(),
-        }))
+        Self(Arc::new(Detail { kind, key: None, text: text.into() }))
     }
 
     /// What every call on a closed cache gets.
@@ -157,18 +153,12 @@ impl CacheError {
 
     /// For adapters whose operating system has no randomness to seed the engine with.
     pub fn no_randomness(error: impl fmt::Display) -> Self {
-        Self::new(
-            ErrorKind::Unavailable,
-            format!("no randomness for the locks: {error}"),
-        )
+        Self::new(ErrorKind::Unavailable, format!("no randomness for the locks: {error}"))
     }
 
     /// The same error, naming `key`.
     pub(crate) fn about(&self, key: &Key) -> Self {
-        Self(Arc::new(Detail {
-            key: Some(key.clone()),
-            ..(*self.0).clone()
-        }))
+        Self(Arc::new(Detail { key: Some(key.clone()), ..(*self.0).clone() }))
     }
 
     /// Gives the kind of trouble.

@@ -75,11 +75,7 @@ pub(crate) struct Flights<C> {
 impl<C> Flights<C> {
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
-        Self {
-            flights: Slab::new(),
-            by_key: HashTable::new(),
-            hasher,
-        }
+        Self { flights: Slab::new(), by_key: HashTable::new(), hasher }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -96,9 +92,7 @@ impl<C> Flights<C> {
 
     pub(crate) fn find(&self, key: &[u8]) -> Option<FlightId> {
         let hash = self.hasher.hash_one(key);
-        let found = self
-            .by_key
-            .find(hash, |&id| self.flights[id as usize].key.as_bytes() == key);
+        let found = self.by_key.find(hash, |&id| self.flights[id as usize].key.as_bytes() == key);
         found.map(|&id| FlightId(id))
     }
 
@@ -106,24 +100,12 @@ impl<C> Flights<C> {
     pub(crate) fn start(&mut self, key: Key, course: C, leader: Caller) -> FlightId {
         let hash = self.hasher.hash_one(key.as_bytes());
         let leader = Some(leader);
-        let flight = Flight {
-            key,
-            course,
-            leader,
-            followers: Vec::new(),
-            departed: 0,
-            listed: true,
-        };
+        let flight =
+            Flight { key, course, leader, followers: Vec::new(), departed: 0, listed: true };
         // Each flight belongs to a call, and calls in flight are bounded far below 2^32.
         let id = self.flights.insert(flight) as u32;
-        let Self {
-            flights,
-            by_key,
-            hasher,
-        } = self;
-        by_key.insert_unique(hash, id, |&id| {
-            hasher.hash_one(flights[id as usize].key.as_bytes())
-        });
+        let Self { flights, by_key, hasher } = self;
+        by_key.insert_unique(hash, id, |&id| hasher.hash_one(flights[id as usize].key.as_bytes()));
         FlightId(id)
     }
 
@@ -148,10 +130,7 @@ impl<C> Flights<C> {
 
     /// The flights whose course `is_wanted`, oldest slot first.
     pub(crate) fn select(&self, is_wanted: impl Fn(&C) -> bool) -> Vec<FlightId> {
-        let wanted = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| is_wanted(&flight.course));
+        let wanted = self.flights.iter().filter(|(_, flight)| is_wanted(&flight.course));
         wanted.map(|(id, _)| FlightId(id as u32)).collect()
     }
 }
@@ -161,13 +140,7 @@ mod tests {
     use super::*;
 
     fn caller(index: u32) -> Caller {
-        Caller {
-            op: OpId {
-                index,
-                generation: 0,
-            },
-            slot: 0,
-        }
+        Caller { op: OpId { index, generation: 0 }, slot: 0 }
     }
 
     #[test]

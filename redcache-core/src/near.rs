@@ -80,18 +80,14 @@ pub struct Near {
 
 impl std::fmt::Debug for Near {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Near")
-            .field("entries", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Near").field("entries", &self.len()).finish_non_exhaustive()
     }
 }
 
 impl Near {
     pub(crate) fn new(bytes_max: u64, seed: u64) -> Self {
         let store = (bytes_max > 0).then(|| {
-            let entries = usize::try_from(bytes_max / ENTRY_TYPICAL)
-                .unwrap_or(usize::MAX)
-                .max(1);
+            let entries = usize::try_from(bytes_max / ENTRY_TYPICAL).unwrap_or(usize::MAX).max(1);
             let options = OptionsBuilder::new()
                 .shards(SHARDS)
                 .estimated_items_capacity(entries)
@@ -102,10 +98,7 @@ impl Near {
             let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
             Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
         });
-        Self {
-            store,
-            hits: HitCounters::default(),
-        }
+        Self { store, hits: HitCounters::default() }
     }
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
@@ -116,10 +109,7 @@ impl Near {
             return None;
         }
         self.hits.count(key);
-        Some(NearHit {
-            value: entry.value,
-            ttl,
-        })
+        Some(NearHit { value: entry.value, ttl })
     }
 
     pub(crate) fn insert(&self, key: &Key, entry: Entry) {
@@ -172,10 +162,7 @@ impl HitCounters {
     }
 
     fn sum(&self) -> u64 {
-        self.0
-            .iter()
-            .map(|counter| counter.0.load(Ordering::Relaxed))
-            .sum()
+        self.0.iter().map(|counter| counter.0.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -184,19 +171,12 @@ mod tests {
     use super::*;
 
     fn entry(value: &'static str, deadline: Instant, lease: &Lease) -> Entry {
-        Entry {
-            value: Some(Bytes::from_static(value.as_bytes())),
-            deadline,
-            lease: lease.clone(),
-        }
+        Entry { value: Some(Bytes::from_static(value.as_bytes())), deadline, lease: lease.clone() }
     }
 
     fn base() -> Instant {
         // Tests need some instant to count from; the code under test never reads a clock.
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the origin of a test's virtual time"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         Instant::now()
     }
 
@@ -206,13 +186,7 @@ mod tests {
         let deadline = start + Duration::from_secs(1);
         near.insert(&Key::from("k"), entry("v", deadline, &lease));
         let hit = near.get(b"k", || start).unwrap();
-        assert_eq!(
-            hit,
-            NearHit {
-                value: Some("v".into()),
-                ttl: Duration::from_secs(1)
-            }
-        );
+        assert_eq!(hit, NearHit { value: Some("v".into()), ttl: Duration::from_secs(1) });
         assert_eq!(near.get(b"k", || deadline), None);
         assert_eq!(near.hits(), 1);
     }
@@ -233,10 +207,7 @@ mod tests {
     fn it_stays_within_its_bytes() {
         let (near, lease, start) = (Near::new(1 << 20, 1), Lease::new(), base());
         for number in 0..100_000 {
-            near.insert(
-                &Key::from(format!("key:{number}")),
-                entry("value", start, &lease),
-            );
+            near.insert(&Key::from(format!("key:{number}")), entry("value", start, &lease));
         }
         assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
         assert!(near.len() > 1000);
@@ -245,10 +216,7 @@ mod tests {
     #[test]
     fn without_bytes_it_holds_nothing() {
         let (near, lease, start) = (Near::new(0, 1), Lease::new(), base());
-        near.insert(
-            &Key::from("k"),
-            entry("v", start + Duration::from_secs(1), &lease),
-        );
+        near.insert(&Key::from("k"), entry("v", start + Duration::from_secs(1), &lease));
         assert!(near.is_empty());
         assert_eq!(near.get(b"k", || start), None);
     }

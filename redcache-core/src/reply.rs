@@ -106,20 +106,12 @@ pub(crate) struct WrongType;
 
 impl Assembly {
     pub(crate) fn read(lock: bool) -> Self {
-        Self::Read {
-            parts: 0,
-            lock,
-            reply: ReadReply::default(),
-            refusal: None,
-        }
+        Self::Read { parts: 0, lock, reply: ReadReply::default(), refusal: None }
     }
 
     /// Notes that the key was invalidated while the command is only partly answered.
     pub(crate) fn on_invalidated(&mut self) {
-        if let Self::Read {
-            parts: 1.., reply, ..
-        } = self
-        {
+        if let Self::Read { parts: 1.., reply, .. } = self {
             reply.invalidated = true;
         }
     }
@@ -130,13 +122,7 @@ impl Assembly {
         frame: &Frame<'_>,
         lock_prefix: &[u8],
     ) -> Result<Option<Reply>, WrongType> {
-        let Self::Read {
-            parts,
-            lock,
-            reply,
-            refusal,
-        } = self
-        else {
+        let Self::Read { parts, lock, reply, refusal } = self else {
             return effect(frame).map(Some);
         };
         match *parts {
@@ -188,12 +174,8 @@ fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {
 fn copy_out(raw: &[u8], lock_prefix: &[u8]) -> Stored {
     match View::of(raw, lock_prefix) {
         View::Lock(raw) => Stored::Lock(Bytes::copy_from_slice(raw)),
-        View::Value {
-            payload,
-            compute_time,
-        } => Stored::Value(Value {
-            payload: Bytes::copy_from_slice(payload),
-            compute_time,
-        }),
+        View::Value { payload, compute_time } => {
+            Stored::Value(Value { payload: Bytes::copy_from_slice(payload), compute_time })
+        }
     }
 }

@@ -91,18 +91,9 @@ pub(crate) struct Router {
 
 #[derive(Debug)]
 enum Link {
-    Down {
-        dial_at: Instant,
-    },
-    Dialing {
-        conn: ConnId,
-        until: Instant,
-    },
-    Open {
-        id: ConnId,
-        conn: Box<Conn>,
-        until: Instant,
-    },
+    Down { dial_at: Instant },
+    Dialing { conn: ConnId, until: Instant },
+    Open { id: ConnId, conn: Box<Conn>, until: Instant },
 }
 
 impl Router {
@@ -131,20 +122,11 @@ impl Router {
         wire: &Wire,
     ) {
         if let Some(error) = self.refusal(config) {
-            self.news.push_back(News::Failed {
-                token,
-                command,
-                error,
-            });
+            self.news.push_back(News::Failed { token, command, error });
             return;
         }
-        let issued = Issued {
-            token: Some(token),
-            command,
-            issued_at: now,
-            sent_at: now,
-            attempts: 0,
-        };
+        let issued =
+            Issued { token: Some(token), command, issued_at: now, sent_at: now, attempts: 0 };
         self.dispatch(now, issued, wire);
     }
 
@@ -157,10 +139,7 @@ impl Router {
             Link::Down { .. } | Link::Dialing { .. } => (0, 0),
         };
         if awaited + self.queue.len() + self.paused.len() >= config.inflight_max {
-            return Some(CacheError::new(
-                ErrorKind::Overloaded,
-                "the limit is `inflight_max`",
-            ));
+            return Some(CacheError::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
         if unwritten > UNWRITTEN_MAX {
             return Some(CacheError::new(
@@ -171,11 +150,7 @@ impl Router {
         // A login that was refused, or a port that is not Redis, will not mend itself within a call.
         let lasting =
             |fault: &&CacheError| matches!(fault.kind(), ErrorKind::Auth | ErrorKind::Protocol);
-        if self.is_ready() {
-            None
-        } else {
-            self.fault.as_ref().filter(lasting).cloned()
-        }
+        if self.is_ready() { None } else { self.fault.as_ref().filter(lasting).cloned() }
     }
 
     fn dispatch(&mut self, now: Instant, issued: Issued, wire: &Wire) {
@@ -301,18 +276,8 @@ impl Router {
             self.paused.push_back((now + RETRY_PAUSE, issued));
             return None;
         }
-        let Issued {
-            token,
-            command,
-            sent_at,
-            ..
-        } = issued;
-        Some(News::Reply {
-            token,
-            command,
-            reply,
-            sent_at,
-        })
+        let Issued { token, command, sent_at, .. } = issued;
+        Some(News::Reply { token, command, reply, sent_at })
     }
 
     /// Gives the connection up. What may be sent again waits for the next one.
@@ -333,11 +298,7 @@ impl Router {
         if lasting || self.closed {
             self.fail_queue(&reason);
         }
-        self.news.push_back(if was_ready {
-            News::Down { reason }
-        } else {
-            News::NotUp { reason }
-        });
+        self.news.push_back(if was_ready { News::Down { reason } } else { News::NotUp { reason } });
     }
 
     fn requeue(&mut self, issued: Issued) {
@@ -346,11 +307,7 @@ impl Router {
             self.queue.push_front(issued);
         } else {
             let error = CacheError::new(ErrorKind::Interrupted, "");
-            self.news.push_back(News::Failed {
-                token,
-                command: issued.command,
-                error,
-            });
+            self.news.push_back(News::Failed { token, command: issued.command, error });
         }
     }
 
@@ -358,11 +315,7 @@ impl Router {
         let paused = self.paused.drain(..).map(|(_, issued)| issued);
         for Issued { token, command, .. } in self.queue.drain(..).chain(paused) {
             if let Some(token) = token {
-                self.news.push_back(News::Failed {
-                    token,
-                    command,
-                    error: error.clone(),
-                });
+                self.news.push_back(News::Failed { token, command, error: error.clone() });
             }
         }
     }
@@ -400,14 +353,8 @@ impl Router {
     fn dial(&mut self, now: Instant, config: &Config) {
         self.dialed += 1;
         let conn = ConnId(self.dialed);
-        self.link = Link::Dialing {
-            conn,
-            until: now + config.connect_timeout,
-        };
-        self.wishes.push_back(Wish::Dial {
-            conn,
-            address: config.address.clone(),
-        });
+        self.link = Link::Dialing { conn, until: now + config.connect_timeout };
+        self.wishes.push_back(Wish::Dial { conn, address: config.address.clone() });
     }
 
     fn give_up(&mut self, now: Instant, conn: ConnId, why: &str, config: &Config) {
@@ -424,35 +371,18 @@ impl Router {
                 self.news.push_back(News::Overdue { token, key });
             }
         }
-        while self
-            .queue
-            .front()
-            .is_some_and(|issued| issued.issued_at <= limit)
-        {
-            let Some(Issued {
-                token: Some(token),
-                command,
-                ..
-            }) = self.queue.pop_front()
-            else {
+        while self.queue.front().is_some_and(|issued| issued.issued_at <= limit) {
+            let Some(Issued { token: Some(token), command, .. }) = self.queue.pop_front() else {
                 continue;
             };
             let error = self.unavailable();
-            self.news.push_back(News::Failed {
-                token,
-                command,
-                error,
-            });
+            self.news.push_back(News::Failed { token, command, error });
         }
     }
 
     fn unavailable(&self) -> CacheError {
-        let no_answer = || {
-            CacheError::new(
-                ErrorKind::Unavailable,
-                "no connection within `command_timeout`",
-            )
-        };
+        let no_answer =
+            || CacheError::new(ErrorKind::Unavailable, "no connection within `command_timeout`");
         self.fault.clone().unwrap_or_else(no_answer)
     }
 
@@ -464,16 +394,11 @@ impl Router {
             Link::Dialing { until, .. } => Some(*until),
             Link::Open { conn, until, .. } if !conn.is_ready() => Some(*until),
             Link::Open { conn, .. } => {
-                let overdue = conn
-                    .oldest_issued()
-                    .map(|issued| issued + config.command_timeout);
+                let overdue = conn.oldest_issued().map(|issued| issued + config.command_timeout);
                 earliest(overdue, Some(conn.heartbeat_at(config.heartbeat_interval)))
             }
         };
-        let queued = self
-            .queue
-            .front()
-            .map(|issued| issued.issued_at + config.command_timeout);
+        let queued = self.queue.front().map(|issued| issued.issued_at + config.command_timeout);
         let paused = self.paused.front().map(|(at, _)| *at);
         earliest(link, earliest(queued, paused))
     }

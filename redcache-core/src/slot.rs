@@ -12,11 +12,7 @@ impl Slot {
 
     /// Returns the slot with a number, `None` when there is no such slot.
     pub const fn new(number: u16) -> Option<Self> {
-        if number < Self::COUNT {
-            Some(Self(number))
-        } else {
-            None
-        }
+        if number < Self::COUNT { Some(Self(number)) } else { None }
     }
 
     /// Returns the slot of a key.

@@ -35,10 +35,7 @@ pub struct Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View<'a> {
     Lock(&'a [u8]),
-    Value {
-        payload: &'a [u8],
-        compute_time: Duration,
-    },
+    Value { payload: &'a [u8], compute_time: Duration },
 }
 
 impl<'a> View<'a> {
@@ -47,14 +44,8 @@ impl<'a> View<'a> {
             return View::Lock(raw);
         }
         match open_envelope(raw) {
-            Some((payload, compute_time)) => View::Value {
-                payload,
-                compute_time,
-            },
-            None => View::Value {
-                payload: raw,
-                compute_time: Duration::ZERO,
-            },
+            Some((payload, compute_time)) => View::Value { payload, compute_time },
+            None => View::Value { payload: raw, compute_time: Duration::ZERO },
         }
     }
 }
@@ -106,16 +97,8 @@ mod tests {
     const LOCK_PREFIX: &[u8] = b"__redcache:lock:";
 
     fn check(raw: &[u8], payload: &[u8], nanoseconds: u64) {
-        let expected = View::Value {
-            payload,
-            compute_time: Duration::from_nanos(nanoseconds),
-        };
-        assert_eq!(
-            View::of(raw, LOCK_PREFIX),
-            expected,
-            "{}",
-            raw.escape_ascii()
-        );
+        let expected = View::Value { payload, compute_time: Duration::from_nanos(nanoseconds) };
+        assert_eq!(View::of(raw, LOCK_PREFIX), expected, "{}", raw.escape_ascii());
     }
 
     #[test]
@@ -126,11 +109,7 @@ mod tests {
         out.clear();
         write_envelope(&mut out, b"", Duration::ZERO);
         assert_eq!(out, b"__redcache:v1:0:");
-        check(
-            b"__redcache:v1:5000000:__redcache:v1:99:body",
-            b"__redcache:v1:99:body",
-            5_000_000,
-        );
+        check(b"__redcache:v1:5000000:__redcache:v1:99:body", b"__redcache:v1:99:body", 5_000_000);
         for raw in [
             &b"__redcache:v1:notanumber:body"[..],
             b"__redcache:v1:-5:body",

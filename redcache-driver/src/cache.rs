@@ -40,9 +40,7 @@ impl<R: Runtime> Drop for Handle<R> {
 
 impl<R: Runtime> Clone for Cache<R> {
     fn clone(&self) -> Self {
-        Self {
-            handle: Arc::clone(&self.handle),
-        }
+        Self { handle: Arc::clone(&self.handle) }
     }
 }
 
@@ -89,9 +87,7 @@ impl<R: Runtime> Cache<R> {
     pub fn open(config: Config, runtime: R) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(config, &seed()?, runtime));
         driver::start(&shared);
-        Ok(Self {
-            handle: Arc::new(Handle { shared }),
-        })
+        Ok(Self { handle: Arc::new(Handle { shared }) })
     }
 
     /// Waits until the first attempt to connect has succeeded or failed.
@@ -300,9 +296,7 @@ impl<R: Runtime> Cache<R> {
         ttl: Duration,
     ) -> Result<(), Error> {
         let (key, value) = (Key::copy_from(key.as_ref()), value.into());
-        self.write(|engine, now| engine.insert(now, key, value, ttl))
-            .await
-            .map(|_| ())
+        self.write(|engine, now| engine.insert(now, key, value, ttl)).await.map(|_| ())
     }
 
     /// Writes several values in one pipeline. There is one outcome for each, in their order.
@@ -317,13 +311,8 @@ impl<R: Runtime> Cache<R> {
     ) -> Result<Vec<Result<(), Error>>, Error> {
         let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), value.into());
         let entries = entries.into_iter().map(entry).collect();
-        let written = self
-            .write_many(|engine, now| engine.insert_many(now, entries, ttl))
-            .await?;
-        Ok(written
-            .into_iter()
-            .map(|result| result.map(|_| ()))
-            .collect())
+        let written = self.write_many(|engine, now| engine.insert_many(now, entries, ttl)).await?;
+        Ok(written.into_iter().map(|result| result.map(|_| ())).collect())
     }
 
     /// Deletes a key everywhere; says whether it was there. A load of it that is under way anywhere will not be
@@ -347,8 +336,7 @@ impl<R: Runtime> Cache<R> {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Result<bool, Error>>, Error> {
         let keys = copy_keys(keys);
-        self.write_many(|engine, now| engine.remove_many(now, keys))
-            .await
+        self.write_many(|engine, now| engine.remove_many(now, keys)).await
     }
 
     /// Gives a value a new time to live of `ttl` (1 ms or more); says whether there was one. Redis reports this as a
@@ -373,8 +361,7 @@ impl<R: Runtime> Cache<R> {
         ttl: Duration,
     ) -> Result<Vec<Result<bool, Error>>, Error> {
         let keys = copy_keys(keys);
-        self.write_many(|engine, now| engine.touch_many(now, keys, ttl))
-            .await
+        self.write_many(|engine, now| engine.touch_many(now, keys, ttl)).await
     }
 
     /// Gives the counters.
@@ -414,21 +401,14 @@ impl<R: Runtime> Cache<R> {
     }
 
     fn near(&self, key: &[u8]) -> Option<NearHit> {
-        self.handle
-            .shared
-            .near
-            .get(key, || self.handle.shared.runtime.now())
+        self.handle.shared.near.get(key, || self.handle.shared.runtime.now())
     }
 
     fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
-        Batch::ask(
-            &self.handle.shared.near,
-            keys,
-            self.handle.shared.runtime.now(),
-        )
+        Batch::ask(&self.handle.shared.near, keys, self.handle.shared.runtime.now())
     }
 
     async fn write(
@@ -450,19 +430,14 @@ impl<R: Runtime> Cache<R> {
         let mut call = Call::begin(self.shared(), begin).await?;
         loop {
             if let Turn::Done(Outcome::WrittenMany(results)) = call.turn().await {
-                return Ok(results
-                    .into_iter()
-                    .map(|result| result.map_err(Error::from))
-                    .collect());
+                return Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect());
             }
         }
     }
 }
 
 fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
-    keys.into_iter()
-        .map(|key| Key::copy_from(key.as_ref()))
-        .collect()
+    keys.into_iter().map(|key| Key::copy_from(key.as_ref())).collect()
 }
 
 fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
@@ -474,9 +449,7 @@ fn seed() -> Result<Seed, CacheError> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(CacheError::no_randomness)?;
     // A clock before 1970 only costs the locks their order in time.
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
     Ok(Seed { random, unix_ms })
 }

@@ -35,13 +35,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             Poll::Ready(shared.step(|state, now| {
                 let op = begin(&mut state.engine, now)?;
                 let seat = state.seat(op, cx.waker());
-                Ok(Self {
-                    shared,
-                    op,
-                    seat,
-                    over: false,
-                    fresh: true,
-                })
+                Ok(Self { shared, op, seat, over: false, fresh: true })
             }))
         })
         .await
@@ -75,8 +69,7 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Gives the engine news of this call.
     pub(crate) fn tell(&self, tell: impl FnOnce(&mut Engine, Instant, OpId)) {
-        self.shared
-            .step(|state, now| tell(&mut state.engine, now, self.op));
+        self.shared.step(|state, now| tell(&mut state.engine, now, self.op));
     }
 }
 

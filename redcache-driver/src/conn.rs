@@ -40,16 +40,8 @@ struct Side<W> {
 
 impl<R: Runtime> Link<R> {
     pub(crate) fn new(conn: ConnId, io: R::Writer) -> Self {
-        let side = Side {
-            io,
-            buffer: Vec::new(),
-            at: 0,
-            failure: None,
-        };
-        Self {
-            conn,
-            side: Mutex::new(side),
-        }
+        let side = Side { io, buffer: Vec::new(), at: 0, failure: None };
+        Self { conn, side: Mutex::new(side) }
     }
 
     /// Writes in the caller's own turn, without a task switch. What the socket does not take is left to the task of
@@ -100,11 +92,7 @@ impl<W: AsyncWrite + Unpin> Side<W> {
                 break;
             }
         }
-        if written {
-            Pin::new(&mut self.io).poll_flush(cx)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        if written { Pin::new(&mut self.io).poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 

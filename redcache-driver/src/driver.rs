@@ -27,9 +27,7 @@ async fn drive<R: Runtime>(shared: &Arc<Shared<R>>) {
     loop {
         let dials = std::mem::take(&mut shared.lock().dials);
         for (conn, address) in dials {
-            spawn(shared, move |shared| async move {
-                dial(&shared, conn, address).await
-            });
+            spawn(shared, move |shared| async move { dial(&shared, conn, address).await });
         }
         shared.step(|state, now| {
             if state.engine.poll_timeout().is_some_and(|due| due <= now) {
@@ -81,10 +79,7 @@ async fn dial<R: Runtime>(shared: &Shared<R>, conn: ConnId, address: Address) {
     };
     let link = Arc::new(Link::new(conn, writer));
     shared.step(|state, now| {
-        state.lines.push(Line {
-            link: Arc::clone(&link),
-            waker: None,
-        });
+        state.lines.push(Line { link: Arc::clone(&link), waker: None });
         state.engine.handle_connected(now, conn);
     });
     conn::run(shared, &link, reader).await;

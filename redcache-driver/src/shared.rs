@@ -94,12 +94,7 @@ impl<R: Runtime> Shared<R> {
             engine,
         };
         let near = Arc::clone(state.engine.near());
-        Self {
-            state: Mutex::new(state),
-            near,
-            runtime,
-            listener: Mutex::new(None),
-        }
+        Self { state: Mutex::new(state), near, runtime, listener: Mutex::new(None) }
     }
 
     /// A panic elsewhere leaves no half-done step behind that the next one could not cope with.
@@ -166,10 +161,7 @@ impl<R: Runtime> Shared<R> {
 impl<R: Runtime> State<R> {
     /// Seats a call that the engine has accepted.
     pub(crate) fn seat(&mut self, op: OpId, waker: &Waker) -> usize {
-        let seat = self.seats.insert(Seat {
-            waker: Some(waker.clone()),
-            turn: None,
-        });
+        let seat = self.seats.insert(Seat { waker: Some(waker.clone()), turn: None });
         if self.seat_of.len() <= op.index() {
             self.seat_of.resize(op.index() + 1, usize::MAX);
         }
@@ -207,10 +199,7 @@ impl<R: Runtime> State<R> {
     }
 
     fn tell(&mut self, op: OpId, turn: Turn, after: &mut Afterwards) {
-        let seat = self
-            .seat_of
-            .get(op.index())
-            .and_then(|&seat| self.seats.get_mut(seat));
+        let seat = self.seat_of.get(op.index()).and_then(|&seat| self.seats.get_mut(seat));
         if let Some(seat) = seat {
             seat.turn = Some(turn);
             after.wakes.extend(seat.waker.take());
@@ -258,10 +247,7 @@ impl<R: Runtime> State<R> {
         let line = self.line(conn)?;
         if was_idle {
             // Without a waker the task is running, and looks for bytes before it parks.
-            return line
-                .waker
-                .clone()
-                .map(|waker| (Arc::clone(&line.link), waker));
+            return line.waker.clone().map(|waker| (Arc::clone(&line.link), waker));
         }
         after.wakes.extend(line.waker.take());
         None

@@ -24,11 +24,7 @@ use std::future::Future;
 use std::io;
 use std::time::Instant;
 
-use redcache_driver::Runtime;
-pub use redcache_driver::{
-    Address, Answer, CacheError, Config, ConfigBuilder, ConfigError, Error, ErrorKind, Key,
-    LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, Source, Stats,
-};
+pub use redcache_driver::*;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 #[cfg(unix)]

@@ -10,9 +10,7 @@ const SCHEMES: &str = "redis://, valkey:// or redis+unix://";
 const PORT_DEFAULT: u16 = 6379;
 
 pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| scheme_error("without `://`"))?;
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| scheme_error("without `://`"))?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let builder = match scheme {
         "redis" | "valkey" => tcp(rest)?,
@@ -20,18 +18,13 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
         // What stands before `://` may be anything, a password too; only well-formed schemes are repeated.
         other
             if other.len() <= 16
-                && other
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'+') =>
+                && other.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') =>
         {
             return Err(scheme_error(other));
         }
         _ => return Err(scheme_error("«malformed»")),
     };
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .try_fold(builder, option)
+    query.split('&').filter(|pair| !pair.is_empty()).try_fold(builder, option)
 }
 
 fn scheme_error(found: &str) -> ConfigError {
@@ -48,11 +41,7 @@ fn tcp(rest: &str) -> Result<ConfigBuilder, ConfigError> {
     let (host, port) = endpoint_parts(endpoint)?;
     let builder = Config::builder(host, port);
     let builder = log_in(builder, login)?;
-    if db.is_empty() {
-        Ok(builder)
-    } else {
-        Ok(builder.db(number("db", db, "0 to 65535")?))
-    }
+    if db.is_empty() { Ok(builder) } else { Ok(builder.db(number("db", db, "0 to 65535")?)) }
 }
 
 fn endpoint_parts(endpoint: &str) -> Result<(String, u16), ConfigError> {
@@ -65,11 +54,7 @@ fn endpoint_parts(endpoint: &str) -> Result<(String, u16), ConfigError> {
         endpoint.split_once(':').unwrap_or((endpoint, ""))
     };
     let host = if host.is_empty() { "localhost" } else { host };
-    let port = if port.is_empty() {
-        PORT_DEFAULT
-    } else {
-        number("port", port, "1 to 65535")?
-    };
+    let port = if port.is_empty() { PORT_DEFAULT } else { number("port", port, "1 to 65535")? };
     Ok((decoded("host", host)?, port))
 }
 
@@ -87,18 +72,10 @@ fn log_in(builder: ConfigBuilder, login: Option<&str>) -> Result<ConfigBuilder, 
         return Ok(builder);
     };
     let (user, password) = login.split_once(':').ok_or_else(|| {
-        ConfigError::new(
-            "username",
-            "without a password",
-            "user:password@ or :password@",
-        )
+        ConfigError::new("username", "without a password", "user:password@ or :password@")
     })?;
     let builder = builder.password(secret(password)?);
-    if user.is_empty() {
-        Ok(builder)
-    } else {
-        Ok(builder.username(decoded("username", user)?))
-    }
+    if user.is_empty() { Ok(builder) } else { Ok(builder.username(decoded("username", user)?)) }
 }
 
 fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigError> {
@@ -125,18 +102,13 @@ fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigErr
         "keys_max" => builder.keys_max(number(name, value, "a whole number")?),
         "inflight_max" => builder.inflight_max(number(name, value, "a whole number")?),
         _ => {
-            return Err(ConfigError::new(
-                name,
-                value,
-                "one of the options of `ConfigBuilder`",
-            ));
+            return Err(ConfigError::new(name, value, "one of the options of `ConfigBuilder`"));
         }
     })
 }
 
 fn number<N: std::str::FromStr>(option: &str, text: &str, allowed: &str) -> Result<N, ConfigError> {
-    text.parse()
-        .map_err(|_| ConfigError::new(option, text, allowed))
+    text.parse().map_err(|_| ConfigError::new(option, text, allowed))
 }
 
 fn duration(option: &str, text: &str) -> Result<Duration, ConfigError> {
@@ -151,8 +123,7 @@ fn duration(option: &str, text: &str) -> Result<Duration, ConfigError> {
         _ => return Err(ConfigError::new(option, text, allowed)),
     };
     let ms = count.checked_mul(ms_per_unit);
-    ms.map(Duration::from_millis)
-        .ok_or_else(|| ConfigError::new(option, text, allowed))
+    ms.map(Duration::from_millis).ok_or_else(|| ConfigError::new(option, text, allowed))
 }
 
 fn size(option: &str, text: &str) -> Result<u64, ConfigError> {
@@ -166,19 +137,13 @@ fn size(option: &str, text: &str) -> Result<u64, ConfigError> {
         "GiB" => 1 << 30,
         _ => return Err(ConfigError::new(option, text, allowed)),
     };
-    count
-        .checked_mul(unit)
-        .ok_or_else(|| ConfigError::new(option, text, allowed))
+    count.checked_mul(unit).ok_or_else(|| ConfigError::new(option, text, allowed))
 }
 
 fn decoded(option: &str, text: &str) -> Result<String, ConfigError> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(ConfigError::new(
-            option,
-            "«not UTF-8»",
-            "percent-encoded UTF-8",
-        )),
+        Err(_) => Err(ConfigError::new(option, "«not UTF-8»", "percent-encoded UTF-8")),
     }
 }
 

@@ -15,10 +15,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(max: Duration) -> Self {
-        Self {
-            next: FIRST.min(max),
-            max,
-        }
+        Self { next: FIRST.min(max), max }
     }
 
     /// Gives the next pause; between half and all of its nominal length, so that many clients spread out.
@@ -44,10 +41,7 @@ mod tests {
         let mut nominal = FIRST;
         for _ in 0..20 {
             let pause = backoff.pause(&mut rng);
-            assert!(
-                nominal / 2 <= pause && pause <= nominal,
-                "{pause:?} of {nominal:?}"
-            );
+            assert!(nominal / 2 <= pause && pause <= nominal, "{pause:?} of {nominal:?}");
             nominal = (nominal * 2).min(max);
         }
         backoff.reset();

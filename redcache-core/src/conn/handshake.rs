@@ -70,10 +70,7 @@ impl Handshake {
             }
             (Self::Select { resp3: false }, Frame::Simple(_)) => {
                 let why = "the server does not speak RESP3".to_owned();
-                Next::Ready {
-                    untracked: Some(why),
-                    ignored: 0,
-                }
+                Next::Ready { untracked: Some(why), ignored: 0 }
             }
             (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
             (Self::Tracking, Frame::Error(text)) => {
@@ -93,9 +90,7 @@ fn speaks_resp3(hello: &Frame<'_>) -> bool {
     let Frame::Map(fields) = hello else {
         return false;
     };
-    fields
-        .iter()
-        .any(|field| matches!(field, (Frame::Bulk(b"proto"), Frame::Integer(3))))
+    fields.iter().any(|field| matches!(field, (Frame::Bulk(b"proto"), Frame::Integer(3))))
 }
 
 fn is_old_server(text: &[u8]) -> bool {
@@ -135,10 +130,7 @@ fn introduce(untracked: Option<String>, out: &mut Vec<u8>) -> Next {
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-NAME", b"redcache"]);
     let version = env!("CARGO_PKG_VERSION").as_bytes();
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-VER", version]);
-    Next::Ready {
-        untracked,
-        ignored: 2,
-    }
+    Next::Ready { untracked, ignored: 2 }
 }
 
 fn refused(text: &[u8]) -> CacheError {
@@ -174,23 +166,13 @@ mod tests {
         let (config, mut out) = (config(url), Vec::new());
         let mut next = Next::Wait(Handshake::start(&config, &mut out));
         for reply in replies {
-            let Next::Wait(state) = next else {
-                panic!("a reply too many")
-            };
+            let Next::Wait(state) = next else { panic!("a reply too many") };
             out.extend_from_slice(b"|");
             next = state.on_reply(reply, &config, &mut out);
         }
         let said = String::from_utf8(out).unwrap();
-        let words = said
-            .split("\r\n")
-            .filter(|word| !word.starts_with(['*', '$']));
-        (
-            words
-                .map(|word| word.trim_start_matches('|'))
-                .collect::<Vec<_>>()
-                .join(" "),
-            next,
-        )
+        let words = said.split("\r\n").filter(|word| !word.starts_with(['*', '$']));
+        (words.map(|word| word.trim_start_matches('|')).collect::<Vec<_>>().join(" "), next)
     }
 
     const OK: Frame<'static> = Frame::Simple(b"OK");
@@ -205,17 +187,8 @@ mod tests {
     #[test]
     fn a_modern_server_is_tracked() {
         let (said, next) = play("redis://h/3", &[hello(3), OK, OK]);
-        assert!(
-            said.contains("SELECT 3") && said.contains("CLIENT TRACKING ON NOLOOP"),
-            "{said}"
-        );
-        assert!(matches!(
-            next,
-            Next::Ready {
-                untracked: None,
-                ignored: 2
-            }
-        ));
+        assert!(said.contains("SELECT 3") && said.contains("CLIENT TRACKING ON NOLOOP"), "{said}");
+        assert!(matches!(next, Next::Ready { untracked: None, ignored: 2 }));
     }
 
     #[test]
@@ -223,42 +196,21 @@ mod tests {
         let unknown = Frame::Error(b"ERR unknown command 'HELLO'");
         let (said, next) = play("redis://:p@h", &[unknown, OK, Frame::Simple(b"PONG")]);
         assert!(said.contains("AUTH p"), "{said}");
-        assert!(matches!(
-            next,
-            Next::Ready {
-                untracked: Some(_),
-                ignored: 0
-            }
-        ));
+        assert!(matches!(next, Next::Ready { untracked: Some(_), ignored: 0 }));
         let noperm = Frame::Error(b"NOPERM this user has no permissions");
         let (_, next) = play("redis://h", &[hello(3), noperm]);
-        let Next::Ready {
-            untracked: Some(why),
-            ..
-        } = next
-        else {
-            panic!("{next:?}")
-        };
+        let Next::Ready { untracked: Some(why), .. } = next else { panic!("{next:?}") };
         assert!(why.contains("NOPERM"));
     }
 
     #[test]
     fn a_refused_login_is_an_auth_error_and_a_full_server_is_not() {
-        let (_, next) = play(
-            "redis://:p@h",
-            &[Frame::Error(b"WRONGPASS invalid username-password pair")],
-        );
-        let Next::Fail(error) = next else {
-            panic!("{next:?}")
-        };
+        let (_, next) =
+            play("redis://:p@h", &[Frame::Error(b"WRONGPASS invalid username-password pair")]);
+        let Next::Fail(error) = next else { panic!("{next:?}") };
         assert_eq!(error.kind(), ErrorKind::Auth);
-        let (_, next) = play(
-            "redis://h",
-            &[Frame::Error(b"ERR max number of clients reached")],
-        );
-        let Next::Fail(error) = next else {
-            panic!("{next:?}")
-        };
+        let (_, next) = play("redis://h", &[Frame::Error(b"ERR max number of clients reached")]);
+        let Next::Fail(error) = next else { panic!("{next:?}") };
         assert!(error.is_retryable(), "{error}");
         let (_, next) = play("redis://h", &[hello(2)]);
         assert!(matches!(next, Next::Fail(_)));

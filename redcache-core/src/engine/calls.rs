@@ -123,14 +123,7 @@ impl Engine {
     ) -> Result<OpId, CacheError> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
         self.check_value(&key, &value)?;
-        self.write(
-            now,
-            Command::Insert {
-                key,
-                payload: value,
-                ttl,
-            },
-        )
+        self.write(now, Command::Insert { key, payload: value, ttl })
     }
 
     /// Writes several values in one pipeline.
@@ -167,12 +160,7 @@ impl Engine {
     ///
     /// As for [`get_many`](Self::get_many).
     pub fn remove_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, CacheError> {
-        self.write_many(
-            now,
-            keys.into_iter()
-                .map(|key| Command::Remove { key })
-                .collect(),
-        )
+        self.write_many(now, keys.into_iter().map(|key| Command::Remove { key }).collect())
     }
 
     /// Gives a value a new time to live; a key that is absent or locked is left alone.
@@ -197,12 +185,7 @@ impl Engine {
         ttl: Duration,
     ) -> Result<OpId, CacheError> {
         check_ttl(ttl)?;
-        self.write_many(
-            now,
-            keys.into_iter()
-                .map(|key| Command::Touch { key, ttl })
-                .collect(),
-        )
+        self.write_many(now, keys.into_iter().map(|key| Command::Touch { key, ttl }).collect())
     }
 
     /// The loader of a `get_with` has ended.
@@ -338,9 +321,7 @@ impl Engine {
     pub(super) fn unstorable(&self, value: &[u8]) -> Option<String> {
         let (length, limit) = (value.len(), self.config.value_max);
         if length > limit {
-            return Some(format!(
-                "the value has {length} bytes; `value_max` allows {limit}"
-            ));
+            return Some(format!("the value has {length} bytes; `value_max` allows {limit}"));
         }
         (value == self.config.not_found_marker)
             .then(|| "the value equals `not_found_marker` and would read as not found".to_owned())

@@ -58,17 +58,10 @@ impl Engine {
             return id;
         }
         let speculate = self.speculation.is_worth_it(self.router.in_flight());
-        let course = Course {
-            state: Get::Unlock,
-            patience: Patience::default(),
-            ttl,
-            timer: None,
-        };
+        let course = Course { state: Get::Unlock, patience: Patience::default(), ttl, timer: None };
         let id = self.flights.start(key, course, caller);
         let mut out = Outbox::default();
-        self.with_scene(now, id, |_, mut scene| {
-            (Get::start(&mut scene, speculate, &mut out), ())
-        });
+        self.with_scene(now, id, |_, mut scene| (Get::start(&mut scene, speculate, &mut out), ()));
         self.count_reading(caller, 1);
         self.carry_out(now, id, out);
         id
@@ -201,10 +194,7 @@ impl Engine {
             let ops = &self.ops;
             return flight.on_departed(|op| ops.contains(op));
         }
-        let next = flight
-            .followers
-            .iter()
-            .position(|other| self.ops.contains(other.op));
+        let next = flight.followers.iter().position(|other| self.ops.contains(other.op));
         flight.leader = next.and_then(|at| flight.followers.drain(..=at).next_back());
         let Some(leader) = flight.leader else {
             flight.followers.clear();
@@ -298,10 +288,7 @@ impl Engine {
             return;
         };
         let loading = std::mem::take(&mut batch.loading);
-        let elapsed = batch
-            .load_started
-            .take()
-            .map_or(Duration::ZERO, |since| now - since);
+        let elapsed = batch.load_started.take().map_or(Duration::ZERO, |since| now - since);
         let flights: Vec<_> = loading
             .iter()
             .filter_map(|(_, slot)| batch.flights.get(*slot as usize).copied())
@@ -344,38 +331,20 @@ impl Engine {
         ttl: Duration,
         compute_time: Duration,
     ) -> Load {
-        let Loaded {
-            value,
-            ttl: own_ttl,
-            mut store,
-        } = loaded;
+        let Loaded { value, ttl: own_ttl, mut store } = loaded;
         let ttl = own_ttl.unwrap_or(ttl);
         let reason = match &value {
             Some(value) => self.unstorable(value),
             None => None,
         };
-        let reason = reason.or_else(|| {
-            super::calls::check_ttl(ttl)
-                .err()
-                .map(|error| error.to_string())
-        });
+        let reason =
+            reason.or_else(|| super::calls::check_ttl(ttl).err().map(|error| error.to_string()));
         if let (true, Some(reason)) = (store, reason) {
             store = false;
-            self.notice(Notice::NotStored {
-                key: key.clone(),
-                reason,
-            });
+            self.notice(Notice::NotStored { key: key.clone(), reason });
         }
-        let payload = value
-            .clone()
-            .unwrap_or_else(|| self.config.not_found_marker.clone());
-        Load {
-            value,
-            payload,
-            compute_time,
-            ttl,
-            store,
-        }
+        let payload = value.clone().unwrap_or_else(|| self.config.not_found_marker.clone());
+        Load { value, payload, compute_time, ttl, store }
     }
 
     /// Ends a flight and answers everybody aboard.
@@ -384,13 +353,7 @@ impl Engine {
         let Some(flight) = self.flights.end(id) else {
             return;
         };
-        let Flight {
-            key,
-            leader,
-            followers,
-            course,
-            ..
-        } = flight;
+        let Flight { key, leader, followers, course, .. } = flight;
         if let End::Outdated { found } = end {
             self.stats.locks_lost += 1;
             if let Some(leader) = leader {
@@ -424,13 +387,7 @@ impl Engine {
                     Ttl::Left(left) => Some(left),
                     Ttl::Absent | Ttl::Endless => None,
                 };
-                (
-                    Ok(Found {
-                        value: self.unmark(value.payload),
-                        ttl,
-                    }),
-                    Source::Redis,
-                )
+                (Ok(Found { value: self.unmark(value.payload), ttl }), Source::Redis)
             }
             End::Loaded { found, stored } => {
                 let ttl = found.ttl.filter(|_| stored);
@@ -473,10 +430,7 @@ impl Engine {
             Some(Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => return,
         };
         self.ops.remove(caller.op);
-        self.events.push_back(Event::Done {
-            op: caller.op,
-            outcome,
-        });
+        self.events.push_back(Event::Done { op: caller.op, outcome });
     }
 
     /// A payload as the application sees it: the marker is no value.
@@ -486,9 +440,5 @@ impl Engine {
 }
 
 fn answer(found: Found, source: Source) -> Answer {
-    Answer {
-        value: found.value,
-        source,
-        ttl: found.ttl,
-    }
+    Answer { value: found.value, source, ttl: found.ttl }
 }

@@ -19,21 +19,12 @@ use crate::stored::Stored;
 impl Engine {
     pub(super) fn on_news(&mut self, now: Instant, news: News) {
         match news {
-            News::Reply {
-                token,
-                command,
-                reply,
-                sent_at,
-            } => {
+            News::Reply { token, command, reply, sent_at } => {
                 self.keep_coherent(&command, &reply, sent_at);
                 self.on_own_write(now, &command);
                 self.on_reply(now, token, command, reply);
             }
-            News::Failed {
-                token,
-                command,
-                error,
-            } => {
+            News::Failed { token, command, error } => {
                 self.near.remove(command.key().as_bytes());
                 self.on_own_write(now, &command);
                 self.fail(now, token, command.key(), &error);
@@ -105,14 +96,7 @@ impl Engine {
     fn keep(&self, key: &Key, payload: bytes::Bytes, deadline: Option<Instant>) {
         if let (Some(lease), Some(deadline)) = (self.router.lease(), deadline) {
             let value = self.unmark(payload);
-            self.near.insert(
-                key,
-                Entry {
-                    value,
-                    deadline,
-                    lease: lease.clone(),
-                },
-            );
+            self.near.insert(key, Entry { value, deadline, lease: lease.clone() });
         }
     }
 
@@ -152,10 +136,7 @@ impl Engine {
     }
 
     fn wake_all(&mut self, now: Instant) {
-        for id in self
-            .flights
-            .select(|course| matches!(course.state, Get::Unlock))
-        {
+        for id in self.flights.select(|course| matches!(course.state, Get::Unlock)) {
             self.advance(now, id, Input::Woken);
         }
     }
@@ -190,10 +171,7 @@ impl Engine {
             (Command::Lock { lock, .. }, Reply::Effect(true)) => lock,
             _ => return,
         };
-        let release = Command::Release {
-            key: command.key().clone(),
-            lock: *lock,
-        };
+        let release = Command::Release { key: command.key().clone(), lock: *lock };
         self.send(now, Sender::Nobody.token(), release);
     }
 
@@ -219,19 +197,11 @@ impl Engine {
         match read.stored {
             Stored::Value(value) => {
                 self.stats.redis_hits += 1;
-                Answer {
-                    value: self.unmark(value.payload),
-                    source: Source::Redis,
-                    ttl,
-                }
+                Answer { value: self.unmark(value.payload), source: Source::Redis, ttl }
             }
             Stored::Missing | Stored::Lock(_) => {
                 self.stats.misses += 1;
-                Answer {
-                    value: None,
-                    source: Source::Redis,
-                    ttl: None,
-                }
+                Answer { value: None, source: Source::Redis, ttl: None }
             }
         }
     }

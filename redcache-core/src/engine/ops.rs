@@ -35,10 +35,7 @@ impl<T, E> Gather<T, E> {
     pub(super) fn new(keys: usize) -> Self {
         let mut results = Vec::new();
         results.resize_with(keys, || None);
-        Self {
-            results,
-            open: keys,
-        }
+        Self { results, open: keys }
     }
 
     /// Takes one result; gives all with the last one.
@@ -50,12 +47,7 @@ impl<T, E> Gather<T, E> {
         if self.open > 0 {
             return None;
         }
-        Some(
-            std::mem::take(&mut self.results)
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
+        Some(std::mem::take(&mut self.results).into_iter().flatten().collect())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -64,10 +56,7 @@ impl<T, E> Gather<T, E> {
 
     /// Gives all results, the missing ones made by `make`.
     pub(super) fn fill(self, make: impl Fn() -> Result<T, E>) -> Vec<Result<T, E>> {
-        self.results
-            .into_iter()
-            .map(|result| result.unwrap_or_else(&make))
-            .collect()
+        self.results.into_iter().map(|result| result.unwrap_or_else(&make)).collect()
     }
 
     /// The slots that have no result yet.
@@ -106,10 +95,7 @@ impl Ops {
         // One bit stays free for the tokens of flights.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
-        OpId {
-            index: self.ops.insert((generation, op)) as u32,
-            generation,
-        }
+        OpId { index: self.ops.insert((generation, op)) as u32, generation }
     }
 
     pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Op> {

@@ -19,7 +19,7 @@
 //! | `Load`      | half of the lock's life over | renew          | `Load`    |
 //! | `Publish`   | stored                      |                 | done      |
 //! | `Publish`   | lock lost                   |                 | done for the loader, others start over |
-//! | `Publish`   | refused                     | release         | done      |
+//! | `Publish`   | refused, or no answer       | release         | done      |
 //! | `Unlock`    | changed, or deadline passed | read            | `Read`    |
 //! | `Unlock`    | nobody is left              |                 | done      |
 //!
@@ -46,10 +46,7 @@ pub(crate) enum Get {
     /// The answer to a lock attempt.
     Lock { lock: LockId },
     /// The loader.
-    Load {
-        lock: Option<LockId>,
-        since: Instant,
-    },
+    Load { lock: Option<LockId>, since: Instant },
     /// The answer to a publish.
     Publish { lock: LockId, outcome: Found },
     /// The release of somebody else's lock.
@@ -217,31 +214,16 @@ impl Get {
                 Step::Next(Self::Load { lock, since })
             }
             (Self::Publish { outcome: found, .. }, Input::Effect(true)) => {
-                Step::Done(End::Loaded {
-                    found,
-                    stored: true,
-                })
+                Step::Done(End::Loaded { found, stored: true })
             }
             (Self::Publish { outcome: found, .. }, Input::Effect(false)) => {
                 Step::Done(End::Outdated { found })
             }
-            (
-                Self::Publish {
-                    lock,
-                    outcome: found,
-                },
-                Input::Refused(_),
-            ) => {
+            // Without an answer it may have been stored all the same; then the release does nothing.
+            (Self::Publish { lock, outcome: found }, Input::Refused(_) | Input::Failed(_)) => {
                 release(Some(lock), scene, out);
-                Step::Done(End::Loaded {
-                    found,
-                    stored: false,
-                })
+                Step::Done(End::Loaded { found, stored: false })
             }
-            (Self::Publish { outcome: found, .. }, Input::Failed(_)) => Step::Done(End::Loaded {
-                found,
-                stored: false,
-            }),
             (Self::Unlock, Input::Woken) => on_woken(scene, out),
             (Self::Unlock, Input::WaitOver) => reread(scene, out),
             (Self::Unlock, Input::Abandoned) => Step::Done(End::Abandoned),
@@ -266,18 +248,12 @@ fn on_read(
         return load(lock, scene, out);
     }
     match reply.stored {
-        Stored::Value(value) => Step::Done(End::Hit {
-            value,
-            ttl: reply.ttl,
-        }),
+        Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
         Stored::Lock(raw) => match scene.locks.recognise(&raw) {
             // The first answer to this very attempt was lost with its connection.
             Some(own) if Some(own) == lock => load(lock, scene, out),
             Some(orphan) => {
-                out.send_aside = Some(Command::Release {
-                    key: scene.key.clone(),
-                    lock: orphan,
-                });
+                out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
                 reread(scene, out)
             }
             None => wait(reply.ttl, reply.invalidated, scene, out),
@@ -285,10 +261,7 @@ fn on_read(
         Stored::Missing => match reply.lock {
             LockReply::NotTried => {
                 let lock = scene.locks.issue();
-                out.send = Some(Command::Lock {
-                    key: scene.key.clone(),
-                    lock,
-                });
+                out.send = Some(Command::Lock { key: scene.key.clone(), lock });
                 Step::Next(Get::Lock { lock })
             }
             // What was read is older than the lock that got ahead, so its ttl is not known yet.
@@ -305,50 +278,23 @@ fn load(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) -> Step {
     if lock.is_some() {
         out.renew_at = Some(scene.now + scene.lock_ttl / 2);
     }
-    Step::Next(Get::Load {
-        lock,
-        since: scene.now,
-    })
+    Step::Next(Get::Load { lock, since: scene.now })
 }
 
 fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &Scene<'_>, out: &mut Outbox) -> Step {
-    let Load {
-        value,
-        payload,
-        compute_time,
-        ttl,
-        store,
-    } = loaded;
+    let Load { value, payload, compute_time, ttl, store } = loaded;
     let (Some(lock), true) = (lock, store) else {
         release(lock, scene, out);
-        return Step::Done(End::Loaded {
-            found: Found { value, ttl: None },
-            stored: false,
-        });
+        return Step::Done(End::Loaded { found: Found { value, ttl: None }, stored: false });
     };
     let key = scene.key.clone();
-    out.send = Some(Command::Publish {
-        key,
-        lock,
-        payload,
-        compute_time,
-        ttl,
-    });
-    Step::Next(Get::Publish {
-        lock,
-        outcome: Found {
-            value,
-            ttl: Some(ttl),
-        },
-    })
+    out.send = Some(Command::Publish { key, lock, payload, compute_time, ttl });
+    Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl) } })
 }
 
 fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
     if let Some(lock) = lock {
-        out.send_aside = Some(Command::Release {
-            key: scene.key.clone(),
-            lock,
-        });
+        out.send_aside = Some(Command::Release { key: scene.key.clone(), lock });
     }
 }
 
@@ -356,19 +302,14 @@ fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
 fn renew(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mut Outbox) {
     let Some(lock) = lock else { return };
     if scene.now < since + scene.load_timeout {
-        out.send_aside = Some(Command::Renew {
-            key: scene.key.clone(),
-            lock,
-        });
+        out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
         out.renew_at = Some(scene.now + scene.lock_ttl / 2);
     }
 }
 
 /// Reads again, without another lock attempt: the key was locked a moment ago.
 fn reread(scene: &Scene<'_>, out: &mut Outbox) -> Step {
-    out.send = Some(Command::Read {
-        key: scene.key.clone(),
-    });
+    out.send = Some(Command::Read { key: scene.key.clone() });
     Step::Next(Get::Read { lock: None })
 }
 
@@ -390,11 +331,7 @@ fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) ->
     // A whole millisecond more, because Redis rounds, and jitter, because everybody waits for the same instant.
     let bound =
         lock_life + Duration::from_millis(1) + scene.rng.below(lock_life.min(POLL_MAX) / 10);
-    let bound = if scene.tracked {
-        bound
-    } else {
-        bound.min(poll_pause(scene))
-    };
+    let bound = if scene.tracked { bound } else { bound.min(poll_pause(scene)) };
     out.wait_until = Some(now + bound);
     Step::Next(Get::Unlock)
 }
@@ -410,16 +347,14 @@ fn on_woken(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
 
 /// Doubles from the first pause to the longest, with jitter.
 fn poll_pause(scene: &mut Scene<'_>) -> Duration {
-    let nominal = POLL_FIRST
-        .saturating_mul(1 << scene.patience.wakes.min(16))
-        .min(POLL_MAX);
+    let nominal = POLL_FIRST.saturating_mul(1 << scene.patience.wakes.min(16)).min(POLL_MAX);
     scene.patience.wakes += 1;
     nominal / 2 + scene.rng.below(nominal / 2)
 }
 
 fn failed(refusal: Refusal) -> Step {
-    Step::Done(End::Failed(CacheError::new(
-        ErrorKind::Server,
-        String::from(refusal.0),
-    )))
+    Step::Done(End::Failed(CacheError::new(ErrorKind::Server, String::from(refusal.0))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,20 @@
 //! How a command is spelled.
 
-/// The most that a header takes: a type byte, the digits of a `usize`, CRLF.
-const HEADER_MAX: usize = 1 + DIGITS_MAX + 2;
-
 /// The most digits that a `usize` has.
 const DIGITS_MAX: usize = 20;
 
-/// Appends a command to `out`: an array of its `arguments` as bulk strings, the name of the command first.
+/// The most bytes that a header takes: a type byte, digits, CRLF.
+const HEADER_MAX: usize = 1 + DIGITS_MAX + 2;
+
+/// Appends a command to `out`: an array of its `arguments` as bulk strings, the name of the command
+/// first.
 ///
-/// Room for the whole command is made once, so a command is appended entirely or not at all.
+/// Room for the whole command is made at once, so it is appended entirely or not at all.
 ///
 /// # Panics
 ///
-/// Panics when `arguments` is empty: servers do not answer an empty command, so every later reply would be taken for the
-/// answer to the command before.
+/// Panics when `arguments` is empty: servers do not answer an empty command, so every later reply
+/// would be taken for the answer to the command before.
 ///
 /// # Examples
 ///
@@ -35,23 +36,38 @@ pub fn command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
 }
 
 /// Appends a type byte and a length.
+#[inline]
 fn header(out: &mut Vec<u8>, kind: u8, length: usize) {
-    // Written from the back, because the last digit is the first to be known.
+    // Nearly all lengths are this short, and bytes of a known number are copied the fastest.
+    match length {
+        0..10 => out.extend_from_slice(&[kind, digit(length), b'\r', b'\n']),
+        10..100 => {
+            out.extend_from_slice(&[kind, digit(length / 10), digit(length), b'\r', b'\n']);
+        }
+        _ => long_header(out, kind, length),
+    }
+}
+
+/// Appends a type byte and a length of any size.
+fn long_header(out: &mut Vec<u8>, kind: u8, mut length: usize) {
     let mut line = [0; HEADER_MAX];
     line[HEADER_MAX - 2..].copy_from_slice(b"\r\n");
+    // Written from the back, because the last digit is the first to be known.
     let mut start = HEADER_MAX - 2;
-    let mut left = length;
-    loop {
+    while length > 0 {
         start -= 1;
-        line[start] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
+        line[start] = digit(length);
+        length /= 10;
     }
     start -= 1;
     line[start] = kind;
     out.extend_from_slice(&line[start..]);
+}
+
+/// Returns the last decimal digit of a number.
+#[inline]
+fn digit(number: usize) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 #[cfg(test)]
@@ -71,24 +87,24 @@ mod tests {
     #[test]
     fn command_is_an_array_of_bulk_strings_behind_what_was_there() {
         check(&[b"PING"], b"*1\r\n$4\r\nPING\r\n");
-        check(
-            &[b"SET", b"", b"\r\n\0$"],
-            b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\n\r\n\0$\r\n",
-        );
+        check(&[b"SET", b"", b"\r\n\0$"], b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\n\r\n\0$\r\n");
     }
 
     #[test]
     fn lengths_of_several_digits_are_spelled_in_order() {
+        check(&[b"0123456789ab"], b"*1\r\n$12\r\n0123456789ab\r\n");
         let payload = [b'x'; 1234];
-        check(
-            &[&payload],
-            &[b"*1\r\n$1234\r\n".as_slice(), &payload, b"\r\n"].concat(),
-        );
+        check(&[&payload], &[b"*1\r\n$1234\r\n".as_slice(), &payload, b"\r\n"].concat());
         let many = [b"a".as_slice(); 10];
-        check(
-            &many,
-            &[b"*10\r\n".as_slice(), &b"$1\r\na\r\n".repeat(10)].concat(),
-        );
+        check(&many, &[b"*10\r\n".as_slice(), &b"$1\r\na\r\n".repeat(10)].concat());
+    }
+
+    #[test]
+    fn command_makes_room_once() {
+        let payload = [b'x'; 100];
+        let mut out = Vec::new();
+        command(&mut out, &[payload.as_slice(); 50]);
+        assert_eq!(out.capacity(), 50 * (payload.len() + 2) + 51 * HEADER_MAX);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The first line of a frame: a type byte and a text, and what that text may be.
 //!
-//! Numbers are read strictly, as the servers print them: digits with no leading zero and no plus sign. A length in any
-//! other spelling is a sign that the stream is out of step, and guessing at it is how replies end up with the wrong caller.
+//! Numbers are read strictly, as servers print them: digits with no leading zero and no plus sign. A
+//! length in any other spelling is a sign that the stream is out of step, and guessing at it is how
+//! replies end up with the wrong caller.
 
 /// The type of a frame, as its first byte names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,27 @@ pub(super) const NIL: &[u8] = b"-1";
 /// The format name and colon in front of a verbatim payload.
 pub(super) const VERBATIM_PREFIX: usize = 4;
 
+/// Reads a number of at most 18 digits at the front of `bytes`, and its CRLF; returns what follows, too.
+///
+/// `None` says nothing about the bytes: they may start with a number all the same. This looks for the
+/// end and reads the number in one pass, so it is the quick way for headers that are all there.
+#[inline]
+pub(super) fn short_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    let mut taken = 0;
+    loop {
+        let digit = bytes.get(taken)?.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+        taken += 1;
+    }
+    let plain = taken == 1 || (2..=18).contains(&taken) && bytes[0] != b'0';
+    let rest = bytes[taken..].strip_prefix(b"\r\n")?;
+    plain.then_some((number, rest))
+}
+
 /// Reads a length or an element count.
 #[inline]
 pub(super) fn length(text: &[u8]) -> Option<usize> {
@@ -93,26 +115,6 @@ pub(super) fn boolean(text: &[u8]) -> Option<bool> {
 pub(super) fn is_big_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
-}
-
-/// Reads a number of at most 18 digits at the front of `bytes` and its CRLF; returns what follows, too.
-///
-/// `None` says nothing about the bytes: they may still start with a number.
-#[inline]
-pub(super) fn short_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut number = 0_u64;
-    let mut taken = 0;
-    loop {
-        let digit = bytes.get(taken)?.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-        taken += 1;
-    }
-    let plain = taken == 1 || (2..=18).contains(&taken) && bytes[0] != b'0';
-    let rest = bytes[taken..].strip_prefix(b"\r\n")?;
-    plain.then_some((number, rest))
 }
 
 /// Reads decimal digits with no sign and no leading zero.
@@ -155,6 +157,21 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(length(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn short_number_takes_its_line_and_leaves_the_rest() {
+        assert_eq!(short_number(b"0\r\n"), Some((0, b"".as_slice())));
+        assert_eq!(short_number(b"64\r\nrest"), Some((64, b"rest".as_slice())));
+        let longest = Some((999_999_999_999_999_999, b"".as_slice()));
+        assert_eq!(short_number(b"999999999999999999\r\n"), longest);
+
+        let too_long: [&[u8]; 2] = [b"1000000000000000000\r\n", b"18446744073709551617\r\n"];
+        let malformed: [&[u8]; 5] = [b"07\r\n", b"00\r\n", b"-1\r\n", b"\r\n", b"1\n\n"];
+        let incomplete: [&[u8]; 3] = [b"1\r", b"1", b""];
+        for bytes in [too_long.as_slice(), &malformed, &incomplete].concat() {
+            assert_eq!(short_number(bytes), None, "{}", bytes.escape_ascii());
         }
     }
 
@@ -203,9 +220,7 @@ mod tests {
 
     #[test]
     fn big_numbers_are_digits_of_any_count() {
-        assert!(is_big_number(
-            b"3492890328409238509324850943850943825024385"
-        ));
+        assert!(is_big_number(b"3492890328409238509324850943850943825024385"));
         assert!(is_big_number(b"-1"));
         for text in [b"".as_slice(), b"-", b"+1", b"1a", b"--1"] {
             assert!(!is_big_number(text), "{}", text.escape_ascii());
