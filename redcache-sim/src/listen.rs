@@ -57,18 +57,11 @@ impl EmbeddedServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(config));
-        let mut server = Self {
-            address,
-            shared,
-            acceptor: None,
-            ticker: None,
-        };
+        let mut server = Self { address, shared, acceptor: None, ticker: None };
         let shared = Arc::clone(&server.shared);
         server.ticker = Some(spawn("redcache-sim-ticker", move || shared.tick())?);
         let shared = Arc::clone(&server.shared);
-        server.acceptor = Some(spawn("redcache-sim-accept", move || {
-            shared.accept(&listener)
-        })?);
+        server.acceptor = Some(spawn("redcache-sim-accept", move || shared.accept(&listener))?);
         Ok(server)
     }
 
@@ -105,11 +98,7 @@ impl Drop for EmbeddedServer {
         // The acceptor sleeps in the kernel until somebody connects.
         let woken = TcpStream::connect_timeout(&self.address, STOP_WAIT).is_ok();
         let acceptor = self.acceptor.take().filter(|_| woken);
-        for thread in threads
-            .into_iter()
-            .chain(acceptor)
-            .chain(self.ticker.take())
-        {
+        for thread in threads.into_iter().chain(acceptor).chain(self.ticker.take()) {
             // A thread that panicked has said so on its own.
             let _ = thread.join();
         }
@@ -142,10 +131,7 @@ impl Shared {
             ticker_until: None,
             stopping: false,
         };
-        Self {
-            state: Mutex::new(state),
-            ticker_wakes: Condvar::new(),
-        }
+        Self { state: Mutex::new(state), ticker_wakes: Condvar::new() }
     }
 
     /// Locks the state. A test that panicked while it looked at the server does not take the server down.
@@ -181,14 +167,9 @@ impl Shared {
         while !state.stopping {
             let now = Instant::now();
             state.ticker_until = state.server.poll_timeout();
-            let left = state
-                .ticker_until
-                .map(|until| until.saturating_duration_since(now));
+            let left = state.ticker_until.map(|until| until.saturating_duration_since(now));
             state = match left {
-                None => self
-                    .ticker_wakes
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.ticker_wakes.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => {
                     state.server.handle_timeout(now);
                     self.settle(&mut state);
@@ -265,9 +246,7 @@ mod tests {
 
     fn connect(server: &EmbeddedServer) -> TcpStream {
         let socket = TcpStream::connect(server.address()).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         socket
     }
 
@@ -281,12 +260,8 @@ mod tests {
     fn a_push_reaches_a_connection_that_sends_nothing() {
         let server = EmbeddedServer::start().unwrap();
         let (mut reader, mut writer) = (connect(&server), connect(&server));
-        reader
-            .write_all(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
-            .unwrap();
-        reader
-            .write_all(b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n")
-            .unwrap();
+        reader.write_all(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").unwrap();
+        reader.write_all(b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n").unwrap();
         reader.write_all(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n").unwrap();
         let mut greeting = Vec::new();
         while !greeting.ends_with(b"+OK\r\n_\r\n") {
@@ -294,9 +269,7 @@ mod tests {
             reader.read_exact(&mut byte).unwrap();
             greeting.extend_from_slice(&byte);
         }
-        writer
-            .write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n")
-            .unwrap();
+        writer.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n").unwrap();
         expect(&mut writer, "+OK\r\n");
         expect(&mut reader, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
     }
@@ -334,12 +307,8 @@ mod tests {
         // More replies than the kernel will hold for somebody who does not read.
         let value = vec![b'v'; 1 << 20];
         let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len());
-        flooded
-            .write_all(&[set.as_bytes(), &value, b"\r\n"].concat())
-            .unwrap();
-        flooded
-            .write_all(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(64))
-            .unwrap();
+        flooded.write_all(&[set.as_bytes(), &value, b"\r\n"].concat()).unwrap();
+        flooded.write_all(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(64)).unwrap();
         expect(&mut flooded, "+OK\r\n$1048576\r\n");
         drop(server);
         for mut socket in [flooded, idle] {

@@ -218,10 +218,7 @@ impl Server {
         if self.tracking_is_over_limit() {
             return Some(self.clock.tick_past(self.clock.now_ms()));
         }
-        let expires_at = self
-            .keyspace
-            .first_to_expire()
-            .filter(|_| self.expires_actively());
+        let expires_at = self.keyspace.first_to_expire().filter(|_| self.expires_actively());
         expires_at.map(|(at, _)| self.clock.tick_past(at))
     }
 }
@@ -264,7 +261,13 @@ impl Server {
 
     /// Everyone who is connected, the longest connected first.
     pub fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
-        self.clients.keys().copied()
+        let connected = self.clients.iter().filter(|(_, client)| !client.closing);
+        connected.map(|(id, _)| *id)
+    }
+
+    /// Says whether the server still listens to `client`; it may have bytes left to send to it if not.
+    pub fn is_connected(&self, client: ClientId) -> bool {
+        self.clients.get(&client).is_some_and(|state| !state.closing)
     }
 
     /// How `client` wants its reads tracked; `None` when it does not.

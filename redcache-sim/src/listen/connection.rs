@@ -21,11 +21,7 @@ struct Outgoing {
 impl Connection {
     pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        Ok(Self {
-            socket,
-            outgoing: Mutex::default(),
-            writer_wakes: Condvar::new(),
-        })
+        Ok(Self { socket, outgoing: Mutex::default(), writer_wakes: Condvar::new() })
     }
 
     /// Queues bytes for the writer.

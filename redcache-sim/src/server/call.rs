@@ -27,10 +27,7 @@ impl Call<'_> {
     }
 
     pub(super) fn database(&self) -> usize {
-        self.server
-            .clients
-            .get(&self.client)
-            .map_or(0, |client| client.database)
+        self.server.clients.get(&self.client).map_or(0, |client| client.database)
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -56,11 +53,7 @@ impl Call<'_> {
     /// Reads a key. Whoever finds an expired key deletes it, except on a replica.
     pub(super) fn lookup(&mut self, key: &Bytes) -> Option<&Entry> {
         let database = self.database();
-        if self
-            .server
-            .keyspace
-            .is_expired(database, key, self.now_ms())
-        {
+        if self.server.keyspace.is_expired(database, key, self.now_ms()) {
             if !self.server.faults.read_only {
                 self.server.delete_expired(&(database, key.clone()));
             }
@@ -80,9 +73,7 @@ impl Call<'_> {
 
     pub(super) fn store(&mut self, key: &Bytes, value: Value, expires_at: Option<i64>) {
         let database = self.database();
-        self.server
-            .keyspace
-            .insert(database, key, Entry { value, expires_at });
+        self.server.keyspace.insert(database, key, Entry { value, expires_at });
         self.server.invalidate(key);
     }
 

@@ -18,11 +18,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            started_at: now,
-            now_ms: START_MS,
-            next_tick_ms: START_MS + TICK_MS,
-        }
+        Self { started_at: now, now_ms: START_MS, next_tick_ms: START_MS + TICK_MS }
     }
 
     pub(super) fn advance(&mut self, now: Instant) {
@@ -57,9 +53,7 @@ impl Clock {
 }
 
 fn tick_after(at_ms: i64) -> i64 {
-    (at_ms.saturating_sub(START_MS) / TICK_MS + 1)
-        .saturating_mul(TICK_MS)
-        .saturating_add(START_MS)
+    (at_ms.saturating_sub(START_MS) / TICK_MS + 1).saturating_mul(TICK_MS).saturating_add(START_MS)
 }
 
 #[cfg(test)]
@@ -90,9 +84,6 @@ mod tests {
         clock.advance(start + Duration::from_millis(250));
         assert_eq!(clock.take_tick(), Some(START_MS + 200));
         assert_eq!(clock.take_tick(), None);
-        assert_eq!(
-            clock.tick_past(START_MS),
-            start + Duration::from_millis(300)
-        );
+        assert_eq!(clock.tick_past(START_MS), start + Duration::from_millis(300));
     }
 }

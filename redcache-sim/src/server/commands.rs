@@ -58,26 +58,12 @@ enum Keys {
 
 impl Command {
     const fn new(name: &'static str, arity: i32, flags: u16, keys: Keys, run: Run) -> Self {
-        Self {
-            name,
-            arity,
-            flags,
-            keys,
-            run,
-            subcommands: &[],
-        }
+        Self { name, arity, flags, keys, run, subcommands: &[] }
     }
 
     const fn family(name: &'static str, subcommands: &'static [Self]) -> Self {
         let run: Run = |_| Err(ReplyError::SYNTAX.into());
-        Self {
-            name,
-            arity: -2,
-            flags: 0,
-            keys: Keys::None,
-            run,
-            subcommands,
-        }
+        Self { name, arity: -2, flags: 0, keys: Keys::None, run, subcommands }
     }
 
     pub(super) fn has(&self, flag: u16) -> bool {
@@ -86,11 +72,7 @@ impl Command {
 
     pub(super) fn accepts(&self, words: usize) -> bool {
         let words = i32::try_from(words).unwrap_or(i32::MAX);
-        if self.arity < 0 {
-            words >= -self.arity
-        } else {
-            words == self.arity
-        }
+        if self.arity < 0 { words >= -self.arity } else { words == self.arity }
     }
 
     pub(super) fn keys<'a>(&self, args: &'a [Bytes]) -> &'a [Bytes] {
@@ -101,9 +83,7 @@ impl Command {
             Keys::Declared => {
                 let count = args.get(2).and_then(|count| integer(count)).unwrap_or(0);
                 let count = usize::try_from(count).unwrap_or(0);
-                args.get(3..)
-                    .and_then(|rest| rest.get(..count))
-                    .unwrap_or(&[])
+                args.get(3..).and_then(|rest| rest.get(..count)).unwrap_or(&[])
             }
         }
     }
@@ -114,9 +94,7 @@ impl Command {
 
     pub(super) fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         let bar = self.name.len() + 1;
-        self.subcommands
-            .iter()
-            .find(|it| it.name.as_bytes()[bar..].eq_ignore_ascii_case(name))
+        self.subcommands.iter().find(|it| it.name.as_bytes()[bar..].eq_ignore_ascii_case(name))
     }
 }
 
@@ -131,7 +109,5 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
         connection::COMMANDS,
         system::COMMANDS,
     ];
-    all.into_iter()
-        .flatten()
-        .find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
+    all.into_iter().flatten().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))
 }

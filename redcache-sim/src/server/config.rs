@@ -81,10 +81,7 @@ pub enum HelloSupport {
 ///
 /// The model does not know how often or how lately a key was used, so `lru`, `lfu` and `random` all go by chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "the names are those of the server's documentation"
-)]
+#[expect(missing_docs, reason = "the names are those of the server's documentation")]
 pub enum Eviction {
     VolatileLru,
     VolatileLfu,
@@ -123,9 +120,7 @@ impl Eviction {
     }
 
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| policy.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|policy| policy.name().eq_ignore_ascii_case(name))
     }
 
     pub(super) fn names() -> String {

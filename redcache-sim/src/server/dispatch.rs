@@ -16,10 +16,7 @@ impl Server {
     /// Runs a command of `client` and appends to its output: the reply, then what the command did to its own keys.
     pub(super) fn execute(&mut self, client: ClientId, args: &[Bytes]) {
         self.record.log(client, args, self.config.log_max);
-        self.running = Some(Running {
-            client,
-            executing: false,
-        });
+        self.running = Some(Running { client, executing: false });
         let outcome = self.answer(client, args);
         self.running = None;
         if let Some(state) = self.clients.get_mut(&client) {
@@ -42,11 +39,7 @@ impl Server {
             return Err(error);
         }
         if args[0].eq_ignore_ascii_case(b"quit") {
-            return Ok(commands::quit(&mut Call {
-                server: self,
-                client,
-                args,
-            }));
+            return Ok(commands::quit(&mut Call { server: self, client, args }));
         }
         let command = self.identify(args)?;
         if let Err(error) = self.admit(client, command, args.len()) {
@@ -70,11 +63,7 @@ impl Server {
         command: &Command,
         args: &[Bytes],
     ) -> Result<Reply, ReplyError> {
-        let outcome = command.run(&mut Call {
-            server: self,
-            client,
-            args,
-        });
+        let outcome = command.run(&mut Call { server: self, client, args });
         let count = self.record.count(command.name);
         count.calls += 1;
         count.failed += u64::from(outcome.is_err());

@@ -56,9 +56,7 @@ impl Server {
     /// Answers the next command called `command` with `error`, for example `TRYAGAIN not now`. Several such orders
     /// for one command are carried out one after the other.
     pub fn reject_next(&mut self, command: &str, error: &str) {
-        self.faults
-            .rejections
-            .push_back((command.to_owned(), ReplyError::new(error)));
+        self.faults.rejections.push_back((command.to_owned(), ReplyError::new(error)));
     }
 
     /// Changes the configuration. Clients that are connected keep what they have: a new password does not throw

@@ -80,10 +80,7 @@ impl Keyspace {
 
     pub(super) fn clear(&mut self, database: usize) {
         let gone = std::mem::take(&mut self.databases[database]);
-        self.bytes -= gone
-            .iter()
-            .map(|(key, entry)| size(key, &entry.value))
-            .sum::<u64>();
+        self.bytes -= gone.iter().map(|(key, entry)| size(key, &entry.value)).sum::<u64>();
         self.expiring.retain(|(_, (other, _))| *other != database);
     }
 
@@ -105,17 +102,11 @@ impl Keyspace {
         };
         let nth = usize::try_from(nth % u64::try_from(all).ok().filter(|&all| all > 0)?).ok()?;
         if expiring {
-            return self
-                .expiring
-                .iter()
-                .nth(nth)
-                .map(|(_, place)| place.clone());
+            return self.expiring.iter().nth(nth).map(|(_, place)| place.clone());
         }
-        let mut places = (0..)
-            .zip(&self.databases)
-            .flat_map(|(database, keys): (usize, _)| {
-                keys.keys().map(move |key| (database, key.clone()))
-            });
+        let mut places = (0..).zip(&self.databases).flat_map(|(database, keys): (usize, _)| {
+            keys.keys().map(move |key| (database, key.clone()))
+        });
         places.nth(nth)
     }
 }
@@ -123,10 +114,7 @@ impl Keyspace {
 fn size(key: &Bytes, value: &Value) -> u64 {
     let bytes = match value {
         Value::String(bytes) => bytes.len(),
-        Value::Hash(fields) => fields
-            .iter()
-            .map(|(name, bytes)| name.len() + bytes.len())
-            .sum(),
+        Value::Hash(fields) => fields.iter().map(|(name, bytes)| name.len() + bytes.len()).sum(),
     };
     BYTES_PER_KEY + u64::try_from(key.len() + bytes).unwrap_or(u64::MAX / 2)
 }
@@ -136,10 +124,7 @@ mod tests {
     use super::*;
 
     fn text(value: &'static str, expires_at: Option<i64>) -> Entry {
-        Entry {
-            value: Value::String(value.into()),
-            expires_at,
-        }
+        Entry { value: Value::String(value.into()), expires_at }
     }
 
     #[test]

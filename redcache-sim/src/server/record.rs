@@ -44,10 +44,7 @@ impl Record {
             self.log.pop_front();
         }
         if max > 0 {
-            self.log.push_back(LoggedCommand {
-                client,
-                args: args.to_vec(),
-            });
+            self.log.push_back(LoggedCommand { client, args: args.to_vec() });
         }
     }
 }

@@ -112,15 +112,11 @@ impl ReplyError {
     }
 
     pub(super) fn arity(command: &str) -> Self {
-        Self::new(format!(
-            "ERR wrong number of arguments for '{command}' command"
-        ))
+        Self::new(format!("ERR wrong number of arguments for '{command}' command"))
     }
 
     pub(super) fn forbidden(command: &str) -> Self {
-        Self::new(format!(
-            "NOPERM this user has no permissions to run the '{command}' command"
-        ))
+        Self::new(format!("NOPERM this user has no permissions to run the '{command}' command"))
     }
 
     /// Refuses what a real server can do and this model cannot, so that no test believes a wrong answer.
@@ -187,11 +183,7 @@ mod tests {
         for (protocol, expected) in [(Protocol::Resp2, resp2), (Protocol::Resp3, resp3)] {
             let mut out = Vec::new();
             reply.write(protocol, &mut out);
-            assert_eq!(
-                String::from_utf8_lossy(&out),
-                expected,
-                "{reply:?} as {protocol:?}"
-            );
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{reply:?} as {protocol:?}");
         }
     }
 
@@ -201,11 +193,7 @@ mod tests {
         check(&Reply::OK, "+OK\r\n", "+OK\r\n");
         check(&Reply::Null, "$-1\r\n", "_\r\n");
         check(&Reply::bulk("a\r\n"), "$3\r\na\r\n\r\n", "$3\r\na\r\n\r\n");
-        check(
-            &Reply::Text("hi".into()),
-            "$2\r\nhi\r\n",
-            "=6\r\ntxt:hi\r\n",
-        );
+        check(&Reply::Text("hi".into()), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n");
         check(&Reply::Array(one()), "*1\r\n:-1\r\n", "*1\r\n:-1\r\n");
         check(&Reply::Set(one()), "*1\r\n:-1\r\n", "~1\r\n:-1\r\n");
         let map = Reply::Map(vec![(Reply::bulk("k"), Reply::Null)]);

@@ -74,11 +74,7 @@ impl RequestReader {
             let count = integer(&line[1..]).filter(|&count| count <= ARGUMENTS_MAX);
             let missing = count.ok_or("Protocol error: invalid multibulk length")?;
             if missing > 0 {
-                self.partial = Some(Partial {
-                    args: Vec::new(),
-                    missing,
-                    bulk: None,
-                });
+                self.partial = Some(Partial { args: Vec::new(), missing, bulk: None });
                 return Ok(true);
             }
         }
@@ -106,9 +102,7 @@ impl RequestReader {
         if self.buffer.len() < end + 2 {
             return Ok(false);
         }
-        partial
-            .args
-            .push(Bytes::copy_from_slice(&self.buffer[self.at..end]));
+        partial.args.push(Bytes::copy_from_slice(&self.buffer[self.at..end]));
         partial.missing -= 1;
         partial.bulk = None;
         self.at = end + 2;
@@ -184,11 +178,7 @@ mod tests {
         assert_eq!(whole.len(), 2);
         assert_eq!(whole[1].as_ref().unwrap(), &[&b""[..], b"\r\n*"]);
         for cut in 1..stream.len() {
-            assert_eq!(
-                commands(&[&stream[..cut], &stream[cut..]]),
-                whole,
-                "cut at {cut}"
-            );
+            assert_eq!(commands(&[&stream[..cut], &stream[cut..]]), whole, "cut at {cut}");
         }
         let single: Vec<&[u8]> = stream.chunks(1).collect();
         assert_eq!(commands(&single), whole);
@@ -198,27 +188,13 @@ mod tests {
     fn malformed_requests_get_the_reply_that_redis_gives() {
         for (stream, error) in [
             (&b"*x\r\n"[..], "Protocol error: invalid multibulk length"),
-            (
-                b"*9999999999\r\n",
-                "Protocol error: invalid multibulk length",
-            ),
+            (b"*9999999999\r\n", "Protocol error: invalid multibulk length"),
             (b"*1\r\n+4\r\n", "Protocol error: expected '$', got '+'"),
             (b"*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
-            (
-                b"*1\r\n$9999999999\r\n",
-                "Protocol error: invalid bulk length",
-            ),
-            (
-                b"GET k\r\n",
-                "Protocol error: inline commands are not modelled",
-            ),
+            (b"*1\r\n$9999999999\r\n", "Protocol error: invalid bulk length"),
+            (b"GET k\r\n", "Protocol error: inline commands are not modelled"),
         ] {
-            assert_eq!(
-                commands(&[stream]),
-                [Err(error.to_owned())],
-                "{}",
-                stream.escape_ascii()
-            );
+            assert_eq!(commands(&[stream]), [Err(error.to_owned())], "{}", stream.escape_ascii());
         }
     }
 
@@ -232,16 +208,8 @@ mod tests {
     #[test]
     fn numbers_are_read_strictly() {
         assert_eq!(integer(b"-12"), Some(-12));
-        for wrong in [
-            &b"+1"[..],
-            b"01",
-            b"-0",
-            b" 1",
-            b"1 ",
-            b"",
-            b"9223372036854775808",
-            b"\xff",
-        ] {
+        for wrong in [&b"+1"[..], b"01", b"-0", b" 1", b"1 ", b"", b"9223372036854775808", b"\xff"]
+        {
             assert_eq!(integer(wrong), None, "{}", wrong.escape_ascii());
         }
     }

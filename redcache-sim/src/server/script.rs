@@ -33,17 +33,13 @@ pub(super) struct Scripts {
 impl Default for Scripts {
     fn default() -> Self {
         let known = effects::all().map(|(source, effect)| (source.into(), effect));
-        Self {
-            known: known.into_iter().collect(),
-            loaded: BTreeMap::new(),
-        }
+        Self { known: known.into_iter().collect(), loaded: BTreeMap::new() }
     }
 }
 
 impl Scripts {
     pub(super) fn learn(&mut self, source: &str, effect: ScriptEffect) {
-        self.known
-            .insert(Bytes::copy_from_slice(source.as_bytes()), effect);
+        self.known.insert(Bytes::copy_from_slice(source.as_bytes()), effect);
     }
 
     /// Puts a source in the cache and gives its hash; `None` when the model does not know the source.
@@ -74,14 +70,7 @@ pub(super) fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply,
     };
     let (keys, args) = call.args[3..].split_at(keys);
     let (client, server) = (call.client, &mut *call.server);
-    effect(&mut ScriptCall {
-        server,
-        client,
-        keys,
-        args,
-        wrote: false,
-    })
-    .map_err(|error| {
+    effect(&mut ScriptCall { server, client, keys, args, wrote: false }).map_err(|error| {
         let at = format!(" script: {hash}, on @user_script:1.");
         ReplyError::new([error.as_bytes(), at.as_bytes()].concat())
     })
@@ -114,10 +103,7 @@ impl<'a> ScriptCall<'a> {
     ///
     /// The command's own error, or the server's reason to refuse it. Pass it on to end the script, as Lua would.
     pub fn call(&mut self, words: &[&[u8]]) -> Result<Reply, ReplyError> {
-        let words: Vec<Bytes> = words
-            .iter()
-            .map(|word| Bytes::copy_from_slice(word))
-            .collect();
+        let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
         let command = words.first().and_then(|name| commands::find(name));
         let command = command
             .ok_or_else(|| ReplyError::new("ERR Unknown Redis command called from script"))?;
@@ -141,11 +127,7 @@ impl<'a> ScriptCall<'a> {
         let outcome = self.server.call(self.client, command, &words);
         if command.has(READ) {
             let by_script = self.server.config.tracks_what_scripts_read();
-            let keys = if by_script {
-                command.keys(&words)
-            } else {
-                self.keys
-            };
+            let keys = if by_script { command.keys(&words) } else { self.keys };
             self.server.remember_read(self.client, keys);
         }
         outcome

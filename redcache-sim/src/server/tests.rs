@@ -19,10 +19,7 @@ impl World {
 
     fn with(config: Config) -> Self {
         let now = Instant::now();
-        Self {
-            now,
-            server: Server::new(now, config),
-        }
+        Self { now, server: Server::new(now, config) }
     }
 
     fn connect(&mut self) -> ClientId {
@@ -73,40 +70,21 @@ fn the_server_asks_to_be_woken_when_a_key_has_expired_and_then_tells_its_readers
     let client = world.connect();
     world.ask(client, "CLIENT TRACKING ON");
     assert_eq!(world.server.poll_timeout(), None);
-    world.check(
-        client,
-        &[("SET k v PX 150", "+OK\r\n"), ("GET k", "$1\r\nv\r\n")],
-    );
+    world.check(client, &[("SET k v PX 150", "+OK\r\n"), ("GET k", "$1\r\nv\r\n")]);
     let wakes_at = world.server.poll_timeout().unwrap();
     assert_eq!(wakes_at - world.now, Duration::from_millis(200));
     assert_eq!(world.server.ttl(0, b"k"), Some(Duration::from_millis(150)));
     world.wait(199);
     assert_eq!(world.sent_to(client), "");
-    assert_eq!(
-        world.server.value(0, b"k"),
-        None,
-        "logically it has expired"
-    );
+    assert_eq!(world.server.value(0, b"k"), None, "logically it has expired");
     world.wait(1);
-    assert_eq!(
-        world.sent_to(client),
-        ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
-    );
-    assert_eq!(
-        (
-            world.server.expires_at(0, b"k"),
-            world.server.poll_timeout()
-        ),
-        (None, None)
-    );
+    assert_eq!(world.sent_to(client), ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+    assert_eq!((world.server.expires_at(0, b"k"), world.server.poll_timeout()), (None, None));
 }
 
 #[test]
 fn without_active_expiry_the_server_never_asks_to_be_woken() {
-    let mut world = World::with(Config {
-        active_expiry: false,
-        ..Config::default()
-    });
+    let mut world = World::with(Config { active_expiry: false, ..Config::default() });
     let client = world.connect();
     world.check(client, &[("SET k v PX 1", "+OK\r\n")]);
     assert_eq!(world.server.poll_timeout(), None);
@@ -116,10 +94,7 @@ fn without_active_expiry_the_server_never_asks_to_be_woken() {
 
 #[test]
 fn an_overfull_tracking_table_is_shortened_in_the_background() {
-    let mut world = World::with(Config {
-        tracking_keys_max: 1,
-        ..Config::default()
-    });
+    let mut world = World::with(Config { tracking_keys_max: 1, ..Config::default() });
     let client = world.connect();
     world.ask(client, "CLIENT TRACKING ON NOLOOP");
     world.check(client, &[("MGET k l", "*2\r\n_\r\n_\r\n")]);
@@ -129,26 +104,16 @@ fn an_overfull_tracking_table_is_shortened_in_the_background() {
     world.wait(100);
     assert_eq!(world.server.tracked_keys(), 1);
     // No command of the client is running, so it is told in spite of NOLOOP.
-    assert!(
-        world
-            .sent_to(client)
-            .starts_with(">2\r\n$10\r\ninvalidate\r\n")
-    );
+    assert!(world.sent_to(client).starts_with(">2\r\n$10\r\ninvalidate\r\n"));
 }
 
 #[test]
 fn the_same_inputs_give_the_same_outputs() {
     let run = || {
-        let mut world = World::with(Config {
-            tracking_keys_max: 2,
-            seed: 7,
-            ..Config::default()
-        });
+        let mut world = World::with(Config { tracking_keys_max: 2, seed: 7, ..Config::default() });
         let client = world.connect();
         world.ask(client, "CLIENT TRACKING ON");
-        (0..50)
-            .map(|key| world.ask(client, &format!("GET k{key}")))
-            .collect::<String>()
+        (0..50).map(|key| world.ask(client, &format!("GET k{key}"))).collect::<String>()
     };
     assert_eq!(run(), run());
 }
@@ -169,32 +134,18 @@ fn questions_show_who_tracks_what() {
 
 #[test]
 fn commands_are_counted_and_logged_up_to_a_limit() {
-    let mut world = World::with(Config {
-        log_max: 2,
-        ..Config::default()
-    });
+    let mut world = World::with(Config { log_max: 2, ..Config::default() });
     let client = world.connect();
     for command in ["HSET h f v", "GET h", "GET k", "GET", "client id"] {
         world.ask(client, command);
     }
-    let counted = CommandCount {
-        calls: 2,
-        rejected: 1,
-        failed: 1,
-    };
+    let counted = CommandCount { calls: 2, rejected: 1, failed: 1 };
     assert_eq!(world.server.count("get"), counted);
     assert_eq!(world.server.count("client|id").calls, 1);
-    let log: Vec<_> = world
-        .server
-        .log()
-        .map(|command| command.args.concat())
-        .collect();
+    let log: Vec<_> = world.server.log().map(|command| command.args.concat()).collect();
     assert_eq!(log, [&b"GET"[..], b"clientid"]);
     world.server.clear_record();
-    assert_eq!(
-        (world.server.count("get"), world.server.log().len()),
-        (CommandCount::default(), 0)
-    );
+    assert_eq!((world.server.count("get"), world.server.log().len()), (CommandCount::default(), 0));
 }
 
 #[test]
@@ -203,14 +154,7 @@ fn a_loading_server_talks_only_about_itself() {
     let client = world.connect();
     world.server.set_loading(true);
     let loading = "-LOADING Redis is loading the dataset in memory\r\n";
-    world.check(
-        client,
-        &[
-            ("GET k", loading),
-            ("PING", loading),
-            ("CLIENT ID", ":1\r\n"),
-        ],
-    );
+    world.check(client, &[("GET k", loading), ("PING", loading), ("CLIENT ID", ":1\r\n")]);
     world.server.set_loading(false);
     world.check(client, &[("GET k", "_\r\n")]);
 }
@@ -238,10 +182,7 @@ fn a_server_told_to_have_no_memory_refuses_only_what_needs_some() {
     let client = world.connect();
     world.server.set_out_of_memory(true);
     let oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
-    world.check(
-        client,
-        &[("SET k v", oom), ("GET k", "_\r\n"), ("DEL k", ":0\r\n")],
-    );
+    world.check(client, &[("SET k v", oom), ("GET k", "_\r\n"), ("DEL k", ":0\r\n")]);
 }
 
 #[test]
@@ -251,19 +192,14 @@ fn an_evicted_key_is_reported_to_its_readers() {
     world.ask(client, "CLIENT TRACKING ON NOLOOP");
     world.check(client, &[("SET k v", "+OK\r\n"), ("GET k", "$1\r\nv\r\n")]);
     assert!(world.server.evict(0, b"k") && !world.server.evict(0, b"k"));
-    assert_eq!(
-        world.sent_to(client),
-        ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
-    );
+    assert_eq!(world.sent_to(client), ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
 }
 
 #[test]
 fn a_restart_ends_connections_and_forgets_scripts_and_perhaps_keys() {
     for keep_keys in [true, false] {
         let mut world = World::new();
-        world
-            .server
-            .learn_script("return 1", |_| Ok(Reply::Integer(1)));
+        world.server.learn_script("return 1", |_| Ok(Reply::Integer(1)));
         let client = world.connect();
         world.check(client, &[("SET k v", "+OK\r\n")]);
         world.ask(client, "SCRIPT LOAD return 1");
@@ -277,10 +213,7 @@ fn a_restart_ends_connections_and_forgets_scripts_and_perhaps_keys() {
 
 #[test]
 fn a_client_beyond_the_limit_is_told_and_hung_up_on() {
-    let mut world = World::with(Config {
-        clients_max: 1,
-        ..Config::default()
-    });
+    let mut world = World::with(Config { clients_max: 1, ..Config::default() });
     world.connect();
     let second = world.server.connect(world.now);
     let told = world.sent_to(second);
@@ -290,48 +223,24 @@ fn a_client_beyond_the_limit_is_told_and_hung_up_on() {
 #[test]
 fn old_servers_do_not_know_hello_or_version_3() {
     for (hello, reply) in [
-        (
-            HelloSupport::Unknown,
-            "-ERR unknown command 'HELLO', with args beginning with: '3' \r\n",
-        ),
-        (
-            HelloSupport::NoProto,
-            "-NOPROTO unsupported protocol version\r\n",
-        ),
+        (HelloSupport::Unknown, "-ERR unknown command 'HELLO', with args beginning with: '3' \r\n"),
+        (HelloSupport::NoProto, "-NOPROTO unsupported protocol version\r\n"),
     ] {
-        let mut world = World::with(Config {
-            hello,
-            ..Config::default()
-        });
+        let mut world = World::with(Config { hello, ..Config::default() });
         let client = world.server.connect(world.now);
-        world.check(
-            client,
-            &[
-                (HELLO_3, reply),
-                ("PING", "+PONG\r\n"),
-                ("GET k", "$-1\r\n"),
-            ],
-        );
+        world.check(client, &[(HELLO_3, reply), ("PING", "+PONG\r\n"), ("GET k", "$-1\r\n")]);
     }
 }
 
 #[test]
 fn newer_servers_know_who_a_library_is_and_track_what_scripts_read() {
-    let mut world = World::with(Config {
-        version: (7, 2, 0),
-        ..Config::default()
-    });
-    world
-        .server
-        .learn_script("read", |script| script.call(&[b"GET", b"undeclared"]));
+    let mut world = World::with(Config { version: (7, 2, 0), ..Config::default() });
+    world.server.learn_script("read", |script| script.call(&[b"GET", b"undeclared"]));
     let client = world.connect();
     world.ask(client, "CLIENT TRACKING ON");
     world.check(
         client,
-        &[
-            ("CLIENT SETINFO LIB-NAME redcache", "+OK\r\n"),
-            ("EVAL read 1 declared", "_\r\n"),
-        ],
+        &[("CLIENT SETINFO LIB-NAME redcache", "+OK\r\n"), ("EVAL read 1 declared", "_\r\n")],
     );
     assert!(world.server.is_tracked(client, b"undeclared"));
     assert!(!world.server.is_tracked(client, b"declared"));
@@ -351,10 +260,7 @@ fn what_is_not_modelled_says_so() {
         "DEBUG SLEEP 1",
     ] {
         let reply = world.ask(client, command);
-        assert!(
-            reply.starts_with("-ERR redcache-sim does not model "),
-            "{command}: {reply}"
-        );
+        assert!(reply.starts_with("-ERR redcache-sim does not model "), "{command}: {reply}");
     }
 }
 
@@ -362,17 +268,13 @@ fn what_is_not_modelled_says_so() {
 fn a_client_that_was_hung_up_on_is_not_heard_any_more() {
     let mut world = World::new();
     let (client, other) = (world.connect(), world.connect());
+    assert!(world.server.is_connected(client));
     world.server.hang_up(client);
-    world.server.handle_bytes(
-        world.now,
-        client,
-        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
-    );
+    assert!(!world.server.is_connected(client));
+    world.server.handle_bytes(world.now, client, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n");
     assert_eq!(world.sent_to(client), "<end>");
     world.check(other, &[("GET k", "_\r\n")]);
     world.server.disconnect(other);
-    world
-        .server
-        .handle_bytes(world.now, other, b"*1\r\n$4\r\nPING\r\n");
+    world.server.handle_bytes(world.now, other, b"*1\r\n$4\r\nPING\r\n");
     assert_eq!(world.server.poll_event(), None);
 }

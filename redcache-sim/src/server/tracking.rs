@@ -24,9 +24,7 @@ pub(super) struct TrackingTable {
 
 impl TrackingTable {
     pub(super) fn has(&self, key: &[u8], client: ClientId) -> bool {
-        self.readers
-            .get(key)
-            .is_some_and(|readers| readers.contains(&client))
+        self.readers.get(key).is_some_and(|readers| readers.contains(&client))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -35,13 +33,8 @@ impl TrackingTable {
 
     /// The key at place `nth`, counted around in a circle.
     fn nth(&self, nth: u64) -> Option<Bytes> {
-        let len = u64::try_from(self.readers.len())
-            .ok()
-            .filter(|&len| len > 0)?;
-        self.readers
-            .keys()
-            .nth(usize::try_from(nth % len).ok()?)
-            .cloned()
+        let len = u64::try_from(self.readers.len()).ok().filter(|&len| len > 0)?;
+        self.readers.keys().nth(usize::try_from(nth % len).ok()?).cloned()
     }
 }
 
@@ -53,11 +46,7 @@ impl Server {
             return;
         }
         for key in keys {
-            self.tracking
-                .readers
-                .entry(key.clone())
-                .or_default()
-                .insert(client);
+            self.tracking.readers.entry(key.clone()).or_default().insert(client);
         }
     }
 
@@ -70,10 +59,7 @@ impl Server {
             };
             match self.running {
                 Some(running) if running.client == reader && tracking.noloop => {}
-                Some(Running {
-                    client,
-                    executing: true,
-                }) if client == reader => {
+                Some(Running { client, executing: true }) if client == reader => {
                     self.pending.push(Some(key.clone()));
                 }
                 Some(_) | None => self.push(reader, Some(key)),
@@ -84,10 +70,7 @@ impl Server {
     /// Tells every client that tracks anything that all keys changed; `NOLOOP` makes no difference here.
     pub(super) fn invalidate_all(&mut self) {
         self.tracking.readers.clear();
-        let tracking = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.tracking.is_some());
+        let tracking = self.clients.iter().filter(|(_, client)| client.tracking.is_some());
         for reader in tracking.map(|(id, _)| *id).collect::<Vec<_>>() {
             if self.running.is_some_and(|running| running.client == reader) {
                 self.pending.push(None);

@@ -14,9 +14,7 @@ pub(super) const COMMANDS: &[Command] = &[Command::family("client", SUBCOMMANDS)
 const SUBCOMMANDS: &[Command] = &[
     subcommand("client|id", 2, id),
     subcommand("client|getname", 2, get_name),
-    subcommand("client|setname", 3, |call| {
-        set_name(call, &call.args[2]).map(|()| Reply::OK)
-    }),
+    subcommand("client|setname", 3, |call| set_name(call, &call.args[2]).map(|()| Reply::OK)),
     subcommand("client|setinfo", 4, set_info),
     subcommand("client|tracking", -3, tracking),
     subcommand("client|trackinginfo", 2, tracking_info),
@@ -30,16 +28,11 @@ const fn subcommand(name: &'static str, arity: i32, run: Run) -> Command {
 }
 
 fn id(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    Ok(Reply::Integer(
-        i64::try_from(call.client.get()).unwrap_or(i64::MAX),
-    ))
+    Ok(Reply::Integer(i64::try_from(call.client.get()).unwrap_or(i64::MAX)))
 }
 
 fn get_name(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    let name = call
-        .state()
-        .map(|client| client.name.clone())
-        .filter(|name| !name.is_empty());
+    let name = call.state().map(|client| client.name.clone()).filter(|name| !name.is_empty());
     Ok(name.map_or(Reply::Null, Reply::Bulk))
 }
 
@@ -48,9 +41,7 @@ fn set_info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         return Ok(Reply::OK);
     }
     let option = call.text(2);
-    Err(ReplyError::new(format!(
-        "ERR Unrecognized option '{option}'"
-    )))
+    Err(ReplyError::new(format!("ERR Unrecognized option '{option}'")))
 }
 
 fn no_evict(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
@@ -70,9 +61,7 @@ fn tracking(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
             b"OPTIN" => wanted.optin = true,
             b"BCAST" | b"OPTOUT" | b"REDIRECT" | b"PREFIX" => {
                 let option = call.text(at).to_uppercase();
-                return Err(ReplyError::not_modelled(&format!(
-                    "CLIENT TRACKING {option}"
-                )));
+                return Err(ReplyError::not_modelled(&format!("CLIENT TRACKING {option}")));
             }
             _ => return Err(ReplyError::SYNTAX.into()),
         }
@@ -98,22 +87,13 @@ fn tracking_info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
                 (tracking.caching, "caching-yes"),
                 (tracking.noloop, "noloop"),
             ];
-            let set = optional
-                .into_iter()
-                .filter(|(is_set, _)| *is_set)
-                .map(|(_, name)| name);
+            let set = optional.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name);
             std::iter::once("on").chain(set).collect()
         }
     };
     Ok(Reply::named([
-        (
-            "flags",
-            Reply::Set(flags.into_iter().map(Reply::bulk).collect()),
-        ),
-        (
-            "redirect",
-            Reply::Integer(if tracking.is_some() { 0 } else { -1 }),
-        ),
+        ("flags", Reply::Set(flags.into_iter().map(Reply::bulk).collect())),
+        ("redirect", Reply::Integer(if tracking.is_some() { 0 } else { -1 })),
         ("prefixes", Reply::Array(Vec::new())),
     ]))
 }
@@ -121,27 +101,21 @@ fn tracking_info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 fn caching(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let (yes, no) = (call.is(2, "YES"), call.is(2, "NO"));
     let Some(tracking) = call.state().and_then(|client| client.tracking.as_mut()) else {
-        return Err(
-            "ERR CLIENT CACHING can be called only when the client is in tracking mode \
+        return Err("ERR CLIENT CACHING can be called only when the client is in tracking mode \
                     with OPTIN or OPTOUT mode enabled"
-                .into(),
-        );
+            .into());
     };
     match (yes, no) {
         (true, _) if tracking.optin => {
             tracking.caching = true;
             Ok(Reply::OK)
         }
-        (true, _) => Err(
-            "ERR CLIENT CACHING YES is only valid when tracking is enabled in \
+        (true, _) => Err("ERR CLIENT CACHING YES is only valid when tracking is enabled in \
                           OPTIN mode."
-                .into(),
-        ),
-        (_, true) => Err(
-            "ERR CLIENT CACHING NO is only valid when tracking is enabled in \
+            .into()),
+        (_, true) => Err("ERR CLIENT CACHING NO is only valid when tracking is enabled in \
                           OPTOUT mode."
-                .into(),
-        ),
+            .into()),
         (false, false) => Err(ReplyError::SYNTAX.into()),
     }
 }
@@ -171,11 +145,7 @@ fn kill(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         return Err(ReplyError::not_modelled("CLIENT KILL other than by ID"));
     };
     let is_spared = spares_itself && victim == call.client;
-    let is_known = call
-        .server
-        .clients
-        .get(&victim)
-        .is_some_and(|client| !client.closing);
+    let is_known = call.server.clients.get(&victim).is_some_and(|client| !client.closing);
     let dies = is_known && !is_spared;
     if dies {
         call.server.kill(victim);
@@ -184,9 +154,6 @@ fn kill(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 }
 
 fn client_id(text: &Bytes) -> Result<ClientId, ReplyError> {
-    let id = integer(text)
-        .filter(|&id| id > 0)
-        .and_then(|id| u64::try_from(id).ok());
-    id.map(ClientId)
-        .ok_or_else(|| "ERR client-id should be greater than 0".into())
+    let id = integer(text).filter(|&id| id > 0).and_then(|id| u64::try_from(id).ok());
+    id.map(ClientId).ok_or_else(|| "ERR client-id should be greater than 0".into())
 }

@@ -51,9 +51,7 @@ fn hello(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
             at += 1;
         } else {
             let option = call.text(at);
-            return Err(ReplyError::new(format!(
-                "ERR Syntax error in HELLO option '{option}'"
-            )));
+            return Err(ReplyError::new(format!("ERR Syntax error in HELLO option '{option}'")));
         }
         at += 1;
     }
@@ -81,11 +79,7 @@ fn greeting(call: &Call<'_>) -> Reply {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
-    let role = if call.server.faults.read_only {
-        "replica"
-    } else {
-        "master"
-    };
+    let role = if call.server.faults.read_only { "replica" } else { "master" };
     Reply::named([
         ("server", Reply::bulk("redis")),
         ("version", Reply::bulk(&call.server.config.version_text())),
@@ -139,12 +133,8 @@ fn reset(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 }
 
 fn select(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    let database = usize::try_from(call.integer(1)?)
-        .ok()
-        .filter(|&number| number < DATABASES);
-    let database = database
-        .ok_or("ERR DB index is out of range")
-        .map_err(ReplyError::from)?;
+    let database = usize::try_from(call.integer(1)?).ok().filter(|&number| number < DATABASES);
+    let database = database.ok_or("ERR DB index is out of range").map_err(ReplyError::from)?;
     if let Some(client) = call.state() {
         client.database = database;
     }

@@ -29,23 +29,16 @@ fn remaining(call: &mut Call<'_>, unit_ms: i64) -> Result<Reply, ReplyError> {
     let now = call.now_ms();
     let answer = match call.lookup(&call.args[1]) {
         None => -2,
-        Some(Entry {
-            expires_at: None, ..
-        }) => -1,
+        Some(Entry { expires_at: None, .. }) => -1,
         // Seconds are rounded to the nearest.
-        Some(Entry {
-            expires_at: Some(at),
-            ..
-        }) => ((at - now).max(0) + unit_ms / 2) / unit_ms,
+        Some(Entry { expires_at: Some(at), .. }) => ((at - now).max(0) + unit_ms / 2) / unit_ms,
     };
     Ok(Reply::Integer(answer))
 }
 
 fn persist(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let key = &call.args[1];
-    let expires = call
-        .lookup(key)
-        .is_some_and(|entry| entry.expires_at.is_some());
+    let expires = call.lookup(key).is_some_and(|entry| entry.expires_at.is_some());
     if expires {
         call.set_expiry(key, None);
     }
@@ -96,7 +89,7 @@ impl Condition {
         }
         if it.only_persistent && (it.only_volatile || it.only_later || it.only_sooner) {
             return Err(
-                "ERR NX and XX, GT or LT options at the same time are not compatible".into(),
+                "ERR NX and XX, GT or LT options at the same time are not compatible".into()
             );
         }
         if it.only_later && it.only_sooner {

@@ -17,9 +17,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn exists(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    let present = call.args[1..]
-        .iter()
-        .filter(|key| call.lookup(key).is_some());
+    let present = call.args[1..].iter().filter(|key| call.lookup(key).is_some());
     Ok(Reply::count(present.count()))
 }
 
@@ -49,9 +47,8 @@ fn hset(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         },
         None => (BTreeMap::new(), None),
     };
-    let new = fields
-        .chunks(2)
-        .filter(|pair| hash.insert(pair[0].clone(), pair[1].clone()).is_none());
+    let new =
+        fields.chunks(2).filter(|pair| hash.insert(pair[0].clone(), pair[1].clone()).is_none());
     let new = new.count();
     call.store(key, Value::Hash(hash), expires_at);
     Ok(Reply::count(new))

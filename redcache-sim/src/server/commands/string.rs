@@ -50,18 +50,10 @@ fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     if ttl.is_some_and(|(ttl, _)| ttl <= 0) {
         return Err(expiry::invalid(call));
     }
-    let old = if options.get {
-        Some(call.string(key)?)
-    } else {
-        None
-    };
+    let old = if options.get { Some(call.string(key)?) } else { None };
     let present = call.lookup(key);
-    let kept = present
-        .and_then(|entry| entry.expires_at)
-        .filter(|_| options.keep_ttl);
-    let refused = options
-        .only_if_present
-        .is_some_and(|wanted| wanted != present.is_some());
+    let kept = present.and_then(|entry| entry.expires_at).filter(|_| options.keep_ttl);
+    let refused = options.only_if_present.is_some_and(|wanted| wanted != present.is_some());
     if !refused {
         let expires_at = ttl.map(|(_, at)| at).or(kept);
         call.store(key, Value::String(Bytes::clone(value)), expires_at);

@@ -53,9 +53,7 @@ fn cluster(_: &mut Call<'_>) -> Result<Reply, ReplyError> {
 
 fn debug(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     if !call.is(1, "SET-ACTIVE-EXPIRE") || call.args.len() != 3 {
-        return Err(ReplyError::not_modelled(
-            "DEBUG other than SET-ACTIVE-EXPIRE",
-        ));
+        return Err(ReplyError::not_modelled("DEBUG other than SET-ACTIVE-EXPIRE"));
     }
     call.server.config.active_expiry = !call.is(2, "0");
     Ok(Reply::OK)

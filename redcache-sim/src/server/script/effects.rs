@@ -56,13 +56,7 @@ fn touch(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
 
 /// `KEYS[1]` and what follows of `ARGV`. Where one is missing, Lua would stumble over a `nil`.
 fn words<'a, const N: usize>(script: &ScriptCall<'a>) -> Result<[&'a Bytes; N], ReplyError> {
-    let words = script
-        .keys()
-        .iter()
-        .take(1)
-        .chain(script.args())
-        .take(N)
-        .collect::<Vec<_>>();
+    let words = script.keys().iter().take(1).chain(script.args()).take(N).collect::<Vec<_>>();
     let missing = "ERR Lua redis lib command arguments must be strings or integers";
     <[&Bytes; N]>::try_from(words).map_err(|_| missing.into())
 }

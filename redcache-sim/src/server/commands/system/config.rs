@@ -15,11 +15,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
 ];
 
 /// A setting: how it is read, and how it is changed or why not.
-type Setting = (
-    &'static str,
-    fn(&Config) -> String,
-    fn(&mut Config, &str) -> Result<(), String>,
-);
+type Setting = (&'static str, fn(&Config) -> String, fn(&mut Config, &str) -> Result<(), String>);
 
 const SETTINGS: [Setting; 5] = [
     (
@@ -71,11 +67,7 @@ fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let found = SETTINGS.into_iter().filter_map(|(name, read, _)| {
         let pattern = patterns.iter().find(|pattern| matches(pattern, name))?;
         // A name that was asked for in full comes back as it was spelled.
-        let name = if pattern.ends_with('*') {
-            name
-        } else {
-            pattern
-        };
+        let name = if pattern.ends_with('*') { name } else { pattern };
         Some((Reply::bulk(name), Reply::bulk(&read(&call.server.config))))
     });
     Ok(Reply::Map(found.collect()))
@@ -97,9 +89,7 @@ fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let mut changed = call.server.config.clone();
     for at in (2..call.args.len()).step_by(2) {
         let (wanted, text) = (call.text(at), call.text(at + 1));
-        let known = SETTINGS
-            .into_iter()
-            .find(|(name, ..)| name.eq_ignore_ascii_case(&wanted));
+        let known = SETTINGS.into_iter().find(|(name, ..)| name.eq_ignore_ascii_case(&wanted));
         let Some((name, _, change)) = known else {
             return Err(ReplyError::new(format!(
                 "ERR Unknown option or number of arguments for CONFIG SET - '{wanted}'"
@@ -141,9 +131,7 @@ fn bytes(text: &str) -> Option<u64> {
         "gb" => 1 << 30,
         _ => return None,
     };
-    u64::try_from(integer(digits.as_bytes())?)
-        .ok()?
-        .checked_mul(unit)
+    u64::try_from(integer(digits.as_bytes())?).ok()?.checked_mul(unit)
 }
 
 #[cfg(test)]

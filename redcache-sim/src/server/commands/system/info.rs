@@ -36,11 +36,7 @@ fn server(server: &Server) -> String {
 
 fn clients(server: &Server) -> String {
     let connected = server.clients.len();
-    let tracking = server
-        .clients
-        .values()
-        .filter(|client| client.tracking.is_some())
-        .count();
+    let tracking = server.clients.values().filter(|client| client.tracking.is_some()).count();
     let limit = server.config.clients_max;
     format!(
         "connected_clients:{connected}\r\nmaxclients:{limit}\r\ntracking_clients:{tracking}\r\n"
@@ -60,11 +56,7 @@ fn stats(server: &Server) -> String {
 }
 
 fn replication(server: &Server) -> String {
-    let role = if server.faults.read_only {
-        "slave"
-    } else {
-        "master"
-    };
+    let role = if server.faults.read_only { "slave" } else { "master" };
     format!("role:{role}\r\n")
 }
 
