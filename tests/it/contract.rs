@@ -32,10 +32,7 @@ fn check(probes: &[Probe]) {
             compare(&expected, &got, &mut report);
         }
     }
-    assert!(
-        report.is_empty(),
-        "the model does not answer as Redis does:\n{report}"
-    );
+    assert!(report.is_empty(), "the model does not answer as Redis does:\n{report}");
 }
 
 fn compare(expected: &[Line], got: &[Line], report: &mut String) {
@@ -96,11 +93,7 @@ fn there_are_enough_probes() {
         probes::script::PROBES,
         probes::trouble::PROBES,
     ];
-    let mut names: Vec<&str> = groups
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| *name)
-        .collect();
+    let mut names: Vec<&str> = groups.into_iter().flatten().map(|(name, _)| *name).collect();
     let probes = names.len();
     names.sort_unstable();
     names.dedup();

@@ -39,19 +39,13 @@ impl Proxy {
     pub fn start(server: SocketAddr) -> Self {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared::default());
         let acceptor = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.accept(&listener, server))
         };
-        Self {
-            address,
-            shared,
-            acceptor: Some(acceptor),
-        }
+        Self { address, shared, acceptor: Some(acceptor) }
     }
 
     /// The address to connect to instead of the server's.
@@ -135,10 +129,7 @@ impl Drop for Proxy {
         self.shared.changed.notify_all();
         // The acceptor sleeps in the kernel until somebody connects.
         let woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok();
-        for thread in threads
-            .into_iter()
-            .chain(self.acceptor.take().filter(|_| woken))
-        {
+        for thread in threads.into_iter().chain(self.acceptor.take().filter(|_| woken)) {
             // A thread that panicked has said so on its own.
             let _ = thread.join();
         }
@@ -222,9 +213,7 @@ mod tests {
     fn commands_sent_together_share_a_round_trip() {
         let (_server, proxy, mut client) = world();
         client.ok(&["SET", "k", "v"]);
-        client
-            .send_bytes(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(3))
-            .unwrap();
+        client.send_bytes(&b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(3)).unwrap();
         for _ in 0..3 {
             assert_eq!(client.read_frame().unwrap(), b"$1\r\nv\r\n");
         }
@@ -253,10 +242,7 @@ mod tests {
         while proxy.queued(Direction::ToClient) == 0 {
             thread::yield_now();
         }
-        assert_eq!(
-            server.with(|server| server.value(0, b"k")).as_deref(),
-            Some(&b"v"[..])
-        );
+        assert_eq!(server.with(|server| server.value(0, b"k")).as_deref(), Some(&b"v"[..]));
         proxy.release(Direction::ToClient);
         assert_eq!(client.read_frame().unwrap(), b"+OK\r\n");
     }
@@ -289,11 +275,7 @@ mod tests {
         assert!(client.try_call(&["PING"]).is_err());
         proxy.refuse(true);
         let refused = Raw::try_connect(proxy.address());
-        assert!(
-            refused
-                .and_then(|mut client| client.try_call(&["PING"]))
-                .is_err()
-        );
+        assert!(refused.and_then(|mut client| client.try_call(&["PING"])).is_err());
         proxy.refuse(false);
         assert_eq!(Raw::connect(proxy.address()).call(&["PING"]), b"+PONG\r\n");
         assert_eq!(proxy.connections(), 2);

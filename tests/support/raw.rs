@@ -54,8 +54,7 @@ impl Raw {
     ///
     /// When the connection ends or is silent for ten seconds.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Vec<u8> {
-        self.try_call(args)
-            .unwrap_or_else(|error| panic!("{}: {error}", show(args)))
+        self.try_call(args).unwrap_or_else(|error| panic!("{}: {error}", show(args)))
     }
 
     /// Sends a command and gives its reply, from a server that may go away.
@@ -81,12 +80,7 @@ impl Raw {
     /// When it is not, or the connection fails.
     pub fn ok<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         let reply = self.call(args);
-        assert_eq!(
-            reply.escape_ascii().to_string(),
-            r"+OK\r\n",
-            "{}",
-            show(args)
-        );
+        assert_eq!(reply.escape_ascii().to_string(), r"+OK\r\n", "{}", show(args));
     }
 
     /// Sends a command that answers with a number.
@@ -125,9 +119,7 @@ impl Raw {
         if let Some(push) = self.pushes.pop_front() {
             return push;
         }
-        let frame = self
-            .read_frame()
-            .unwrap_or_else(|error| panic!("waiting for a push: {error}"));
+        let frame = self.read_frame().unwrap_or_else(|error| panic!("waiting for a push: {error}"));
         assert_eq!(frame[0], b'>', "not a push: {}", frame.escape_ascii());
         frame
     }
@@ -185,8 +177,6 @@ impl Raw {
 }
 
 fn show<A: AsRef<[u8]>>(args: &[A]) -> String {
-    let words = args
-        .iter()
-        .map(|arg| arg.as_ref().escape_ascii().to_string());
+    let words = args.iter().map(|arg| arg.as_ref().escape_ascii().to_string());
     words.collect::<Vec<_>>().join(" ")
 }

@@ -51,12 +51,7 @@ impl RedisServer {
     /// When there is no `redis-server`, or it does not start.
     pub fn start_with(args: &[&str]) -> Self {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        let mut server = Self {
-            port: 0,
-            directory: new_directory(),
-            args,
-            process: None,
-        };
+        let mut server = Self { port: 0, directory: new_directory(), args, process: None };
         for _ in 0..PORTS_MAX {
             server.port = free_port();
             if server.launch() {
@@ -125,11 +120,7 @@ impl RedisServer {
     /// When the server does not start again.
     pub fn restart(&mut self) {
         self.stop();
-        assert!(
-            self.launch(),
-            "redis-server did not start again:\n{}",
-            self.output()
-        );
+        assert!(self.launch(), "redis-server did not start again:\n{}", self.output());
     }
 
     /// Freezes the process: connections stay open, nothing answers.
@@ -153,10 +144,7 @@ impl RedisServer {
     fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args([signal, &pid]).status();
-        assert!(
-            status.expect("`kill` runs").success(),
-            "kill {signal} {pid} failed"
-        );
+        assert!(status.expect("`kill` runs").success(), "kill {signal} {pid} failed");
     }
 
     /// Starts the process and waits until it answers; says whether it does.
@@ -164,14 +152,7 @@ impl RedisServer {
         let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
         let process = Command::new(&program)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
-            .args([
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--enable-debug-command",
-                "yes",
-            ])
+            .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
             .arg("--dir")
             .arg(&self.directory)
             .arg("--logfile")
@@ -260,10 +241,7 @@ fn new_directory() -> PathBuf {
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 #[cfg(test)]
@@ -287,10 +265,7 @@ mod tests {
         server.pause();
         client.send(&["SELECT", "2"]).unwrap();
         server.resume();
-        assert_eq!(
-            client.read_frame().unwrap(),
-            b"-ERR DB index is out of range\r\n"
-        );
+        assert_eq!(client.read_frame().unwrap(), b"-ERR DB index is out of range\r\n");
     }
 
     #[test]

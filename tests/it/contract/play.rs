@@ -35,17 +35,8 @@ pub(super) struct Line {
 
 pub(super) fn play(subject: &Subject, steps: &[&'static str]) -> Vec<Line> {
     subject.reset();
-    let mut stage = Stage {
-        subject,
-        connections: BTreeMap::new(),
-    };
-    steps
-        .iter()
-        .map(|step| Line {
-            step,
-            answer: stage.act(step),
-        })
-        .collect()
+    let mut stage = Stage { subject, connections: BTreeMap::new() };
+    steps.iter().map(|step| Line { step, answer: stage.act(step) }).collect()
 }
 
 struct Stage<'a> {
@@ -73,11 +64,7 @@ impl Stage<'_> {
             _ => {
                 let name = actor.trim_start_matches('~');
                 let answer = self.speak(name, action);
-                if actor.starts_with('~') {
-                    without_keys(&answer)
-                } else {
-                    answer
-                }
+                if actor.starts_with('~') { without_keys(&answer) } else { answer }
             }
         }
     }
@@ -88,13 +75,7 @@ impl Stage<'_> {
             return String::new();
         }
         match action {
-            "" => self
-                .open(name)
-                .raw
-                .pushes()
-                .iter()
-                .map(|push| show(push))
-                .collect(),
+            "" => self.open(name).raw.pushes().iter().map(|push| show(push)).collect(),
             "push" => show(&self.open(name).raw.read_push()),
             "end" => until_end(&mut self.open(name).raw),
             _ => {
@@ -112,10 +93,7 @@ impl Stage<'_> {
             let mut raw = Raw::connect(address);
             let mut id = String::new();
             if ["a", "b", "c"].contains(&name) {
-                assert!(
-                    raw.call(&["HELLO", "3"]).starts_with(b"%"),
-                    "HELLO 3 failed"
-                );
+                assert!(raw.call(&["HELLO", "3"]).starts_with(b"%"), "HELLO 3 failed");
                 id = raw.integer(&["CLIENT", "ID"]).to_string();
             }
             Connection { raw, id }
@@ -123,10 +101,7 @@ impl Stage<'_> {
     }
 
     fn words(&mut self, command: &str) -> Vec<Vec<u8>> {
-        command
-            .split_whitespace()
-            .map(|word| self.word(word))
-            .collect()
+        command.split_whitespace().map(|word| self.word(word)).collect()
     }
 
     fn word(&mut self, word: &str) -> Vec<u8> {
@@ -180,9 +155,7 @@ fn show(frame: &[u8]) -> String {
 
 /// Leaves out of a reply what cannot be the same on two servers: ids, versions, and time that has passed.
 fn normalised(command: &[Vec<u8>], reply: &[u8]) -> String {
-    let words = command
-        .iter()
-        .map(|word| String::from_utf8_lossy(word).to_uppercase());
+    let words = command.iter().map(|word| String::from_utf8_lossy(word).to_uppercase());
     let command = words.take(2).collect::<Vec<_>>().join(" ");
     let reply = show(reply);
     if command == "CLIENT ID" && reply.starts_with(':') {
@@ -192,9 +165,7 @@ fn normalised(command: &[Vec<u8>], reply: &[u8]) -> String {
         let reply = without(&reply, r"$2\r\nid\r\n:", r"\r\n");
         return without(&reply, r"$7\r\nversion\r\n", r"\r\n$5\r\nproto");
     }
-    let left = reply
-        .strip_prefix(':')
-        .and_then(|rest| rest.strip_suffix(r"\r\n"));
+    let left = reply.strip_prefix(':').and_then(|rest| rest.strip_suffix(r"\r\n"));
     if command.starts_with("PTTL") && left.is_some_and(|left| left.parse::<u64>().is_ok()) {
         return ":<ttl>".to_owned();
     }

@@ -6,38 +6,22 @@ use redcache_sim::server::{Reply, ReplyError, ScriptCall, ScriptEffect};
 /// Scripts that only the probes use: a name, the Lua for Redis, and the same for the model.
 pub(super) const TAUGHT: [(&str, &str, ScriptEffect); 7] = [
     ("one", "return 1", |_| Ok(Reply::Integer(1))),
-    ("get", "return redis.call('GET',KEYS[1])", |script| {
+    ("get", "return redis.call('GET',KEYS[1])", |script| script.call(&[b"GET", key(script)])),
+    ("set", "return redis.call('SET',KEYS[1],ARGV[1])", |script| set(script)),
+    ("setget", "redis.call('SET',KEYS[1],ARGV[1]) return redis.call('GET',KEYS[1])", |script| {
+        set(script)?;
         script.call(&[b"GET", key(script)])
     }),
-    (
-        "set",
-        "return redis.call('SET',KEYS[1],ARGV[1])",
-        |script| set(script),
-    ),
-    (
-        "setget",
-        "redis.call('SET',KEYS[1],ARGV[1]) return redis.call('GET',KEYS[1])",
-        |script| {
-            set(script)?;
-            script.call(&[b"GET", key(script)])
-        },
-    ),
-    (
-        "getset",
-        "redis.call('GET',KEYS[1]) return redis.call('SET',KEYS[1],ARGV[1])",
-        |script| {
-            script.call(&[b"GET", key(script)])?;
-            set(script)
-        },
-    ),
+    ("getset", "redis.call('GET',KEYS[1]) return redis.call('SET',KEYS[1],ARGV[1])", |script| {
+        script.call(&[b"GET", key(script)])?;
+        set(script)
+    }),
     ("other", "return redis.call('GET',ARGV[1])", |script| {
         script.call(&[b"GET", &script.args()[0]])
     }),
-    (
-        "ttl0",
-        "return redis.call('SET',KEYS[1],'x','PX','0')",
-        |script| script.call(&[b"SET", key(script), b"x", b"PX", b"0"]),
-    ),
+    ("ttl0", "return redis.call('SET',KEYS[1],'x','PX','0')", |script| {
+        script.call(&[b"SET", key(script), b"x", b"PX", b"0"])
+    }),
 ];
 
 /// The source of the script of this name, or its SHA-1 for `name.sha`.
@@ -54,10 +38,7 @@ pub(super) fn word(name: &str) -> String {
         (Some(script), true) => script.sha1().to_owned(),
         (None, _) => {
             let taught = TAUGHT.iter().find(|(taught, ..)| *taught == name);
-            taught
-                .unwrap_or_else(|| panic!("there is no script ${name}"))
-                .1
-                .to_owned()
+            taught.unwrap_or_else(|| panic!("there is no script ${name}")).1.to_owned()
         }
     }
 }

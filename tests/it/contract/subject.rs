@@ -37,9 +37,7 @@ impl Subject {
 
     pub(super) fn redis() -> Self {
         match env::var(ADDRESS_VARIABLE) {
-            Ok(address) => Self::new(Kind::Named(
-                address.parse().expect("an address with a port"),
-            )),
+            Ok(address) => Self::new(Kind::Named(address.parse().expect("an address with a port"))),
             Err(_) => Self::new(Kind::Started(RedisServer::start())),
         }
     }
@@ -122,17 +120,11 @@ impl Subject {
     }
 
     fn admin(&self, args: &[&str]) -> Vec<u8> {
-        self.admin
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .call(args)
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner).call(args)
     }
 
     fn admin_ok(&self, args: &[&str]) {
-        self.admin
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ok(args);
+        self.admin.lock().unwrap_or_else(PoisonError::into_inner).ok(args);
     }
 }
 

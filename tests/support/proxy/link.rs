@@ -24,16 +24,8 @@ pub(super) fn connect(
     server.set_nodelay(true)?;
     let observer = Arc::new(Mutex::new(Observer::default()));
     let ways = [
-        (
-            Direction::ToServer,
-            client.try_clone()?,
-            server.try_clone()?,
-        ),
-        (
-            Direction::ToClient,
-            server.try_clone()?,
-            client.try_clone()?,
-        ),
+        (Direction::ToServer, client.try_clone()?, server.try_clone()?),
+        (Direction::ToClient, server.try_clone()?, client.try_clone()?),
     ];
     let mut state = shared.lock();
     if state.stopping {
@@ -50,9 +42,7 @@ pub(super) fn connect(
             reader.read_way(direction, from, &sender, &observer);
         }));
         let writer = Arc::clone(shared);
-        state.threads.push(thread::spawn(move || {
-            writer.write_way(direction, to, &receiver)
-        }));
+        state.threads.push(thread::spawn(move || writer.write_way(direction, to, &receiver)));
     }
     Ok(())
 }
@@ -80,10 +70,7 @@ impl Shared {
             }
             let way = &mut state.ways[direction as usize];
             way.queued += length;
-            if sender
-                .send((Instant::now() + way.delay, bytes.to_vec()))
-                .is_err()
-            {
+            if sender.send((Instant::now() + way.delay, bytes.to_vec())).is_err() {
                 return;
             }
         }
@@ -121,9 +108,7 @@ impl Shared {
                 return way.chunk_max;
             }
             state = if way.held {
-                self.changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner)
+                self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
             } else {
                 let woken = self.changed.wait_timeout(state, left);
                 woken.unwrap_or_else(PoisonError::into_inner).0

@@ -19,11 +19,7 @@ pub(super) struct Seen {
 
 impl Default for Observer {
     fn default() -> Self {
-        Self {
-            requests: Frames::new(),
-            replies: Frames::new(),
-            outstanding: 0,
-        }
+        Self { requests: Frames::new(), replies: Frames::new(), outstanding: 0 }
     }
 }
 
@@ -69,10 +65,7 @@ struct Frames {
 
 impl Frames {
     fn new() -> Self {
-        Self {
-            buffer: Vec::new(),
-            scanner: Scanner::new(Limits::default()),
-        }
+        Self { buffer: Vec::new(), scanner: Scanner::new(Limits::default()) }
     }
 
     fn next(&mut self) -> Option<Vec<u8>> {

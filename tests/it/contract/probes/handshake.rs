@@ -9,22 +9,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "HELLO refuses other versions",
-        &[
-            "p HELLO 4",
-            "p HELLO 1",
-            "p HELLO three",
-            "p HELLO 3x",
-            "p HELLO",
-        ],
+        &["p HELLO 4", "p HELLO 1", "p HELLO three", "p HELLO 3x", "p HELLO"],
     ),
     (
         "HELLO names the option that it does not know",
-        &[
-            "p HELLO 3 FOO",
-            "p HELLO 3 AUTH default",
-            "p HELLO 3 SETNAME",
-            "p CLIENT GETNAME",
-        ],
+        &["p HELLO 3 FOO", "p HELLO 3 AUTH default", "p HELLO 3 SETNAME", "p CLIENT GETNAME"],
     ),
     (
         "HELLO sets the client's name",
@@ -44,10 +33,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
             "p AUTH other x",
         ],
     ),
-    (
-        "AUTH without a password set says so",
-        &["p AUTH x", "p AUTH", "p AUTH a b c"],
-    ),
+    ("AUTH without a password set says so", &["p AUTH x", "p AUTH", "p AUTH a b c"]),
     (
         "a password keeps commands out until it is said",
         &[
@@ -122,10 +108,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
             "a CLIENT GETNAME",
         ],
     ),
-    (
-        "the id of a client stays",
-        &["a CLIENT ID", "a RESET", "a CLIENT ID", "a CLIENT ID x"],
-    ),
+    ("the id of a client stays", &["a CLIENT ID", "a RESET", "a CLIENT ID", "a CLIENT ID x"]),
     (
         "databases are apart",
         &[
@@ -141,23 +124,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
             "a GET k",
         ],
     ),
-    (
-        "QUIT says goodbye",
-        &["a QUIT", "a end", "p QUIT now", "p end"],
-    ),
-    (
-        "what follows QUIT is not answered",
-        &["a QUIT ; PING", "a end"],
-    ),
+    ("QUIT says goodbye", &["a QUIT", "a end", "p QUIT now", "p end"]),
+    ("what follows QUIT is not answered", &["a QUIT ; PING", "a end"]),
     (
         "PING and ECHO give back what they are given",
-        &[
-            "a PING",
-            "a PING x",
-            "a PING x y",
-            "a ECHO x\\r\\ny",
-            "a ECHO",
-        ],
+        &["a PING", "a PING x", "a PING x y", "a ECHO x\\r\\ny", "a ECHO"],
     ),
     (
         "CLIENT NO-EVICT is a switch",
@@ -170,13 +141,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "CLIENT KILL ends a connection by its id",
-        &[
-            "a PING",
-            "b CLIENT KILL ID $a",
-            "a end",
-            "b CLIENT KILL ID $a",
-            "b PING",
-        ],
+        &["a PING", "b CLIENT KILL ID $a", "a end", "b CLIENT KILL ID $a", "b PING"],
     ),
     (
         "a client spares itself unless told otherwise",
@@ -202,11 +167,6 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a full server says so before it is asked",
-        &[
-            "a CONFIG SET maxclients 2",
-            "p end",
-            "a CONFIG SET maxclients 1000",
-            "q PING",
-        ],
+        &["a CONFIG SET maxclients 2", "p end", "a CONFIG SET maxclients 1000", "q PING"],
     ),
 ];

@@ -203,14 +203,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "GETDEL takes the value away",
-        &[
-            "a SET k v",
-            "a GETDEL k",
-            "a GETDEL k",
-            "p GETDEL k",
-            "a MGET k k",
-            "p MGET k",
-        ],
+        &["a SET k v", "a GETDEL k", "a GETDEL k", "p GETDEL k", "a MGET k k", "p MGET k"],
     ),
     (
         "values are any bytes",

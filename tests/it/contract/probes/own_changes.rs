@@ -9,20 +9,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "an own write is reported once",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "a SET k 1 ; SET k 2 ; PING",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "a SET k 1 ; SET k 2 ; PING"],
     ),
     (
         "an own write of several keys is reported key by key",
-        &[
-            "b SET k 1 ; SET l 1",
-            "a CLIENT TRACKING ON",
-            "a MGET k l",
-            "a DEL l k ; PING",
-        ],
+        &["b SET k 1 ; SET l 1", "a CLIENT TRACKING ON", "a MGET k l", "a DEL l k ; PING"],
     ),
     (
         "an own PEXPIRE is reported",
@@ -37,40 +28,19 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "an own GETDEL is reported after its reply",
-        &[
-            "b SET k 1",
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "a GETDEL k ; PING",
-        ],
+        &["b SET k 1", "a CLIENT TRACKING ON", "a GET k", "a GETDEL k ; PING"],
     ),
     (
         "an own flush is reported after its reply",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "a FLUSHALL ; PING",
-            "a FLUSHDB ; PING",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "a FLUSHALL ; PING", "a FLUSHDB ; PING"],
     ),
     (
         "an own flush is reported in spite of NOLOOP",
-        &[
-            "a CLIENT TRACKING ON NOLOOP",
-            "a GET k",
-            "a FLUSHALL ; PING",
-            "b FLUSHDB",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON NOLOOP", "a GET k", "a FLUSHALL ; PING", "b FLUSHDB", "a"],
     ),
     (
         "NOLOOP hides an own write",
-        &[
-            "a CLIENT TRACKING ON NOLOOP",
-            "a GET k",
-            "a SET k 1 ; PING",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON NOLOOP", "a GET k", "a SET k 1 ; PING", "a"],
     ),
     (
         "NOLOOP forgets the key at an own write, without a word",
@@ -133,10 +103,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "the same pipeline without NOLOOP reports the lock to its owner",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k ; PTTL k ; SET k L NX PX 5000 ; PING",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k ; PTTL k ; SET k L NX PX 5000 ; PING"],
     ),
     (
         "an expired key met by an own read is not reported under NOLOOP, but tracked again",

@@ -5,13 +5,7 @@ use super::super::Probe;
 pub(in super::super) const PROBES: &[Probe] = &[
     (
         "an unknown command is quoted",
-        &[
-            "a FOO",
-            "a FOO bar baz",
-            "a foo\\r\\nbar x\\ry",
-            "a FOO ''",
-            "a ''",
-        ],
+        &["a FOO", "a FOO bar baz", "a foo\\r\\nbar x\\ry", "a FOO ''", "a ''"],
     ),
     (
         "a long unknown command is quoted in part",
@@ -47,13 +41,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "an unknown subcommand is quoted",
-        &[
-            "a CLIENT FOO",
-            "a client foo",
-            "a SCRIPT FOO x",
-            "a CONFIG FOO",
-            "a CLIENT FOO\\nBAR",
-        ],
+        &["a CLIENT FOO", "a client foo", "a SCRIPT FOO x", "a CONFIG FOO", "a CLIENT FOO\\nBAR"],
     ),
     (
         "a server without a cluster says so",
@@ -61,12 +49,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "commands are known in letters of any case",
-        &[
-            "a pInG",
-            "a Client gEtName",
-            "a eVaL $one 0",
-            "a sEt k v pX 100000 nX",
-        ],
+        &["a pInG", "a Client gEtName", "a eVaL $one 0", "a sEt k v pX 100000 nX"],
     ),
     (
         "a request that comes in pieces is one request",
@@ -78,26 +61,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
             "a PING",
         ],
     ),
-    (
-        "empty requests are passed over",
-        &["a bytes *0\\r\\n*-1\\r\\n*-5\\r\\n", "a PING"],
-    ),
-    (
-        "a request without an array length ends the connection",
-        &["a bytes *x\\r\\n", "a end"],
-    ),
-    (
-        "a request of too many words ends the connection",
-        &["a bytes *9999999999\\r\\n", "a end"],
-    ),
-    (
-        "a word without its length ends the connection",
-        &["a bytes *1\\r\\n+4\\r\\n", "a end"],
-    ),
-    (
-        "a word of negative length ends the connection",
-        &["a bytes *1\\r\\n$-1\\r\\n", "a end"],
-    ),
+    ("empty requests are passed over", &["a bytes *0\\r\\n*-1\\r\\n*-5\\r\\n", "a PING"]),
+    ("a request without an array length ends the connection", &["a bytes *x\\r\\n", "a end"]),
+    ("a request of too many words ends the connection", &["a bytes *9999999999\\r\\n", "a end"]),
+    ("a word without its length ends the connection", &["a bytes *1\\r\\n+4\\r\\n", "a end"]),
+    ("a word of negative length ends the connection", &["a bytes *1\\r\\n$-1\\r\\n", "a end"]),
     (
         "a word that is too long ends the connection",
         &["a bytes *1\\r\\n$9999999999\\r\\n", "a end"],

@@ -126,12 +126,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a read in a script is tracked",
-        &[
-            "a CLIENT TRACKING ON NOLOOP",
-            "a EVAL $get 1 k",
-            "b SET k 1",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON NOLOOP", "a EVAL $get 1 k", "b SET k 1", "a"],
     ),
     (
         "a read of a key that was not declared is not tracked",
@@ -153,58 +148,27 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a read in a script tracks every declared key",
-        &[
-            "a CLIENT TRACKING ON",
-            "a EVAL $get 2 k l",
-            "b SET k 1 ; SET l 1",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a EVAL $get 2 k l", "b SET k 1 ; SET l 1", "a"],
     ),
     (
         "a script that writes tracks nothing",
-        &[
-            "a CLIENT TRACKING ON NOLOOP",
-            "a EVAL $set 1 k 1",
-            "b SET k 2",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON NOLOOP", "a EVAL $set 1 k 1", "b SET k 2", "a"],
     ),
     (
         "a script that reads, then writes, leaves its client untracked",
-        &[
-            "a CLIENT TRACKING ON NOLOOP",
-            "a EVAL $getset 1 k 1",
-            "b SET k 2",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON NOLOOP", "a EVAL $getset 1 k 1", "b SET k 2", "a"],
     ),
     (
         "a script that writes, then reads, leaves its client tracked",
-        &[
-            "a CLIENT TRACKING ON NOLOOP",
-            "a EVAL $setget 1 k 1",
-            "b SET k 2",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON NOLOOP", "a EVAL $setget 1 k 1", "b SET k 2", "a"],
     ),
     (
         "without NOLOOP the own write of a script is reported after its reply",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "a EVAL $setget 1 k 1 ; PING",
-            "b SET k 2",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "a EVAL $setget 1 k 1 ; PING", "b SET k 2", "a"],
     ),
     (
         "without NOLOOP a script that reads and writes is reported once",
-        &[
-            "a CLIENT TRACKING ON",
-            "a EVAL $getset 1 k 1 ; PING",
-            "b SET k 2",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a EVAL $getset 1 k 1 ; PING", "b SET k 2", "a"],
     ),
     (
         "publish leaves the winner tracked and tells the others",
@@ -283,11 +247,6 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "scripts count as writes of their client",
-        &[
-            "p EVAL $set 1 k 1",
-            "p EVAL $get 1 k",
-            "p EVAL $get 1 l",
-            "a EVAL $get 1 l",
-        ],
+        &["p EVAL $set 1 k 1", "p EVAL $get 1 k", "p EVAL $get 1 l", "a EVAL $get 1 l"],
     ),
 ];

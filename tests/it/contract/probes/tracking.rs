@@ -24,27 +24,12 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a read of a key that is there is tracked",
-        &[
-            "b SET k 1",
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b SET k 2",
-            "a",
-        ],
+        &["b SET k 1", "a CLIENT TRACKING ON", "a GET k", "b SET k 2", "a"],
     ),
-    (
-        "a read of a missing key is tracked",
-        &["a CLIENT TRACKING ON", "a GET k", "b SET k 1", "a"],
-    ),
+    ("a read of a missing key is tracked", &["a CLIENT TRACKING ON", "a GET k", "b SET k 1", "a"]),
     (
         "a read that ends in WRONGTYPE is tracked",
-        &[
-            "b HSET k f v",
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b DEL k",
-            "a",
-        ],
+        &["b HSET k f v", "a CLIENT TRACKING ON", "a GET k", "b DEL k", "a"],
     ),
     (
         "every command that only reads is tracked",
@@ -93,23 +78,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "reading again tracks again",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b SET k 1",
-            "a GET k",
-            "b SET k 2",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "b SET k 1", "a GET k", "b SET k 2", "a"],
     ),
     (
         "a report comes between two replies",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b SET k 1",
-            "a GET k ; GET k",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "b SET k 1", "a GET k ; GET k"],
     ),
     (
         "every reader is told",
@@ -125,13 +98,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a SET of the same value is reported",
-        &[
-            "b SET k 1",
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b SET k 1",
-            "a",
-        ],
+        &["b SET k 1", "a CLIENT TRACKING ON", "a GET k", "b SET k 1", "a"],
     ),
     (
         "a SET that failed is not",
@@ -147,24 +114,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a SET NX that worked is reported",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b SET k 2 NX PX 100000",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "b SET k 2 NX PX 100000", "a"],
     ),
     (
         "DEL is reported if there was a key",
-        &[
-            "b SET k 1",
-            "a CLIENT TRACKING ON",
-            "a MGET k l",
-            "b DEL l",
-            "a",
-            "b DEL k l",
-            "a",
-        ],
+        &["b SET k 1", "a CLIENT TRACKING ON", "a MGET k l", "b DEL l", "a", "b DEL k l", "a"],
     ),
     (
         "UNLINK and GETDEL are reported",
@@ -209,32 +163,15 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a time to live in the past is reported",
-        &[
-            "b SET k 1",
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b PEXPIRE k -1",
-            "a",
-        ],
+        &["b SET k 1", "a CLIENT TRACKING ON", "a GET k", "b PEXPIRE k -1", "a"],
     ),
     (
         "HSET is reported",
-        &[
-            "b HSET k f v",
-            "a CLIENT TRACKING ON",
-            "a TYPE k",
-            "b HSET k f v",
-            "a",
-        ],
+        &["b HSET k f v", "a CLIENT TRACKING ON", "a TYPE k", "b HSET k f v", "a"],
     ),
     (
         "expiry is reported when the server deletes the key",
-        &[
-            "a CLIENT TRACKING ON",
-            "a SET k v PX 20 ; GET k",
-            "a push",
-            "a GET k",
-        ],
+        &["a CLIENT TRACKING ON", "a SET k v PX 20 ; GET k", "a push", "a GET k"],
     ),
     (
         "expiry is not reported before somebody deletes the key",
@@ -312,13 +249,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "flushing another database is reported as everything",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "b SELECT 5",
-            "b FLUSHDB",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "b SELECT 5", "b FLUSHDB", "a"],
     ),
     (
         "flushing is reported to those who never read",
@@ -326,14 +257,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "RESP2 is told nothing",
-        &[
-            "p CLIENT TRACKING ON",
-            "p GET k",
-            "b SET k 1",
-            "p PING",
-            "b FLUSHALL",
-            "p PING",
-        ],
+        &["p CLIENT TRACKING ON", "p GET k", "b SET k 1", "p PING", "b FLUSHALL", "p PING"],
     ),
     (
         "a client that goes back to RESP2 is told nothing",
@@ -377,25 +301,11 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "RESET ends tracking",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "a RESET",
-            "a HELLO 3",
-            "b SET k 1",
-            "a",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "a RESET", "a HELLO 3", "b SET k 1", "a"],
     ),
     (
         "a client that is gone does no harm",
-        &[
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "a QUIT",
-            "a end",
-            "b SET k 1",
-            "b GET k",
-        ],
+        &["a CLIENT TRACKING ON", "a GET k", "a QUIT", "a end", "b SET k 1", "b GET k"],
     ),
     (
         "a client that was killed does no harm",

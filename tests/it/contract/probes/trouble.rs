@@ -94,14 +94,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
     ),
     (
         "a client of a replica may track",
-        &[
-            "server replica",
-            "a CLIENT TRACKING ON",
-            "a GET k",
-            "server master",
-            "b SET k v",
-            "a",
-        ],
+        &["server replica", "a CLIENT TRACKING ON", "a GET k", "server master", "b SET k v", "a"],
     ),
     (
         "a busy server answers little",
