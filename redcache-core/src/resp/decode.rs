@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{
+    error::DecodeError,
     header::{self, Kind, NIL, VERBATIM_PREFIX},
-    scan::{DEPTH_CEILING, DecodeError},
+    scan::DEPTH_CEILING,
 };
 
 /// The fewest bytes that an element takes: a type byte and CRLF.

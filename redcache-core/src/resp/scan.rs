@@ -4,9 +4,10 @@
 //! only where it is and how many elements each open aggregate still lacks. It jumps over payloads. What
 //! it lets through is a whole frame in which every type, number, length and terminator has been checked.
 
-use thiserror::Error;
-
-use super::header::{self, Kind, NIL, VERBATIM_PREFIX};
+use super::{
+    error::DecodeError,
+    header::{self, Kind, NIL, VERBATIM_PREFIX},
+};
 
 /// The deepest nesting that any configuration may allow: decoding and dropping a frame use the stack.
 pub(super) const DEPTH_CEILING: usize = 128;
@@ -36,65 +37,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { depth_max: 32, elements_max: 1 << 20, bulk_max: 64 << 20, line_max: 64 << 10 }
     }
-}
-
-/// Tells why bytes of the server are not RESP3, or more of it than allowed.
-///
-/// It holds none of those bytes. Their connection is out of step for good and of no further use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// A frame starts with a byte that names no type.
-    #[error("unknown frame type")]
-    UnknownType,
-    /// A frame does not announce its length, though servers always do.
-    #[error("streamed frame")]
-    Streamed,
-    /// A push stands inside another frame.
-    #[error("push inside another frame")]
-    NestedPush,
-    /// A length or element count is not a plain decimal number.
-    #[error("malformed length")]
-    Length,
-    /// An integer is not a plain decimal number of 64 bits.
-    #[error("malformed integer")]
-    Integer,
-    /// A double is not a number.
-    #[error("malformed double")]
-    Double,
-    /// A big number is not a decimal number.
-    #[error("malformed big number")]
-    BigNumber,
-    /// A boolean is neither true nor false.
-    #[error("malformed boolean")]
-    Boolean,
-    /// A null carries text.
-    #[error("malformed null")]
-    Null,
-    /// A verbatim string does not name its format.
-    #[error("malformed verbatim string")]
-    Verbatim,
-    /// A line holds a CR or LF that does not end it.
-    #[error("stray CR or LF in a line")]
-    LineEnd,
-    /// A payload is not followed by CRLF.
-    #[error("payload not terminated by CRLF")]
-    PayloadEnd,
-    /// A line exceeds [`Limits::line_max`].
-    #[error("line longer than the limit")]
-    LineTooLong,
-    /// A payload exceeds [`Limits::bulk_max`].
-    #[error("payload longer than the limit")]
-    BulkTooLong,
-    /// A frame exceeds [`Limits::elements_max`].
-    #[error("more elements than the limit")]
-    TooManyElements,
-    /// A frame exceeds [`Limits::depth_max`].
-    #[error("nested deeper than the limit")]
-    TooDeep,
-    /// Bytes that were to be decoded end before their frame does.
-    #[error("frame is not whole")]
-    Truncated,
 }
 
 /// Finds where the frames in a stream of bytes end, and resumes where it stopped.
