@@ -279,8 +279,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long a loader may hold a key: its lock is not renewed after that, and those who wait for the lock of
-    /// another process then load for themselves. Default 60 s.
+    /// How long a loader may run. After that its callers get [`ErrorKind::LoadTimeout`](crate::ErrorKind::LoadTimeout)
+    /// and its lock is released; who waits for the lock of another process, for at most `lock_ttl` more, loads for
+    /// itself. Default 60 s.
     #[must_use]
     pub fn load_timeout(mut self, timeout: Duration) -> Self {
         self.config.load_timeout = timeout;

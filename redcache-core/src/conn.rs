@@ -64,6 +64,8 @@ pub(crate) struct Conn {
     /// How many of the first awaited entries have been reported overdue.
     overdue: usize,
     lease: Option<Lease>,
+    /// The key whose publish was just answered: the server's report of that very write is the next thing it says.
+    echo: Option<Key>,
     /// One bit for each script whose source this connection has sent.
     scripts_sent: u8,
     /// For each script, how many unanswered commands carry its source.
@@ -109,6 +111,7 @@ impl Conn {
             front: None,
             overdue: 0,
             lease: None,
+            echo: None,
             scripts_sent: 0,
             sources_awaited: [0; Script::ALL.len()],
             last_inbound: now,
@@ -229,8 +232,9 @@ impl Conn {
         config: &Config,
         wire: &Wire,
     ) -> Result<Option<Inbound>, CacheError> {
+        let echo = self.echo.take();
         if let Frame::Push(elements) = frame {
-            return Ok(self.on_push(elements));
+            return Ok(self.on_push(elements, echo));
         }
         match self.state {
             State::Handshake(handshake) => self.on_handshake(handshake, frame, config),
@@ -259,7 +263,7 @@ impl Conn {
         }
     }
 
-    fn on_push(&mut self, elements: &[Frame<'_>]) -> Option<Inbound> {
+    fn on_push(&mut self, elements: &[Frame<'_>], echo: Option<Key>) -> Option<Inbound> {
         match elements {
             [Frame::Bulk(b"invalidate"), Frame::Array(keys)] => {
                 let mut names = Vec::with_capacity(keys.len());
@@ -268,6 +272,12 @@ impl Conn {
                         return Some(self.on_flushed());
                     };
                     names.push(Key::copy_from(name));
+                }
+                // The publish read its value back after it had written, so this is older than what was read.
+                if let ([name], Some(published)) = (&names[..], &echo)
+                    && name == published
+                {
+                    return None;
                 }
                 self.mark_invalidated(|command| names.contains(command.key()));
                 Some(Inbound::Invalidated(names))
@@ -337,6 +347,9 @@ impl Conn {
         {
             self.resend_script(now, issued, wire);
             return Ok(None);
+        }
+        if let (Command::Publish { key, .. }, Reply::Effect(true)) = (&issued.command, &reply) {
+            self.echo = Some(key.clone());
         }
         Ok(Some(Inbound::Reply { issued, reply }))
     }

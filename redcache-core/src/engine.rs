@@ -251,7 +251,7 @@ impl Engine {
     fn on_timer(&mut self, now: Instant, timer: Timer) {
         let (flight, input) = match timer {
             Timer::Wait(flight) => (flight, crate::flow::get::Input::WaitOver),
-            Timer::Renew(flight) => (flight, crate::flow::get::Input::RenewDue),
+            Timer::Load(flight) => (flight, crate::flow::get::Input::LoadDue),
         };
         if let Some(flight) = self.flights.get_mut(flight) {
             flight.course.timer = None;

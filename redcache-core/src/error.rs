@@ -98,6 +98,8 @@ pub enum ErrorKind {
     Auth,
     /// Redis did not answer in time.
     Timeout,
+    /// The loader took longer than `load_timeout`; its lock was released.
+    LoadTimeout,
     /// The connection was lost after the command had been sent: it may or may not have been executed.
     Interrupted,
     /// Too many commands wait already.
@@ -119,6 +121,7 @@ impl ErrorKind {
             Self::Unavailable => "redis is not available",
             Self::Auth => "redis refused the login",
             Self::Timeout => "redis did not answer in time",
+            Self::LoadTimeout => "the loader did not end in time",
             Self::Interrupted => {
                 "the connection was lost while the command was under way, so it may or may not have been executed"
             }
@@ -176,6 +179,7 @@ impl CacheError {
         match self.0.kind {
             ErrorKind::Unavailable
             | ErrorKind::Timeout
+            | ErrorKind::LoadTimeout
             | ErrorKind::Interrupted
             | ErrorKind::Overloaded => true,
             // These name a state of the server that passes.

@@ -10,8 +10,8 @@ use crate::flights::FlightId;
 pub(crate) enum Timer {
     /// A flight has waited long enough for somebody else's lock, or paused long enough before another try.
     Wait(FlightId),
-    /// A flight's load has passed half of its lock's life.
-    Renew(FlightId),
+    /// A flight's load has passed half of its lock's life, or its own deadline.
+    Load(FlightId),
 }
 
 /// The armed deadlines, earliest first.

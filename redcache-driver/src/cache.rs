@@ -218,18 +218,24 @@ impl<R: Runtime> Cache<R> {
         let mut loader = Some(loader);
         let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
         let mut call = Call::begin(self.shared(), begin).await?;
+        let mut turn = call.turn().await;
         loop {
-            match call.turn().await {
+            turn = match turn {
                 Turn::Done(Outcome::Answer(result)) => return result.map_err(Error::from_call),
-                // A call is asked for its load at most once.
                 Turn::Load => {
-                    if let Some(loader) = loader.take() {
-                        let loaded = loader().await.map(Into::into).map_err(failure);
-                        call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
+                    // A call is asked for its load at most once.
+                    let loader = loader.take().expect("a call loads at most once");
+                    match call.run(loader()).await {
+                        Ok(loaded) => {
+                            let loaded = loaded.map(Into::into).map_err(failure);
+                            call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
+                            call.turn().await
+                        }
+                        Err(end) => end,
                     }
                 }
-                Turn::Done(_) | Turn::LoadMany(_) => {}
-            }
+                Turn::Done(_) | Turn::LoadMany(_) => call.turn().await,
+            };
         }
     }
 
@@ -266,19 +272,22 @@ impl<R: Runtime> Cache<R> {
         let far = batch.take_far();
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
         let mut call = Call::begin(self.shared(), begin).await?;
+        let mut turn = call.turn().await;
         loop {
-            match call.turn().await {
-                Turn::Done(Outcome::Answers(found)) => {
-                    return Ok(batch.fill(found));
-                }
-                Turn::LoadMany(keys) => {
-                    let loaded = loader(keys).await.map_err(failure);
-                    let entry = |(key, value): (N, T)| (key.into(), value.into());
-                    let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
-                    call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
-                }
-                Turn::Done(_) | Turn::Load => {}
-            }
+            turn = match turn {
+                Turn::Done(Outcome::Answers(found)) => return Ok(batch.fill(found)),
+                Turn::LoadMany(keys) => match call.run(loader(keys)).await {
+                    Ok(loaded) => {
+                        let entry = |(key, value): (N, T)| (key.into(), value.into());
+                        let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
+                        let loaded = loaded.map_err(failure);
+                        call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
+                        call.turn().await
+                    }
+                    Err(end) => end,
+                },
+                Turn::Done(_) | Turn::Load => call.turn().await,
+            };
         }
     }
 

@@ -1,7 +1,8 @@
 //! A call in flight: what its future holds on to, and gives back when it is dropped.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use redcache_core::{CacheError, Engine, OpId};
@@ -43,28 +44,37 @@ impl<'a, R: Runtime> Call<'a, R> {
 
     /// Waits for what comes next.
     pub(crate) async fn turn(&mut self) -> Turn {
-        poll_fn(|cx| {
-            // Nothing was awaited since the waker was seated, so there is no newer one, and a turn that came
-            // meanwhile has woken it.
-            if std::mem::take(&mut self.fresh) {
-                return Poll::Pending;
-            }
-            let mut state = self.shared.lock();
-            let Some(seat) = state.seats.get_mut(self.seat) else {
-                return Poll::Pending;
-            };
-            let Some(turn) = seat.turn.take() else {
-                seat.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            };
-            if let Turn::Done(_) = turn {
-                state.seats.remove(self.seat);
-                drop(state);
-                self.over = true;
-            }
-            Poll::Ready(turn)
+        poll_fn(|cx| self.poll_turn(cx)).await
+    }
+
+    /// Runs a load, unless the call ends before it does: then the load is dropped and the end returned.
+    pub(crate) async fn run<T>(&mut self, load: impl Future<Output = T>) -> Result<T, Turn> {
+        let mut load = pin!(load);
+        poll_fn(|cx| match load.as_mut().poll(cx) {
+            Poll::Ready(loaded) => Poll::Ready(Ok(loaded)),
+            Poll::Pending => self.poll_turn(cx).map(Err),
         })
         .await
+    }
+
+    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Turn> {
+        // Nothing was awaited since the waker was seated, so there is no newer one, and a turn that came meanwhile
+        // has woken it.
+        if std::mem::take(&mut self.fresh) {
+            return Poll::Pending;
+        }
+        let mut state = self.shared.lock();
+        let Some(seat) = state.seats.get_mut(self.seat) else { return Poll::Pending };
+        let Some(turn) = seat.turn.take() else {
+            seat.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        if let Turn::Done(_) = turn {
+            state.seats.remove(self.seat);
+            drop(state);
+            self.over = true;
+        }
+        Poll::Ready(turn)
     }
 
     /// Gives the engine news of this call.

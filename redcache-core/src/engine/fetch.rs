@@ -131,7 +131,7 @@ impl Engine {
         if let Some(command) = out.send {
             self.send(now, Sender::Flight(id).token(), command);
         }
-        self.set_timer(id, out.wait_until, out.renew_at);
+        self.set_timer(id, out.wait_until, out.load_due_at);
         if out.wait_until.is_some() {
             self.stats.lock_waits += 1;
         }
@@ -146,14 +146,19 @@ impl Engine {
         }
     }
 
-    fn set_timer(&mut self, id: FlightId, wait_until: Option<Instant>, renew_at: Option<Instant>) {
+    fn set_timer(
+        &mut self,
+        id: FlightId,
+        wait_until: Option<Instant>,
+        load_due_at: Option<Instant>,
+    ) {
         let Some(flight) = self.flights.get_mut(id) else {
             return;
         };
         let course = &mut flight.course;
-        let wanted = match (wait_until, renew_at) {
+        let wanted = match (wait_until, load_due_at) {
             (Some(at), _) => Some((Timer::Wait(id), at)),
-            (None, Some(at)) => Some((Timer::Renew(id), at)),
+            (None, Some(at)) => Some((Timer::Load(id), at)),
             (None, None) if matches!(course.state, Get::Load { .. }) => return,
             (None, None) => None,
         };

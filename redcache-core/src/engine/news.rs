@@ -81,7 +81,7 @@ impl Engine {
                 Reply::Effect(false),
             )
             | (Command::Lock { .. }, Reply::Effect(false)) => {}
-            // A write of ours silently ends the server's promise to report changes of the key.
+            // The server reports a write of ours too, but after its reply, when its caller may read already.
             _ => self.near.remove(key.as_bytes()),
         }
     }
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// A write of our own is not pushed back to us: those of this process who fetch the key learn of it here.
+    /// A write of our own: whoever fetches the key in this process learns of it with its reply, before its caller does.
     fn on_own_write(&mut self, now: Instant, command: &Command) {
         let replaces = match command {
             Command::Insert { .. } | Command::Remove { .. } => true,

@@ -17,6 +17,7 @@
 //! | `Load`      | a value, no lock            |                 | done      |
 //! | `Load`      | failure, or nobody is left  | release         | done      |
 //! | `Load`      | half of the lock's life over | renew          | `Load`    |
+//! | `Load`      | its time is over            | release         | done      |
 //! | `Publish`   | stored                      |                 | done      |
 //! | `Publish`   | lock lost                   |                 | done for the loader, others start over |
 //! | `Publish`   | refused, or no answer       | release         | done      |
@@ -70,8 +71,8 @@ pub(crate) enum Input {
     Woken,
     /// The deadline of a wait has passed.
     WaitOver,
-    /// Half of the lock's life has passed in `Load`.
-    RenewDue,
+    /// It is time to look after a load: its lock needs to be renewed, or its own time is over.
+    LoadDue,
 }
 
 /// A load's result as it is to be stored.
@@ -142,7 +143,7 @@ pub(crate) struct Outbox {
     /// The next caller in line is to run its loader.
     pub(crate) load: bool,
     pub(crate) wait_until: Option<Instant>,
-    pub(crate) renew_at: Option<Instant>,
+    pub(crate) load_due_at: Option<Instant>,
 }
 
 /// How long a flight has been waiting for others, over all its reads.
@@ -209,10 +210,7 @@ impl Get {
                 release(lock, scene, out);
                 Step::Done(End::Abandoned)
             }
-            (Self::Load { lock, since }, Input::RenewDue) => {
-                renew(lock, since, scene, out);
-                Step::Next(Self::Load { lock, since })
-            }
+            (Self::Load { lock, since }, Input::LoadDue) => on_load_due(lock, since, scene, out),
             (Self::Publish { outcome: found, .. }, Input::Effect(true)) => {
                 Step::Done(End::Loaded { found, stored: true })
             }
@@ -275,9 +273,7 @@ fn on_read(
 
 fn load(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) -> Step {
     out.load = true;
-    if lock.is_some() {
-        out.renew_at = Some(scene.now + scene.lock_ttl / 2);
-    }
+    out.load_due_at = Some(load_due_at(lock, scene.now, scene));
     Step::Next(Get::Load { lock, since: scene.now })
 }
 
@@ -298,13 +294,24 @@ fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
     }
 }
 
-/// A load beyond its timeout keeps running, but the key is no longer held for it.
-fn renew(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mut Outbox) {
-    let Some(lock) = lock else { return };
-    if scene.now < since + scene.load_timeout {
-        out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
-        out.renew_at = Some(scene.now + scene.lock_ttl / 2);
+/// A load that takes longer than half of its lock's life keeps its lock, up to the load's own deadline. Renewing makes
+/// everybody who waits read again, so loads of normal length do without.
+fn on_load_due(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mut Outbox) -> Step {
+    if scene.now >= since + scene.load_timeout {
+        release(lock, scene, out);
+        let text = format!("the limit is `load_timeout`, {:?}", scene.load_timeout);
+        return Step::Done(End::Failed(CacheError::new(ErrorKind::LoadTimeout, text)));
     }
+    if let Some(lock) = lock {
+        out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
+    }
+    out.load_due_at = Some(load_due_at(lock, since, scene));
+    Step::Next(Get::Load { lock, since })
+}
+
+fn load_due_at(lock: Option<LockId>, since: Instant, scene: &Scene<'_>) -> Instant {
+    let over = since + scene.load_timeout;
+    if lock.is_some() { over.min(scene.now + scene.lock_ttl / 2) } else { over }
 }
 
 /// Reads again, without another lock attempt: the key was locked a moment ago.

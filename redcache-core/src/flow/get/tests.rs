@@ -163,7 +163,7 @@ fn inputs(state: &Get) -> Vec<Input> {
             a_load(false),
             Input::LoadFailed(Failure(Arc::new("no"))),
             Input::Abandoned,
-            Input::RenewDue,
+            Input::LoadDue,
             Input::Woken,
         ],
         Get::Unlock => vec![Input::Woken, Input::WaitOver, Input::Abandoned],
@@ -292,4 +292,20 @@ fn a_lock_that_we_left_behind_is_released() {
     let state = flight.next(state, own);
     assert!(matches!(state, Get::Read { lock: None }), "{state:?}");
     assert_eq!(flight.sent, ["read", "release", "read"]);
+}
+
+#[test]
+fn a_load_keeps_its_lock_until_its_own_time_is_over() {
+    let mut flight = Flight::new();
+    let state = flight.start(true);
+    let mut state = flight.next(state, missing(LockReply::Granted));
+    for _ in 0..11 {
+        flight.now += Duration::from_secs(5);
+        state = flight.next(state, Input::LoadDue);
+    }
+    flight.now += Duration::from_secs(5);
+    let Step::Done(End::Failed(error)) = flight.tell(state, Input::LoadDue) else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::LoadTimeout);
+    assert_eq!(flight.sent.iter().filter(|name| **name == "renew").count(), 11);
+    assert_eq!(flight.sent.last(), Some(&"release"));
 }
