@@ -10,7 +10,6 @@ use crate::command::{Command, Token, Wire};
 use crate::config::Config;
 use crate::error::{CacheError, ErrorKind};
 use crate::key::Key;
-use crate::near::Lease;
 use crate::reply::{Assembly, Reply};
 use crate::resp::{self, Frame, Limits, Scanner};
 use crate::script::Script;
@@ -63,7 +62,6 @@ pub(crate) struct Conn {
     front: Option<Assembly>,
     /// How many of the first awaited entries have been reported overdue.
     overdue: usize,
-    lease: Option<Lease>,
     /// The key whose publish was just answered: the server's report of that very write is the next thing it says.
     echo: Option<Key>,
     /// One bit for each script whose source this connection has sent.
@@ -110,7 +108,6 @@ impl Conn {
             awaited: VecDeque::new(),
             front: None,
             overdue: 0,
-            lease: None,
             echo: None,
             scripts_sent: 0,
             sources_awaited: [0; Script::ALL.len()],
@@ -121,11 +118,6 @@ impl Conn {
 
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
-    }
-
-    /// The server's promise to report changes, while there is one.
-    pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.lease.as_ref()
     }
 
     pub(crate) fn awaited(&self) -> usize {
@@ -256,7 +248,6 @@ impl Conn {
             Next::Ready { untracked, ignored } => {
                 self.state = State::Ready;
                 self.awaited.extend((0..ignored).map(|_| Awaited::Ignored));
-                self.lease = untracked.is_none().then(Lease::new);
                 Ok(Some(Inbound::Ready { untracked }))
             }
             Next::Fail(error) => Err(error),
@@ -289,10 +280,6 @@ impl Conn {
     }
 
     fn on_flushed(&mut self) -> Inbound {
-        if let Some(lease) = &mut self.lease {
-            lease.end();
-            *lease = Lease::new();
-        }
         self.mark_invalidated(|_| true);
         Inbound::Flushed
     }
@@ -416,11 +403,8 @@ impl Conn {
         self.ping_sent.unwrap_or(self.last_inbound) + interval
     }
 
-    /// Ends the connection: its promise is void, and what it still owed goes back to the router.
+    /// Ends the connection; what it still owed goes back to the router.
     pub(crate) fn end(self) -> impl Iterator<Item = Issued> {
-        if let Some(lease) = &self.lease {
-            lease.end();
-        }
         self.awaited.into_iter().filter_map(|awaited| match awaited {
             Awaited::Command(issued, _) => Some(issued),
             Awaited::Ignored => None,

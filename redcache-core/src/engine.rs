@@ -152,6 +152,8 @@ impl Engine {
     pub fn close(&mut self, now: Instant) {
         if self.closing == Closing::No {
             self.closing = Closing::Until(now + CLOSE_MAX.min(self.config.command_timeout));
+            self.tracked = false;
+            self.near.begin_epoch();
             self.abort_all(now);
             self.router.close();
         }

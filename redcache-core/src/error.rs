@@ -159,6 +159,11 @@ impl CacheError {
         Self::new(ErrorKind::Unavailable, format!("no randomness for the locks: {error}"))
     }
 
+    /// For adapters whose operating system has no thread to run the cache on.
+    pub fn no_thread(error: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Unavailable, format!("no thread for the cache: {error}"))
+    }
+
     /// The same error, naming `key`.
     pub(crate) fn about(&self, key: &Key) -> Self {
         Self(Arc::new(Detail { key: Some(key.clone()), ..(*self.0).clone() }))

@@ -2,11 +2,10 @@
 //!
 //! It is the one part that adapters and engine touch at the same time, so that a hit needs no other lock. The engine
 //! is its only writer and writes while it parses the server's stream: a value enters where its reply stands, an
-//! invalidation drops it where its push stands. Each entry names the [`Lease`] of the connection that vouches for it;
-//! ending the lease makes all its entries unreachable at once, however many they are.
+//! invalidation drops it where its push stands. Each entry carries the epoch it was learned in; when the server flushes
+//! or its connection is lost a new epoch begins, and all entries are unreachable at once, however many they are.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,31 +23,20 @@ const ENTRY_OVERHEAD: u64 = 150;
 /// What counts as one entry when the number of shards and ghosts is chosen.
 const ENTRY_TYPICAL: u64 = 512;
 
-/// The promise of one connection, from one handshake or flush to the next, to report changes.
-#[derive(Debug, Clone)]
-pub(crate) struct Lease(Arc<AtomicBool>);
-
-impl Lease {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-
-    pub(crate) fn end(&self) {
-        self.0.store(false, Ordering::Release);
-    }
-
-    fn holds(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// A value in the near cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// `None` when the key is cached as not found.
     pub(crate) value: Option<Bytes>,
     pub(crate) deadline: Instant,
-    pub(crate) lease: Lease,
+}
+
+/// An entry as it is kept. A hit clones it, so nothing in it may be shared between entries: threads that read
+/// different keys would meet on its counter.
+#[derive(Debug, Clone)]
+struct Kept {
+    entry: Entry,
+    epoch: u32,
 }
 
 /// What the near cache knows of a key.
@@ -63,18 +51,19 @@ pub struct NearHit {
 #[derive(Debug, Clone)]
 struct Bytesize;
 
-impl Weighter<Key, Entry> for Bytesize {
-    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
-        let value = entry.value.as_ref().map_or(0, Bytes::len);
+impl Weighter<Key, Kept> for Bytesize {
+    fn weight(&self, key: &Key, kept: &Kept) -> u64 {
+        let value = kept.entry.value.as_ref().map_or(0, Bytes::len);
         (key.as_bytes().len() + value) as u64 + ENTRY_OVERHEAD
     }
 }
 
-type Store = Cache<Key, Entry, Bytesize, SeedableRandomState, DefaultLifecycle<Key, Entry>>;
+type Store = Cache<Key, Kept, Bytesize, SeedableRandomState, DefaultLifecycle<Key, Kept>>;
 
 /// The near cache of one redcache, shared between the engine and the adapter's handles.
 pub struct Near {
     store: Option<Store>,
+    epoch: AtomicU32,
     hits: HitCounters,
 }
 
@@ -98,14 +87,14 @@ impl Near {
             let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
             Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
         });
-        Self { store, hits: HitCounters::default() }
+        Self { store, epoch: AtomicU32::new(0), hits: HitCounters::default() }
     }
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        let entry = self.store.as_ref()?.get(key)?;
+        let Kept { entry, epoch } = self.store.as_ref()?.get(key)?;
         let ttl = entry.deadline.checked_duration_since(now())?;
-        if !entry.lease.holds() || ttl.is_zero() {
+        if epoch != self.epoch.load(Ordering::Acquire) || ttl.is_zero() {
             return None;
         }
         self.hits.count(key);
@@ -114,8 +103,14 @@ impl Near {
 
     pub(crate) fn insert(&self, key: &Key, entry: Entry) {
         if let Some(store) = &self.store {
-            store.insert(key.clone(), entry);
+            let epoch = self.epoch.load(Ordering::Relaxed);
+            store.insert(key.clone(), Kept { entry, epoch });
         }
+    }
+
+    /// Makes every entry unreachable.
+    pub(crate) fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
@@ -124,7 +119,7 @@ impl Near {
         }
     }
 
-    /// How many entries it holds, among them those whose lease or deadline has ended and that await replacement.
+    /// How many entries it holds, among them those of past epochs or deadlines that await replacement.
     pub fn len(&self) -> usize {
         self.store.as_ref().map_or(0, Cache::len)
     }
@@ -170,8 +165,8 @@ impl HitCounters {
 mod tests {
     use super::*;
 
-    fn entry(value: &'static str, deadline: Instant, lease: &Lease) -> Entry {
-        Entry { value: Some(Bytes::from_static(value.as_bytes())), deadline, lease: lease.clone() }
+    fn entry(value: &'static str, deadline: Instant) -> Entry {
+        Entry { value: Some(Bytes::from_static(value.as_bytes())), deadline }
     }
 
     fn base() -> Instant {
@@ -182,9 +177,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_served_until_its_deadline_and_not_at_it() {
-        let (near, lease, start) = (Near::new(1 << 20, 1), Lease::new(), base());
+        let (near, start) = (Near::new(1 << 20, 1), base());
         let deadline = start + Duration::from_secs(1);
-        near.insert(&Key::from("k"), entry("v", deadline, &lease));
+        near.insert(&Key::from("k"), entry("v", deadline));
         let hit = near.get(b"k", || start).unwrap();
         assert_eq!(hit, NearHit { value: Some("v".into()), ttl: Duration::from_secs(1) });
         assert_eq!(near.get(b"k", || deadline), None);
@@ -192,22 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_lease_ends_every_entry_under_it_and_no_other() {
+    fn a_new_epoch_ends_every_entry_before_it_and_none_after() {
         let (near, start) = (Near::new(1 << 20, 1), base());
-        let (old, new) = (Lease::new(), Lease::new());
         let deadline = start + Duration::from_secs(1);
-        near.insert(&Key::from("a"), entry("v", deadline, &old));
-        near.insert(&Key::from("b"), entry("v", deadline, &new));
-        old.end();
+        near.insert(&Key::from("a"), entry("v", deadline));
+        near.begin_epoch();
+        near.insert(&Key::from("b"), entry("v", deadline));
         assert_eq!(near.get(b"a", || start), None);
         assert!(near.get(b"b", || start).is_some());
     }
 
     #[test]
     fn it_stays_within_its_bytes() {
-        let (near, lease, start) = (Near::new(1 << 20, 1), Lease::new(), base());
+        let (near, start) = (Near::new(1 << 20, 1), base());
         for number in 0..100_000 {
-            near.insert(&Key::from(format!("key:{number}")), entry("value", start, &lease));
+            near.insert(&Key::from(format!("key:{number}")), entry("value", start));
         }
         assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
         assert!(near.len() > 1000);
@@ -215,8 +209,8 @@ mod tests {
 
     #[test]
     fn without_bytes_it_holds_nothing() {
-        let (near, lease, start) = (Near::new(0, 1), Lease::new(), base());
-        near.insert(&Key::from("k"), entry("v", start + Duration::from_secs(1), &lease));
+        let (near, start) = (Near::new(0, 1), base());
+        near.insert(&Key::from("k"), entry("v", start + Duration::from_secs(1)));
         assert!(near.is_empty());
         assert_eq!(near.get(b"k", || start), None);
     }

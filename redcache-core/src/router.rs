@@ -13,7 +13,6 @@ use crate::conn::backoff::Backoff;
 use crate::conn::{Conn, Inbound, Input, Issued};
 use crate::error::{CacheError, ErrorKind, Transient};
 use crate::key::Key;
-use crate::near::Lease;
 use crate::reply::Reply;
 use crate::rng::Rng;
 
@@ -175,14 +174,6 @@ impl Router {
         awaited + self.queue.len() + self.paused.len()
     }
 
-    /// The current promise of the server to report changes, while there is one.
-    pub(crate) fn lease(&self) -> Option<&Lease> {
-        match &self.link {
-            Link::Open { conn, .. } => conn.lease(),
-            Link::Down { .. } | Link::Dialing { .. } => None,
-        }
-    }
-
     pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnId, config: &Config) {
         match self.link {
             Link::Dialing { conn, until } if conn == id => {
@@ -284,21 +275,24 @@ impl Router {
     fn fall(&mut self, now: Instant, reason: CacheError) {
         let dial_at = now + self.backoff.pause(&mut self.rng);
         let link = std::mem::replace(&mut self.link, Link::Down { dial_at });
-        let was_ready = if let Link::Open { conn, .. } = link {
-            let was_ready = conn.is_ready();
+        let was_ready = matches!(&link, Link::Open { conn, .. } if conn.is_ready());
+        // Before the news of any single command: from here on nothing is tracked.
+        let down = if was_ready {
+            News::Down { reason: reason.clone() }
+        } else {
+            News::NotUp { reason: reason.clone() }
+        };
+        self.news.push_back(down);
+        if let Link::Open { conn, .. } = link {
             for issued in conn.end().collect::<Vec<_>>().into_iter().rev() {
                 self.requeue(issued);
             }
-            was_ready
-        } else {
-            false
-        };
+        }
         let lasting = matches!(reason.kind(), ErrorKind::Auth | ErrorKind::Protocol);
         self.fault = Some(reason.clone());
         if lasting || self.closed {
             self.fail_queue(&reason);
         }
-        self.news.push_back(if was_ready { News::Down { reason } } else { News::NotUp { reason } });
     }
 
     fn requeue(&mut self, issued: Issued) {

@@ -43,6 +43,7 @@ impl Engine {
             }
             News::Flushed => {
                 self.stats.flushes += 1;
+                self.near.begin_epoch();
                 self.wake_all(now);
             }
             News::Up { untracked } => {
@@ -55,6 +56,7 @@ impl Engine {
             }
             News::Down { reason } => {
                 self.tracked = false;
+                self.near.begin_epoch();
                 self.notice(Notice::Disconnected { reason });
                 self.wake_all(now);
             }
@@ -94,9 +96,8 @@ impl Engine {
     }
 
     fn keep(&self, key: &Key, payload: bytes::Bytes, deadline: Option<Instant>) {
-        if let (Some(lease), Some(deadline)) = (self.router.lease(), deadline) {
-            let value = self.unmark(payload);
-            self.near.insert(key, Entry { value, deadline, lease: lease.clone() });
+        if let (true, Some(deadline)) = (self.tracked, deadline) {
+            self.near.insert(key, Entry { value: self.unmark(payload), deadline });
         }
     }
 
