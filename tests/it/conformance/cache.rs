@@ -1,0 +1,177 @@
+//! The cache of any adapter behind calls that block, so that one scenario runs on all of them.
+//!
+//! Callers of a scenario are threads. On an async adapter each of them drives its call's future by itself, while the
+//! runtime of the adapter carries the connection.
+
+use std::convert::Infallible;
+use std::fmt::{Debug, Display};
+use std::future::{Future, ready};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redcache_core::{Answer, Config, Error, Key, Loaded, Notice, Stats};
+use redcache_driver::Runtime;
+use redcache_tokio::Tokio;
+
+/// One outcome for each key of a batch.
+pub(crate) type PerKey<T, E = Infallible> = Result<Vec<Result<T, Error<E>>>, Error<E>>;
+
+/// What a loader's error must be.
+pub(crate) trait Failure: Debug + Display + Send + Sync + 'static {}
+
+impl<E: Debug + Display + Send + Sync + 'static> Failure for E {}
+
+/// The calls that every adapter has.
+pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
+    fn connect(url: &str) -> Result<Self, Error>;
+    fn open(url: &str) -> Self;
+    fn ready(&self) -> Result<(), Error>;
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error>;
+    fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<Answer>;
+    fn get_with<E: Failure>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: impl FnOnce() -> Result<Loaded, E>,
+    ) -> Result<Answer, Error<E>>;
+    fn get_many_with<K: AsRef<[u8]>, E: Failure>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+        loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
+    ) -> PerKey<Answer, E>;
+    fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<(), Error>;
+    fn insert_many<K: AsRef<[u8]>>(
+        &self,
+        entries: Vec<(K, Bytes)>,
+        ttl: Duration,
+    ) -> PerKey<()>;
+    fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error>;
+    fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool>;
+    fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
+    fn touch_many<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+    ) -> PerKey<bool>;
+    fn stats(&self) -> Stats;
+    fn is_tracked(&self) -> bool;
+    fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static);
+    fn close(&self);
+}
+
+/// A runtime as the tests start it.
+pub(crate) trait Host: Runtime + Default {
+    fn block_on<T>(future: impl Future<Output = T>) -> T;
+}
+
+/// One runtime for all tests: its threads carry connections and deadlines, and are never blocked.
+static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio starts")
+});
+
+impl Host for Tokio {
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        TOKIO.block_on(future)
+    }
+}
+
+impl<R: Host> Cache for redcache_driver::Cache<R> {
+    fn connect(url: &str) -> Result<Self, Error> {
+        R::block_on(Self::connect(url))
+    }
+
+    fn open(url: &str) -> Self {
+        let config = Config::from_url(url).expect("the scenario's URL is right");
+        R::block_on(async { Self::open(config, R::default()) }).expect("the system is able")
+    }
+
+    fn ready(&self) -> Result<(), Error> {
+        R::block_on(self.ready())
+    }
+
+    fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
+        R::block_on(self.get(key))
+    }
+
+    fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<Answer> {
+        R::block_on(self.get_many(keys))
+    }
+
+    fn get_with<E: Failure>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: impl FnOnce() -> Result<Loaded, E>,
+    ) -> Result<Answer, Error<E>> {
+        R::block_on(self.get_with(key, ttl, || async { loader() }))
+    }
+
+    fn get_many_with<K: AsRef<[u8]>, E: Failure>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+        mut loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
+    ) -> PerKey<Answer, E> {
+        R::block_on(self.get_many_with(keys, ttl, |keys| ready(loader(keys))))
+    }
+
+    fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<(), Error> {
+        R::block_on(self.insert(key, value, ttl))
+    }
+
+    fn insert_many<K: AsRef<[u8]>>(
+        &self,
+        entries: Vec<(K, Bytes)>,
+        ttl: Duration,
+    ) -> PerKey<()> {
+        R::block_on(self.insert_many(entries, ttl))
+    }
+
+    fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        R::block_on(self.remove(key))
+    }
+
+    fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool> {
+        R::block_on(self.remove_many(keys))
+    }
+
+    fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
+        R::block_on(self.touch(key, ttl))
+    }
+
+    fn touch_many<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+    ) -> PerKey<bool> {
+        R::block_on(self.touch_many(keys, ttl))
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn is_tracked(&self) -> bool {
+        self.is_tracked()
+    }
+
+    fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
+        self.on_notice(listener);
+    }
+
+    fn close(&self) {
+        R::block_on(self.close());
+    }
+}

@@ -1,0 +1,192 @@
+//! What scenarios are made of: callers, gates for their loaders, and bounded waits for what must happen.
+
+use std::fmt::{self, Debug, Display};
+use std::panic;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redcache_core::{Answer, CacheError, Error, Loaded, Notice};
+
+use super::cache::{Cache, Failure};
+
+/// How long a value lives where that does not matter.
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+
+/// The lock of a scenario in which waiting for its end must not go unnoticed.
+pub(crate) const LONG_LOCK: &str = "?lock_ttl=60s";
+
+/// What happens at once happens within this time, even on a machine that is busy with other tests.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Longer than anything here takes. Whoever waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A scenario that has not ended by then never will.
+const SCENARIO_MAX: Duration = Duration::from_secs(60);
+
+/// Runs a scenario on a thread of its own, so that one that hangs fails by its name.
+pub(crate) fn run(name: &str, scenario: fn()) {
+    let (sender, ended) = mpsc::channel::<()>();
+    let body = thread::spawn(move || {
+        let _ended_when_dropped = sender;
+        scenario();
+    });
+    if ended.recv_timeout(SCENARIO_MAX) == Err(RecvTimeoutError::Timeout) {
+        panic!("{name} hangs: it did not end within {SCENARIO_MAX:?}");
+    }
+    if let Err(cause) = body.join() {
+        panic::resume_unwind(cause);
+    }
+}
+
+/// Opens a cache that is connected.
+#[track_caller]
+pub(crate) fn connected<C: Cache>(url: impl AsRef<str>) -> C {
+    C::connect(url.as_ref()).unwrap()
+}
+
+/// A loader's error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Boom(pub(crate) &'static str);
+
+impl Display for Boom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// What a loader gives that finds a value.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
+pub(crate) fn found(value: impl AsRef<[u8]>) -> Result<Loaded, Boom> {
+    Ok(Loaded::value(value.as_ref().to_vec()))
+}
+
+/// A loader that must not run.
+pub(crate) fn must_not_load() -> Result<Loaded, Boom> {
+    panic!("the loader ran");
+}
+
+/// An answer in words, `v from near`, to be compared.
+#[track_caller]
+pub(crate) fn seen<E: Debug>(answer: Result<Answer, Error<E>>) -> String {
+    let answer = answer.unwrap();
+    let value = answer.value.as_ref().map_or("nothing".to_owned(), |v| v.escape_ascii().to_string());
+    format!("{value} from {}", answer.source.as_str())
+}
+
+/// The answers of a batch in words.
+#[track_caller]
+pub(crate) fn all_seen<E: Debug>(
+    answers: Result<Vec<Result<Answer, Error<E>>>, Error<E>>,
+) -> Vec<String> {
+    answers.unwrap().into_iter().map(seen).collect()
+}
+
+/// The error of a call that the cache must have failed.
+#[track_caller]
+pub(crate) fn cache_error<T: Debug, E: Debug>(result: Result<T, Error<E>>) -> CacheError {
+    match result {
+        Err(Error::Cache(error)) => error,
+        other => panic!("not an error of the cache: {other:?}"),
+    }
+}
+
+/// The error of a call whose loader must have failed.
+#[track_caller]
+pub(crate) fn load_error<T: Debug, E: Failure>(result: Result<T, Error<E>>) -> Arc<E> {
+    match result {
+        Err(Error::Load(error)) => error,
+        other => panic!("not an error of the loader: {other:?}"),
+    }
+}
+
+/// Looks again and again until `is_so`. The pause between two looks only saves the machine's breath.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let given_up_at = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < given_up_at, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until nothing of any call is left in the cache.
+#[track_caller]
+pub(crate) fn wait_until_idle<C: Cache>(cache: &C) {
+    wait_until("nothing is under way any more", || {
+        let stats = cache.stats();
+        [stats.calls, stats.flights, stats.commands, stats.timers] == [0; 4]
+    });
+}
+
+/// Says how long `act` takes.
+pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = act();
+    (result, start.elapsed())
+}
+
+/// Makes a door for a loader and the gate that holds it.
+pub(crate) fn gate() -> (Gate, Door) {
+    let (arrives, arrived) = mpsc::channel();
+    let (opens, opened) = mpsc::channel();
+    (Gate { arrived, _opens: opens }, Door { arrives, opened })
+}
+
+/// Holds whoever passes its [`Door`]; dropping it lets them through.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    arrived: Receiver<()>,
+    _opens: Sender<()>,
+}
+
+impl Gate {
+    /// Waits until somebody stands at the door.
+    #[track_caller]
+    pub(crate) fn reached(&self) {
+        self.arrived.recv_timeout(PATIENCE).expect("nobody came to the door");
+    }
+
+    pub(crate) fn open(self) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct Door {
+    arrives: Sender<()>,
+    opened: Receiver<()>,
+}
+
+impl Door {
+    /// Stands at the door until it is opened.
+    pub(crate) fn pass(&self) {
+        // Nobody may be waiting for us any more.
+        let _ = self.arrives.send(());
+        let end = self.opened.recv_timeout(2 * PATIENCE);
+        assert_eq!(end, Err(RecvTimeoutError::Disconnected), "the gate was never opened");
+    }
+}
+
+/// Every notice of a cache so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notices(Arc<Mutex<Vec<Notice>>>);
+
+impl Notices {
+    pub(crate) fn of<C: Cache>(cache: &C) -> Self {
+        let notices = Self::default();
+        let list = notices.clone();
+        cache.on_notice(move |notice| list.0.lock().unwrap().push(notice.clone()));
+        notices
+    }
+
+    /// How many notices are `wanted`.
+    pub(crate) fn count(&self, wanted: impl Fn(&Notice) -> bool) -> usize {
+        self.0.lock().unwrap().iter().filter(|notice| wanted(notice)).count()
+    }
+
+    /// All of them as an operator would read them.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().iter().map(|notice| format!("{notice}\n{notice:?}\n")).collect()
+    }
+}
