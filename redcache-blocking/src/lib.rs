@@ -1,1 +1,47 @@
-//! placeholder
+//! redcache for synchronous code: cache-aside for Redis, with a near cache in this process and one load across the
+//! whole fleet, on `std::net` and threads. There is no async runtime in it.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! let cache = redcache_blocking::Cache::connect("redis://localhost:6379")?;
+//! let answer = cache.get_with("user:42", Duration::from_secs(60), || {
+//!     // Ask the database; `None` would be remembered as not found.
+//!     Ok::<_, std::io::Error>(Some("Ada"))
+//! })?;
+//! println!("{:?} from {}", answer.value, answer.source.as_str());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Threads
+//!
+//! ```text
+//!  Cache ──▶ shared: engine behind one short lock ◀── conn: two threads per connection, one reads, one writes
+//!    │                       ▲
+//!    └── near hits ask the   └── timer: one thread, deadlines and dials
+//!        near cache alone
+//! ```
+//!
+//! A cache runs three threads, however many call it, and one more if somebody listens to its notices. Loaders run on
+//! the threads of their callers, and a call's command goes out on the caller's own thread as long as nothing else is
+//! under way. No code of the application ever runs on a thread that others wait for.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod call;
+mod conn;
+mod listener;
+mod shared;
+mod socket;
+mod timer;
+
+pub use cache::Cache;
+pub use redcache_core::{
+    Address, Answer, CacheError, Config, ConfigBuilder, ConfigError, Error, ErrorKind, Key,
+    LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, Source, Stats,
+};

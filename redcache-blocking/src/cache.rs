@@ -1,0 +1,571 @@
+//! The cache as an application sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use redcache_core::{
+    Answer, Batch, CacheError, Config, Engine, Error, Key, LoadFailure, Loaded, NearHit, Notice,
+    OpId, Outcome, Seed, Stats, check_ttl,
+};
+
+use crate::call::{Call, Turn};
+use crate::shared::Shared;
+use crate::{listener, timer};
+
+/// A cache-aside cache over one Redis, with a near cache in this process, for synchronous code.
+///
+/// Handles are cheap to clone and share one connection and one near cache; threads may share a handle, too. When the
+/// last one is dropped, locks are released and the connection is closed in the background; [`close`](Self::close)
+/// waits for that.
+///
+/// Every call blocks its thread until it has an answer. It ends by itself: each step that waits for Redis within
+/// `command_timeout`, whatever the server does, and a load of another caller within `load_timeout`. The only part that
+/// no limit can end is the loader of the call itself, which runs on the thread that called.
+///
+/// # Examples
+///
+/// ```no_run
+/// use redcache_blocking::Cache;
+///
+/// let cache = Cache::connect("redis://localhost:6379")?;
+/// std::thread::scope(|scope| {
+///     for key in ["user:1", "user:2"] {
+///         let cache = &cache;
+///         scope.spawn(move || println!("{:?}", cache.get(key)));
+///     }
+/// });
+/// cache.close();
+/// # Ok::<(), redcache_blocking::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.step(|state, now| state.engine.close(now));
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared().lock();
+        f.debug_struct("Cache")
+            .field("address", state.engine.config().address())
+            .field("connected", &state.engine.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// Connects to the server that a URL or a [`Config`] names.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a wrong setting; otherwise why the first attempt to connect
+    /// failed. To open a cache while its server may be away, use [`open`](Self::open).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redcache_blocking::{Cache, ErrorKind};
+    ///
+    /// match Cache::connect("redis://localhost:6379/?command_timeout=250ms") {
+    ///     Ok(cache) => println!("{cache:?}"),
+    ///     Err(error) => eprintln!("no cache: {error}"),
+    /// }
+    /// ```
+    pub fn connect<C>(config: C) -> Result<Self, Error>
+    where
+        C: TryInto<Config>,
+        CacheError: From<C::Error>,
+    {
+        let config = config.try_into().map_err(CacheError::from)?;
+        let cache = Self::open(config)?;
+        cache.ready()?;
+        Ok(cache)
+    }
+
+    /// Opens a cache without waiting for its connection; calls wait for it as long as `command_timeout` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the operating system has no randomness or no
+    /// thread to give.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redcache_blocking::{Cache, Config};
+    ///
+    /// let cache = Cache::open(Config::builder("localhost", 6379).build().unwrap())?;
+    /// cache.on_notice(|notice| eprintln!("redis: {notice}"));
+    /// # Ok::<(), redcache_blocking::Error>(())
+    /// ```
+    pub fn open(config: Config) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::new(config, &seed()?));
+        // From here on, dropping the handle ends what has been started.
+        let cache = Self { handle: Arc::new(Handle { shared }) };
+        timer::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
+        listener::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
+        Ok(cache)
+    }
+
+    /// Waits until the first attempt to connect has succeeded or failed, for `connect_timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// Why the latest attempt failed. Others follow in the background.
+    pub fn ready(&self) -> Result<(), Error> {
+        Ok(self.shared().wait_connected()?)
+    }
+
+    /// Reads a key from the near cache or else from Redis. Nothing is loaded; a key that somebody is loading counts
+    /// as missing.
+    ///
+    /// # Errors
+    ///
+    /// When Redis cannot be asked or refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// if let Some(value) = cache.get("user:42")?.value {
+    ///     println!("{} bytes", value.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
+        let key = key.as_ref();
+        if let Some(hit) = self.near(key) {
+            return Ok(hit.into());
+        }
+        let key = Key::copy_from(key);
+        let mut call = Call::begin(self.shared(), |engine, now| engine.get(now, key))?;
+        loop {
+            if let Turn::Done(Outcome::Answer(result)) = call.turn() {
+                return result.map_err(Error::from_call);
+            }
+        }
+    }
+
+    /// Reads several keys, what is not near in one pipeline. There is one answer for each key, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The outer error when the call as a whole cannot be made; the inner ones concern one key each.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// for answer in cache.get_many(["user:1", "user:2"])? {
+    ///     println!("{:?}", answer?.value);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
+        let mut batch = self.ask_near(keys);
+        if batch.is_complete() {
+            return Ok(batch.into_answers());
+        }
+        let far = batch.take_far();
+        let mut call = Call::begin(self.shared(), |engine, now| engine.get_many(now, far))?;
+        loop {
+            if let Turn::Done(Outcome::Answers(found)) = call.turn() {
+                return Ok(batch.fill(found));
+            }
+        }
+    }
+
+    /// Reads a key; on a miss runs `loader`, once for all who ask at the same time, in this process and in all others
+    /// that share the Redis, and stores what it gives for `ttl` (1 ms or more).
+    ///
+    /// The loader runs on the calling thread, so it may borrow and need not be `Send`. Should it panic, the next caller
+    /// in line runs its own, and the panic goes on through this call. A loader cannot be interrupted: once it has taken
+    /// longer than `load_timeout`, others no longer wait for it, and this call fails when it comes back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`] when the loader failed, be it this call's or that of a call it had joined; otherwise the
+    /// cache's own trouble. A value that was loaded is returned also when it cannot be stored.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = cache.get_with("user:42", Duration::from_secs(60), || {
+    ///     // Ask the database.
+    ///     Ok::<_, std::io::Error>(Some("Ada"))
+    /// })?;
+    /// assert_eq!(answer.value.as_deref(), Some(&b"Ada"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_with<L, T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<Answer, Error<E>>
+    where
+        L: FnOnce() -> Result<T, E>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        check_ttl(ttl)?;
+        let key = key.as_ref();
+        if let Some(hit) = self.near(key) {
+            return Ok(hit.into());
+        }
+        let key = Key::copy_from(key);
+        let mut loader = Some(loader);
+        let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
+        let mut call = Call::begin(self.shared(), begin)?;
+        loop {
+            match call.turn() {
+                Turn::Done(Outcome::Answer(result)) => return result.map_err(Error::from_call),
+                // A call is asked for its load at most once.
+                Turn::Load => {
+                    if let Some(loader) = loader.take() {
+                        let loaded = loader().map(Into::into).map_err(failure);
+                        call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
+                    }
+                }
+                Turn::Done(_) | Turn::LoadMany(_) => {}
+            }
+        }
+    }
+
+    /// Reads several keys; for those that nobody has, runs `loader` with their names, in one go as far as they are
+    /// free at once, and stores what it gives for `ttl` (1 ms or more). Keys that others are loading are waited for
+    /// while the own load runs; one that becomes free without a value is loaded in a further go.
+    ///
+    /// A key that the loader leaves out is not found, and remembered as such. One that it was not asked for is
+    /// ignored. Duplicates are loaded once. There is one answer for each key, in their order.
+    ///
+    /// The loader runs on the calling thread, as that of [`get_with`](Self::get_with) does.
+    ///
+    /// # Errors
+    ///
+    /// The outer error when the call as a whole cannot be made; the inner ones concern one key each.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let answers = cache.get_many_with(["user:1", "user:2"], Duration::from_secs(60), |keys| {
+    ///     // Ask the database for all of them at once.
+    ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "Ada")).collect::<Vec<_>>())
+    /// })?;
+    /// assert_eq!(answers.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_many_with<K, L, M, N, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+        mut loader: L,
+    ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>>
+    where
+        K: AsRef<[u8]>,
+        L: FnMut(Vec<Key>) -> Result<M, E>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        check_ttl(ttl)?;
+        let mut batch = self.ask_near(keys);
+        if batch.is_complete() {
+            return Ok(batch.into_answers());
+        }
+        let far = batch.take_far();
+        let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
+        let mut call = Call::begin(self.shared(), begin)?;
+        loop {
+            match call.turn() {
+                Turn::Done(Outcome::Answers(found)) => return Ok(batch.fill(found)),
+                Turn::LoadMany(keys) => {
+                    let entry = |(key, value): (N, T)| (key.into(), value.into());
+                    let loaded = loader(keys).map(|found| found.into_iter().map(entry).collect());
+                    let loaded = loaded.map_err(failure);
+                    call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
+                }
+                Turn::Done(_) | Turn::Load => {}
+            }
+        }
+    }
+
+    /// Writes a value for `ttl` (1 ms or more), whatever the key holds. Loads of the key that are under way anywhere
+    /// are given to their callers and not stored.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be stored, or Redis cannot be told or refuses.
+    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) leaves open whether it was written.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// cache.insert("user:42", "Ada", Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<(), Error> {
+        let (key, value) = (Key::copy_from(key.as_ref()), value.into());
+        self.write(|engine, now| engine.insert(now, key, value, ttl)).map(|_| ())
+    }
+
+    /// Writes several values in one pipeline. There is one outcome for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert); the outer error when the call as a whole cannot be made.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let users = [("user:1", "Ada"), ("user:2", "Grace")];
+    /// for outcome in cache.insert_many(users, Duration::from_secs(60))? {
+    ///     outcome?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert_many<K: AsRef<[u8]>, V: Into<Bytes>>(
+        &self,
+        entries: impl IntoIterator<Item = (K, V)>,
+        ttl: Duration,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), value.into());
+        let entries = entries.into_iter().map(entry).collect();
+        let written = self.write_many(|engine, now| engine.insert_many(now, entries, ttl))?;
+        Ok(written.into_iter().map(|result| result.map(|_| ())).collect())
+    }
+
+    /// Deletes a key everywhere; says whether it was there. A load of it that is under way anywhere will not be
+    /// stored: call this after the database has committed, and no reader that asks later sees the old value.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// let was_cached = cache.remove("user:42")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let key = Key::copy_from(key.as_ref());
+        self.write(|engine, now| engine.remove(now, key))
+    }
+
+    /// Deletes several keys in one pipeline. There is one outcome for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// let outcomes = cache.remove_many(["user:1", "user:2"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remove_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        let keys = copy_keys(keys);
+        self.write_many(|engine, now| engine.remove_many(now, keys))
+    }
+
+    /// Gives a value a new time to live of `ttl` (1 ms or more); says whether there was one. Redis reports this as a
+    /// change, so every near cache drops the key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let was_there = cache.touch("session:42", Duration::from_secs(1800))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
+        let key = Key::copy_from(key.as_ref());
+        self.write(|engine, now| engine.touch(now, key, ttl))
+    }
+
+    /// Gives several values a new time to live. There is one outcome for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let sessions = ["session:1", "session:2"];
+    /// let outcomes = cache.touch_many(sessions, Duration::from_secs(1800))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn touch_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        let keys = copy_keys(keys);
+        self.write_many(|engine, now| engine.touch_many(now, keys, ttl))
+    }
+
+    /// Gives the counters.
+    pub fn stats(&self) -> Stats {
+        self.shared().lock().engine.stats()
+    }
+
+    /// Whether the server reports changes, so that the near cache is in use. `false` also while there is no
+    /// connection.
+    pub fn is_tracked(&self) -> bool {
+        self.shared().lock().engine.is_tracked()
+    }
+
+    /// Has `listener` told of connections and of what an operator should know, from the latest few notices on. It
+    /// replaces an earlier listener.
+    ///
+    /// It is called on a thread that does nothing else, so it may take its time and may use the cache. While it does,
+    /// the latest few notices are kept for it. One that owns a handle keeps the cache open until [`close`](Self::close).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) {
+    /// cache.on_notice(|notice| eprintln!("redis: {notice}"));
+    /// # }
+    /// ```
+    pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
+        listener::listen(self.shared(), Arc::new(listener));
+    }
+
+    /// Ends every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), releases the locks that this process
+    /// holds, closes the connection and joins the threads, for about a second at most. Other handles are closed with
+    /// it.
+    ///
+    /// A loader that is running is not interrupted, only its call has failed when it comes back. Two threads are not
+    /// waited for and end on their own: one that is just trying to connect, within `connect_timeout`, and that of a
+    /// listener, once the listener returns.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) {
+    /// cache.close();
+    /// assert_eq!(cache.get("key").unwrap_err().cache_error().unwrap().kind(), redcache_blocking::ErrorKind::Closed);
+    /// # }
+    /// ```
+    pub fn close(&self) {
+        self.shared().step(|state, now| state.engine.close(now));
+        self.shared().wait_closed();
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    fn near(&self, key: &[u8]) -> Option<NearHit> {
+        self.shared().near.get(key, Instant::now)
+    }
+
+    fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Batch<E> {
+        Batch::ask(&self.shared().near, keys, Instant::now())
+    }
+
+    fn write(
+        &self,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    ) -> Result<bool, Error> {
+        let mut call = Call::begin(self.shared(), begin)?;
+        loop {
+            if let Turn::Done(Outcome::Written(result)) = call.turn() {
+                return result.map_err(Error::from);
+            }
+        }
+    }
+
+    fn write_many(
+        &self,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        let mut call = Call::begin(self.shared(), begin)?;
+        loop {
+            if let Turn::Done(Outcome::WrittenMany(results)) = call.turn() {
+                return Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect());
+            }
+        }
+    }
+}
+
+fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
+    keys.into_iter().map(|key| Key::copy_from(key.as_ref())).collect()
+}
+
+fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
+    Arc::new(error)
+}
+
+/// The chance and the date that the engine cannot make for itself.
+fn seed() -> Result<Seed, CacheError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(CacheError::no_randomness)?;
+    // A clock before 1970 only costs the locks their order in time.
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+    Ok(Seed { random, unix_ms })
+}

@@ -1,0 +1,101 @@
+//! A call in flight: where its thread waits, and what is given back should it not wait to the end.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use redcache_core::{CacheError, Engine, Key, OpId, Outcome};
+
+use crate::shared::Shared;
+
+/// What a call is told next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Load,
+    LoadMany(Vec<Key>),
+    Done(Outcome),
+}
+
+/// Where the thread of a call waits for its turn.
+pub(crate) struct Seat {
+    thread: Thread,
+    turn: Mutex<Option<Turn>>,
+}
+
+impl Seat {
+    fn take() -> Arc<Self> {
+        Arc::new(Self { thread: thread::current(), turn: Mutex::new(None) })
+    }
+
+    /// Replaces a turn that was not taken yet: a load that is over before it began need not begin.
+    pub(crate) fn tell(&self, turn: Turn) {
+        *self.turn() = Some(turn);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.thread.unpark();
+    }
+
+    fn wait(&self) -> Turn {
+        loop {
+            if let Some(turn) = self.turn().take() {
+                return turn;
+            }
+            thread::park();
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cancels its call when it is dropped before the call is over, which is when a loader panics.
+pub(crate) struct Call<'a> {
+    shared: &'a Shared,
+    op: OpId,
+    seat: Arc<Seat>,
+    over: bool,
+}
+
+impl<'a> Call<'a> {
+    /// Hands the call to the engine.
+    pub(crate) fn begin(
+        shared: &'a Shared,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    ) -> Result<Self, CacheError> {
+        let seat = Seat::take();
+        let op = shared.step(|state, now| {
+            let op = begin(&mut state.engine, now)?;
+            state.seat(op, &seat);
+            Ok::<_, CacheError>(op)
+        })?;
+        Ok(Self { shared, op, seat, over: false })
+    }
+
+    /// Waits for what comes next. The engine ends every call in time, so this needs no timeout of its own.
+    pub(crate) fn turn(&mut self) -> Turn {
+        let turn = self.seat.wait();
+        self.over = matches!(turn, Turn::Done(_));
+        turn
+    }
+
+    /// Gives the engine news of this call.
+    pub(crate) fn tell(&self, tell: impl FnOnce(&mut Engine, Instant, OpId)) {
+        self.shared.step(|state, now| tell(&mut state.engine, now, self.op));
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        self.shared.step(|state, now| {
+            // A call without its seat is over, and its id may name another.
+            if state.unseat(self.op, &self.seat) {
+                state.engine.cancel(now, self.op);
+            }
+        });
+    }
+}

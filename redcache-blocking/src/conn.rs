@@ -1,0 +1,149 @@
+//! Two threads per connection, one of which reads while the other writes.
+//!
+//! A write to a blocking socket may last: until the server reads on, or until the engine has had enough and hangs up.
+//! So a thread that others depend on never writes what might not fit. A caller, or whoever else gave the engine its
+//! input, writes for itself only if no answer was outstanding before. The server has then read all that was ever
+//! sent, so the kernel's buffers are empty and take a few kilobytes at once. All else is left to the thread that does
+//! nothing but write.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::{self, Thread};
+
+use redcache_core::{ConnId, Engine};
+
+use crate::shared::Shared;
+use crate::socket::Socket;
+
+/// How much is read at once.
+const READ_BUFFER: usize = 64 << 10;
+/// What an idle connection takes without blocking, whatever the system.
+const DIRECT_MAX: usize = 16 << 10;
+/// A write buffer that has grown beyond this is not kept.
+const WRITE_BUFFER_KEPT: usize = 1 << 20;
+
+/// A connection as its threads see it.
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
+    socket: Socket,
+    /// Whoever holds this lock writes. It is never waited for under the engine's lock.
+    unwritten: Mutex<Vec<u8>>,
+    /// Why writing failed.
+    failure: OnceLock<io::Error>,
+}
+
+/// A connection as the shared state knows it.
+pub(crate) struct Line {
+    pub(crate) link: Arc<Link>,
+    pub(crate) writer: Thread,
+}
+
+impl Line {
+    /// Has both threads end.
+    pub(crate) fn hang_up(&self) {
+        self.link.socket.shut_down();
+        self.writer.unpark();
+    }
+}
+
+impl Link {
+    pub(crate) fn new(conn: ConnId, socket: Socket) -> Self {
+        Self { conn, socket, unwritten: Mutex::default(), failure: OnceLock::new() }
+    }
+
+    /// Takes what an idle connection has to write, if it is little. `None` leaves it to the writer's thread.
+    pub(crate) fn try_take(&self, engine: &mut Engine) -> Option<MutexGuard<'_, Vec<u8>>> {
+        let mut unwritten = match self.unwritten.try_lock() {
+            Ok(unwritten) => unwritten,
+            Err(TryLockError::Poisoned(unwritten)) => unwritten.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if !unwritten.is_empty() {
+            return None;
+        }
+        engine.take_transmit(self.conn, &mut unwritten);
+        (unwritten.len() <= DIRECT_MAX).then_some(unwritten)
+    }
+
+    /// Writes what was taken. After a failure nothing more is written, and the reader's thread finds the connection
+    /// ended.
+    pub(crate) fn write(&self, unwritten: &mut Vec<u8>) {
+        if self.failure.get().is_none()
+            && let Err(error) = self.socket.write_all(unwritten)
+        {
+            // Only the first failure counts.
+            let _ = self.failure.set(error);
+            self.socket.shut_down();
+        }
+        unwritten.clear();
+        if unwritten.capacity() > WRITE_BUFFER_KEPT {
+            *unwritten = Vec::new();
+        }
+    }
+}
+
+/// Reads until the connection ends, and reports that.
+pub(crate) fn read(shared: &Shared, link: &Link) {
+    let mut end = End { shared, link, reason: "the thread that reads it panicked".to_owned() };
+    end.reason = read_all(shared, link);
+}
+
+/// Gives the reason why it ended.
+fn read_all(shared: &Shared, link: &Link) -> String {
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        let failure = match link.socket.read(&mut buffer) {
+            Ok(0) => "the server closed the connection".to_owned(),
+            Ok(count) => {
+                let hung_up = shared.step(|state, now| {
+                    state.engine.handle_read(now, link.conn, &buffer[..count]);
+                    !state.has_line(link.conn)
+                });
+                if hung_up {
+                    return "hung up".to_owned();
+                }
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        return link.failure.get().map_or(failure, io::Error::to_string);
+    }
+}
+
+/// Reports the end of a connection, also that of its thread.
+struct End<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
+    reason: String,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let conn = self.link.conn;
+        let line = self.shared.step(|state, now| {
+            state.engine.handle_disconnected(now, conn, &self.reason);
+            state.take_line(conn)
+        });
+        if let Some(line) = line {
+            line.hang_up();
+        }
+    }
+}
+
+/// Writes whatever there is whenever it is woken, until the connection ends.
+pub(crate) fn write(shared: &Shared, link: &Link) {
+    loop {
+        let mut unwritten = link.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        link.write(&mut unwritten);
+        let mut state = shared.lock();
+        if !state.has_line(link.conn) {
+            return;
+        }
+        let more = state.engine.take_transmit(link.conn, &mut unwritten);
+        drop(state);
+        drop(unwritten);
+        if !more {
+            thread::park();
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The engine behind its lock, and who is to be woken.
+//!
+//! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then wake and write. No
+//! thread is woken, no byte is written and no code of the application runs under the lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use redcache_core::{
+    Address, CacheError, Config, ConnId, Engine, Event, Near, Notice, OpId, Outcome, Seed,
+};
+
+use crate::call::{Seat, Turn};
+use crate::conn::{Line, Link};
+use crate::listener::Listener;
+
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    /// The seat of each call that the engine knows, by the call's index.
+    seats: Vec<Option<Arc<Seat>>>,
+    lines: Vec<Line>,
+    pub(crate) dials: VecDeque<(ConnId, Address)>,
+    /// Threads that try to connect. They cannot be interrupted, so nobody waits for them.
+    pub(crate) dialing: Vec<(ConnId, JoinHandle<()>)>,
+    /// All other threads that `close` waits for.
+    threads: Vec<JoinHandle<()>>,
+    /// Up to when the timer's thread sleeps; `None` when it sleeps without end.
+    pub(crate) sleeps_until: Option<Instant>,
+    pub(crate) closed: bool,
+    /// How the last attempt to connect went.
+    connected: Option<Result<(), CacheError>>,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) listener: Option<Listener>,
+}
+
+/// What all handles and threads of one cache share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) near: Arc<Near>,
+    /// Wakes the timer's thread.
+    timer: Condvar,
+    /// Wakes those who wait for a notice or for the end.
+    news: Condvar,
+    /// Held by whoever waits for the threads to end.
+    joins: Mutex<()>,
+}
+
+/// What is to be done after the lock is released.
+#[derive(Default)]
+struct Afterwards {
+    told: Vec<Arc<Seat>>,
+    hung_up: Vec<Line>,
+    timer: bool,
+    news: bool,
+}
+
+/// How long the timer's thread sleeps when nothing is due.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// Notices that were not delivered yet; the latest are kept.
+const NOTICES_MAX: usize = 16;
+
+impl Shared {
+    pub(crate) fn new(config: Config, seed: &Seed) -> Self {
+        let engine = Engine::new(Instant::now(), seed, config);
+        let near = Arc::clone(engine.near());
+        let state = State {
+            engine,
+            seats: Vec::new(),
+            lines: Vec::new(),
+            dials: VecDeque::new(),
+            dialing: Vec::new(),
+            threads: Vec::new(),
+            sleeps_until: None,
+            closed: false,
+            connected: None,
+            notices: VecDeque::new(),
+            listener: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            near,
+            timer: Condvar::new(),
+            news: Condvar::new(),
+            joins: Mutex::new(()),
+        }
+    }
+
+    /// A panic elsewhere leaves no half-done step behind that the next one could not cope with.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the engine one input and passes on everything it answers.
+    pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut state = self.lock();
+        // Read under the lock, so that the engine's time never goes back.
+        let now = Instant::now();
+        let was_idle = state.engine.in_flight() == 0;
+        let result = input(&mut state, now);
+        let after = state.drain();
+        let write = state.line_to_write();
+        let side = match &write {
+            Some((link, _)) if was_idle => link.try_take(&mut state.engine),
+            _ => None,
+        };
+        drop(state);
+        self.finish(after);
+        match (&write, side) {
+            (Some((link, _)), Some(mut side)) => link.write(&mut side),
+            (Some((_, writer)), None) => writer.unpark(),
+            (None, _) => {}
+        }
+        result
+    }
+
+    fn finish(&self, after: Afterwards) {
+        for seat in after.told {
+            seat.wake();
+        }
+        for line in after.hung_up {
+            line.hang_up();
+        }
+        if after.timer {
+            self.timer.notify_one();
+        }
+        if after.news {
+            self.tell_news();
+        }
+    }
+
+    /// Starts a thread. It cannot get further than to the lock while the lock is held here.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        run: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(self);
+        thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+    }
+
+    /// Sleeps until the engine's next deadline, or until there is something else to do for the timer's thread.
+    pub(crate) fn sleep(&self) {
+        let mut state = self.lock();
+        if state.closed || !state.dials.is_empty() {
+            return;
+        }
+        state.sleeps_until = state.engine.poll_timeout();
+        let left = state
+            .sleeps_until
+            .map_or(SLEEP_MAX, |due| due.saturating_duration_since(Instant::now()));
+        // Whatever woke it, there is one more look at what is due.
+        drop(self.timer.wait_timeout(state, left));
+    }
+
+    /// Waits until an attempt to connect has succeeded or failed.
+    pub(crate) fn wait_connected(&self) -> Result<(), CacheError> {
+        let state = self.wait_while(|state| !state.closed && state.connected.is_none());
+        match &state.connected {
+            Some(connected) if !state.closed => connected.clone(),
+            _ => Err(CacheError::closed()),
+        }
+    }
+
+    /// Waits until everything is told and released and the threads have ended.
+    pub(crate) fn wait_closed(&self) {
+        let _joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_while(|state| !state.closed);
+        let threads = std::mem::take(&mut state.threads);
+        drop(state);
+        for thread in threads {
+            // One that panicked has said so by itself.
+            let _ = thread.join();
+        }
+    }
+
+    /// Ends everything at once, for when nobody keeps the deadlines any more.
+    pub(crate) fn abort(&self) {
+        self.step(|state, now| state.engine.close(now));
+        let mut state = self.lock();
+        state.closed = true;
+        let lines = std::mem::take(&mut state.lines);
+        drop(state);
+        self.finish(Afterwards { hung_up: lines, news: true, ..Afterwards::default() });
+    }
+
+    pub(crate) fn tell_news(&self) {
+        self.news.notify_all();
+    }
+
+    pub(crate) fn wait_while(&self, waits: impl Fn(&mut State) -> bool) -> MutexGuard<'_, State> {
+        self.news.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Seats a call that the engine has accepted.
+    pub(crate) fn seat(&mut self, op: OpId, seat: &Arc<Seat>) {
+        if self.seats.len() <= op.index() {
+            self.seats.resize(op.index() + 1, None);
+        }
+        self.seats[op.index()] = Some(Arc::clone(seat));
+    }
+
+    /// Takes a call's seat away; `false` when the call is over and has none.
+    pub(crate) fn unseat(&mut self, op: OpId, seat: &Arc<Seat>) -> bool {
+        let place = self.seats.get_mut(op.index());
+        place.is_some_and(|place| place.take_if(|seated| Arc::ptr_eq(seated, seat)).is_some())
+    }
+
+    pub(crate) fn has_line(&self, conn: ConnId) -> bool {
+        self.lines.iter().any(|line| line.link.conn == conn)
+    }
+
+    /// A connection is made; the thread that made it goes on to read it.
+    pub(crate) fn add_line(&mut self, line: Line) {
+        let conn = line.link.conn;
+        self.lines.push(line);
+        if let Some(at) = self.dialing.iter().position(|(dialed, _)| *dialed == conn) {
+            let (_, handle) = self.dialing.swap_remove(at);
+            self.keep(handle);
+        }
+    }
+
+    pub(crate) fn take_line(&mut self, conn: ConnId) -> Option<Line> {
+        let at = self.lines.iter().position(|line| line.link.conn == conn)?;
+        Some(self.lines.swap_remove(at))
+    }
+
+    /// Remembers a thread for `close` to wait for.
+    pub(crate) fn keep(&mut self, handle: JoinHandle<()>) {
+        self.threads.retain(|thread| !thread.is_finished());
+        self.threads.push(handle);
+    }
+
+    /// Carries every output of the engine to where it belongs.
+    fn drain(&mut self) -> Afterwards {
+        let mut after = Afterwards::default();
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Done { op, outcome } => self.done(op, outcome, &mut after),
+                Event::Load { op } => self.tell(op, Turn::Load, &mut after),
+                Event::LoadMany { op, keys } => self.tell(op, Turn::LoadMany(keys), &mut after),
+                Event::Dial { conn, address } => {
+                    self.dials.push_back((conn, address));
+                    after.timer = true;
+                }
+                Event::HangUp { conn } => self.hang_up(conn, &mut after),
+                Event::Notice(notice) => self.on_notice(notice, &mut after),
+                Event::Closed => {
+                    self.closed = true;
+                    after.timer = true;
+                    after.news = true;
+                }
+                _ => {}
+            }
+        }
+        let due = self.engine.poll_timeout();
+        if due.is_some_and(|due| self.sleeps_until.is_none_or(|until| due < until)) {
+            // The thread sleeps no longer than that, once it has looked.
+            self.sleeps_until = due;
+            after.timer = true;
+        }
+        after
+    }
+
+    fn done(&mut self, op: OpId, outcome: Outcome, after: &mut Afterwards) {
+        if let Some(seat) = self.seats.get_mut(op.index()).and_then(Option::take) {
+            seat.tell(Turn::Done(outcome));
+            after.told.push(seat);
+        }
+    }
+
+    fn tell(&self, op: OpId, turn: Turn, after: &mut Afterwards) {
+        if let Some(Some(seat)) = self.seats.get(op.index()) {
+            seat.tell(turn);
+            after.told.push(Arc::clone(seat));
+        }
+    }
+
+    /// An attempt that is under way goes on until it has an end, which then interests nobody.
+    fn hang_up(&mut self, conn: ConnId, after: &mut Afterwards) {
+        self.dials.retain(|(dialed, _)| *dialed != conn);
+        after.hung_up.extend(self.take_line(conn));
+    }
+
+    fn on_notice(&mut self, notice: Notice, after: &mut Afterwards) {
+        match &notice {
+            Notice::Connected => self.connected = Some(Ok(())),
+            Notice::ConnectFailed { reason } => self.connected = Some(Err(reason.clone())),
+            _ => {}
+        }
+        if self.notices.len() == NOTICES_MAX {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice);
+        after.news = true;
+    }
+
+    /// The connection that has bytes to write, and the thread that writes what the current one does not.
+    fn line_to_write(&self) -> Option<(Arc<Link>, thread::Thread)> {
+        let conn = self.engine.poll_transmit()?;
+        let line = self.lines.iter().find(|line| line.link.conn == conn)?;
+        Some((Arc::clone(&line.link), line.writer.clone()))
+    }
+}

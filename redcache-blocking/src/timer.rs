@@ -1,0 +1,98 @@
+//! One thread per cache: deadlines and dials.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use redcache_core::{Address, ConnId};
+
+use crate::conn::{self, Line, Link};
+use crate::shared::{Shared, State};
+use crate::socket::Socket;
+
+/// How many attempts to connect may be stuck in the operating system at once, in its name service for instance.
+const DIALS_MAX: usize = 4;
+
+/// Starts the threads of a cache. They end after it is closed.
+pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
+    let handle = shared.spawn("redcache-timer", run)?;
+    shared.lock().keep(handle);
+    Ok(())
+}
+
+fn run(shared: &Arc<Shared>) {
+    // Whatever ends this thread early ends the calls too, for nobody would keep their deadlines.
+    let _aborts = AbortOnPanic(shared);
+    while !shared.lock().closed {
+        shared.step(|state, now| {
+            while let Some((conn, address)) = state.dials.pop_front() {
+                if let Err(error) = start_dial(shared, state, conn, address) {
+                    state.engine.handle_disconnected(now, conn, &error.to_string());
+                }
+            }
+            if state.engine.poll_timeout().is_some_and(|due| due <= now) {
+                state.engine.handle_timeout(now);
+            }
+        });
+        shared.sleep();
+    }
+}
+
+fn start_dial(
+    shared: &Arc<Shared>,
+    state: &mut State,
+    conn: ConnId,
+    address: Address,
+) -> io::Result<()> {
+    if state.dialing.len() >= DIALS_MAX {
+        return Err(io::Error::other("earlier attempts to connect have not come to an end"));
+    }
+    let timeout = state.engine.config().connect_timeout();
+    let run = move |shared: &Arc<Shared>| dial(shared, conn, &address, timeout);
+    let handle = shared.spawn("redcache-reader", run)?;
+    state.dialing.push((conn, handle));
+    Ok(())
+}
+
+/// Connects and then reads the connection to its end.
+fn dial(shared: &Arc<Shared>, conn: ConnId, address: &Address, timeout: Duration) {
+    match connect(shared, conn, address, timeout) {
+        Ok(link) => conn::read(shared, &link),
+        Err(error) => shared.step(|state, now| {
+            state.dialing.retain(|(dialed, _)| *dialed != conn);
+            state.engine.handle_disconnected(now, conn, &error.to_string());
+        }),
+    }
+}
+
+/// Connects and starts the thread that writes.
+fn connect(
+    shared: &Arc<Shared>,
+    conn: ConnId,
+    address: &Address,
+    timeout: Duration,
+) -> io::Result<Arc<Link>> {
+    let link = Arc::new(Link::new(conn, Socket::connect(address, timeout)?));
+    shared.step(|state, now| {
+        let written = Arc::clone(&link);
+        let handle =
+            shared.spawn("redcache-writer", move |shared| conn::write(shared, &written))?;
+        let writer = handle.thread().clone();
+        state.keep(handle);
+        state.add_line(Line { link: Arc::clone(&link), writer });
+        state.engine.handle_connected(now, conn);
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(link)
+}
+
+struct AbortOnPanic<'a>(&'a Shared);
+
+impl Drop for AbortOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.abort();
+        }
+    }
+}
