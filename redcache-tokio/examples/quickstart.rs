@@ -62,8 +62,8 @@ impl Repository {
         answers.into_iter().collect()
     }
 
-    /// Changes a row: first in the database, then for the caches. Whoever asks after this has returned is given the new
-    /// value.
+    /// Changes a row: first in the database, then for the caches. This client reads the new value as soon as this has
+    /// returned, the others when Redis has told them, a moment later.
     async fn update(&self, id: u32, val: &'static str) -> Result<(), BoxError> {
         self.query(move |table| table.update(id, val)).await?;
         self.cache.remove(self.key(id)).await?;
