@@ -1,6 +1,6 @@
 //! Properties of RESP3 reading and writing, over generated frames, corrupted streams and noise.
 
-use proptest::{collection, prelude::*, sample};
+use proptest::{collection, prelude::*, sample, test_runner::FileFailurePersistence};
 use redcache_core::{
     Slot,
     resp::{DecodeError, Frame, Limits, Scanner, command, decode},
@@ -114,7 +114,8 @@ fn write_entries(out: &mut Vec<u8>, kind: char, entries: &[(Wire, Wire)]) {
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
-    let byte = any::<u8>().prop_filter("ends the line", |&byte| byte != b'\r' && byte != b'\n');
+    let ends_line = |byte| matches!(byte, b'\r' | b'\n');
+    let byte = any::<u8>().prop_map(move |byte| if ends_line(byte) { b'.' } else { byte });
     collection::vec(byte, 0..40)
 }
 
@@ -465,7 +466,16 @@ fn same(bytes: &[u8], ours: &Frame<'_>, theirs: &RangeFrame) -> bool {
     }
 }
 
+/// Seeds of failures are kept beside this file, to be tried again first.
+fn config() -> ProptestConfig {
+    let failure_persistence =
+        Some(Box::new(FileFailurePersistence::WithSource("regressions")) as _);
+    ProptestConfig { failure_persistence, ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn what_is_spelled_is_what_is_read(wire in wire()) {
         let bytes = wire.bytes();
