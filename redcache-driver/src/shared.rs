@@ -103,29 +103,41 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Gives the engine one input and passes on everything it answers.
+    ///
+    /// The caller writes by itself what it caused if nothing else is under way. Otherwise the task of the connection
+    /// is woken, once, and finds all that has gathered by then.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         let now = self.runtime.now();
         let mut state = self.lock();
         let was_idle = state.engine.in_flight() == 0;
         let result = input(&mut state, now);
         let mut after = state.drain();
-        let write = state.whose_write(was_idle, &mut after);
+        if !was_idle {
+            after.wakes.extend(state.waker_for_writing());
+        } else if let Some((link, waker)) = state.writer() {
+            if let Some(mut side) = link.claim(&mut state.engine) {
+                drop(state);
+                link.write_claimed(&mut side, &waker);
+                drop(side);
+                self.finish(after);
+                return result;
+            }
+            after.wakes.push(waker);
+        }
         drop(state);
         self.finish(after);
-        if let Some((link, waker)) = write {
-            link.write_now(self, &waker);
-        }
         result
     }
 
     /// The same for the task of a connection, which writes by itself once it has read everything.
-    pub(crate) fn step_in_conn(&self, input: impl FnOnce(&mut State<R>, Instant)) {
+    pub(crate) fn step_in_conn<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         let now = self.runtime.now();
         let mut state = self.lock();
-        input(&mut state, now);
+        let result = input(&mut state, now);
         let after = state.drain();
         drop(state);
         self.finish(after);
+        result
     }
 
     fn finish(&self, after: Afterwards) {
@@ -236,20 +248,16 @@ impl<R: Runtime> State<R> {
         self.lines.iter_mut().find(|line| line.link.conn == conn)
     }
 
-    /// Who writes what the engine wants written: the caller itself if nothing else is under way, else the task of
-    /// the connection, which is woken once and finds all that has gathered by then.
-    fn whose_write(
-        &mut self,
-        was_idle: bool,
-        after: &mut Afterwards,
-    ) -> Option<(Arc<Link<R>>, Waker)> {
+    /// Takes the task of the connection that has bytes to write, unless it is awake already.
+    fn waker_for_writing(&mut self) -> Option<Waker> {
+        let conn = self.engine.poll_transmit()?;
+        self.line(conn)?.waker.take()
+    }
+
+    /// The connection that has bytes to write and whose task is not awake for it, and that task.
+    fn writer(&mut self) -> Option<(Arc<Link<R>>, Waker)> {
         let conn = self.engine.poll_transmit()?;
         let line = self.line(conn)?;
-        if was_idle {
-            // Without a waker the task is running, and looks for bytes before it parks.
-            return line.waker.clone().map(|waker| (Arc::clone(&line.link), waker));
-        }
-        after.wakes.extend(line.waker.take());
-        None
+        Some((Arc::clone(&line.link), line.waker.clone()?))
     }
 }
