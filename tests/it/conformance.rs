@@ -34,4 +34,8 @@ macro_rules! on_adapter {
 mod cache;
 mod scene;
 
+mod loads;
+mod near;
 mod reads;
+mod values;
+mod writes;

@@ -47,19 +47,11 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
         value: impl Into<Bytes>,
         ttl: Duration,
     ) -> Result<(), Error>;
-    fn insert_many<K: AsRef<[u8]>>(
-        &self,
-        entries: Vec<(K, Bytes)>,
-        ttl: Duration,
-    ) -> PerKey<()>;
+    fn insert_many<K: AsRef<[u8]>>(&self, entries: Vec<(K, Bytes)>, ttl: Duration) -> PerKey<()>;
     fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error>;
     fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool>;
     fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
-    fn touch_many<K: AsRef<[u8]>>(
-        &self,
-        keys: &[K],
-        ttl: Duration,
-    ) -> PerKey<bool>;
+    fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool>;
     fn stats(&self) -> Stats;
     fn is_tracked(&self) -> bool;
     fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static);
@@ -131,11 +123,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         R::block_on(self.insert(key, value, ttl))
     }
 
-    fn insert_many<K: AsRef<[u8]>>(
-        &self,
-        entries: Vec<(K, Bytes)>,
-        ttl: Duration,
-    ) -> PerKey<()> {
+    fn insert_many<K: AsRef<[u8]>>(&self, entries: Vec<(K, Bytes)>, ttl: Duration) -> PerKey<()> {
         R::block_on(self.insert_many(entries, ttl))
     }
 
@@ -151,11 +139,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         R::block_on(self.touch(key, ttl))
     }
 
-    fn touch_many<K: AsRef<[u8]>>(
-        &self,
-        keys: &[K],
-        ttl: Duration,
-    ) -> PerKey<bool> {
+    fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool> {
         R::block_on(self.touch_many(keys, ttl))
     }
 

@@ -72,7 +72,8 @@ pub(crate) fn must_not_load() -> Result<Loaded, Boom> {
 #[track_caller]
 pub(crate) fn seen<E: Debug>(answer: Result<Answer, Error<E>>) -> String {
     let answer = answer.unwrap();
-    let value = answer.value.as_ref().map_or("nothing".to_owned(), |v| v.escape_ascii().to_string());
+    let value =
+        answer.value.as_ref().map_or("nothing".to_owned(), |v| v.escape_ascii().to_string());
     format!("{value} from {}", answer.source.as_str())
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let given_up_at = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < given_up_at, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_micros(200));
     }
 }
 

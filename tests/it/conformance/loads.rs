@@ -1,0 +1,260 @@
+//! `get_with` and `get_many_with`, as one caller sees them: what is loaded, stored, remembered and refused.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::time::Duration;
+
+use redcache_core::{ErrorKind, Key, Loaded, Notice};
+use redcache_tests::{Proxy, RedisServer};
+
+use super::cache::Cache;
+use super::scene::{
+    Boom, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, load_error,
+    must_not_load, seen, wait_until, wait_until_idle,
+};
+
+on_every_adapter![
+    a_miss_is_loaded_stored_and_near,
+    what_is_not_found_is_remembered_everywhere,
+    a_value_that_is_there_is_not_loaded,
+    a_loader_may_borrow_what_its_caller_owns,
+    a_loader_may_choose_a_ttl_of_its_own,
+    a_loader_may_refuse_to_have_its_value_stored,
+    a_batch_loads_exactly_what_nobody_has,
+    a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for,
+    a_failed_load_gives_its_own_error_back_and_the_lock_too,
+    a_failed_batch_load_fails_only_the_keys_that_it_was_asked_for,
+    a_loader_that_panics_gives_the_lock_back,
+    a_batch_loader_that_panics_gives_its_locks_back,
+    a_ttl_under_a_millisecond_is_refused_before_anything_is_sent,
+    a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why,
+    a_cold_miss_costs_two_round_trips_and_the_next_read_none,
+];
+
+fn a_miss_is_loaded_stored_and_near<C: Cache>() {
+    let server = RedisServer::start();
+    let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
+    let answer = cache.get_with("k", TTL, || found("v")).unwrap();
+    assert_eq!(answer.ttl, Some(TTL));
+    assert_eq!(seen(Ok::<_, redcache_core::Error>(answer)), "v from loaded");
+    let mut raw = server.connect();
+    let stored = raw.get("k").unwrap();
+    assert!(stored.starts_with(b"__redcache:v1:") && stored.ends_with(b":v"));
+    let ttl = raw.integer(&["PTTL", "k"]);
+    assert!((30_000..=60_000).contains(&ttl), "{ttl}");
+    assert_eq!(seen(cache.get("k")), "v from near");
+    assert_eq!(seen(other.get_with("k", TTL, must_not_load)), "v from redis");
+    assert_eq!((cache.stats().loads, other.stats().loads), (1, 0));
+}
+
+fn what_is_not_found_is_remembered_everywhere<C: Cache>() {
+    let server = RedisServer::start();
+    let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
+    let nothing = || Ok::<_, Boom>(Loaded::not_found());
+    assert_eq!(seen(cache.get_with("k", TTL, nothing)), "nothing from loaded");
+    assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "nothing from near");
+    assert_eq!(seen(cache.get("k")), "nothing from near");
+    assert_eq!(seen(other.get_with("k", TTL, must_not_load)), "nothing from redis");
+    assert_eq!(seen(other.get("k")), "nothing from near");
+    assert!(cache.remove("k").unwrap());
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+}
+
+fn a_value_that_is_there_is_not_loaded<C: Cache>() {
+    let server = RedisServer::start();
+    server.connect().ok(&["SET", "k", "v"]);
+    let cache = connected::<C>(server.url());
+    assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from redis");
+    assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from near");
+    // The lock that travelled with the first read has left no trace.
+    assert_eq!(server.connect().get("k").unwrap(), b"v");
+    assert_eq!(server.connect().integer(&["PTTL", "k"]), -1);
+}
+
+fn a_loader_may_borrow_what_its_caller_owns<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let row = String::from("row");
+    let mut queries = 0;
+    // Neither `'static` nor `Send`.
+    let not_send = std::rc::Rc::new(());
+    let answer = cache.get_with("k", TTL, || {
+        queries += std::rc::Rc::strong_count(&not_send);
+        found(&row)
+    });
+    assert_eq!(seen(answer), "row from loaded");
+    let answers = cache.get_many_with(&["a", "b"], TTL, |keys| {
+        queries += 1;
+        let rows = keys.into_iter().map(|key| (key, row.clone().into())).collect();
+        Ok::<_, Boom>(rows)
+    });
+    assert_eq!(all_seen(answers), ["row from loaded"; 2]);
+    assert_eq!(queries, 2);
+}
+
+fn a_loader_may_choose_a_ttl_of_its_own<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let own = Duration::from_secs(5);
+    let answer = cache.get_with("k", TTL, || Ok::<_, Boom>(Loaded::value("v").with_ttl(own)));
+    assert_eq!(answer.unwrap().ttl, Some(own));
+    let ttl = server.connect().integer(&["PTTL", "k"]);
+    assert!((1..=5_000).contains(&ttl), "{ttl}");
+}
+
+fn a_loader_may_refuse_to_have_its_value_stored<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    for _ in 0..2 {
+        let answer = cache.get_with("k", TTL, || Ok::<_, Boom>(Loaded::value("v").do_not_store()));
+        let answer = answer.unwrap();
+        assert_eq!((answer.value.as_deref(), answer.ttl), (Some(&b"v"[..]), None));
+    }
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+    assert_eq!(server.connect().get("k"), None);
+}
+
+fn a_batch_loads_exactly_what_nobody_has<C: Cache>() {
+    let server = RedisServer::start();
+    server.connect().ok(&["MSET", "near", "1", "far", "2"]);
+    let cache = connected::<C>(server.url());
+    cache.get("near").unwrap();
+    let mut asked = Vec::new();
+    let keys = ["a", "near", "b", "far", "a"];
+    let answers = cache.get_many_with(&keys, TTL, |keys| {
+        asked.push(keys.clone());
+        let rows = keys.into_iter().map(|key| (key.clone(), Loaded::value(key.to_string())));
+        Ok::<_, Boom>(rows.collect())
+    });
+    assert_eq!(
+        all_seen(answers),
+        ["a from loaded", "1 from near", "b from loaded", "2 from redis", "a from joined"]
+    );
+    assert_eq!(asked, [[Key::from("a"), Key::from("b")]]);
+    assert_eq!(cache.stats().loads, 2);
+    let near = keys.map(|key| seen(cache.get(key)));
+    assert_eq!(near, ["a from near", "1 from near", "b from near", "2 from near", "a from near"]);
+    assert!(server.connect().get("a").unwrap().ends_with(b":a"));
+}
+
+fn a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for<C: Cache>() {
+    let server = RedisServer::start();
+    let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
+    let answers = cache.get_many_with(&["a", "gone"], TTL, |_| {
+        let rows = [("a", "1"), ("extra", "2"), ("another", "3")];
+        Ok::<_, Boom>(rows.map(|(key, row)| (key.into(), row.into())).to_vec())
+    });
+    assert_eq!(all_seen(answers), ["1 from loaded", "nothing from loaded"]);
+    assert_eq!(cache.stats().extra_keys, 2);
+    assert_eq!(seen(other.get_with("gone", TTL, must_not_load)), "nothing from redis");
+    assert_eq!(server.connect().integer(&["EXISTS", "extra", "another"]), 0);
+    assert_eq!(server.connect().integer(&["DBSIZE"]), 2);
+}
+
+fn a_failed_load_gives_its_own_error_back_and_the_lock_too<C: Cache>() {
+    let server = RedisServer::start();
+    let (cache, other) =
+        (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
+    let error = load_error(cache.get_with("k", TTL, || Err(Boom("no such table"))));
+    assert_eq!(*error, Boom("no such table"));
+    assert_eq!(cache.stats().load_failures, 1);
+    // Nothing is remembered of it.
+    assert_eq!(seen(other.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(seen(cache.get("k")), "v from redis");
+}
+
+fn a_failed_batch_load_fails_only_the_keys_that_it_was_asked_for<C: Cache>() {
+    let server = RedisServer::start();
+    server.connect().ok(&["SET", "there", "1"]);
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let failing = |_| Err(Boom("no such table"));
+    let mut answers = cache.get_many_with(&["a", "there", "b"], TTL, failing).unwrap();
+    assert_eq!(seen(answers.remove(1)), "1 from redis");
+    for answer in answers {
+        assert_eq!(*load_error(answer), Boom("no such table"));
+    }
+    wait_until("the locks are back", || server.connect().integer(&["DBSIZE"]) == 1);
+}
+
+fn a_loader_that_panics_gives_the_lock_back<C: Cache>() {
+    let server = RedisServer::start();
+    let (cache, other) =
+        (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
+    let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
+        cache.get_with("k", TTL, || -> Result<_, Boom> { panic!("a bug in a loader") })
+    }));
+    let cause = panicked.unwrap_err();
+    assert_eq!(cause.downcast_ref(), Some(&"a bug in a loader"));
+    assert_eq!(seen(other.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(seen(cache.get("k")), "v from redis");
+    wait_until_idle(&cache);
+}
+
+fn a_batch_loader_that_panics_gives_its_locks_back<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
+        let loader = |_| -> Result<_, Boom> { panic!("a bug in a loader") };
+        cache.get_many_with(&["a", "b"], TTL, loader)
+    }));
+    panicked.unwrap_err();
+    wait_until("the locks are back", || server.connect().integer(&["DBSIZE"]) == 0);
+    wait_until_idle(&cache);
+}
+
+fn a_ttl_under_a_millisecond_is_refused_before_anything_is_sent<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url());
+    wait_until_idle(&cache);
+    proxy.clear();
+    for ttl in [Duration::ZERO, Duration::from_micros(999)] {
+        let refusals = [
+            cache_error(cache.get_with("k", ttl, must_not_load)),
+            cache_error(cache.get_many_with(&["k"], ttl, |_| Err(Boom("the loader ran")))),
+            cache_error(cache.insert("k", "v", ttl)),
+            cache_error(cache.insert_many(vec![("k", "v".into())], ttl)),
+            cache_error(cache.touch("k", ttl)),
+            cache_error(cache.touch_many(&["k"], ttl)),
+        ];
+        for error in refusals {
+            assert_eq!(error.kind(), ErrorKind::Misuse);
+            assert!(error.to_string().contains("at least 1ms"), "{error}");
+        }
+    }
+    assert_eq!(proxy.commands().len(), 0);
+    assert_eq!((cache.stats().calls, cache.stats().loads), (0, 0));
+    cache.insert("k", "v", Duration::from_millis(1)).unwrap();
+    assert_eq!(proxy.commands().len(), 1);
+}
+
+fn a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let notices = Notices::of(&cache);
+    let hasty = Loaded::value("v").with_ttl(Duration::ZERO);
+    assert_eq!(seen(cache.get_with("k", TTL, || Ok::<_, Boom>(hasty))), "v from loaded");
+    assert_eq!(notices.count(|notice| matches!(notice, Notice::NotStored { .. })), 1);
+    assert!(notices.text().contains("value of `k` not stored: "), "{}", notices.text());
+    assert_eq!(seen(cache.get_with("k", TTL, || found("w"))), "w from loaded");
+    assert_eq!(seen(cache.get("k")), "w from near");
+}
+
+fn a_cold_miss_costs_two_round_trips_and_the_next_read_none<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url());
+    wait_until_idle(&cache);
+    for (number, key) in ["first", "second"].into_iter().enumerate() {
+        proxy.clear();
+        assert_eq!(seen(cache.get_with(key, TTL, || found("v"))), "v from loaded");
+        let words = |command: &Vec<Vec<u8>>| command[0].escape_ascii().to_string();
+        let commands: Vec<_> = proxy.commands().iter().map(words).collect();
+        // The first use of a script carries its source and costs no round trip for that.
+        let publish = ["EVAL", "EVALSHA"][number];
+        assert_eq!(commands, ["GET", "PTTL", "SET", publish]);
+        assert_eq!(proxy.round_trips(), 2);
+        assert_eq!(seen(cache.get_with(key, TTL, must_not_load)), "v from near");
+        assert_eq!(seen(cache.get(key)), "v from near");
+        assert_eq!((proxy.round_trips(), proxy.commands().len()), (2, 4));
+    }
+}

@@ -1,0 +1,164 @@
+//! The near cache against a server that reports changes: it never keeps what Redis has taken back.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::thread;
+
+use redcache_tests::{Direction, Proxy, RedisServer};
+
+use super::cache::Cache;
+use super::scene::{TTL, connected, found, must_not_load, seen, wait_until};
+
+on_every_adapter![
+    a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry,
+    a_flush_empties_it,
+    a_lost_connection_empties_it,
+    an_eviction_that_an_own_write_causes_reaches_it,
+    a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else,
+    it_stays_within_its_bytes,
+    without_bytes_every_read_goes_to_redis,
+];
+
+/// 1,000 times, in turn for a read, a read that tries for the lock, and a publish: the answer comes in one piece with
+/// the report that it is old already.
+fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url());
+    let mut raw = server.connect();
+    let (ask, asked) = mpsc::channel::<(&str, String)>();
+    let (hold, held) = mpsc::channel();
+    let (answer, answered) = mpsc::channel();
+    let mut answers = BTreeMap::<_, u32>::new();
+    thread::scope(|scope| {
+        let (ask, cache, proxy) = (ask, &cache, &proxy);
+        scope.spawn(move || {
+            let hold = || {
+                proxy.hold(Direction::ToClient);
+                hold.send(()).unwrap();
+            };
+            // What is held is the answer to the last command of a call.
+            for (kind, key) in asked {
+                if kind != "publish" {
+                    hold();
+                }
+                let got = match kind {
+                    "read" => seen(cache.get(&key)),
+                    _ => seen(cache.get_with(&key, TTL, || (hold(), found("old")).1)),
+                };
+                answer.send(got).unwrap();
+            }
+        });
+        for number in 0..1000 {
+            let kind = ["read", "read or lock", "publish"][number % 3];
+            let key = number.to_string();
+            if kind != "publish" {
+                raw.ok(&["SET", &key, "old"]);
+            }
+            ask.send((kind, key.clone())).unwrap();
+            held.recv().unwrap();
+            wait_until("the reply is held", || proxy.queued(Direction::ToClient) > 0);
+            let reply = proxy.queued(Direction::ToClient);
+            raw.ok(&["SET", &key, "new"]);
+            wait_until("the push is held", || proxy.queued(Direction::ToClient) > reply);
+            proxy.release(Direction::ToClient);
+            *answers.entry(answered.recv().unwrap()).or_default() += 1;
+            let answer = seen(cache.get(&key));
+            assert!(answer.starts_with("new from"), "{answer} after the {kind}, number {number}");
+        }
+    });
+    let expected = [("old from loaded".to_owned(), 333), ("old from redis".to_owned(), 667)];
+    assert_eq!(answers, BTreeMap::from(expected));
+    assert_eq!(cache.stats().connections, 1);
+}
+
+fn a_flush_empties_it<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    for (round, flush) in [&["FLUSHALL"][..], &["FLUSHDB", "ASYNC"]].into_iter().enumerate() {
+        for key in ["a", "b"] {
+            cache.get_with(key, TTL, || found("v")).unwrap();
+            assert_eq!(seen(cache.get(key)), "v from near");
+        }
+        server.connect().ok(flush);
+        wait_until("the flush is known", || cache.stats().flushes == round as u64 + 1);
+        assert_eq!(seen(cache.get("a")), "nothing from redis");
+        assert_eq!(seen(cache.get_with("b", TTL, || found("w"))), "w from loaded");
+        assert_eq!(seen(cache.get("b")), "w from near");
+        assert!(cache.remove("b").unwrap());
+    }
+}
+
+fn a_lost_connection_empties_it<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let mut raw = server.connect();
+    raw.ok(&["SET", "k", "old"]);
+    assert_eq!(seen(cache.get("k")), "old from redis");
+    assert_eq!(seen(cache.get("k")), "old from near");
+    // In one step, so that nobody can be told of the change.
+    raw.ok(&["MULTI"]);
+    for command in
+        [&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"][..], &["SET", "k", "new"]]
+    {
+        assert_eq!(raw.call(command), b"+QUEUED\r\n");
+    }
+    raw.call(&["EXEC"]);
+    wait_until("the loss is known", || seen(cache.get("k")) != "old from near");
+    assert!(seen(cache.get("k")).starts_with("new from"));
+    assert_eq!(cache.stats().connections, 2);
+    assert_eq!(seen(cache.get("k")), "new from near");
+}
+
+fn an_eviction_that_an_own_write_causes_reaches_it<C: Cache>() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-random"]);
+    let cache = connected::<C>(server.url());
+    let mut raw = server.connect();
+    cache.insert("k", "v", TTL).unwrap();
+    assert_eq!(seen(cache.get("k")), "v from redis");
+    raw.ok(&["CONFIG", "SET", "maxmemory", "4mb"]);
+    let mut number = 0;
+    while raw.integer(&["EXISTS", "k"]) == 1 {
+        assert!(number < 10_000, "the server evicts nothing");
+        cache.insert(format!("filler:{number}"), vec![b'v'; 100_000], TTL).unwrap();
+        number += 1;
+    }
+    wait_until("the eviction is known", || seen(cache.get("k")) == "nothing from redis");
+}
+
+fn a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else<C: Cache>() {
+    let server = RedisServer::start_with(&["--tracking-table-max-keys", "2"]);
+    let cache = connected::<C>(server.url());
+    let mut raw = server.connect();
+    let keys: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+    for key in &keys {
+        assert_eq!(seen(cache.get_with(key, TTL, || found("old"))), "old from loaded");
+    }
+    for key in &keys {
+        raw.ok(&["SET", key, "new"]);
+        wait_until("the new value", || seen(cache.get(key)).starts_with("new from"));
+    }
+}
+
+fn it_stays_within_its_bytes<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?near_cache_bytes=64KiB");
+    for number in 0..1000 {
+        let key = number.to_string();
+        cache.get_with(&key, TTL, || found("v".repeat(1000))).unwrap();
+        let stats = cache.stats();
+        assert!(stats.near_bytes <= 64 << 10, "{stats:?}");
+    }
+    assert!(cache.stats().near_entries > 10, "{:?}", cache.stats());
+}
+
+fn without_bytes_every_read_goes_to_redis<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?near_cache_bytes=0");
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    for _ in 0..2 {
+        assert_eq!(seen(cache.get("k")), "v from redis");
+        assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from redis");
+    }
+    assert_eq!((cache.stats().near_hits, cache.stats().near_entries), (0, 0));
+}
