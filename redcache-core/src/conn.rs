@@ -177,6 +177,7 @@ impl Conn {
             let inbound = if self.tail.is_empty() {
                 let bytes = input.0;
                 let Some(length) = self.scanner.scan(bytes).map_err(broken)? else {
+                    check_unfinished(bytes, config)?;
                     self.tail.extend_from_slice(bytes);
                     input.0 = &[];
                     return Ok(None);
@@ -190,6 +191,7 @@ impl Conn {
                 let tail = std::mem::take(&mut self.tail);
                 let unread = &tail[self.tail_start..];
                 let Some(length) = self.scanner.scan(unread).map_err(broken)? else {
+                    check_unfinished(unread, config)?;
                     self.keep_tail(tail);
                     return Ok(None);
                 };
@@ -412,9 +414,22 @@ impl Conn {
     }
 }
 
+/// Bounds what is kept of a frame whose end has not come: the largest value and what surrounds it. The scanner bounds
+/// each string, but a frame may hold many.
+fn check_unfinished(frame: &[u8], config: &Config) -> Result<(), CacheError> {
+    const SURROUNDINGS: usize = 1 << 20;
+    if frame.len() <= config.value_max.saturating_add(SURROUNDINGS) {
+        return Ok(());
+    }
+    Err(CacheError::new(ErrorKind::Protocol, "a frame is longer than `value_max` and 1 MiB"))
+}
+
 fn broken(error: resp::DecodeError) -> CacheError {
     CacheError::new(
         ErrorKind::Protocol,
         format!("{error} (does a Redis without TLS listen on this port?)"),
     )
 }
+
+#[cfg(test)]
+mod tests;
