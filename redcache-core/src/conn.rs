@@ -405,6 +405,14 @@ impl Conn {
         self.ping_sent.unwrap_or(self.last_inbound) + interval
     }
 
+    /// Takes the command whose answer was being read.
+    pub(crate) fn take_front(&mut self) -> Option<Issued> {
+        match self.pop_front() {
+            Some(Awaited::Command(issued, _)) => Some(issued),
+            Some(Awaited::Ignored) | None => None,
+        }
+    }
+
     /// Ends the connection; what it still owed goes back to the router.
     pub(crate) fn end(self) -> impl Iterator<Item = Issued> {
         self.awaited.into_iter().filter_map(|awaited| match awaited {

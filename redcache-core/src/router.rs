@@ -130,7 +130,8 @@ impl Router {
     }
 
     fn refusal(&self, config: &Config) -> Option<CacheError> {
-        if self.closed {
+        // What is released on the way out still finds an open connection.
+        if self.closed && !self.is_ready() {
             return Some(CacheError::closed());
         }
         let (awaited, unwritten) = match &self.link {
@@ -146,10 +147,7 @@ impl Router {
                 "the server does not read what is sent",
             ));
         }
-        // A login that was refused, or a port that is not Redis, will not mend itself within a call.
-        let lasting =
-            |fault: &&CacheError| matches!(fault.kind(), ErrorKind::Auth | ErrorKind::Protocol);
-        if self.is_ready() { None } else { self.fault.as_ref().filter(lasting).cloned() }
+        if self.is_ready() { None } else { self.fault.clone().filter(is_lasting) }
     }
 
     fn dispatch(&mut self, now: Instant, issued: Issued, wire: &Wire) {
@@ -234,8 +232,10 @@ impl Router {
                     }
                 }
                 Err(error) => {
+                    let culprit = conn.take_front();
                     self.wishes.push_back(Wish::HangUp { conn: id });
-                    self.fall(now, error);
+                    self.fall(now, error.clone());
+                    self.fail_culprit(culprit, error);
                     return None;
                 }
             }
@@ -288,10 +288,18 @@ impl Router {
                 self.requeue(issued);
             }
         }
-        let lasting = matches!(reason.kind(), ErrorKind::Auth | ErrorKind::Protocol);
-        self.fault = Some(reason.clone());
+        // A server that once was ready is worth more than one nonsensical reply.
+        let lasting = !was_ready && is_lasting(&reason);
         if lasting || self.closed {
             self.fail_queue(&reason);
+        }
+        self.fault = (lasting || !is_lasting(&reason)).then_some(reason);
+    }
+
+    /// The command whose reply made no sense is not tried again; one that is too large would be so each time.
+    fn fail_culprit(&mut self, culprit: Option<Issued>, error: CacheError) {
+        if let Some(Issued { token: Some(token), command, .. }) = culprit {
+            self.news.push_back(News::Failed { token, command, error });
         }
     }
 
@@ -422,7 +430,7 @@ impl Router {
         }
     }
 
-    /// Takes no further command; those under way are still answered.
+    /// Makes no further connection; what is under way, and what is released, still gets through.
     pub(crate) fn close(&mut self) {
         self.closed = true;
         if !self.is_ready() {
@@ -448,6 +456,11 @@ impl Router {
         }
         self.fail_queue(&closed);
     }
+}
+
+/// A login that was refused, or a port that is not Redis, will not mend itself within a call.
+fn is_lasting(fault: &CacheError) -> bool {
+    matches!(fault.kind(), ErrorKind::Auth | ErrorKind::Protocol)
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

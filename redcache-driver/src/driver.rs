@@ -74,11 +74,15 @@ async fn dial<R: Runtime>(shared: &Shared<R>, conn: ConnId, address: Address) {
         Ok(halves) => halves,
         Err(error) => {
             let reason = error.to_string();
-            return shared.step(|state, now| state.engine.handle_disconnected(now, conn, &reason));
+            return shared.step(|state, now| {
+                state.given_up.retain(|given_up| *given_up != conn);
+                state.engine.handle_disconnected(now, conn, &reason);
+            });
         }
     };
     let link = Arc::new(Link::new(conn, writer));
     shared.step(|state, now| {
+        state.given_up.retain(|given_up| *given_up != conn);
         state.lines.push(Line { link: Arc::clone(&link), waker: None });
         state.engine.handle_connected(now, conn);
     });

@@ -4,6 +4,7 @@
 //! waker runs and no byte is written under the lock.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -165,7 +166,8 @@ impl<R: Runtime> Shared<R> {
             let Some(notice) = self.lock().notices.pop_front() else {
                 return;
             };
-            listener(&notice);
+            // A listener that panics must not take the task down that happened to tell it.
+            let _ = catch_unwind(AssertUnwindSafe(|| listener(&notice)));
         }
     }
 }

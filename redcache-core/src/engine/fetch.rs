@@ -45,8 +45,10 @@ impl Engine {
     ) -> FlightId {
         if let Some(id) = self.flights.find(key.as_bytes()) {
             if let Some(flight) = self.flights.get_mut(id) {
-                // A flight whose callers have all left still waits for an answer; the newcomer takes it over.
-                if flight.leader.is_none() {
+                // A flight whose callers have all left still waits for an answer; the newcomer takes it over. What
+                // is loaded already it only joins.
+                let is_loaded = matches!(flight.course.state, Get::Publish { .. });
+                if flight.leader.is_none() && !is_loaded {
                     flight.leader = Some(caller);
                     if flight.course.is_reading() {
                         self.count_reading(caller, 1);

@@ -325,7 +325,9 @@ fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) ->
     let since = *scene.patience.since.get_or_insert(now);
     let endless =
         ttl == Ttl::Endless && std::mem::replace(&mut scene.patience.endless_lock_seen, true);
-    if endless || now >= since + scene.load_timeout + scene.lock_ttl {
+    let patience_left =
+        (since + scene.load_timeout + scene.lock_ttl).saturating_duration_since(now);
+    if endless || patience_left.is_zero() {
         return load(None, scene, out);
     }
     if invalidated {
@@ -339,7 +341,8 @@ fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) ->
     let bound =
         lock_life + Duration::from_millis(1) + scene.rng.below(lock_life.min(POLL_MAX) / 10);
     let bound = if scene.tracked { bound } else { bound.min(poll_pause(scene)) };
-    out.wait_until = Some(now + bound);
+    // The lock's life is whatever its holder chose; ours to give is no more than our patience.
+    out.wait_until = Some(now + bound.min(patience_left));
     Step::Next(Get::Unlock)
 }
 

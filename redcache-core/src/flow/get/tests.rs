@@ -12,6 +12,7 @@ struct Flight {
     /// Locks that Redis has given us and that nobody has published or released.
     held: Vec<LockId>,
     loading: bool,
+    wait_until: Option<Instant>,
     sent: Vec<&'static str>,
 }
 
@@ -28,6 +29,7 @@ impl Flight {
             attempt: None,
             held: Vec::new(),
             loading: false,
+            wait_until: None,
             sent: Vec::new(),
         }
     }
@@ -90,6 +92,7 @@ impl Flight {
             }
         }
         self.loading |= out.load;
+        self.wait_until = out.wait_until;
     }
 }
 
@@ -249,6 +252,21 @@ fn patience_with_others_ends_in_a_load_without_the_lock() {
     flight.now += Duration::from_secs(70);
     let state = flight.next(state, Input::WaitOver);
     let state = flight.next(state, locked());
+    assert!(matches!(state, Get::Load { lock: None, .. }), "{state:?}");
+}
+
+#[test]
+fn a_lock_that_lives_for_ages_is_waited_for_no_longer_than_patience_lasts() {
+    let mut flight = Flight::new();
+    let state = flight.start(true);
+    let ages = Ttl::Left(Duration::from_millis(i64::MAX as u64));
+    let state = flight.next(state, read(theirs(), ages, LockReply::Taken, false));
+    assert!(matches!(state, Get::Unlock), "{state:?}");
+    let patience = Duration::from_secs(60 + 10);
+    assert_eq!(flight.wait_until, Some(flight.now + patience));
+    flight.now += patience;
+    let state = flight.next(state, Input::WaitOver);
+    let state = flight.next(state, read(theirs(), ages, LockReply::NotTried, false));
     assert!(matches!(state, Get::Load { lock: None, .. }), "{state:?}");
 }
 
