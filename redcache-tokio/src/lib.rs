@@ -83,3 +83,8 @@ impl Runtime for Tokio {
         self.0.spawn(task);
     }
 }
+
+/// Compiles the example of the README with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,265 @@
+//! What no reviewer should have to look for: imports, purity, length, attributes, and whether the documents are true.
+
+mod layers;
+mod source;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many lines a file may have, without its tests.
+const LINES_MAX: usize = 400;
+
+/// Files that are longer, and why they are not split.
+const LONG_FILES: &[(&str, &str)] = &[
+    ("redcache-blocking/src/cache.rs", "one method with its documentation for each call"),
+    ("redcache-core/src/config.rs", "one setter with its documentation for each option"),
+    ("redcache-core/src/conn.rs", "who is owed which reply is easier to trust in one place"),
+    ("redcache-core/src/engine/fetch.rs", "a flight from boarding to landing"),
+    ("redcache-core/src/router.rs", "the life of the one link, and of what waits for it"),
+    ("redcache-driver/src/cache.rs", "one method with its documentation for each call"),
+];
+
+/// What the core must do without, as parts of paths.
+const IMPURE: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "RandomState",
+    "getrandom",
+    "rand",
+    "Uuid::now_v7",
+    "Uuid::new_v4",
+];
+
+#[test]
+fn the_core_imports_downwards_only() {
+    let root = root().join("redcache-core/src");
+    let faults =
+        files_below(&root, "rs").into_iter().filter(|file| file != "lib.rs" && !is_test(file));
+    let faults = faults.flat_map(|file| layers::faults(&file, &read(root.join(&file))));
+    report("imports in redcache-core", faults);
+}
+
+#[test]
+fn the_list_of_layers_is_that_of_the_modules() {
+    let lib = read(root().join("redcache-core/src/lib.rs"));
+    let declared = lib.lines().filter_map(|line| {
+        let line = line.strip_prefix("pub ").unwrap_or(line);
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    let mut declared: Vec<_> = declared.collect();
+    let mut listed: Vec<_> = layers::modules().collect();
+    declared.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(declared, listed);
+}
+
+#[test]
+fn the_core_has_no_clock_socket_thread_or_entropy() {
+    let root = root().join("redcache-core/src");
+    let files = files_below(&root, "rs").into_iter().filter(|file| !is_test(file));
+    let faults = files.flat_map(|file| impurities(&file, &read(root.join(&file))));
+    report("impurities of redcache-core", faults);
+}
+
+fn impurities(file: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in source::paths(source::without_tests(text)) {
+        if let Some(what) = IMPURE.iter().find(|what| path.contains(what)) {
+            found.push(format!("{file}:{}: {what}", path.line));
+        }
+    }
+    found
+}
+
+#[test]
+fn an_impurity_is_found_however_it_is_written() {
+    let code = "use std::{time::{Instant, SystemTime}, net};\nfn f() { Instant::now(); net::f() }";
+    assert_eq!(
+        impurities("f.rs", code),
+        ["f.rs:1: SystemTime", "f.rs:1: std::net", "f.rs:2: Instant::now"]
+    );
+    assert!(impurities("f.rs", "use std::time::Instant; // no Instant::now() here").is_empty());
+}
+
+#[test]
+fn files_are_short_or_say_why_not() {
+    let faults = sources().into_iter().filter(|file| !is_test(file)).filter_map(|file| {
+        let lines = source::without_tests(&read(root().join(&file))).lines().count();
+        let excused = LONG_FILES.iter().any(|(long, _)| *long == file);
+        match (lines > LINES_MAX, excused) {
+            (true, false) => Some(format!("{file} has {lines} lines; the limit is {LINES_MAX}")),
+            (false, true) => Some(format!("{file} has become short; it needs no excuse any more")),
+            (true, true) | (false, false) => None,
+        }
+    });
+    report("file lengths", faults);
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code_and_has_the_lints_of_the_workspace() {
+    let faults = members().into_iter().flat_map(|member| {
+        let manifest = read(root().join(&member).join("Cargo.toml"));
+        let lib = after(&manifest, "[lib]\npath = \"").unwrap_or("src/lib.rs");
+        let lib = read(root().join(&member).join(lib));
+        let unsafe_code = (!lib.contains("\n#![forbid(unsafe_code)]\n"))
+            .then(|| format!("{member}: no #![forbid(unsafe_code)] in its root"));
+        let lints = (!manifest.contains("\n[lints]\nworkspace = true\n"))
+            .then(|| format!("{member}: not the lints of the workspace"));
+        [unsafe_code, lints]
+    });
+    report("crates", faults.flatten());
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    // Put together here, or this file would be found.
+    let marks =
+        [concat!("FIX", "ME"), concat!("TO", "DO"), concat!("XX", "X"), concat!("#[", "ignore")];
+    let faults = sources().into_iter().flat_map(|file| {
+        let text = read(root().join(&file));
+        let marks =
+            marks.iter().filter(|mark| text.contains(**mark)).map(|mark| format!("{file}: {mark}"));
+        let calls = ["todo", "unimplemented", "dbg"].into_iter().flat_map(|name| {
+            let lines = source::calls_of_macro(&text, name).into_iter();
+            lines.map(move |line| (line, name))
+        });
+        let calls = calls.map(|(line, name)| format!("{file}:{line}: {name}!"));
+        marks.chain(calls).collect::<Vec<_>>()
+    });
+    report("unfinished", faults);
+}
+
+#[test]
+fn the_readme_names_every_option_and_every_call() {
+    let readme = read(root().join("README.md"));
+    let options = names(&root().join("redcache-core/src/config.rs"), "    pub fn ", "(mut self");
+    let calls = names(&root().join("redcache-driver/src/cache.rs"), "    pub async fn ", "");
+    assert!(options.len() > 10 && calls.len() > 10, "{options:?} {calls:?}");
+    let unnamed =
+        options.into_iter().chain(calls).filter(|name| !readme.contains(&format!("`{name}`")));
+    report("not in README.md", unnamed);
+}
+
+/// The names of the functions in a file whose line begins with `start`, and goes on with `then` behind the name.
+fn names(file: &Path, start: &str, then: &str) -> Vec<String> {
+    let text = read(file);
+    let names = text.lines().filter_map(|line| {
+        let line = line.strip_prefix(start)?;
+        let end = line.find(['(', '<'])?;
+        line[end..].starts_with(then).then(|| line[..end].to_owned())
+    });
+    names.collect()
+}
+
+#[test]
+fn the_architecture_is_short_and_names_every_module_of_the_core() {
+    let text = read(root().join("ARCHITECTURE.md"));
+    assert!(text.lines().count() <= 200, "ARCHITECTURE.md has {} lines", text.lines().count());
+    let unnamed = layers::modules().filter(|module| !text.contains(&format!("`{module}`")));
+    report("not in ARCHITECTURE.md", unnamed.map(str::to_owned));
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let documents = files_below(&root(), "md");
+    let faults = documents.into_iter().flat_map(|document| {
+        let text = read(root().join(&document));
+        let missing = named_files(&text).into_iter().filter(|file| !root().join(file).exists());
+        missing.map(|file| format!("{document}: {file}")).collect::<Vec<_>>()
+    });
+    report("named, but not there", faults);
+}
+
+/// The files that a document names as `` `folder/file.rs` `` or links to.
+fn named_files(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let quoted = quoted.filter(|name| {
+        let is_path = name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+        is_path
+            && name.contains('/')
+            && [".rs", ".md", ".toml", ".yml"].iter().any(|end| name.ends_with(end))
+    });
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+    quoted.chain(links).collect()
+}
+
+#[test]
+fn named_files_are_quoted_paths_and_local_links() {
+    let text = "`a/b.rs`, `a/b`, `x.rs`, `a::b/c.rs`, [c](d/e.md), [web](https://example.org/x.md)";
+    assert_eq!(named_files(text), ["a/b.rs", "d/e.md"]);
+}
+
+/// Fails with every fault at once.
+fn report(title: &str, faults: impl Iterator<Item = String>) {
+    let mut lines = String::new();
+    for fault in faults {
+        write!(lines, "\n  {fault}").unwrap();
+    }
+    assert!(lines.is_empty(), "{title}:{lines}");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn members() -> Vec<String> {
+    let manifest = read(root().join("Cargo.toml"));
+    let list =
+        manifest.split_once("members = [").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Every source file of every member, and what the examples share, from the root of the workspace.
+fn sources() -> Vec<String> {
+    let folders = members().into_iter().chain(["examples-shared".to_owned()]);
+    let sources = folders.flat_map(|folder| {
+        let files = files_below(&root().join(&folder), "rs").into_iter();
+        files.map(move |file| format!("{folder}/{file}")).collect::<Vec<_>>()
+    });
+    let sources: Vec<_> = sources.collect();
+    assert!(sources.len() > 50, "{sources:?}");
+    sources
+}
+
+fn is_test(file: &str) -> bool {
+    file.starts_with("tests/") || file.contains("/tests/") || file.ends_with("/tests.rs")
+}
+
+/// The files with an extension below a folder, as paths from there; build results and hidden folders are passed over.
+fn files_below(folder: &Path, extension: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                if !name.starts_with('.') && name != "target" {
+                    open.push(path);
+                }
+            } else if path.extension().is_some_and(|found| found == extension) {
+                files.push(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    text.split_once(start)?.1.split('"').next()
+}

@@ -1,0 +1,243 @@
+//! Just enough reading of Rust to know which paths a file mentions in its code, as opposed to its comments and texts.
+
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+/// A piece of code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    /// `::`
+    Colons,
+    Mark(char),
+}
+
+/// A path as it would stand in an import of nothing else, and the number of its line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CodePath<'a> {
+    pub(super) line: usize,
+    pub(super) segments: Vec<&'a str>,
+}
+
+impl CodePath<'_> {
+    /// Says whether `part`, as in `Instant::now`, is a part of the path.
+    pub(super) fn contains(&self, part: &str) -> bool {
+        let part: Vec<_> = part.split("::").collect();
+        self.segments.windows(part.len()).any(|window| window == part)
+    }
+}
+
+/// Finds every path in the code; `use a::{b, c::d};` gives `a::b` and `a::c::d`.
+pub(super) fn paths(code: &str) -> Vec<CodePath<'_>> {
+    let tokens = tokens(code);
+    let mut reader = Reader { tokens: &tokens, paths: Vec::new() };
+    while let Some((token, _)) = reader.tokens.first() {
+        if matches!(token, Token::Word(_)) {
+            reader.read_tree(&[]);
+        } else {
+            reader.skip();
+        }
+    }
+    reader.paths
+}
+
+/// Says on which lines a macro is called.
+pub(super) fn calls_of_macro(code: &str, name: &str) -> Vec<usize> {
+    let call = [Token::Word(name), Token::Mark('!')];
+    let tokens = tokens(code);
+    let calls = tokens.windows(2).filter(|pair| [pair[0].0, pair[1].0] == call);
+    calls.map(|pair| pair[0].1).collect()
+}
+
+/// Cuts the tests off that end a file.
+pub(super) fn without_tests(text: &str) -> &str {
+    text.split_once("\n#[cfg(test)]\nmod ").map_or(text, |(code, _)| code)
+}
+
+struct Reader<'t, 'a> {
+    tokens: &'t [(Token<'a>, usize)],
+    paths: Vec<CodePath<'a>>,
+}
+
+impl<'a> Reader<'_, 'a> {
+    fn peek(&self) -> Option<Token<'a>> {
+        self.tokens.first().map(|(token, _)| *token)
+    }
+
+    fn skip(&mut self) {
+        self.tokens = self.tokens.get(1..).unwrap_or_default();
+    }
+
+    /// Reads a path, or the branches of an import, behind `stem`.
+    fn read_tree(&mut self, stem: &[&'a str]) {
+        let line = self.tokens.first().map_or(0, |(_, line)| *line);
+        let mut segments = stem.to_vec();
+        loop {
+            match self.peek() {
+                Some(Token::Word(word)) => segments.push(word),
+                Some(Token::Mark('*')) => segments.push("*"),
+                Some(Token::Mark('{')) if !segments.is_empty() => {
+                    return self.read_branches(&segments);
+                }
+                _ => break,
+            }
+            self.skip();
+            if self.peek() != Some(Token::Colons) {
+                break;
+            }
+            self.skip();
+        }
+        self.paths.push(CodePath { line, segments });
+    }
+
+    fn read_branches(&mut self, stem: &[&'a str]) {
+        self.skip();
+        while let Some(token) = self.peek() {
+            match token {
+                Token::Mark('}') => return self.skip(),
+                Token::Word("as") => {
+                    self.skip();
+                    self.skip();
+                }
+                Token::Word(_) | Token::Mark('*' | '{') => self.read_tree(stem),
+                Token::Colons | Token::Mark(_) => self.skip(),
+            }
+        }
+    }
+}
+
+/// Splits code into tokens with their lines. Comments and texts are left out.
+fn tokens(code: &str) -> Vec<(Token<'_>, usize)> {
+    let mut tokens = Vec::new();
+    let (mut rest, mut line) = (code, 1);
+    while let Some(first) = rest.chars().next() {
+        let (length, token) = next_token(rest, first);
+        if let Some(token) = token {
+            tokens.push((token, line));
+        }
+        let (read, behind) = rest.split_at(length);
+        line += read.matches('\n').count();
+        rest = behind;
+    }
+    tokens
+}
+
+fn next_token(rest: &str, first: char) -> (usize, Option<Token<'_>>) {
+    if rest.starts_with("//") {
+        return (rest.find('\n').unwrap_or(rest.len()), None);
+    }
+    if rest.starts_with("/*") {
+        return (block_comment(rest), None);
+    }
+    if let Some(length) = raw_text(rest) {
+        return (length, None);
+    }
+    if rest.starts_with("::") {
+        return (2, Some(Token::Colons));
+    }
+    match first {
+        '"' => (quoted(rest, '"'), None),
+        '\'' if is_char_literal(rest) => (quoted(rest, '\''), None),
+        _ if first.is_whitespace() || first == '\'' => (first.len_utf8(), None),
+        _ if is_word(first) => {
+            let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            (length, Some(Token::Word(&rest[..length])))
+        }
+        _ => (first.len_utf8(), Some(Token::Mark(first))),
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Tells `'x'` and `'\n'` from the lifetime `'x`.
+fn is_char_literal(rest: &str) -> bool {
+    let mut chars = rest.chars().skip(1);
+    let (inside, after) = (chars.next(), chars.next());
+    inside == Some('\\') || after == Some('\'')
+}
+
+/// How long the text is that begins and ends with `quote`.
+fn quoted(rest: &str, quote: char) -> usize {
+    let mut chars = rest.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' {
+            chars.next();
+        } else if c == quote {
+            return at + 1;
+        }
+    }
+    rest.len()
+}
+
+/// How long the text is that begins as in `r#"`, if one does.
+fn raw_text(rest: &str) -> Option<usize> {
+    let behind = ["r", "br", "cr"].into_iter().find_map(|prefix| {
+        let behind = rest.strip_prefix(prefix)?;
+        behind.starts_with(['"', '#']).then_some(behind)
+    })?;
+    let text = behind.trim_start_matches('#');
+    let hashes = &behind[..behind.len() - text.len()];
+    let text = text.strip_prefix('"')?;
+    let start = rest.len() - text.len();
+    let end = format!("\"{hashes}");
+    Some(text.find(&end).map_or(rest.len(), |at| start + at + end.len()))
+}
+
+/// How long a comment is that may hold others.
+fn block_comment(rest: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut chars: Peekable<CharIndices<'_>> = rest.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match (c, chars.peek()) {
+            ('/', Some((_, '*'))) => depth += 1,
+            ('*', Some((_, '/'))) => depth -= 1,
+            _ => continue,
+        }
+        chars.next();
+        if depth == 0 {
+            return at + 2;
+        }
+    }
+    rest.len()
+}
+
+#[test]
+fn paths_are_found_in_code_and_nowhere_else() {
+    let code = r####"
+        //! crate::comment
+        use crate::near::Near;
+        use crate::{key, flow::{self, get::{Get as G, Input}}, conn::*};
+        /* crate::comment /* crate::nested */ crate::comment */
+        fn f<'a>(x: &'a crate::stored::Stored) { "crate::text \" crate::text"; }
+        const C: (char, &str) = ('"', r##"crate::raw "# crate::raw"##);
+        fn g() -> Vec<::std::net::IpAddr> { $crate::rng::f::<super::lock::Id>('\'') }
+    "####;
+    let found: Vec<_> = paths(code)
+        .into_iter()
+        .filter(|path| path.segments.len() > 1)
+        .map(|path| (path.line, path.segments.join("::")))
+        .collect();
+    let expected = [
+        (3, "crate::near::Near"),
+        (4, "crate::key"),
+        (4, "crate::flow::self"),
+        (4, "crate::flow::get::Get"),
+        (4, "crate::flow::get::Input"),
+        (4, "crate::conn::*"),
+        (6, "crate::stored::Stored"),
+        (8, "std::net::IpAddr"),
+        (8, "crate::rng::f"),
+        (8, "super::lock::Id"),
+    ];
+    assert_eq!(found, expected.map(|(line, path)| (line, path.to_owned())));
+}
+
+#[test]
+fn a_part_of_a_path_is_whole_segments() {
+    let contains = |code, part| paths(code)[0].contains(part);
+    assert!(contains("std::time::Instant::now()", "Instant::now"));
+    assert!(!contains("std::network::Stream", "std::net"));
+    assert!(!contains("my_std::net", "std::net"));
+}
