@@ -37,5 +37,7 @@ mod scene;
 mod loads;
 mod near;
 mod reads;
+mod sharing;
 mod values;
+mod waiting;
 mod writes;

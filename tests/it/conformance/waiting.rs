@@ -1,0 +1,274 @@
+//! Waiting for the lock of somebody else: what ends it, how soon, and what it may cost.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redcache_core::ErrorKind;
+use redcache_tests::{Direction, Proxy, Raw, RedisServer};
+
+use super::cache::Cache;
+use super::scene::{
+    AT_ONCE, LONG_LOCK, TTL, all_seen, cache_error, connected, found, gate, must_not_load, seen,
+    timed, wait_until, wait_until_idle,
+};
+
+on_every_adapter![
+    a_published_value_wakes_who_waits,
+    a_released_lock_wakes_who_waits,
+    a_flush_wakes_who_waits,
+    a_killed_connection_wakes_who_waits,
+    an_own_insert_wakes_who_waits,
+    the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives,
+    a_lock_that_never_ends_is_waited_for_once_and_never_overwritten,
+    a_lock_that_is_renewed_without_end_is_waited_for_within_bounds,
+    a_lock_that_outlives_every_load_is_waited_for_within_bounds,
+    a_batch_does_not_wait_longer_than_one_key,
+    a_slow_load_keeps_its_lock,
+    a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load,
+    a_lock_whose_grant_was_lost_with_the_connection_is_found_again,
+    a_publish_whose_answer_was_lost_with_the_connection_is_not_lost,
+];
+
+const FOREIGN: &str = "__redcache:lock:somebody:1";
+
+/// Locks `k` as another process would.
+fn lock(raw: &mut Raw, ttl_ms: u32) {
+    raw.ok(&["SET", "k", FOREIGN, "PX", &ttl_ms.to_string()]);
+}
+
+#[track_caller]
+fn wait_until_it_waits<C: Cache>(cache: &C) {
+    wait_until("it waits for the lock", || {
+        let stats = cache.stats();
+        stats.lock_waits > 0 && stats.commands == 0
+    });
+}
+
+/// Has callers wait for the lock of somebody else who would hold it for a minute, lets `happen` happen, and gives
+/// what the callers then see at once.
+#[track_caller]
+fn woken<C: Cache>(server: &RedisServer, happen: impl FnOnce(&C, &mut Raw)) -> [String; 2] {
+    let mut raw = server.connect();
+    lock(&mut raw, 60_000);
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let (answers, elapsed) = thread::scope(|scope| {
+        let one = scope.spawn(|| seen(cache.get_with("k", TTL, || found("ours"))));
+        wait_until_it_waits(&cache);
+        let two = scope.spawn(|| seen(cache.get_with("k", TTL, || found("ours"))));
+        wait_until("both wait", || cache.stats().calls == 2);
+        timed(|| {
+            happen(&cache, &mut raw);
+            [one, two].map(|call| call.join().unwrap())
+        })
+    });
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    wait_until_idle(&cache);
+    answers
+}
+
+fn a_published_value_wakes_who_waits<C: Cache>() {
+    let server = RedisServer::start();
+    let answers = woken::<C>(&server, |_, raw| raw.ok(&["SET", "k", "theirs"]));
+    assert_eq!(answers, ["theirs from redis", "theirs from joined"]);
+}
+
+fn a_released_lock_wakes_who_waits<C: Cache>() {
+    let server = RedisServer::start();
+    let answers = woken::<C>(&server, |_, raw| assert_eq!(raw.integer(&["DEL", "k"]), 1));
+    assert_eq!(answers, ["ours from loaded", "ours from joined"]);
+    assert!(server.connect().get("k").unwrap().ends_with(b":ours"));
+}
+
+fn a_flush_wakes_who_waits<C: Cache>() {
+    let server = RedisServer::start();
+    let answers = woken::<C>(&server, |_, raw| raw.ok(&["FLUSHALL"]));
+    assert_eq!(answers, ["ours from loaded", "ours from joined"]);
+}
+
+fn a_killed_connection_wakes_who_waits<C: Cache>() {
+    let server = RedisServer::start();
+    let answers = woken::<C>(&server, |_, raw| {
+        // In one step, so that nobody can be told of the change.
+        raw.ok(&["MULTI"]);
+        raw.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        raw.call(&["SET", "k", "theirs"]);
+        raw.call(&["EXEC"]);
+    });
+    assert_eq!(answers, ["theirs from redis", "theirs from joined"]);
+}
+
+fn an_own_insert_wakes_who_waits<C: Cache>() {
+    let server = RedisServer::start();
+    let answers = woken::<C>(&server, |cache, _| cache.insert("k", "new", TTL).unwrap());
+    assert_eq!(answers, ["new from redis", "new from joined"]);
+}
+
+fn the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives<C: Cache>() {
+    let server = RedisServer::start();
+    let clients: [C; 2] = [(); 2].map(|()| connected(server.url() + LONG_LOCK));
+    lock(&mut server.connect(), 500);
+    let start = Instant::now();
+    let answers = thread::scope(|scope| {
+        let call = |client| scope.spawn(move || seen(C::get_with(client, "k", TTL, || found("v"))));
+        clients.each_ref().map(call).map(|call| call.join().unwrap())
+    });
+    let elapsed = start.elapsed();
+    // Redis rounds to a millisecond, and the lock is a little older than our clock.
+    assert!(elapsed > Duration::from_millis(450) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert_eq!(clients.iter().map(|client| client.stats().loads).sum::<u64>(), 1);
+    assert!(answers.contains(&"v from loaded".to_owned()), "{answers:?}");
+    assert!(answers.contains(&"v from redis".to_owned()), "{answers:?}");
+}
+
+fn a_lock_that_never_ends_is_waited_for_once_and_never_overwritten<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?lock_ttl=200ms");
+    server.connect().ok(&["SET", "k", FOREIGN]);
+    let (answer, elapsed) = timed(|| cache.get_with("k", TTL, || found("ours")));
+    let answer = answer.unwrap();
+    assert_eq!((answer.value.as_deref(), answer.ttl), (Some(&b"ours"[..]), None));
+    assert!(elapsed > Duration::from_millis(200) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert_eq!(server.connect().get("k").unwrap(), FOREIGN.as_bytes());
+    assert_eq!(server.connect().integer(&["PTTL", "k"]), -1);
+    wait_until_idle(&cache);
+}
+
+fn a_lock_that_is_renewed_without_end_is_waited_for_within_bounds<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?lock_ttl=200ms&load_timeout=300ms");
+    let mut raw = server.connect();
+    lock(&mut raw, 60_000);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| timed(|| cache.get_with("k", TTL, || found("ours"))));
+        // Each renewal wakes who waits.
+        while !call.is_finished() {
+            assert_eq!(raw.integer(&["PEXPIRE", "k", "60000"]), 1);
+            thread::yield_now();
+        }
+        let (answer, elapsed) = call.join().unwrap();
+        assert_eq!(seen(answer), "ours from loaded");
+        assert!(elapsed > Duration::from_millis(500) && elapsed < AT_ONCE, "{elapsed:?}");
+    });
+    assert_eq!(raw.get("k").unwrap(), FOREIGN.as_bytes());
+    // Nobody hammers the server although it reports a change every few microseconds.
+    assert!(cache.stats().lock_waits < 100, "{:?}", cache.stats());
+}
+
+fn a_lock_that_outlives_every_load_is_waited_for_within_bounds<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?lock_ttl=200ms&load_timeout=300ms");
+    let mut raw = server.connect();
+    lock(&mut raw, 3_600_000);
+    let (answer, elapsed) = timed(|| cache.get_with("k", TTL, || found("ours")));
+    assert_eq!(seen(answer), "ours from loaded");
+    assert!(elapsed > Duration::from_millis(500) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert_eq!(raw.get("k").unwrap(), FOREIGN.as_bytes());
+}
+
+fn a_batch_does_not_wait_longer_than_one_key<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let mut raw = server.connect();
+    let keys: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+    for key in &keys {
+        raw.ok(&["SET", key, FOREIGN, "PX", "400"]);
+    }
+    let (answers, elapsed) = timed(|| {
+        cache.get_many_with(&keys, TTL, |keys| {
+            Ok::<_, super::scene::Boom>(keys.into_iter().map(|key| (key, "v".into())).collect())
+        })
+    });
+    assert_eq!(all_seen(answers), ["v from loaded"; 10]);
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+}
+
+fn a_slow_load_keeps_its_lock<C: Cache>() {
+    let server = RedisServer::start();
+    let url = server.url() + "?lock_ttl=200ms";
+    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    let mut raw = server.connect();
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        gate.reached();
+        let waiter = scope.spawn(|| other.get_with("k", TTL, must_not_load));
+        // Far beyond one lock's life: until it has grown younger five times.
+        let (mut left, mut renewals) = (raw.integer(&["PTTL", "k"]), 0);
+        wait_until("five renewals", || {
+            let before = std::mem::replace(&mut left, raw.integer(&["PTTL", "k"]));
+            assert!(left > 0, "the lock has ended");
+            renewals += u32::from(left > before);
+            renewals == 5
+        });
+        gate.open();
+        assert_eq!(seen(leader.join().unwrap()), "v from loaded");
+        assert_eq!(seen(waiter.join().unwrap()), "v from redis");
+    });
+    assert_eq!(cache.stats().locks_lost, 0);
+    assert_eq!(seen(cache.get("k")), "v from near");
+}
+
+fn a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=300ms");
+    let other = connected::<C>(server.url() + LONG_LOCK);
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let leader =
+            scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("late")).1));
+        gate.reached();
+        let follower = scope.spawn(|| timed(|| cache.get_with("k", TTL, must_not_load)));
+        let waiter = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("theirs"))));
+        let (answer, elapsed) = waiter.join().unwrap();
+        assert_eq!(seen(answer), "theirs from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        let (answer, elapsed) = follower.join().unwrap();
+        assert_eq!(cache_error(answer).kind(), ErrorKind::LoadTimeout);
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        gate.open();
+        let error = cache_error(leader.join().unwrap());
+        assert_eq!((error.kind(), error.key()), (ErrorKind::LoadTimeout, Some(&"k".into())));
+    });
+    assert_eq!(seen(cache.get("k")), "theirs from redis");
+    wait_until_idle(&cache);
+}
+
+fn a_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + LONG_LOCK);
+    wait_until_idle(&cache);
+    proxy.hold(Direction::ToClient);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| timed(|| cache.get_with("k", TTL, || found("v"))));
+        wait_until("the lock is granted", || server.connect().get("k").is_some());
+        proxy.cut();
+        proxy.release(Direction::ToClient);
+        let (answer, elapsed) = call.join().unwrap();
+        assert_eq!(seen(answer), "v from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    });
+    assert!(server.connect().get("k").unwrap().ends_with(b":v"));
+    assert_eq!(cache.stats().connections, 2);
+}
+
+fn a_publish_whose_answer_was_lost_with_the_connection_is_not_lost<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + LONG_LOCK);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            timed(|| cache.get_with("k", TTL, || (proxy.hold(Direction::ToClient), found("v")).1))
+        });
+        let is_published =
+            || server.connect().get("k").is_some_and(|stored| stored.ends_with(b":v"));
+        wait_until("the value is published", is_published);
+        proxy.cut();
+        proxy.release(Direction::ToClient);
+        let (answer, elapsed) = call.join().unwrap();
+        assert_eq!(seen(answer), "v from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    });
+    assert!(server.connect().get("k").unwrap().ends_with(b":v"));
+    assert!(seen(cache.get_with("k", TTL, must_not_load)).starts_with("v from"));
+}
