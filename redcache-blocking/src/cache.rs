@@ -569,3 +569,43 @@ fn seed() -> Result<Seed, CacheError> {
     let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
     Ok(Seed { random, unix_ms })
 }
+
+#[cfg(test)]
+mod tests {
+    use redcache_sim::listen::EmbeddedServer;
+
+    use super::*;
+
+    #[test]
+    fn close_has_joined_every_thread_but_the_listeners() {
+        let server = EmbeddedServer::start().unwrap();
+        let cache = Cache::connect(server.url()).unwrap();
+        let owners = |cache: &Cache| Arc::strong_count(&cache.handle.shared);
+        // This handle, and the threads that keep time, read, write and tell of notices.
+        assert_eq!(owners(&cache), 5);
+        cache.close();
+        assert!(owners(&cache) <= 2, "{} owners", owners(&cache));
+    }
+
+    #[test]
+    fn a_near_hit_takes_no_lock_of_the_engine() {
+        let server = EmbeddedServer::start().unwrap();
+        let cache = Cache::connect(server.url()).unwrap();
+        let load = || Ok::<_, String>("Ada");
+        let ttl = Duration::from_secs(60);
+        cache.get_with("user:1", ttl, load).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let reader = cache.clone();
+        let locked = cache.shared().lock();
+        std::thread::spawn(move || {
+            tell.send(reader.get("user:1").unwrap().source).unwrap();
+            tell.send(reader.get_with("user:1", ttl, load).unwrap().source).unwrap();
+            tell.send(reader.get_many(["user:1"]).unwrap()[0].as_ref().unwrap().source).unwrap();
+        });
+        for _ in 0..3 {
+            let source = told.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert_eq!(source, redcache_core::Source::Near);
+        }
+        drop(locked);
+    }
+}

@@ -1,0 +1,143 @@
+//! Servers that go away, stop reading or never answer, and listeners that misbehave.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::net::TcpListener;
+use std::panic::resume_unwind;
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redcache_blocking::{Cache, Config, Error, ErrorKind, Notice};
+use redcache_sim::listen::EmbeddedServer;
+
+const TTL: Duration = Duration::from_secs(60);
+/// Far more than anything here takes.
+const SOON: Duration = Duration::from_secs(5);
+
+fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
+    result.unwrap_err().cache_error().unwrap().kind()
+}
+
+/// Has the notices of `cache` sent over a channel.
+fn notices(cache: &Cache) -> mpsc::Receiver<Notice> {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    cache.on_notice(move |notice| {
+        // The test may be over.
+        let _ = tell.lock().unwrap().send(notice.clone());
+    });
+    told
+}
+
+fn await_notice(notices: &mpsc::Receiver<Notice>, is_it: impl Fn(&Notice) -> bool) {
+    while !is_it(&notices.recv_timeout(SOON).unwrap()) {}
+}
+
+#[test]
+fn a_restarted_server_is_found_again_and_nothing_old_is_near() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = Cache::connect(server.url()).unwrap();
+    let notices = notices(&cache);
+    cache.insert("k", "v", TTL).unwrap();
+    assert!(cache.get("k").unwrap().value.is_some());
+    server.with(|server| server.restart(Instant::now(), false));
+    await_notice(&notices, |notice| matches!(notice, Notice::Disconnected { .. }));
+    assert_eq!(cache.get("k").unwrap().value, None);
+    cache.insert("k", "v2", TTL).unwrap();
+    assert_eq!(cache.get("k").unwrap().value.unwrap(), "v2");
+    assert_eq!(cache.stats().connections, 2);
+}
+
+#[test]
+fn a_refused_connection_fails_connect_at_once_and_calls_by_their_deadline() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = Config::builder("127.0.0.1", port).command_timeout(Duration::from_millis(50));
+    assert_eq!(kind(Cache::connect(config.clone())), ErrorKind::Unavailable);
+    let cache = Cache::open(config.build().unwrap()).unwrap();
+    assert_eq!(kind(cache.get("k")), ErrorKind::Unavailable);
+    assert_eq!(kind(cache.ready()), ErrorKind::Unavailable);
+}
+
+#[test]
+fn a_wrong_setting_is_refused_by_name() {
+    let error = Cache::connect("redis://localhost/?lock_ttl=1ms").unwrap_err();
+    assert_eq!(error.cache_error().unwrap().kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("lock_ttl"), "{error}");
+}
+
+#[test]
+fn a_server_that_stops_reading_delays_no_call_beyond_its_deadline() {
+    let server = EmbeddedServer::start().unwrap();
+    let config = Config::builder("127.0.0.1", server.address().port());
+    let cache = Cache::connect(config.command_timeout(Duration::from_millis(100))).unwrap();
+    let began = Instant::now();
+    server.with(|_| {
+        // The server does nothing here, and no kernel buffers this much.
+        let large = vec![0; 32 << 20];
+        thread::scope(|scope| {
+            let insert = || cache.insert("large", large.clone(), TTL);
+            let inserts = [scope.spawn(insert), scope.spawn(insert)];
+            let gets = [(); 6].map(|()| scope.spawn(|| cache.get("k")));
+            for insert in inserts {
+                assert_eq!(kind(insert.join().unwrap()), ErrorKind::Timeout);
+            }
+            for get in gets {
+                assert_eq!(kind(get.join().unwrap()), ErrorKind::Timeout);
+            }
+        });
+        cache.close();
+    });
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let config = Config::builder("127.0.0.1", port).connect_timeout(Duration::from_millis(50));
+    let began = Instant::now();
+    assert_eq!(kind(Cache::connect(config)), ErrorKind::Unavailable);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_listener_may_call_the_cache_and_panic_and_still_hears_the_next_notice() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = Cache::connect(server.url()).unwrap();
+    let (tell, told) = mpsc::channel();
+    let (tell, handle) = (Mutex::new(tell), cache.clone());
+    cache.on_notice(move |notice| {
+        let answered = handle.get("k").is_ok();
+        tell.lock()
+            .unwrap_or_else(|lock| lock.into_inner())
+            .send((notice.clone(), answered))
+            .unwrap();
+        resume_unwind(Box::new("a listener with a bug"));
+    });
+    let connected = |told: &mpsc::Receiver<(Notice, bool)>| {
+        let (notice, answered) = told.recv_timeout(SOON).unwrap();
+        matches!(notice, Notice::Connected) && answered
+    };
+    assert!(connected(&told));
+    server.with(|server| server.restart(Instant::now(), true));
+    while !connected(&told) {}
+    // The listener owns a handle, so nothing else closes the cache.
+    cache.close();
+}
+
+#[test]
+fn a_listener_may_close_the_cache() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = Cache::connect(server.url()).unwrap();
+    let (tell, told) = mpsc::channel();
+    let (tell, handle) = (Mutex::new(tell), cache.clone());
+    cache.on_notice(move |_| {
+        handle.close();
+        // The test may be over.
+        let _ = tell.lock().unwrap().send(());
+    });
+    told.recv_timeout(SOON).unwrap();
+    assert_eq!(kind(cache.get("k")), ErrorKind::Closed);
+}

@@ -1,0 +1,112 @@
+//! Every thread ends. This is a binary of its own, with one test at a time, because it counts the threads of its
+//! process.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redcache_blocking::{Cache, Config};
+use redcache_sim::listen::EmbeddedServer;
+
+/// Far more than anything here takes; the kernel repeats an attempt to connect after a second.
+const SOON: Duration = Duration::from_secs(10);
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The names of the threads that caches run in this process.
+fn threads() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    // A thread may end while the list is read.
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let names = names.map(|name| name.trim_end().to_owned());
+    names
+        .filter(|name| name.starts_with("redcache-") && !name.starts_with("redcache-sim"))
+        .collect()
+}
+
+fn await_end() {
+    let given_up_at = Instant::now() + SOON;
+    while !threads().is_empty() {
+        assert!(Instant::now() < given_up_at, "still there: {:?}", threads());
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_cache_runs_four_threads_and_they_end_with_its_last_handle() {
+    let _one = one_at_a_time();
+    let server = EmbeddedServer::start().unwrap();
+    let cache = Cache::connect(server.url()).unwrap();
+    let other = cache.clone();
+    drop(cache);
+    other.get("k").unwrap();
+    let mut names = threads();
+    names.sort();
+    assert_eq!(names, ["redcache-notice", "redcache-reader", "redcache-timer", "redcache-writer"]);
+    drop(other);
+    await_end();
+}
+
+#[test]
+fn threads_of_lost_connections_end_while_the_cache_lives_on() {
+    let _one = one_at_a_time();
+    let server = EmbeddedServer::start().unwrap();
+    let cache = Cache::connect(server.url()).unwrap();
+    for _ in 0..3 {
+        server.with(|server| server.restart(Instant::now(), true));
+    }
+    let given_up_at = Instant::now() + SOON;
+    while cache.stats().connections < 2 || threads().len() != 4 {
+        assert!(Instant::now() < given_up_at, "{:?}", threads());
+        thread::yield_now();
+    }
+    cache.close();
+    await_end();
+}
+
+#[test]
+fn threads_end_although_the_server_does_not_read_what_is_being_written() {
+    let _one = one_at_a_time();
+    let server = EmbeddedServer::start().unwrap();
+    let config = Config::builder("127.0.0.1", server.address().port());
+    let cache = Cache::connect(config.command_timeout(Duration::from_millis(50))).unwrap();
+    server.with(|_| {
+        cache.insert("large", vec![0; 32 << 20], SOON).unwrap_err();
+        drop(cache);
+        await_end();
+    });
+}
+
+#[test]
+fn threads_end_although_nobody_answers_the_attempt_to_connect() {
+    let _one = one_at_a_time();
+    // Once the queue of a listener is full, the kernel drops further attempts without a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        waiting.push(stream);
+    }
+    let config = Config::builder("127.0.0.1", address.port());
+    let config = config.connect_timeout(Duration::from_secs(3600));
+    let cache = Cache::open(config.build().unwrap()).unwrap();
+    while !threads().iter().any(|name| name == "redcache-reader") {
+        thread::yield_now();
+    }
+    let began = Instant::now();
+    cache.close();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    // The attempt succeeds after all when it is repeated, to nobody's joy.
+    for _ in waiting {
+        silent.accept().unwrap();
+    }
+    await_end();
+}
