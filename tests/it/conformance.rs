@@ -5,8 +5,9 @@
 
 /// Makes one test per scenario and adapter.
 macro_rules! on_every_adapter {
-    ($($scenario:ident,)+) => {
-        on_adapter!(tokio, redcache_tokio::Cache, $($scenario,)+);
+    [$($scenario:ident,)+] => {
+        on_adapter!(blocking, redcache_blocking::Cache, $($scenario,)+);
+        on_every_async_adapter!($($scenario,)+);
     };
 }
 
@@ -14,6 +15,8 @@ macro_rules! on_every_adapter {
 macro_rules! on_every_async_adapter {
     ($($scenario:ident,)+) => {
         on_adapter!(tokio, redcache_tokio::Cache, $($scenario,)+);
+        on_adapter!(smol, redcache_smol::Cache, $($scenario,)+);
+        on_adapter!(async_std, redcache_async_std::Cache, $($scenario,)+);
     };
 }
 

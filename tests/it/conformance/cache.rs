@@ -3,15 +3,17 @@
 //! Callers of a scenario are threads. On an async adapter each of them drives its call's future by itself, while the
 //! runtime of the adapter carries the connection.
 
-use std::convert::Infallible;
+use std::convert::{Infallible, identity};
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redcache_async_std::AsyncStd;
 use redcache_core::{Answer, Config, Error, Key, Loaded, Notice, Stats};
 use redcache_driver::Runtime;
+use redcache_smol::Smol;
 use redcache_tokio::Tokio;
 
 /// One outcome for each key of a batch.
@@ -68,32 +70,98 @@ static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio starts")
 });
 
+impl Host for Smol {
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        smol::block_on(future)
+    }
+}
+
+impl Host for AsyncStd {
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        async_std::task::block_on(future)
+    }
+}
+
 impl Host for Tokio {
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         TOKIO.block_on(future)
     }
 }
 
-impl<R: Host> Cache for redcache_driver::Cache<R> {
-    fn connect(url: &str) -> Result<Self, Error> {
-        R::block_on(Self::connect(url))
-    }
+/// The calls that are spelled alike everywhere; `$end` brings what they give to its end.
+macro_rules! same_calls {
+    ($end:expr) => {
+        fn connect(url: &str) -> Result<Self, Error> {
+            $end(Self::connect(url))
+        }
 
+        fn ready(&self) -> Result<(), Error> {
+            $end(self.ready())
+        }
+
+        fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
+            $end(self.get(key))
+        }
+
+        fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<Answer> {
+            $end(self.get_many(keys))
+        }
+
+        fn insert(
+            &self,
+            key: impl AsRef<[u8]>,
+            value: impl Into<Bytes>,
+            ttl: Duration,
+        ) -> Result<(), Error> {
+            $end(self.insert(key, value, ttl))
+        }
+
+        fn insert_many<K: AsRef<[u8]>>(
+            &self,
+            entries: Vec<(K, Bytes)>,
+            ttl: Duration,
+        ) -> PerKey<()> {
+            $end(self.insert_many(entries, ttl))
+        }
+
+        fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+            $end(self.remove(key))
+        }
+
+        fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool> {
+            $end(self.remove_many(keys))
+        }
+
+        fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
+            $end(self.touch(key, ttl))
+        }
+
+        fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool> {
+            $end(self.touch_many(keys, ttl))
+        }
+
+        fn stats(&self) -> Stats {
+            self.stats()
+        }
+
+        fn is_tracked(&self) -> bool {
+            self.is_tracked()
+        }
+
+        fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
+            self.on_notice(listener);
+        }
+
+        fn close(&self) {
+            $end(self.close());
+        }
+    };
+}
+
+impl<R: Host> Cache for redcache_driver::Cache<R> {
     fn open(url: &str) -> Self {
         let config = Config::from_url(url).expect("the scenario's URL is right");
         R::block_on(async { Self::open(config, R::default()) }).expect("the system is able")
-    }
-
-    fn ready(&self) -> Result<(), Error> {
-        R::block_on(self.ready())
-    }
-
-    fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
-        R::block_on(self.get(key))
-    }
-
-    fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<Answer> {
-        R::block_on(self.get_many(keys))
     }
 
     fn get_with<E: Failure>(
@@ -114,48 +182,32 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         R::block_on(self.get_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
-    fn insert(
+    same_calls!(R::block_on);
+}
+
+impl Cache for redcache_blocking::Cache {
+    fn open(url: &str) -> Self {
+        let config = Config::from_url(url).expect("the scenario's URL is right");
+        Self::open(config).expect("the system is able")
+    }
+
+    fn get_with<E: Failure>(
         &self,
         key: impl AsRef<[u8]>,
-        value: impl Into<Bytes>,
         ttl: Duration,
-    ) -> Result<(), Error> {
-        R::block_on(self.insert(key, value, ttl))
+        loader: impl FnOnce() -> Result<Loaded, E>,
+    ) -> Result<Answer, Error<E>> {
+        self.get_with(key, ttl, loader)
     }
 
-    fn insert_many<K: AsRef<[u8]>>(&self, entries: Vec<(K, Bytes)>, ttl: Duration) -> PerKey<()> {
-        R::block_on(self.insert_many(entries, ttl))
+    fn get_many_with<K: AsRef<[u8]>, E: Failure>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+        loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
+    ) -> PerKey<Answer, E> {
+        self.get_many_with(keys, ttl, loader)
     }
 
-    fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
-        R::block_on(self.remove(key))
-    }
-
-    fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool> {
-        R::block_on(self.remove_many(keys))
-    }
-
-    fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
-        R::block_on(self.touch(key, ttl))
-    }
-
-    fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool> {
-        R::block_on(self.touch_many(keys, ttl))
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
-    }
-
-    fn is_tracked(&self) -> bool {
-        self.is_tracked()
-    }
-
-    fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
-        self.on_notice(listener);
-    }
-
-    fn close(&self) {
-        R::block_on(self.close());
-    }
+    same_calls!(identity);
 }

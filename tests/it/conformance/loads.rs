@@ -233,7 +233,7 @@ fn a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why<C:
     let notices = Notices::of(&cache);
     let hasty = Loaded::value("v").with_ttl(Duration::ZERO);
     assert_eq!(seen(cache.get_with("k", TTL, || Ok::<_, Boom>(hasty))), "v from loaded");
-    assert_eq!(notices.count(|notice| matches!(notice, Notice::NotStored { .. })), 1);
+    notices.wait_for(1, |notice| matches!(notice, Notice::NotStored { .. }));
     assert!(notices.text().contains("value of `k` not stored: "), "{}", notices.text());
     assert_eq!(seen(cache.get_with("k", TTL, || found("w"))), "w from loaded");
     assert_eq!(seen(cache.get("k")), "w from near");

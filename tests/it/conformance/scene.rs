@@ -181,6 +181,12 @@ impl Notices {
         notices
     }
 
+    /// Waits until so many notices are `wanted`; an adapter may tell of them a little later.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: usize, wanted: impl Fn(&Notice) -> bool) {
+        wait_until("the notice", || self.count(&wanted) == count);
+    }
+
     /// How many notices are `wanted`.
     pub(crate) fn count(&self, wanted: impl Fn(&Notice) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|notice| wanted(notice)).count()

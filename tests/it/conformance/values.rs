@@ -121,7 +121,7 @@ fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
     assert_eq!(server.connect().integer(&["DBSIZE"]), 0);
     let loaded = cache.get_with("k", TTL, || found(NOT_FOUND_MARKER)).unwrap();
     assert_eq!(loaded.value.as_deref(), Some(NOT_FOUND_MARKER));
-    assert_eq!(notices.count(|notice| matches!(notice, Notice::NotStored { .. })), 1);
+    notices.wait_for(1, |notice| matches!(notice, Notice::NotStored { .. }));
     // It is the caller's, and nobody takes it for "not found" later.
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
@@ -170,7 +170,7 @@ fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
     for count in 1..=2 {
         let answer = cache.get_with("k", TTL, || found(too_large));
         assert_eq!(seen(answer), format!("{too_large} from loaded"));
-        assert_eq!(notices.count(|notice| matches!(notice, Notice::NotStored { .. })), count);
+        notices.wait_for(count, |notice| matches!(notice, Notice::NotStored { .. }));
     }
     cache.insert("k", fits, TTL).unwrap();
     assert_eq!(seen(cache.get("k")), "0123456789 from redis");
