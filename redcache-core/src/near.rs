@@ -101,6 +101,15 @@ impl Near {
         Some(NearHit { value: entry.value, ttl })
     }
 
+    /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
+    /// not kept any longer for it. For tests and diagnostics.
+    pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
+        let Kept { entry, epoch } = self.store.as_ref()?.peek(key)?;
+        let ttl = entry.deadline.checked_duration_since(now)?;
+        let is_current = epoch == self.epoch.load(Ordering::Acquire) && !ttl.is_zero();
+        is_current.then_some(NearHit { value: entry.value, ttl })
+    }
+
     pub(crate) fn insert(&self, key: &Key, entry: Entry) {
         if let Some(store) = &self.store {
             let epoch = self.epoch.load(Ordering::Relaxed);
