@@ -49,6 +49,16 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What a call with a loader does when Redis cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnRedisDown {
+    /// It fails, with what Redis failed with.
+    Fail,
+    /// It runs its loader, once for all who ask for the key in this process, and stores nothing.
+    LoadDirect,
+}
+
 /// The settings of one cache. Made by [`Config::builder`] or read from a URL by [`Config::from_url`].
 ///
 /// # Examples
@@ -80,6 +90,10 @@ pub struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) command_timeout: Duration,
     pub(crate) load_timeout: Duration,
+    pub(crate) on_redis_down: OnRedisDown,
+    pub(crate) direct_loads_max: usize,
+    pub(crate) breaker_failures: u32,
+    pub(crate) breaker_pause: Duration,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) reconnect_delay_max: Duration,
     pub(crate) value_max: usize,
@@ -192,6 +206,10 @@ impl ConfigBuilder {
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(60),
+            on_redis_down: OnRedisDown::Fail,
+            direct_loads_max: 64,
+            breaker_failures: 16,
+            breaker_pause: Duration::from_secs(1),
             heartbeat_interval: Duration::from_secs(5),
             reconnect_delay_max: Duration::from_secs(2),
             value_max: 64 << 20,
@@ -285,6 +303,36 @@ impl ConfigBuilder {
     #[must_use]
     pub fn load_timeout(mut self, timeout: Duration) -> Self {
         self.config.load_timeout = timeout;
+        self
+    }
+
+    /// What a call with a loader does when Redis cannot be asked. Default [`OnRedisDown::Fail`].
+    #[must_use]
+    pub fn on_redis_down(mut self, policy: OnRedisDown) -> Self {
+        self.config.on_redis_down = policy;
+        self
+    }
+
+    /// How many keys of this process may be loaded at a time without a lock of Redis, so that an outage of Redis does
+    /// not become one of the database. Further ones fail with what Redis failed with. Default 64.
+    #[must_use]
+    pub fn direct_loads_max(mut self, keys: usize) -> Self {
+        self.config.direct_loads_max = keys;
+        self
+    }
+
+    /// After how many unanswered commands in a row Redis is left alone for [`breaker_pause`](Self::breaker_pause),
+    /// while calls that need it fail at once; 0 for never. Default 16.
+    #[must_use]
+    pub fn breaker_failures(mut self, commands: u32) -> Self {
+        self.config.breaker_failures = commands;
+        self
+    }
+
+    /// How long Redis is left alone before the next command is tried on it. Default 1 s.
+    #[must_use]
+    pub fn breaker_pause(mut self, pause: Duration) -> Self {
+        self.config.breaker_pause = pause;
         self
     }
 
@@ -392,6 +440,7 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
         ("connect_timeout", config.connect_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("command_timeout", config.command_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("load_timeout", config.load_timeout, Duration::from_millis(1), "1ms to 366 days"),
+        ("breaker_pause", config.breaker_pause, Duration::from_millis(1), "1ms to 366 days"),
         (
             "heartbeat_interval",
             config.heartbeat_interval,

@@ -68,6 +68,8 @@ pub struct Engine {
     speculation: Speculation,
     /// The server reports changes of what is read.
     tracked: bool,
+    /// Flights that load without a lock of Redis.
+    direct_loads: usize,
     events: VecDeque<Event>,
     stats: Stats,
     closing: Closing,
@@ -106,6 +108,7 @@ impl Engine {
             rng,
             speculation: Speculation::new(),
             tracked: false,
+            direct_loads: 0,
             events: VecDeque::new(),
             stats: Stats::default(),
             closing: Closing::No,

@@ -41,7 +41,9 @@ mod timers;
 
 pub use answer::{Answer, Loaded, Source};
 pub use batch::Batch;
-pub use config::{Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER};
+pub use config::{
+    Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER, OnRedisDown,
+};
 pub use engine::{Engine, Seed, check_ttl};
 pub use error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
 pub use event::{Event, Notice, Outcome};

@@ -16,6 +16,10 @@ use crate::key::Key;
 use crate::reply::Reply;
 use crate::rng::Rng;
 
+mod breaker;
+
+use breaker::Breaker;
+
 /// Names one connection attempt and, if it succeeds, the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(u64);
@@ -74,6 +78,7 @@ const UNWRITTEN_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(crate) struct Router {
     link: Link,
+    breaker: Breaker,
     /// Commands that wait for a ready connection, oldest first.
     queue: VecDeque<Issued>,
     /// Commands that the server refused for the moment, and when to try them again.
@@ -99,6 +104,7 @@ impl Router {
     pub(crate) fn new(now: Instant, config: &Config, rng: Rng) -> Self {
         Self {
             link: Link::Down { dial_at: now },
+            breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             queue: VecDeque::new(),
             paused: VecDeque::new(),
             news: VecDeque::new(),
@@ -120,7 +126,7 @@ impl Router {
         config: &Config,
         wire: &Wire,
     ) {
-        if let Some(error) = self.refusal(config) {
+        if let Some(error) = self.refusal(now, config) {
             self.news.push_back(News::Failed { token, command, error });
             return;
         }
@@ -129,7 +135,7 @@ impl Router {
         self.dispatch(now, issued, wire);
     }
 
-    fn refusal(&self, config: &Config) -> Option<CacheError> {
+    fn refusal(&mut self, now: Instant, config: &Config) -> Option<CacheError> {
         // What is released on the way out still finds an open connection.
         if self.closed && !self.is_ready() {
             return Some(CacheError::closed());
@@ -147,7 +153,22 @@ impl Router {
                 "the server does not read what is sent",
             ));
         }
-        if self.is_ready() { None } else { self.fault.clone().filter(is_lasting) }
+        if let Some(fault) = self.fault.as_ref().filter(|fault| is_lasting(fault))
+            && !self.is_ready()
+        {
+            return Some(fault.clone());
+        }
+        if self.breaker.allows(now) { None } else { Some(self.resting(config)) }
+    }
+
+    fn resting(&self, config: &Config) -> CacheError {
+        let reason =
+            self.fault.as_ref().map_or_else(String::new, |fault| format!(", last: {fault}"));
+        let (failures, pause) = (config.breaker_failures, config.breaker_pause);
+        let text = format!(
+            "{failures} commands in a row went unanswered, next try within {pause:?}{reason}"
+        );
+        CacheError::new(ErrorKind::Unavailable, text)
     }
 
     fn dispatch(&mut self, now: Instant, issued: Issued, wire: &Wire) {
@@ -243,6 +264,7 @@ impl Router {
     }
 
     fn on_ready(&mut self, now: Instant, wire: &Wire) {
+        self.breaker.on_answer();
         self.backoff.reset();
         self.fault = None;
         if let Link::Open { conn, .. } = &mut self.link {
@@ -259,6 +281,7 @@ impl Router {
         reply: Reply,
         config: &Config,
     ) -> Option<News> {
+        self.breaker.on_answer();
         if let Reply::Refused(refusal) = &reply
             && Transient::of(refusal.0.as_bytes()).is_some()
             && issued.token.is_some()
@@ -370,6 +393,7 @@ impl Router {
         };
         if let Link::Open { conn, .. } = &mut self.link {
             while let Some((token, key)) = conn.next_overdue(limit) {
+                self.breaker.on_failure(now);
                 self.news.push_back(News::Overdue { token, key });
             }
         }
@@ -377,6 +401,7 @@ impl Router {
             let Some(Issued { token: Some(token), command, .. }) = self.queue.pop_front() else {
                 continue;
             };
+            self.breaker.on_failure(now);
             let error = self.unavailable();
             self.news.push_back(News::Failed { token, command, error });
         }

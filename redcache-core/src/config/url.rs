@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Config, ConfigBuilder, ConfigError};
+use super::{Config, ConfigBuilder, ConfigError, OnRedisDown};
 
 const SCHEMES: &str = "redis://, valkey:// or redis+unix://";
 const PORT_DEFAULT: u16 = 6379;
@@ -96,6 +96,14 @@ fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigErr
         "connect_timeout" => builder.connect_timeout(duration(name, value)?),
         "command_timeout" => builder.command_timeout(duration(name, value)?),
         "load_timeout" => builder.load_timeout(duration(name, value)?),
+        "on_redis_down" => builder.on_redis_down(match value.as_str() {
+            "fail" => OnRedisDown::Fail,
+            "load_direct" => OnRedisDown::LoadDirect,
+            other => return Err(ConfigError::new(name, other, "fail or load_direct")),
+        }),
+        "direct_loads_max" => builder.direct_loads_max(number(name, value, "a whole number")?),
+        "breaker_failures" => builder.breaker_failures(number(name, value, "a whole number")?),
+        "breaker_pause" => builder.breaker_pause(duration(name, value)?),
         "heartbeat_interval" => builder.heartbeat_interval(duration(name, value)?),
         "reconnect_delay_max" => builder.reconnect_delay_max(duration(name, value)?),
         "value_max" => builder.value_max(usize::try_from(size(name, value)?).unwrap_or(usize::MAX)),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::ops::Op;
 use super::{Engine, Sender};
 use crate::answer::{Answer, Loaded, Source};
+use crate::config::OnRedisDown;
 use crate::error::{CallError, LoadFailure};
 use crate::event::{Event, Notice, Outcome};
 use crate::flights::{Caller, Flight, FlightId, OpId};
@@ -28,6 +29,11 @@ pub(super) struct Course {
 }
 
 impl Course {
+    /// It loads without a lock of Redis.
+    fn is_direct(&self) -> bool {
+        matches!(self.state, Get::Load { lock: None, .. })
+    }
+
     /// An answer of Redis is all that keeps the flight from loading or ending.
     fn is_reading(&self) -> bool {
         matches!(self.state, Get::Read { .. } | Get::Lock { .. })
@@ -87,6 +93,8 @@ impl Engine {
             lock_ttl: self.config.lock_ttl,
             load_timeout: self.config.load_timeout,
             tracked: self.tracked,
+            loads_direct: self.config.on_redis_down == OnRedisDown::LoadDirect
+                && self.direct_loads < self.config.direct_loads_max,
         };
         let (state, result) = step(state, scene);
         course.state = state;
@@ -99,6 +107,7 @@ impl Engine {
             return;
         };
         let was_reading = flight.course.is_reading();
+        let was_direct = flight.course.is_direct();
         let leader = flight.leader;
         let mut out = Outbox::default();
         let end = self.with_scene(now, id, |state, mut scene| {
@@ -109,6 +118,8 @@ impl Engine {
             }
         });
         if let Some(flight) = self.flights.get(id) {
+            self.direct_loads += usize::from(flight.course.is_direct());
+            self.direct_loads -= usize::from(was_direct);
             let is_reading = flight.course.is_reading();
             if let Some(leader) = leader
                 && was_reading != is_reading

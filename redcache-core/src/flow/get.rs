@@ -10,6 +10,7 @@
 //! | `Read`      | another's lock              | a deadline      | `Unlock`  |
 //! | `Read`      | a lock that we left behind  | release, read   | `Read`    |
 //! | `Read`      | patience is at its end      | load            | `Load` without a lock |
+//! | `Read`, `Lock` | Redis cannot be asked    | load, if that is wanted | `Load` without a lock |
 //! | `Lock`      | granted                     | load            | `Load`    |
 //! | `Lock`      | taken                       | read            | `Read`    |
 //! | `Lock`      | refused                     | load            | `Load` without a lock |
@@ -175,6 +176,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) load_timeout: Duration,
     /// The server reports changes of what was read.
     pub(crate) tracked: bool,
+    /// Without an answer of Redis, the loader is to run all the same.
+    pub(crate) loads_direct: bool,
 }
 
 impl Get {
@@ -194,6 +197,9 @@ impl Get {
         match (self, input) {
             (Self::Read { lock }, Input::Read(reply)) => on_read(lock, reply, scene, out),
             (Self::Read { .. }, Input::Refused(refusal)) => failed(refusal),
+            (Self::Read { .. } | Self::Lock { .. }, Input::Failed(_)) if scene.loads_direct => {
+                load(None, scene, out)
+            }
             (Self::Read { .. } | Self::Lock { .. }, Input::Failed(error)) => {
                 Step::Done(End::Failed(error))
             }

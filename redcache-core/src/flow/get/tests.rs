@@ -12,6 +12,7 @@ struct Flight {
     /// Locks that Redis has given us and that nobody has published or released.
     held: Vec<LockId>,
     loading: bool,
+    loads_direct: bool,
     wait_until: Option<Instant>,
     sent: Vec<&'static str>,
 }
@@ -29,6 +30,7 @@ impl Flight {
             attempt: None,
             held: Vec::new(),
             loading: false,
+            loads_direct: false,
             wait_until: None,
             sent: Vec::new(),
         }
@@ -44,6 +46,7 @@ impl Flight {
             lock_ttl: Duration::from_secs(10),
             load_timeout: Duration::from_secs(60),
             tracked: true,
+            loads_direct: self.loads_direct,
         }
     }
 
@@ -326,4 +329,18 @@ fn a_load_keeps_its_lock_until_its_own_time_is_over() {
     assert_eq!(error.kind(), ErrorKind::LoadTimeout);
     assert_eq!(flight.sent.iter().filter(|name| **name == "renew").count(), 11);
     assert_eq!(flight.sent.last(), Some(&"release"));
+}
+
+#[test]
+fn without_redis_the_loader_runs_only_where_that_is_wanted() {
+    let failed = || Input::Failed(CacheError::new(ErrorKind::Unavailable, ""));
+    let mut flight = Flight::new();
+    let state = flight.start(true);
+    assert!(matches!(flight.tell(state, failed()), Step::Done(End::Failed(_))));
+    flight.loads_direct = true;
+    let state = flight.start(true);
+    let state = flight.next(state, failed());
+    assert!(flight.loading);
+    let step = flight.tell(state, a_load(true));
+    assert!(matches!(step, Step::Done(End::Loaded { stored: false, .. })), "{step:?}");
 }
