@@ -62,7 +62,8 @@ pub(crate) struct Conn {
     front: Option<Assembly>,
     /// How many of the first awaited entries have been reported overdue.
     overdue: usize,
-    /// The key whose publish was just answered: the server's report of that very write is the next thing it says.
+    /// The key that was just written: if it was tracked, the server's report of that very write is the next thing it
+    /// says. The reply has said it all.
     echo: Option<Key>,
     /// One bit for each script whose source this connection has sent.
     scripts_sent: u8,
@@ -266,9 +267,8 @@ impl Conn {
                     };
                     names.push(Key::copy_from(name));
                 }
-                // The publish read its value back after it had written, so this is older than what was read.
-                if let ([name], Some(published)) = (&names[..], &echo)
-                    && name == published
+                if let ([name], Some(written)) = (&names[..], &echo)
+                    && name == written
                 {
                     return None;
                 }
@@ -337,8 +337,8 @@ impl Conn {
             self.resend_script(now, issued, wire);
             return Ok(None);
         }
-        if let (Command::Publish { key, .. }, Reply::Effect(true)) = (&issued.command, &reply) {
-            self.echo = Some(key.clone());
+        if reply.has_written() {
+            self.echo = Some(issued.command.key().clone());
         }
         Ok(Some(Inbound::Reply { issued, reply }))
     }

@@ -26,6 +26,17 @@ pub(crate) enum Reply {
     Refused(Refusal),
 }
 
+impl Reply {
+    /// The command has changed its key.
+    pub(crate) fn has_written(&self) -> bool {
+        match self {
+            Self::Read(read) => read.lock == LockReply::Granted,
+            Self::Effect(done) => *done,
+            Self::Refused(_) => false,
+        }
+    }
+}
+
 /// The answer to a read, assembled from the replies of its pipeline.
 #[derive(Debug)]
 pub(crate) struct ReadReply {

@@ -146,7 +146,7 @@ fn the_first_use_of_a_script_brings_its_source_and_a_forgotten_one_is_brought_on
 }
 
 #[test]
-fn the_echo_of_a_publish_is_passed_over_once() {
+fn the_echo_of_an_own_write_is_passed_over_once() {
     const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
     let mut line = Line::new();
     line.publish(1);
@@ -155,6 +155,12 @@ fn the_echo_of_a_publish_is_passed_over_once() {
     assert!(matches!(line.hear(PUSH)[..], [Inbound::Invalidated(_)]));
     // A publish that lost has written nothing, so a push behind it is somebody else's.
     assert_eq!(line.hear(&[b":0\r\n", PUSH].concat()).len(), 2);
+    line.send(3, Command::ReadOrLock { key: Key::from("k"), lock: line.lock });
+    assert_eq!(line.hear(&[b"_\r\n:-2\r\n+OK\r\n", PUSH].concat()).len(), 1);
+    // What comes later, or names another key, is news.
+    line.send(4, Command::Remove { key: Key::from("other") });
+    line.send(5, Command::Remove { key: Key::from("k") });
+    assert_eq!(line.hear(&[b":1\r\n", PUSH, b":1\r\n"].concat()).len(), 3);
 }
 
 #[test]
