@@ -1,1 +1,27 @@
-//! placeholder
+//! redcache beside its peers, measured in one run.
+//!
+//! Two binaries share this library. `compare` runs one workload against one peer
+//! and prints a JSON line, or (`--all`) the whole table, interleaved, with the
+//! ratios that count. `micro` prints costs that do not depend on the machine's
+//! mood: allocations and instructions per operation.
+//!
+//! In reading order: [`cli`] says what to run, [`server`] gives it a Redis,
+//! [`workload`] drives a [`Peer`](peers::Peer) on its [`runtime`] and [`measure`]s
+//! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
+//! peer, [`table`] holds the result against the targets and [`plot`] draws it.
+
+pub mod cli;
+pub mod line;
+pub mod measure;
+pub mod peers;
+pub mod plan;
+pub mod plot;
+pub mod rounds;
+pub mod runtime;
+pub mod server;
+pub mod table;
+pub mod versions;
+pub mod workload;
+
+/// An error that ends a run; its text is all anyone does with it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,3 @@
+//! Costs that do not depend on the machine's mood.
+
+fn main() {}

@@ -1,0 +1,365 @@
+//! The command line of `compare`: text in, a [`Command`] out.
+
+use std::path::PathBuf;
+
+use crate::Failure;
+
+/// What `compare --help` prints.
+pub const USAGE: &str = "\
+compare: one workload against one peer, or everything against everything.
+
+  compare [--redis ADDR] --workload W --peer P [--tasks N] [--ops N] [--keys N]
+          [--batch N] [--value BYTES] [--loader-ms N]
+  compare [--redis ADDR] --all [--rounds N] [--plot DIR]
+
+  --redis ADDR     host:port of a running Redis. Without it a redis-server is started on a free
+                   loopback port and stopped at the end (REDIS_SERVER names the program).
+  --workload W     local_hit | remote_hit | cold_miss | local_multi | remote_multi | cold_multi
+                   | stampede
+  --peer P         redcache-tokio | redcache-async-std | redcache-smol | redcache-blocking
+                   | redis-rs | redis-rs-cache | redis-rs-sync | fred | rustis-cache
+                   | moka | quick-cache
+  --tasks N        callers at once (1; stampede: 1000); threads for the blocking peers
+  --ops N          calls in total, shared out evenly; one per task in a stampede
+  --keys N         distinct keys of local_hit, shared out so that no two tasks read the same one
+                   (10000); the other workloads take as many keys as they need
+  --batch N        keys per call of the multi workloads (100)
+  --value BYTES    size of every value (64)
+  --loader-ms N    how long the loader of a stampede takes (50)
+  --all            the whole table, peers alternating within each round, then ratios and targets
+  --rounds N       rounds of --all (3)
+  --plot DIR       with --all: SVG charts of the same lines
+  --quiet          no header with versions on standard error
+
+One JSON object per line on standard output. ops_per_s and ns_per_op are for all tasks together;
+the quantiles are of single calls, except in local_hit, where the clock is read once per hundredth
+of the loop. commands counts what the server executed during the measurement, scripts' own calls
+included. added_us (stampede) is what the last caller waited beyond the loader.
+Exit status: 0 measured, 1 failed, 2 the peer cannot do this workload.";
+
+/// Declares an enum of named things, with the names in one place.
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every one of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Its name on the command line and in the JSON lines.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::Failure;
+
+            fn from_str(text: &str) -> Result<Self, $crate::Failure> {
+                let found = Self::ALL.iter().find(|one| one.name() == text);
+                found.copied().ok_or_else(|| {
+                    format!("unknown {} {text:?}", stringify!($name).to_lowercase()).into()
+                })
+            }
+        }
+    };
+}
+pub(crate) use names;
+
+names! {
+    /// What a peer is asked to do.
+    Workload {
+        /// Reads keys that are in the process.
+        LocalHit = "local_hit",
+        /// Reads keys that are in Redis and not in the process.
+        RemoteHit = "remote_hit",
+        /// Reads keys that are nowhere, with a loader that answers at once.
+        ColdMiss = "cold_miss",
+        /// Reads a batch of keys that are in the process.
+        LocalMulti = "local_multi",
+        /// Reads a batch of keys that are in Redis.
+        RemoteMulti = "remote_multi",
+        /// Reads a batch of keys that are nowhere.
+        ColdMulti = "cold_multi",
+        /// Reads one key that is nowhere from many tasks at once, with a slow loader.
+        Stampede = "stampede",
+    }
+}
+
+names! {
+    /// Who is measured.
+    Peer {
+        /// redcache on tokio.
+        RedcacheTokio = "redcache-tokio",
+        /// redcache on async-std.
+        RedcacheAsyncStd = "redcache-async-std",
+        /// redcache on smol.
+        RedcacheSmol = "redcache-smol",
+        /// redcache on plain threads.
+        RedcacheBlocking = "redcache-blocking",
+        /// redis-rs without a cache: the yardstick.
+        RedisRs = "redis-rs",
+        /// redis-rs with its client-side cache.
+        RedisRsCache = "redis-rs-cache",
+        /// The synchronous redis-rs: the yardstick of the blocking adapter.
+        RedisRsSync = "redis-rs-sync",
+        /// fred without a cache.
+        Fred = "fred",
+        /// rustis with its client-side cache.
+        RustisCache = "rustis-cache",
+        /// moka, in the process only.
+        Moka = "moka",
+        /// quick_cache, in the process only.
+        QuickCache = "quick-cache",
+    }
+}
+
+/// How much of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Callers at once.
+    pub tasks: usize,
+    /// Calls in total.
+    pub ops: usize,
+    /// Distinct keys of `local_hit`.
+    pub keys: usize,
+    /// Keys per call of the multi workloads.
+    pub batch: usize,
+    /// Bytes per value.
+    pub value: usize,
+    /// Milliseconds that the loader of a stampede takes.
+    pub loader_ms: u64,
+}
+
+/// One workload against one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What to do.
+    pub workload: Workload,
+    /// Who does it.
+    pub peer: Peer,
+    /// How much of it.
+    pub load: Load,
+    /// Leaves out the header with versions.
+    pub quiet: bool,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Print [`USAGE`].
+    Help,
+    /// Measure once.
+    One(Option<String>, Run),
+    /// Measure everything.
+    All(Option<String>, All),
+}
+
+/// The options of `--all`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct All {
+    /// How often everything is repeated.
+    pub rounds: usize,
+    /// Where the charts go.
+    pub plot: Option<PathBuf>,
+}
+
+impl Load {
+    /// Gives a load that takes about a second on the slower peers.
+    pub fn of(workload: Workload, tasks: Option<usize>) -> Self {
+        let stampede = workload == Workload::Stampede;
+        let tasks = tasks.unwrap_or(if stampede { 1000 } else { 1 });
+        let ops = match (workload, tasks) {
+            (Workload::LocalHit, _) => 2_000_000,
+            (Workload::RemoteHit, 1) => 10_000,
+            (Workload::RemoteHit, _) => 100_000,
+            (Workload::ColdMiss, 1) => 5_000,
+            (Workload::ColdMiss, _) => 50_000,
+            (Workload::LocalMulti, _) => 20_000,
+            (Workload::RemoteMulti | Workload::ColdMulti, _) => 1_000,
+            (Workload::Stampede, _) => tasks,
+        };
+        Self { tasks, ops, keys: 10_000, batch: 100, value: 64, loader_ms: 50 }
+    }
+}
+
+/// Options as they stand on the command line, before the defaults of a workload apply.
+#[derive(Default)]
+struct Given {
+    redis: Option<String>,
+    workload: Option<Workload>,
+    peer: Option<Peer>,
+    tasks: Option<usize>,
+    ops: Option<usize>,
+    keys: Option<usize>,
+    batch: Option<usize>,
+    value: Option<usize>,
+    loader_ms: Option<u64>,
+    all: bool,
+    rounds: Option<usize>,
+    plot: Option<PathBuf>,
+    quiet: bool,
+    help: bool,
+}
+
+impl Command {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    ///
+    /// Says which argument is unknown, incomplete, out of range or missing.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
+        let given = Given::read(arguments)?;
+        if given.help {
+            return Ok(Self::Help);
+        }
+        if given.all {
+            if given.workload.is_some() || given.peer.is_some() {
+                return Err("--all takes no --workload and no --peer".into());
+            }
+            let all = All { rounds: given.rounds.unwrap_or(3), plot: given.plot };
+            return Ok(Self::All(given.redis, all));
+        }
+        if given.plot.is_some() || given.rounds.is_some() {
+            return Err("--plot and --rounds belong to --all".into());
+        }
+        let workload = given.workload.ok_or("--workload is missing (or --all); see --help")?;
+        let peer = given.peer.ok_or("--peer is missing (or --all); see --help")?;
+        let load = given.load(workload);
+        Ok(Self::One(given.redis, Run { workload, peer, load, quiet: given.quiet }))
+    }
+}
+
+impl Given {
+    fn read(arguments: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
+        let mut given = Self::default();
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            // Both spellings, `--tasks 2` and `--tasks=2`, are common enough to be typed by habit.
+            let (name, inline) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (argument.as_str(), None),
+            };
+            let mut value = || {
+                inline
+                    .clone()
+                    .or_else(|| arguments.next())
+                    .ok_or_else(|| Failure::from(format!("{name} needs a value")))
+            };
+            match name {
+                "--redis" => {
+                    let address = value()?;
+                    let address = address.strip_prefix("redis://").unwrap_or(&address);
+                    given.redis = Some(address.trim_end_matches('/').to_owned());
+                }
+                "--workload" => given.workload = Some(value()?.parse()?),
+                "--peer" => given.peer = Some(value()?.parse()?),
+                "--tasks" => given.tasks = Some(positive(name, &value()?)?),
+                "--ops" => given.ops = Some(positive(name, &value()?)?),
+                "--keys" => given.keys = Some(positive(name, &value()?)?),
+                "--batch" => given.batch = Some(positive(name, &value()?)?),
+                "--value" => given.value = Some(positive(name, &value()?)?),
+                "--loader-ms" => given.loader_ms = Some(positive(name, &value()?)? as u64),
+                "--all" => given.all = true,
+                "--rounds" => given.rounds = Some(positive(name, &value()?)?),
+                "--plot" => given.plot = Some(PathBuf::from(value()?)),
+                "--quiet" => given.quiet = true,
+                "--help" | "-h" => given.help = true,
+                _ => return Err(format!("unknown argument {argument:?}; see --help").into()),
+            }
+        }
+        Ok(given)
+    }
+
+    fn load(&self, workload: Workload) -> Load {
+        let usual = Load::of(workload, self.tasks);
+        // A stampede is one call per task, whatever was asked for.
+        let stampede = workload == Workload::Stampede;
+        Load {
+            tasks: usual.tasks,
+            ops: self.ops.filter(|_| !stampede).unwrap_or(usual.ops),
+            keys: self.keys.unwrap_or(usual.keys),
+            batch: self.batch.unwrap_or(usual.batch),
+            value: self.value.unwrap_or(usual.value),
+            loader_ms: self.loader_ms.unwrap_or(usual.loader_ms),
+        }
+    }
+}
+
+fn positive(name: &str, text: &str) -> Result<usize, Failure> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{name} wants a number above 0, not {text:?}").into()),
+        Ok(number) => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words = line.split_whitespace().map(str::to_owned);
+        Command::parse(words).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_single_run_takes_the_defaults_of_its_workload() {
+        let command = parse("--workload remote_hit --peer fred --tasks=64").unwrap();
+        let load =
+            Load { tasks: 64, ops: 100_000, keys: 10_000, batch: 100, value: 64, loader_ms: 50 };
+        let run = Run { workload: Workload::RemoteHit, peer: Peer::Fred, load, quiet: false };
+        assert_eq!(command, Command::One(None, run));
+    }
+
+    #[test]
+    fn a_stampede_is_one_call_per_task() {
+        let command = parse("--workload stampede --peer moka --ops 7 --tasks 20").unwrap();
+        let Command::One(None, run) = command else { panic!("{command:?}") };
+        assert_eq!((run.load.tasks, run.load.ops), (20, 20));
+    }
+
+    #[test]
+    fn every_name_reads_back_as_itself() {
+        for workload in Workload::ALL {
+            assert_eq!(workload.name().parse::<Workload>().unwrap(), *workload);
+        }
+        for peer in Peer::ALL {
+            assert_eq!(peer.name().parse::<Peer>().unwrap(), *peer);
+        }
+    }
+
+    #[test]
+    fn a_scheme_in_front_of_the_address_is_dropped() {
+        let command = parse("--redis redis://127.0.0.1:7000/ --all").unwrap();
+        let all = All { rounds: 3, plot: None };
+        assert_eq!(command, Command::All(Some("127.0.0.1:7000".to_owned()), all));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_name() {
+        for (line, complaint) in [
+            ("--workload nap --peer fred", "unknown workload \"nap\""),
+            ("--peer fred", "--workload is missing"),
+            ("--workload local_hit", "--peer is missing"),
+            ("--workload local_hit --peer fred --tasks 0", "--tasks wants a number above 0"),
+            ("--workload local_hit --peer fred --tasks", "--tasks needs a value"),
+            ("--all --peer fred", "--all takes no"),
+            ("--frobnicate", "unknown argument \"--frobnicate\""),
+        ] {
+            let told = parse(line).unwrap_err();
+            assert!(told.starts_with(complaint), "{line}: {told}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One measurement as one line of JSON.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Failure;
+use crate::cli::{Peer, Run, Workload};
+use crate::measure::Measurement;
+
+/// One measurement as it is printed, plotted and compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// What was done.
+    pub workload: Workload,
+    /// Who did it.
+    pub peer: Peer,
+    /// Callers at once.
+    pub tasks: usize,
+    /// Calls in total.
+    pub ops: usize,
+    /// Calls per second, all tasks together.
+    pub ops_per_s: f64,
+    /// Nanoseconds per call, all tasks together.
+    pub ns_per_op: f64,
+    /// Median time of a call, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100 calls stayed within this many microseconds.
+    pub p99_us: f64,
+    /// 999 of 1000 calls stayed within this many microseconds.
+    pub p999_us: f64,
+    /// How often the loader ran.
+    pub loads: u64,
+    /// Distinct keys read.
+    pub keys: usize,
+    /// Keys per call; 1 where a call reads one key.
+    pub batch: usize,
+    /// Bytes per value.
+    pub value: usize,
+    /// What the server executed meanwhile.
+    pub commands: u64,
+    /// What a stampede took beyond its loader, in microseconds.
+    pub added_us: Option<f64>,
+    /// Which round of `--all` measured it.
+    pub round: Option<usize>,
+}
+
+impl Line {
+    /// Sums up what one run measured.
+    pub fn new(run: &Run, mut measurement: Measurement) -> Self {
+        measurement.samples.sort();
+        // The clock has a resolution: nothing takes no time.
+        let seconds = measurement.elapsed.as_secs_f64().max(1e-9);
+        let multi = matches!(
+            run.workload,
+            Workload::LocalMulti | Workload::RemoteMulti | Workload::ColdMulti
+        );
+        Self {
+            workload: run.workload,
+            peer: run.peer,
+            tasks: run.load.tasks,
+            ops: measurement.ops,
+            ops_per_s: measurement.ops as f64 / seconds,
+            ns_per_op: seconds * 1e9 / measurement.ops as f64,
+            p50_us: measurement.samples.quantile_us(0.5),
+            p99_us: measurement.samples.quantile_us(0.99),
+            p999_us: measurement.samples.quantile_us(0.999),
+            loads: measurement.loads,
+            keys: measurement.keys,
+            batch: if multi { run.load.batch } else { 1 },
+            value: run.load.value,
+            commands: measurement.commands,
+            added_us: measurement.added.map(|added| added.as_secs_f64() * 1e6),
+            round: None,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"{{"workload":"{}","peer":"{}","tasks":{},"ops":{},"ops_per_s":{:.1},"ns_per_op":{:.1}"#,
+            self.workload, self.peer, self.tasks, self.ops, self.ops_per_s, self.ns_per_op
+        )?;
+        write!(
+            f,
+            r#","p50_us":{:.3},"p99_us":{:.3},"p999_us":{:.3},"loads":{}"#,
+            self.p50_us, self.p99_us, self.p999_us, self.loads
+        )?;
+        write!(
+            f,
+            r#","keys":{},"batch":{},"value":{},"commands":{}"#,
+            self.keys, self.batch, self.value, self.commands
+        )?;
+        if let Some(added) = self.added_us {
+            write!(f, r#","added_us":{added:.1}"#)?;
+        }
+        if let Some(round) = self.round {
+            write!(f, r#","round":{round}"#)?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl FromStr for Line {
+    type Err = Failure;
+
+    /// Reads a line that [`Line`] printed: one flat object, no nesting, no escapes.
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let body = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let body = body.ok_or_else(|| format!("not an object: {text}"))?;
+        let fields = Fields(body);
+        Ok(Self {
+            workload: fields.need("workload")?,
+            peer: fields.need("peer")?,
+            tasks: fields.need("tasks")?,
+            ops: fields.need("ops")?,
+            ops_per_s: fields.need("ops_per_s")?,
+            ns_per_op: fields.need("ns_per_op")?,
+            p50_us: fields.need("p50_us")?,
+            p99_us: fields.need("p99_us")?,
+            p999_us: fields.need("p999_us")?,
+            loads: fields.need("loads")?,
+            keys: fields.need("keys")?,
+            batch: fields.need("batch")?,
+            value: fields.need("value")?,
+            commands: fields.need("commands")?,
+            added_us: fields.find("added_us").map(|_| fields.need("added_us")).transpose()?,
+            round: fields.find("round").map(|_| fields.need("round")).transpose()?,
+        })
+    }
+}
+
+struct Fields<'a>(&'a str);
+
+impl Fields<'_> {
+    fn find(&self, name: &str) -> Option<&str> {
+        self.0.split(',').find_map(|field| {
+            let (key, value) = field.split_once(':')?;
+            (key.trim().trim_matches('"') == name).then_some(value.trim().trim_matches('"'))
+        })
+    }
+
+    fn need<T: FromStr>(&self, name: &str) -> Result<T, Failure> {
+        let text = self.find(name).ok_or_else(|| format!("no {name} in {{{}}}", self.0))?;
+        text.parse().map_err(|_| format!("{name} cannot be {text:?}").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::Load;
+    use crate::measure::Samples;
+
+    fn line() -> Line {
+        let mut samples = Samples::default();
+        for micros in 1..=4 {
+            samples.record(Duration::from_micros(micros));
+        }
+        let measurement = Measurement {
+            ops: 4,
+            elapsed: Duration::from_micros(8),
+            samples,
+            loads: 1,
+            added: Some(Duration::from_micros(1500)),
+            commands: 3,
+            keys: 1,
+        };
+        let workload = Workload::Stampede;
+        let load = Load::of(workload, Some(4));
+        Line::new(&Run { workload, peer: Peer::Moka, load, quiet: false }, measurement)
+    }
+
+    #[test]
+    fn a_line_starts_with_the_fields_that_other_programs_read() {
+        let expected = concat!(
+            r#"{"workload":"stampede","peer":"moka","tasks":4,"ops":4,"ops_per_s":500000.0,"#,
+            r#""ns_per_op":2000.0,"p50_us":2.000,"p99_us":4.000,"p999_us":4.000,"loads":1,"#,
+            r#""keys":1,"batch":1,"value":64,"commands":3,"added_us":1500.0}"#,
+        );
+        assert_eq!(line().to_string(), expected);
+    }
+
+    #[test]
+    fn a_line_reads_back_as_itself() {
+        let line = Line { round: Some(2), ..line() };
+        assert_eq!(line.to_string().parse::<Line>().unwrap(), line);
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        for (text, complaint) in [
+            ("[]", "not an object: []"),
+            (r#"{"workload":"nap"}"#, "workload cannot be \"nap\""),
+            (r#"{"workload":"local_hit"}"#, "no peer in {\"workload\":\"local_hit\"}"),
+        ] {
+            assert_eq!(text.parse::<Line>().unwrap_err().to_string(), complaint);
+        }
+    }
+}

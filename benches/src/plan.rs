@@ -1,0 +1,121 @@
+//! What `--all` measures: the rows of the table and who takes part in each.
+
+use crate::cli::{Load, Peer, Run, Workload, names};
+
+/// How many calls a row makes per peer and round where each stays in the process.
+const LOCAL_OPS: usize = 1_000_000;
+
+/// The adapters of redcache: everything is measured on each.
+pub const ADAPTERS: [Peer; 4] =
+    [Peer::RedcacheTokio, Peer::RedcacheAsyncStd, Peer::RedcacheSmol, Peer::RedcacheBlocking];
+
+names! {
+    /// One row of the table: a workload at one size.
+    Row {
+        /// One task, always the same key.
+        LocalOneKey = "local_hit, 1 key",
+        /// One task.
+        LocalManyKeys = "local_hit, 10 k keys",
+        /// Two tasks with keys of their own.
+        LocalTwoTasks = "local_hit, 10 k keys, 2 tasks",
+        /// One round trip after the other.
+        RemoteOne = "remote_hit, 1 task",
+        /// A busy process.
+        RemoteSome = "remote_hit, 64 tasks",
+        /// A saturated one.
+        RemoteMany = "remote_hit, 512 tasks",
+        /// A miss by itself.
+        ColdOne = "cold_miss, 1 task",
+        /// Many misses at once.
+        ColdSome = "cold_miss, 64 tasks",
+        /// A batch of hits.
+        LocalMulti = "local_multi, 100 keys",
+        /// A batch of keys from Redis.
+        RemoteMulti = "remote_multi, 100 keys",
+        /// A batch of misses.
+        ColdMulti = "cold_multi, 100 keys",
+        /// A thousand callers of one missing key.
+        Stampede = "stampede, 1000 tasks, 50 ms loader",
+    }
+}
+
+impl Row {
+    /// The workload of the row.
+    pub fn workload(self) -> Workload {
+        match self {
+            Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => Workload::LocalHit,
+            Self::RemoteOne | Self::RemoteSome | Self::RemoteMany => Workload::RemoteHit,
+            Self::ColdOne | Self::ColdSome => Workload::ColdMiss,
+            Self::LocalMulti => Workload::LocalMulti,
+            Self::RemoteMulti => Workload::RemoteMulti,
+            Self::ColdMulti => Workload::ColdMulti,
+            Self::Stampede => Workload::Stampede,
+        }
+    }
+
+    /// Who takes part, yardsticks first.
+    pub fn peers(self) -> Vec<Peer> {
+        let others: &[Peer] = match self.workload() {
+            Workload::LocalHit | Workload::LocalMulti => {
+                &[Peer::QuickCache, Peer::Moka, Peer::RedisRsCache, Peer::RustisCache]
+            }
+            Workload::RemoteHit | Workload::RemoteMulti => &[
+                Peer::RedisRs,
+                Peer::RedisRsSync,
+                Peer::RedisRsCache,
+                Peer::Fred,
+                Peer::RustisCache,
+            ],
+            Workload::ColdMiss | Workload::ColdMulti => &[],
+            Workload::Stampede => &[Peer::QuickCache, Peer::Moka],
+        };
+        others.iter().copied().chain(ADAPTERS).collect()
+    }
+
+    /// What one peer does in this row.
+    pub fn run(self, peer: Peer) -> Run {
+        let tasks = match self {
+            Self::LocalTwoTasks => Some(2),
+            Self::RemoteSome | Self::ColdSome => Some(64),
+            Self::RemoteMany => Some(512),
+            Self::LocalOneKey
+            | Self::LocalManyKeys
+            | Self::RemoteOne
+            | Self::ColdOne
+            | Self::LocalMulti
+            | Self::RemoteMulti
+            | Self::ColdMulti
+            | Self::Stampede => None,
+        };
+        let workload = self.workload();
+        let mut load = Load::of(workload, tasks);
+        if self == Self::LocalOneKey {
+            load.keys = 1;
+        }
+        if workload == Workload::LocalHit {
+            load.ops = LOCAL_OPS * load.tasks;
+        }
+        // With a thread per task there are fewer calls per second to be had.
+        let threads = matches!(peer, Peer::RedisRsSync | Peer::RedcacheBlocking);
+        if threads && load.tasks > 2 && workload != Workload::Stampede {
+            load.ops /= 4;
+        }
+        Run { workload, peer, load, quiet: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_and_every_peer_takes_part() {
+        let rows = || Row::ALL.iter();
+        for workload in Workload::ALL {
+            assert!(rows().any(|row| row.workload() == *workload), "{workload}");
+        }
+        for peer in Peer::ALL {
+            assert!(rows().any(|row| row.peers().contains(peer)), "{peer}");
+        }
+    }
+}

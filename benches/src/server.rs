@@ -1,0 +1,194 @@
+//! The Redis under test: one that runs already, or one of our own.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, fmt, thread};
+
+use redis::{Connection, Pipeline};
+
+use crate::Failure;
+
+/// How many commands go out before their replies are read.
+const PIPELINE: usize = 1000;
+
+/// Keys left behind by a run that was killed go away by themselves.
+const KEY_TTL: Duration = Duration::from_secs(3600);
+
+/// How long a server of our own may take to answer its first PING.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// The shell that looks after a server of our own: it stops the server once our end of its standard
+/// input is gone, so that the server does not outlive us even if we are killed.
+const WATCH: &str = r#""$@" >/dev/null & server=$!; read -r _; kill $server; wait $server"#;
+
+/// The Redis under test; stops at the end if it is our own.
+pub struct Server {
+    address: String,
+    /// One connection for all that is not measured, so that setting it up is not counted either.
+    control: Mutex<Connection>,
+    own: Option<Own>,
+}
+
+struct Own {
+    watch: Child,
+    lifeline: Option<ChildStdin>,
+}
+
+impl Server {
+    /// Takes the server at that address, or starts one.
+    ///
+    /// # Errors
+    ///
+    /// Says that nobody answers at the address, or that redis-server is missing or will not start.
+    pub fn take(address: Option<String>) -> Result<Self, Failure> {
+        let Some(address) = address else {
+            return Self::start();
+        };
+        let control = connect(&address).map_err(|why| format!("no Redis at {address}: {why}"))?;
+        Ok(Self { address, control: Mutex::new(control), own: None })
+    }
+
+    /// Where it listens: `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Puts the value under every key.
+    ///
+    /// # Errors
+    ///
+    /// Passes on what went wrong between us and the server.
+    pub fn fill(&self, keys: &[String], value: &[u8]) -> Result<(), Failure> {
+        self.pipeline(keys, |pipeline, key| {
+            let seconds = KEY_TTL.as_secs();
+            pipeline.cmd("SET").arg(key).arg(value).arg("EX").arg(seconds).ignore();
+        })
+    }
+
+    /// Deletes the keys, and with them what the server remembers about who read them.
+    ///
+    /// # Errors
+    ///
+    /// Passes on what went wrong between us and the server.
+    pub fn forget(&self, keys: &[String]) -> Result<(), Failure> {
+        self.pipeline(keys, |pipeline, key| {
+            pipeline.cmd("DEL").arg(key).ignore();
+        })
+    }
+
+    /// Counts what the server has executed since it started; each count is itself a command.
+    ///
+    /// # Errors
+    ///
+    /// Passes on what went wrong between us and the server.
+    pub fn commands(&self) -> Result<u64, Failure> {
+        let stats: String = redis::cmd("INFO").arg("stats").query(&mut *self.control())?;
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        Ok(line.ok_or("INFO counts no commands")?.trim().parse()?)
+    }
+
+    fn pipeline(&self, keys: &[String], add: impl Fn(&mut Pipeline, &str)) -> Result<(), Failure> {
+        let mut connection = self.control();
+        for keys in keys.chunks(PIPELINE) {
+            let mut pipeline = redis::pipe();
+            for key in keys {
+                add(&mut pipeline, key);
+            }
+            pipeline.query::<()>(&mut *connection)?;
+        }
+        Ok(())
+    }
+
+    fn control(&self) -> MutexGuard<'_, Connection> {
+        // A connection that broke in the middle of a command says so at the next.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start() -> Result<Self, Failure> {
+        let program = env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        check(&program)?;
+        // The port is free when we ask and may be taken when the server asks: try a few.
+        let mut attempts = 3;
+        loop {
+            attempts -= 1;
+            match Self::start_on(&program, free_port()?) {
+                Err(failure) if attempts == 0 => return Err(failure),
+                Err(_) => {}
+                Ok(server) => return Ok(server),
+            }
+        }
+    }
+
+    fn start_on(program: &str, port: u16) -> Result<Self, Failure> {
+        let mut watch = Command::new("/bin/sh")
+            .args(["-c", WATCH, "sh", program, "--bind", "127.0.0.1", "--save", ""])
+            .args(["--appendonly", "no", "--port", &port.to_string()])
+            .current_dir(env::temp_dir())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|why| format!("cannot start {program}: {why}"))?;
+        // From here on dropping it stops the server.
+        let own = Own { lifeline: watch.stdin.take(), watch };
+        let address = format!("127.0.0.1:{port}");
+        let deadline = Instant::now() + START_WITHIN;
+        loop {
+            match connect(&address) {
+                Ok(control) => {
+                    return Ok(Self { address, control: Mutex::new(control), own: Some(own) });
+                }
+                Err(why) if Instant::now() > deadline => {
+                    return Err(format!("{program} does not answer on port {port}: {why}").into());
+                }
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, control: _, own } = self;
+        let own = own.is_some();
+        f.debug_struct("Server").field("address", address).field("own", &own).finish()
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        // It was told to end; that it could not be waited for is nobody's concern any more.
+        let _ = self.watch.wait();
+    }
+}
+
+fn check(program: &str) -> Result<(), Failure> {
+    let version = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match version {
+        Ok(_) => Ok(()),
+        Err(why) if why.kind() == ErrorKind::NotFound => Err(format!(
+            "{program} not found: install Redis, name the program in REDIS_SERVER, or name a \
+             running server with --redis ADDR"
+        )
+        .into()),
+        Err(why) => Err(format!("cannot run {program}: {why}").into()),
+    }
+}
+
+fn connect(address: &str) -> Result<Connection, Failure> {
+    let mut connection = redis::Client::open(format!("redis://{address}/"))?.get_connection()?;
+    redis::cmd("PING").query::<()>(&mut connection)?;
+    Ok(connection)
+}
+
+fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

@@ -1,0 +1,327 @@
+//! What the tasks do: the keys of a workload, the loops that read them, and the clock around both.
+
+use std::hint::black_box;
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::Failure;
+use crate::cli::{Load, Run, Workload};
+use crate::measure::{Measurement, Samples};
+use crate::peers::{Peer, Setup, Source};
+use crate::runtime::{Gate, Runtime};
+use crate::server::Server;
+
+/// How often the clock is read in the loop of `local_hit`.
+const SLICES: usize = 100;
+
+/// How many calls each task makes before those that count, at most.
+const WARM_UP_MAX: usize = 200;
+
+/// What near caches hold by default; a workload that reads each key once needs no more.
+const NEAR_KEYS_MIN: usize = 10_000;
+
+/// How long near caches may keep a value, and Redis what a loader gave.
+const TTL: Duration = Duration::from_secs(600);
+
+/// Runs one workload against one peer.
+///
+/// # Errors
+///
+/// Passes on the first failure of the peer or the server.
+pub fn run<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Failure> {
+    P::Runtime::block_on(measure::<P>(run, server))?
+}
+
+async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Failure> {
+    let course = Course::new(run.workload, run.load);
+    let prefix = unique_prefix();
+    let keys = Arc::new(Keys::new(&course, course.calls, &prefix));
+    let value = Bytes::from(vec![b'v'; run.load.value]);
+    let peer = P::connect(&Setup {
+        redis: server.address().to_owned(),
+        near_keys: course.near_keys(&keys),
+        ttl: TTL,
+    })
+    .await?;
+    if !course.cold() {
+        server.fill(&keys.all, &value)?;
+    }
+    warm_up(&peer, &course, &keys, &prefix, &value, server).await?;
+
+    let source = Arc::new(Source::new(value, course.loader_takes()));
+    let commands_before = server.commands()?;
+    let (elapsed, samples) = together(&peer, &course, course.calls, &keys, &source).await?;
+    // Counting is a command as well.
+    let commands = server.commands()?.saturating_sub(commands_before + 1);
+    drop(peer);
+    server.forget(&keys.all)?;
+
+    let stampede = course.workload == Workload::Stampede;
+    Ok(Measurement {
+        ops: course.calls * course.load.tasks,
+        elapsed,
+        samples,
+        loads: source.loads(),
+        added: stampede.then(|| elapsed.saturating_sub(source.last_took())),
+        commands,
+        keys: keys.all.len(),
+    })
+}
+
+/// Lets every connection, pool and allocator get going, and near caches fill if they are to be full.
+async fn warm_up<P: Peer>(
+    peer: &P,
+    course: &Course,
+    keys: &Arc<Keys>,
+    prefix: &str,
+    value: &Bytes,
+    server: &Server,
+) -> Result<(), Failure> {
+    let source = Arc::new(Source::new(value.clone(), Duration::ZERO));
+    if course.local() {
+        // Twice round: the first brings the keys in, the second finds them there.
+        let calls = 2 * keys.per_task / course.batch();
+        together(peer, course, calls, keys, &source).await?;
+        return Ok(());
+    }
+    let calls = course.calls.min(WARM_UP_MAX);
+    let keys = Arc::new(Keys::new(course, calls, &format!("{prefix}:warm")));
+    if !course.cold() {
+        server.fill(&keys.all, value)?;
+    }
+    together(peer, course, calls, &keys, &source).await?;
+    server.forget(&keys.all)
+}
+
+/// Lets all tasks go at once, waits for the last, and tells how long that took.
+async fn together<P: Peer>(
+    peer: &P,
+    course: &Course,
+    calls: usize,
+    keys: &Arc<Keys>,
+    source: &Arc<Source>,
+) -> Result<(Duration, Samples), Failure> {
+    let gate = Arc::new(Gate::default());
+    let mut tasks = Vec::with_capacity(course.load.tasks);
+    for task in 0..course.load.tasks {
+        let mut walker = Walker {
+            peer: peer.fork().await?,
+            keys: keys.clone(),
+            task,
+            source: source.clone(),
+            samples: Samples::with_capacity(calls),
+        };
+        let (gate, course) = (gate.clone(), *course);
+        tasks.push(P::Runtime::spawn(async move {
+            gate.pass().await;
+            walker.walk(&course, calls).await?;
+            Ok::<_, Failure>((Instant::now(), walker.samples))
+        }));
+    }
+    let opened = gate.open_for(tasks.len()).await;
+    let mut last = opened;
+    let mut samples = Samples::default();
+    for task in tasks {
+        let (ended, more) = task.await??;
+        last = last.max(ended);
+        samples.append(more);
+    }
+    Ok((last - opened, samples))
+}
+
+/// A workload with its numbers worked out.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    workload: Workload,
+    load: Load,
+    /// Calls per task.
+    calls: usize,
+}
+
+impl Course {
+    fn new(workload: Workload, load: Load) -> Self {
+        Self { workload, load, calls: load.ops.div_ceil(load.tasks) }
+    }
+
+    /// Keys per call.
+    fn batch(&self) -> usize {
+        match self.workload {
+            Workload::LocalMulti | Workload::RemoteMulti | Workload::ColdMulti => self.load.batch,
+            Workload::LocalHit | Workload::RemoteHit | Workload::ColdMiss | Workload::Stampede => 1,
+        }
+    }
+
+    fn local(&self) -> bool {
+        matches!(self.workload, Workload::LocalHit | Workload::LocalMulti)
+    }
+
+    fn cold(&self) -> bool {
+        matches!(self.workload, Workload::ColdMiss | Workload::ColdMulti | Workload::Stampede)
+    }
+
+    fn loader_takes(&self) -> Duration {
+        match self.workload {
+            Workload::Stampede => Duration::from_millis(self.load.loader_ms),
+            Workload::LocalHit
+            | Workload::RemoteHit
+            | Workload::ColdMiss
+            | Workload::LocalMulti
+            | Workload::RemoteMulti
+            | Workload::ColdMulti => Duration::ZERO,
+        }
+    }
+
+    /// Room for four times the keys that must stay: caches split their room into shards, and some
+    /// shard gets more than its share.
+    fn near_keys(&self, keys: &Keys) -> usize {
+        let stay = if self.local() { keys.all.len() } else { 0 };
+        NEAR_KEYS_MIN.max(4 * stay)
+    }
+}
+
+/// The keys of a workload and who reads which.
+#[derive(Debug)]
+struct Keys {
+    all: Vec<String>,
+    per_task: usize,
+    /// In a stampede all tasks read the same key; everywhere else no two tasks share one.
+    shared: bool,
+}
+
+impl Keys {
+    fn new(course: &Course, calls: usize, prefix: &str) -> Self {
+        let per_task = match course.workload {
+            Workload::LocalHit => (course.load.keys / course.load.tasks).max(1),
+            Workload::LocalMulti => course.load.batch,
+            Workload::RemoteHit
+            | Workload::ColdMiss
+            | Workload::RemoteMulti
+            | Workload::ColdMulti => calls * course.batch(),
+            Workload::Stampede => 1,
+        };
+        let shared = course.workload == Workload::Stampede;
+        let len = if shared { 1 } else { per_task * course.load.tasks };
+        let all = (0..len).map(|index| format!("{prefix}:{index}")).collect();
+        Self { all, per_task, shared }
+    }
+
+    fn of_task(&self, task: usize) -> &[String] {
+        let first = if self.shared { 0 } else { task * self.per_task };
+        &self.all[first..first + self.per_task]
+    }
+}
+
+fn unique_prefix() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("bench:{:x}:{:x}", process::id(), since.as_micros())
+}
+
+/// One task: it walks its keys round and round until all calls are made.
+struct Walker<P> {
+    peer: P,
+    keys: Arc<Keys>,
+    task: usize,
+    source: Arc<Source>,
+    samples: Samples,
+}
+
+impl<P: Peer> Walker<P> {
+    async fn walk(&mut self, course: &Course, calls: usize) -> Result<(), Failure> {
+        match course.workload {
+            Workload::LocalHit => self.round(calls, course.load.value).await,
+            Workload::RemoteHit | Workload::ColdMiss | Workload::Stampede => {
+                self.one_by_one(calls, course.load.value).await
+            }
+            Workload::LocalMulti | Workload::RemoteMulti | Workload::ColdMulti => {
+                self.batch_by_batch(calls, course.load.batch).await
+            }
+        }
+    }
+
+    /// The clock around the whole loop, read in between only once per slice: a hit takes no longer
+    /// than reading the clock.
+    async fn round(&mut self, calls: usize, value: usize) -> Result<(), Failure> {
+        let slice_len = calls.div_ceil(SLICES);
+        let mut keys = self.keys.of_task(self.task).iter().cycle();
+        let mut left = calls;
+        while left > 0 {
+            let slice = slice_len.min(left);
+            left -= slice;
+            let started = Instant::now();
+            for key in keys.by_ref().take(slice) {
+                check(value, &self.peer.read(key, &self.source).await?)?;
+            }
+            self.samples.record(started.elapsed() / u32::try_from(slice)?);
+        }
+        Ok(())
+    }
+
+    async fn one_by_one(&mut self, calls: usize, value: usize) -> Result<(), Failure> {
+        for key in self.keys.of_task(self.task).iter().cycle().take(calls) {
+            let started = Instant::now();
+            let read = self.peer.read(key, &self.source).await?;
+            self.samples.record(started.elapsed());
+            check(value, &read)?;
+        }
+        Ok(())
+    }
+
+    async fn batch_by_batch(&mut self, calls: usize, batch: usize) -> Result<(), Failure> {
+        for keys in self.keys.of_task(self.task).chunks(batch).cycle().take(calls) {
+            let started = Instant::now();
+            let found = self.peer.read_many(keys, &self.source).await?;
+            self.samples.record(started.elapsed());
+            if found != batch {
+                return Err(format!("{found} values for {batch} keys").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a value of the wrong length, and keeps the compiler from doing away with a right one.
+fn check(expected: usize, value: &impl AsRef<[u8]>) -> Result<(), Failure> {
+    let value = black_box(value.as_ref());
+    if value.len() == expected {
+        return Ok(());
+    }
+    Err(format!("a value of {} bytes instead of {expected}", value.len()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(workload: Workload, tasks: usize) -> Keys {
+        let mut load = Load::of(workload, Some(tasks));
+        (load.ops, load.keys, load.batch) = (10 * tasks, 6, 5);
+        let course = Course::new(workload, load);
+        Keys::new(&course, course.calls, "k")
+    }
+
+    #[test]
+    fn tasks_share_no_keys_except_in_a_stampede() {
+        for (workload, per_task, all) in [
+            (Workload::LocalHit, 3, 6),
+            (Workload::RemoteHit, 10, 20),
+            (Workload::ColdMiss, 10, 20),
+            (Workload::LocalMulti, 5, 10),
+            (Workload::RemoteMulti, 50, 100),
+            (Workload::ColdMulti, 50, 100),
+            (Workload::Stampede, 1, 1),
+        ] {
+            let keys = keys(workload, 2);
+            assert_eq!((keys.per_task, keys.all.len()), (per_task, all), "{workload}");
+            let apart = keys.of_task(0).iter().all(|key| !keys.of_task(1).contains(key));
+            assert_eq!(apart, workload != Workload::Stampede, "{workload}");
+        }
+    }
+
+    #[test]
+    fn more_tasks_than_local_keys_get_one_key_each() {
+        assert_eq!(keys(Workload::LocalHit, 8).all.len(), 8);
+    }
+}
