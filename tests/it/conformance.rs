@@ -35,8 +35,10 @@ macro_rules! on_adapter {
 }
 
 mod cache;
+mod port;
 mod scene;
 
+mod connecting;
 mod loads;
 mod near;
 mod reads;

@@ -66,7 +66,7 @@ pub(crate) trait Host: Runtime + Default {
 }
 
 /// One runtime for all tests: its threads carry connections and deadlines, and are never blocked.
-static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+pub(crate) static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio starts")
 });
 

@@ -1,0 +1,306 @@
+//! The way to the server: what is spoken there, who is let in, and what a caller is told when nobody is.
+
+use std::thread;
+use std::time::Duration;
+
+use redcache_core::{Error, ErrorKind, Notice};
+use redcache_sim::listen::EmbeddedServer;
+use redcache_sim::server::{Config, HelloSupport};
+use redcache_tests::{Proxy, RedisServer};
+
+use super::cache::Cache;
+use super::port::{self, Port};
+use super::scene::{
+    AT_ONCE, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, gate, must_not_load,
+    seen, timed, wait_until,
+};
+
+on_every_adapter![
+    a_wrong_password_is_an_error_at_once,
+    a_missing_password_is_an_error_at_once,
+    a_password_lets_us_in,
+    an_acl_user_is_let_in_and_held_to_its_rules,
+    a_user_that_may_not_be_tracked_does_without_the_near_cache,
+    a_server_that_speaks_only_resp2_is_polled_and_that_is_said_once,
+    a_refused_connection_is_an_error_at_once_and_never_a_hang,
+    a_host_that_is_unreachable_costs_no_more_than_the_connect_timeout,
+    a_port_that_never_answers_costs_no_more_than_the_connect_timeout,
+    a_port_that_speaks_something_else_is_an_error_at_once,
+    a_cache_may_be_opened_before_its_server_is_there,
+    a_server_that_is_full_is_tried_again,
+    a_unix_socket_is_as_good_as_a_port,
+    a_database_of_its_own_is_selected,
+    a_database_that_does_not_exist_is_an_error,
+    the_server_knows_us_by_our_name,
+    no_secret_is_ever_shown,
+];
+
+const SECRET: &str = "hunter2";
+
+fn with_login(server: &RedisServer, login: &str) -> String {
+    format!("redis://{login}@{}", server.address())
+}
+
+/// Fails to connect, and to use what was opened without waiting, both at once and with an error of this kind.
+#[track_caller]
+fn check_no_way_in<C: Cache>(url: &str, kind: ErrorKind, text: &str) {
+    let (connect, elapsed) = timed(|| cache_error(C::connect(url)));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    let opened = C::open(url);
+    assert_eq!(cache_error(opened.ready()).kind(), kind);
+    let (get, elapsed) = timed(|| cache_error(opened.get("k")));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    let get_with = cache_error(opened.get_with("k", TTL, must_not_load));
+    let insert = cache_error(opened.insert("k", "v", TTL));
+    for error in [connect, get, get_with, insert] {
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    opened.close();
+}
+
+fn a_wrong_password_is_an_error_at_once<C: Cache>() {
+    let server = RedisServer::start_with(&["--requirepass", SECRET]);
+    check_no_way_in::<C>(&with_login(&server, ":wrong"), ErrorKind::Auth, "WRONGPASS");
+    check_no_way_in::<C>(&with_login(&server, "nobody:wrong"), ErrorKind::Auth, "WRONGPASS");
+}
+
+fn a_missing_password_is_an_error_at_once<C: Cache>() {
+    let server = RedisServer::start_with(&["--requirepass", SECRET]);
+    check_no_way_in::<C>(&server.url(), ErrorKind::Auth, "NOAUTH");
+}
+
+fn a_password_lets_us_in<C: Cache>() {
+    let server = RedisServer::start_with(&["--requirepass", SECRET]);
+    let cache = connected::<C>(with_login(&server, ":hunter2"));
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert!(cache.is_tracked());
+    let cache = connected::<C>(with_login(&server, "default:hunter2"));
+    assert_eq!(seen(cache.get("k")), "v from redis");
+}
+
+fn an_acl_user_is_let_in_and_held_to_its_rules<C: Cache>() {
+    let server = RedisServer::start();
+    server.connect().ok(&["ACL", "SETUSER", "app", "on", ">hunter2", "~app:*", "+@all"]);
+    let cache = connected::<C>(with_login(&server, "app:hunter2"));
+    assert_eq!(seen(cache.get_with("app:k", TTL, || found("v"))), "v from loaded");
+    let mut answers = cache.get_many(&["app:k", "other"]).unwrap();
+    let in_batch = cache_error(answers.pop().unwrap());
+    assert_eq!(all_seen(Ok(answers)), ["v from near"]);
+    for error in [
+        in_batch,
+        cache_error(cache.get("other")),
+        cache_error(cache.get_with("other", TTL, must_not_load)),
+        cache_error(cache.insert("other", "v", TTL)),
+        cache_error(cache.touch("other", TTL)),
+    ] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Server, Some(&"other".into())));
+        assert!(error.to_string().contains("NOPERM"), "{error}");
+    }
+}
+
+fn a_user_that_may_not_be_tracked_does_without_the_near_cache<C: Cache>() {
+    let server = RedisServer::start();
+    let rules = ["ACL", "SETUSER", "app", "on", ">hunter2", "~*", "+@all", "-client|tracking"];
+    server.connect().ok(&rules);
+    check_untracked::<C>(&with_login(&server, "app:hunter2"), "NOPERM");
+}
+
+fn a_server_that_speaks_only_resp2_is_polled_and_that_is_said_once<C: Cache>() {
+    for hello in [HelloSupport::NoProto, HelloSupport::Unknown] {
+        let config = Config { hello, ..Config::default() };
+        let server = EmbeddedServer::start_with(config).unwrap();
+        check_untracked::<C>(&server.url(), "RESP3");
+    }
+}
+
+/// All is well without tracking, except that nothing is near and that waiting polls.
+#[track_caller]
+fn check_untracked<C: Cache>(url: &str, why: &str) {
+    let url = format!("{url}{LONG_LOCK}");
+    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    assert!(!cache.is_tracked());
+    let notices = Notices::of(&cache);
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        gate.reached();
+        let waiter = scope.spawn(|| other.get_with("k", TTL, must_not_load));
+        wait_until("it has polled", || other.stats().lock_waits >= 3);
+        gate.open();
+        let (answer, elapsed) = timed(|| waiter.join().unwrap());
+        assert_eq!(seen(answer), "v from redis");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        assert_eq!(seen(leader.join().unwrap()), "v from loaded");
+    });
+    for _ in 0..2 {
+        assert_eq!(seen(cache.get("k")), "v from redis");
+    }
+    assert!(cache.remove("k").unwrap());
+    assert_eq!(seen(other.get("k")), "nothing from redis");
+    let said = |notice: &Notice| matches!(notice, Notice::Untracked { .. });
+    notices.wait_for(1, said);
+    assert!(notices.text().contains(why), "{}", notices.text());
+    assert_eq!(cache.stats().near_hits, 0);
+}
+
+fn a_refused_connection_is_an_error_at_once_and_never_a_hang<C: Cache>() {
+    let (_port, url) = port::refusing();
+    let (connect, elapsed) = timed(|| cache_error(C::connect(&url)));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    let cache = C::open(&(url + "?command_timeout=300ms"));
+    let notices = Notices::of(&cache);
+    let (get, elapsed) = timed(|| cache_error(cache.get("k")));
+    assert!(elapsed > Duration::from_millis(250) && elapsed < AT_ONCE, "{elapsed:?}");
+    let get_with = cache_error(cache.get_with("k", TTL, must_not_load));
+    let insert = cache_error(cache.insert("k", "v", TTL));
+    for error in [connect, get, get_with, insert] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.is_retryable());
+        assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
+    }
+    // It goes on trying, with pauses.
+    let tries = || notices.count(|notice| matches!(notice, Notice::ConnectFailed { .. }));
+    wait_until("another try", || tries() >= 3);
+    assert!(tries() < 100);
+}
+
+#[track_caller]
+fn check_connect_timeout<C: Cache>(url: &str) {
+    let url = format!("{url}?connect_timeout=300ms&command_timeout=500ms");
+    let (error, elapsed) = timed(|| cache_error(C::connect(&url)));
+    assert!(elapsed > Duration::from_millis(250) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("`connect_timeout`"), "{error}");
+    let cache = C::open(&url);
+    let (error, elapsed) = timed(|| cache_error(cache.get("k")));
+    assert!(elapsed > Duration::from_millis(450) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let ((), elapsed) = timed(|| cache.close());
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+}
+
+fn a_host_that_is_unreachable_costs_no_more_than_the_connect_timeout<C: Cache>() {
+    let (_listener, _queue, url) = port::unreachable();
+    check_connect_timeout::<C>(&url);
+}
+
+fn a_port_that_never_answers_costs_no_more_than_the_connect_timeout<C: Cache>() {
+    check_connect_timeout::<C>(&Port::that_is_silent().url());
+}
+
+fn a_port_that_speaks_something_else_is_an_error_at_once<C: Cache>() {
+    for words in [
+        // A TLS alert: unexpected message.
+        &b"\x15\x03\x03\x00\x02\x02\x0a"[..],
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\0\0\0\0\0\0\0\0",
+        // Redis's protocol, and still no Redis.
+        b"+OK\r\n",
+        b":1\r\n",
+        b"$99999999999\r\n",
+        b"*2147483647\r\n",
+        b"%1\r\n$5\r\nproto\r\n:2\r\n",
+        b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n\
+          *1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n\
+          *1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
+    ] {
+        let port = Port::that_says(words);
+        check_no_way_in::<C>(&port.url(), ErrorKind::Protocol, "");
+    }
+    let port = Port::that_says(b"\x15\x03\x03\x00\x02\x02\x0a");
+    check_no_way_in::<C>(&port.url(), ErrorKind::Protocol, "without TLS");
+}
+
+fn a_cache_may_be_opened_before_its_server_is_there<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    proxy.refuse(true);
+    let cache = C::open(&(proxy.url() + "?command_timeout=10s&reconnect_delay_max=20ms"));
+    assert_eq!(cache_error(cache.ready()).kind(), ErrorKind::Unavailable);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| cache.get_with("k", TTL, || found("v")));
+        wait_until("it waits", || cache.stats().calls == 1);
+        proxy.refuse(false);
+        assert_eq!(seen(call.join().unwrap()), "v from loaded");
+    });
+    cache.ready().unwrap();
+    assert_eq!(seen(cache.get("k")), "v from near");
+}
+
+fn a_server_that_is_full_is_tried_again<C: Cache>() {
+    let server = EmbeddedServer::start().unwrap();
+    server.with(|server| server.configure(|config| config.clients_max = 0));
+    let url = server.url() + "?reconnect_delay_max=20ms";
+    let error = cache_error(C::connect(&url));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.is_retryable() && error.to_string().contains("max number of clients"));
+    let cache = C::open(&url);
+    assert_eq!(cache_error(cache.ready()).kind(), ErrorKind::Unavailable);
+    server.with(|server| server.configure(|config| config.clients_max = 1));
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+}
+
+fn a_unix_socket_is_as_good_as_a_port<C: Cache>() {
+    let mut server = RedisServer::start();
+    let url = format!("redis+unix://{}", server.socket_path().display());
+    let cache = connected::<C>(format!("{url}?db=3&reconnect_delay_max=20ms"));
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(seen(cache.get("k")), "v from near");
+    let mut raw = server.connect();
+    raw.ok(&["SELECT", "3"]);
+    raw.ok(&["SET", "k", "new"]);
+    wait_until("the change is known", || seen(cache.get("k")).starts_with("new"));
+    let error = cache_error(C::connect(&format!("{url}.not")));
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("redis.sock.not"), "{error}");
+    server.restart();
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+}
+
+fn a_database_of_its_own_is_selected<C: Cache>() {
+    let server = RedisServer::start();
+    let (cache, other) = (connected::<C>(server.url() + "/3"), connected::<C>(server.url()));
+    cache.insert("k", "three", TTL).unwrap();
+    assert_eq!(seen(other.get("k")), "nothing from redis");
+    assert_eq!(seen(cache.get("k")), "three from redis");
+    let mut raw = server.connect();
+    raw.ok(&["SELECT", "3"]);
+    assert!(raw.get("k").is_some());
+    raw.ok(&["SET", "k", "new"]);
+    wait_until("the change is known", || seen(cache.get("k")).starts_with("new"));
+}
+
+fn a_database_that_does_not_exist_is_an_error<C: Cache>() {
+    let server = RedisServer::start();
+    let error = cache_error(C::connect(&(server.url() + "/99")));
+    assert!(error.to_string().contains("DB index is out of range"), "{error}");
+}
+
+fn the_server_knows_us_by_our_name<C: Cache>() {
+    let server = RedisServer::start();
+    let _cache = connected::<C>(server.url() + "?client_name=my-service");
+    let clients = String::from_utf8(server.connect().call(&["CLIENT", "LIST"])).unwrap();
+    assert!(clients.contains(" name=my-service "), "{clients}");
+}
+
+fn no_secret_is_ever_shown<C: Cache>() {
+    let server = RedisServer::start_with(&["--requirepass", "the right one"]);
+    let url = with_login(&server, "app:hunter2");
+    let config = redcache_core::Config::from_url(&url).unwrap();
+    let error = cache_error(C::connect(&url));
+    let cache = C::open(&url);
+    let notices = Notices::of(&cache);
+    let get = cache.get("k").unwrap_err();
+    let Error::Cache(of_get) = &get else { panic!("{get:?}") };
+    notices.wait_for(1, |notice| matches!(notice, Notice::ConnectFailed { .. }));
+    let config_error = C::connect(&(url.clone() + "?lock_ttl=x")).unwrap_err();
+    let shown = [
+        format!("{config:?} {cache:?} {error:?} {error} {get:?} {get} {of_get:?} {of_get}"),
+        format!("{config_error:?} {config_error} {}", notices.text()),
+    ];
+    for text in shown {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
