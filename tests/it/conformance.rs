@@ -43,6 +43,7 @@ mod loads;
 mod near;
 mod reads;
 mod sharing;
+mod trouble;
 mod values;
 mod waiting;
 mod writes;

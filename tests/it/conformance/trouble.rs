@@ -1,0 +1,352 @@
+//! A server that dies, stalls, forgets, fills up or refuses, under a cache that is in use.
+
+use std::thread;
+use std::time::Duration;
+
+use redcache_core::{ErrorKind, Notice};
+use redcache_sim::listen::EmbeddedServer;
+use redcache_tests::{Direction, Proxy, RedisServer};
+
+use super::cache::Cache;
+use super::scene::{
+    AT_ONCE, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, gate, must_not_load,
+    seen, timed, wait_until, wait_until_idle,
+};
+
+on_every_adapter![
+    a_server_that_is_killed_and_restarted_is_used_again_as_if_new,
+    a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_place,
+    a_server_that_dies_for_good_is_an_error_within_bounds,
+    forgotten_scripts_are_sent_again,
+    a_server_without_memory_for_the_value_costs_only_the_storing,
+    a_server_without_memory_for_the_lock_costs_only_the_storing,
+    a_read_only_server_is_read_and_its_refusals_are_told,
+    a_server_that_is_loading_is_waited_for_within_bounds,
+    a_refusal_that_passes_is_not_seen,
+    an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer,
+    a_write_whose_connection_is_lost_says_that_it_may_have_happened,
+    a_read_whose_connection_is_lost_is_asked_again,
+    a_connection_that_has_gone_silent_is_noticed_and_replaced,
+    too_many_commands_are_refused_and_the_rest_is_answered,
+];
+
+fn a_server_that_is_killed_and_restarted_is_used_again_as_if_new<C: Cache>() {
+    let mut server = RedisServer::start();
+    let url = server.url() + LONG_LOCK + "&reconnect_delay_max=20ms&command_timeout=10s";
+    let cache = connected::<C>(url);
+    let notices = Notices::of(&cache);
+    for key in ["k", "l"] {
+        // The second publish names its script by its hash.
+        assert_eq!(seen(cache.get_with(key, TTL, || found("old"))), "old from loaded");
+    }
+    assert_eq!(seen(cache.get("k")), "old from near");
+    server.restart();
+    notices.wait_for(1, |notice| matches!(notice, Notice::Disconnected { .. }));
+    // Neither the values of the near cache nor the scripts of the server have outlived it.
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+    assert_eq!(seen(cache.get_with("k", TTL, || found("new"))), "new from loaded");
+    assert_eq!(seen(cache.get("k")), "new from near");
+    assert!(cache.touch("k", TTL).unwrap());
+    assert_eq!(cache.stats().connections, 2);
+    wait_until_idle(&cache);
+}
+
+fn a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_place<C: Cache>() {
+    let mut server = RedisServer::start();
+    let url = server.url() + LONG_LOCK + "&reconnect_delay_max=20ms&command_timeout=10s";
+    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("a")).1));
+        gate.reached();
+        let waiter = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("b"))));
+        wait_until("it waits", || other.stats().lock_waits > 0);
+        server.restart();
+        // The lock is gone with the server, so who waited for it loads.
+        let (answer, elapsed) = waiter.join().unwrap();
+        assert_eq!(seen(answer), "b from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        gate.open();
+        assert_eq!(seen(leader.join().unwrap()), "a from loaded");
+    });
+    assert!(server.connect().get("k").unwrap().ends_with(b":b"));
+    assert_eq!(seen(cache.get("k")), "b from redis");
+}
+
+fn a_server_that_dies_for_good_is_an_error_within_bounds<C: Cache>() {
+    let mut server = RedisServer::start();
+    server.connect().ok(&["SET", "held", "__redcache:lock:somebody:1", "PX", "60000"]);
+    let cache = connected::<C>(server.url() + LONG_LOCK + "&command_timeout=400ms");
+    assert_eq!(seen(cache.get_with("near", TTL, || found("v"))), "v from loaded");
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| cache.get_with("held", TTL, must_not_load));
+        wait_until("it waits", || cache.stats().lock_waits > 0);
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        gate.reached();
+        server.stop();
+        let (error, elapsed) = timed(|| cache_error(waiter.join().unwrap()));
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some(&"held".into())));
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        // What was loaded is given all the same.
+        gate.open();
+        let (answer, elapsed) = timed(|| leader.join().unwrap());
+        assert_eq!(seen(answer), "v from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        let (errors, elapsed) = timed(|| {
+            [
+                cache_error(cache.get("near")),
+                cache_error(cache.get_with("k", TTL, must_not_load)),
+                cache_error(cache.insert("k", "v", TTL)),
+                cache_error(cache.get_many(&["a"]).unwrap().remove(0)),
+                cache_error(cache.remove_many(&["a"]).unwrap().remove(0)),
+            ]
+        });
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.is_retryable());
+        }
+        assert!(elapsed < 2 * AT_ONCE, "{elapsed:?}");
+    });
+    let stats = cache.stats();
+    assert_eq!((stats.calls, stats.flights, stats.commands), (0, 0, 0), "{stats:?}");
+}
+
+fn forgotten_scripts_are_sent_again<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let keys: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+    let load = |keys: Vec<redcache_core::Key>| {
+        // The locks are taken, and their publishes will all name the script by its hash.
+        server.connect().ok(&["SCRIPT", "FLUSH"]);
+        let row = |key: redcache_core::Key| (key.clone(), key.to_string().into());
+        Ok::<_, super::scene::Boom>(keys.into_iter().map(row).collect())
+    };
+    for _ in 0..2 {
+        for (key, answer) in keys.iter().zip(cache.get_many_with(&keys, TTL, load).unwrap()) {
+            assert_eq!(seen(answer), format!("{key} from loaded"));
+        }
+        for key in &keys {
+            assert_eq!(seen(cache.get(key)), format!("{key} from near"));
+        }
+        server.connect().ok(&["SCRIPT", "FLUSH"]);
+        assert!(cache.touch_many(&keys, TTL).unwrap().into_iter().all(Result::unwrap));
+        assert!(cache.remove_many(&keys).unwrap().into_iter().all(Result::unwrap));
+    }
+    assert_eq!(cache.stats().connections, 1);
+}
+
+fn a_server_without_memory_for_the_value_costs_only_the_storing<C: Cache>() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+    let url = server.url() + LONG_LOCK;
+    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    let mut raw = server.connect();
+    let load = || {
+        server.connect().ok(&["CONFIG", "SET", "maxmemory", "1"]);
+        found("v")
+    };
+    let (answer, elapsed) = timed(|| cache.get_with("k", TTL, load));
+    let answer = answer.unwrap();
+    assert_eq!((answer.value.as_deref(), answer.ttl), (Some(&b"v"[..]), None));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    wait_until("the lock is back", || raw.integer(&["EXISTS", "k"]) == 0);
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+    raw.ok(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(seen(other.get_with("k", TTL, || found("w"))), "w from loaded");
+    assert_eq!(seen(cache.get("k")), "w from redis");
+}
+
+fn a_server_without_memory_for_the_lock_costs_only_the_storing<C: Cache>() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let mut raw = server.connect();
+    raw.ok(&["SET", "there", "1"]);
+    raw.ok(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    let answers = cache.get_many_with(&["a", "there"], TTL, |keys| {
+        Ok::<_, super::scene::Boom>(keys.into_iter().map(|key| (key, "v".into())).collect())
+    });
+    assert_eq!(all_seen(answers), ["v from loaded", "1 from redis"]);
+    let error = cache_error(cache.insert("k", "v", TTL));
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Server, Some(&"k".into())));
+    assert!(error.to_string().contains("OOM"), "{error}");
+    assert!(cache.remove("there").unwrap(), "what frees memory still works");
+    assert_eq!(raw.integer(&["DBSIZE"]), 0);
+}
+
+fn a_read_only_server_is_read_and_its_refusals_are_told<C: Cache>() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connected::<C>(server.url());
+    cache.insert("k", "v", TTL).unwrap();
+    server.with(|server| server.set_read_only(true));
+    assert_eq!(seen(cache.get("k")), "v from redis");
+    assert_eq!(seen(cache.get_with("absent", TTL, || found("w"))), "w from loaded");
+    for error in [cache_error(cache.insert("k", "w", TTL)), cache_error(cache.remove("k"))] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Server, Some(&"k".into())));
+        assert!(error.to_string().contains("READONLY"), "{error}");
+    }
+    assert_eq!(seen(cache.get("k")), "v from redis");
+}
+
+fn a_server_that_is_loading_is_waited_for_within_bounds<C: Cache>() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connected::<C>(server.url() + "?command_timeout=400ms");
+    server.with(|server| server.set_loading(true));
+    let (error, elapsed) = timed(|| cache_error(cache.get("k")));
+    assert!(error.is_retryable(), "{error}");
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    let patient = connected_while_loading::<C>(&server);
+    thread::scope(|scope| {
+        let call = scope.spawn(|| patient.get_with("k", TTL, || found("v")));
+        let refused = server.with(|server| server.count("get").rejected);
+        let again = || server.with(|server| server.count("get").rejected) >= refused + 2;
+        wait_until("it has tried again", again);
+        server.with(|server| server.set_loading(false));
+        assert_eq!(seen(call.join().unwrap()), "v from loaded");
+    });
+    assert_eq!(seen(cache.get("k")), "v from redis");
+}
+
+/// A cache whose connection was made before the server began to load.
+fn connected_while_loading<C: Cache>(server: &EmbeddedServer) -> C {
+    server.with(|server| server.set_loading(false));
+    let cache = connected::<C>(server.url() + "?command_timeout=10s");
+    wait_until_idle(&cache);
+    server.with(|server| server.set_loading(true));
+    cache
+}
+
+fn a_refusal_that_passes_is_not_seen<C: Cache>() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connected::<C>(server.url());
+    for refusal in ["BUSY a script runs", "TRYAGAIN not now", "LOADING soon"] {
+        server.with(|server| {
+            server.reject_next("get", refusal);
+            server.reject_next("set", refusal);
+            server.reject_next("del", refusal);
+        });
+        assert_eq!(seen(cache.get("k")), "nothing from redis");
+        cache.insert("k", "v", TTL).unwrap();
+        assert!(cache.remove("k").unwrap());
+    }
+    server.with(|server| server.reject_next("get", "ERR for good"));
+    assert!(cache_error(cache.get("k")).to_string().contains("ERR for good"));
+    wait_until_idle(&cache);
+}
+
+fn an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + "?command_timeout=300ms&heartbeat_interval=60s");
+    let keys: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    for key in &keys {
+        server.connect().ok(&["SET", key, key]);
+    }
+    proxy.hold(Direction::ToClient);
+    for error in [
+        cache_error(cache.get("0")),
+        cache_error(cache.get_many(&keys[1..3]).unwrap().remove(1)),
+        cache_error(cache.get_with("3", TTL, must_not_load)),
+        cache_error(cache.insert("written", "v", TTL)),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.is_retryable());
+    }
+    proxy.release(Direction::ToClient);
+    for key in &keys {
+        assert_eq!(cache.get(key).unwrap().value.unwrap(), key);
+    }
+    assert_eq!(seen(cache.get("written")), "v from redis");
+    assert_eq!(cache.stats().connections, 1);
+    wait_until_idle(&cache);
+}
+
+fn a_write_whose_connection_is_lost_says_that_it_may_have_happened<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + "?reconnect_delay_max=20ms");
+    wait_until_idle(&cache);
+    let check = |write: &(dyn Fn() -> ErrorKind + Sync)| {
+        proxy.hold(Direction::ToClient);
+        thread::scope(|scope| {
+            let call = scope.spawn(write);
+            wait_until("the reply is held", || proxy.queued(Direction::ToClient) > 0);
+            proxy.cut();
+            proxy.release(Direction::ToClient);
+            assert_eq!(call.join().unwrap(), ErrorKind::Interrupted);
+        });
+        wait_until_idle(&cache);
+    };
+    check(&|| cache_error(cache.insert("k", "v", TTL)).kind());
+    assert_eq!(seen(cache.get("k")), "v from redis");
+    check(&|| cache_error(cache.remove("k")).kind());
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+}
+
+fn a_read_whose_connection_is_lost_is_asked_again<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    server.connect().ok(&["MSET", "k", "v", "l", "w"]);
+    let cache = connected::<C>(proxy.url() + "?reconnect_delay_max=20ms");
+    wait_until_idle(&cache);
+    proxy.hold(Direction::ToClient);
+    thread::scope(|scope| {
+        let one = scope.spawn(|| seen(cache.get("k")));
+        let many = scope.spawn(|| all_seen(cache.get_many(&["l", "absent"])));
+        wait_until("both ask", || cache.stats().commands == 3);
+        wait_until("a reply is held", || proxy.queued(Direction::ToClient) > 0);
+        proxy.cut();
+        proxy.release(Direction::ToClient);
+        assert_eq!(one.join().unwrap(), "v from redis");
+        assert_eq!(many.join().unwrap(), ["w from redis", "nothing from redis"]);
+    });
+    assert_eq!(cache.stats().connections, 2);
+}
+
+fn a_connection_that_has_gone_silent_is_noticed_and_replaced<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let options = "?heartbeat_interval=200ms&reconnect_delay_max=20ms";
+    let cache = connected::<C>(proxy.url() + options);
+    let notices = Notices::of(&cache);
+    assert_eq!(seen(cache.get_with("k", TTL, || found("old"))), "old from loaded");
+    proxy.hold(Direction::ToClient);
+    // No report of this will ever come.
+    server.connect().ok(&["SET", "k", "new"]);
+    let lost = |notice: &Notice| matches!(notice, Notice::Disconnected { .. });
+    let ((), elapsed) = timed(|| notices.wait_for(1, lost));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    assert!(notices.text().contains("heartbeat_interval"), "{}", notices.text());
+    proxy.release(Direction::ToClient);
+    assert_eq!(seen(cache.get("k")), "new from redis");
+    assert!(cache.stats().connections >= 2);
+    // A connection that only idles is kept.
+    proxy.clear();
+    let pings = || proxy.commands().iter().filter(|words| words[0] == b"PING").count();
+    wait_until("three heartbeats", || pings() >= 3);
+    assert_eq!((notices.count(lost), seen(cache.get("k"))), (1, "new from near".to_owned()));
+}
+
+fn too_many_commands_are_refused_and_the_rest_is_answered<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + "?inflight_max=16&command_timeout=10s");
+    wait_until_idle(&cache);
+    proxy.hold(Direction::ToClient);
+    let keys: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+    thread::scope(|scope| {
+        let batch = scope.spawn(|| cache.get_many(&keys));
+        wait_until("the batch is under way", || cache.stats().commands == 16);
+        let (error, elapsed) = timed(|| cache_error(cache.get("k")));
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        assert!(error.is_retryable() && elapsed < Duration::from_secs(1), "{elapsed:?}");
+        proxy.release(Direction::ToClient);
+        let (answered, refused): (Vec<_>, Vec<_>) =
+            batch.join().unwrap().unwrap().into_iter().partition(Result::is_ok);
+        assert_eq!((answered.len(), refused.len()), (16, 4));
+        for error in refused {
+            assert_eq!(cache_error(error).kind(), ErrorKind::Overloaded);
+        }
+    });
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+}
