@@ -22,13 +22,13 @@
 //! ```text
 //!  Cache ──▶ shared: engine behind one short lock ◀── conn: two threads per connection, one reads, one writes
 //!    │                       ▲
-//!    └── near hits ask the   └── timer: one thread, deadlines and dials
+//!    └── near hits ask the   └── timer: one thread, deadlines and attempts to connect
 //!        near cache alone
 //! ```
 //!
-//! A cache runs three threads, however many call it, and one more if somebody listens to its notices. Loaders run on
-//! the threads of their callers, and a call's command goes out on the caller's own thread as long as nothing else is
-//! under way. No code of the application ever runs on a thread that others wait for.
+//! A cache runs four threads, however many call it: these three and one for the application's listener. Loaders run on
+//! the threads of their callers, and a command goes out on its caller's own thread as long as nothing else is under
+//! way. No code of the application runs on a thread that others wait for.
 
 #![forbid(unsafe_code)]
 
