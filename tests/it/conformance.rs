@@ -38,6 +38,8 @@ mod cache;
 mod port;
 mod scene;
 
+mod cancelling;
+mod closing;
 mod connecting;
 mod loads;
 mod near;

@@ -60,6 +60,21 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn close(&self);
 }
 
+/// A cache whose calls are futures, for what only futures can do.
+pub(crate) trait AsyncCache: Cache {
+    type Host: Host;
+
+    fn handle(&self) -> &redcache_driver::Cache<Self::Host>;
+}
+
+impl<R: Host> AsyncCache for redcache_driver::Cache<R> {
+    type Host = R;
+
+    fn handle(&self) -> &Self {
+        self
+    }
+}
+
 /// A runtime as the tests start it.
 pub(crate) trait Host: Runtime + Default {
     fn block_on<T>(future: impl Future<Output = T>) -> T;

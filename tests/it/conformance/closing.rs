@@ -1,0 +1,189 @@
+//! The end of a cache, closed or dropped: nobody is left waiting, no lock is left behind, no connection stays open.
+
+use std::thread;
+use std::time::Duration;
+
+use redcache_core::{CacheError, ErrorKind};
+use redcache_tests::{Direction, Proxy, RedisServer};
+
+use super::cache::Cache;
+use super::port;
+use super::scene::{
+    AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, must_not_load, seen, timed,
+    wait_until,
+};
+
+on_every_adapter![
+    close_ends_every_call_and_gives_the_locks_back,
+    close_lets_a_batch_go_too,
+    a_closed_cache_refuses_everything_on_every_handle,
+    close_ends_the_connection,
+    dropping_the_last_handle_ends_the_connection,
+    a_cache_that_never_connected_closes_at_once,
+    a_cache_whose_server_has_stalled_closes_within_bounds,
+    two_closes_at_once_both_end,
+];
+
+fn check_closed(errors: impl IntoIterator<Item = CacheError>) {
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+        assert!(!error.is_retryable());
+    }
+}
+
+/// How many clients the server has besides the one that asks.
+fn connections(server: &RedisServer) -> usize {
+    let clients = server.connect().call(&["CLIENT", "LIST", "TYPE", "normal"]);
+    String::from_utf8(clients).unwrap().matches("id=").count() - 1
+}
+
+fn close_ends_every_call_and_gives_the_locks_back<C: Cache>() {
+    let server = RedisServer::start();
+    let url = server.url() + LONG_LOCK;
+    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    server.connect().ok(&["SET", "held", "__redcache:lock:somebody:1", "PX", "60000"]);
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| cache.get_with("held", TTL, must_not_load));
+        wait_until("it waits", || cache.stats().lock_waits > 0);
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        gate.reached();
+        let follower = scope.spawn(|| cache.get_with("k", TTL, must_not_load));
+        wait_until("all have called", || cache.stats().calls == 3);
+        let elsewhere = scope.spawn(|| other.get_with("k", TTL, || found("theirs")));
+        wait_until("the other waits", || other.stats().lock_waits > 0);
+        let (errors, elapsed) = timed(|| {
+            cache.close();
+            [waiter, follower].map(|call| cache_error(call.join().unwrap()))
+        });
+        check_closed(errors);
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        let (answer, elapsed) = timed(|| elsewhere.join().unwrap());
+        assert_eq!(seen(answer), "theirs from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        gate.open();
+        check_closed([cache_error(leader.join().unwrap())]);
+    });
+    assert_eq!(server.connect().get("held").unwrap(), b"__redcache:lock:somebody:1");
+}
+
+fn close_lets_a_batch_go_too<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let keys: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+        let cache = &cache;
+        let batch = scope.spawn(move || {
+            cache.get_many_with(&keys, TTL, |_| {
+                door.pass();
+                Ok::<_, Boom>(Vec::new())
+            })
+        });
+        gate.reached();
+        assert_eq!(server.connect().integer(&["DBSIZE"]), 100);
+        cache.close();
+        assert_eq!(server.connect().integer(&["DBSIZE"]), 0);
+        gate.open();
+        check_closed(batch.join().unwrap().unwrap().into_iter().map(cache_error));
+    });
+}
+
+fn a_closed_cache_refuses_everything_on_every_handle<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let handle = cache.clone();
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(seen(handle.get("k")), "v from near");
+    cache.close();
+    for cache in [&cache, &handle] {
+        check_closed([
+            cache_error(cache.ready()),
+            cache_error(cache.get("k")),
+            cache_error(cache.get_with("k", TTL, must_not_load)),
+            cache_error(cache.get_many(&["k"])),
+            cache_error(cache.get_many_with(&["k"], TTL, |_| Err(Boom("the loader ran")))),
+            cache_error(cache.insert("k", "v", TTL)),
+            cache_error(cache.insert_many(vec![("k", "v".into())], TTL)),
+            cache_error(cache.remove("k")),
+            cache_error(cache.remove_many(&["k"])),
+            cache_error(cache.touch("k", TTL)),
+            cache_error(cache.touch_many(&["k"], TTL)),
+        ]);
+        cache.close();
+        assert!(!cache.is_tracked());
+    }
+    assert!(server.connect().get("k").unwrap().ends_with(b":v"));
+}
+
+fn close_ends_the_connection<C: Cache>() {
+    let server = RedisServer::start();
+    let caches: Vec<C> = (0..5).map(|_| connected(server.url())).collect();
+    assert_eq!(connections(&server), 5);
+    for cache in &caches {
+        cache.close();
+    }
+    wait_until("the server has noticed", || connections(&server) == 0);
+}
+
+fn dropping_the_last_handle_ends_the_connection<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let last = cache.clone();
+    drop(cache);
+    assert_eq!(seen(last.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(connections(&server), 1);
+    let ((), elapsed) = timed(|| drop(last));
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    wait_until("the server has noticed", || connections(&server) == 0);
+    // Also one that is on its way still.
+    drop(C::open(&server.url()));
+    wait_until("the server has noticed", || connections(&server) == 0);
+}
+
+fn a_cache_that_never_connected_closes_at_once<C: Cache>() {
+    let (_port, url) = port::refusing();
+    let cache = C::open(&(url + "?command_timeout=60s"));
+    thread::scope(|scope| {
+        let call = scope.spawn(|| cache.get("k"));
+        wait_until("it waits", || cache.stats().calls == 1);
+        let ((), elapsed) = timed(|| cache.close());
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        check_closed([cache_error(call.join().unwrap())]);
+    });
+}
+
+fn a_cache_whose_server_has_stalled_closes_within_bounds<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + LONG_LOCK + "&command_timeout=60s");
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        gate.reached();
+        proxy.hold(Direction::ToServer);
+        let call = scope.spawn(|| cache.get("l"));
+        wait_until("it waits", || cache.stats().calls == 2);
+        let ((), elapsed) = timed(|| cache.close());
+        assert!(elapsed < Duration::from_secs(1) + AT_ONCE, "{elapsed:?}");
+        check_closed([cache_error(call.join().unwrap())]);
+        gate.open();
+        check_closed([cache_error(leader.join().unwrap())]);
+    });
+}
+
+fn two_closes_at_once_both_end<C: Cache>() {
+    let server = RedisServer::start();
+    for _ in 0..20 {
+        let cache = connected::<C>(server.url());
+        let ((), elapsed) = timed(|| {
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    let handle = cache.clone();
+                    scope.spawn(move || handle.close());
+                }
+            });
+        });
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    }
+}
