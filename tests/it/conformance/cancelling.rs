@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use redcache_core::{Answer, Error, ErrorKind, Loaded};
 use redcache_tests::{Direction, Proxy, RedisServer};
 
-use super::cache::{AsyncCache, Cache, Host};
+use super::cache::{AsyncCache, Host};
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, must_not_load, seen, timed,
     wait_until, wait_until_idle,

@@ -295,7 +295,7 @@ fn no_secret_is_ever_shown<C: Cache>() {
     let get = cache.get("k").unwrap_err();
     let Error::Cache(of_get) = &get else { panic!("{get:?}") };
     notices.wait_for(1, |notice| matches!(notice, Notice::ConnectFailed { .. }));
-    let config_error = C::connect(&(url.clone() + "?lock_ttl=x")).unwrap_err();
+    let config_error = C::connect(&(url + "?lock_ttl=x")).unwrap_err();
     let shown = [
         format!("{config:?} {cache:?} {error:?} {error} {get:?} {get} {of_get:?} {of_get}"),
         format!("{config_error:?} {config_error} {}", notices.text()),

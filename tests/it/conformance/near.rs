@@ -7,7 +7,7 @@ use std::thread;
 use redcache_tests::{Direction, Proxy, RedisServer};
 
 use super::cache::Cache;
-use super::scene::{TTL, connected, found, must_not_load, seen, wait_until};
+use super::scene::{TTL, connected, found, must_not_load, seen, wait_until, wait_until_idle};
 
 on_every_adapter![
     a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry,
@@ -25,6 +25,7 @@ fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cach
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
+    wait_until_idle(&cache);
     let mut raw = server.connect();
     let (ask, asked) = mpsc::channel::<(&str, String)>();
     let (hold, held) = mpsc::channel();

@@ -72,8 +72,10 @@ pub(crate) fn must_not_load() -> Result<Loaded, Boom> {
 #[track_caller]
 pub(crate) fn seen<E: Debug>(answer: Result<Answer, Error<E>>) -> String {
     let answer = answer.unwrap();
-    let value =
-        answer.value.as_ref().map_or("nothing".to_owned(), |v| v.escape_ascii().to_string());
+    let value = answer
+        .value
+        .as_ref()
+        .map_or_else(|| "nothing".to_owned(), |v| v.escape_ascii().to_string());
     format!("{value} from {}", answer.source.as_str())
 }
 

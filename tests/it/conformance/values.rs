@@ -19,7 +19,7 @@ on_every_adapter![
     a_connection_that_crawls_carries_the_same_bytes,
     a_value_beyond_the_limit_is_given_but_not_stored,
     a_key_beyond_the_limit_is_refused,
-    a_stored_value_beyond_the_limit_is_an_error_and_the_cache_goes_on,
+    a_stored_value_beyond_the_limit_fails_its_own_reader_alone,
     a_hash_under_the_key_is_an_error_that_names_it_and_the_rest_of_the_batch_is_fine,
 ];
 
@@ -193,18 +193,27 @@ fn a_key_beyond_the_limit_is_refused<C: Cache>() {
     assert_eq!(cache.stats().calls, 0);
 }
 
-fn a_stored_value_beyond_the_limit_is_an_error_and_the_cache_goes_on<C: Cache>() {
+fn a_stored_value_beyond_the_limit_fails_its_own_reader_alone<C: Cache>() {
     let server = RedisServer::start();
-    server.connect().ok(&["SET", "large", &"v".repeat(1000)]);
-    server.connect().ok(&["SET", "k", "v"]);
-    let cache = connected::<C>(server.url() + "?value_max=100");
-    for error in
-        [cache_error(cache.get("large")), cache_error(cache.get_with("large", TTL, must_not_load))]
-    {
-        assert_eq!(error.kind(), ErrorKind::Protocol);
-        assert_eq!(error.key(), Some(&Key::from("large")));
-        wait_until("the cache goes on", || cache.get("k").is_ok());
+    server.connect().ok(&["MSET", "large", &"v".repeat(1000), "a", "1", "b", "2"]);
+    let cache = connected::<C>(server.url() + "?value_max=100&near_cache_bytes=0");
+    let keys = ["a", "large", "b"];
+    let mut batch = cache.get_many(&keys).unwrap();
+    let in_batch = cache_error(batch.remove(1));
+    assert_eq!(all_seen(Ok(batch)), ["1 from redis", "2 from redis"]);
+    let mut batch = cache.get_many_with(&keys, TTL, |_| Err(Boom("the loader ran"))).unwrap();
+    let in_batch_with = cache_error(batch.remove(1));
+    assert_eq!(all_seen(Ok(batch)), ["1 from redis", "2 from redis"]);
+    for error in [
+        cache_error(cache.get("large")),
+        cache_error(cache.get_with("large", TTL, must_not_load)),
+        in_batch,
+        in_batch_with,
+    ] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Protocol, Some(&Key::from("large"))));
+        assert!(!error.is_retryable());
     }
+    assert_eq!(seen(cache.get("a")), "1 from redis");
     wait_until_idle(&cache);
 }
 
