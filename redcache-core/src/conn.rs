@@ -62,6 +62,10 @@ pub(crate) struct Conn {
     front: Option<Assembly>,
     /// How many of the first awaited entries have been reported overdue.
     overdue: usize,
+    /// When the last of the awaited commands was issued, and whether none before it was issued later. A command that
+    /// is tried again stands behind later ones.
+    last_issued_at: Instant,
+    in_order: bool,
     /// The key that was just written: if it was tracked, the server's report of that very write is the next thing it
     /// says. The reply has said it all.
     echo: Option<Key>,
@@ -109,6 +113,8 @@ impl Conn {
             awaited: VecDeque::new(),
             front: None,
             overdue: 0,
+            last_issued_at: now,
+            in_order: true,
             echo: None,
             scripts_sent: 0,
             sources_awaited: [0; Script::ALL.len()],
@@ -141,6 +147,8 @@ impl Conn {
         debug_assert!(self.is_ready(), "commands wait for the handshake");
         issued.sent_at = now;
         issued.attempts = issued.attempts.saturating_add(1);
+        self.in_order &= self.awaited.is_empty() || issued.issued_at >= self.last_issued_at;
+        self.last_issued_at = issued.issued_at;
         let form = self.form(&issued.command);
         issued.command.encode(wire, form == Form::Hash, &mut self.out);
         self.awaited.push_back(Awaited::Command(issued, form));
@@ -357,12 +365,21 @@ impl Conn {
     fn pop_front(&mut self) -> Option<Awaited> {
         self.front = None;
         self.overdue = self.overdue.saturating_sub(1);
+        self.in_order |= self.awaited.len() <= 1;
         self.awaited.pop_front()
     }
 
     /// Takes the token and the key of the next command that was issued before `limit` and whose sender still waits. The command
     /// keeps its place in the pipeline.
     pub(crate) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+        if !self.in_order {
+            return self.awaited.iter_mut().find_map(|awaited| match awaited {
+                Awaited::Command(issued, _) if issued.issued_at <= limit => {
+                    issued.token.take().map(|token| (token, issued.command.key().clone()))
+                }
+                Awaited::Command(..) | Awaited::Ignored => None,
+            });
+        }
         while let Some(awaited) = self.awaited.get_mut(self.overdue) {
             let Awaited::Command(issued, _) = awaited else {
                 self.overdue += 1;
@@ -381,10 +398,12 @@ impl Conn {
 
     /// When the oldest command with a waiting sender was issued.
     pub(crate) fn oldest_issued(&self) -> Option<Instant> {
-        self.awaited.iter().skip(self.overdue).find_map(|awaited| match awaited {
-            Awaited::Command(issued, _) => Some(issued.issued_at),
+        let mut waiting = self.awaited.iter().skip(self.overdue).filter_map(|awaited| match awaited
+        {
+            Awaited::Command(issued, _) => issued.token.map(|_| issued.issued_at),
             Awaited::Ignored => None,
-        })
+        });
+        if self.in_order { waiting.next() } else { waiting.min() }
     }
 
     /// Probes a silent connection; `true` when the probe has gone unanswered and the peer must be taken for dead.

@@ -174,10 +174,15 @@ impl Router {
     fn dispatch(&mut self, now: Instant, issued: Issued, wire: &Wire) {
         match &mut self.link {
             Link::Open { conn, .. } if conn.is_ready() => conn.send(now, issued, wire),
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => {
-                self.queue.push_back(issued)
-            }
+            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => self.enqueue(issued),
         }
+    }
+
+    /// Queues a command in the order of issue, by which it is overdue; one that is tried again is older than the last.
+    fn enqueue(&mut self, issued: Issued) {
+        let later = |other: &Issued| other.issued_at > issued.issued_at;
+        let behind = self.queue.iter().rev().take_while(|other| later(other)).count();
+        self.queue.insert(self.queue.len() - behind, issued);
     }
 
     pub(crate) fn is_ready(&self) -> bool {

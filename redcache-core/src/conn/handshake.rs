@@ -17,7 +17,7 @@
 //! would shift every later reply. Only the best-effort `SETINFO` shares its round trip with the first commands.
 
 use crate::config::Config;
-use crate::error::{CacheError, ErrorKind};
+use crate::error::{CacheError, ErrorKind, Transient};
 use crate::resp::{Frame, command};
 
 /// The reply that the handshake waits for.
@@ -73,6 +73,10 @@ impl Handshake {
                 Next::Ready { untracked: Some(why), ignored: 0 }
             }
             (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
+            // Another attempt is worth more than a connection that stays without tracking.
+            (Self::Tracking, Frame::Error(text)) if Transient::of(text).is_some() => {
+                Next::Fail(refused(text))
+            }
             (Self::Tracking, Frame::Error(text)) => {
                 let text = String::from_utf8_lossy(text);
                 introduce(Some(format!("CLIENT TRACKING was refused: {text}")), out)
@@ -203,6 +207,14 @@ mod tests {
         let (_, next) = play("redis://h", &[hello(3), noperm]);
         let Next::Ready { untracked: Some(why), .. } = next else { panic!("{next:?}") };
         assert!(why.contains("NOPERM"));
+    }
+
+    #[test]
+    fn a_server_that_is_busy_for_the_moment_is_not_used_untracked() {
+        let busy = Frame::Error(b"BUSY Redis is busy running a script.");
+        let (_, next) = play("redis://h", &[hello(3), busy]);
+        let Next::Fail(error) = next else { panic!("{next:?}") };
+        assert!(error.is_retryable(), "{error}");
     }
 
     #[test]

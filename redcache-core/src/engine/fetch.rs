@@ -26,6 +26,8 @@ pub(super) struct Course {
     /// How long a loaded value is to live, as its first caller said.
     pub(super) ttl: Duration,
     pub(super) timer: Option<(Timer, Instant)>,
+    /// Whose loader made the value that is being published. A leader that left then has a successor that did not load.
+    pub(super) loaded_by: Option<Caller>,
 }
 
 impl Course {
@@ -66,7 +68,7 @@ impl Engine {
             return id;
         }
         let speculate = self.speculation.is_worth_it(self.router.in_flight());
-        let course = Course { state: Get::Unlock, patience: Patience::default(), ttl, timer: None };
+        let course = Course { state: Get::Unlock, patience: Patience::default(), ttl, timer: None, loaded_by: None };
         let id = self.flights.start(key, course, caller);
         let mut out = Outbox::default();
         self.with_scene(now, id, |_, mut scene| (Get::start(&mut scene, speculate, &mut out), ()));
@@ -290,7 +292,10 @@ impl Engine {
         };
         let (ttl, key) = (course.ttl, key.clone());
         let input = match loaded {
-            Ok(loaded) => Input::Loaded(self.storable(&key, loaded, ttl, now - since)),
+            Ok(loaded) => {
+                self.note_loader(id);
+                Input::Loaded(self.storable(&key, loaded, ttl, now - since))
+            }
             Err(failure) => self.load_failed(failure),
         };
         self.advance(now, id, input);
@@ -327,6 +332,7 @@ impl Engine {
                         continue;
                     };
                     let ttl = flight.course.ttl;
+                    self.note_loader(id);
                     let input = Input::Loaded(self.storable(&key, one, ttl, elapsed / shared));
                     self.advance(now, id, input);
                 }
@@ -334,6 +340,12 @@ impl Engine {
             }
         }
         self.maybe_load_many(now, op);
+    }
+
+    fn note_loader(&mut self, id: FlightId) {
+        if let Some(flight) = self.flights.get_mut(id) {
+            flight.course.loaded_by = flight.leader;
+        }
     }
 
     fn load_failed(&mut self, failure: Arc<dyn LoadFailure>) -> Input {
@@ -374,15 +386,19 @@ impl Engine {
         let Flight { key, leader, followers, course, .. } = flight;
         if let End::Outdated { found } = end {
             self.stats.locks_lost += 1;
-            if let Some(leader) = leader {
-                self.settle(leader, Ok(answer(found, Source::Loaded)));
-            }
-            for follower in followers {
-                self.reboard(now, &key, follower, course.ttl);
+            for caller in leader.into_iter().chain(followers) {
+                if Some(caller) == course.loaded_by {
+                    self.settle(caller, Ok(answer(found.clone(), Source::Loaded)));
+                } else {
+                    self.reboard(now, &key, caller, course.ttl);
+                }
             }
             return;
         }
-        let (result, source) = self.result(&key, end);
+        let (result, mut source) = self.result(&key, end);
+        if source == Source::Loaded && leader != course.loaded_by {
+            source = Source::Joined;
+        }
         for follower in followers {
             if self.ops.contains(follower.op) {
                 let joined = result.clone().map(|found| answer(found, Source::Joined));

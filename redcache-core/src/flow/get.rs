@@ -258,7 +258,8 @@ fn on_read(
             Some(own) if Some(own) == lock => load(lock, scene, out),
             Some(orphan) => {
                 out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
-                reread(scene, out)
+                // Counted as a wake-up, because a server that may not be written to keeps the lock.
+                on_woken(scene, out)
             }
             None => wait(reply.ttl, reply.invalidated, scene, out),
         },
