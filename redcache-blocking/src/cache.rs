@@ -234,12 +234,29 @@ impl Cache {
             return Ok(hit.into());
         }
         let key = Key::copy_from(key);
-        let mut loader = Some(loader);
         let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
+        match self.load(begin, loader)? {
+            Outcome::Answer(result) => result.map_err(Error::from_call),
+            other => unreachable!("`get_with` ended with {other:?}"),
+        }
+    }
+
+    /// Carries a call that loads one key to its end.
+    fn load<L, T, E>(
+        &self,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+        loader: L,
+    ) -> Result<Outcome, CacheError>
+    where
+        L: FnOnce() -> Result<T, E>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        let mut loader = Some(loader);
         let mut call = Call::begin(self.shared(), begin)?;
         loop {
             match call.turn() {
-                Turn::Done(Outcome::Answer(result)) => return result.map_err(Error::from_call),
+                Turn::Done(outcome) => return Ok(outcome),
                 // A call is asked for its load at most once.
                 Turn::Load => {
                     if let Some(loader) = loader.take() {
@@ -247,7 +264,7 @@ impl Cache {
                         call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
                     }
                 }
-                Turn::Done(_) | Turn::LoadMany(_) => {}
+                Turn::LoadMany(_) => {}
             }
         }
     }
@@ -283,7 +300,7 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
-        mut loader: L,
+        loader: L,
     ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>>
     where
         K: AsRef<[u8]>,
@@ -300,18 +317,150 @@ impl Cache {
         }
         let far = batch.take_far();
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
+        match self.load_many(begin, loader)? {
+            Outcome::Answers(found) => Ok(batch.fill(found)),
+            other => unreachable!("`get_many_with` ended with {other:?}"),
+        }
+    }
+
+    /// Carries a call that loads several keys to its end.
+    fn load_many<L, M, N, T, E>(
+        &self,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+        mut loader: L,
+    ) -> Result<Outcome, CacheError>
+    where
+        L: FnMut(Vec<Key>) -> Result<M, E>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
         let mut call = Call::begin(self.shared(), begin)?;
         loop {
             match call.turn() {
-                Turn::Done(Outcome::Answers(found)) => return Ok(batch.fill(found)),
+                Turn::Done(outcome) => return Ok(outcome),
                 Turn::LoadMany(keys) => {
                     let entry = |(key, value): (N, T)| (key.into(), value.into());
                     let loaded = loader(keys).map(|found| found.into_iter().map(entry).collect());
                     let loaded = loaded.map_err(failure);
                     call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
                 }
-                Turn::Done(_) | Turn::Load => {}
+                Turn::Load => {}
             }
+        }
+    }
+
+    /// Locks a key in the place of its value, runs `loader` and stores what it gives for `ttl` (1 ms or more); says
+    /// whether there was something to store. For a change that has to be made elsewhere too, such as a row: nobody
+    /// loads the key meanwhile, nobody sees its old value any more, and who asks for it waits for the new one.
+    ///
+    /// If the loader fails, panics, takes longer than `load_timeout` or gives what is not to be stored
+    /// ([`Loaded::do_not_store`], for which the result is `false`), the old value is put back, byte for byte and with
+    /// the time that it had left. The same happens if the cache is closed before the end.
+    /// [`Loaded::not_found`] is stored as such. Writes of one key take turns, in this process and with all others that
+    /// share the Redis; the loader of each runs.
+    ///
+    /// The old value is kept by this process alone: if it is killed, the key is free again when the lock has expired,
+    /// and empty. The same goes for a connection that is lost in the very moment of locking.
+    ///
+    /// The loader runs on the calling thread, as that of [`get_with`](Self::get_with) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
+    /// removed or overwritten the key meanwhile, which prevails: the value was not stored.
+    /// [`ErrorKind::LockTimeout`](crate::ErrorKind::LockTimeout) when others kept the key locked; the loader did not
+    /// run then. Otherwise the cache's own trouble; [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) and
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) leave open whether the value was stored. A failed call says
+    /// nothing of what the loader itself has done.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// cache.set_with("user:42", Duration::from_secs(60), || {
+    ///     // Change the row, then give what the cache is to hold.
+    ///     Ok::<_, std::io::Error>("Ada Lovelace")
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_with<L, T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<bool, Error<E>>
+    where
+        L: FnOnce() -> Result<T, E>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        let key = Key::copy_from(key.as_ref());
+        let begin = |engine: &mut Engine, now| engine.set_with(now, key, ttl);
+        match self.load(begin, loader)? {
+            Outcome::Stored(result) => result.map_err(Error::from_call),
+            other => unreachable!("`set_with` ended with {other:?}"),
+        }
+    }
+
+    /// The same for several keys: locks them all, then runs `loader` once with their names. There is one outcome for
+    /// each, in their order. No lock is kept while one of them has to be waited for, so batches that overlap do not
+    /// block each other.
+    ///
+    /// A key that the loader leaves out keeps its old value, and its outcome is `false`. One that it was not asked for
+    /// is ignored. Duplicates are written once. A key that cannot be locked because of what it holds fails alone; the
+    /// loader is not asked for it.
+    ///
+    /// # Errors
+    ///
+    /// The outer error when the call as a whole cannot be made; the inner ones concern one key each, and are those of
+    /// [`set_with`](Self::set_with). With others in the way of some keys beyond all patience, all fail.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let stock = ["stock:1", "stock:2"];
+    /// let outcomes = cache.set_many_with(stock, Duration::from_secs(60), |keys| {
+    ///     // Change the rows, then give what the cache is to hold.
+    ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "7")).collect::<Vec<_>>())
+    /// })?;
+    /// for outcome in outcomes {
+    ///     outcome?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_many_with<K, L, M, N, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<Vec<Result<bool, Error<E>>>, Error<E>>
+    where
+        K: AsRef<[u8]>,
+        L: FnOnce(Vec<Key>) -> Result<M, E>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        let keys = copy_keys(keys);
+        let begin = |engine: &mut Engine, now| engine.set_many_with(now, keys, ttl);
+        let mut loader = Some(loader);
+        // A write is asked for its load at most once.
+        let once = |keys| loader.take().expect("a write loads at most once")(keys);
+        match self.load_many(begin, once)? {
+            Outcome::StoredMany(results) => {
+                Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
+            }
+            other => unreachable!("`set_many_with` ended with {other:?}"),
         }
     }
 

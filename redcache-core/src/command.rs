@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Release { key: Key, lock: LockId },
     /// Give our lock a new time to live.
     Renew { key: Key, lock: LockId },
+    /// Put our lock in the place of a value, which comes back with the answer.
+    WriteLock { key: Key, lock: LockId },
+    /// Replace our lock by the very bytes that it had replaced; without a ttl they stay for good.
+    Restore { key: Key, lock: LockId, raw: Bytes, ttl: Option<Duration> },
     /// `SET PX` whatever the key holds.
     Insert { key: Key, payload: Bytes, ttl: Duration },
     /// `DEL`.
@@ -57,6 +61,8 @@ impl Command {
             | Self::Publish { key, .. }
             | Self::Release { key, .. }
             | Self::Renew { key, .. }
+            | Self::WriteLock { key, .. }
+            | Self::Restore { key, .. }
             | Self::Insert { key, .. }
             | Self::Remove { key }
             | Self::Touch { key, .. } => key,
@@ -71,6 +77,8 @@ impl Command {
             Self::Publish { .. } => "publish",
             Self::Release { .. } => "release",
             Self::Renew { .. } => "renew",
+            Self::WriteLock { .. } => "write lock",
+            Self::Restore { .. } => "restore",
             Self::Insert { .. } => "insert",
             Self::Remove { .. } => "remove",
             Self::Touch { .. } => "touch",
@@ -82,6 +90,8 @@ impl Command {
             Self::Publish { .. } => Some(Script::Publish),
             Self::Release { .. } => Some(Script::Release),
             Self::Renew { .. } => Some(Script::Renew),
+            Self::WriteLock { .. } => Some(Script::WriteLock),
+            Self::Restore { .. } => Some(Script::Restore),
             Self::Touch { .. } => Some(Script::Touch),
             Self::Read { .. }
             | Self::ReadOrLock { .. }
@@ -100,7 +110,9 @@ impl Command {
             | Self::Lock { .. }
             | Self::Publish { .. }
             | Self::Release { .. }
-            | Self::Renew { .. } => true,
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Restore { .. } => true,
             Self::Insert { .. } | Self::Remove { .. } | Self::Touch { .. } => false,
         }
     }
@@ -128,6 +140,18 @@ impl Command {
                 eval(out, Script::Renew, by_hash, 2, key);
                 bulk_lock(out, wire, *lock);
                 bulk_milliseconds(out, wire.lock_ttl);
+            }
+            Self::WriteLock { key, lock } => {
+                eval(out, Script::WriteLock, by_hash, 3, key);
+                bulk_lock(out, wire, *lock);
+                bulk_milliseconds(out, wire.lock_ttl);
+                bulk(out, &wire.lock_prefix);
+            }
+            Self::Restore { key, lock, raw, ttl } => {
+                eval(out, Script::Restore, by_hash, 3, key);
+                bulk_lock(out, wire, *lock);
+                bulk(out, raw);
+                bulk_milliseconds(out, ttl.unwrap_or_default());
             }
             Self::Insert { key, payload, ttl } => {
                 array(out, 5);
@@ -278,6 +302,21 @@ mod tests {
         let source = Script::Touch.source().as_bytes();
         let touch = Command::Touch { key, ttl: Duration::from_secs(1) };
         check(&touch, false, &[&[b"EVAL", source, b"1", b"k", b"lock:", b"1000"]]);
+    }
+
+    #[test]
+    fn a_write_lock_says_what_a_lock_is_and_a_restore_what_was_there() {
+        let key = Key::from("k");
+        let sha = Script::WriteLock.sha1().as_bytes();
+        let words: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", b"10000", b"lock:"];
+        check(&Command::WriteLock { key: key.clone(), lock: lock() }, true, &[words]);
+        let sha = Script::Restore.sha1().as_bytes();
+        for (ttl, ms) in [(None, &b"0"[..]), (Some(Duration::from_millis(7)), b"7")] {
+            let raw = Bytes::from_static(b"\0\r\n");
+            let restore = Command::Restore { key: key.clone(), lock: lock(), raw, ttl };
+            let words: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", b"\0\r\n", ms];
+            check(&restore, true, &[words]);
+        }
     }
 
     #[test]

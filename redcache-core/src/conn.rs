@@ -30,6 +30,8 @@ pub(crate) struct Issued {
     pub(crate) sent_at: Instant,
     /// How often it was sent.
     pub(crate) attempts: u8,
+    /// It may have been executed on a connection that was lost before the answer.
+    pub(crate) interrupted: bool,
 }
 
 /// One thing that the server said.
@@ -325,6 +327,7 @@ impl Conn {
         let assembly = self.front.get_or_insert_with(|| match command {
             Command::Read { .. } => Assembly::read(false),
             Command::ReadOrLock { .. } => Assembly::read(true),
+            Command::WriteLock { .. } => Assembly::WriteLock,
             _ => Assembly::Effect,
         });
         let reply = assembly.take(frame, &wire.lock_prefix).map_err(|_| {
@@ -398,11 +401,11 @@ impl Conn {
 
     /// When the oldest command with a waiting sender was issued.
     pub(crate) fn oldest_issued(&self) -> Option<Instant> {
-        let mut waiting = self.awaited.iter().skip(self.overdue).filter_map(|awaited| match awaited
-        {
-            Awaited::Command(issued, _) => issued.token.map(|_| issued.issued_at),
-            Awaited::Ignored => None,
-        });
+        let mut waiting =
+            self.awaited.iter().skip(self.overdue).filter_map(|awaited| match awaited {
+                Awaited::Command(issued, _) => issued.token.map(|_| issued.issued_at),
+                Awaited::Ignored => None,
+            });
         if self.in_order { waiting.next() } else { waiting.min() }
     }
 

@@ -18,11 +18,13 @@ use crate::router::{ConnId, Router, Wish};
 use crate::speculation::Speculation;
 use crate::stats::Stats;
 use crate::timers::{Timer, Timers};
+use crate::writers::Writers;
 
 mod calls;
 mod fetch;
 mod news;
 mod ops;
+mod set;
 
 pub use calls::check_ttl;
 use fetch::Course;
@@ -61,6 +63,7 @@ pub struct Engine {
     near: Arc<Near>,
     router: Router,
     flights: Flights<Course>,
+    writers: Writers,
     ops: Ops,
     timers: Timers,
     locks: Locks,
@@ -102,6 +105,7 @@ impl Engine {
             near: Arc::new(Near::new(config.near_cache_bytes, near_seed)),
             router,
             flights: Flights::new(flight_seed),
+            writers: Writers::default(),
             ops: Ops::default(),
             timers: Timers::default(),
             locks,
@@ -257,6 +261,7 @@ impl Engine {
         let (flight, input) = match timer {
             Timer::Wait(flight) => (flight, crate::flow::get::Input::WaitOver),
             Timer::Load(flight) => (flight, crate::flow::get::Input::LoadDue),
+            Timer::Set(op) => return self.on_set_due(now, op),
         };
         if let Some(flight) = self.flights.get_mut(flight) {
             flight.course.timer = None;

@@ -100,6 +100,12 @@ pub enum ErrorKind {
     Timeout,
     /// The loader took longer than `load_timeout`; its lock was released.
     LoadTimeout,
+    /// Others held a lock on the key for longer than a write waits, `load_timeout` and `lock_ttl` together. Nothing was
+    /// written.
+    LockTimeout,
+    /// Somebody has changed the key while its new value was being loaded, or its lock has expired: the value was not
+    /// stored.
+    LockLost,
     /// The connection was lost after the command had been sent: it may or may not have been executed.
     Interrupted,
     /// Too many commands wait already.
@@ -122,6 +128,8 @@ impl ErrorKind {
             Self::Auth => "redis refused the login",
             Self::Timeout => "redis did not answer in time",
             Self::LoadTimeout => "the loader did not end in time",
+            Self::LockTimeout => "others kept the key locked",
+            Self::LockLost => "the lock was lost, so the value was not stored",
             Self::Interrupted => {
                 "the connection was lost while the command was under way, so it may or may not have been executed"
             }
@@ -185,6 +193,8 @@ impl CacheError {
             ErrorKind::Unavailable
             | ErrorKind::Timeout
             | ErrorKind::LoadTimeout
+            | ErrorKind::LockTimeout
+            | ErrorKind::LockLost
             | ErrorKind::Interrupted
             | ErrorKind::Overloaded => true,
             // These name a state of the server that passes.

@@ -62,6 +62,10 @@ pub enum Outcome {
     Written(Result<bool, CacheError>),
     /// Of a call that writes several, in the order of its keys.
     WrittenMany(Vec<Result<bool, CacheError>>),
+    /// Of a call that loads and writes one key: whether there was something to store.
+    Stored(Result<bool, CallError>),
+    /// Of a call that loads and writes several, in the order of its keys.
+    StoredMany(Vec<Result<bool, CallError>>),
 }
 
 /// Something that whoever runs the service should know.

@@ -10,7 +10,7 @@
 //! Services use an adapter: `redcache-tokio`, or `redcache-blocking` for synchronous code.
 //!
 //! Modules, in reading order: [`engine`](Engine) owns two towers. The flow tower decides what to do (`flow`, `flights`,
-//! `near`, `timers`, `speculation`); the wire tower knows how to say it (`router`, `conn`). Both speak in words
+//! `writers`, `near`, `timers`, `speculation`); the wire tower knows how to say it (`router`, `conn`). Both speak in words
 //! (`command`, `reply`, `stored`, `script`, `lock`, `key`, `slot`), which [`resp`] spells as bytes.
 
 #![forbid(unsafe_code)]
@@ -38,6 +38,7 @@ mod speculation;
 mod stats;
 mod stored;
 mod timers;
+mod writers;
 
 pub use answer::{Answer, Loaded, Source};
 pub use batch::Batch;

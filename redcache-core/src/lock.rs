@@ -1,11 +1,13 @@
 //! The bytes of our locks: prefix + one UUIDv7 per process + `:` + counter, unique for each acquisition.
 
+use std::collections::HashSet;
+
 use uuid::{Builder, Uuid};
 
 use crate::stored::{decimal_digits, push_decimal};
 
 /// One acquisition of a lock by this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LockId(u64);
 
 /// Issues locks and recognises them again.
@@ -14,6 +16,8 @@ pub(crate) struct Locks {
     /// Prefix + UUID + `:`, what all our locks begin with.
     base: Vec<u8>,
     issued: u64,
+    /// Held or asked for by writes that are under way.
+    live: HashSet<LockId>,
 }
 
 impl Locks {
@@ -24,7 +28,7 @@ impl Locks {
         let mut text = Uuid::encode_buffer();
         base.extend_from_slice(process.as_hyphenated().encode_lower(&mut text).as_bytes());
         base.push(b':');
-        Self { base, issued: 0 }
+        Self { base, issued: 0, live: HashSet::new() }
     }
 
     pub(crate) fn issue(&mut self) -> LockId {
@@ -34,6 +38,21 @@ impl Locks {
 
     pub(crate) fn base(&self) -> &[u8] {
         &self.base
+    }
+
+    /// A write holds this lock from now on, or has asked for it.
+    pub(crate) fn keep(&mut self, lock: LockId) {
+        self.live.insert(lock);
+    }
+
+    /// The write is done with its lock.
+    pub(crate) fn retire(&mut self, lock: LockId) {
+        self.live.remove(&lock);
+    }
+
+    /// Says whether a write of this process holds the lock; else whoever finds it may release it.
+    pub(crate) fn is_live(&self, lock: LockId) -> bool {
+        self.live.contains(&lock)
     }
 
     /// Says which acquisition of this process wrote `raw`, if one did.

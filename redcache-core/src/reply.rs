@@ -23,7 +23,24 @@ pub(crate) enum Reply {
     Read(ReadReply),
     /// A lock, write or script took effect, or did not.
     Effect(bool),
+    WriteLock(WriteLockReply),
     Refused(Refusal),
+}
+
+/// The answer to a write lock.
+#[derive(Debug)]
+pub(crate) enum WriteLockReply {
+    /// Our lock is in the place of this.
+    Granted(Option<Replaced>),
+    /// Another lock is there.
+    Taken { lock: Bytes, ttl: Ttl },
+}
+
+/// What a write lock has replaced: its exact bytes, envelope included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    pub(crate) raw: Bytes,
+    pub(crate) ttl: Ttl,
 }
 
 impl Reply {
@@ -32,6 +49,7 @@ impl Reply {
         match self {
             Self::Read(read) => read.lock == LockReply::Granted,
             Self::Effect(done) => *done,
+            Self::WriteLock(reply) => matches!(reply, WriteLockReply::Granted(_)),
             Self::Refused(_) => false,
         }
     }
@@ -109,6 +127,7 @@ pub(crate) enum Assembly {
         refusal: Option<Refusal>,
     },
     Effect,
+    WriteLock,
 }
 
 /// The reply is not one that the command can have.
@@ -133,8 +152,10 @@ impl Assembly {
         frame: &Frame<'_>,
         lock_prefix: &[u8],
     ) -> Result<Option<Reply>, WrongType> {
-        let Self::Read { parts, lock, reply, refusal } = self else {
-            return effect(frame).map(Some);
+        let (parts, lock, reply, refusal) = match self {
+            Self::Read { parts, lock, reply, refusal } => (parts, lock, reply, refusal),
+            Self::Effect => return effect(frame).map(Some),
+            Self::WriteLock => return write_lock(frame).map(Some),
         };
         match *parts {
             0 => match frame {
@@ -179,6 +200,25 @@ fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {
         Frame::Error(text) => Ok(Reply::Refused(Refusal::of(text))),
         _ => Err(WrongType),
     }
+}
+
+fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
+    let elements = match frame {
+        Frame::Array(elements) => &elements[..],
+        Frame::Error(text) => return Ok(Reply::Refused(Refusal::of(text))),
+        _ => return Err(WrongType),
+    };
+    let copied = |raw: &[u8]| Bytes::copy_from_slice(raw);
+    Ok(Reply::WriteLock(match elements {
+        [Frame::Integer(1), Frame::Null, _] => WriteLockReply::Granted(None),
+        [Frame::Integer(1), Frame::Bulk(raw), Frame::Integer(ms)] => {
+            WriteLockReply::Granted(Some(Replaced { raw: copied(raw), ttl: Ttl::of(*ms) }))
+        }
+        [Frame::Integer(0), Frame::Bulk(raw), Frame::Integer(ms)] => {
+            WriteLockReply::Taken { lock: copied(raw), ttl: Ttl::of(*ms) }
+        }
+        _ => return Err(WrongType),
+    }))
 }
 
 /// Copies a value out of the read buffer, exactly once. A slice would pin the whole buffer.

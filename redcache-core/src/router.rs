@@ -33,6 +33,8 @@ pub(crate) enum News {
         command: Command,
         reply: Reply,
         sent_at: Instant,
+        /// It may have been executed before, on a connection that was lost.
+        interrupted: bool,
     },
     /// A command got no answer.
     Failed {
@@ -130,8 +132,14 @@ impl Router {
             self.news.push_back(News::Failed { token, command, error });
             return;
         }
-        let issued =
-            Issued { token: Some(token), command, issued_at: now, sent_at: now, attempts: 0 };
+        let issued = Issued {
+            token: Some(token),
+            command,
+            issued_at: now,
+            sent_at: now,
+            attempts: 0,
+            interrupted: false,
+        };
         self.dispatch(now, issued, wire);
     }
 
@@ -295,8 +303,8 @@ impl Router {
             self.paused.push_back((now + RETRY_PAUSE, issued));
             return None;
         }
-        let Issued { token, command, sent_at, .. } = issued;
-        Some(News::Reply { token, command, reply, sent_at })
+        let Issued { token, command, sent_at, interrupted, .. } = issued;
+        Some(News::Reply { token, command, reply, sent_at, interrupted })
     }
 
     /// Gives the connection up. What may be sent again waits for the next one.
@@ -331,7 +339,8 @@ impl Router {
         }
     }
 
-    fn requeue(&mut self, issued: Issued) {
+    fn requeue(&mut self, mut issued: Issued) {
+        issued.interrupted = true;
         let Some(token) = issued.token else { return };
         if issued.command.is_repeatable() && issued.attempts < ATTEMPTS_MAX {
             self.queue.push_front(issued);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::flights::FlightId;
+use crate::flights::{FlightId, OpId};
 
 /// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +12,8 @@ pub(crate) enum Timer {
     Wait(FlightId),
     /// A flight's load has passed half of its lock's life, or its own deadline.
     Load(FlightId),
+    /// A write has waited long enough, for its turn or for somebody else's lock, or it is time to look after its load.
+    Set(OpId),
 }
 
 /// The armed deadlines, earliest first.

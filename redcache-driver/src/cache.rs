@@ -200,15 +200,19 @@ impl<R: Runtime> Cache<R> {
             return Ok(hit.into());
         }
         let key = Key::copy_from(key);
-        self.fetch(key, ttl, loader).await
+        let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
+        match self.load(begin, loader).await? {
+            Outcome::Answer(result) => result.map_err(Error::from_call),
+            other => unreachable!("`get_with` ended with {other:?}"),
+        }
     }
 
-    async fn fetch<L, F, T, E>(
+    /// Carries a call that loads one key to its end.
+    async fn load<L, F, T, E>(
         &self,
-        key: Key,
-        ttl: Duration,
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
         loader: L,
-    ) -> Result<Answer, Error<E>>
+    ) -> Result<Outcome, CacheError>
     where
         L: FnOnce() -> F,
         F: Future<Output = Result<T, E>>,
@@ -216,12 +220,11 @@ impl<R: Runtime> Cache<R> {
         E: fmt::Display + Send + Sync + 'static,
     {
         let mut loader = Some(loader);
-        let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
         let mut call = Call::begin(self.shared(), begin).await?;
         let mut turn = call.turn().await;
         loop {
             turn = match turn {
-                Turn::Done(Outcome::Answer(result)) => return result.map_err(Error::from_call),
+                Turn::Done(outcome) => return Ok(outcome),
                 Turn::Load => {
                     // A call is asked for its load at most once.
                     let loader = loader.take().expect("a call loads at most once");
@@ -234,7 +237,7 @@ impl<R: Runtime> Cache<R> {
                         Err(end) => end,
                     }
                 }
-                Turn::Done(_) | Turn::LoadMany(_) => call.turn().await,
+                Turn::LoadMany(_) => call.turn().await,
             };
         }
     }
@@ -253,7 +256,7 @@ impl<R: Runtime> Cache<R> {
         &self,
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
-        mut loader: L,
+        loader: L,
     ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>>
     where
         K: AsRef<[u8]>,
@@ -271,11 +274,31 @@ impl<R: Runtime> Cache<R> {
         }
         let far = batch.take_far();
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
+        match self.load_many(begin, loader).await? {
+            Outcome::Answers(found) => Ok(batch.fill(found)),
+            other => unreachable!("`get_many_with` ended with {other:?}"),
+        }
+    }
+
+    /// Carries a call that loads several keys to its end.
+    async fn load_many<L, F, M, N, T, E>(
+        &self,
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
+        mut loader: L,
+    ) -> Result<Outcome, CacheError>
+    where
+        L: FnMut(Vec<Key>) -> F,
+        F: Future<Output = Result<M, E>>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
         let mut call = Call::begin(self.shared(), begin).await?;
         let mut turn = call.turn().await;
         loop {
             turn = match turn {
-                Turn::Done(Outcome::Answers(found)) => return Ok(batch.fill(found)),
+                Turn::Done(outcome) => return Ok(outcome),
                 Turn::LoadMany(keys) => match call.run(loader(keys)).await {
                     Ok(loaded) => {
                         let entry = |(key, value): (N, T)| (key.into(), value.into());
@@ -286,8 +309,124 @@ impl<R: Runtime> Cache<R> {
                     }
                     Err(end) => end,
                 },
-                Turn::Done(_) | Turn::Load => call.turn().await,
+                Turn::Load => call.turn().await,
             };
+        }
+    }
+
+    /// Locks a key in the place of its value, runs `loader` and stores what it gives for `ttl` (1 ms or more); says
+    /// whether there was something to store. For a change that has to be made elsewhere too, such as a row: nobody
+    /// loads the key meanwhile, nobody sees its old value any more, and who asks for it waits for the new one.
+    ///
+    /// If the loader fails, panics, takes longer than `load_timeout` or gives what is not to be stored
+    /// ([`Loaded::do_not_store`], for which the result is `false`), the old value is put back, byte for byte and with
+    /// the time that it had left. The same happens if this future is dropped or the cache closed before the end.
+    /// [`Loaded::not_found`] is stored as such. Writes of one key take turns, in this process and with all others that
+    /// share the Redis; the loader of each runs.
+    ///
+    /// The old value is kept by this process alone: if it is killed, the key is free again when the lock has expired,
+    /// and empty. The same goes for a connection that is lost in the very moment of locking.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
+    /// removed or overwritten the key meanwhile, which prevails: the value was not stored.
+    /// [`ErrorKind::LockTimeout`](crate::ErrorKind::LockTimeout) when others kept the key locked; the loader did not
+    /// run then. Otherwise the cache's own trouble; [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) and
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) leave open whether the value was stored. A failed call says
+    /// nothing of what the loader itself has done.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example<R: redcache_driver::Runtime>(cache: redcache_driver::Cache<R>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// cache
+    ///     .set_with("user:42", Duration::from_secs(60), || async {
+    ///         // Change the row, then give what the cache is to hold.
+    ///         Ok::<_, std::io::Error>("Ada Lovelace")
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn set_with<L, F, T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<bool, Error<E>>
+    where
+        L: FnOnce() -> F,
+        F: Future<Output = Result<T, E>>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        let key = Key::copy_from(key.as_ref());
+        let begin = |engine: &mut Engine, now| engine.set_with(now, key, ttl);
+        match self.load(begin, loader).await? {
+            Outcome::Stored(result) => result.map_err(Error::from_call),
+            other => unreachable!("`set_with` ended with {other:?}"),
+        }
+    }
+
+    /// The same for several keys: locks them all, then runs `loader` once with their names. There is one outcome for
+    /// each, in their order. No lock is kept while one of them has to be waited for, so batches that overlap do not
+    /// block each other.
+    ///
+    /// A key that the loader leaves out keeps its old value, and its outcome is `false`. One that it was not asked for
+    /// is ignored. Duplicates are written once. A key that cannot be locked because of what it holds fails alone; the
+    /// loader is not asked for it.
+    ///
+    /// # Errors
+    ///
+    /// The outer error when the call as a whole cannot be made; the inner ones concern one key each, and are those of
+    /// [`set_with`](Self::set_with). With others in the way of some keys beyond all patience, all fail.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example<R: redcache_driver::Runtime>(cache: redcache_driver::Cache<R>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let outcomes = cache
+    ///     .set_many_with(["stock:1", "stock:2"], Duration::from_secs(60), |keys| async {
+    ///         // Change the rows, then give what the cache is to hold.
+    ///         Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "7")).collect::<Vec<_>>())
+    ///     })
+    ///     .await?;
+    /// for outcome in outcomes {
+    ///     outcome?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn set_many_with<K, L, F, M, N, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+        loader: L,
+    ) -> Result<Vec<Result<bool, Error<E>>>, Error<E>>
+    where
+        K: AsRef<[u8]>,
+        L: FnOnce(Vec<Key>) -> F,
+        F: Future<Output = Result<M, E>>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        let keys = copy_keys(keys);
+        let begin = |engine: &mut Engine, now| engine.set_many_with(now, keys, ttl);
+        let mut loader = Some(loader);
+        // A write is asked for its load at most once.
+        let once = |keys| loader.take().expect("a write loads at most once")(keys);
+        match self.load_many(begin, once).await? {
+            Outcome::StoredMany(results) => {
+                Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
+            }
+            other => unreachable!("`set_many_with` ended with {other:?}"),
         }
     }
 

@@ -109,6 +109,32 @@ impl Engine {
         Ok(op)
     }
 
+    /// Locks a key in the place of its value, has [`Event::Load`] ask for the caller's loader, and stores what it gives.
+    /// Until then the key is locked for everybody; should nothing come of it, the old value is put back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_with`](Self::get_with).
+    pub fn set_with(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, CacheError> {
+        check_ttl(ttl).map_err(|error| error.about(&key))?;
+        self.begin_set(now, vec![key], ttl, false)
+    }
+
+    /// The same for several keys: [`Event::LoadMany`] follows once all that can be locked are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_many_with`](Self::get_many_with).
+    pub fn set_many_with(
+        &mut self,
+        now: Instant,
+        keys: Vec<Key>,
+        ttl: Duration,
+    ) -> Result<OpId, CacheError> {
+        check_ttl(ttl)?;
+        self.begin_set(now, keys, ttl, true)
+    }
+
     /// Writes a value, whatever the key holds. A load of the key that is under way anywhere will not be stored.
     ///
     /// # Errors
@@ -188,31 +214,42 @@ impl Engine {
         self.write_many(now, keys.into_iter().map(|key| Command::Touch { key, ttl }).collect())
     }
 
-    /// The loader of a `get_with` has ended.
+    /// The loader of a `get_with` or `set_with` has ended.
     pub fn handle_loaded(
         &mut self,
         now: Instant,
         op: OpId,
         loaded: Result<Loaded, Arc<dyn LoadFailure>>,
     ) {
-        self.on_loaded(now, op, loaded);
+        match self.ops.get_mut(op) {
+            Some(Op::Set(_)) => self.on_set_loaded(now, op, loaded),
+            _ => self.on_loaded(now, op, loaded),
+        }
         self.drain(now);
     }
 
-    /// The loader of a `get_many_with` has ended. A key that is left out is "not found"; one that was not asked for
-    /// is ignored and counted.
+    /// The loader of a `get_many_with` or `set_many_with` has ended. A key that is left out is "not found" for the
+    /// first, and stays as it was for the second; one that was not asked for is ignored and counted.
     pub fn handle_loaded_many(
         &mut self,
         now: Instant,
         op: OpId,
         loaded: Result<Vec<(Key, Loaded)>, Arc<dyn LoadFailure>>,
     ) {
-        self.on_loaded_many(now, op, loaded);
+        match self.ops.get_mut(op) {
+            Some(Op::Set(_)) => self.on_set_loaded_many(now, op, loaded),
+            _ => self.on_loaded_many(now, op, loaded),
+        }
         self.drain(now);
     }
 
     /// The caller is gone. What it held goes to the next in line, or back.
     pub fn cancel(&mut self, now: Instant, op: OpId) {
+        if let Some(Op::Set(_)) = self.ops.get_mut(op) {
+            // It stays until what is under way is answered, to give back what comes of that.
+            self.abandon_set(now, op);
+            return self.drain(now);
+        }
         match self.ops.remove(op) {
             Some(Op::Fetch { flight }) => self.leave(now, flight, Caller { op, slot: 0 }),
             Some(Op::FetchMany(batch)) => {
@@ -223,7 +260,8 @@ impl Engine {
                 }
             }
             // Their commands are answered to nobody.
-            Some(Op::Read | Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => {}
+            Some(Op::Read | Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
+            }
         }
         self.drain(now);
     }
@@ -268,6 +306,10 @@ impl Engine {
     pub(super) fn abort_all(&mut self, now: Instant) {
         let closed = CacheError::closed();
         for op in self.ops.ids() {
+            if let Some(Op::Set(_)) = self.ops.get_mut(op) {
+                self.close_set(now, op);
+                continue;
+            }
             let Some(entry) = self.ops.remove(op) else {
                 continue;
             };
@@ -277,6 +319,7 @@ impl Engine {
                 Op::Write => Outcome::Written(Err(closed.clone())),
                 Op::ReadMany(gather) => Outcome::Answers(gather.fill(answer)),
                 Op::FetchMany(batch) => Outcome::Answers(batch.answers.fill(answer)),
+                Op::Set(_) => continue,
                 Op::WriteMany(gather) => Outcome::WrittenMany(gather.fill(|| Err(closed.clone()))),
             };
             self.events.push_back(Event::Done { op, outcome });
@@ -286,7 +329,7 @@ impl Engine {
         }
     }
 
-    fn check_key(&self, key: &Key) -> Result<(), CacheError> {
+    pub(super) fn check_key(&self, key: &Key) -> Result<(), CacheError> {
         let (length, limit) = (key.as_bytes().len(), self.config.value_max);
         if length > limit {
             let text = format!("the key has {length} bytes; `value_max` allows {limit}");
@@ -295,7 +338,7 @@ impl Engine {
         Ok(())
     }
 
-    fn check_batch(&self, keys: &[Key]) -> Result<(), CacheError> {
+    pub(super) fn check_batch(&self, keys: &[Key]) -> Result<(), CacheError> {
         self.check_open()?;
         self.check_count(keys.len())?;
         keys.iter().try_for_each(|key| self.check_key(key))
@@ -315,6 +358,13 @@ impl Engine {
             Some(why) => Err(CacheError::new(ErrorKind::Misuse, why).about(key)),
             None => Ok(()),
         }
+    }
+
+    /// Why what a loader gave cannot be stored, if it cannot.
+    pub(super) fn unstorable_load(&self, loaded: &Loaded, ttl: Duration) -> Option<String> {
+        let reason = loaded.value.as_ref().and_then(|value| self.unstorable(value));
+        let ttl = loaded.ttl.unwrap_or(ttl);
+        reason.or_else(|| check_ttl(ttl).err().map(|error| error.to_string()))
     }
 
     /// Why a value cannot be stored, if it cannot.

@@ -13,7 +13,8 @@ use crate::config::OnRedisDown;
 use crate::error::{CallError, LoadFailure};
 use crate::event::{Event, Notice, Outcome};
 use crate::flights::{Caller, Flight, FlightId, OpId};
-use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Patience, Scene, Step};
+use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Scene, Step};
+use crate::flow::pace::Patience;
 use crate::key::Key;
 use crate::reply::Ttl;
 use crate::timers::Timer;
@@ -68,7 +69,13 @@ impl Engine {
             return id;
         }
         let speculate = self.speculation.is_worth_it(self.router.in_flight());
-        let course = Course { state: Get::Unlock, patience: Patience::default(), ttl, timer: None, loaded_by: None };
+        let course = Course {
+            state: Get::Unlock,
+            patience: Patience::default(),
+            ttl,
+            timer: None,
+            loaded_by: None,
+        };
         let id = self.flights.start(key, course, caller);
         let mut out = Outbox::default();
         self.with_scene(now, id, |_, mut scene| (Get::start(&mut scene, speculate, &mut out), ()));
@@ -199,7 +206,7 @@ impl Engine {
                 self.events.push_back(Event::Load { op: leader.op });
             }
             Some(Op::FetchMany(batch)) => batch.to_load.push(leader.slot),
-            Some(Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => {
+            Some(Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
                 debug_assert!(false, "only calls with a loader lead flights");
             }
         }
@@ -361,14 +368,9 @@ impl Engine {
         ttl: Duration,
         compute_time: Duration,
     ) -> Load {
+        let reason = self.unstorable_load(&loaded, ttl);
         let Loaded { value, ttl: own_ttl, mut store } = loaded;
         let ttl = own_ttl.unwrap_or(ttl);
-        let reason = match &value {
-            Some(value) => self.unstorable(value),
-            None => None,
-        };
-        let reason =
-            reason.or_else(|| super::calls::check_ttl(ttl).err().map(|error| error.to_string()));
         if let (true, Some(reason)) = (store, reason) {
             store = false;
             self.notice(Notice::NotStored { key: key.clone(), reason });
@@ -450,7 +452,8 @@ impl Engine {
                     *flight = id;
                 }
             }
-            Some(Op::Read | Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => {}
+            Some(Op::Read | Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
+            }
         }
     }
 
@@ -461,7 +464,7 @@ impl Engine {
                 None => return,
             },
             Some(Op::Fetch { .. } | Op::Read) => Outcome::Answer(result),
-            Some(Op::ReadMany(_) | Op::Write | Op::WriteMany(_)) | None => return,
+            Some(Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => return,
         };
         self.ops.remove(caller.op);
         self.events.push_back(Event::Done { op: caller.op, outcome });

@@ -8,21 +8,33 @@ use crate::answer::{Answer, Source};
 use crate::command::{Command, Token};
 use crate::error::{CacheError, CallError, ErrorKind};
 use crate::event::{Event, Notice, Outcome};
-use crate::flights::OpId;
+use crate::flights::{Caller, OpId};
 use crate::flow::get::{Get, Input};
+use crate::flow::set::Held;
 use crate::key::Key;
 use crate::near::Entry;
-use crate::reply::{LockReply, ReadReply, Reply, Ttl};
+use crate::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
 use crate::router::News;
 use crate::stored::Stored;
+
+/// A command and the server's answer to it.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) command: Command,
+    pub(super) reply: Reply,
+    pub(super) sent_at: Instant,
+    /// It may have been executed before, on a connection that was lost.
+    pub(super) interrupted: bool,
+}
 
 impl Engine {
     pub(super) fn on_news(&mut self, now: Instant, news: News) {
         match news {
-            News::Reply { token, command, reply, sent_at } => {
+            News::Reply { token, command, reply, sent_at, interrupted } => {
                 self.keep_coherent(&command, &reply, sent_at);
                 self.on_own_write(now, &command);
-                self.on_reply(now, token, command, reply);
+                let answer = Answered { command, reply, sent_at, interrupted };
+                self.on_reply(now, token, answer);
             }
             News::Failed { token, command, error } => {
                 self.near.remove(command.key().as_bytes());
@@ -79,7 +91,10 @@ impl Engine {
             }
             // A script that found nothing to do has not written.
             (
-                Command::Release { .. } | Command::Renew { .. } | Command::Touch { .. },
+                Command::Release { .. }
+                | Command::Renew { .. }
+                | Command::Restore { .. }
+                | Command::Touch { .. },
                 Reply::Effect(false),
             )
             | (Command::Lock { .. }, Reply::Effect(false)) => {}
@@ -101,18 +116,24 @@ impl Engine {
         }
     }
 
-    /// A write of our own: whoever fetches the key in this process learns of it with its reply, before its caller does.
+    /// A write of our own: whoever fetches or writes the key in this process learns of it with its reply, before its
+    /// caller does. The server's own report is passed over.
     fn on_own_write(&mut self, now: Instant, command: &Command) {
         let replaces = match command {
             Command::Insert { .. } | Command::Remove { .. } => true,
-            Command::Touch { .. } => false,
+            // What a write has loaded is newer than what others load since before it.
+            Command::Publish { lock, .. } => self.locks.is_live(*lock),
+            // A lock that is renewed has to be read again to be heard of again.
+            Command::Release { .. }
+            | Command::Renew { .. }
+            | Command::Restore { .. }
+            | Command::Touch { .. } => false,
             Command::Read { .. }
             | Command::ReadOrLock { .. }
             | Command::Lock { .. }
-            | Command::Publish { .. }
-            | Command::Release { .. }
-            | Command::Renew { .. } => return,
+            | Command::WriteLock { .. } => return,
         };
+        self.wake_set(now, command.key());
         let Some(id) = self.flights.find(command.key().as_bytes()) else {
             return;
         };
@@ -128,6 +149,7 @@ impl Engine {
     }
 
     fn wake(&mut self, now: Instant, key: &Key) {
+        self.wake_set(now, key);
         if let Some(id) = self.flights.find(key.as_bytes())
             && let Some(flight) = self.flights.get(id)
             && matches!(flight.course.state, Get::Unlock)
@@ -137,43 +159,55 @@ impl Engine {
     }
 
     fn wake_all(&mut self, now: Instant) {
+        self.wake_all_sets(now);
         for id in self.flights.select(|course| matches!(course.state, Get::Unlock)) {
             self.advance(now, id, Input::Woken);
         }
     }
 
-    fn on_reply(&mut self, now: Instant, token: Option<Token>, command: Command, reply: Reply) {
+    fn on_reply(&mut self, now: Instant, token: Option<Token>, answer: Answered) {
         match token.map_or(Sender::Nobody, Sender::of) {
             Sender::Flight(id) if self.flights.get(id).is_some() => {
-                if let Reply::Read(read) = &reply {
+                if let Reply::Read(read) = &answer.reply {
                     let missed = !matches!(read.stored, Stored::Value(_));
                     self.speculation.on_read(missed);
                 }
-                let input = match reply {
+                let input = match answer.reply {
                     Reply::Read(read) => Input::Read(read),
                     Reply::Effect(done) => Input::Effect(done),
                     Reply::Refused(refusal) => Input::Refused(refusal),
+                    Reply::WriteLock(_) => unreachable!("flights take no write locks"),
                 };
                 self.advance(now, id, input);
             }
-            Sender::Flight(_) | Sender::Nobody => self.return_unwanted(now, &command, &reply),
-            Sender::Call(op, slot) => self.on_call_reply(op, slot, command.key(), reply),
+            Sender::Flight(_) | Sender::Nobody => self.return_unwanted(now, answer),
+            Sender::Call(op, slot) => match self.ops.get_mut(op) {
+                Some(Op::Set(_)) => self.on_set_reply(now, Caller { op, slot }, answer),
+                _ => self.on_call_reply(op, slot, answer.command.key(), answer.reply),
+            },
         }
     }
 
     /// A lock that came too late for anybody to want it goes back at once.
-    fn return_unwanted(&mut self, now: Instant, command: &Command, reply: &Reply) {
-        let lock = match (command, reply) {
+    fn return_unwanted(&mut self, now: Instant, answer: Answered) {
+        let Answered { command, reply, sent_at, .. } = answer;
+        let key = command.key().clone();
+        let undo = match (command, reply) {
             (Command::ReadOrLock { lock, .. }, Reply::Read(read))
                 if read.lock == LockReply::Granted =>
             {
-                lock
+                Command::Release { key, lock }
             }
-            (Command::Lock { lock, .. }, Reply::Effect(true)) => lock,
+            (Command::Lock { lock, .. }, Reply::Effect(true)) => Command::Release { key, lock },
+            (
+                Command::WriteLock { lock, .. },
+                Reply::WriteLock(WriteLockReply::Granted(replaced)),
+            ) => Held { lock, replaced, since: sent_at }.undo(key, now),
+            // A server without room for the old value still has it for a deletion.
+            (Command::Restore { lock, .. }, Reply::Refused(_)) => Command::Release { key, lock },
             _ => return,
         };
-        let release = Command::Release { key: command.key().clone(), lock: *lock };
-        self.send(now, Sender::Nobody.token(), release);
+        self.send(now, Sender::Nobody.token(), undo);
     }
 
     fn on_call_reply(&mut self, op: OpId, slot: u32, key: &Key, reply: Reply) {
@@ -183,6 +217,7 @@ impl Engine {
                 self.answer(op, slot, Ok(found));
             }
             Reply::Effect(done) => self.written(op, slot, Ok(done)),
+            Reply::WriteLock(_) => {}
             Reply::Refused(refusal) => {
                 let error = CacheError::new(ErrorKind::Server, String::from(refusal.0)).about(key);
                 self.fail_call(op, slot, error);
@@ -215,9 +250,10 @@ impl Engine {
                 None => return,
             },
             // The call is over, and another may have its place.
-            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Write | Op::WriteMany(_)) | None => {
-                return;
-            }
+            Some(
+                Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_),
+            )
+            | None => return,
         };
         self.ops.remove(op);
         self.events.push_back(Event::Done { op, outcome });
@@ -230,7 +266,8 @@ impl Engine {
                 Some(all) => Outcome::WrittenMany(all),
                 None => return,
             },
-            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Read | Op::ReadMany(_)) | None => return,
+            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_) | Op::Read | Op::ReadMany(_))
+            | None => return,
         };
         self.ops.remove(op);
         self.events.push_back(Event::Done { op, outcome });
@@ -239,7 +276,10 @@ impl Engine {
     fn fail(&mut self, now: Instant, token: Token, key: &Key, error: &CacheError) {
         match Sender::of(token) {
             Sender::Flight(id) => self.advance(now, id, Input::Failed(error.clone())),
-            Sender::Call(op, slot) => self.fail_call(op, slot, error.about(key)),
+            Sender::Call(op, slot) => match self.ops.get_mut(op) {
+                Some(Op::Set(_)) => self.on_set_failed(now, Caller { op, slot }, error.clone()),
+                _ => self.fail_call(op, slot, error.about(key)),
+            },
             Sender::Nobody => {}
         }
     }
@@ -248,7 +288,7 @@ impl Engine {
         match self.ops.get_mut(op) {
             Some(Op::Write | Op::WriteMany(_)) => self.written(op, slot, Err(error)),
             Some(Op::Read | Op::ReadMany(_)) => self.answer(op, slot, Err(error.into())),
-            Some(Op::Fetch { .. } | Op::FetchMany(_)) | None => {}
+            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_)) | None => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use super::set::SetMany;
 use crate::answer::Answer;
 use crate::error::{CacheError, CallError};
 use crate::flights::{FlightId, OpId};
@@ -18,6 +19,8 @@ pub(super) enum Op {
     Fetch { flight: FlightId },
     /// `get_many_with`.
     FetchMany(Box<FetchMany>),
+    /// `set_with`, `set_many_with`.
+    Set(Box<SetMany>),
     /// `insert`, `remove`, `touch`.
     Write,
     /// `insert_many`, `remove_many`, `touch_many`.
@@ -118,11 +121,21 @@ impl Ops {
         self.ops.len()
     }
 
+    /// The calls that write under a lock.
+    pub(super) fn sets(&self) -> Vec<OpId> {
+        self.select(|op| matches!(op, Op::Set(_)))
+    }
+
     pub(super) fn ids(&self) -> Vec<OpId> {
+        self.select(|_| true)
+    }
+
+    fn select(&self, is_wanted: impl Fn(&Op) -> bool) -> Vec<OpId> {
+        let wanted = self.ops.iter().filter(|(_, (_, op))| is_wanted(op));
         let id = |(index, (generation, _)): (usize, &(u32, Op))| OpId {
             index: index as u32,
             generation: *generation,
         };
-        self.ops.iter().map(id).collect()
+        wanted.map(id).collect()
     }
 }

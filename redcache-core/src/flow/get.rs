@@ -7,7 +7,7 @@
 //! | `Read`      | missing, lock not tried     | lock            | `Lock`    |
 //! | `Read`      | missing, lock just taken    | a deadline      | `Unlock`  |
 //! | `Read`      | missing, lock refused       | load            | `Load` without a lock |
-//! | `Read`      | another's lock              | a deadline      | `Unlock`  |
+//! | `Read`      | another's lock, or that of a write of ours | a deadline | `Unlock` |
 //! | `Read`      | a lock that we left behind  | release, read   | `Read`    |
 //! | `Read`      | patience is at its end      | load            | `Load` without a lock |
 //! | `Read`, `Lock` | Redis cannot be asked    | load, if that is wanted | `Load` without a lock |
@@ -34,6 +34,7 @@ use bytes::Bytes;
 
 use crate::command::Command;
 use crate::error::{CacheError, ErrorKind, LoadFailure};
+use crate::flow::pace::{LoadTimes, Patience};
 use crate::key::Key;
 use crate::lock::{LockId, Locks};
 use crate::reply::{LockReply, ReadReply, Refusal, Ttl};
@@ -51,7 +52,7 @@ pub(crate) enum Get {
     Load { lock: Option<LockId>, since: Instant },
     /// The answer to a publish.
     Publish { lock: LockId, outcome: Found },
-    /// The release of somebody else's lock.
+    /// The end of a lock that is not the flight's own.
     Unlock,
 }
 
@@ -147,23 +148,6 @@ pub(crate) struct Outbox {
     pub(crate) load_due_at: Option<Instant>,
 }
 
-/// How long a flight has been waiting for others, over all its reads.
-#[derive(Debug, Default)]
-pub(crate) struct Patience {
-    since: Option<Instant>,
-    wakes: u32,
-    /// A lock without expiry was seen, and waited for once already.
-    endless_lock_seen: bool,
-}
-
-/// So many wake-ups in one wait are answered at once; later ones are spaced out, because a server that evicts its
-/// tracking table sends them without a cause.
-const PROMPT_WAKES_MAX: u32 = 16;
-const SPACED_WAKE: Duration = Duration::from_millis(20);
-/// The first pause between two polls of a server that does not report changes.
-const POLL_FIRST: Duration = Duration::from_millis(5);
-const POLL_MAX: Duration = Duration::from_millis(500);
-
 /// What a step may look at besides its state and input.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
@@ -180,7 +164,22 @@ pub(crate) struct Scene<'a> {
     pub(crate) loads_direct: bool,
 }
 
+impl Scene<'_> {
+    fn load_times(&self) -> LoadTimes {
+        LoadTimes { lock_ttl: self.lock_ttl, load_timeout: self.load_timeout }
+    }
+}
+
 impl Get {
+    /// The lock that it holds or has asked for.
+    pub(crate) fn lock(&self) -> Option<LockId> {
+        match self {
+            Self::Read { lock } | Self::Load { lock, .. } => *lock,
+            Self::Lock { lock } | Self::Publish { lock, .. } => Some(*lock),
+            Self::Unlock => None,
+        }
+    }
+
     /// Reads the key, and tries for its lock in the same round trip if that is worth it.
     pub(crate) fn start(scene: &mut Scene<'_>, speculate: bool, out: &mut Outbox) -> Self {
         let key = scene.key.clone();
@@ -256,6 +255,8 @@ fn on_read(
         Stored::Lock(raw) => match scene.locks.recognise(&raw) {
             // The first answer to this very attempt was lost with its connection.
             Some(own) if Some(own) == lock => load(lock, scene, out),
+            // A call of this process writes the key.
+            Some(own) if scene.locks.is_live(own) => wait(reply.ttl, reply.invalidated, scene, out),
             Some(orphan) => {
                 out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
                 // Counted as a wake-up, because a server that may not be written to keeps the lock.
@@ -280,7 +281,7 @@ fn on_read(
 
 fn load(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) -> Step {
     out.load = true;
-    out.load_due_at = Some(load_due_at(lock, scene.now, scene));
+    out.load_due_at = Some(scene.load_times().due_at(scene.now, scene.now, lock.is_some()));
     Step::Next(Get::Load { lock, since: scene.now })
 }
 
@@ -301,10 +302,8 @@ fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
     }
 }
 
-/// A load that takes longer than half of its lock's life keeps its lock, up to the load's own deadline. Renewing makes
-/// everybody who waits read again, so loads of normal length do without.
 fn on_load_due(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mut Outbox) -> Step {
-    if scene.now >= since + scene.load_timeout {
+    if scene.load_times().is_over(since, scene.now) {
         release(lock, scene, out);
         let text = format!("the limit is `load_timeout`, {:?}", scene.load_timeout);
         return Step::Done(End::Failed(CacheError::new(ErrorKind::LoadTimeout, text)));
@@ -312,13 +311,8 @@ fn on_load_due(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mu
     if let Some(lock) = lock {
         out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
     }
-    out.load_due_at = Some(load_due_at(lock, since, scene));
+    out.load_due_at = Some(scene.load_times().due_at(since, scene.now, lock.is_some()));
     Step::Next(Get::Load { lock, since })
-}
-
-fn load_due_at(lock: Option<LockId>, since: Instant, scene: &Scene<'_>) -> Instant {
-    let over = since + scene.load_timeout;
-    if lock.is_some() { over.min(scene.now + scene.lock_ttl / 2) } else { over }
 }
 
 /// Reads again, without another lock attempt: the key was locked a moment ago.
@@ -328,45 +322,25 @@ fn reread(scene: &Scene<'_>, out: &mut Outbox) -> Step {
 }
 
 fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
-    let now = scene.now;
-    let since = *scene.patience.since.get_or_insert(now);
-    let endless =
-        ttl == Ttl::Endless && std::mem::replace(&mut scene.patience.endless_lock_seen, true);
-    let patience_left =
-        (since + scene.load_timeout + scene.lock_ttl).saturating_duration_since(now);
-    if endless || patience_left.is_zero() {
+    let patience_left = scene.patience.left(scene.now, scene.load_timeout + scene.lock_ttl);
+    if scene.patience.is_endless_again(ttl) || patience_left.is_zero() {
         return load(None, scene, out);
     }
     if invalidated {
         return on_woken(scene, out);
     }
-    let lock_life = match ttl {
-        Ttl::Left(left) => left,
-        Ttl::Endless | Ttl::Absent => scene.lock_ttl,
-    };
-    // A whole millisecond more, because Redis rounds, and jitter, because everybody waits for the same instant.
-    let bound =
-        lock_life + Duration::from_millis(1) + scene.rng.below(lock_life.min(POLL_MAX) / 10);
-    let bound = if scene.tracked { bound } else { bound.min(poll_pause(scene)) };
+    let bound = scene.patience.bound(ttl, scene.lock_ttl, scene.tracked, scene.rng);
     // The lock's life is whatever its holder chose; ours to give is no more than our patience.
-    out.wait_until = Some(now + bound.min(patience_left));
+    out.wait_until = Some(scene.now + bound.min(patience_left));
     Step::Next(Get::Unlock)
 }
 
 fn on_woken(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
-    scene.patience.wakes += 1;
-    if scene.patience.wakes <= PROMPT_WAKES_MAX {
+    let Some(pause) = scene.patience.on_woken() else {
         return reread(scene, out);
-    }
-    out.wait_until = Some(scene.now + SPACED_WAKE);
+    };
+    out.wait_until = Some(scene.now + pause);
     Step::Next(Get::Unlock)
-}
-
-/// Doubles from the first pause to the longest, with jitter.
-fn poll_pause(scene: &mut Scene<'_>) -> Duration {
-    let nominal = POLL_FIRST.saturating_mul(1 << scene.patience.wakes.min(16)).min(POLL_MAX);
-    scene.patience.wakes += 1;
-    nominal / 2 + scene.rng.below(nominal / 2)
 }
 
 fn failed(refusal: Refusal) -> Step {

@@ -31,6 +31,8 @@ pub(super) fn word(name: &str) -> String {
         "release" => Some(Script::Release),
         "renew" => Some(Script::Renew),
         "touch" => Some(Script::Touch),
+        "writelock" => Some(Script::WriteLock),
+        "restore" => Some(Script::Restore),
         _ => None,
     };
     match (own, name.ends_with(".sha")) {

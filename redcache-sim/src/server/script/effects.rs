@@ -15,6 +15,8 @@ fn effect_of(script: Script) -> ScriptEffect {
         Script::Release => release,
         Script::Renew => renew,
         Script::Touch => touch,
+        Script::WriteLock => write_lock,
+        Script::Restore => restore,
     }
 }
 
@@ -52,6 +54,33 @@ fn touch(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
         }
         _ => Ok(Reply::Integer(0)),
     }
+}
+
+fn write_lock(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let [key, lock, ttl, lock_prefix] = words(script)?;
+    let old = script.call(&[b"GET", key])?;
+    let mut left = Reply::Integer(0);
+    if let Reply::Bulk(value) = &old {
+        left = script.call(&[b"PTTL", key])?;
+        if value.starts_with(lock_prefix) {
+            return Ok(Reply::Array(vec![Reply::Integer(0), old, left]));
+        }
+    }
+    script.call(&[b"SET", key, lock, b"PX", ttl])?;
+    Ok(Reply::Array(vec![Reply::Integer(1), old, left]))
+}
+
+fn restore(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let [key, lock, value, ttl] = words(script)?;
+    if script.call(&[b"GET", key])? != Reply::Bulk(lock.clone()) {
+        return Ok(Reply::Integer(0));
+    }
+    if std::str::from_utf8(ttl).is_ok_and(|ttl| ttl.parse::<f64>().is_ok_and(|ttl| ttl > 0.0)) {
+        script.call(&[b"SET", key, value, b"PX", ttl])?;
+    } else {
+        script.call(&[b"SET", key, value])?;
+    }
+    Ok(Reply::Integer(1))
 }
 
 /// `KEYS[1]` and what follows of `ARGV`. Where one is missing, Lua would stumble over a `nil`.
