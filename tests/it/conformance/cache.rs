@@ -43,6 +43,18 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
         ttl: Duration,
         loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> PerKey<Answer, E>;
+    fn set_with<E: Failure>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: impl FnOnce() -> Result<Loaded, E>,
+    ) -> Result<bool, Error<E>>;
+    fn set_many_with<K: AsRef<[u8]>, E: Failure>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+        loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
+    ) -> PerKey<bool, E>;
     fn insert(
         &self,
         key: impl AsRef<[u8]>,
@@ -197,6 +209,24 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         R::block_on(self.get_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
+    fn set_with<E: Failure>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: impl FnOnce() -> Result<Loaded, E>,
+    ) -> Result<bool, Error<E>> {
+        R::block_on(self.set_with(key, ttl, || async { loader() }))
+    }
+
+    fn set_many_with<K: AsRef<[u8]>, E: Failure>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+        loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
+    ) -> PerKey<bool, E> {
+        R::block_on(self.set_many_with(keys, ttl, |keys| ready(loader(keys))))
+    }
+
     same_calls!(R::block_on);
 }
 
@@ -222,6 +252,24 @@ impl Cache for redcache_blocking::Cache {
         loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> PerKey<Answer, E> {
         self.get_many_with(keys, ttl, loader)
+    }
+
+    fn set_with<E: Failure>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: impl FnOnce() -> Result<Loaded, E>,
+    ) -> Result<bool, Error<E>> {
+        self.set_with(key, ttl, loader)
+    }
+
+    fn set_many_with<K: AsRef<[u8]>, E: Failure>(
+        &self,
+        keys: &[K],
+        ttl: Duration,
+        loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
+    ) -> PerKey<bool, E> {
+        self.set_many_with(keys, ttl, loader)
     }
 
     same_calls!(identity);

@@ -22,6 +22,8 @@ on_every_async_adapter![
     a_cancelled_batch_hands_on_what_it_was_loading,
     a_call_that_is_cancelled_before_its_lock_is_granted_leaves_no_lock,
     a_call_that_is_cancelled_while_it_publishes_still_publishes,
+    a_cancelled_write_puts_the_old_value_back,
+    a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back,
     a_cancelled_waiter_leaves_nothing,
     a_cancelled_follower_is_missed_by_nobody,
     calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer,
@@ -166,6 +168,50 @@ fn a_call_that_is_cancelled_while_it_publishes_still_publishes<C: AsyncCache>() 
     });
     assert_eq!(seen(cache.get("k")), "v from near");
     wait_until_idle(&cache);
+}
+
+fn a_cancelled_write_puts_the_old_value_back<C: AsyncCache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    let mut raw = server.connect();
+    raw.ok(&["MSET", "k", "old\r\n", "l", "old"]);
+    {
+        let load = pending::<Result<Loaded, Boom>>;
+        let mut write = pin!(cache.handle().set_with("k", TTL, load));
+        drive::<C::Host, _>(write.as_mut(), "it loads", || cache.stats().loads == 1);
+        assert_ne!(raw.get("k").unwrap(), b"old\r\n");
+    }
+    {
+        let load = |_| pending::<Result<Vec<(&str, Loaded)>, Boom>>();
+        let mut write = pin!(cache.handle().set_many_with(["l", "m"], TTL, load));
+        drive::<C::Host, _>(write.as_mut(), "it loads", || cache.stats().loads == 3);
+    }
+    wait_until("the old values are back", || {
+        let values = [raw.get("k"), raw.get("l"), raw.get("m")];
+        values == [Some(b"old\r\n".to_vec()), Some(b"old".to_vec()), None]
+    });
+    wait_until_idle(&cache);
+}
+
+fn a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back<C: AsyncCache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + LONG_LOCK);
+    let mut raw = server.connect();
+    raw.ok(&["SET", "k", "old"]);
+    wait_until_idle(&cache);
+    proxy.hold(Direction::ToClient);
+    {
+        let load = pending::<Result<Loaded, Boom>>;
+        let mut write = pin!(cache.handle().set_with("k", TTL, load));
+        drive::<C::Host, _>(write.as_mut(), "the lock is granted", || {
+            raw.get("k").unwrap() != b"old"
+        });
+    }
+    proxy.release(Direction::ToClient);
+    wait_until("the old value is back", || raw.get("k").unwrap() == b"old");
+    wait_until_idle(&cache);
+    assert_eq!(cache.stats().loads, 0);
 }
 
 fn a_cancelled_waiter_leaves_nothing<C: AsyncCache>() {
