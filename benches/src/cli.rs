@@ -27,7 +27,7 @@ compare: one workload against one peer, or everything against everything.
   --value BYTES    size of every value (64)
   --loader-ms N    how long the loader of a stampede takes (50)
   --all            the whole table, peers alternating within each round, then ratios and targets
-  --rounds N       rounds of --all (3)
+  --rounds N       rounds of --all (3, but fewer where that would take more than six minutes)
   --plot DIR       with --all: SVG charts of the same lines
   --quiet          no header with versions on standard error
 
@@ -170,8 +170,8 @@ pub enum Command {
 /// The options of `--all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct All {
-    /// How often everything is repeated.
-    pub rounds: usize,
+    /// How often everything is repeated; if not said, three times or as often as there is time for.
+    pub rounds: Option<usize>,
     /// Where the charts go.
     pub plot: Option<PathBuf>,
 }
@@ -229,7 +229,7 @@ impl Command {
             if given.workload.is_some() || given.peer.is_some() {
                 return Err("--all takes no --workload and no --peer".into());
             }
-            let all = All { rounds: given.rounds.unwrap_or(3), plot: given.plot };
+            let all = All { rounds: given.rounds, plot: given.plot };
             return Ok(Self::All(given.redis, all));
         }
         if given.plot.is_some() || given.rounds.is_some() {
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn a_scheme_in_front_of_the_address_is_dropped() {
         let command = parse("--redis redis://127.0.0.1:7000/ --all").unwrap();
-        let all = All { rounds: 3, plot: None };
+        let all = All { rounds: None, plot: None };
         assert_eq!(command, Command::All(Some("127.0.0.1:7000".to_owned()), all));
     }
 

@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod line;
 pub mod measure;
+pub mod micro;
 pub mod peers;
 pub mod plan;
 pub mod plot;

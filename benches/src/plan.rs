@@ -2,8 +2,11 @@
 
 use crate::cli::{Load, Peer, Run, Workload, names};
 
-/// How many calls a row makes per peer and round where each stays in the process.
-const LOCAL_OPS: usize = 1_000_000;
+/// How many calls each task makes per round where they stay in the process.
+const LOCAL_OPS: usize = 500_000;
+
+/// How many calls many tasks make together per round.
+const REMOTE_OPS: usize = 60_000;
 
 /// The adapters of redcache: everything is measured on each.
 pub const ADAPTERS: [Peer; 4] =
@@ -92,13 +95,22 @@ impl Row {
         if self == Self::LocalOneKey {
             load.keys = 1;
         }
-        if workload == Workload::LocalHit {
-            load.ops = LOCAL_OPS * load.tasks;
-        }
         // With a thread per task there are fewer calls per second to be had.
         let threads = matches!(peer, Peer::RedisRsSync | Peer::RedcacheBlocking);
-        if threads && load.tasks > 2 && workload != Workload::Stampede {
-            load.ops /= 4;
+        match self {
+            Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => {
+                load.ops = LOCAL_OPS * load.tasks;
+            }
+            Self::RemoteSome | Self::RemoteMany if threads => load.ops = REMOTE_OPS / 4,
+            Self::RemoteSome | Self::RemoteMany => load.ops = REMOTE_OPS,
+            Self::ColdSome if threads => load.ops = REMOTE_OPS / 8,
+            Self::ColdSome => load.ops = REMOTE_OPS / 2,
+            Self::RemoteOne
+            | Self::ColdOne
+            | Self::LocalMulti
+            | Self::RemoteMulti
+            | Self::ColdMulti
+            | Self::Stampede => {}
         }
         Run { workload, peer, load, quiet: true }
     }

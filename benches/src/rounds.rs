@@ -22,6 +22,12 @@ use crate::{Failure, plot};
 /// A cell that takes longer is given up.
 const CELL_WITHIN: Duration = Duration::from_secs(60);
 
+/// How many rounds there are unless the user says so.
+const ROUNDS: usize = 3;
+
+/// No further round is begun that would not end by then, unless the user wants it.
+const ALL_WITHIN: Duration = Duration::from_secs(360);
+
 /// How a cell ended.
 enum Cell {
     Measured(Line),
@@ -39,7 +45,7 @@ pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(),
     let started = Instant::now();
     let mut results = Results::default();
     let mut unsupported: Vec<(Row, Peer)> = Vec::new();
-    for round in 1..=all.rounds {
+    for round in 1..=all.rounds.unwrap_or(ROUNDS) {
         for row in Row::ALL {
             let mut peers = row.peers();
             let first = (round - 1) % peers.len();
@@ -57,7 +63,12 @@ pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(),
                 }
             }
         }
-        eprintln!("# round {round} of {} after {} s", all.rounds, started.elapsed().as_secs());
+        let taken = started.elapsed();
+        eprintln!("# round {round} took until second {}", taken.as_secs());
+        let next = taken + taken.div_f64(round as f64);
+        if all.rounds.is_none() && next > ALL_WITHIN {
+            break;
+        }
     }
     tell(&table::render(&results));
     if let Some(folder) = &all.plot {

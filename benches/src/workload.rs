@@ -17,8 +17,8 @@ use crate::server::Server;
 /// How often the clock is read in the loop of `local_hit`.
 const SLICES: usize = 100;
 
-/// How many calls each task makes before those that count, at most.
-const WARM_UP_MAX: usize = 200;
+/// How many calls all tasks together make before those that count, at most.
+const WARM_UP_MAX: usize = 10_000;
 
 /// What near caches hold by default; a workload that reads each key once needs no more.
 const NEAR_KEYS_MIN: usize = 10_000;
@@ -87,7 +87,7 @@ async fn warm_up<P: Peer>(
         together(peer, course, calls, keys, &source).await?;
         return Ok(());
     }
-    let calls = course.calls.min(WARM_UP_MAX);
+    let calls = (course.calls / 5).min(WARM_UP_MAX / course.load.tasks).max(1);
     let keys = Arc::new(Keys::new(course, calls, &format!("{prefix}:warm")));
     if !course.cold() {
         server.fill(&keys.all, value)?;

@@ -1,3 +1,95 @@
-//! Costs that do not depend on the machine's mood.
+//! Costs that do not depend on the machine's mood: see `micro --help`.
+#![expect(clippy::print_stdout, reason = "the lines on standard output are the interface")]
 
-fn main() {}
+use std::alloc::System;
+use std::env;
+use std::process::ExitCode;
+
+use redcache_benches::Failure;
+use redcache_benches::micro::{self, CLIENTS, Case, Cost};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const USAGE: &str = "\
+micro: what single operations cost, and the targets for that.
+
+  micro                       measures every case
+  micro --case CASE --ops N   only runs a case that many times; this is what valgrind counts
+
+One JSON object per line on standard output. Instructions need valgrind; without it they are null.
+ns depends on the machine's mood and is there for the ratios in the last lines.";
+
+/// How many entries of the near cache are weighed.
+const ENTRIES: usize = 100_000;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        [] => all(),
+        ["--case", case, "--ops", ops] => only(case, ops),
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("unknown arguments\n{USAGE}").into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("micro: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn only(case: &str, ops: &str) -> Result<(), Failure> {
+    case.parse::<Case>()?.prepare()?(ops.parse()?)
+}
+
+fn all() -> Result<(), Failure> {
+    let mut costs = Vec::new();
+    for case in Case::ALL {
+        let cost = micro::cost(*case)?;
+        let Cost { allocations, nanos } = cost;
+        let instructions = match micro::instructions(*case)? {
+            Some(instructions) => format!("{instructions:.1}"),
+            None => "null".to_owned(),
+        };
+        println!(
+            r#"{{"case":"{case}","allocations":{allocations:.3},"instructions":{instructions},"ns":{nanos:.1}}}"#
+        );
+        costs.push((*case, cost));
+    }
+    let entry = micro::bytes_per_entry(ENTRIES)?;
+    println!(r#"{{"case":"near_entry","entries":{ENTRIES},"overhead_bytes":{entry:.1}}}"#);
+    let deleted = micro::one_deleted_key()?;
+    println!(
+        r#"{{"case":"one_deleted_key","clients":{CLIENTS},"reads":{},"locks":{},"scripts":{}}}"#,
+        deleted.reads, deleted.locks, deleted.scripts
+    );
+
+    let cost = |wanted: Case| costs.iter().find(|(case, _)| *case == wanted).map(|(_, cost)| cost);
+    let allocations = |case| cost(case).map_or(f64::NAN, |cost| cost.allocations);
+    let ratio = |pieces, whole| match (cost(pieces), cost(whole)) {
+        (Some(pieces), Some(whole)) => pieces.nanos / whole.nanos,
+        _ => f64::NAN,
+    };
+    println!();
+    judge("allocations per local hit", allocations(Case::LocalHit), 0.0);
+    judge("allocations per local hit, blocking", allocations(Case::LocalHitBlocking), 0.0);
+    judge("10 MB array, pieces / whole", ratio(Case::LargeArrayInPieces, Case::LargeArray), 1.5);
+    judge("10 MB batch, pieces / whole", ratio(Case::LargeBatchInPieces, Case::LargeBatch), 1.5);
+    judge("near cache, bytes per entry beyond key and value", entry, 150.0);
+    judge("20 clients, one deleted key: reads", deleted.reads as f64, 45.0);
+    judge("20 clients, one deleted key: lock attempts", deleted.locks as f64, 20.0);
+    judge("20 clients, one deleted key: publications", deleted.scripts as f64, 1.0);
+    Ok(())
+}
+
+fn judge(what: &str, value: f64, limit: f64) {
+    let verdict = if value <= limit { "pass" } else { "short" };
+    println!("  {what:<50} {value:>8.2}  <= {limit:<7.2} {verdict}");
+}

@@ -1,0 +1,59 @@
+//! Costs that do not depend on the machine's mood: allocations and instructions per operation, bytes
+//! per entry, commands per event.
+//!
+//! Every cost is the difference between many operations and few, so that what it takes to set a case up
+//! cancels out. Allocations are counted by the allocator of the `micro` binary; instructions by
+//! valgrind, under which the binary runs itself with one case and a number of operations.
+
+mod callgrind;
+mod cases;
+mod fleet;
+mod near;
+mod scripted;
+
+pub use callgrind::instructions;
+pub use cases::{Case, Operation};
+pub use fleet::{CLIENTS, Deleted, one_deleted_key};
+pub use near::bytes_per_entry;
+
+use std::time::{Duration, Instant};
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
+
+use crate::Failure;
+
+/// How often a case is repeated; what happens in the background, and the machine's mood, add to some
+/// repetitions and not to others, so the smallest cost is the true one.
+const REPEATS: usize = 5;
+
+/// What one operation costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Calls of the allocator for more memory.
+    pub allocations: f64,
+    /// Nanoseconds. These do depend on the machine's mood.
+    pub nanos: f64,
+}
+
+/// Measures what one operation of a case costs.
+///
+/// # Errors
+///
+/// Fails if the case cannot be set up or goes wrong.
+pub fn cost(case: Case) -> Result<Cost, Failure> {
+    let mut operation = case.prepare()?;
+    let (few, many) = case.sizes();
+    operation(few)?;
+    let mut allocations = usize::MAX;
+    let mut elapsed = Duration::MAX;
+    for _ in 0..REPEATS {
+        let region = Region::new(&INSTRUMENTED_SYSTEM);
+        let started = Instant::now();
+        operation(many)?;
+        elapsed = elapsed.min(started.elapsed());
+        let change = region.change();
+        allocations = allocations.min(change.allocations + change.reallocations);
+    }
+    let many = many as f64;
+    Ok(Cost { allocations: allocations as f64 / many, nanos: elapsed.as_nanos() as f64 / many })
+}

@@ -1,0 +1,199 @@
+//! The operations whose cost is counted.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::time::Duration;
+
+use redcache_core::Key;
+use redcache_core::resp::{Limits, Scanner, decode};
+use redcache_sim::listen::EmbeddedServer;
+
+use super::scripted::Scripted;
+use crate::Failure;
+use crate::cli::names;
+
+/// The value of every key, except where replies are to be large.
+const VALUE: [u8; 64] = [b'v'; 64];
+
+/// The values of a large reply.
+const LARGE_VALUE: [u8; 1000] = [b'v'; 1000];
+
+/// How many of them are in it: 10 MB in total.
+const LARGE_LEN: usize = 10_000;
+
+/// What a socket gives at a time when there is a lot to be read.
+const PIECE: usize = 16 * 1024;
+
+const TTL: Duration = Duration::from_secs(600);
+
+/// Runs an operation that many times.
+pub type Operation = Box<dyn FnMut(usize) -> Result<(), Failure>>;
+
+names! {
+    /// An operation whose cost is counted.
+    Case {
+        /// `get_with` of a key in the near cache, on tokio.
+        LocalHit = "local_hit",
+        /// The same on plain threads.
+        LocalHitBlocking = "local_hit_blocking",
+        /// `get_with` of a key that only Redis has: through the engine and back, without a socket.
+        RemoteRead = "remote_read",
+        /// One reply with a value: where it ends and what it says.
+        ParsedReply = "parsed_reply",
+        /// One array of 10 MB that arrives in one piece.
+        LargeArray = "large_array",
+        /// The same in reads of 16 KiB.
+        LargeArrayInPieces = "large_array_in_pieces",
+        /// `get_many` of 10 MB through the engine, the replies in one piece.
+        LargeBatch = "large_batch",
+        /// The same in reads of 16 KiB.
+        LargeBatchInPieces = "large_batch_in_pieces",
+    }
+}
+
+impl Case {
+    /// Sets the case up.
+    ///
+    /// # Errors
+    ///
+    /// Fails if that needs something of the system and cannot have it.
+    pub fn prepare(self) -> Result<Operation, Failure> {
+        match self {
+            Self::LocalHit => local_hit(),
+            Self::LocalHitBlocking => local_hit_blocking(),
+            Self::RemoteRead => remote_read(),
+            Self::ParsedReply => Ok(parsed_reply()),
+            Self::LargeArray => Ok(large_array(usize::MAX)),
+            Self::LargeArrayInPieces => Ok(large_array(PIECE)),
+            Self::LargeBatch => large_batch(usize::MAX),
+            Self::LargeBatchInPieces => large_batch(PIECE),
+        }
+    }
+
+    /// How many operations are few, and how many are many.
+    pub fn sizes(self) -> (usize, usize) {
+        match self {
+            Self::LocalHit | Self::LocalHitBlocking | Self::RemoteRead | Self::ParsedReply => {
+                (1_000, 11_000)
+            }
+            Self::LargeArray
+            | Self::LargeArrayInPieces
+            | Self::LargeBatch
+            | Self::LargeBatchInPieces => (1, 4),
+        }
+    }
+}
+
+fn local_hit() -> Result<Operation, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = EmbeddedServer::start()?;
+    let cache = runtime.block_on(redcache_tokio::Cache::connect(server.url().as_str()))?;
+    Ok(Box::new(move |times| {
+        // The server must live as long as the cache, whose hits depend on its connection.
+        let _ = &server;
+        runtime.block_on(async {
+            for _ in 0..times {
+                let load = || async { Ok::<_, Infallible>(&VALUE[..]) };
+                black_box(cache.get_with("key", TTL, load).await?);
+            }
+            Ok(())
+        })
+    }))
+}
+
+fn local_hit_blocking() -> Result<Operation, Failure> {
+    let server = EmbeddedServer::start()?;
+    let cache = redcache_blocking::Cache::connect(server.url().as_str())?;
+    Ok(Box::new(move |times| {
+        // As above.
+        let _ = &server;
+        for _ in 0..times {
+            black_box(cache.get_with("key", TTL, || Ok::<_, Infallible>(&VALUE[..]))?);
+        }
+        Ok(())
+    }))
+}
+
+fn remote_read() -> Result<Operation, Failure> {
+    let mut scripted = Scripted::connect(&VALUE, usize::MAX)?;
+    let mut next = 0;
+    Ok(Box::new(move |times| {
+        for _ in 0..times {
+            next += 1;
+            scripted.get_with(Key::from(format!("key:{next:08}")), TTL)?;
+        }
+        Ok(())
+    }))
+}
+
+fn parsed_reply() -> Operation {
+    let mut reply = Vec::new();
+    bulk(&VALUE, &mut reply);
+    let mut scanner = Scanner::new(Limits::default());
+    Box::new(move |times| {
+        for _ in 0..times {
+            let end = scanner.scan(black_box(&reply))?.ok_or("the reply is not whole")?;
+            black_box(decode(&reply[..end])?);
+        }
+        Ok(())
+    })
+}
+
+fn large_array(piece: usize) -> Operation {
+    let mut sent = format!("*{LARGE_LEN}\r\n").into_bytes();
+    for _ in 0..LARGE_LEN {
+        bulk(&LARGE_VALUE, &mut sent);
+    }
+    // Kept from one array to the next: the system's price for fresh memory is not the question.
+    let mut received = Vec::with_capacity(sent.len());
+    Box::new(move |times| {
+        for _ in 0..times {
+            let mut scanner = Scanner::new(Limits::default());
+            received.clear();
+            for piece in sent.chunks(piece) {
+                received.extend_from_slice(piece);
+                if let Some(end) = scanner.scan(&received)? {
+                    black_box(decode(&received[..end])?);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn large_batch(piece: usize) -> Result<Operation, Failure> {
+    let mut scripted = Scripted::connect(&LARGE_VALUE, piece)?;
+    let keys: Vec<_> = (0..LARGE_LEN).map(|index| Key::from(format!("key:{index:08}"))).collect();
+    Ok(Box::new(move |times| {
+        for _ in 0..times {
+            scripted.get_many(keys.clone())?;
+        }
+        Ok(())
+    }))
+}
+
+fn bulk(value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_runs_and_finds_what_it_reads() {
+        for case in Case::ALL {
+            let done = case.prepare().and_then(|mut operation| operation(2));
+            assert!(done.is_ok(), "{case}: {done:?}");
+        }
+    }
+
+    #[test]
+    fn a_case_under_valgrind_is_found_by_its_name() {
+        for case in Case::ALL {
+            assert_eq!(case.name().parse::<Case>().unwrap(), *case);
+        }
+    }
+}
