@@ -44,6 +44,7 @@ mod connecting;
 mod loads;
 mod near;
 mod reads;
+mod set;
 mod sharing;
 mod trouble;
 mod values;
