@@ -92,10 +92,8 @@ impl Drop for Call<'_> {
             return;
         }
         self.shared.step(|state, now| {
-            // A call without its seat is over, and its id may name another.
-            if state.unseat(self.op, &self.seat) {
-                state.engine.cancel(now, self.op);
-            }
+            state.unseat(self.op, &self.seat);
+            state.engine.cancel(now, self.op);
         });
     }
 }

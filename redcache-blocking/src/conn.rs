@@ -149,3 +149,35 @@ pub(crate) fn write(shared: &Shared, link: &Link) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use redcache_core::{Config, Event, Seed};
+
+    use super::*;
+
+    #[test]
+    fn what_is_owed_to_the_writer_is_neither_overtaken_nor_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let now = Instant::now();
+        let config = Config::from_url("redis://localhost").unwrap();
+        let mut engine = Engine::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config);
+        let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
+        engine.handle_connected(now, conn);
+        let link = Link::new(conn, Socket::Tcp(socket));
+        link.unwritten.lock().unwrap().extend_from_slice(b"owed");
+        assert!(link.try_take(&mut engine).is_none());
+        assert_eq!(engine.poll_transmit(), Some(conn));
+        let mut unwritten = link.unwritten.lock().unwrap();
+        assert_eq!(*unwritten, b"owed");
+        assert!(link.try_take(&mut engine).is_none());
+        link.write(&mut unwritten);
+        drop(unwritten);
+        assert!(link.try_take(&mut engine).is_some_and(|taken| taken.starts_with(b"*")));
+        assert_eq!(engine.poll_transmit(), None);
+    }
+}

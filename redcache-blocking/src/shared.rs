@@ -203,10 +203,11 @@ impl State {
         self.seats[op.index()] = Some(Arc::clone(seat));
     }
 
-    /// Takes a call's seat away; `false` when the call is over and has none.
-    pub(crate) fn unseat(&mut self, op: OpId, seat: &Arc<Seat>) -> bool {
-        let place = self.seats.get_mut(op.index());
-        place.is_some_and(|place| place.take_if(|seated| Arc::ptr_eq(seated, seat)).is_some())
+    /// Takes a call's seat away. If the call is over, its place may be another's.
+    pub(crate) fn unseat(&mut self, op: OpId, seat: &Arc<Seat>) {
+        if let Some(place) = self.seats.get_mut(op.index()) {
+            place.take_if(|seated| Arc::ptr_eq(seated, seat));
+        }
     }
 
     pub(crate) fn has_line(&self, conn: ConnId) -> bool {
@@ -279,9 +280,8 @@ impl State {
         }
     }
 
-    /// An attempt that is under way goes on until it has an end, which then interests nobody.
+    /// An attempt to connect cannot be interrupted. The engine turns down what comes of it.
     fn hang_up(&mut self, conn: ConnId, after: &mut Afterwards) {
-        self.dials.retain(|(dialed, _)| *dialed != conn);
         after.hung_up.extend(self.take_line(conn));
     }
 
@@ -303,5 +303,46 @@ impl State {
         let conn = self.engine.poll_transmit()?;
         let line = self.lines.iter().find(|line| line.link.conn == conn)?;
         Some((Arc::clone(&line.link), line.writer.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redcache_sim::listen::EmbeddedServer;
+
+    use super::*;
+
+    fn shared(url: &str) -> Arc<Shared> {
+        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        Arc::new(Shared::new(Config::from_url(url).unwrap(), &seed))
+    }
+
+    #[test]
+    fn of_the_notices_that_nobody_listens_to_the_latest_are_kept() {
+        let shared = shared("redis://localhost");
+        let mut state = shared.lock();
+        for number in 0..40 {
+            let notice = Notice::Untracked { reason: number.to_string() };
+            state.on_notice(notice, &mut Afterwards::default());
+        }
+        assert_eq!(state.notices.len(), NOTICES_MAX);
+        assert!(state.notices.back().unwrap().to_string().ends_with("39"));
+    }
+
+    #[test]
+    fn without_anybody_to_keep_the_deadlines_every_call_ends_at_once() {
+        let server = EmbeddedServer::start().unwrap();
+        let shared = shared(&server.url());
+        crate::timer::start(&shared).unwrap();
+        shared.wait_connected().unwrap();
+        let begin = |engine: &mut Engine, now| engine.get(now, "k".into());
+        let mut call = server.with(|_| {
+            let call = crate::call::Call::begin(&shared, begin).unwrap();
+            shared.abort();
+            call
+        });
+        assert!(matches!(call.turn(), Turn::Done(Outcome::Answer(Err(_)))));
+        shared.wait_closed();
+        assert!(crate::call::Call::begin(&shared, begin).is_err());
     }
 }

@@ -96,3 +96,24 @@ impl Drop for AbortOnPanic<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redcache_core::{Config, Seed};
+
+    use super::*;
+
+    #[test]
+    fn attempts_that_do_not_end_are_not_added_to_without_limit() {
+        let config = Config::from_url("redis://localhost").unwrap();
+        let shared = Arc::new(Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 }));
+        // The engine's first wish is to connect.
+        shared.step(|_, _| ());
+        shared.step(|state, _| {
+            let (conn, address) = state.dials.pop_front().unwrap();
+            state.dialing.extend((0..DIALS_MAX).map(|_| (conn, thread::spawn(|| ()))));
+            let refused = start_dial(&shared, state, conn, address).unwrap_err();
+            assert!(refused.to_string().starts_with("earlier attempts"), "{refused}");
+        });
+    }
+}

@@ -4,8 +4,7 @@
 
 use std::net::TcpListener;
 use std::panic::resume_unwind;
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,24 +71,55 @@ fn a_server_that_stops_reading_delays_no_call_beyond_its_deadline() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder("127.0.0.1", server.address().port());
     let cache = Cache::connect(config.command_timeout(Duration::from_millis(100))).unwrap();
+    // Until the connection is idle, so that it is the caller who would write.
+    (0..20).for_each(|_| drop(cache.get("k").unwrap()));
     let began = Instant::now();
     server.with(|_| {
         // The server does nothing here, and no kernel buffers this much.
-        let large = vec![0; 32 << 20];
+        assert_eq!(kind(cache.insert("large", vec![0; 48 << 20], TTL)), ErrorKind::Timeout);
         thread::scope(|scope| {
-            let insert = || cache.insert("large", large.clone(), TTL);
-            let inserts = [scope.spawn(insert), scope.spawn(insert)];
-            let gets = [(); 6].map(|()| scope.spawn(|| cache.get("k")));
-            for insert in inserts {
-                assert_eq!(kind(insert.join().unwrap()), ErrorKind::Timeout);
-            }
-            for get in gets {
-                assert_eq!(kind(get.join().unwrap()), ErrorKind::Timeout);
+            for caller in [(); 8].map(|()| scope.spawn(|| cache.get("k"))) {
+                assert_eq!(kind(caller.join().unwrap()), ErrorKind::Timeout);
             }
         });
         cache.close();
     });
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_server_that_stops_reading_delays_no_call_that_fills_the_last_buffer() {
+    let server = EmbeddedServer::start().unwrap();
+    let config = Config::builder("127.0.0.1", server.address().port());
+    let config = config.command_timeout(Duration::from_millis(20)).breaker_failures(0);
+    let cache = Cache::connect(config).unwrap();
+    let began = Instant::now();
+    let longest = server.with(|_| {
+        // Together more than a kernel buffers, each little enough for a caller to write it.
+        let insert = || {
+            let began = Instant::now();
+            assert_eq!(kind(cache.insert("k", vec![0; 15 << 10], TTL)), ErrorKind::Timeout);
+            began.elapsed()
+        };
+        thread::scope(|scope| {
+            let inserts = || (0..16).map(|_| insert()).max().unwrap();
+            let callers = [(); 64].map(|()| scope.spawn(inserts));
+            callers.map(|caller| caller.join().unwrap()).into_iter().max().unwrap()
+        })
+    });
+    assert!(longest < SOON, "{longest:?} of {:?}", began.elapsed());
+}
+
+#[test]
+fn attempts_to_connect_go_on_however_many_have_failed() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = Config::builder("127.0.0.1", port).reconnect_delay_max(Duration::from_millis(1));
+    let cache = Cache::open(config.build().unwrap()).unwrap();
+    let notices = notices(&cache);
+    for _ in 0..8 {
+        let Ok(Notice::ConnectFailed { reason }) = notices.recv_timeout(SOON) else { panic!() };
+        assert!(reason.to_string().contains("refused"), "{reason}");
+    }
 }
 
 #[test]
@@ -112,19 +142,19 @@ fn a_listener_may_call_the_cache_and_panic_and_still_hears_the_next_notice() {
         let answered = handle.get("k").is_ok();
         tell.lock()
             .unwrap_or_else(|lock| lock.into_inner())
-            .send((notice.clone(), answered))
+            .send((matches!(notice, Notice::Connected), answered))
             .unwrap();
         resume_unwind(Box::new("a listener with a bug"));
     });
-    let connected = |told: &mpsc::Receiver<(Notice, bool)>| {
-        let (notice, answered) = told.recv_timeout(SOON).unwrap();
-        matches!(notice, Notice::Connected) && answered
-    };
+    let connected =
+        |told: &mpsc::Receiver<(bool, bool)>| told.recv_timeout(SOON).unwrap() == (true, true);
     assert!(connected(&told));
     server.with(|server| server.restart(Instant::now(), true));
     while !connected(&told) {}
     // The listener owns a handle, so nothing else closes the cache.
     cache.close();
+    // And with the listener, all that it owns goes.
+    while told.recv_timeout(SOON) != Err(mpsc::RecvTimeoutError::Disconnected) {}
 }
 
 #[test]
@@ -140,4 +170,15 @@ fn a_listener_may_close_the_cache() {
     });
     told.recv_timeout(SOON).unwrap();
     assert_eq!(kind(cache.get("k")), ErrorKind::Closed);
+}
+
+#[test]
+fn a_closed_cache_keeps_no_listener() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = Cache::connect(server.url()).unwrap();
+    cache.close();
+    let owned = Arc::new(());
+    let owns = Arc::clone(&owned);
+    cache.on_notice(move |_| drop(Arc::clone(&owns)));
+    assert_eq!(Arc::strong_count(&owned), 1);
 }

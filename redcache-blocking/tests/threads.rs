@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ fn threads_end_although_the_server_does_not_read_what_is_being_written() {
     let config = Config::builder("127.0.0.1", server.address().port());
     let cache = Cache::connect(config.command_timeout(Duration::from_millis(50))).unwrap();
     server.with(|_| {
-        cache.insert("large", vec![0; 32 << 20], SOON).unwrap_err();
+        cache.insert("large", vec![0; 48 << 20], SOON).unwrap_err();
         drop(cache);
         await_end();
     });
@@ -88,14 +88,8 @@ fn threads_end_although_the_server_does_not_read_what_is_being_written() {
 #[test]
 fn threads_end_although_nobody_answers_the_attempt_to_connect() {
     let _one = one_at_a_time();
-    // Once the queue of a listener is full, the kernel drops further attempts without a word.
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
-        waiting.push(stream);
-    }
-    let config = Config::builder("127.0.0.1", address.port());
+    let (silent, waiting) = black_hole();
+    let config = Config::builder("127.0.0.1", silent.local_addr().unwrap().port());
     let config = config.connect_timeout(Duration::from_secs(3600));
     let cache = Cache::open(config.build().unwrap()).unwrap();
     while !threads().iter().any(|name| name == "redcache-reader") {
@@ -109,4 +103,35 @@ fn threads_end_although_nobody_answers_the_attempt_to_connect() {
         silent.accept().unwrap();
     }
     await_end();
+}
+
+#[test]
+fn attempts_to_connect_that_nobody_answers_do_not_pile_up() {
+    let _one = one_at_a_time();
+    let (silent, _waiting) = black_hole();
+    let config = Config::builder("127.0.0.1", silent.local_addr().unwrap().port());
+    let config = config.connect_timeout(Duration::from_millis(50));
+    let cache = Cache::open(config.reconnect_delay_max(Duration::from_millis(1)).build().unwrap());
+    let cache = cache.unwrap();
+    let (tell, told) = mpsc::sync_channel(0);
+    cache.on_notice(move |notice| tell.send(notice.to_string()).unwrap_or_default());
+    for _ in 0..6 {
+        let notice = told.recv_timeout(SOON).unwrap();
+        assert!(notice.contains("connect_timeout") || notice.contains("timed out"), "{notice}");
+        // The attempt that was given up may still be ending.
+        assert!(threads().len() <= 2 + 2, "{:?}", threads());
+    }
+    drop((told, cache));
+    await_end();
+}
+
+/// A listener whose queue is full: the kernel drops further attempts to connect without a word.
+fn black_hole() -> (TcpListener, Vec<TcpStream>) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        waiting.push(stream);
+    }
+    (silent, waiting)
 }
