@@ -523,7 +523,8 @@ impl Cache {
     }
 
     /// Deletes a key everywhere; says whether it was there. A load of it that is under way anywhere will not be
-    /// stored: call this after the database has committed, and no reader that asks later sees the old value.
+    /// stored. Call this after the database has committed: this cache no longer gives the old value when the call has
+    /// returned, those of other processes from when Redis's push has reached them.
     ///
     /// # Errors
     ///

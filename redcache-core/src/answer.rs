@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::near::NearHit;
-
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -47,12 +45,6 @@ impl Answer {
     /// Nothing, of which Redis says no more.
     pub(crate) fn none() -> Self {
         Self { value: None, source: Source::Redis, ttl: None }
-    }
-}
-
-impl From<NearHit> for Answer {
-    fn from(hit: NearHit) -> Self {
-        Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl) }
     }
 }
 

@@ -154,7 +154,7 @@ impl Engine {
         self.drain(now);
     }
 
-    /// Ends every call with [`ErrorKind::Closed`], releases the locks and then the connection.
+    /// Ends every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), releases the locks and then the connection.
     /// [`Event::Closed`] follows within a second.
     pub fn close(&mut self, now: Instant) {
         if self.closing == Closing::No {

@@ -1,13 +1,13 @@
 //! The bytes of our locks: prefix + one UUIDv7 per process + `:` + counter, unique for each acquisition.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use uuid::{Builder, Uuid};
 
 use crate::stored::{decimal_digits, push_decimal};
 
 /// One acquisition of a lock by this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LockId(u64);
 
 /// Issues locks and recognises them again.
@@ -17,7 +17,7 @@ pub(crate) struct Locks {
     base: Vec<u8>,
     issued: u64,
     /// Held or asked for by writes that are under way.
-    live: HashSet<LockId>,
+    live: BTreeSet<LockId>,
 }
 
 impl Locks {
@@ -28,7 +28,7 @@ impl Locks {
         let mut text = Uuid::encode_buffer();
         base.extend_from_slice(process.as_hyphenated().encode_lower(&mut text).as_bytes());
         base.push(b':');
-        Self { base, issued: 0, live: HashSet::new() }
+        Self { base, issued: 0, live: BTreeSet::new() }
     }
 
     pub(crate) fn issue(&mut self) -> LockId {

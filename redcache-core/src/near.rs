@@ -14,6 +14,7 @@ use foldhash::fast::SeedableRandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
+use crate::answer::{Answer, Source};
 use crate::key::Key;
 
 /// What an entry costs beyond the bytes of its key and value: the entry itself, its share of the table, and the
@@ -46,6 +47,12 @@ pub struct NearHit {
     pub value: Option<Bytes>,
     /// How long the value may still be served from here.
     pub ttl: Duration,
+}
+
+impl From<NearHit> for Answer {
+    fn from(hit: NearHit) -> Self {
+        Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl) }
+    }
 }
 
 #[derive(Debug, Clone)]

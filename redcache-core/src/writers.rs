@@ -4,14 +4,14 @@
 //! A write lines up for all its keys at once. So of two writes the same one is ahead wherever they meet, and the first
 //! of all is first everywhere: no two can wait for each other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::flights::{Caller, OpId};
 use crate::key::Key;
 
 #[derive(Debug, Default)]
 pub(crate) struct Writers {
-    lines: HashMap<Key, VecDeque<Caller>>,
+    lines: BTreeMap<Key, VecDeque<Caller>>,
 }
 
 impl Writers {

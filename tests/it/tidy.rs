@@ -31,6 +31,8 @@ const IMPURE: &[&str] = &[
     "std::thread",
     "Instant::now",
     "SystemTime",
+    "collections::HashMap",
+    "collections::HashSet",
     "RandomState",
     "getrandom",
     "rand",

@@ -1,6 +1,6 @@
 //! Flights under way: who boards, who leads, what each step asks for, how they end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -332,7 +332,7 @@ impl Engine {
             }
             Ok(found) => {
                 let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
-                let mut found: HashMap<Key, Loaded> = found.into_iter().collect();
+                let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
                 for ((key, _), id) in loading.into_iter().zip(flights) {
                     let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
                     let Some(flight) = self.flights.get(id) else {

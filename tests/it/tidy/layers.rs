@@ -4,15 +4,15 @@
 use super::source;
 
 /// What the engine says to the outside and what it is made of, top first.
-const TOP: &[&str] = &["engine", "event", "batch", "answer"];
+const TOP: &[&str] = &["engine", "event", "batch"];
 /// What to do.
 const FLOW_TOWER: &[&str] = &["flow", "timers", "writers", "flights", "near", "speculation"];
 /// How to say it.
 const WIRE_TOWER: &[&str] = &["router", "conn"];
 /// What both towers speak in.
 const WORDS: &[&str] = &[
-    "command", "reply", "error", "config", "lock", "script", "stats", "slot", "stored", "key",
-    "resp", "rng",
+    "answer", "command", "reply", "error", "config", "lock", "script", "stats", "slot", "stored",
+    "key", "resp", "rng",
 ];
 
 /// Every module, top first; the towers stand side by side.

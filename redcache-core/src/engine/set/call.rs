@@ -1,6 +1,6 @@
 //! A call that writes keys under their locks, as the table of calls has it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::error::CallError;
@@ -81,7 +81,7 @@ pub(super) enum Stage {
 
 impl SetMany {
     pub(super) fn new(keys: Vec<Key>, ttl: Duration, is_many: bool, give_up_at: Instant) -> Self {
-        let mut entry_of: HashMap<Key, u32> = HashMap::with_capacity(keys.len());
+        let mut entry_of: BTreeMap<Key, u32> = BTreeMap::new();
         let mut entries: Vec<Entry> = Vec::with_capacity(keys.len());
         let mut slots = Vec::with_capacity(keys.len());
         for key in keys {

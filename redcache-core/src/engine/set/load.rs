@@ -1,6 +1,6 @@
 //! The load of a write: its loader, the life of its locks meanwhile, and what becomes of the result.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Engine {
         self.arm_set(op, None);
         let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
         let compute_time = (now - since) / shared;
-        let mut found: HashMap<Key, Loaded> = found.into_iter().collect();
+        let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
         let entries = self.set_mut(op).map_or(0, |set| set.order.len());
         for slot in 0..entries as u32 {
             let Some(key) = self.set_mut(op).and_then(|set| set.held_key(slot)) else { continue };
