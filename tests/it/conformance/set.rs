@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use redcache_core::{ErrorKind, Key, Loaded};
-use redcache_tests::{Proxy, Raw, RedisServer};
+use redcache_tests::{Direction, Proxy, Raw, RedisServer};
 
 use super::cache::Cache;
 use super::scene::{
@@ -38,6 +38,8 @@ on_every_adapter![
     batches_that_overlap_all_complete,
     a_failed_batch_puts_every_value_back,
     a_write_costs_two_round_trips,
+    a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again,
+    a_publish_whose_answer_was_lost_with_the_connection_is_not_called_lost,
 ];
 
 const LOCK: &str = "__redcache:lock:";
@@ -477,4 +479,39 @@ fn a_write_costs_two_round_trips<C: Cache>() {
     let results = cache.set_many_with(&keys, TTL, all).unwrap();
     assert!(results.into_iter().all(|result| result.unwrap()));
     assert_eq!((proxy.commands().len(), proxy.round_trips()), (202, 4));
+}
+
+fn a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + LONG_LOCK);
+    wait_until_idle(&cache);
+    proxy.hold(Direction::ToClient);
+    thread::scope(|scope| {
+        let write = scope.spawn(|| timed(|| cache.set_with("k", TTL, || found("v"))));
+        wait_until_locked(&mut server.connect(), "k");
+        proxy.cut();
+        proxy.release(Direction::ToClient);
+        let (stored, elapsed) = write.join().unwrap();
+        assert!(stored.unwrap());
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+    });
+    assert!(server.connect().get("k").unwrap().ends_with(b":v"));
+}
+
+fn a_publish_whose_answer_was_lost_with_the_connection_is_not_called_lost<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + LONG_LOCK);
+    thread::scope(|scope| {
+        let write = scope
+            .spawn(|| cache.set_with("k", TTL, || (proxy.hold(Direction::ToClient), found("v")).1));
+        let is_published = |value: Vec<u8>| value.ends_with(b":v");
+        wait_until("it is published", || server.connect().get("k").is_some_and(is_published));
+        proxy.cut();
+        proxy.release(Direction::ToClient);
+        // It was stored, but that cannot be told from a lock that somebody else took away.
+        assert_eq!(cache_error(write.join().unwrap()).kind(), ErrorKind::Interrupted);
+    });
+    assert!(server.connect().get("k").unwrap().ends_with(b":v"));
 }
