@@ -9,6 +9,10 @@
 //! [`listen::EmbeddedServer`] puts the model behind a loopback TCP port, for examples and for tests of applications
 //! that use redcache. It is made for that, not for production: it keeps everything in one map behind one lock.
 //!
+//! [`world`] is a whole world around that model, made from one number: processes that run redcache's engine, links that
+//! delay, split and cut, faults of every kind, and time that is not waited for. After each step [`check`] compares what
+//! the engines believe with what the model knows. `simulate` runs such worlds by the thousand.
+//!
 //! ```
 //! use redcache_sim::listen::EmbeddedServer;
 //!
@@ -19,5 +23,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
+mod link;
 pub mod listen;
+mod model;
 pub mod server;
+pub mod world;

@@ -1,0 +1,143 @@
+//! What must hold at every step of a simulated world, and what was found where it did not.
+//!
+//! The checks see both sides: what the engines say, and the server model's own state. So they need no guesses about
+//! what a client could have known.
+
+pub(crate) mod answer;
+pub(crate) mod command;
+pub(crate) mod near;
+pub(crate) mod rest;
+mod tally;
+
+pub use tally::{Fault, Tally};
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each invariant says in `says` what it demands")]
+pub enum Invariant {
+    Pairing,
+    CancelNeutrality,
+    WholeFrames,
+    GatedHandshake,
+    Completion,
+    SafeRetry,
+    Heartbeat,
+    NoErrorWithoutCause,
+    Tracked,
+    BoundedStaleness,
+    OwnWrites,
+    Monotonic,
+    Lifetime,
+    NearBytes,
+    FailClosed,
+    PublishOwn,
+    UniqueTokens,
+    ReleaseOwn,
+    LockTtl,
+    LockOverNothing,
+    DeleteBeatsLoad,
+    WakeUp,
+    Accounting,
+    SingleFlight,
+    LoadedIsReturned,
+    FailureIsShared,
+    ForeignLock,
+    Opaque,
+    BatchExact,
+    Liveness,
+    Rest,
+}
+
+impl Invariant {
+    /// Every invariant.
+    pub const ALL: [Self; 31] = [
+        Self::Pairing,
+        Self::CancelNeutrality,
+        Self::WholeFrames,
+        Self::GatedHandshake,
+        Self::Completion,
+        Self::SafeRetry,
+        Self::Heartbeat,
+        Self::NoErrorWithoutCause,
+        Self::Tracked,
+        Self::BoundedStaleness,
+        Self::OwnWrites,
+        Self::Monotonic,
+        Self::Lifetime,
+        Self::NearBytes,
+        Self::FailClosed,
+        Self::PublishOwn,
+        Self::UniqueTokens,
+        Self::ReleaseOwn,
+        Self::LockTtl,
+        Self::LockOverNothing,
+        Self::DeleteBeatsLoad,
+        Self::WakeUp,
+        Self::Accounting,
+        Self::SingleFlight,
+        Self::LoadedIsReturned,
+        Self::FailureIsShared,
+        Self::ForeignLock,
+        Self::Opaque,
+        Self::BatchExact,
+        Self::Liveness,
+        Self::Rest,
+    ];
+
+    /// Says what it demands.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Pairing => "an answer belongs to the key that was asked for",
+            Self::CancelNeutrality => "a call that was dropped is never heard of again",
+            Self::WholeFrames => "what is sent is whole commands",
+            Self::GatedHandshake => "nothing is said before the handshake's last word was answered",
+            Self::Completion => "a call ends once, and by its deadline",
+            Self::SafeRetry => "a write is executed no more often than it was asked for",
+            Self::Heartbeat => "a silent connection is given up in time",
+            Self::NoErrorWithoutCause => "nothing fails that nothing disturbed",
+            Self::Tracked => "a near entry is tracked, or news of its end is under way",
+            Self::BoundedStaleness => "an answer was true when it was asked for, or lately",
+            Self::OwnWrites => "a process reads what it has written, or something later",
+            Self::Monotonic => "a process does not see an older value after a newer one",
+            Self::Lifetime => "a near entry does not outlive its key",
+            Self::NearBytes => "the near cache keeps within its bytes",
+            Self::FailClosed => "without tracking nothing is kept near",
+            Self::PublishOwn => "only the holder of the lock publishes, and only its own load",
+            Self::UniqueTokens => "no two acquisitions share a lock",
+            Self::ReleaseOwn => "only the holder of a lock releases or renews it",
+            Self::LockTtl => "a lock always expires, within the time set for it",
+            Self::LockOverNothing => "a lock replaces nothing",
+            Self::DeleteBeatsLoad => "what began to load before a write is not stored after it",
+            Self::WakeUp => "who waits for a key is woken when it changes",
+            Self::Accounting => "undisturbed, every load has a lock of its own",
+            Self::SingleFlight => "a process loads a key once at a time",
+            Self::LoadedIsReturned => "what a loader gave is what its caller gets",
+            Self::FailureIsShared => "a failed load fails those who joined it, with its own error",
+            Self::ForeignLock => "a lock that nobody holds delays for a while and no longer",
+            Self::Opaque => "a value comes back byte for byte",
+            Self::BatchExact => "a batch stores what was asked for and nothing else",
+            Self::Liveness => "once the faults are over, calls succeed in bounded time",
+            Self::Rest => "at rest nothing is left behind",
+        }
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Breach {
+    pub(crate) invariant: Invariant,
+    pub(crate) text: String,
+}
+
+pub(crate) type Checked = Result<(), Breach>;
+
+impl Invariant {
+    /// Holds, or else is broken in the way that `text` tells.
+    pub(crate) fn holds(self, condition: bool, text: impl FnOnce() -> String) -> Checked {
+        if condition { Ok(()) } else { Err(self.broken(text())) }
+    }
+
+    pub(crate) fn broken(self, text: impl Into<String>) -> Breach {
+        Breach { invariant: self, text: text.into() }
+    }
+}

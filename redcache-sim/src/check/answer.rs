@@ -1,0 +1,414 @@
+//! What callers are told, against what was true.
+
+use bytes::Bytes;
+use redcache_core::{Answer, CacheError, CallError, ErrorKind, LOCK_PREFIX, OpId, Outcome, Source};
+
+use super::{Checked, Invariant};
+use crate::model::{Content, Origin, Seen, Stamp, number_of};
+use crate::world::skew::Micros;
+use crate::world::{Given, Kind, Phase, State, World};
+
+impl World {
+    /// Takes the outcome of a call.
+    pub(crate) fn on_done(&mut self, process: usize, op: OpId, outcome: Outcome) -> Checked {
+        let Some(call) = self.processes[process].call(op) else {
+            return Err(Invariant::CancelNeutrality
+                .broken(format!("p{process} hears {outcome:?} of a call that is over")));
+        };
+        self.trace.line(self.now, || format!("call {call} ends: {outcome:?}"));
+        self.trace.mix(&[call as u64, self.now]);
+        self.tally.premise(Invariant::Completion);
+        self.check_outcome(call, &outcome)?;
+        self.count_premises(call);
+        self.processes[process].forget(op);
+        self.end_call(call, State::Done);
+        Ok(())
+    }
+
+    fn count_premises(&mut self, call: usize) {
+        if self.plan.is_steady {
+            self.tally.premise(Invariant::NoErrorWithoutCause);
+        }
+        let state = &self.calls[call];
+        let is_foreign = |key: &usize| {
+            let held = self.keys[*key].raw.as_ref();
+            held.is_some_and(|raw| {
+                raw.starts_with(LOCK_PREFIX.as_bytes()) && !self.tokens.contains_key(raw)
+            })
+        };
+        if state.kind.loads() && state.keys.iter().any(is_foreign) {
+            self.tally.premise(Invariant::ForeignLock);
+        }
+    }
+
+    fn check_outcome(&mut self, call: usize, outcome: &Outcome) -> Checked {
+        let state = &self.calls[call];
+        let (kind, keys) = (state.kind, state.keys.clone());
+        let expected = match outcome {
+            Outcome::Answer(_) | Outcome::Written(_) => 1,
+            Outcome::Answers(all) => all.len(),
+            Outcome::WrittenMany(all) => all.len(),
+            other => return Err(Invariant::Pairing.broken(format!("unknown outcome {other:?}"))),
+        };
+        let fits = match outcome {
+            Outcome::Answer(_) => matches!(kind, Kind::Get | Kind::GetWith),
+            Outcome::Answers(_) => matches!(kind, Kind::GetMany | Kind::GetManyWith),
+            Outcome::Written(_) => matches!(kind, Kind::Insert | Kind::Remove | Kind::Touch),
+            _ => matches!(kind, Kind::InsertMany | Kind::RemoveMany | Kind::TouchMany),
+        };
+        Invariant::Pairing.holds(fits && expected == keys.len(), || {
+            format!("call {call}, {kind:?} of {} keys, ends with {outcome:?}", keys.len())
+        })?;
+        match outcome {
+            Outcome::Answer(result) => self.check_result(call, 0, result),
+            Outcome::Answers(all) => {
+                (0..).zip(all).try_for_each(|(slot, result)| self.check_result(call, slot, result))
+            }
+            Outcome::Written(result) => self.check_written(call, 0, result),
+            Outcome::WrittenMany(all) => {
+                (0..).zip(all).try_for_each(|(slot, result)| self.check_written(call, slot, result))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_result(
+        &mut self,
+        call: usize,
+        slot: usize,
+        result: &Result<Answer, CallError>,
+    ) -> Checked {
+        match result {
+            Ok(answer) => self.check_answer(call, slot, answer),
+            Err(CallError::Cache(error)) => self.check_error(call, slot, error),
+            Err(CallError::Load(failure)) => self.check_failure(call, slot, &failure.to_string()),
+        }
+    }
+
+    fn check_answer(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
+        let state = &self.calls[call];
+        let key = state.keys[slot];
+        let mut given = state.given.iter().filter(|(of, _)| *of == key).map(|(_, given)| given);
+        if answer.source == Source::Loaded {
+            let fits = given.any(|given| *given == Given::Value(answer.value.clone()));
+            self.tally.premise(Invariant::LoadedIsReturned);
+            return Invariant::LoadedIsReturned.holds(fits, || {
+                format!("call {call} got {answer:?} for key {key} and loaded {:?}", state.given)
+            });
+        }
+        // A key that stands twice in a batch may be loaded once and joined or read once.
+        let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
+        Invariant::LoadedIsReturned.holds(is_repeated || given.next().is_none(), || {
+            format!("call {call} got {answer:?} for key {key} and loaded {:?}", state.given)
+        })?;
+        self.tally.premise(Invariant::Pairing);
+        if let Some(value) = &answer.value {
+            self.check_spelling(key, value)?;
+        }
+        match answer.source {
+            Source::Redis => self.check_read(call, slot, answer.value.as_ref()),
+            Source::Joined => self.check_joined(call, slot, answer.value.as_ref()),
+            source => Err(Invariant::LoadedIsReturned
+                .broken(format!("call {call} ends with {source:?} and loaded nothing"))),
+        }
+    }
+
+    /// Checks that a value belongs to the key and is what was written, byte for byte.
+    fn check_spelling(&mut self, key: usize, value: &Bytes) -> Checked {
+        let named = number_of(value);
+        Invariant::Pairing.holds(named.is_some_and(|(other, _)| other == key), || {
+            format!("key {key} was answered with {value:?}")
+        })?;
+        let version = named.and_then(|(_, number)| self.versions.get(number));
+        self.tally.premise(Invariant::Opaque);
+        Invariant::Opaque
+            .holds(version.is_some_and(|it| it.payload.as_ref() == Some(value)), || {
+                format!("key {key} was answered with {value:?}, which nobody wrote")
+            })
+    }
+
+    /// How long ago an answer may have been true at the earliest for a call that joined others.
+    fn joined_since(&self, call: usize) -> Micros {
+        let state = &self.calls[call];
+        let process = &self.processes[state.process];
+        let mut patience = process.clock.stretch(self.plan.times.command) + self.one_way();
+        if self.plan.strike_pauses {
+            patience += 2 * process.clock.stretch(self.plan.times.lock);
+        }
+        state.started_at.saturating_sub(patience)
+    }
+
+    fn check_read(&mut self, call: usize, slot: usize, value: Option<&Bytes>) -> Checked {
+        let state = &self.calls[call];
+        let key = state.keys[slot];
+        let is_read = matches!(state.kind, Kind::Get | Kind::GetMany);
+        let since = if is_read { state.started_at } else { self.joined_since(call) };
+        let era = if is_read || value.is_some() {
+            self.keys[key].seen(value, since)
+        } else {
+            self.keys[key].seen_not_found(since)
+        };
+        self.tally.premise(Invariant::BoundedStaleness);
+        let Some(era) = era else {
+            return Err(Invariant::BoundedStaleness.broken(format!(
+                "call {call}, made at {} µs, got {value:?} for key {key}, not true since {since} µs",
+                state.started_at
+            )));
+        };
+        let (from, to) = (era.from, era.to);
+        self.check_floors(call, slot, value, to, is_read)?;
+        if is_read {
+            self.learn(call, slot, from);
+        }
+        Ok(())
+    }
+
+    fn check_joined(&mut self, call: usize, slot: usize, value: Option<&Bytes>) -> Checked {
+        let state = &self.calls[call];
+        let key = state.keys[slot];
+        if let Some(born) = self.joined_load(call, key, value) {
+            let floor = state.own_floors[slot];
+            self.tally.premise(Invariant::OwnWrites);
+            return Invariant::OwnWrites.holds(value.is_none() || born >= floor, || {
+                format!("call {call} joined a load of key {key} older than a write of its process")
+            });
+        }
+        self.check_read(call, slot, value)
+    }
+
+    /// When the load began that a call joined for this value, if it is one.
+    fn joined_load(&self, call: usize, key: usize, value: Option<&Bytes>) -> Option<Stamp> {
+        let state = &self.calls[call];
+        // A load that has ended may still be joined while it is published.
+        let since = self.joined_since(call);
+        let is_joined = |origin: &Origin| match *origin {
+            Origin::Load { process, life, ended_at, born, .. } => ((process, life)
+                == (state.process, state.life)
+                && ended_at >= since
+                && ended_at <= self.now)
+                .then_some(born),
+            Origin::Insert { .. } | Origin::Foreign => None,
+        };
+        match value {
+            Some(value) => {
+                let (_, number) = number_of(value)?;
+                is_joined(&self.versions.get(number)?.origin)
+            }
+            None => {
+                let mut empty = self
+                    .versions
+                    .iter()
+                    .rev()
+                    .filter(|version| version.key == key && version.payload.is_none());
+                empty.find_map(|version| is_joined(&version.origin))
+            }
+        }
+    }
+
+    /// Checks that an answer which was true until `to` is no older than what the process knew before it asked.
+    fn check_floors(
+        &mut self,
+        call: usize,
+        slot: usize,
+        value: Option<&Bytes>,
+        to: Stamp,
+        is_read: bool,
+    ) -> Checked {
+        let state = &self.calls[call];
+        let (key, own, seen) = (state.keys[slot], state.own_floors[slot], state.seen_floors[slot]);
+        if own > 0 {
+            self.tally.premise(Invariant::OwnWrites);
+            Invariant::OwnWrites.holds(to > own, || {
+                format!(
+                    "call {call} got {value:?} for key {key}, true until {to}; own write at {own}"
+                )
+            })?;
+        }
+        if seen > 0 && is_read {
+            self.tally.premise(Invariant::Monotonic);
+            Invariant::Monotonic.holds(to > seen, || {
+                format!("call {call} got {value:?} for key {key}, true until {to}; at {seen} newer")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, call: usize, slot: usize, from: Stamp) {
+        let state = &self.calls[call];
+        let learned = &mut self.processes[state.process].learned[state.keys[slot]];
+        learned.seen = learned.seen.max(from);
+    }
+
+    /// Checks a hit of the near cache, which no engine is asked for.
+    pub(crate) fn check_hit(
+        &mut self,
+        process: usize,
+        key: usize,
+        value: Option<&Bytes>,
+    ) -> Checked {
+        self.tally.premise(Invariant::BoundedStaleness);
+        if let Some(value) = value {
+            self.check_spelling(key, value)?;
+        }
+        let state = &self.processes[process];
+        let heartbeat = state.clock.stretch(self.plan.times.heartbeat);
+        let bound = 2 * heartbeat + 4 * self.one_way() + self.longest_hold();
+        let since = self.now.saturating_sub(bound).min(state.shaken_at);
+        let era = match value {
+            Some(_) => self.keys[key].seen(value, since),
+            None => self.keys[key].seen_not_found(since),
+        };
+        let Some(Seen { from, to }) = era else {
+            return Err(Invariant::BoundedStaleness
+                .broken(format!("p{process} has {value:?} for key {key} near, not true lately")));
+        };
+        let learned = state.learned[key];
+        if learned.own_write > 0 {
+            self.tally.premise(Invariant::OwnWrites);
+        }
+        Invariant::OwnWrites.holds(to > learned.own_write, || {
+            format!(
+                "p{process} has {value:?} for key {key} near; own write at {}",
+                learned.own_write
+            )
+        })?;
+        if learned.seen > 0 {
+            self.tally.premise(Invariant::Monotonic);
+        }
+        Invariant::Monotonic.holds(to > learned.seen, || {
+            format!("p{process} has {value:?} for key {key} near; at {} newer", learned.seen)
+        })?;
+        self.processes[process].learned[key].seen = learned.seen.max(from);
+        Ok(())
+    }
+
+    fn check_written(
+        &mut self,
+        call: usize,
+        slot: usize,
+        result: &Result<bool, CacheError>,
+    ) -> Checked {
+        let effective = match result {
+            Ok(effective) => *effective,
+            Err(error) => {
+                let state = &self.calls[call];
+                self.stamp += 1;
+                self.processes[state.process].learned[state.keys[slot]].replaced = self.stamp;
+                return self.check_error(call, slot, error);
+            }
+        };
+        self.tally.premise(Invariant::Pairing);
+        let state = &self.calls[call];
+        let (key, started, kind) = (state.keys[slot], state.started, state.kind);
+        if matches!(kind, Kind::Insert | Kind::InsertMany) {
+            let executed = self.versions[state.versions[slot]].executed;
+            let stamp = executed.filter(|_| effective);
+            let stamp = stamp.ok_or_else(|| {
+                Invariant::Pairing
+                    .broken(format!("call {call} was told of a write that is not done"))
+            })?;
+            let learned = &mut self.processes[state.process].learned[key];
+            learned.own_write = learned.own_write.max(stamp);
+            return Ok(());
+        }
+        let process = &mut self.processes[state.process];
+        let is_touch = matches!(kind, Kind::Touch | Kind::TouchMany);
+        let writes = if is_touch { &mut process.touches[key] } else { &mut process.removes[key] };
+        let (told, done) = if effective {
+            writes.told_effective += 1;
+            (writes.told_effective, writes.effective)
+        } else {
+            writes.told_void += 1;
+            (writes.told_void, writes.void)
+        };
+        Invariant::Pairing.holds(told <= done, || {
+            format!(
+                "call {call}, {kind:?} of key {key}, was told {effective}, the {told}th of {done}"
+            )
+        })?;
+        if !is_touch {
+            // Which of the deletions was this call's is not known; it was none before the earliest.
+            let claimed = writes.unclaimed.iter().position(|&stamp| stamp >= started);
+            if let Some(claimed) = claimed {
+                let stamp = writes.unclaimed.remove(claimed);
+                let learned = &mut process.learned[key];
+                learned.own_write = learned.own_write.max(stamp);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_failure(&mut self, call: usize, slot: usize, text: &str) -> Checked {
+        let state = &self.calls[call];
+        let key = state.keys[slot];
+        let number = text.strip_prefix("failure ").and_then(|number| number.parse().ok());
+        let failed = number.and_then(|number: usize| self.failures.get(number));
+        self.tally.premise(Invariant::FailureIsShared);
+        let is_shared = failed.is_some_and(|&(of, at)| {
+            let other = &self.calls[of];
+            (other.process, other.life) == (state.process, state.life)
+                && other.keys.contains(&key)
+                && at >= state.started_at
+        });
+        Invariant::FailureIsShared
+            .holds(is_shared, || format!("call {call} fails with {text}, which is not its own"))
+    }
+
+    fn check_error(&self, call: usize, slot: usize, error: &CacheError) -> Checked {
+        let state = &self.calls[call];
+        let process = &self.processes[state.process];
+        let kind = error.kind();
+        let wrong_key = error.key().is_some_and(|name| *name != self.keys[state.keys[slot]].name);
+        Invariant::Pairing.holds(!wrong_key, || {
+            format!("call {call} fails with the error of another key: {error}")
+        })?;
+        let has_cause = match kind {
+            ErrorKind::Closed => process.closing_since.is_some() || !process.is_open,
+            // A batch loads once all that it reads is answered, and that takes time from its loads.
+            ErrorKind::LoadTimeout => {
+                let is_held_up = state.kind.is_batch() && !self.plan.is_steady;
+                self.plan.has_long_loads() || self.plan.strike_pauses || is_held_up
+            }
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Interrupted => {
+                !self.plan.is_steady
+            }
+            ErrorKind::Server => !self.plan.is_steady,
+            _ => false,
+        };
+        Invariant::NoErrorWithoutCause
+            .holds(has_cause, || format!("call {call} fails with {error:?}"))?;
+        let key = state.keys[slot];
+        let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
+        let has_loaded = state.given.iter().any(|(of, _)| *of == key) && !is_repeated;
+        // In a batch a loader that took too long is not stopped, and nobody wants what it gives.
+        let is_late = kind == ErrorKind::LoadTimeout && state.kind.is_batch();
+        Invariant::LoadedIsReturned
+            .holds(!has_loaded || is_late || kind == ErrorKind::Closed, || {
+                format!("call {call} has loaded and fails with {error:?}")
+            })?;
+        Invariant::Liveness.holds(!(state.is_probe && self.phase >= Phase::Probing), || {
+            format!("call {call}, made after the faults, fails with {error:?}")
+        })
+    }
+
+    /// Checks that a call is over by its deadline.
+    pub(crate) fn check_deadline(&self, call: usize) -> Checked {
+        let state = &self.calls[call];
+        Invariant::Completion.holds(state.state != State::Waiting, || {
+            format!("call {call}, {:?} made at {} µs, still waits", state.kind, state.started_at)
+        })
+    }
+
+    /// Counts that a call waited for a lock of somebody else, and was woken.
+    pub(crate) fn count_wake_up(&mut self, call: usize) {
+        let state = &self.calls[call];
+        if !self.plan.is_steady || state.kind != Kind::GetWith || !state.given.is_empty() {
+            return;
+        }
+        let eras = self.keys[state.keys[0]].eras.iter().rev();
+        let mut during = eras.take_while(|era| era.to_at >= state.started_at);
+        if during.any(|era| era.content == Content::Lock) {
+            self.tally.premise(Invariant::WakeUp);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What a command may do to a key, checked as the server carries it out.
+
+use bytes::Bytes;
+use redcache_core::{LOCK_PREFIX, Script};
+
+use super::{Checked, Fault, Invariant};
+use crate::link::Gate;
+use crate::model::{Content, Origin, Stamp, number_of};
+use crate::world::World;
+
+/// One acquisition of a lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token {
+    pub(crate) process: usize,
+    pub(crate) life: u32,
+    pub(crate) key: usize,
+    /// When it was granted, for the last time.
+    pub(crate) granted: Stamp,
+    /// Somebody else has changed how long it lives.
+    pub(crate) is_tampered: bool,
+}
+
+/// Why keys may have changed.
+#[derive(Debug)]
+pub(crate) enum Cause<'a> {
+    Time,
+    /// Done to the server by the world itself.
+    Fault,
+    Command(&'a Executed),
+    Foreign(&'a [&'a [u8]]),
+}
+
+/// What a command of a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Read,
+    Lock,
+    Insert,
+    Remove,
+    Script(Script),
+    Other,
+}
+
+/// A command of a process that the server carries out.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) link: usize,
+    pub(crate) process: usize,
+    pub(crate) life: u32,
+    pub(crate) verb: Verb,
+    pub(crate) key: Option<usize>,
+    /// The words after the key.
+    pub(crate) words: Vec<Bytes>,
+    /// It is of a kind that changes its key.
+    pub(crate) wrote: bool,
+}
+
+impl Executed {
+    pub(crate) fn of(world: &World, link: usize, frame: &[u8]) -> Self {
+        let words = crate::world::words(frame);
+        let (verb, at) = match words.first().copied().unwrap_or_default() {
+            b"GET" | b"PTTL" => (Verb::Read, 1),
+            b"SET" if words.contains(&&b"NX"[..]) => (Verb::Lock, 1),
+            b"SET" => (Verb::Insert, 1),
+            b"DEL" => (Verb::Remove, 1),
+            b"EVAL" => (script(words.get(1), |script| script.source()), 3),
+            b"EVALSHA" => (script(words.get(1), |script| script.sha1()), 3),
+            _ => (Verb::Other, usize::MAX),
+        };
+        let key = words.get(at).and_then(|name| world.key_named(name));
+        let rest = words.get(at.saturating_add(1)..).unwrap_or_default();
+        Self {
+            link,
+            process: world.links[link].process,
+            life: world.links[link].life,
+            verb,
+            key,
+            words: rest.iter().map(|word| Bytes::copy_from_slice(word)).collect(),
+            wrote: !matches!(verb, Verb::Read | Verb::Other),
+        }
+    }
+}
+
+fn script(named: Option<&&[u8]>, name: impl Fn(Script) -> &'static str) -> Verb {
+    let named = named.copied().unwrap_or_default();
+    let known = Script::ALL.into_iter().find(|script| name(*script).as_bytes() == named);
+    known.map_or(Verb::Other, Verb::Script)
+}
+
+impl World {
+    /// Checks that `cause` may have made `key` hold `raw`.
+    pub(crate) fn check_change(
+        &mut self,
+        key: usize,
+        raw: Option<&Bytes>,
+        cause: &Cause<'_>,
+    ) -> Checked {
+        match cause {
+            Cause::Time => {
+                Invariant::Lifetime
+                    .holds(raw.is_none(), || "time alone gave a key a value".to_owned())?;
+                self.tally.fault(Fault::Expiry);
+                if *self.keys[key].content() == Content::Lock {
+                    // Who waits learns of it by the server's next look around, or by its own timer.
+                    self.keys[key].unlocked_since = Some(self.now + 250_000);
+                }
+                Ok(())
+            }
+            Cause::Fault => Ok(()),
+            Cause::Foreign(_) => {
+                self.keys[key].overruled = self.stamp;
+                Ok(())
+            }
+            Cause::Command(executed) => {
+                // A lazy expiry is part of any command.
+                if executed.verb == Verb::Read && raw.is_none() {
+                    return Ok(());
+                }
+                if executed.key != Some(key) {
+                    // Memory or the tracking table made room.
+                    return Ok(());
+                }
+                match executed.verb {
+                    Verb::Lock => self.check_lock(key, raw, executed),
+                    Verb::Insert | Verb::Remove => Ok(()),
+                    Verb::Script(Script::Publish) => self.check_publish(key, raw, executed),
+                    Verb::Script(Script::WriteLock) => self.check_write_lock(key, raw, executed),
+                    Verb::Script(Script::Release | Script::Restore) => {
+                        self.check_holder(key, executed)
+                    }
+                    Verb::Script(Script::Renew | Script::Touch) | Verb::Read | Verb::Other => {
+                        let text = format!("{:?} changed key {key}", executed.verb);
+                        Err(Invariant::ReleaseOwn.broken(text))
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_lock(&mut self, key: usize, raw: Option<&Bytes>, executed: &Executed) -> Checked {
+        let process = executed.process;
+        self.tally.premise(Invariant::LockOverNothing);
+        let held = &self.keys[key].raw;
+        Invariant::LockOverNothing
+            .holds(held.is_none(), || format!("p{process} locked key {key} over {held:?}"))?;
+        self.keys[key].grants += 1;
+        self.take_token(key, raw, executed)
+    }
+
+    /// A write's lock takes the place of a value, and never of a lock.
+    fn check_write_lock(
+        &mut self,
+        key: usize,
+        raw: Option<&Bytes>,
+        executed: &Executed,
+    ) -> Checked {
+        self.tally.premise(Invariant::LockOverNothing);
+        let is_free = *self.keys[key].content() != Content::Lock;
+        Invariant::LockOverNothing
+            .holds(is_free, || format!("p{} took the lock of key {key} away", executed.process))?;
+        self.take_token(key, raw, executed)
+    }
+
+    fn take_token(&mut self, key: usize, raw: Option<&Bytes>, executed: &Executed) -> Checked {
+        let Executed { process, life, .. } = *executed;
+        let Some(raw) = raw.filter(|raw| raw.starts_with(LOCK_PREFIX.as_bytes())) else {
+            return Err(Invariant::LockOverNothing.broken("a lock that does not look like one"));
+        };
+        self.tally.premise(Invariant::UniqueTokens);
+        let token = Token { process, life, key, granted: self.stamp, is_tampered: false };
+        // An attempt whose answer was lost is made again with the same lock, which begins anew.
+        let known = self.tokens.insert(raw.clone(), token).unwrap_or(token);
+        Invariant::UniqueTokens
+            .holds((known.process, known.life, known.key) == (process, life, key), || {
+                format!("p{process} took a lock that p{} had on key {}", known.process, known.key)
+            })
+    }
+
+    fn check_holder(&mut self, key: usize, executed: &Executed) -> Checked {
+        let held = self.keys[key].raw.as_ref();
+        let token = held.and_then(|held| self.tokens.get(held));
+        let is_own = token
+            .is_some_and(|it| (it.process, it.life) == (executed.process, executed.life))
+            && executed.words.first() == held;
+        self.tally.premise(Invariant::ReleaseOwn);
+        Invariant::ReleaseOwn
+            .holds(is_own, || format!("p{} released {held:?} of key {key}", executed.process))
+    }
+
+    fn check_publish(&mut self, key: usize, raw: Option<&Bytes>, executed: &Executed) -> Checked {
+        let Executed { process, life, .. } = *executed;
+        let held = self.keys[key].raw.as_ref();
+        let token = held.and_then(|held| self.tokens.get(held)).copied();
+        self.tally.premise(Invariant::PublishOwn);
+        let own = token.filter(|it| (it.process, it.life) == (process, life));
+        let Some(token) = own.filter(|_| executed.words.first() == held) else {
+            return Err(Invariant::PublishOwn
+                .broken(format!("p{process} published over {held:?} of key {key}")));
+        };
+        self.tally.premise(Invariant::DeleteBeatsLoad);
+        let Content::Value(payload) = Content::of(raw) else {
+            let overruled = self.keys[key].overruled;
+            return Invariant::DeleteBeatsLoad.holds(overruled < token.granted, || {
+                format!("p{process} published \"not found\" of key {key} over a newer write")
+            });
+        };
+        self.check_published(key, &payload, executed, token)
+    }
+
+    fn check_published(
+        &self,
+        key: usize,
+        payload: &Bytes,
+        executed: &Executed,
+        token: Token,
+    ) -> Checked {
+        let version = number_of(payload).filter(|(other, _)| *other == key);
+        let Some(version) = version.and_then(|(_, number)| self.versions.get(number)) else {
+            return Err(Invariant::BatchExact.broken(format!("key {key} got {payload:?}")));
+        };
+        Invariant::Opaque.holds(version.payload.as_ref() == Some(payload), || {
+            format!("key {key} got {payload:?} for {:?}", version.payload)
+        })?;
+        let Origin::Load { process, life, born, .. } = version.origin else {
+            return Err(
+                Invariant::PublishOwn.broken(format!("{payload:?} was published and never loaded"))
+            );
+        };
+        Invariant::PublishOwn
+            .holds((process, life) == (executed.process, executed.life), || {
+                format!("p{} published a load of p{process}", executed.process)
+            })?;
+        Invariant::PublishOwn.holds(born >= token.granted, || {
+            format!("{payload:?} of key {key} was loaded before its lock was taken")
+        })?;
+        let overruled = self.keys[key].overruled;
+        Invariant::DeleteBeatsLoad.holds(overruled <= born, || {
+            format!("{payload:?} was loaded at {born} and published over the write at {overruled}")
+        })
+    }
+
+    /// Checks and notes what a command did, whether its key has changed or not.
+    pub(crate) fn check_effect(&mut self, cause: &Cause<'_>) -> Checked {
+        let executed = match cause {
+            Cause::Command(executed) => executed,
+            Cause::Foreign([_, name, ..]) => {
+                let held = self.key_named(name).and_then(|key| self.keys[key].raw.as_ref());
+                if let Some(token) = held.and_then(|held| self.tokens.get_mut(held)) {
+                    token.is_tampered = true;
+                }
+                return Ok(());
+            }
+            Cause::Time | Cause::Fault | Cause::Foreign(_) => return Ok(()),
+        };
+        let Some(key) = executed.key else { return Ok(()) };
+        if executed.wrote {
+            self.check_lock_ttl(key)?;
+        }
+        Ok(())
+    }
+
+    fn check_lock_ttl(&mut self, key: usize) -> Checked {
+        let Some(raw) = self.keys[key].raw.as_ref() else { return Ok(()) };
+        if self.tokens.get(raw).is_none_or(|token| token.is_tampered) {
+            return Ok(());
+        }
+        self.tally.premise(Invariant::LockTtl);
+        let ttl = self.server.ttl(0, self.keys[key].name.as_bytes());
+        let limit = self.plan.times.lock;
+        Invariant::LockTtl.holds(ttl.is_some_and(|ttl| ttl <= limit), || {
+            format!("the lock of key {key} lives {ttl:?}, and the limit is {limit:?}")
+        })
+    }
+
+    /// Counts what a process is told of its writes. `frame` is the reply.
+    pub(crate) fn count_answer(&mut self, executed: &Executed, frame: &[u8]) -> Checked {
+        let Some(key) = executed.key.filter(|_| frame[0] != b'-') else { return Ok(()) };
+        let stamp = self.stamp;
+        if matches!(executed.verb, Verb::Insert | Verb::Remove) {
+            self.keys[key].overruled = stamp;
+        }
+        if executed.verb == Verb::Insert {
+            return self.count_insert(key, executed);
+        }
+        let process = &mut self.processes[executed.process];
+        if process.life != executed.life {
+            return Ok(());
+        }
+        let writes = match executed.verb {
+            Verb::Remove => &mut process.removes[key],
+            Verb::Script(Script::Touch) => &mut process.touches[key],
+            Verb::Read | Verb::Lock | Verb::Insert | Verb::Script(_) | Verb::Other => return Ok(()),
+        };
+        if frame == b":0\r\n" {
+            writes.void += 1;
+        } else {
+            writes.effective += 1;
+        }
+        writes.unclaimed.push(stamp);
+        self.tally.premise(Invariant::SafeRetry);
+        let (done, asked) = (writes.carried_out(), writes.asked);
+        Invariant::SafeRetry.holds(done <= asked, || {
+            let verb = executed.verb;
+            format!(
+                "p{} asked {asked} times for {verb:?} of key {key}, done {done} times",
+                executed.process
+            )
+        })
+    }
+
+    fn count_insert(&mut self, key: usize, executed: &Executed) -> Checked {
+        let Content::Value(payload) = Content::of(executed.words.first()) else { return Ok(()) };
+        let number = number_of(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
+        let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
+            return Err(Invariant::Opaque.broken(format!("key {key} was set to {payload:?}")));
+        };
+        self.tally.premise(Invariant::SafeRetry);
+        let before = version.executed.replace(self.stamp);
+        Invariant::SafeRetry.holds(before.is_none(), || format!("{payload:?} was inserted twice"))
+    }
+
+    /// Checks that a process may say `frame` now, and what it makes of the handshake.
+    pub(crate) fn check_gate(&mut self, link: usize, frame: &[u8]) -> Checked {
+        let state = &mut self.links[link];
+        if state.gate == Gate::Passed {
+            return Ok(());
+        }
+        let words = crate::world::words(frame);
+        let last = match words[..] {
+            [b"HELLO", ..] | [b"AUTH", ..] | [b"SELECT", ..] => Some(false),
+            [b"CLIENT", b"TRACKING", ..] | [b"PING"] => Some(true),
+            _ => None,
+        };
+        self.tally.premise(Invariant::GatedHandshake);
+        match (state.gate, last) {
+            (Gate::Open, Some(last)) => {
+                state.gate = Gate::Awaiting { last };
+                Ok(())
+            }
+            (gate, _) => Err(Invariant::GatedHandshake.broken(format!(
+                "link {link}: {} was said while the handshake was {gate:?}",
+                frame.escape_ascii()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The near caches against the server's own tables, after every step.
+
+use redcache_core::NearHit;
+
+use super::{Checked, Invariant};
+use crate::link::Gate;
+use crate::model::Content;
+use crate::world::skew::Micros;
+use crate::world::{Kind, Phase, State, World};
+
+impl World {
+    pub(crate) fn check_near(&mut self) -> Checked {
+        for process in 0..self.processes.len() {
+            let state = &self.processes[process];
+            if !state.is_open && state.closing_since.is_none() {
+                continue;
+            }
+            let bytes = state.engine.near().bytes();
+            Invariant::NearBytes.holds(bytes <= self.plan.near_bytes, || {
+                format!("p{process} keeps {bytes} bytes near, allowed are {}", self.plan.near_bytes)
+            })?;
+            if bytes == 0 {
+                continue;
+            }
+            self.tally.premise(Invariant::NearBytes);
+            let now = self.time_of(process);
+            for key in 0..self.keys.len() {
+                let near = self.processes[process].engine.near();
+                if let Some(hit) = near.peek(self.keys[key].name.as_bytes(), now) {
+                    self.check_entry(process, key, &hit)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_entry(&mut self, process: usize, key: usize, hit: &NearHit) -> Checked {
+        let Some(link) = self.processes[process].link.map(|link| &self.links[link]) else {
+            return Err(Invariant::FailClosed
+                .broken(format!("p{process} serves key {key} from near and has no connection")));
+        };
+        self.tally.premise(Invariant::FailClosed);
+        Invariant::FailClosed.holds(link.gate == Gate::Passed && link.tracked, || {
+            format!("p{process} serves key {key} from near and is not tracked")
+        })?;
+        self.tally.premise(Invariant::Tracked);
+        let Some(client) = link.client.filter(|_| !link.is_dying() && !link.is_doomed(key)) else {
+            return Ok(());
+        };
+        let name = self.keys[key].name.as_bytes();
+        Invariant::Tracked.holds(self.server.is_tracked(client, name), || {
+            format!("p{process} serves key {key} from near, and nobody will tell it of a change")
+        })?;
+        let left = self.server.ttl(0, name).map(|ttl| self.server_clock.stretch(ttl));
+        let kept = self.processes[process].clock.stretch(hit.ttl);
+        let content = self.keys[key].content();
+        match (content, &hit.value) {
+            (Content::Value(payload), Some(value)) if payload == value => {}
+            (Content::NotFound, None) => {}
+            // The server has not noticed yet that the key's time is over.
+            (Content::Absent, _) if left.is_some_and(|left| left < 1000) => {}
+            _ => {
+                return Err(Invariant::Tracked.broken(format!(
+                    "p{process} serves {:?} for key {key} from near, the server has {content:?}, \
+                     and no news of that is under way",
+                    hit.value
+                )));
+            }
+        }
+        let Some(left) = left else { return Ok(()) };
+        self.tally.premise(Invariant::Lifetime);
+        // The clocks have drifted apart since the value was read, which may have been at the world's beginning.
+        Invariant::Lifetime.holds(kept <= left + drift(kept + self.now) + 2_000, || {
+            format!("p{process} keeps key {key} for {kept} µs, the server for {left} µs")
+        })
+    }
+
+    /// Checks, where nothing disturbs links and server, that nobody waits for a key that is free or has a value.
+    pub(crate) fn check_wake_ups(&self) -> Checked {
+        if !self.plan.is_steady || self.phase > Phase::Calm {
+            return Ok(());
+        }
+        // A wake-up, a read, a lock and a publish, with a script that was forgotten, and the pause between many wakes.
+        let limit = 14 * self.one_way() + 80_000;
+        for &call in &self.waiting {
+            let state = &self.calls[call];
+            if state.kind != Kind::GetWith || state.state != State::Waiting {
+                continue;
+            }
+            let process = &self.processes[state.process];
+            let key = state.keys[0];
+            let Some(unlocked) = self.keys[key].unlocked_since else { continue };
+            let since = unlocked
+                .max(state.started_at)
+                .max(process.shaken_at)
+                .max(process.learned[key].load_until)
+                .max(process.paused_until);
+            Invariant::WakeUp.holds(self.now <= since.saturating_add(limit), || {
+                format!("call {call} has waited for key {key} since {since} µs, and it is free")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// How far two clocks drift apart in a while, at most.
+pub(crate) fn drift(span: Micros) -> Micros {
+    span / 45
+}

@@ -1,0 +1,94 @@
+//! The end of a run: the faults stop, what they broke heals, the last calls are made, and everything comes to rest.
+
+use super::disturb::REFUSABLE;
+use super::queue::Happening;
+use super::skew::Micros;
+use super::{Kind, Phase, World};
+use crate::check::Checked;
+use crate::check::command::Cause;
+
+impl World {
+    /// Ends the disturbed part.
+    pub(crate) fn calm(&mut self) -> Checked {
+        if self.phase != Phase::Disturbed {
+            return Ok(());
+        }
+        self.phase = Phase::Calm;
+        self.trace.line(self.now, || "the faults are over".to_owned());
+        self.server.set_loading(false);
+        self.server.set_read_only(false);
+        self.server.set_out_of_memory(false);
+        self.server.set_busy(false);
+        self.server.configure(|config| {
+            config.clients_max = 10_000;
+            config.tracking_keys_max = 1_000_000;
+        });
+        for _ in 0..std::mem::take(&mut self.rejections) {
+            // Uses up a refusal that nobody has met; the command itself is too short to be carried out.
+            for command in REFUSABLE {
+                self.execute_foreign(&[command.as_bytes()])?;
+            }
+        }
+        self.refused_until = 0;
+        self.hanging_until = 0;
+        for link in &mut self.links {
+            link.up.held_until = link.up.held_until.min(self.now);
+            link.down.held_until = link.down.held_until.min(self.now);
+        }
+        for link in 0..self.links.len() {
+            self.queue.plan(self.now, Happening::ToServer(link));
+            self.queue.plan(self.now, Happening::ToClient(link));
+        }
+        let pauses = self.processes.iter().map(|process| process.paused_until);
+        let latest = pauses.max().unwrap_or(0).max(self.now);
+        self.queue.plan(latest + self.healing(), Happening::Healed);
+        self.look(&Cause::Fault)?;
+        self.collect(None)
+    }
+
+    /// How long it takes at most until every process has a connection again: to notice that the old one is dead, to
+    /// pause, to try, and to start again after closing.
+    fn healing(&self) -> Micros {
+        let times = &self.plan.times;
+        let span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
+        let restart = 1_200_000;
+        self.slowest(span) + restart + 20 * self.one_way()
+    }
+
+    /// A span on the slowest clock.
+    fn slowest(&self, span: std::time::Duration) -> Micros {
+        self.processes.iter().map(|process| process.clock.stretch(span)).max().unwrap_or(0)
+    }
+
+    /// Makes the last calls: of every process, for every key.
+    pub(crate) fn healed(&mut self) -> Checked {
+        self.check_healed()?;
+        self.phase = Phase::Probing;
+        self.trace.line(self.now, || "the last calls".to_owned());
+        for process in 0..self.processes.len() {
+            for key in 0..self.keys.len() {
+                self.call(process * self.plan.callers, Kind::GetWith, vec![key], true)?;
+            }
+        }
+        let times = &self.plan.times;
+        let span = 3 * times.load + 3 * times.lock + 4 * times.command;
+        self.queue.plan(self.now + self.slowest(span) + 60 * self.one_way(), Happening::Rest);
+        Ok(())
+    }
+
+    /// Checks that everything is at rest.
+    pub(crate) fn rest(&mut self) -> Checked {
+        self.tell_time()?;
+        if self.check_rest()? {
+            self.phase = Phase::Over;
+        } else {
+            self.rest_checks += 1;
+            self.queue.plan(self.now + self.one_way() / 2 + 100, Happening::Rest);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rest_checks(&self) -> u32 {
+        self.rest_checks
+    }
+}

@@ -1,0 +1,312 @@
+//! The adapters of the simulated processes: they carry bytes, time and events between engines and links, and decide
+//! nothing.
+
+use redcache_core::{Engine, Event, OpId, Seed};
+
+use super::World;
+use super::plan::Cuts;
+use super::process::Process;
+use super::queue::Happening;
+use super::skew::{Micros, Skew};
+use crate::check::{Checked, Fault, Invariant};
+use crate::link::{Arrival, Gate, Link};
+use crate::world::serve::request_end;
+
+impl World {
+    /// Starts a process, for the first time or after a crash.
+    pub(crate) fn start_process(&mut self, process: usize) -> Checked {
+        let clock = Skew::new(self.start, self.plan.skews[process + 1]);
+        let mut random = [0; 32];
+        for chunk in random.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.caller_dice.next().to_le_bytes());
+        }
+        let seed = Seed { random, unix_ms: 1_700_000_000_000 };
+        let config =
+            self.plan.config().map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
+        let engine = Engine::new(clock.at(self.now), &seed, config);
+        let life = self.processes.get(process).map_or(0, |before| before.life + 1);
+        let fresh = Process::new(engine, clock, life, self.keys.len());
+        if process < self.processes.len() {
+            self.processes[process] = fresh;
+        } else {
+            self.processes.push(fresh);
+        }
+        self.processes[process].shaken_at = self.now;
+        self.trace.line(self.now, || format!("p{process} starts, life {life}"));
+        self.drain(process)
+    }
+
+    pub(crate) fn on_engine_timeout(&mut self, process: usize) -> Checked {
+        let now = self.time_of(process);
+        let state = &mut self.processes[process];
+        if state.timer_at != Some(self.now) {
+            return Ok(());
+        }
+        state.timer_at = None;
+        state.engine.handle_timeout(now);
+        self.drain(process)
+    }
+
+    /// Carries out every wish of an engine.
+    pub(crate) fn drain(&mut self, process: usize) -> Checked {
+        loop {
+            while let Some(event) = self.processes[process].engine.poll_event() {
+                self.on_event(process, event)?;
+            }
+            let engine = &mut self.processes[process].engine;
+            let Some(conn) = engine.poll_transmit() else { break };
+            let mut bytes = Vec::new();
+            engine.take_transmit(conn, &mut bytes);
+            let link = self.processes[process].link.filter(|&link| self.links[link].conn == conn);
+            let link = link.ok_or_else(|| {
+                Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
+            })?;
+            self.transmit(link, bytes)?;
+        }
+        self.set_timer(process);
+        Ok(())
+    }
+
+    fn set_timer(&mut self, process: usize) {
+        let state = &mut self.processes[process];
+        let at = state.engine.poll_timeout().filter(|_| state.is_open);
+        let at = at.map(|at| state.clock.when(at).max(self.now));
+        if at != state.timer_at {
+            state.timer_at = at;
+            if let Some(at) = at {
+                self.queue.plan(at, Happening::EngineTimeout(process));
+            }
+        }
+    }
+
+    fn on_event(&mut self, process: usize, event: Event) -> Checked {
+        match event {
+            Event::Dial { conn, .. } => {
+                let life = self.processes[process].life;
+                let link = self.links.len();
+                self.links.push(Link::new(process, life, conn));
+                self.processes[process].link = Some(link);
+                if self.now < self.hanging_until {
+                    self.tally.fault(Fault::DialHangs);
+                } else {
+                    let at = self.now + 2 * self.delay();
+                    self.queue.plan(at, Happening::Dialed(link));
+                }
+                self.trace.line(self.now, || format!("p{process} dials link {link}"));
+                Ok(())
+            }
+            Event::HangUp { conn } => {
+                let life = self.processes[process].life;
+                let mine =
+                    |link: &Link| (link.process, link.life, link.conn) == (process, life, conn);
+                if let Some(link) = self.links.iter().rposition(mine) {
+                    self.hang_up(link);
+                }
+                Ok(())
+            }
+            Event::Load { op } => {
+                let call = self.call_of(process, op)?;
+                let keys = self.calls[call].keys.clone();
+                self.start_load(call, keys, false)
+            }
+            Event::LoadMany { op, keys } => {
+                let call = self.call_of(process, op)?;
+                let named = keys.iter().map(|key| self.key_named(key.as_bytes())).collect();
+                let keys: Option<Vec<usize>> = named;
+                let keys = keys.ok_or_else(|| {
+                    Invariant::BatchExact.broken("a load of a key that nobody asked for")
+                })?;
+                self.start_load(call, keys, true)
+            }
+            Event::Done { op, outcome } => self.on_done(process, op, outcome),
+            Event::Notice(notice) => {
+                self.trace.line(self.now, || format!("p{process} notes: {notice}"));
+                Ok(())
+            }
+            Event::Closed => {
+                self.trace.line(self.now, || format!("p{process} is closed"));
+                let state = &mut self.processes[process];
+                state.is_open = false;
+                state.closing_since = None;
+                Ok(())
+            }
+            other => Err(Invariant::Completion.broken(format!("an unknown event: {other:?}"))),
+        }
+    }
+
+    fn call_of(&self, process: usize, op: OpId) -> Result<usize, crate::check::Breach> {
+        let call = self.processes[process].call(op);
+        call.ok_or_else(|| {
+            Invariant::CancelNeutrality.broken(format!("p{process} is asked to load for nobody"))
+        })
+    }
+
+    /// The process ends a link; what it has sent still arrives.
+    pub(crate) fn hang_up(&mut self, link: usize) {
+        let at = self.now + self.delay();
+        let state = &mut self.links[link];
+        state.is_current = false;
+        let end = state.up.finish(at);
+        let process = &mut self.processes[state.process];
+        if process.link == Some(link) {
+            process.link = None;
+        }
+        self.stamp += 1;
+        process.writes_unknown(self.stamp);
+        self.queue.plan(end, Happening::ToServer(link));
+        self.trace.line(self.now, || format!("link {link} is hung up"));
+    }
+
+    pub(crate) fn on_dialed(&mut self, link: usize) -> Checked {
+        let Link { process, conn, is_current, .. } = self.links[link];
+        if !is_current {
+            return Ok(());
+        }
+        let now = self.time_of(process);
+        if self.now < self.refused_until {
+            self.tally.fault(Fault::DialRefused);
+            self.links[link].is_current = false;
+            let state = &mut self.processes[process];
+            state.link = None;
+            state.engine.handle_disconnected(now, conn, "connection refused");
+            self.trace.line(self.now, || format!("link {link} is refused"));
+            return self.drain(process);
+        }
+        let client = self.server.connect(self.server_clock.at(self.now));
+        self.links[link].client = Some(client);
+        self.clients.insert(client, link);
+        self.trace.line(self.now, || format!("link {link} of p{process} is made"));
+        self.processes[process].engine.handle_connected(now, conn);
+        self.collect(None)?;
+        self.drain(process)
+    }
+
+    pub(crate) fn on_to_client(&mut self, link: usize) -> Checked {
+        let now = self.now;
+        let state = &mut self.links[link];
+        if !state.is_current {
+            return Ok(());
+        }
+        if now < state.down.held_until {
+            self.queue.plan(state.down.held_until, Happening::ToClient(link));
+            return Ok(());
+        }
+        let process = state.process;
+        match state.down.arrive(now) {
+            Arrival::Nothing => Ok(()),
+            Arrival::Bytes(bytes, sends) => {
+                let was_passed = state.gate == Gate::Passed;
+                let written = state.settle();
+                self.stamp += 1;
+                for key in written {
+                    self.processes[process].learned[key].replaced = self.stamp;
+                }
+                let state = &self.links[link];
+                if !was_passed && state.gate == Gate::Passed {
+                    self.processes[process].shaken_at = now;
+                }
+                if sends > 1 {
+                    self.tally.fault(Fault::Coalesce);
+                }
+                self.trace.bytes(&bytes);
+                self.trace.line(now, || format!("link {link} ▶ p{process}: {}", shown(&bytes)));
+                let conn = self.links[link].conn;
+                let at = self.time_of(process);
+                self.processes[process].engine.handle_read(at, conn, &bytes);
+                self.plan_end(link);
+                self.drain(process)
+            }
+            Arrival::End => {
+                state.is_current = false;
+                let conn = state.conn;
+                self.trace.line(now, || format!("link {link} ends for p{process}"));
+                let at = self.time_of(process);
+                let owner = &mut self.processes[process];
+                if owner.link == Some(link) {
+                    owner.link = None;
+                }
+                self.stamp += 1;
+                owner.writes_unknown(self.stamp);
+                owner.engine.handle_disconnected(at, conn, "connection reset");
+                self.drain(process)
+            }
+        }
+    }
+
+    /// An end that waited behind bytes is noticed after them.
+    fn plan_end(&mut self, link: usize) {
+        if let Some(end) = self.links[link].down.end {
+            self.queue.plan(end.max(self.now), Happening::ToClient(link));
+        }
+    }
+
+    /// Puts what a process writes on its link.
+    fn transmit(&mut self, link: usize, bytes: Vec<u8>) -> Checked {
+        self.trace.bytes(&bytes);
+        let process = self.links[link].process;
+        self.trace.line(self.now, || format!("p{process} ▶ link {link}: {}", shown(&bytes)));
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = request_end(&bytes[at..]).ok_or_else(|| {
+                Invariant::WholeFrames.broken(format!("p{process} wrote part of a command"))
+            })?;
+            let frame = &bytes[at..at + length];
+            at += length;
+            self.check_gate(link, frame)?;
+            let up = &mut self.links[link].up;
+            up.frame(up.sent + at as u64);
+        }
+        self.tally.premise(Invariant::WholeFrames);
+        let mut arrives = self.now + self.delay();
+        for piece in self.pieces(bytes) {
+            arrives = self.links[link].up.send(arrives, piece);
+            self.queue.plan(arrives, Happening::ToServer(link));
+            arrives += self.link_dice.below(100);
+        }
+        Ok(())
+    }
+
+    /// How long the next bytes take from one side to the other.
+    pub(crate) fn delay(&mut self) -> Micros {
+        let delay = self.plan.latency + self.link_dice.below(self.plan.jitter + 1);
+        let quantum = self.plan.quantum;
+        (self.now + delay).next_multiple_of(quantum) - self.now
+    }
+
+    /// Cuts bytes into the pieces in which they travel.
+    pub(crate) fn pieces(&mut self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        /// One transmission makes no more steps than this.
+        const PIECES_MAX: usize = 12;
+        let cuts = match self.plan.cuts {
+            Cuts::Some if self.link_dice.chance(400) => 1 + self.link_dice.index(3),
+            Cuts::Everywhere if self.link_dice.chance(700) => bytes.len().min(PIECES_MAX),
+            Cuts::Never | Cuts::Some | Cuts::Everywhere => 0,
+        };
+        if cuts == 0 || bytes.len() < 2 {
+            return vec![bytes];
+        }
+        let mut places: Vec<_> =
+            (0..cuts).map(|_| 1 + self.link_dice.index(bytes.len() - 1)).collect();
+        if self.plan.cuts == Cuts::Everywhere {
+            places = (1..bytes.len().min(PIECES_MAX)).collect();
+        }
+        places.sort_unstable();
+        places.dedup();
+        self.tally.fault(Fault::Split);
+        let mut rest = bytes;
+        let mut pieces = Vec::with_capacity(places.len() + 1);
+        for place in places.into_iter().rev() {
+            pieces.push(rest.split_off(place));
+        }
+        pieces.push(rest);
+        pieces.reverse();
+        pieces
+    }
+}
+
+/// Bytes for people to read.
+fn shown(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 360;
+    let text = bytes[..bytes.len().min(SHOWN_MAX)].escape_ascii().to_string();
+    text.replace("\\r\\n", "␍")
+}

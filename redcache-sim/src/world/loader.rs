@@ -1,0 +1,283 @@
+//! Loaders: how long they take and how they end.
+
+use std::sync::Arc;
+
+use redcache_core::{Key, Loaded};
+
+use super::queue::Happening;
+use super::skew::Micros;
+use super::{Given, Load, LoadEnd, Phase, State, World};
+use crate::check::{Checked, Fault, Invariant};
+use crate::model::{Flavour, Origin, Version, spell};
+
+/// What a loader does, decided when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    Plain,
+    Does(Fault),
+}
+
+impl World {
+    /// Runs the loader of a call.
+    pub(crate) fn start_load(&mut self, call: usize, keys: Vec<usize>, is_batch: bool) -> Checked {
+        let state = &self.calls[call];
+        let process = state.process;
+        let is_asked = state.kind.loads() && keys.iter().all(|key| state.keys.contains(key));
+        Invariant::BatchExact.holds(is_asked && state.load.is_none(), || {
+            format!("call {call} is to load {keys:?} and asked for {:?}", state.keys)
+        })?;
+        if is_batch {
+            self.tally.premise(Invariant::BatchExact);
+        }
+        self.stamp += 1;
+        for &key in &keys {
+            self.check_accounting(key)?;
+            if !is_batch {
+                self.check_single_flight(process, key)?;
+            }
+            self.keys[key].loads += 1;
+            let learned = &mut self.processes[process].learned[key];
+            learned.loads += 1;
+            learned.load_until = Micros::MAX;
+        }
+        let habit = self.habit(is_batch);
+        let end = self.load_end(call, &keys, habit, is_batch);
+        let turn = self.calls[call].loads + 1;
+        let takes = self.load_time(habit);
+        self.trace.line(self.now, || format!("call {call} loads {keys:?}: {habit:?}, {takes} µs"));
+        let (born, born_at) = (self.stamp, self.now);
+        self.calls[call].loads = turn;
+        self.calls[call].load = Some(Load { turn, keys, born, born_at, end });
+        if habit != Habit::Does(Fault::LoaderNeverEnds) {
+            self.queue.plan(self.now + takes, Happening::Loaded(call, turn));
+        }
+        Ok(())
+    }
+
+    fn check_single_flight(&mut self, process: usize, key: usize) -> Checked {
+        let learned = self.processes[process].learned[key];
+        self.tally.premise(Invariant::SingleFlight);
+        let running = self.waiting.iter().filter_map(|&call| {
+            let call = &self.calls[call];
+            let load = call.load.as_ref().filter(|load| load.keys.contains(&key))?;
+            // A batch may begin a load late that somebody asked for before a write.
+            (call.process == process && !call.kind.is_batch()).then_some(load.born)
+        });
+        let oldest_valid = running.filter(|&born| born > learned.replaced).count();
+        // Those who asked before a write of the process still wait for a load of their own, and may inherit it.
+        Invariant::SingleFlight.holds(oldest_valid == 0 || self.is_handing_over, || {
+            format!("p{process} loads key {key} while it does so already")
+        })
+    }
+
+    fn check_accounting(&mut self, key: usize) -> Checked {
+        let model = &self.keys[key];
+        if self.plan.is_pristine && self.phase == Phase::Disturbed {
+            self.tally.premise(Invariant::Accounting);
+            Invariant::Accounting.holds(model.loads < model.grants, || {
+                format!("load {} of key {key}, locked {} times", model.loads + 1, model.grants)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn habit(&mut self, is_batch: bool) -> Habit {
+        if self.phase != Phase::Disturbed {
+            return Habit::Plain;
+        }
+        let faults = self.plan.faults;
+        let single = [
+            Fault::LoaderSlow,
+            Fault::LoaderSlowerThanLock,
+            Fault::LoaderFails,
+            Fault::LoaderPanics,
+            Fault::LoaderNeverEnds,
+            Fault::LoaderNotFound,
+            Fault::LoaderTooLarge,
+            Fault::LoaderOwnTtl,
+            Fault::LoaderUnstored,
+            Fault::LoaderLockLike,
+        ];
+        let batch = [Fault::LoaderExtraKey, Fault::LoaderOmitsKey];
+        let choices: Vec<Fault> = single
+            .into_iter()
+            .chain(batch.into_iter().filter(|_| is_batch))
+            .filter(|&fault| faults.has(fault))
+            .collect();
+        if choices.is_empty() || self.loader_dice.chance(400) {
+            return Habit::Plain;
+        }
+        let fault = self.loader_dice.pick(&choices);
+        self.tally.fault(fault);
+        Habit::Does(fault)
+    }
+
+    fn load_time(&mut self, habit: Habit) -> Micros {
+        let lock = u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(u64::MAX);
+        match habit {
+            Habit::Does(Fault::LoaderSlow) => self.loader_dice.between(5_000, lock / 2 + 5_000),
+            Habit::Does(Fault::LoaderSlowerThanLock) => {
+                self.loader_dice.between(lock + 1_000, 2 * lock + 50_000)
+            }
+            Habit::Plain | Habit::Does(_) => match self.loader_dice.below(3) {
+                0 => 0,
+                1 => self.loader_dice.below(500),
+                _ => self.loader_dice.below(8_000),
+            },
+        }
+    }
+
+    fn load_end(&mut self, call: usize, keys: &[usize], habit: Habit, is_batch: bool) -> LoadEnd {
+        match habit {
+            Habit::Does(Fault::LoaderFails) => {
+                self.failures.push((call, Micros::MAX));
+                LoadEnd::Failure(self.failures.len() as u64 - 1)
+            }
+            Habit::Does(Fault::LoaderPanics) => LoadEnd::Panic,
+            Habit::Does(Fault::LoaderNeverEnds) => LoadEnd::Never,
+            _ => self.load_values(call, keys, habit, is_batch),
+        }
+    }
+
+    fn load_values(
+        &mut self,
+        call: usize,
+        keys: &[usize],
+        habit: Habit,
+        is_batch: bool,
+    ) -> LoadEnd {
+        let omits = habit == Habit::Does(Fault::LoaderOmitsKey);
+        let mut versions = Vec::with_capacity(keys.len());
+        for &key in keys {
+            let version = self.load_version(call, key, habit);
+            if omits && (versions.is_empty() || self.loader_dice.chance(300)) {
+                self.versions[version].payload = None;
+            }
+            versions.push(Some(version));
+        }
+        let extra = (is_batch && habit == Habit::Does(Fault::LoaderExtraKey))
+            .then(|| (0..self.keys.len()).find(|key| !keys.contains(key)))
+            .flatten();
+        let ttl = (habit == Habit::Does(Fault::LoaderOwnTtl)).then(|| {
+            if self.loader_dice.chance(200) { 0 } else { self.loader_dice.between(1, 60) }
+        });
+        LoadEnd::Values { versions, extra, ttl, store: habit != Habit::Does(Fault::LoaderUnstored) }
+    }
+
+    fn load_version(&mut self, call: usize, key: usize, habit: Habit) -> usize {
+        let Self { stamp, .. } = *self;
+        let (process, life) = (self.calls[call].process, self.calls[call].life);
+        let origin = Origin::Load { call, process, life, born: stamp, ended_at: Micros::MAX };
+        let number = match habit {
+            Habit::Does(Fault::LoaderTooLarge) => {
+                self.spelled(Flavour::Padded(self.plan.value_max), key, origin)
+            }
+            Habit::Does(Fault::LoaderLockLike) => self.spelled(Flavour::LockLike, key, origin),
+            _ => self.new_version(key, origin),
+        };
+        if habit == Habit::Does(Fault::LoaderNotFound) {
+            self.versions[number].payload = None;
+        }
+        number
+    }
+
+    fn spelled(&mut self, flavour: Flavour, key: usize, origin: Origin) -> usize {
+        let number = self.versions.len();
+        let payload = Some(spell(flavour, key, number));
+        self.versions.push(Version { key, payload, origin, executed: None });
+        number
+    }
+
+    /// The loader of a call ends, if the call still waits for this very load.
+    pub(crate) fn on_load_ended(&mut self, call: usize, turn: u32) -> Checked {
+        let state = &self.calls[call];
+        if state.state != State::Waiting || state.load.as_ref().is_none_or(|it| it.turn != turn) {
+            return Ok(());
+        }
+        let (process, op, is_batch) = (state.process, state.op, state.kind.is_batch());
+        let Some(load) = self.end_load(call) else { return Ok(()) };
+        if self.now - load.born_at > u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0) {
+            self.tally.premise(Invariant::LoadedIsReturned);
+        }
+        let now = self.time_of(process);
+        match load.end {
+            LoadEnd::Panic => return self.drop_call(call),
+            LoadEnd::Never => {}
+            LoadEnd::Failure(number) => {
+                self.failures[usize::try_from(number).unwrap_or(0)].1 = self.now;
+                for &key in &load.keys {
+                    self.calls[call].given.push((key, Given::Failure(number)));
+                }
+                let failure = Arc::new(format!("failure {number}"));
+                let engine = &mut self.processes[process].engine;
+                if is_batch {
+                    engine.handle_loaded_many(now, op, Err(failure));
+                } else {
+                    engine.handle_loaded(now, op, Err(failure));
+                }
+            }
+            LoadEnd::Values { versions, extra, ttl, store } => {
+                let mut found = Vec::with_capacity(load.keys.len());
+                for (&key, version) in load.keys.iter().zip(versions) {
+                    found.push(self.give(call, key, version, ttl, store));
+                }
+                let engine = &mut self.processes[process].engine;
+                if is_batch {
+                    let mut found: Vec<(Key, Loaded)> = found.into_iter().flatten().collect();
+                    if let Some(extra) = extra {
+                        let stray = Loaded::value(format!("|{extra}|stray"));
+                        found.push((self.keys[extra].name.clone(), stray));
+                    }
+                    engine.handle_loaded_many(now, op, Ok(found));
+                } else if let Some(Some((_, loaded))) = found.pop() {
+                    engine.handle_loaded(now, op, Ok(loaded));
+                } else {
+                    engine.handle_loaded(now, op, Ok(Loaded::not_found()));
+                }
+            }
+        }
+        self.drain(process)
+    }
+
+    /// What a loader gives for one key; nothing if it leaves the key out.
+    fn give(
+        &mut self,
+        call: usize,
+        key: usize,
+        version: Option<usize>,
+        ttl: Option<u64>,
+        store: bool,
+    ) -> Option<(Key, Loaded)> {
+        let version = &mut self.versions[version?];
+        if let Origin::Load { ended_at, .. } = &mut version.origin {
+            *ended_at = self.now;
+        }
+        let payload = version.payload.clone();
+        self.calls[call].given.push((key, Given::Value(payload.clone())));
+        let leaves_out = payload.is_none() && self.plan.faults.has(Fault::LoaderOmitsKey);
+        let mut loaded = payload.map_or_else(Loaded::not_found, Loaded::value);
+        if let Some(ttl) = ttl {
+            loaded = loaded.with_ttl(std::time::Duration::from_millis(ttl));
+        }
+        if !store {
+            loaded = loaded.do_not_store();
+        }
+        (!leaves_out).then(|| (self.keys[key].name.clone(), loaded))
+    }
+
+    /// Notes that the loader of a call no longer runs.
+    pub(crate) fn end_load(&mut self, call: usize) -> Option<Load> {
+        let load = self.calls[call].load.take()?;
+        let process = &mut self.processes[self.calls[call].process];
+        if process.life == self.calls[call].life {
+            for &key in &load.keys {
+                let learned = &mut process.learned[key];
+                learned.loads -= 1;
+                if learned.loads == 0 {
+                    learned.load_until = self.now;
+                }
+            }
+        }
+        Some(load)
+    }
+}

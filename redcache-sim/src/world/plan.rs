@@ -1,0 +1,292 @@
+//! What a seed decides before the world begins: who lives in it, on what links, and what will go wrong.
+
+use std::time::Duration;
+
+use redcache_core::{Config, Key};
+
+use super::dice::Dice;
+use super::skew::Micros;
+use crate::check::Fault;
+use crate::server;
+
+/// Faults that a world may be told of ahead, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Faults(u64);
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0 |= 1 << fault as u64;
+    }
+
+    pub(crate) fn has(self, fault: Fault) -> bool {
+        self.0 & (1 << fault as u64) != 0
+    }
+}
+
+/// Faults that strike at a moment of the plan.
+const STRIKES: [Fault; 32] = [
+    Fault::Stall,
+    Fault::DeadBothWays,
+    Fault::DeadToServer,
+    Fault::DeadToClient,
+    Fault::CutBefore,
+    Fault::CutInside,
+    Fault::CutAfter,
+    Fault::DialRefused,
+    Fault::DialHangs,
+    Fault::RestartKeep,
+    Fault::RestartEmpty,
+    Fault::Down,
+    Fault::FlushAll,
+    Fault::Eviction,
+    Fault::TableOverflow,
+    Fault::Loading,
+    Fault::ReadOnly,
+    Fault::OutOfMemory,
+    Fault::ScriptFlush,
+    Fault::Busy,
+    Fault::MaxClients,
+    Fault::TryAgain,
+    Fault::SpuriousPush,
+    Fault::SpuriousFlush,
+    Fault::UnknownPush,
+    Fault::ForeignSet,
+    Fault::ForeignDelete,
+    Fault::ForeignExpire,
+    Fault::ForeignLock,
+    Fault::ForeignEndlessLock,
+    Fault::Crash,
+    Fault::Close,
+];
+
+/// Those that leave links and server in good health, so that nothing may fail or be late for them.
+const GENTLE: [Fault; 13] = [
+    Fault::FlushAll,
+    Fault::Eviction,
+    Fault::TableOverflow,
+    Fault::ScriptFlush,
+    Fault::SpuriousPush,
+    Fault::SpuriousFlush,
+    Fault::UnknownPush,
+    Fault::ForeignSet,
+    Fault::ForeignDelete,
+    Fault::ForeignExpire,
+    Fault::ForeignLock,
+    Fault::Crash,
+    Fault::Close,
+];
+
+/// What loaders and callers may do.
+const HABITS: [Fault; 14] = [
+    Fault::LoaderSlow,
+    Fault::LoaderSlowerThanLock,
+    Fault::LoaderFails,
+    Fault::LoaderPanics,
+    Fault::LoaderNeverEnds,
+    Fault::LoaderNotFound,
+    Fault::LoaderTooLarge,
+    Fault::LoaderOwnTtl,
+    Fault::LoaderUnstored,
+    Fault::LoaderLockLike,
+    Fault::LoaderExtraKey,
+    Fault::LoaderOmitsKey,
+    Fault::CallerDropped,
+    Fault::Expiry,
+];
+
+/// Where bytes are cut on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cuts {
+    Never,
+    /// Into a few pieces.
+    Some,
+    /// Each byte on its own, as far as frames are short.
+    Everywhere,
+}
+
+/// The times of redcache's configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) lock: Duration,
+    pub(crate) command: Duration,
+    pub(crate) load: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) connect: Duration,
+    pub(crate) reconnect: Duration,
+    pub(crate) near: Duration,
+}
+
+/// What a seed decides before the world begins.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) processes: usize,
+    pub(crate) callers: usize,
+    pub(crate) keys: Vec<Key>,
+    /// How long faults may strike and callers make calls.
+    pub(crate) disturbed: Micros,
+    /// How long a caller pauses between calls, at most.
+    pub(crate) think: Micros,
+    pub(crate) latency: Micros,
+    pub(crate) jitter: Micros,
+    pub(crate) cuts: Cuts,
+    /// Bytes arrive only at multiples of this.
+    pub(crate) quantum: Micros,
+    pub(crate) times: Times,
+    pub(crate) near_bytes: u64,
+    pub(crate) value_max: usize,
+    /// The ttl of values, at most.
+    pub(crate) ttl: Duration,
+    pub(crate) faults: Faults,
+    /// When each planned fault strikes.
+    pub(crate) strikes: Vec<(Micros, Fault)>,
+    /// Parts in a million by which the clocks are fast: the server's, then each process's.
+    pub(crate) skews: Vec<i64>,
+    pub(crate) server: server::Config,
+    /// Nothing disturbs links and server, so nothing may fail or be late.
+    pub(crate) is_steady: bool,
+    /// Not even a load that is given up, or a key that somebody else writes.
+    pub(crate) is_pristine: bool,
+    /// Processes are paused at times.
+    pub(crate) strike_pauses: bool,
+}
+
+/// How much faster or slower a clock may run than the world's, in parts in a million.
+const SKEW_MAX: u64 = 10_000;
+
+impl Plan {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x7265_6463_6163_6865);
+        let processes = dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 5)]);
+        let latency = dice.pick(&[50, 200, 1000, 3000]);
+        let kind = dice.weighted(&[(2, Kind::Pristine), (4, Kind::Gentle), (9, Kind::Rough)]);
+        let times = times(kind, &mut dice);
+        let mut faults = Faults::default();
+        let habits = if kind == Kind::Pristine { 0 } else { dice.below(4) };
+        for _ in 0..habits {
+            faults.add(dice.pick(&HABITS));
+        }
+        let disturbed = dice.weighted(&[(3, 80_000), (5, 300_000), (3, 900_000)]);
+        let strikes = strikes(kind, disturbed, &mut dice);
+        for (_, fault) in &strikes {
+            faults.add(*fault);
+        }
+        let mut server =
+            server::Config { log_max: 0, seed: dice.next(), ..server::Config::default() };
+        server.version = dice.pick(&[(7, 0, 15), (7, 2, 4), (7, 4, 1)]);
+        if kind == Kind::Rough && dice.chance(60) {
+            disable_tracking(&mut faults, &mut server, &mut dice);
+        }
+        let skewed = dice.chance(300);
+        if skewed {
+            faults.add(Fault::Skew);
+        }
+        let skews = (0..=processes).map(|_| if skewed { skew(&mut dice) } else { 0 }).collect();
+        Self {
+            processes,
+            callers: dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 6)]),
+            keys: keys(&mut dice),
+            disturbed,
+            think: dice.pick(&[4_000, 20_000, 60_000]),
+            latency,
+            jitter: dice.pick(&[0, latency / 2, latency * 2]),
+            cuts: dice.weighted(&[(6, Cuts::Never), (3, Cuts::Some), (1, Cuts::Everywhere)]),
+            quantum: dice.weighted(&[(6, 1), (2, 500), (1, 5_000)]),
+            times,
+            near_bytes: dice.weighted(&[(1, 0), (7, 64 << 10), (2, 4 << 10)]),
+            value_max: 256,
+            ttl: if faults.has(Fault::Expiry) {
+                Duration::from_millis(dice.between(2, 200))
+            } else {
+                Duration::from_secs(3600)
+            },
+            is_steady: kind != Kind::Rough,
+            is_pristine: kind == Kind::Pristine,
+            strike_pauses: kind == Kind::Rough && dice.chance(300),
+            faults,
+            strikes,
+            skews,
+            server,
+        }
+    }
+
+    /// Some loads take longer than they are given.
+    pub(crate) fn has_long_loads(&self) -> bool {
+        let long = [Fault::LoaderNeverEnds, Fault::LoaderSlowerThanLock, Fault::LoaderSlow];
+        long.into_iter().any(|fault| self.faults.has(fault))
+    }
+
+    /// The configuration of every process.
+    pub(crate) fn config(&self) -> Result<Config, redcache_core::ConfigError> {
+        let times = &self.times;
+        Config::builder("redis", 6379)
+            .lock_ttl(times.lock)
+            .command_timeout(times.command)
+            .load_timeout(times.load)
+            .heartbeat_interval(times.heartbeat)
+            .connect_timeout(times.connect)
+            .reconnect_delay_max(times.reconnect)
+            .near_ttl_max(times.near)
+            .near_cache_bytes(self.near_bytes)
+            .value_max(self.value_max)
+            .build()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing goes wrong.
+    Pristine,
+    /// Links and server are in good health.
+    Gentle,
+    Rough,
+}
+
+fn times(kind: Kind, dice: &mut Dice) -> Times {
+    let mut pick = |millis: &[u64]| Duration::from_millis(dice.pick(millis));
+    Times {
+        lock: pick(&[100, 150, 400]),
+        command: pick(if kind == Kind::Rough { &[60, 150, 400] } else { &[400] }),
+        load: pick(&[150, 500]),
+        heartbeat: pick(&[100, 300, 700]),
+        connect: pick(&[60, 200]),
+        reconnect: pick(&[50, 300]),
+        near: pick(&[20, 300, 3_600_000, 3_600_000]),
+    }
+}
+
+fn strikes(kind: Kind, disturbed: Micros, dice: &mut Dice) -> Vec<(Micros, Fault)> {
+    let choices: &[Fault] = match kind {
+        Kind::Pristine => return Vec::new(),
+        Kind::Gentle => &GENTLE,
+        Kind::Rough => &STRIKES,
+    };
+    // A few classes that strike often meet in more ways than many that strike once.
+    let classes: Vec<Fault> = (0..dice.between(1, 4)).map(|_| dice.pick(choices)).collect();
+    let count = dice.between(1, 12);
+    let mut strikes: Vec<_> =
+        (0..count).map(|_| (dice.below(disturbed), dice.pick(&classes))).collect();
+    strikes.sort_unstable_by_key(|(at, _)| *at);
+    strikes
+}
+
+fn disable_tracking(faults: &mut Faults, server: &mut server::Config, dice: &mut Dice) {
+    if dice.chance(500) {
+        faults.add(Fault::NoTracking);
+        server.forbidden.insert("client|tracking".to_owned());
+    } else {
+        faults.add(Fault::NoProto);
+        server.hello = server::HelloSupport::NoProto;
+    }
+}
+
+fn skew(dice: &mut Dice) -> i64 {
+    let skew = i64::try_from(dice.below(2 * SKEW_MAX + 1)).unwrap_or(0);
+    skew - i64::try_from(SKEW_MAX).unwrap_or(0)
+}
+
+fn keys(dice: &mut Dice) -> Vec<Key> {
+    let names: [&[u8]; 5] = [b"k", b"user:{1}", b"__redcache:lock:key", b"", b"\x00\r\n>\xff"];
+    let first = dice.index(names.len());
+    let count = dice.weighted(&[(4, 1), (4, 2), (2, 4)]);
+    (0..count).map(|at| Key::from(names[(first + at) % names.len()])).collect()
+}

@@ -1,0 +1,271 @@
+//! The server's side of the links: one command at a time, with a look at all keys before and after each.
+
+use redcache_core::resp::{Frame, Limits, Scanner, decode};
+
+use super::World;
+use super::queue::Happening;
+use crate::check::command::{Cause, Executed};
+use crate::check::{Breach, Checked, Fault, Invariant};
+use crate::link::{Arrival, Gate, Pledge};
+use crate::server::Event;
+
+impl World {
+    pub(crate) fn on_server_timeout(&mut self) -> Checked {
+        if self.server_timer_at != Some(self.now) {
+            return Ok(());
+        }
+        self.server_timer_at = None;
+        self.tell_time()?;
+        self.collect(None)
+    }
+
+    /// Tells the server the time, and sees what has come to an end by it.
+    pub(crate) fn tell_time(&mut self) -> Checked {
+        self.server.handle_timeout(self.server_clock.at(self.now));
+        self.look(&Cause::Time)
+    }
+
+    pub(crate) fn on_to_server(&mut self, link: usize) -> Checked {
+        let now = self.now;
+        let state = &mut self.links[link];
+        if now < state.up.held_until {
+            self.queue.plan(state.up.held_until, Happening::ToServer(link));
+            return Ok(());
+        }
+        match state.up.arrive(now) {
+            Arrival::Nothing => Ok(()),
+            Arrival::Bytes(bytes, sends) => {
+                if sends > 1 {
+                    self.tally.fault(Fault::Coalesce);
+                }
+                state.received.extend_from_slice(&bytes);
+                if let Some(end) = state.up.end {
+                    self.queue.plan(end.max(now), Happening::ToServer(link));
+                }
+                self.execute_received(link)
+            }
+            Arrival::End => {
+                if let Some(client) = state.client.take() {
+                    self.clients.remove(&client);
+                    self.server.disconnect(client);
+                    self.trace.line(now, || format!("link {link} ends for the server"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn execute_received(&mut self, link: usize) -> Checked {
+        while self.links[link].client.is_some()
+            && let Some(length) = request_end(&self.links[link].received)
+        {
+            let rest = self.links[link].received.split_off(length);
+            let frame = std::mem::replace(&mut self.links[link].received, rest);
+            self.execute(link, &frame)?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, link: usize, frame: &[u8]) -> Checked {
+        let Some(client) = self.links[link].client else { return Ok(()) };
+        self.tell_time()?;
+        self.stamp += 1;
+        let executed = Executed::of(self, link, frame);
+        self.server.handle_bytes(self.server_clock.at(self.now), client, frame);
+        self.look(&Cause::Command(&executed))?;
+        self.collect(Some(&executed))
+    }
+
+    /// Runs a command of somebody who is no process of ours.
+    pub(crate) fn execute_foreign(&mut self, words: &[&[u8]]) -> Checked {
+        let at = self.server_clock.at(self.now);
+        let known = self.foreigner.filter(|&client| self.server.is_connected(client));
+        let client = known.unwrap_or_else(|| self.server.connect(at));
+        self.foreigner = Some(client);
+        self.tell_time()?;
+        self.stamp += 1;
+        let mut frame = Vec::new();
+        redcache_core::resp::command(&mut frame, words);
+        self.server.handle_bytes(at, client, &frame);
+        self.look(&Cause::Foreign(words))?;
+        self.collect(None)
+    }
+
+    /// Compares all keys with what they held before.
+    pub(crate) fn look(&mut self, cause: &Cause<'_>) -> Checked {
+        for key in 0..self.keys.len() {
+            let raw = self.server.value(0, self.keys[key].name.as_bytes());
+            if raw == self.keys[key].raw {
+                continue;
+            }
+            self.stamp += 1;
+            self.trace.line(self.now, || {
+                let text = raw
+                    .as_ref()
+                    .map_or_else(|| "nothing".into(), |raw| raw.escape_ascii().to_string());
+                format!("key {key} now holds {text}")
+            });
+            self.check_change(key, raw.as_ref(), cause)?;
+            let (stamp, now) = (self.stamp, self.now);
+            self.keys[key].turn(stamp, now, raw);
+        }
+        self.check_effect(cause)
+    }
+
+    /// Carries out every wish of the server. What it says to the client whose command it has `executed` begins with
+    /// the reply.
+    pub(crate) fn collect(&mut self, executed: Option<&Executed>) -> Checked {
+        while let Some(event) = self.server.poll_event() {
+            match event {
+                Event::Transmit { client, bytes } => {
+                    if let Some(&link) = self.clients.get(&client) {
+                        let executed = executed.filter(|it| it.link == link);
+                        self.reply(link, bytes, executed)?;
+                    }
+                }
+                Event::HangUp { client } => {
+                    if let Some(link) = self.clients.remove(&client) {
+                        let at = self.now + self.delay();
+                        self.links[link].client = None;
+                        let end = self.links[link].down.finish(at);
+                        self.queue.plan(end, Happening::ToClient(link));
+                        self.trace.line(self.now, || format!("the server ends link {link}"));
+                    }
+                }
+            }
+        }
+        let at = self.server.poll_timeout().map(|at| self.server_clock.when(at).max(self.now));
+        if at != self.server_timer_at {
+            self.server_timer_at = at;
+            if let Some(at) = at {
+                self.queue.plan(at, Happening::ServerTimeout);
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, link: usize, bytes: Vec<u8>, executed: Option<&Executed>) -> Checked {
+        self.trace.bytes(&bytes);
+        let mut scanner = Scanner::new(Limits::default());
+        let (mut at, mut answered) = (0, false);
+        while at < bytes.len() {
+            let length = scanner.scan(&bytes[at..]).ok().flatten().ok_or_else(unreadable)?;
+            let frame = &bytes[at..at + length];
+            at += length;
+            let ends_at = self.links[link].down.sent + at as u64;
+            self.links[link].down.frame(ends_at);
+            if frame[0] == b'>' {
+                let pledge = self.pledge(frame)?;
+                self.links[link].pledges.push_back((ends_at, pledge));
+            } else if let Some(executed) = executed.filter(|_| !answered) {
+                answered = true;
+                self.on_answer(link, executed, frame, ends_at)?;
+            }
+        }
+        self.put_down(link, bytes);
+        Ok(())
+    }
+
+    /// Sends bytes to the process.
+    pub(crate) fn put_down(&mut self, link: usize, bytes: Vec<u8>) {
+        let mut arrives = self.now + self.delay();
+        for piece in self.pieces(bytes) {
+            arrives = self.links[link].down.send(arrives, piece);
+            self.queue.plan(arrives, Happening::ToClient(link));
+            arrives += self.link_dice.below(100);
+        }
+    }
+
+    fn pledge(&self, frame: &[u8]) -> Result<Pledge, Breach> {
+        let Ok(Frame::Push(elements)) = decode(frame) else { return Err(unreadable()) };
+        match &elements[..] {
+            [_, Frame::Array(names)] => match &names[..] {
+                [Frame::Bulk(name)] => Ok(self.key_named(name).map_or(Pledge::All, Pledge::Key)),
+                _ => Err(unreadable()),
+            },
+            _ => Ok(Pledge::All),
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        link: usize,
+        executed: &Executed,
+        frame: &[u8],
+        ends_at: u64,
+    ) -> Checked {
+        let state = &mut self.links[link];
+        if let Gate::Awaiting { last } = state.gate {
+            state.gate = Gate::Answered { ends_at, last };
+            if last {
+                state.tracked = frame == b"+OK\r\n";
+            }
+        }
+        if executed.wrote
+            && let Some(key) = executed.key
+        {
+            state.own_writes.push_back((ends_at, key));
+        }
+        self.count_answer(executed, frame)
+    }
+}
+
+fn unreadable() -> Breach {
+    Invariant::WholeFrames.broken("the server model sent what is no frame")
+}
+
+/// How long the first command in `bytes` is; `None` when it is not whole.
+pub(crate) fn request_end(bytes: &[u8]) -> Option<usize> {
+    let mut rest = Words { bytes, at: 0 };
+    let count = rest.header(b'*')?;
+    for _ in 0..count {
+        rest.word()?;
+    }
+    Some(rest.at)
+}
+
+/// The words of a whole command.
+pub(crate) fn words(frame: &[u8]) -> Vec<&[u8]> {
+    let mut rest = Words { bytes: frame, at: 0 };
+    let count = rest.header(b'*').unwrap_or(0);
+    (0..count).map_while(|_| rest.word()).collect()
+}
+
+struct Words<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    fn header(&mut self, kind: u8) -> Option<usize> {
+        let line = self.bytes.get(self.at..)?;
+        let end = line.iter().position(|&byte| byte == b'\r')?;
+        if line[0] != kind || line.get(end + 1) != Some(&b'\n') {
+            return None;
+        }
+        self.at += end + 2;
+        std::str::from_utf8(&line[1..end]).ok()?.parse().ok()
+    }
+
+    fn word(&mut self) -> Option<&'a [u8]> {
+        let length = self.header(b'$')?;
+        let word = self.bytes.get(self.at..self.at + length)?;
+        self.at += length + 2;
+        (self.at <= self.bytes.len()).then_some(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_ends_where_its_last_word_does() {
+        let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n";
+        assert_eq!(request_end(bytes), Some(20));
+        assert_eq!(words(&bytes[..20]), [b"GET".as_slice(), b"k"]);
+        for cut in 0..20 {
+            assert_eq!(request_end(&bytes[..cut]), None, "{cut}");
+        }
+    }
+}
