@@ -269,9 +269,13 @@ impl Engine {
             return;
         }
         let slots = std::mem::take(&mut batch.to_load);
-        let flights = &self.flights;
+        let flights = &mut self.flights;
         let keyed = slots.into_iter().filter_map(|slot| {
-            let flight = flights.get(*batch.flights.get(slot as usize)?)?;
+            let flight = flights.get_mut(*batch.flights.get(slot as usize)?)?;
+            if let Get::Load { since, .. } = &mut flight.course.state {
+                // What came before was waiting for company, not the loader.
+                *since = now;
+            }
             Some((flight.key.clone(), slot))
         });
         batch.loading = keyed.collect();
