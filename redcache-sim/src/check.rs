@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod near;
 pub(crate) mod rest;
 mod tally;
+mod written;
 
 pub use tally::{Fault, Tally};
 

@@ -282,62 +282,6 @@ impl World {
         Ok(())
     }
 
-    fn check_written(
-        &mut self,
-        call: usize,
-        slot: usize,
-        result: &Result<bool, CacheError>,
-    ) -> Checked {
-        let effective = match result {
-            Ok(effective) => *effective,
-            Err(error) => {
-                let state = &self.calls[call];
-                self.stamp += 1;
-                self.processes[state.process].learned[state.keys[slot]].replaced = self.stamp;
-                return self.check_error(call, slot, error);
-            }
-        };
-        self.tally.premise(Invariant::Pairing);
-        let state = &self.calls[call];
-        let (key, started, kind) = (state.keys[slot], state.started, state.kind);
-        if matches!(kind, Kind::Insert | Kind::InsertMany) {
-            let executed = self.versions[state.versions[slot]].executed;
-            let stamp = executed.filter(|_| effective);
-            let stamp = stamp.ok_or_else(|| {
-                Invariant::Pairing
-                    .broken(format!("call {call} was told of a write that is not done"))
-            })?;
-            let learned = &mut self.processes[state.process].learned[key];
-            learned.own_write = learned.own_write.max(stamp);
-            return Ok(());
-        }
-        let process = &mut self.processes[state.process];
-        let is_touch = matches!(kind, Kind::Touch | Kind::TouchMany);
-        let writes = if is_touch { &mut process.touches[key] } else { &mut process.removes[key] };
-        let (told, done) = if effective {
-            writes.told_effective += 1;
-            (writes.told_effective, writes.effective)
-        } else {
-            writes.told_void += 1;
-            (writes.told_void, writes.void)
-        };
-        Invariant::Pairing.holds(told <= done, || {
-            format!(
-                "call {call}, {kind:?} of key {key}, was told {effective}, the {told}th of {done}"
-            )
-        })?;
-        if !is_touch {
-            // Which of the deletions was this call's is not known; it was none before the earliest.
-            let claimed = writes.unclaimed.iter().position(|&stamp| stamp >= started);
-            if let Some(claimed) = claimed {
-                let stamp = writes.unclaimed.remove(claimed);
-                let learned = &mut process.learned[key];
-                learned.own_write = learned.own_write.max(stamp);
-            }
-        }
-        Ok(())
-    }
-
     fn check_failure(&mut self, call: usize, slot: usize, text: &str) -> Checked {
         let state = &self.calls[call];
         let key = state.keys[slot];
@@ -354,7 +298,7 @@ impl World {
             .holds(is_shared, || format!("call {call} fails with {text}, which is not its own"))
     }
 
-    fn check_error(&self, call: usize, slot: usize, error: &CacheError) -> Checked {
+    pub(crate) fn check_error(&self, call: usize, slot: usize, error: &CacheError) -> Checked {
         let state = &self.calls[call];
         let process = &self.processes[state.process];
         let kind = error.kind();
