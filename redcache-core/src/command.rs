@@ -117,6 +117,11 @@ impl Command {
         }
     }
 
+    /// Says whether the command gives a lock back that nobody needs any more.
+    pub(crate) fn gives_back(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::Restore { .. })
+    }
+
     /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
     pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
         match self {

@@ -128,7 +128,7 @@ impl Router {
         config: &Config,
         wire: &Wire,
     ) {
-        if let Some(error) = self.refusal(now, config) {
+        if let Some(error) = self.refusal(now, &command, config) {
             self.news.push_back(News::Failed { token, command, error });
             return;
         }
@@ -143,7 +143,7 @@ impl Router {
         self.dispatch(now, issued, wire);
     }
 
-    fn refusal(&mut self, now: Instant, config: &Config) -> Option<CacheError> {
+    fn refusal(&mut self, now: Instant, command: &Command, config: &Config) -> Option<CacheError> {
         // What is released on the way out still finds an open connection.
         if self.closed && !self.is_ready() {
             return Some(CacheError::closed());
@@ -166,7 +166,9 @@ impl Router {
         {
             return Some(fault.clone());
         }
-        if self.breaker.allows(now) { None } else { Some(self.resting(config)) }
+        // A lock that is not given back would outlast the server's trouble.
+        let passes = command.gives_back() || self.breaker.allows(now);
+        if passes { None } else { Some(self.resting(config)) }
     }
 
     fn resting(&self, config: &Config) -> CacheError {
