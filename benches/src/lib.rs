@@ -10,6 +10,8 @@
 //! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
 //! peer, [`table`] holds the result against the targets and [`plot`] draws it.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod line;
 pub mod measure;
