@@ -2,14 +2,14 @@
 //!
 //! # Adding a peer
 //!
-//! 1. Give it a name: a variant of [`cli::Peer`](crate::cli::Peer).
+//! 1. Give it a name: a variant of [`cli::Peer`].
 //! 2. Write `peers/its_name.rs` with a type that one task holds, and implement [`Peer`] for it.
 //!    Set it up as its documentation tells a user to, with TCP_NODELAY where that is offered, and
 //!    list in [`Peer::WORKLOADS`] only what it really does.
 //! 3. Name it in [`measure`] below, in [`plan`](crate::plan) for the rows of `--all` it takes part
 //!    in, and its crate in [`versions`](crate::versions).
 //!
-//! A peer on another runtime also needs an implementation of [`Runtime`](crate::runtime::Runtime).
+//! A peer on another runtime also needs an implementation of [`Runtime`].
 //! A blocking peer implements the same trait with bodies that block, on
 //! [`Threads`](crate::runtime::Threads).
 
