@@ -11,6 +11,7 @@ use super::scene::{TTL, connected, found, must_not_load, seen, wait_until, wait_
 
 on_every_adapter![
     a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry,
+    a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry,
     a_flush_empties_it,
     a_lost_connection_empties_it,
     an_eviction_that_an_own_write_causes_reaches_it,
@@ -71,6 +72,27 @@ fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cach
     let expected = [("old from loaded".to_owned(), 333), ("old from redis".to_owned(), 667)];
     assert_eq!(answers, BTreeMap::from(expected));
     assert_eq!(cache.stats().connections, 1);
+}
+
+fn a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url());
+    // A read is several commands. They reach the server byte by byte, so that others get in between.
+    proxy.set_chunk_max(Direction::ToServer, Some(1));
+    let mut raw = server.connect();
+    for number in 0..200 {
+        let key = number.to_string();
+        raw.ok(&["SET", &key, "old"]);
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| cache.get(&key));
+            while !reader.is_finished() {
+                raw.ok(&["SET", &key, "newer"]);
+            }
+        });
+        raw.ok(&["SET", &key, "new"]);
+        wait_until("the newest value", || seen(cache.get(&key)).starts_with("new from"));
+    }
 }
 
 fn a_flush_empties_it<C: Cache>() {

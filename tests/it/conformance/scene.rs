@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_core::{Answer, CacheError, Error, Loaded, Notice};
+use redcache_core::{Answer, CacheError, Error, Key, Loaded, Notice};
 
 use super::cache::{Cache, Failure};
 
@@ -61,6 +61,18 @@ impl Display for Boom {
 #[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
 pub(crate) fn found(value: impl AsRef<[u8]>) -> Result<Loaded, Boom> {
     Ok(Loaded::value(value.as_ref().to_vec()))
+}
+
+/// What a batch loader gives that finds the same value under every key.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
+pub(crate) fn all_found(keys: Vec<Key>, value: &'static str) -> Result<Vec<(Key, Loaded)>, Boom> {
+    Ok(keys.into_iter().map(|key| (key, value.into())).collect())
+}
+
+/// What a batch loader gives that finds its own name under every key.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
+pub(crate) fn names_found(keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> {
+    Ok(keys.into_iter().map(|key| (key.clone(), key.to_string().into())).collect())
 }
 
 /// A loader that must not run.

@@ -10,8 +10,8 @@ use redcache_tests::{Raw, RedisServer};
 
 use super::cache::Cache;
 use super::scene::{
-    AT_ONCE, Boom, LONG_LOCK, TTL, all_seen, cache_error, connected, found, gate, load_error,
-    must_not_load, seen, timed, wait_until, wait_until_idle,
+    AT_ONCE, Boom, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate,
+    load_error, must_not_load, names_found, seen, timed, wait_until, wait_until_idle,
 };
 
 on_every_adapter![
@@ -210,11 +210,8 @@ fn a_leader_that_panics_in_a_batch_is_followed_by_the_next_in_line<C: Cache>() {
             panic::catch_unwind(call).unwrap_err();
         });
         gate.reached();
-        let follower = scope.spawn(move || {
-            cache.get_many_with(&["b", "a"], TTL, |keys| {
-                Ok::<_, Boom>(keys.into_iter().map(|key| (key, "v".into())).collect())
-            })
-        });
+        let follower =
+            scope.spawn(move || cache.get_many_with(&["b", "a"], TTL, |keys| all_found(keys, "v")));
         wait_until("it is aboard", || cache.stats().calls == 2);
         gate.open();
         assert_eq!(all_seen(follower.join().unwrap()), ["v from loaded"; 2]);
@@ -235,8 +232,7 @@ fn batches_that_overlap_load_each_key_once<C: Cache>() {
                 let keys: Vec<_> = (0..50).map(|at| ((number * 6 + at) % 50).to_string()).collect();
                 let answers = client.get_many_with(&keys, TTL, |keys| {
                     loaded.fetch_add(keys.len() as u32, Ordering::Relaxed);
-                    let row = |key: redcache_core::Key| (key.clone(), key.to_string().into());
-                    Ok::<_, Boom>(keys.into_iter().map(row).collect())
+                    names_found(keys)
                 });
                 for (key, answer) in keys.iter().zip(answers.unwrap()) {
                     assert_eq!(answer.unwrap().value.unwrap(), key);
@@ -262,7 +258,7 @@ fn a_batch_loads_what_is_free_while_others_load_the_rest<C: Cache>() {
             asked.push(keys.clone());
             // Only now does the other client go on: its key was not waited for.
             gate.take().unwrap().open();
-            Ok::<_, Boom>(keys.into_iter().map(|key| (key, "ours".into())).collect())
+            all_found(keys, "ours")
         });
         assert_eq!(
             all_seen(answers),

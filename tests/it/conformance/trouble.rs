@@ -9,8 +9,8 @@ use redcache_tests::{Direction, Proxy, RedisServer};
 
 use super::cache::Cache;
 use super::scene::{
-    AT_ONCE, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, gate, must_not_load,
-    seen, timed, wait_until, wait_until_idle,
+    AT_ONCE, LONG_LOCK, Notices, TTL, all_found, all_seen, cache_error, connected, found, gate,
+    must_not_load, names_found, seen, timed, wait_until, wait_until_idle,
 };
 
 on_every_adapter![
@@ -24,6 +24,8 @@ on_every_adapter![
     a_server_that_is_loading_is_waited_for_within_bounds,
     a_refusal_that_passes_is_not_seen,
     an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer,
+    a_lock_that_is_granted_too_late_is_given_back,
+    a_publish_that_is_not_answered_in_time_costs_only_the_time,
     a_write_whose_connection_is_lost_says_that_it_may_have_happened,
     a_read_whose_connection_is_lost_is_asked_again,
     a_connection_that_has_gone_silent_is_noticed_and_replaced,
@@ -116,11 +118,10 @@ fn forgotten_scripts_are_sent_again<C: Cache>() {
     let server = RedisServer::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let keys: Vec<_> = (0..20).map(|number| number.to_string()).collect();
-    let load = |keys: Vec<redcache_core::Key>| {
+    let load = |keys| {
         // The locks are taken, and their publishes will all name the script by its hash.
         server.connect().ok(&["SCRIPT", "FLUSH"]);
-        let row = |key: redcache_core::Key| (key.clone(), key.to_string().into());
-        Ok::<_, super::scene::Boom>(keys.into_iter().map(row).collect())
+        names_found(keys)
     };
     for _ in 0..2 {
         for (key, answer) in keys.iter().zip(cache.get_many_with(&keys, TTL, load).unwrap()) {
@@ -163,9 +164,7 @@ fn a_server_without_memory_for_the_lock_costs_only_the_storing<C: Cache>() {
     raw.ok(&["SET", "there", "1"]);
     raw.ok(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
-    let answers = cache.get_many_with(&["a", "there"], TTL, |keys| {
-        Ok::<_, super::scene::Boom>(keys.into_iter().map(|key| (key, "v".into())).collect())
-    });
+    let answers = cache.get_many_with(&["a", "there"], TTL, |keys| all_found(keys, "v"));
     assert_eq!(all_seen(answers), ["v from loaded", "1 from redis"]);
     let error = cache_error(cache.insert("k", "v", TTL));
     assert_eq!((error.kind(), error.key()), (ErrorKind::Server, Some(&"k".into())));
@@ -258,6 +257,43 @@ fn an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer<C
     }
     assert_eq!(seen(cache.get("written")), "v from redis");
     assert_eq!(cache.stats().connections, 1);
+    wait_until_idle(&cache);
+}
+
+fn a_lock_that_is_granted_too_late_is_given_back<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let options = "&command_timeout=300ms&heartbeat_interval=60s";
+    let cache = connected::<C>(proxy.url() + LONG_LOCK + options);
+    proxy.hold(Direction::ToClient);
+    let error = cache_error(cache.get_with("k", TTL, must_not_load));
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Timeout, Some(&"k".into())));
+    assert!(server.connect().get("k").is_some(), "it was granted");
+    proxy.release(Direction::ToClient);
+    wait_until("the lock is back", || server.connect().get("k").is_none());
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(cache.stats().connections, 1);
+    wait_until_idle(&cache);
+}
+
+fn a_publish_that_is_not_answered_in_time_costs_only_the_time<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let options = "&command_timeout=300ms&heartbeat_interval=60s";
+    let cache = connected::<C>(proxy.url() + LONG_LOCK + options);
+    let hold = |direction| {
+        proxy.hold(direction);
+        found("v")
+    };
+    for direction in [Direction::ToClient, Direction::ToServer] {
+        let (answer, elapsed) = timed(|| cache.get_with("k", TTL, || hold(direction)));
+        assert_eq!(seen(answer), "v from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        proxy.release(direction);
+        // It was published all the same, late.
+        wait_until("it is answered", || cache.get_with("k", TTL, must_not_load).is_ok());
+        assert!(cache.remove("k").unwrap());
+    }
     wait_until_idle(&cache);
 }
 

@@ -7,7 +7,7 @@ use redcache_tests::{Proxy, RedisServer};
 
 use super::cache::Cache;
 use super::scene::{
-    Boom, LONG_LOCK, TTL, all_seen, connected, found, gate, must_not_load, seen, wait_until,
+    LONG_LOCK, TTL, all_found, all_seen, connected, found, gate, must_not_load, seen, wait_until,
     wait_until_idle,
 };
 
@@ -146,7 +146,7 @@ fn a_remove_by_another_client_voids_the_load_that_is_under_way<C: Cache>() {
         let call = scope.spawn(move || {
             cache.get_many_with(&keys, TTL, |keys| {
                 door.pass();
-                Ok::<_, Boom>(keys.into_iter().map(|key| (key, "old".into())).collect())
+                all_found(keys, "old")
             })
         });
         gate.reached();
