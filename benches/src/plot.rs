@@ -19,7 +19,7 @@ const LINE: f64 = 24.0;
 const HEAD: f64 = 72.0;
 const PANEL_HEAD: f64 = 40.0;
 const PANEL_FOOT: f64 = 30.0;
-const FOOT: f64 = 44.0;
+const FOOT: f64 = 72.0;
 const INK: &str = "#24292f";
 const FAINT: &str = "#6e7781";
 const GRID: &str = "#d8dee4";
@@ -238,16 +238,16 @@ fn legend(panels: &[Panel], top: f64, svg: &mut String) -> fmt::Result {
         text(svg, x + 17.0, top + 12.0, "start", (12, INK, "400"), kind.label())?;
         x += 40.0 + 6.6 * kind.label().len() as f64;
     }
-    write!(svg, r#"<path d="M{x} {top}v16" stroke="{INK}" stroke-width="2"/>"#)?;
-    text(
+    let next = top + 26.0;
+    write!(
         svg,
-        x + 8.0,
-        top + 12.0,
-        "start",
-        (12, INK, "400"),
-        "best round: bar; median round: line and (number)",
+        r#"<path d="M{} {}v16" stroke="{INK}" stroke-width="2"/>"#,
+        MARGIN + 6.0,
+        next - 2.0
     )?;
-    text(svg, MARGIN, top + 32.0, "start", (11, FAINT, "400"), &Versions.to_string())?;
+    let about = "bar and number: best round; line and (number): median round";
+    text(svg, MARGIN + 17.0, next + 10.0, "start", (12, INK, "400"), about)?;
+    text(svg, MARGIN, top + 58.0, "start", (11, FAINT, "400"), &Versions.to_string())?;
     svg.push('\n');
     Ok(())
 }
