@@ -83,15 +83,17 @@ fn a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry<C: Cache>() {
     let mut raw = server.connect();
     for number in 0..200 {
         let key = number.to_string();
-        raw.ok(&["SET", &key, "old"]);
+        raw.ok(&["SET", &key, "0"]);
+        // The last change is another time the one in the middle. Nothing is changed after it: that would be reported.
+        let changes = number % 8 + 1;
         thread::scope(|scope| {
-            let reader = scope.spawn(|| cache.get(&key));
-            while !reader.is_finished() {
-                raw.ok(&["SET", &key, "newer"]);
+            scope.spawn(|| cache.get(&key).unwrap());
+            for change in 1..=changes {
+                raw.ok(&["SET", &key, &change.to_string()]);
             }
         });
-        raw.ok(&["SET", &key, "new"]);
-        wait_until("the newest value", || seen(cache.get(&key)).starts_with("new from"));
+        let newest = format!("{changes} from ");
+        wait_until("the newest value", || seen(cache.get(&key)).starts_with(&newest));
     }
 }
 
