@@ -188,11 +188,18 @@ fn read(out: &mut Vec<u8>, key: &Key) {
 }
 
 fn take_lock(out: &mut Vec<u8>, wire: &Wire, key: &Key, lock: LockId) {
-    out.extend_from_slice(b"*6\r\n$3\r\nSET\r\n");
+    let (absent, expiring) = (!mutant!(LockOverAnything), !mutant!(LockWithoutExpiry));
+    array(out, 3 + u64::from(absent) + 2 * u64::from(expiring));
+    out.extend_from_slice(b"$3\r\nSET\r\n");
     bulk(out, key.as_bytes());
     bulk_lock(out, wire, lock);
-    out.extend_from_slice(b"$2\r\nNX\r\n$2\r\nPX\r\n");
-    bulk_milliseconds(out, wire.lock_ttl);
+    if absent {
+        out.extend_from_slice(b"$2\r\nNX\r\n");
+    }
+    if expiring {
+        out.extend_from_slice(b"$2\r\nPX\r\n");
+        bulk_milliseconds(out, wire.lock_ttl);
+    }
 }
 
 fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: u64, key: &Key) {

@@ -146,7 +146,10 @@ impl Conn {
 
     /// Appends a command to the pipeline. Only a ready connection takes one.
     pub(crate) fn send(&mut self, now: Instant, mut issued: Issued, wire: &Wire) {
-        debug_assert!(self.is_ready(), "commands wait for the handshake");
+        debug_assert!(
+            self.is_ready() || mutant!(HandshakeNotGated),
+            "commands wait for the handshake"
+        );
         issued.sent_at = now;
         issued.attempts = issued.attempts.saturating_add(1);
         self.in_order &= self.awaited.is_empty() || issued.issued_at >= self.last_issued_at;
@@ -237,7 +240,10 @@ impl Conn {
         config: &Config,
         wire: &Wire,
     ) -> Result<Option<Inbound>, CacheError> {
-        let echo = self.echo.take();
+        let echo = if mutant!(EchoSwallowsNews) { self.echo.clone() } else { self.echo.take() };
+        if mutant!(PushTakenForReply) && !self.awaited.is_empty() && self.is_ready() {
+            return self.on_reply(now, frame, wire);
+        }
         if let Frame::Push(elements) = frame {
             return Ok(self.on_push(elements, echo));
         }
@@ -365,6 +371,15 @@ impl Conn {
         self.send(now, issued, wire);
     }
 
+    /// A call was dropped, and so is its place among the replies.
+    #[cfg(redcache_mutants)]
+    pub(crate) fn drop_slot(&mut self, token: Token) {
+        self.awaited.retain(|awaited| match awaited {
+            Awaited::Command(issued, _) => issued.token != Some(token),
+            Awaited::Ignored => true,
+        });
+    }
+
     fn pop_front(&mut self) -> Option<Awaited> {
         self.front = None;
         self.overdue = self.overdue.saturating_sub(1);
@@ -375,7 +390,7 @@ impl Conn {
     /// Takes the token and the key of the next command that was issued before `limit` and whose sender still waits. The command
     /// keeps its place in the pipeline.
     pub(crate) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
-        if !self.in_order {
+        if !self.in_order && !mutant!(OverdueByFrontOnly) {
             return self.awaited.iter_mut().find_map(|awaited| match awaited {
                 Awaited::Command(issued, _) if issued.issued_at <= limit => {
                     issued.token.take().map(|token| (token, issued.command.key().clone()))
@@ -393,7 +408,11 @@ impl Conn {
             }
             self.overdue += 1;
             if let Some(token) = issued.token.take() {
-                return Some((token, issued.command.key().clone()));
+                let key = issued.command.key().clone();
+                if mutant!(ReplySlotDroppedOnTimeout) {
+                    self.pop_front();
+                }
+                return Some((token, key));
             }
         }
         None
@@ -406,7 +425,7 @@ impl Conn {
                 Awaited::Command(issued, _) => issued.token.map(|_| issued.issued_at),
                 Awaited::Ignored => None,
             });
-        if self.in_order { waiting.next() } else { waiting.min() }
+        if self.in_order || mutant!(OverdueByFrontOnly) { waiting.next() } else { waiting.min() }
     }
 
     /// Probes a silent connection; `true` when the probe has gone unanswered and the peer must be taken for dead.
@@ -415,6 +434,10 @@ impl Conn {
             return false;
         }
         if self.ping_sent.is_some() {
+            if mutant!(SilenceTolerated) {
+                self.ping_sent = Some(now);
+                return false;
+            }
             return true;
         }
         resp::command(&mut self.out, &[b"PING"]);

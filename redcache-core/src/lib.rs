@@ -15,6 +15,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod mutant;
+
 mod answer;
 mod batch;
 mod command;
@@ -50,6 +53,8 @@ pub use error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
 pub use event::{Event, Notice, Outcome};
 pub use flights::OpId;
 pub use key::Key;
+#[cfg(redcache_mutants)]
+pub use mutant::Mutant;
 pub use near::{Near, NearHit};
 pub use router::ConnId;
 pub use script::Script;

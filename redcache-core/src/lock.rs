@@ -32,6 +32,9 @@ impl Locks {
     }
 
     pub(crate) fn issue(&mut self) -> LockId {
+        if mutant!(LockReused) {
+            return LockId(1);
+        }
         self.issued += 1;
         LockId(self.issued)
     }

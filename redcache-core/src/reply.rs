@@ -111,6 +111,7 @@ impl Ttl {
         match self {
             Self::Absent => None,
             Self::Endless => asked_at.checked_add(cap),
+            Self::Left(_) if mutant!(PttlIgnored) => asked_at.checked_add(cap),
             Self::Left(left) => asked_at.checked_add(left.min(cap)),
         }
     }

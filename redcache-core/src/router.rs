@@ -183,8 +183,18 @@ impl Router {
 
     fn dispatch(&mut self, now: Instant, issued: Issued, wire: &Wire) {
         match &mut self.link {
-            Link::Open { conn, .. } if conn.is_ready() => conn.send(now, issued, wire),
+            Link::Open { conn, .. } if conn.is_ready() || mutant!(HandshakeNotGated) => {
+                conn.send(now, issued, wire)
+            }
             Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => self.enqueue(issued),
+        }
+    }
+
+    /// A call was dropped, and so is its place among the replies.
+    #[cfg(redcache_mutants)]
+    pub(crate) fn drop_slot(&mut self, token: Token) {
+        if let Link::Open { conn, .. } = &mut self.link {
+            conn.drop_slot(token);
         }
     }
 
@@ -302,7 +312,9 @@ impl Router {
             && issued.token.is_some()
             && now + RETRY_PAUSE < issued.issued_at + config.command_timeout
         {
-            self.paused.push_back((now + RETRY_PAUSE, issued));
+            if !mutant!(RefusedForgotten) {
+                self.paused.push_back((now + RETRY_PAUSE, issued));
+            }
             return None;
         }
         let Issued { token, command, sent_at, interrupted, .. } = issued;
@@ -344,7 +356,8 @@ impl Router {
     fn requeue(&mut self, mut issued: Issued) {
         issued.interrupted = true;
         let Some(token) = issued.token else { return };
-        if issued.command.is_repeatable() && issued.attempts < ATTEMPTS_MAX {
+        let is_repeatable = issued.command.is_repeatable() || mutant!(RetryOfAnything);
+        if is_repeatable && issued.attempts < ATTEMPTS_MAX {
             self.queue.push_front(issued);
         } else {
             let error = CacheError::new(ErrorKind::Interrupted, "");
@@ -408,7 +421,9 @@ impl Router {
             return;
         };
         if let Link::Open { conn, .. } = &mut self.link {
-            while let Some((token, key)) = conn.next_overdue(limit) {
+            while let Some((token, key)) = conn.next_overdue(limit)
+                && !mutant!(OverdueNever)
+            {
                 self.breaker.on_failure(now);
                 self.news.push_back(News::Overdue { token, key });
             }

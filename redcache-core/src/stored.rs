@@ -40,10 +40,10 @@ pub(crate) enum View<'a> {
 
 impl<'a> View<'a> {
     pub(crate) fn of(raw: &'a [u8], lock_prefix: &[u8]) -> Self {
-        if raw.starts_with(lock_prefix) {
+        if raw.starts_with(lock_prefix) && !mutant!(LockTakenForValue) {
             return View::Lock(raw);
         }
-        match open_envelope(raw) {
+        match open_envelope(raw).filter(|_| !mutant!(EnvelopeKept)) {
             Some((payload, compute_time)) => View::Value { payload, compute_time },
             None => View::Value { payload: raw, compute_time: Duration::ZERO },
         }

@@ -74,7 +74,9 @@ impl Handshake {
             }
             (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
             // Another attempt is worth more than a connection that stays without tracking.
-            (Self::Tracking, Frame::Error(text)) if Transient::of(text).is_some() => {
+            (Self::Tracking, Frame::Error(text))
+                if Transient::of(text).is_some() && !mutant!(BusyHandshakeAccepted) =>
+            {
                 Next::Fail(refused(text))
             }
             (Self::Tracking, Frame::Error(text)) => {

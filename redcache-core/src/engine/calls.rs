@@ -245,6 +245,10 @@ impl Engine {
 
     /// The caller is gone. What it held goes to the next in line, or back.
     pub fn cancel(&mut self, now: Instant, op: OpId) {
+        #[cfg(redcache_mutants)]
+        if mutant!(ReplySlotDroppedOnCancel) {
+            self.router.drop_slot(Sender::Call(op, 0).token());
+        }
         if let Some(Op::Set(_)) = self.ops.get_mut(op) {
             // It stays until what is under way is answered, to give back what comes of that.
             self.abandon_set(now, op);

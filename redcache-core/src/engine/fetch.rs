@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::ops::Op;
 use super::{Engine, Sender};
 use crate::answer::{Answer, Loaded, Source};
+use crate::command::Command;
 use crate::config::OnRedisDown;
 use crate::error::{CallError, LoadFailure};
 use crate::event::{Event, Notice, Outcome};
@@ -53,6 +54,10 @@ impl Engine {
         ttl: Duration,
     ) -> FlightId {
         if let Some(id) = self.flights.find(key.as_bytes()) {
+            if mutant!(SingleFlightLost) {
+                self.flights.unlist(id);
+                return self.board(now, key, caller, ttl);
+            }
             if let Some(flight) = self.flights.get_mut(id) {
                 // A flight whose callers have all left still waits for an answer; the newcomer takes it over. What
                 // is loaded already it only joins.
@@ -141,6 +146,11 @@ impl Engine {
                 self.send_aside(now, &mut out);
                 self.land(now, id, end);
             }
+            None if leader.is_none() && out.goes_on_before_loading() => {
+                // Nobody is left to wait for, or to lock for.
+                self.send_aside(now, &mut out);
+                self.land(now, id, End::Abandoned);
+            }
             None => self.carry_out(now, id, out),
         }
         if let Some(leader) = leader {
@@ -217,6 +227,9 @@ impl Engine {
         let Some(flight) = self.flights.get_mut(id) else {
             return;
         };
+        if mutant!(LeaderWithoutHandover) && matches!(flight.course.state, Get::Load { .. }) {
+            return;
+        }
         if flight.leader != Some(caller) {
             let ops = &self.ops;
             return flight.on_departed(|op| ops.contains(op));
@@ -338,6 +351,9 @@ impl Engine {
                 let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
                 let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
                 for ((key, _), id) in loading.into_iter().zip(flights) {
+                    if mutant!(MissingKeyForgotten) && !found.contains_key(&key) {
+                        continue;
+                    }
                     let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
                     let Some(flight) = self.flights.get(id) else {
                         continue;
@@ -346,6 +362,14 @@ impl Engine {
                     self.note_loader(id);
                     let input = Input::Loaded(self.storable(&key, one, ttl, elapsed / shared));
                     self.advance(now, id, input);
+                }
+                if mutant!(ExtraKeyStored) {
+                    for (key, extra) in &found {
+                        let payload = extra.value.clone().unwrap_or_default();
+                        let ttl = Duration::from_secs(9);
+                        let insert = Command::Insert { key: key.clone(), payload, ttl };
+                        self.send(now, Sender::Nobody.token(), insert);
+                    }
                 }
                 self.stats.extra_keys += found.len() as u64;
             }
@@ -393,7 +417,7 @@ impl Engine {
         if let End::Outdated { found } = end {
             self.stats.locks_lost += 1;
             for caller in leader.into_iter().chain(followers) {
-                if Some(caller) == course.loaded_by {
+                if Some(caller) == course.loaded_by || mutant!(OutdatedShared) {
                     self.settle(caller, Ok(answer(found.clone(), Source::Loaded)));
                 } else {
                     self.reboard(now, &key, caller, course.ttl);
@@ -402,10 +426,16 @@ impl Engine {
             return;
         }
         let (result, mut source) = self.result(&key, end);
-        if source == Source::Loaded && leader != course.loaded_by {
+        if source == Source::Loaded
+            && leader != course.loaded_by
+            && !mutant!(SuccessorTakenForLoader)
+        {
             source = Source::Joined;
         }
         for follower in followers {
+            if mutant!(FollowersForgotten) && matches!(result, Err(CallError::Load(_))) {
+                break;
+            }
             if self.ops.contains(follower.op) {
                 let joined = result.clone().map(|found| answer(found, Source::Joined));
                 self.stats.joined += 1;
@@ -470,6 +500,12 @@ impl Engine {
             Some(Op::Fetch { .. } | Op::Read) => Outcome::Answer(result),
             Some(Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => return,
         };
+        if mutant!(DoneTwice)
+            && let Outcome::Answer(result) = &outcome
+        {
+            let again = Outcome::Answer(result.clone());
+            self.events.push_back(Event::Done { op: caller.op, outcome: again });
+        }
         self.ops.remove(caller.op);
         self.events.push_back(Event::Done { op: caller.op, outcome });
     }

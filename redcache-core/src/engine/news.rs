@@ -48,19 +48,29 @@ impl Engine {
             }
             News::Invalidated(keys) => {
                 self.stats.invalidations += keys.len() as u64;
+                let is_late = mutant!(NearFilledByCaller)
+                    && self.events.iter().any(|event| matches!(event, Event::Done { .. }));
                 for key in keys {
-                    self.near.remove(key.as_bytes());
-                    self.wake(now, &key);
+                    if !is_late {
+                        self.near.remove(key.as_bytes());
+                    }
+                    if !mutant!(PushIgnoredByWaiters) {
+                        self.wake(now, &key);
+                    }
                 }
             }
             News::Flushed => {
                 self.stats.flushes += 1;
-                self.near.begin_epoch();
-                self.wake_all(now);
+                if !mutant!(FlushIgnoredByNear) {
+                    self.near.begin_epoch();
+                }
+                if !mutant!(FlushIgnoredByWaiters) {
+                    self.wake_all(now);
+                }
             }
             News::Up { untracked } => {
                 self.stats.connections += 1;
-                self.tracked = untracked.is_none();
+                self.tracked = untracked.is_none() || mutant!(UntrackedTrusted);
                 self.notice(Notice::Connected);
                 if let Some(reason) = untracked {
                     self.notice(Notice::Untracked { reason });
@@ -68,7 +78,9 @@ impl Engine {
             }
             News::Down { reason } => {
                 self.tracked = false;
-                self.near.begin_epoch();
+                if !mutant!(EpochKeptOnReconnect) {
+                    self.near.begin_epoch();
+                }
                 self.notice(Notice::Disconnected { reason });
                 self.wake_all(now);
             }
@@ -98,13 +110,15 @@ impl Engine {
                 Reply::Effect(false),
             )
             | (Command::Lock { .. }, Reply::Effect(false)) => {}
+            (Command::Insert { .. } | Command::Remove { .. }, _) if mutant!(OwnWriteKeepsNear) => {}
             // The server reports a write of ours too, but after its reply, when its caller may read already.
             _ => self.near.remove(key.as_bytes()),
         }
     }
 
     fn keep_read(&self, key: &Key, read: &ReadReply, sent_at: Instant) {
-        if let (Stored::Value(value), false) = (&read.stored, read.invalidated) {
+        let invalidated = read.invalidated && !mutant!(InvalidatedReadKept);
+        if let (Stored::Value(value), false) = (&read.stored, invalidated) {
             let deadline = read.ttl.deadline(sent_at, self.config.near_ttl_max);
             self.keep(key, value.payload.clone(), deadline);
         }
@@ -142,7 +156,9 @@ impl Engine {
         };
         match flight.course.state {
             // What is being loaded may be older than the write; who asks from now on must not be given it.
-            Get::Load { .. } | Get::Publish { .. } if replaces => self.flights.unlist(id),
+            Get::Load { .. } | Get::Publish { .. } if replaces && !mutant!(OwnWriteJoinsLoad) => {
+                self.flights.unlist(id)
+            }
             Get::Unlock => self.advance(now, id, Input::Woken),
             Get::Load { .. } | Get::Publish { .. } | Get::Read { .. } | Get::Lock { .. } => {}
         }
@@ -193,6 +209,7 @@ impl Engine {
         let Answered { command, reply, sent_at, .. } = answer;
         let key = command.key().clone();
         let undo = match (command, reply) {
+            _ if mutant!(UnwantedLockKept) => return,
             (Command::ReadOrLock { lock, .. }, Reply::Read(read))
                 if read.lock == LockReply::Granted =>
             {

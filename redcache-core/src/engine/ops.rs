@@ -50,6 +50,10 @@ impl<T, E> Gather<T, E> {
         if self.open > 0 {
             return None;
         }
+        if mutant!(CrossedAnswers) && self.results.len() > 1 {
+            let last = self.results.len() - 1;
+            self.results.swap(last - 1, last);
+        }
         Some(std::mem::take(&mut self.results).into_iter().flatten().collect())
     }
 

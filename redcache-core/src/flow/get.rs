@@ -148,6 +148,14 @@ pub(crate) struct Outbox {
     pub(crate) load_due_at: Option<Instant>,
 }
 
+impl Outbox {
+    /// The flight is about to wait for another's lock, to read, or to lock.
+    pub(crate) fn goes_on_before_loading(&self) -> bool {
+        let reads = matches!(&self.send, Some(Command::Read { .. } | Command::Lock { .. }));
+        reads || self.wait_until.is_some()
+    }
+}
+
 /// What a step may look at besides its state and input.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
@@ -292,11 +300,22 @@ fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &Scene<'_>, out: &mut Ou
         return Step::Done(End::Loaded { found: Found { value, ttl: None }, stored: false });
     };
     let key = scene.key.clone();
+    if mutant!(PublishWithoutCompare) {
+        out.send = Some(Command::Insert { key, payload, ttl });
+        return Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl) } });
+    }
     out.send = Some(Command::Publish { key, lock, payload, compute_time, ttl });
     Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl) } })
 }
 
 fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
+    if mutant!(LockKeptOnFailure) {
+        return;
+    }
+    if mutant!(ReleaseByDelete) {
+        out.send_aside = Some(Command::Remove { key: scene.key.clone() });
+        return;
+    }
     if let Some(lock) = lock {
         out.send_aside = Some(Command::Release { key: scene.key.clone(), lock });
     }
@@ -326,7 +345,7 @@ fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) ->
     if scene.patience.is_endless_again(ttl) || patience_left.is_zero() {
         return load(None, scene, out);
     }
-    if invalidated {
+    if invalidated && !mutant!(WaiterAfterRead) {
         return on_woken(scene, out);
     }
     let bound = scene.patience.bound(ttl, scene.lock_ttl, scene.tracked, scene.rng);

@@ -12,7 +12,7 @@ const WIRE_TOWER: &[&str] = &["router", "conn"];
 /// What both towers speak in.
 const WORDS: &[&str] = &[
     "answer", "command", "reply", "error", "config", "lock", "script", "stats", "slot", "stored",
-    "key", "resp", "rng",
+    "key", "resp", "rng", "mutant",
 ];
 
 /// Every module, top first; the towers stand side by side.

@@ -1,0 +1,114 @@
+//! Bugs on purpose, to prove that the simulator would find them.
+//!
+//! Each is a line that another project got wrong once, or that this one might. They exist in builds with
+//! `--cfg redcache_mutants` only, which `scripts/mutants` makes; anywhere else `mutant!` is the constant `false`.
+
+#[cfg(not(redcache_mutants))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
+#[cfg(redcache_mutants)]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutant::Mutant::$name.is_on()
+    };
+}
+
+#[cfg(redcache_mutants)]
+mod switch {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Zero when no bug is switched on, else one more than its place in [`Mutant::ALL`].
+    static ON: AtomicUsize = AtomicUsize::new(0);
+
+    macro_rules! mutants {
+        ($($name:ident $says:literal,)*) => {
+            /// A bug that can be switched on.
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub enum Mutant {
+                $(#[doc = $says] $name,)*
+            }
+
+            impl Mutant {
+                /// Every bug.
+                pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+                /// Gives its name.
+                pub fn name(self) -> &'static str {
+                    match self { $(Self::$name => stringify!($name),)* }
+                }
+
+                /// Says what it breaks.
+                pub fn says(self) -> &'static str {
+                    match self { $(Self::$name => $says,)* }
+                }
+            }
+        };
+    }
+
+    mutants! {
+        NearFilledByCaller "the near cache is filled when the caller hears, not where the reply stands",
+        FlushIgnoredByNear "a flush leaves the near cache as it is",
+        FlushIgnoredByWaiters "a flush wakes nobody",
+        PushIgnoredByWaiters "an invalidation wakes nobody",
+        EpochKeptOnReconnect "a lost connection leaves the near cache as it is",
+        OwnWriteKeepsNear "a write of the process leaves its near entry",
+        EchoSwallowsNews "whatever push of a written key comes next is taken for the echo",
+        PttlIgnored "a near entry lives as long as it may, whatever its key does",
+        NearDeadlineIgnored "a near entry is served after its time",
+        UntrackedTrusted "a connection without tracking counts as tracked",
+        InvalidatedReadKept "a value that was invalidated while its reply came in is kept",
+        PublishWithoutCompare "a loaded value is stored whatever the key holds",
+        ReleaseByDelete "a lock is released by DEL",
+        LockWithoutExpiry "a lock lives for ever",
+        LockOverAnything "a lock replaces whatever the key holds",
+        LockReused "two acquisitions share one lock",
+        LockKeptOnFailure "a failed load keeps its lock",
+        UnwantedLockKept "a lock that came too late is kept",
+        LockTakenForValue "a lock is taken for a value",
+        EnvelopeKept "a value is not taken out of its envelope",
+        WaiterAfterRead "an invalidation between read and wait is not seen",
+        LeaderWithoutHandover "nobody takes over when a loading caller leaves",
+        FollowersForgotten "those who joined a failed load hear nothing",
+        OutdatedShared "a value whose lock was lost is given to those who came later",
+        SuccessorTakenForLoader "who takes over a publish is told that it loaded",
+        OwnWriteJoinsLoad "a read after a write of the process joins a load from before it",
+        SingleFlightLost "two calls of a process load one key at once",
+        DoneTwice "a call is told its outcome twice",
+        ReplySlotDroppedOnTimeout "a command that is overdue gives up its place among the replies",
+        ReplySlotDroppedOnCancel "a call that is dropped gives up its place among the replies",
+        PushTakenForReply "a push takes the place of a reply",
+        RetryOfAnything "a write whose answer was lost is sent again",
+        RefusedForgotten "a command that was refused for the moment is never tried again",
+        OverdueByFrontOnly "only the oldest command in the pipeline can be overdue",
+        OverdueNever "no command is ever overdue",
+        HandshakeNotGated "commands do not wait for the handshake",
+        SilenceTolerated "a silent connection is never given up",
+        ExtraKeyStored "a key that a loader was not asked for is stored",
+        MissingKeyForgotten "a key that a loader left out is never answered",
+        CrossedAnswers "a batch answers its last two keys with each other's value",
+        BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
+    }
+
+    impl Mutant {
+        /// Switches this bug on, and every other off.
+        pub fn switch_on(self) {
+            ON.store(self as usize + 1, Ordering::SeqCst);
+        }
+
+        /// Switches every bug off.
+        pub fn switch_off() {
+            ON.store(0, Ordering::SeqCst);
+        }
+
+        pub(crate) fn is_on(self) -> bool {
+            ON.load(Ordering::Relaxed) == self as usize + 1
+        }
+    }
+}
+
+#[cfg(redcache_mutants)]
+pub use switch::Mutant;
