@@ -38,6 +38,7 @@ pub enum Invariant {
     LockOverNothing,
     DeleteBeatsLoad,
     WakeUp,
+    Orphans,
     Accounting,
     SingleFlight,
     LoadedIsReturned,
@@ -51,7 +52,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -74,6 +75,7 @@ impl Invariant {
         Self::LockOverNothing,
         Self::DeleteBeatsLoad,
         Self::WakeUp,
+        Self::Orphans,
         Self::Accounting,
         Self::SingleFlight,
         Self::LoadedIsReturned,
@@ -110,6 +112,7 @@ impl Invariant {
             Self::LockOverNothing => "a lock replaces nothing",
             Self::DeleteBeatsLoad => "what began to load before a write is not stored after it",
             Self::WakeUp => "who waits for a key is woken when it changes",
+            Self::Orphans => "who wants a key no longer gives its lock back",
             Self::Accounting => "undisturbed, every load has a lock of its own",
             Self::SingleFlight => "a process loads a key once at a time",
             Self::LoadedIsReturned => "what a loader gave is what its caller gets",

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use redcache_core::ConnId;
 
 use crate::server::ClientId;
@@ -173,6 +174,8 @@ pub(crate) struct Link {
     pub(crate) pledges: VecDeque<(u64, Pledge)>,
     /// Replies to writes of the process, by key, that are on their way.
     pub(crate) own_writes: VecDeque<(u64, usize)>,
+    /// Locks that were granted to the process, by key, whose answers are on their way.
+    pub(crate) granted: VecDeque<(u64, usize, Bytes)>,
 }
 
 impl Link {
@@ -190,6 +193,7 @@ impl Link {
             tracked: false,
             pledges: VecDeque::new(),
             own_writes: VecDeque::new(),
+            granted: VecDeque::new(),
         }
     }
 

@@ -169,6 +169,8 @@ pub(crate) struct World {
     rest_checks: u32,
     /// How many commands the server was told to refuse.
     rejections: u32,
+    /// Locks that have just come and are to be given back.
+    unwanted: Vec<Bytes>,
     /// A caller is being dropped, and what it held goes to the next.
     is_handing_over: bool,
     pub(crate) trace: Trace,
@@ -218,6 +220,7 @@ impl World {
             hanging_until: 0,
             rest_checks: 0,
             rejections: 0,
+            unwanted: Vec::new(),
             is_handing_over: false,
             trace: Trace::new(options.trace),
             tally: Tally::default(),

@@ -60,7 +60,7 @@ impl Executed {
         let words = crate::world::words(frame);
         let (verb, at) = match words.first().copied().unwrap_or_default() {
             b"GET" | b"PTTL" => (Verb::Read, 1),
-            b"SET" if words.contains(&&b"NX"[..]) => (Verb::Lock, 1),
+            b"SET" if words.get(2).is_some_and(|value| is_lock(value)) => (Verb::Lock, 1),
             b"SET" => (Verb::Insert, 1),
             b"DEL" => (Verb::Remove, 1),
             b"EVAL" => (script(words.get(1), |script| script.source()), 3),
@@ -79,6 +79,11 @@ impl Executed {
             wrote: !matches!(verb, Verb::Read | Verb::Other),
         }
     }
+}
+
+/// Values of processes travel in an envelope, so what begins like a lock is one.
+fn is_lock(value: &[u8]) -> bool {
+    value.starts_with(LOCK_PREFIX.as_bytes())
 }
 
 fn script(named: Option<&&[u8]>, name: impl Fn(Script) -> &'static str) -> Verb {
@@ -183,6 +188,7 @@ impl World {
             .is_some_and(|it| (it.process, it.life) == (executed.process, executed.life))
             && executed.words.first() == held;
         self.tally.premise(Invariant::ReleaseOwn);
+        self.tally.premise(Invariant::Orphans);
         Invariant::ReleaseOwn
             .holds(is_own, || format!("p{} released {held:?} of key {key}", executed.process))
     }

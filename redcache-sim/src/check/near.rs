@@ -82,6 +82,7 @@ impl World {
         }
         // A wake-up, a read, a lock and a publish, with a script that was forgotten, and the pause between many wakes.
         let limit = 14 * self.one_way() + 80_000;
+        self.check_orphans(limit)?;
         for &call in &self.waiting {
             let state = &self.calls[call];
             if state.kind != Kind::GetWith || state.state != State::Waiting {
@@ -90,6 +91,10 @@ impl World {
             let process = &self.processes[state.process];
             let key = state.keys[0];
             let Some(unlocked) = self.keys[key].unlocked_since else { continue };
+            // A batch loads in turns; who joined its key waits until the loader is free for it.
+            if self.is_in_batch(state.process, key) {
+                continue;
+            }
             let since = unlocked
                 .max(state.started_at)
                 .max(process.shaken_at)
@@ -97,6 +102,37 @@ impl World {
                 .max(process.paused_until);
             Invariant::WakeUp.holds(self.now <= since.saturating_add(limit), || {
                 format!("call {call} has waited for key {key} since {since} µs, and it is free")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    fn is_in_batch(&self, process: usize, key: usize) -> bool {
+        self.waiting.iter().any(|&call| {
+            let call = &self.calls[call];
+            call.process == process && call.kind == Kind::GetManyWith && call.keys.contains(&key)
+        })
+    }
+
+    /// Checks that no key stays locked by a process that no longer wants it.
+    fn check_orphans(&self, limit: Micros) -> Checked {
+        for (number, key) in self.keys.iter().enumerate() {
+            let Some(token) = key.raw.as_ref().and_then(|raw| self.tokens.get(raw)) else {
+                continue;
+            };
+            let process = &self.processes[token.process];
+            let learned = &process.learned[number];
+            if process.life != token.life || !process.is_open || learned.waiting > 0 {
+                continue;
+            }
+            let since = learned.idle_since.max(process.shaken_at).max(process.paused_until);
+            Invariant::Orphans.holds(self.now <= since + limit, || {
+                format!(
+                    "p{} keeps key {number} locked and has wanted nothing of it since {since} µs",
+                    token.process
+                )
             })?;
         }
         Ok(())

@@ -155,6 +155,7 @@ impl World {
             match kind {
                 Kind::Remove | Kind::RemoveMany => state.removes[key].asked += 1,
                 Kind::Touch | Kind::TouchMany => state.touches[key].asked += 1,
+                Kind::GetWith | Kind::GetManyWith => state.learned[key].waiting += 1,
                 _ => {}
             }
         }
@@ -245,6 +246,15 @@ impl World {
         self.end_load(call);
         self.count_wake_up(call);
         self.calls[call].state = end;
+        let state = &self.calls[call];
+        let process = &mut self.processes[state.process];
+        if state.kind.loads() && state.life == process.life {
+            for &key in &state.keys {
+                let learned = &mut process.learned[key];
+                learned.waiting -= 1;
+                learned.idle_since = self.now;
+            }
+        }
         if let Some(at) = self.waiting.iter().position(|&other| other == call) {
             self.waiting.swap_remove(at);
         }

@@ -10,7 +10,7 @@ use super::queue::Happening;
 use super::skew::{Micros, Skew};
 use crate::check::{Checked, Fault, Invariant};
 use crate::link::{Arrival, Gate, Link};
-use crate::world::serve::request_end;
+use crate::world::serve::{request_end, words};
 
 impl World {
     /// Starts a process, for the first time or after a crash.
@@ -210,11 +210,13 @@ impl World {
                 }
                 self.trace.bytes(&bytes);
                 self.trace.line(now, || format!("link {link} ▶ p{process}: {}", shown(&bytes)));
+                self.expect_returns(link);
                 let conn = self.links[link].conn;
                 let at = self.time_of(process);
                 self.processes[process].engine.handle_read(at, conn, &bytes);
                 self.plan_end(link);
-                self.drain(process)
+                self.drain(process)?;
+                self.check_returned(link)
             }
             Arrival::End => {
                 state.is_current = false;
@@ -231,6 +233,28 @@ impl World {
                 self.drain(process)
             }
         }
+    }
+
+    /// Notes which locks reach the process that nobody in it waits for.
+    fn expect_returns(&mut self, link: usize) {
+        let state = &mut self.links[link];
+        let process = &self.processes[state.process];
+        self.unwanted.clear();
+        while let Some((_, key, lock)) =
+            state.granted.pop_front_if(|(end, ..)| *end <= state.down.delivered)
+        {
+            if process.learned[key].waiting == 0 && process.closing_since.is_none() {
+                self.unwanted.push(lock);
+            }
+        }
+    }
+
+    /// Checks that a lock which nobody wants has been given back at once.
+    fn check_returned(&self, link: usize) -> Checked {
+        let process = self.links[link].process;
+        Invariant::Orphans.holds(self.unwanted.is_empty() || !self.links[link].is_current, || {
+            format!("p{process} keeps {:?}, which came too late", self.unwanted)
+        })
     }
 
     /// An end that waited behind bytes is noticed after them.
@@ -253,6 +277,10 @@ impl World {
             let frame = &bytes[at..at + length];
             at += length;
             self.check_gate(link, frame)?;
+            if !self.unwanted.is_empty() {
+                let words = words(frame);
+                self.unwanted.retain(|lock| !words.contains(&&lock[..]));
+            }
             let up = &mut self.links[link].up;
             up.frame(up.sent + at as u64);
         }

@@ -16,6 +16,10 @@ pub(crate) struct Learned {
     pub(crate) loads: u32,
     /// When the last of its loads ended; [`Micros::MAX`] while one runs.
     pub(crate) load_until: Micros,
+    /// How many of its calls with a loader wait for the key.
+    pub(crate) waiting: u32,
+    /// When the last of them ended.
+    pub(crate) idle_since: Micros,
     /// When a load that runs may have a second one beside it, because a write of the process has overruled it.
     pub(crate) replaced: Stamp,
 }

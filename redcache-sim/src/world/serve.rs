@@ -4,7 +4,7 @@ use redcache_core::resp::{Frame, Limits, Scanner, decode};
 
 use super::World;
 use super::queue::Happening;
-use crate::check::command::{Cause, Executed};
+use crate::check::command::{Cause, Executed, Verb};
 use crate::check::{Breach, Checked, Fault, Invariant};
 use crate::link::{Arrival, Gate, Pledge};
 use crate::server::Event;
@@ -200,6 +200,12 @@ impl World {
             if last {
                 state.tracked = frame == b"+OK\r\n";
             }
+        }
+        if executed.verb == Verb::Lock
+            && frame == b"+OK\r\n"
+            && let (Some(key), Some(lock)) = (executed.key, executed.words.first())
+        {
+            state.granted.push_back((ends_at, key, lock.clone()));
         }
         if executed.wrote
             && let Some(key) = executed.key

@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+#[cfg(redcache_mutants)]
+mod mutants;
+
 use redcache_sim::check::Tally;
 use redcache_sim::world::{Options, Run, shortest, simulate};
 
 const USAGE: &str = "\
 simulate [--seeds N] [--from SEED] [--threads N] [--json]
 simulate --replay SEED [--from-start]
+simulate --mutants | --mutant NAME [--seeds N]    (only in a build by scripts/mutants)
 
   --seeds N      how many worlds to run (default 2000)
   --from SEED    the first seed (default 0)
@@ -18,6 +22,8 @@ simulate --replay SEED [--from-start]
   --json         print the report as JSON
   --replay SEED  print what happens in one world; of one that breaks, the shortest history found
   --from-start   with --replay: print the whole history, however long
+  --mutants      switch on one bug after the other; each must be found (default: within 10000 seeds)
+  --mutant NAME  the same with one bug
 
 Exit status: 0 when all held, 1 when something was broken or a fault or premise never occurred, 2 for a wrong call.";
 
@@ -41,6 +47,14 @@ struct Arguments {
     json: bool,
     replay: Option<u64>,
     whole: bool,
+    hunt: Option<Hunt>,
+}
+
+/// Which bugs to switch on.
+#[derive(Debug)]
+enum Hunt {
+    All,
+    One(String),
 }
 
 #[derive(Debug, Default)]
@@ -62,15 +76,18 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let all_held = match arguments.replay {
-        Some(seed) => replay(seed, arguments.whole),
-        None => run(&arguments),
+    let all_held = match (arguments.replay, &arguments.hunt) {
+        (_, Some(hunt)) => mutants::hunt(&arguments, hunt),
+        (Some(seed), None) => replay(seed, arguments.whole),
+        (None, None) => run(&arguments),
     };
     match all_held {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Whoever read the report has gone.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("simulate: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -83,8 +100,15 @@ fn show(text: &str, code: ExitCode) -> ExitCode {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut arguments =
-        Arguments { seeds: 2000, from: 0, threads, json: false, replay: None, whole: false };
+    let mut arguments = Arguments {
+        seeds: 0,
+        from: 0,
+        threads,
+        json: false,
+        replay: None,
+        whole: false,
+        hunt: None,
+    };
     while let Some(word) = words.next() {
         let mut number = || {
             let text = words.next().ok_or_else(|| format!("{word} wants a number"))?;
@@ -95,13 +119,36 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--from" => arguments.from = number()?,
             "--threads" => arguments.threads = usize::try_from(number()?.max(1)).unwrap_or(1),
             "--replay" => arguments.replay = Some(number()?),
+            "--mutants" => arguments.hunt = Some(Hunt::All),
+            "--mutant" => {
+                let name = words.next().ok_or("--mutant wants a name")?;
+                arguments.hunt = Some(Hunt::One(name));
+            }
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),
             _ => return Err(format!("`{word}` is not an option")),
         }
     }
+    if arguments.seeds == 0 {
+        arguments.seeds = if arguments.hunt.is_some() { 10_000 } else { 2_000 };
+    }
     Ok(Some(arguments))
+}
+
+#[cfg(not(redcache_mutants))]
+mod mutants {
+    use super::{Arguments, Hunt, io};
+
+    /// Refuses: there are no bugs in this build, or at least none on purpose.
+    pub(super) fn hunt(_: &Arguments, hunt: &Hunt) -> io::Result<bool> {
+        let wanted = match hunt {
+            Hunt::All => "mutants",
+            Hunt::One(name) => name,
+        };
+        let text = format!("this build has no {wanted}; scripts/mutants makes one that has");
+        Err(io::Error::other(text))
+    }
 }
 
 fn replay(seed: u64, whole: bool) -> io::Result<bool> {

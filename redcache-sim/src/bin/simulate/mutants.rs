@@ -1,0 +1,88 @@
+//! The hunt for bugs that were put in on purpose: a checker is worth what it finds.
+
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use redcache_core::Mutant;
+use redcache_sim::world::{Options, simulate};
+
+use super::{Arguments, Hunt};
+
+/// How a bug was found.
+struct Catch {
+    seed: u64,
+    how: String,
+}
+
+/// Switches on each of the wanted bugs and runs worlds until one of them breaks. `true` when all were found.
+pub(super) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
+    let wanted: Vec<Mutant> = match hunt {
+        Hunt::All => Mutant::ALL.to_vec(),
+        Hunt::One(name) => {
+            let named = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+            let names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+            let unknown = || io::Error::other(format!("no such mutant; there are {names:?}"));
+            vec![*named.ok_or_else(unknown)?]
+        }
+    };
+    // A world that panics has found the bug too, and thousands of messages would help nobody.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (start, mut missed) = (Instant::now(), 0);
+    let mut out = io::stdout().lock();
+    for mutant in &wanted {
+        mutant.switch_on();
+        match find(arguments) {
+            Some(Catch { seed, how }) => {
+                let seeds = seed - arguments.from + 1;
+                writeln!(
+                    out,
+                    "{:28} found by seed {seed:5} ({seeds} seeds): {how}",
+                    mutant.name()
+                )?;
+            }
+            None => {
+                missed += 1;
+                writeln!(out, "{:28} MISSED: {}", mutant.name(), mutant.says())?;
+            }
+        }
+        out.flush()?;
+        Mutant::switch_off();
+    }
+    let (found, seconds) = (wanted.len() - missed, start.elapsed().as_secs_f64());
+    writeln!(out, "{found} of {} mutants found in {seconds:.1} s", wanted.len())?;
+    Ok(missed == 0)
+}
+
+/// The first world that breaks, of those that the arguments name.
+fn find(arguments: &Arguments) -> Option<Catch> {
+    let next = AtomicU64::new(arguments.from);
+    let end = AtomicU64::new(arguments.from.saturating_add(arguments.seeds));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(how) = breaks(seed) {
+                // Only earlier seeds are of interest from here on.
+                end.fetch_min(seed, Ordering::Relaxed);
+                return Some(Catch { seed, how });
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..arguments.threads).map(|_| scope.spawn(work)).collect();
+        let caught = threads.into_iter().filter_map(|thread| thread.join().ok().flatten());
+        caught.min_by_key(|caught| caught.seed)
+    })
+}
+
+fn breaks(seed: u64) -> Option<String> {
+    let run = catch_unwind(AssertUnwindSafe(|| simulate(seed, &Options::default())));
+    match run {
+        Ok(run) => run.violation.map(|violation| violation.invariant.says().to_owned()),
+        Err(_) => Some("an assertion of the engine's own".to_owned()),
+    }
+}
