@@ -188,18 +188,16 @@ fn read(out: &mut Vec<u8>, key: &Key) {
 }
 
 fn take_lock(out: &mut Vec<u8>, wire: &Wire, key: &Key, lock: LockId) {
-    let (absent, expiring) = (!mutant!(LockOverAnything), !mutant!(LockWithoutExpiry));
-    array(out, 3 + u64::from(absent) + 2 * u64::from(expiring));
+    let is_greedy = mutant!(LockOverAnything);
+    out.extend_from_slice(if is_greedy { b"*5\r\n" } else { b"*6\r\n" });
     out.extend_from_slice(b"$3\r\nSET\r\n");
     bulk(out, key.as_bytes());
     bulk_lock(out, wire, lock);
-    if absent {
+    if !is_greedy {
         out.extend_from_slice(b"$2\r\nNX\r\n");
     }
-    if expiring {
-        out.extend_from_slice(b"$2\r\nPX\r\n");
-        bulk_milliseconds(out, wire.lock_ttl);
-    }
+    out.extend_from_slice(b"$2\r\nPX\r\n");
+    bulk_milliseconds(out, if mutant!(LockForEver) { Duration::MAX } else { wire.lock_ttl });
 }
 
 fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: u64, key: &Key) {

@@ -1,7 +1,8 @@
 //! Bugs on purpose, to prove that the simulator would find them.
 //!
 //! Each is a line that another project got wrong once, or that this one might. They exist in builds with
-//! `--cfg redcache_mutants` only, which `scripts/mutants` makes; anywhere else `mutant!` is the constant `false`.
+//! `--cfg redcache_mutants` only, which `simulate --mutants` makes for itself; anywhere else `mutant!` is the constant
+//! `false`.
 
 #[cfg(not(redcache_mutants))]
 macro_rules! mutant {
@@ -63,7 +64,7 @@ mod switch {
         InvalidatedReadKept "a value that was invalidated while its reply came in is kept",
         PublishWithoutCompare "a loaded value is stored whatever the key holds",
         ReleaseByDelete "a lock is released by DEL",
-        LockWithoutExpiry "a lock lives for ever",
+        LockForEver "a lock lives as long as can be said",
         LockOverAnything "a lock replaces whatever the key holds",
         LockReused "two acquisitions share one lock",
         LockKeptOnFailure "a failed load keeps its lock",

@@ -103,7 +103,8 @@ impl Engine {
             }
             // A script that found nothing to do has not written.
             (
-                Command::Release { .. }
+                Command::Publish { .. }
+                | Command::Release { .. }
                 | Command::Renew { .. }
                 | Command::Restore { .. }
                 | Command::Touch { .. },

@@ -7,6 +7,9 @@ use std::time::Instant;
 
 #[cfg(redcache_mutants)]
 mod mutants;
+#[cfg(not(redcache_mutants))]
+#[path = "rebuild.rs"]
+mod mutants;
 
 use redcache_sim::check::Tally;
 use redcache_sim::world::{Options, Run, shortest, simulate};
@@ -14,7 +17,7 @@ use redcache_sim::world::{Options, Run, shortest, simulate};
 const USAGE: &str = "\
 simulate [--seeds N] [--from SEED] [--threads N] [--json]
 simulate --replay SEED [--from-start]
-simulate --mutants | --mutant NAME [--seeds N]    (only in a build by scripts/mutants)
+simulate --mutants | --mutant NAME [--seeds N]
 
   --seeds N      how many worlds to run (default 2000)
   --from SEED    the first seed (default 0)
@@ -22,7 +25,8 @@ simulate --mutants | --mutant NAME [--seeds N]    (only in a build by scripts/mu
   --json         print the report as JSON
   --replay SEED  print what happens in one world; of one that breaks, the shortest history found
   --from-start   with --replay: print the whole history, however long
-  --mutants      switch on one bug after the other; each must be found (default: within 10000 seeds)
+  --mutants      build once more with bugs, and switch on one after the other; each must be found (default: within
+                 10000 seeds)
   --mutant NAME  the same with one bug
 
 Exit status: 0 when all held, 1 when something was broken or a fault or premise never occurred, 2 for a wrong call.";
@@ -134,21 +138,6 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         arguments.seeds = if arguments.hunt.is_some() { 10_000 } else { 2_000 };
     }
     Ok(Some(arguments))
-}
-
-#[cfg(not(redcache_mutants))]
-mod mutants {
-    use super::{Arguments, Hunt, io};
-
-    /// Refuses: there are no bugs in this build, or at least none on purpose.
-    pub(super) fn hunt(_: &Arguments, hunt: &Hunt) -> io::Result<bool> {
-        let wanted = match hunt {
-            Hunt::All => "mutants",
-            Hunt::One(name) => name,
-        };
-        let text = format!("this build has no {wanted}; scripts/mutants makes one that has");
-        Err(io::Error::other(text))
-    }
 }
 
 fn replay(seed: u64, whole: bool) -> io::Result<bool> {
