@@ -36,7 +36,7 @@ macro_rules! on_adapter {
 
 mod cache;
 mod port;
-mod scene;
+pub(crate) mod scene;
 
 mod cancelling;
 mod closing;

@@ -3,12 +3,12 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-use crate::Raw;
+use crate::{Process, Raw};
 
 /// The variable that names the server to start, if it is not the `redis-server` of the path.
 const SERVER_VARIABLE: &str = "REDIS_SERVER";
@@ -31,7 +31,7 @@ pub struct RedisServer {
     port: u16,
     directory: PathBuf,
     args: Vec<String>,
-    process: Option<Child>,
+    process: Option<Process>,
 }
 
 impl RedisServer {
@@ -92,7 +92,7 @@ impl RedisServer {
     ///
     /// When the server was stopped.
     pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("the server was stopped").id()
+        self.running().id()
     }
 
     /// Connects a client of the tests.
@@ -106,11 +106,7 @@ impl RedisServer {
 
     /// Kills the server at once; its keys are lost. Does nothing when it was stopped already.
     pub fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // Killing fails only if the process ended by itself; then there is nothing left to do.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        self.process = None;
     }
 
     /// Kills the server if it runs and starts an empty one on the same port.
@@ -129,7 +125,7 @@ impl RedisServer {
     ///
     /// When the server was stopped.
     pub fn pause(&self) {
-        self.signal("-STOP");
+        self.running().pause();
     }
 
     /// Lets a frozen process go on.
@@ -138,19 +134,18 @@ impl RedisServer {
     ///
     /// When the server was stopped.
     pub fn resume(&self) {
-        self.signal("-CONT");
+        self.running().resume();
     }
 
-    fn signal(&self, signal: &str) {
-        let pid = self.pid().to_string();
-        let status = Command::new("kill").args([signal, &pid]).status();
-        assert!(status.expect("`kill` runs").success(), "kill {signal} {pid} failed");
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server was stopped")
     }
 
     /// Starts the process and waits until it answers; says whether it does.
     fn launch(&mut self) -> bool {
         let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
-        let process = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
             .arg("--dir")
@@ -162,9 +157,8 @@ impl RedisServer {
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        match process {
+            .stderr(Stdio::null());
+        match Process::spawn(&mut command) {
             Ok(process) => self.process = Some(process),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 panic!("`{program}` was not found: {NOT_FOUND}")
@@ -194,7 +188,7 @@ impl RedisServer {
 
     fn has_ended(&mut self) -> bool {
         let process = self.process.as_mut();
-        process.is_none_or(|process| process.try_wait().is_ok_and(|status| status.is_some()))
+        process.is_none_or(|process| process.ended().is_some())
     }
 
     /// Says whether our process, and not somebody else's on the same port, answers.

@@ -1,0 +1,201 @@
+//! The caches of all adapters behind one trait, and all that they do differently.
+
+use std::future::{Future, ready};
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use redcache_driver::{Answer, Error, Key, Runtime, Stats};
+
+use crate::load::Load;
+
+/// The stack of a thread that makes one call.
+const STACK: usize = 512 << 10;
+
+/// One outcome for each key of a batch.
+pub(crate) type PerKey = Result<Vec<Result<Answer, Error<String>>>, Error<String>>;
+
+/// A cache whose calls are tasks of a runtime, or threads.
+pub(crate) trait Adapter: Clone + Send + Sync + 'static {
+    /// How many calls may be in flight.
+    const CALLS_MAX: usize;
+    /// Whether a call can be dropped before its end.
+    const CANCELS: bool;
+
+    /// Runs `call` beside the others.
+    fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
+    fn get(&self, key: &str) -> impl Future<Output = Result<Answer, Error>> + Send;
+    fn get_with(
+        &self,
+        key: &str,
+        ttl: Duration,
+        load: &Load,
+    ) -> impl Future<Output = Result<Answer, Error<String>>> + Send;
+    fn get_many_with(
+        &self,
+        keys: &[String],
+        ttl: Duration,
+        load: &Load,
+    ) -> impl Future<Output = PerKey> + Send;
+    fn set_with(
+        &self,
+        key: &str,
+        ttl: Duration,
+        load: &Load,
+    ) -> impl Future<Output = Result<bool, Error<String>>> + Send;
+    fn insert(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send;
+    fn touch(&self, key: &str, ttl: Duration) -> impl Future<Output = Result<bool, Error>> + Send;
+    fn stats(&self) -> Stats;
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A cache with the runtime that it was opened on, for the tasks of calls and the sleep of loaders.
+#[derive(Clone)]
+pub(crate) struct Async<R: Runtime> {
+    pub(crate) cache: redcache_driver::Cache<R>,
+    pub(crate) runtime: R,
+}
+
+/// A cache of which each call blocks a thread of its own.
+#[derive(Clone)]
+pub(crate) struct Blocking {
+    pub(crate) cache: redcache_blocking::Cache,
+}
+
+/// The calls without a loader; `$end` makes a future of what it gives.
+macro_rules! plain_calls {
+    ($end:expr) => {
+        fn get(&self, key: &str) -> impl Future<Output = Result<Answer, Error>> + Send {
+            $end(self.cache.get(key))
+        }
+
+        fn insert(
+            &self,
+            key: &str,
+            value: Bytes,
+            ttl: Duration,
+        ) -> impl Future<Output = Result<(), Error>> + Send {
+            $end(self.cache.insert(key, value, ttl))
+        }
+
+        fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send {
+            $end(self.cache.remove(key))
+        }
+
+        fn touch(
+            &self,
+            key: &str,
+            ttl: Duration,
+        ) -> impl Future<Output = Result<bool, Error>> + Send {
+            $end(self.cache.touch(key, ttl))
+        }
+
+        fn stats(&self) -> Stats {
+            self.cache.stats()
+        }
+
+        fn close(&self) -> impl Future<Output = ()> + Send {
+            $end(self.cache.close())
+        }
+    };
+}
+
+impl<R: Runtime> Adapter for Async<R> {
+    const CALLS_MAX: usize = 100_000;
+    const CANCELS: bool = true;
+
+    fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        self.runtime.spawn(call);
+        Ok(())
+    }
+
+    async fn get_with(
+        &self,
+        key: &str,
+        ttl: Duration,
+        load: &Load,
+    ) -> Result<Answer, Error<String>> {
+        let loader = || async {
+            self.runtime.sleep_until(load.begin()).await;
+            load.one()
+        };
+        self.cache.get_with(key, ttl, loader).await
+    }
+
+    async fn get_many_with(&self, keys: &[String], ttl: Duration, load: &Load) -> PerKey {
+        let loader = |asked: Vec<Key>| async move {
+            self.runtime.sleep_until(load.begin()).await;
+            load.many(keys, &asked)
+        };
+        self.cache.get_many_with(keys, ttl, loader).await
+    }
+
+    async fn set_with(&self, key: &str, ttl: Duration, load: &Load) -> Result<bool, Error<String>> {
+        let loader = || async {
+            self.runtime.sleep_until(load.begin()).await;
+            load.one()
+        };
+        self.cache.set_with(key, ttl, loader).await
+    }
+
+    plain_calls!(std::convert::identity);
+}
+
+impl Adapter for Blocking {
+    const CALLS_MAX: usize = 2_000;
+    const CANCELS: bool = false;
+
+    fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        // It is ready when it is polled first; the cache blocks meanwhile.
+        thread::Builder::new().stack_size(STACK).spawn(|| smol::block_on(call)).map(|_| ())
+    }
+
+    fn get_with(
+        &self,
+        key: &str,
+        ttl: Duration,
+        load: &Load,
+    ) -> impl Future<Output = Result<Answer, Error<String>>> + Send {
+        ready(self.cache.get_with(key, ttl, || {
+            sleep_until(load.begin());
+            load.one()
+        }))
+    }
+
+    fn get_many_with(
+        &self,
+        keys: &[String],
+        ttl: Duration,
+        load: &Load,
+    ) -> impl Future<Output = PerKey> + Send {
+        ready(self.cache.get_many_with(keys, ttl, |asked| {
+            sleep_until(load.begin());
+            load.many(keys, &asked)
+        }))
+    }
+
+    fn set_with(
+        &self,
+        key: &str,
+        ttl: Duration,
+        load: &Load,
+    ) -> impl Future<Output = Result<bool, Error<String>>> + Send {
+        ready(self.cache.set_with(key, ttl, || {
+            sleep_until(load.begin());
+            load.one()
+        }))
+    }
+
+    plain_calls!(ready);
+}
+
+fn sleep_until(at: Instant) {
+    thread::sleep(at.saturating_duration_since(Instant::now()));
+}

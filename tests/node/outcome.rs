@@ -1,0 +1,133 @@
+//! What a call ended with, as the line that says so.
+
+use std::fmt::{Debug, Display};
+use std::time::Duration;
+
+use redcache_driver::{Answer, Error, Stats};
+use serde_json::{Map, Value, json};
+
+use crate::adapter::PerKey;
+use crate::request::written;
+
+/// How a call ended: what it gave and from where, or why it failed.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Ok { value: Value, source: Value, errors: Map<String, Value> },
+    Failed { error: String, kind: String },
+}
+
+impl Outcome {
+    pub(crate) fn ok(value: impl Into<Value>) -> Self {
+        Self::Ok { value: value.into(), source: Value::Null, errors: Map::new() }
+    }
+
+    pub(crate) fn failed(kind: &str, error: impl Display) -> Self {
+        Self::Failed { error: error.to_string(), kind: kind.to_owned() }
+    }
+
+    /// The line, with how often the call's loader was run and how long the call took.
+    pub(crate) fn line(self, id: Value, loads: u32, took: Duration) -> Value {
+        let ms = took.as_micros() as f64 / 1e3;
+        let mut line = json!({ "id": id, "source": null, "loads": loads, "ms": ms });
+        match self {
+            Self::Ok { value, source, errors } => {
+                line["ok"] = value;
+                line["source"] = source;
+                if !errors.is_empty() {
+                    line["errors"] = errors.into();
+                }
+            }
+            Self::Failed { error, kind } => {
+                line["error"] = error.into();
+                line["kind"] = kind.into();
+            }
+        }
+        line
+    }
+
+    pub(crate) fn of_written<T: Into<Value>, E: Display + Debug>(
+        result: Result<T, Error<E>>,
+    ) -> Self {
+        result.map_or_else(Into::into, Self::ok)
+    }
+
+    pub(crate) fn of_read<E: Display + Debug>(result: Result<Answer, Error<E>>) -> Self {
+        match result {
+            Ok(answer) => {
+                let (value, source) = (value(&answer), answer.source.as_str().into());
+                Self::Ok { value, source, errors: Map::new() }
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// A batch fails as a whole only if nothing of it was answered.
+    pub(crate) fn of_batch(keys: Vec<String>, results: PerKey) -> Self {
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => return error.into(),
+        };
+        let (mut values, mut sources, mut errors) = (Map::new(), Map::new(), Map::new());
+        let mut first_error = None;
+        for (key, result) in keys.into_iter().zip(results) {
+            match result {
+                Ok(answer) => {
+                    sources.insert(key.clone(), answer.source.as_str().into());
+                    values.insert(key, value(&answer));
+                }
+                Err(error) => {
+                    errors.insert(key, error.to_string().into());
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        match first_error {
+            Some(error) if values.is_empty() => error.into(),
+            _ => Self::Ok { value: values.into(), source: sources.into(), errors },
+        }
+    }
+
+    pub(crate) fn of_stats(stats: &Stats) -> Self {
+        Self::ok(counters(stats))
+    }
+}
+
+impl<E: Display + Debug> From<Error<E>> for Outcome {
+    fn from(error: Error<E>) -> Self {
+        let kind = match error.cache_error() {
+            Some(cache) => format!("{:?}", cache.kind()),
+            None => "Load".to_owned(),
+        };
+        Self::Failed { error: error.to_string(), kind }
+    }
+}
+
+fn value(answer: &Answer) -> Value {
+    answer.value.as_ref().map_or(Value::Null, |value| written(value))
+}
+
+/// Every counter by its name. They are read from what is printed, which no new counter can be missing in.
+fn counters(stats: &Stats) -> Value {
+    let text = format!("{stats:?}");
+    let fields = text.trim_start_matches("Stats {").trim_end_matches('}').split(", ");
+    let pairs = fields.filter_map(|field| {
+        let (name, number) = field.split_once(": ")?;
+        Some((name.trim().to_owned(), number.trim().parse::<u64>().ok()?.into()))
+    });
+    Value::Object(pairs.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_name() {
+        let mut stats = Stats::default();
+        (stats.near_hits, stats.timers) = (1, 2);
+        let counters = counters(&stats);
+        assert_eq!((&counters["near_hits"], &counters["timers"]), (&json!(1), &json!(2)));
+        let count = format!("{stats:?}").matches(": ").count();
+        assert_eq!(counters.as_object().unwrap().len(), count, "{counters}");
+    }
+}

@@ -1,0 +1,223 @@
+//! A line of input, understood.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::load::Load;
+
+/// How long a value lives when the line does not say.
+const TTL: Duration = Duration::from_secs(60);
+
+/// What is to be done, and the name of its answer.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: Value,
+    pub(crate) order: Result<Order, String>,
+}
+
+/// What a line asks for.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Call(Op),
+    Cancel { target: Value },
+}
+
+/// A call of the cache.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Get { key: String },
+    GetWith { key: String, ttl: Duration, load: Load },
+    GetManyWith { keys: Vec<String>, ttl: Duration, load: Load },
+    SetWith { key: String, ttl: Duration, load: Load },
+    Insert { key: String, value: Bytes, ttl: Duration },
+    Remove { key: String },
+    Touch { key: String, ttl: Duration },
+    Stats,
+    Close,
+}
+
+impl Op {
+    /// How often the loader of the call was run, for those who outlive it.
+    pub(crate) fn loads(&self) -> Arc<AtomicU32> {
+        match self {
+            Self::GetWith { load, .. }
+            | Self::GetManyWith { load, .. }
+            | Self::SetWith { load, .. } => load.runs(),
+            Self::Get { .. }
+            | Self::Insert { .. }
+            | Self::Remove { .. }
+            | Self::Touch { .. }
+            | Self::Stats
+            | Self::Close => Arc::default(),
+        }
+    }
+}
+
+impl Request {
+    pub(crate) fn parse(line: &[u8]) -> Self {
+        let fields: Map<String, Value> = match serde_json::from_slice(line) {
+            Ok(fields) => fields,
+            Err(error) => {
+                let order = Err(format!("the line is no JSON object: {error}"));
+                return Self { id: Value::Null, order };
+            }
+        };
+        let id = fields.get("id").cloned().unwrap_or_default();
+        Self { id, order: order(&Fields(fields)) }
+    }
+}
+
+fn order(fields: &Fields) -> Result<Order, String> {
+    let op = match fields.text("op")?.as_str() {
+        "cancel" => {
+            let target = fields.0.get("target").ok_or("`target` is missing")?.clone();
+            return Ok(Order::Cancel { target });
+        }
+        "get" => Op::Get { key: fields.text("key")? },
+        "get_with" => {
+            let (key, ttl, load) = (fields.text("key")?, fields.ttl()?, fields.load()?);
+            Op::GetWith { key, ttl, load: load.of_one()? }
+        }
+        "get_many_with" => {
+            let (keys, ttl, load) = (fields.keys()?, fields.ttl()?, fields.load()?);
+            Op::GetManyWith { keys, ttl, load: load.of_many()? }
+        }
+        "set_with" => {
+            let (key, ttl, load) = (fields.text("key")?, fields.ttl()?, fields.load()?);
+            Op::SetWith { key, ttl, load: load.of_one()? }
+        }
+        "insert" => {
+            let value = fields.0.get("value").ok_or("`value` is missing")?;
+            let value = bytes(value).ok_or(NOT_A_VALUE)?;
+            Op::Insert { key: fields.text("key")?, value, ttl: fields.ttl()? }
+        }
+        "remove" => Op::Remove { key: fields.text("key")? },
+        "touch" => Op::Touch { key: fields.text("key")?, ttl: fields.ttl()? },
+        "stats" => Op::Stats,
+        "close" => Op::Close,
+        other => return Err(format!("`{other}` is no op of node")),
+    };
+    Ok(Order::Call(op))
+}
+
+const NOT_A_VALUE: &str = "`value` must be a string or {\"hex\":\"…\"}";
+
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn text(&self, name: &str) -> Result<String, String> {
+        match self.0.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(format!("`{name}` must be a string")),
+            None => Err(format!("`{name}` is missing")),
+        }
+    }
+
+    fn keys(&self) -> Result<Vec<String>, String> {
+        let keys = self.0.get("keys").and_then(Value::as_array).map(|keys| {
+            keys.iter().map(|key| key.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        keys.flatten().ok_or_else(|| "`keys` must be an array of strings".to_owned())
+    }
+
+    fn ttl(&self) -> Result<Duration, String> {
+        milliseconds(&self.0, "ttl_ms", TTL)
+    }
+
+    fn load(&self) -> Result<Load, String> {
+        Load::parse(self.0.get("load").ok_or("`load` is missing")?)
+    }
+}
+
+/// A span as a whole number of milliseconds.
+pub(crate) fn milliseconds(
+    fields: &Map<String, Value>,
+    name: &str,
+    default: Duration,
+) -> Result<Duration, String> {
+    match fields.get(name) {
+        None => Ok(default),
+        Some(value) => value
+            .as_u64()
+            .map(Duration::from_millis)
+            .ok_or_else(|| format!("`{name}` must be a whole number of milliseconds")),
+    }
+}
+
+/// Bytes, written as text or as `{"hex":"00ff"}`.
+pub(crate) fn bytes(value: &Value) -> Option<Bytes> {
+    if let Value::String(text) = value {
+        return Some(text.clone().into());
+    }
+    let digits = value.get("hex")?.as_str()?;
+    let pairs = digits.is_ascii().then(|| digits.as_bytes().chunks(2))?;
+    let byte = |pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    };
+    pairs.map(byte).collect()
+}
+
+/// The same the other way.
+pub(crate) fn written(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            serde_json::json!({ "hex": hex })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_text_where_they_can_be() {
+        for (bytes, value) in [
+            (&b""[..], json!("")),
+            ("\u{e9}\n\0".as_bytes(), json!("\u{e9}\n\0")),
+            (b"\x00\xff", json!({ "hex": "00ff" })),
+        ] {
+            assert_eq!(written(bytes), value);
+            assert_eq!(super::bytes(&value).unwrap(), bytes);
+        }
+        for value in [json!({"hex": "0"}), json!({"hex": "zz"}), json!({"hex": "é"}), json!(7)] {
+            assert_eq!(bytes(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_keeps_its_id() {
+        for (line, id, fault) in [
+            ("{", json!(null), "no JSON object"),
+            ("[]", json!(null), "no JSON object"),
+            (r#"{"op":"get","id":1}"#, json!(1), "`key` is missing"),
+            (r#"{"op":"get","id":1,"key":7}"#, json!(1), "`key` must be a string"),
+            (r#"{"op":"jump","id":"a"}"#, json!("a"), "`jump` is no op"),
+            (r#"{"id":[1]}"#, json!([1]), "`op` is missing"),
+            (r#"{"op":"cancel","id":2}"#, json!(2), "`target` is missing"),
+            (r#"{"op":"touch","id":2,"key":"k","ttl_ms":-1}"#, json!(2), "`ttl_ms` must be"),
+            (r#"{"op":"get_with","id":2,"key":"k"}"#, json!(2), "`load` is missing"),
+            (
+                r#"{"op":"get_with","id":2,"key":"k","load":{"values":{}}}"#,
+                json!(2),
+                "`value` is missing",
+            ),
+            (r#"{"op":"get_many_with","id":2,"keys":"k"}"#, json!(2), "`keys` must be"),
+            (r#"{"op":"insert","id":2,"key":"k","value":1}"#, json!(2), "`value` must be"),
+        ] {
+            let request = Request::parse(line.as_bytes());
+            assert_eq!(request.id, id, "{line}");
+            let error = request.order.unwrap_err();
+            assert!(error.contains(fault), "{line}: {error}");
+        }
+    }
+}
