@@ -41,6 +41,7 @@ pub(crate) mod scene;
 mod cancelling;
 mod closing;
 mod connecting;
+mod go;
 mod loads;
 mod near;
 mod reads;
