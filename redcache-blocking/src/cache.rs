@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use redcache_core::{
-    Answer, Batch, CacheError, Config, Engine, Error, Key, LoadFailure, Loaded, NearHit, Notice,
-    OpId, Outcome, Seed, Stats, check_ttl,
+    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadFailure, LoadOptions,
+    Loaded, NearHit, Notice, OpId, Outcome, Seed, Stats, check_ttl,
 };
 
 use crate::call::{Call, Turn};
@@ -42,6 +42,7 @@ use crate::{listener, timer};
 #[derive(Clone)]
 pub struct Cache {
     handle: Arc<Handle>,
+    options: CallOptions,
 }
 
 struct Handle {
@@ -112,7 +113,7 @@ impl Cache {
     pub fn open(config: Config) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(config, &seed()?));
         // From here on, dropping the handle ends what has been started.
-        let cache = Self { handle: Arc::new(Handle { shared }) };
+        let cache = Self { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
         timer::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
         listener::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
         Ok(cache)
@@ -125,6 +126,29 @@ impl Cache {
     /// Why the latest attempt failed. Others follow in the background.
     pub fn ready(&self) -> Result<(), Error> {
         Ok(self.shared().wait_connected()?)
+    }
+
+    /// Gives a handle of the same cache whose calls are made with `options`. It costs no more than a clone, so it may be
+    /// made for one call, or kept.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use redcache_blocking::CallOptions;
+    ///
+    /// let urgent = cache.with_options(CallOptions::new().deadline(Duration::from_millis(200)));
+    /// let answer = urgent.get("user:42")?;
+    /// let newest = cache
+    ///     .with_options(CallOptions::new().reload())
+    ///     .get_with("user:42", Duration::from_secs(60), || { Ok::<_, std::io::Error>("Ada") })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self { handle: Arc::clone(&self.handle), options }
     }
 
     /// Reads a key from the near cache or else from Redis. Nothing is loaded; a key that somebody is loading counts
@@ -150,7 +174,7 @@ impl Cache {
             return Ok(hit.into());
         }
         let key = Key::copy_from(key);
-        let mut call = Call::begin(self.shared(), |engine, now| engine.get(now, key))?;
+        let mut call = self.begin(|engine, now| engine.get(now, key))?;
         loop {
             if let Turn::Done(Outcome::Answer(result)) = call.turn() {
                 return result.map_err(Error::from_call);
@@ -183,7 +207,7 @@ impl Cache {
             return Ok(batch.into_answers());
         }
         let far = batch.take_far();
-        let mut call = Call::begin(self.shared(), |engine, now| engine.get_many(now, far))?;
+        let mut call = self.begin(|engine, now| engine.get_many(now, far))?;
         loop {
             if let Turn::Done(Outcome::Answers(found)) = call.turn() {
                 return Ok(batch.fill(found));
@@ -234,7 +258,8 @@ impl Cache {
             return Ok(hit.into());
         }
         let key = Key::copy_from(key);
-        let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
+        let options = LoadOptions::new(ttl, self.options);
+        let begin = |engine: &mut Engine, now| engine.get_with(now, key, options);
         match self.load(begin, loader)? {
             Outcome::Answer(result) => result.map_err(Error::from_call),
             other => unreachable!("`get_with` ended with {other:?}"),
@@ -253,7 +278,7 @@ impl Cache {
         E: fmt::Display + Send + Sync + 'static,
     {
         let mut loader = Some(loader);
-        let mut call = Call::begin(self.shared(), begin)?;
+        let mut call = self.begin(begin)?;
         loop {
             match call.turn() {
                 Turn::Done(outcome) => return Ok(outcome),
@@ -316,7 +341,8 @@ impl Cache {
             return Ok(batch.into_answers());
         }
         let far = batch.take_far();
-        let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
+        let options = LoadOptions::new(ttl, self.options);
+        let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, options);
         match self.load_many(begin, loader)? {
             Outcome::Answers(found) => Ok(batch.fill(found)),
             other => unreachable!("`get_many_with` ended with {other:?}"),
@@ -336,7 +362,7 @@ impl Cache {
         T: Into<Loaded>,
         E: fmt::Display + Send + Sync + 'static,
     {
-        let mut call = Call::begin(self.shared(), begin)?;
+        let mut call = self.begin(begin)?;
         loop {
             match call.turn() {
                 Turn::Done(outcome) => return Ok(outcome),
@@ -666,7 +692,18 @@ impl Cache {
         &self.handle.shared
     }
 
+    /// Hands a call to the engine, with its deadline.
+    fn begin(
+        &self,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    ) -> Result<Call<'_>, CacheError> {
+        Call::begin(self.shared(), self.options, begin)
+    }
+
     fn near(&self, key: &[u8]) -> Option<NearHit> {
+        if !self.options.asks_near() {
+            return None;
+        }
         self.shared().near.get(key, Instant::now)
     }
 
@@ -674,14 +711,14 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
-        Batch::ask(&self.shared().near, keys, Instant::now())
+        Batch::ask(&self.shared().near, keys, self.options, Instant::now())
     }
 
     fn write(
         &self,
         begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
     ) -> Result<bool, Error> {
-        let mut call = Call::begin(self.shared(), begin)?;
+        let mut call = self.begin(begin)?;
         loop {
             if let Turn::Done(Outcome::Written(result)) = call.turn() {
                 return result.map_err(Error::from);
@@ -693,7 +730,7 @@ impl Cache {
         &self,
         begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
     ) -> Result<Vec<Result<bool, Error>>, Error> {
-        let mut call = Call::begin(self.shared(), begin)?;
+        let mut call = self.begin(begin)?;
         loop {
             if let Turn::Done(Outcome::WrittenMany(results)) = call.turn() {
                 return Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect());

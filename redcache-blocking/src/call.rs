@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use redcache_core::{CacheError, Engine, Key, OpId, Outcome};
+use redcache_core::{CacheError, CallOptions, Engine, Key, OpId, Outcome};
 
 use crate::shared::Shared;
 
@@ -62,11 +62,15 @@ impl<'a> Call<'a> {
     /// Hands the call to the engine.
     pub(crate) fn begin(
         shared: &'a Shared,
+        options: CallOptions,
         begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
     ) -> Result<Self, CacheError> {
         let seat = Seat::take();
         let op = shared.step(|state, now| {
             let op = begin(&mut state.engine, now)?;
+            if let Some(after) = options.deadline_after() {
+                state.engine.set_deadline(now, op, after);
+            }
             state.seat(op, &seat);
             Ok::<_, CacheError>(op)
         })?;

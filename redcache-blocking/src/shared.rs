@@ -310,6 +310,8 @@ impl State {
 mod tests {
     use redcache_sim::listen::EmbeddedServer;
 
+    use redcache_core::CallOptions;
+
     use super::*;
 
     fn shared(url: &str) -> Arc<Shared> {
@@ -337,12 +339,12 @@ mod tests {
         shared.wait_connected().unwrap();
         let begin = |engine: &mut Engine, now| engine.get(now, "k".into());
         let mut call = server.with(|_| {
-            let call = crate::call::Call::begin(&shared, begin).unwrap();
+            let call = crate::call::Call::begin(&shared, CallOptions::new(), begin).unwrap();
             shared.abort();
             call
         });
         assert!(matches!(call.turn(), Turn::Done(Outcome::Answer(Err(_)))));
         shared.wait_closed();
-        assert!(crate::call::Call::begin(&shared, begin).is_err());
+        assert!(crate::call::Call::begin(&shared, CallOptions::new(), begin).is_err());
     }
 }

@@ -39,12 +39,16 @@ pub struct Answer {
     pub source: Source,
     /// How long the value stays in Redis, as far as that is known.
     pub ttl: Option<Duration>,
+    /// How long ago this process learned the value: zero when it was loaded for this answer, and for a copy from the
+    /// near cache the time since it was loaded here or read from Redis. `None` for what was just read from Redis, which
+    /// does not say when a value was written.
+    pub age: Option<Duration>,
 }
 
 impl Answer {
     /// Nothing, of which Redis says no more.
     pub(crate) fn none() -> Self {
-        Self { value: None, source: Source::Redis, ttl: None }
+        Self { value: None, source: Source::Redis, ttl: None, age: None }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::answer::Answer;
 use crate::error::{CallError, Error};
 use crate::key::Key;
 use crate::near::Near;
+use crate::options::CallOptions;
 
 /// The answers to a batch, in the order of its keys, with gaps where the near cache had none.
 #[derive(Debug)]
@@ -17,17 +18,19 @@ pub struct Batch<E> {
 }
 
 impl<E: Send + Sync + 'static> Batch<E> {
-    /// Asks the near cache for each key, all at the one time `now`.
+    /// Asks the near cache for each key, all at the one time `now`, unless `options` say not to.
     pub fn ask<K: AsRef<[u8]>>(
         near: &Near,
         keys: impl IntoIterator<Item = K>,
+        options: CallOptions,
         now: Instant,
     ) -> Self {
         let keys = keys.into_iter();
         let answers = Vec::with_capacity(keys.size_hint().0);
         let mut batch = Self { answers, gaps: Vec::new(), far: Vec::new() };
         for key in keys {
-            let answer = near.get(key.as_ref(), || now).map(Answer::from);
+            let hit = options.asks_near().then(|| near.get(key.as_ref(), || now)).flatten();
+            let answer = hit.map(Answer::from);
             batch.answers.push(Ok(answer.unwrap_or_else(|| {
                 batch.gaps.push(batch.answers.len());
                 batch.far.push(Key::copy_from(key.as_ref()));

@@ -21,6 +21,7 @@ use crate::timers::{Timer, Timers};
 use crate::writers::Writers;
 
 mod calls;
+mod early;
 mod fetch;
 mod news;
 mod ops;
@@ -262,6 +263,7 @@ impl Engine {
             Timer::Wait(flight) => (flight, crate::flow::get::Input::WaitOver),
             Timer::Load(flight) => (flight, crate::flow::get::Input::LoadDue),
             Timer::Set(op) => return self.on_set_due(now, op),
+            Timer::Deadline(op) => return self.on_deadline(now, op),
         };
         if let Some(flight) = self.flights.get_mut(flight) {
             flight.course.timer = None;

@@ -108,6 +108,8 @@ pub enum ErrorKind {
     LockLost,
     /// The connection was lost after the command had been sent: it may or may not have been executed.
     Interrupted,
+    /// The call did not end within the deadline that its options gave it. A write may or may not have been executed.
+    DeadlineExceeded,
     /// Too many commands wait already.
     Overloaded,
     /// Redis refused the command.
@@ -133,6 +135,7 @@ impl ErrorKind {
             Self::Interrupted => {
                 "the connection was lost while the command was under way, so it may or may not have been executed"
             }
+            Self::DeadlineExceeded => "the call did not end within its deadline",
             Self::Overloaded => "too many commands are waiting for redis",
             Self::Server => "redis refused the command",
             Self::Protocol => "the server broke the protocol",
@@ -196,6 +199,7 @@ impl CacheError {
             | ErrorKind::LockTimeout
             | ErrorKind::LockLost
             | ErrorKind::Interrupted
+            | ErrorKind::DeadlineExceeded
             | ErrorKind::Overloaded => true,
             // These name a state of the server that passes.
             ErrorKind::Server => Transient::of(self.0.text.as_bytes()).is_some(),

@@ -1,5 +1,6 @@
 //! What to do about one key, step by step, without knowing how commands travel.
 
 pub(crate) mod get;
+pub(crate) mod held;
 pub(crate) mod pace;
 pub(crate) mod set;

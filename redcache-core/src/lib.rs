@@ -31,6 +31,7 @@ mod flow;
 mod key;
 mod lock;
 mod near;
+mod options;
 mod reply;
 pub mod resp;
 mod rng;
@@ -56,6 +57,7 @@ pub use key::Key;
 #[cfg(redcache_mutants)]
 pub use mutant::Mutant;
 pub use near::{Near, NearHit};
+pub use options::{CallOptions, LoadOptions};
 pub use router::ConnId;
 pub use script::Script;
 pub use slot::Slot;

@@ -30,6 +30,15 @@ pub(crate) struct Entry {
     /// `None` when the key is cached as not found.
     pub(crate) value: Option<Bytes>,
     pub(crate) deadline: Instant,
+    /// When it was asked for, or published.
+    pub(crate) learned_at: Instant,
+}
+
+impl Entry {
+    fn hit(self, now: Instant, ttl: Duration) -> NearHit {
+        let age = now.saturating_duration_since(self.learned_at);
+        NearHit { value: self.value, ttl, age }
+    }
 }
 
 /// An entry as it is kept. A hit clones it, so nothing in it may be shared between entries: threads that read
@@ -47,11 +56,13 @@ pub struct NearHit {
     pub value: Option<Bytes>,
     /// How long the value may still be served from here.
     pub ttl: Duration,
+    /// How long ago this process learned the value.
+    pub age: Duration,
 }
 
 impl From<NearHit> for Answer {
     fn from(hit: NearHit) -> Self {
-        Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl) }
+        Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl), age: Some(hit.age) }
     }
 }
 
@@ -100,12 +111,13 @@ impl Near {
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
         let Kept { entry, epoch } = self.store.as_ref()?.get(key)?;
-        let ttl = entry.deadline.checked_duration_since(now())?;
+        let now = now();
+        let ttl = entry.deadline.checked_duration_since(now)?;
         if epoch != self.epoch.load(Ordering::Acquire) || ttl.is_zero() {
             return None;
         }
         self.hits.count(key);
-        Some(NearHit { value: entry.value, ttl })
+        Some(entry.hit(now, ttl))
     }
 
     /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
@@ -115,7 +127,7 @@ impl Near {
         let ttl = entry.deadline.checked_duration_since(now);
         let ttl = if mutant!(NearDeadlineIgnored) { Some(Duration::from_secs(1)) } else { ttl }?;
         let is_current = epoch == self.epoch.load(Ordering::Acquire) && !ttl.is_zero();
-        is_current.then_some(NearHit { value: entry.value, ttl })
+        is_current.then(|| entry.hit(now, ttl))
     }
 
     pub(crate) fn insert(&self, key: &Key, entry: Entry) {
@@ -183,7 +195,8 @@ mod tests {
     use super::*;
 
     fn entry(value: &'static str, deadline: Instant) -> Entry {
-        Entry { value: Some(Bytes::from_static(value.as_bytes())), deadline }
+        let value = Some(Bytes::from_static(value.as_bytes()));
+        Entry { value, deadline, learned_at: deadline - Duration::from_secs(1) }
     }
 
     fn base() -> Instant {
@@ -198,7 +211,8 @@ mod tests {
         let deadline = start + Duration::from_secs(1);
         near.insert(&Key::from("k"), entry("v", deadline));
         let hit = near.get(b"k", || start).unwrap();
-        assert_eq!(hit, NearHit { value: Some("v".into()), ttl: Duration::from_secs(1) });
+        let (ttl, age) = (Duration::from_secs(1), Duration::ZERO);
+        assert_eq!(hit, NearHit { value: Some("v".into()), ttl, age });
         assert_eq!(near.get(b"k", || deadline), None);
         assert_eq!(near.hits(), 1);
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use redcache_core::{
-    Answer, Batch, CacheError, Config, Engine, Error, Key, LoadFailure, Loaded, NearHit, Notice,
-    OpId, Outcome, Seed, Stats, check_ttl,
+    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadFailure, LoadOptions,
+    Loaded, NearHit, Notice, OpId, Outcome, Seed, Stats, check_ttl,
 };
 
 use crate::call::Call;
@@ -26,6 +26,7 @@ use crate::shared::{Shared, Turn};
 /// released, and nothing that others wait for is lost.
 pub struct Cache<R: Runtime> {
     handle: Arc<Handle<R>>,
+    options: CallOptions,
 }
 
 struct Handle<R: Runtime> {
@@ -40,7 +41,7 @@ impl<R: Runtime> Drop for Handle<R> {
 
 impl<R: Runtime> Clone for Cache<R> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle) }
+        Self { handle: Arc::clone(&self.handle), options: self.options }
     }
 }
 
@@ -87,7 +88,7 @@ impl<R: Runtime> Cache<R> {
     pub fn open(config: Config, runtime: R) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(config, &seed()?, runtime));
         driver::start(&shared);
-        Ok(Self { handle: Arc::new(Handle { shared }) })
+        Ok(Self { handle: Arc::new(Handle { shared }), options: CallOptions::new() })
     }
 
     /// Waits until the first attempt to connect has succeeded or failed.
@@ -113,6 +114,30 @@ impl<R: Runtime> Cache<R> {
         .await
     }
 
+    /// Gives a handle of the same cache whose calls are made with `options`. It costs no more than a clone, so it may be
+    /// made for one call, or kept.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example<R: redcache_driver::Runtime>(cache: redcache_driver::Cache<R>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use redcache_driver::CallOptions;
+    ///
+    /// let urgent = cache.with_options(CallOptions::new().deadline(Duration::from_millis(200)));
+    /// let answer = urgent.get("user:42").await?;
+    /// let newest = cache
+    ///     .with_options(CallOptions::new().reload())
+    ///     .get_with("user:42", Duration::from_secs(60), || async { Ok::<_, std::io::Error>("Ada") })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self { handle: Arc::clone(&self.handle), options }
+    }
+
     /// Reads a key from the near cache or else from Redis. Nothing is loaded; a key that somebody is loading counts
     /// as missing.
     ///
@@ -125,7 +150,7 @@ impl<R: Runtime> Cache<R> {
             return Ok(hit.into());
         }
         let key = Key::copy_from(key);
-        let mut call = Call::begin(self.shared(), |engine, now| engine.get(now, key)).await?;
+        let mut call = self.begin(|engine, now| engine.get(now, key)).await?;
         loop {
             if let Turn::Done(Outcome::Answer(result)) = call.turn().await {
                 return result.map_err(Error::from_call);
@@ -147,7 +172,7 @@ impl<R: Runtime> Cache<R> {
             return Ok(batch.into_answers());
         }
         let far = batch.take_far();
-        let mut call = Call::begin(self.shared(), |engine, now| engine.get_many(now, far)).await?;
+        let mut call = self.begin(|engine, now| engine.get_many(now, far)).await?;
         loop {
             if let Turn::Done(Outcome::Answers(found)) = call.turn().await {
                 return Ok(batch.fill(found));
@@ -200,7 +225,8 @@ impl<R: Runtime> Cache<R> {
             return Ok(hit.into());
         }
         let key = Key::copy_from(key);
-        let begin = |engine: &mut Engine, now| engine.get_with(now, key, ttl);
+        let options = LoadOptions::new(ttl, self.options);
+        let begin = |engine: &mut Engine, now| engine.get_with(now, key, options);
         match self.load(begin, loader).await? {
             Outcome::Answer(result) => result.map_err(Error::from_call),
             other => unreachable!("`get_with` ended with {other:?}"),
@@ -220,7 +246,7 @@ impl<R: Runtime> Cache<R> {
         E: fmt::Display + Send + Sync + 'static,
     {
         let mut loader = Some(loader);
-        let mut call = Call::begin(self.shared(), begin).await?;
+        let mut call = self.begin(begin).await?;
         let mut turn = call.turn().await;
         loop {
             turn = match turn {
@@ -273,7 +299,8 @@ impl<R: Runtime> Cache<R> {
             return Ok(batch.into_answers());
         }
         let far = batch.take_far();
-        let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, ttl);
+        let options = LoadOptions::new(ttl, self.options);
+        let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, options);
         match self.load_many(begin, loader).await? {
             Outcome::Answers(found) => Ok(batch.fill(found)),
             other => unreachable!("`get_many_with` ended with {other:?}"),
@@ -294,7 +321,7 @@ impl<R: Runtime> Cache<R> {
         T: Into<Loaded>,
         E: fmt::Display + Send + Sync + 'static,
     {
-        let mut call = Call::begin(self.shared(), begin).await?;
+        let mut call = self.begin(begin).await?;
         let mut turn = call.turn().await;
         loop {
             turn = match turn {
@@ -549,22 +576,33 @@ impl<R: Runtime> Cache<R> {
         &self.handle.shared
     }
 
+    /// Hands a call to the engine, with its deadline.
+    async fn begin(
+        &self,
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
+    ) -> Result<Call<'_, R>, CacheError> {
+        Call::begin(self.shared(), self.options, begin).await
+    }
+
     fn near(&self, key: &[u8]) -> Option<NearHit> {
-        self.handle.shared.near.get(key, || self.handle.shared.runtime.now())
+        if !self.options.asks_near() {
+            return None;
+        }
+        self.shared().near.get(key, || self.shared().runtime.now())
     }
 
     fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
-        Batch::ask(&self.handle.shared.near, keys, self.handle.shared.runtime.now())
+        Batch::ask(&self.shared().near, keys, self.options, self.shared().runtime.now())
     }
 
     async fn write(
         &self,
         begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
     ) -> Result<bool, Error> {
-        let mut call = Call::begin(self.shared(), begin).await?;
+        let mut call = self.begin(begin).await?;
         loop {
             if let Turn::Done(Outcome::Written(result)) = call.turn().await {
                 return result.map_err(Error::from);
@@ -576,7 +614,7 @@ impl<R: Runtime> Cache<R> {
         &self,
         begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
     ) -> Result<Vec<Result<bool, Error>>, Error> {
-        let mut call = Call::begin(self.shared(), begin).await?;
+        let mut call = self.begin(begin).await?;
         loop {
             if let Turn::Done(Outcome::WrittenMany(results)) = call.turn().await {
                 return Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect());

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use redcache_core::{CacheError, Engine, OpId};
+use redcache_core::{CacheError, CallOptions, Engine, OpId};
 
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Turn};
@@ -25,6 +25,7 @@ impl<'a, R: Runtime> Call<'a, R> {
     /// Hands the call to the engine.
     pub(crate) async fn begin(
         shared: &'a Shared<R>,
+        options: CallOptions,
         begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
     ) -> Result<Self, CacheError> {
         let mut begin = Some(begin);
@@ -35,6 +36,9 @@ impl<'a, R: Runtime> Call<'a, R> {
             };
             Poll::Ready(shared.step(|state, now| {
                 let op = begin(&mut state.engine, now)?;
+                if let Some(after) = options.deadline_after() {
+                    state.engine.set_deadline(now, op, after);
+                }
                 let seat = state.seat(op, cx.waker());
                 Ok(Self { shared, op, seat, over: false, fresh: true })
             }))

@@ -24,7 +24,7 @@ mod shared;
 
 pub use cache::Cache;
 pub use redcache_core::{
-    Address, Answer, CacheError, Config, ConfigBuilder, ConfigError, Error, ErrorKind, Key,
-    LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, Source, Stats,
+    Address, Answer, CacheError, CallOptions, Config, ConfigBuilder, ConfigError, Error, ErrorKind,
+    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, Source, Stats,
 };
 pub use runtime::Runtime;

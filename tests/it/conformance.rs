@@ -44,6 +44,7 @@ mod connecting;
 mod go;
 mod loads;
 mod near;
+mod options;
 mod reads;
 mod set;
 mod sharing;

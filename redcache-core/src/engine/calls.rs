@@ -9,10 +9,11 @@ use super::ops::{FetchMany, Gather, Op};
 use super::{Engine, Sender};
 use crate::answer::Loaded;
 use crate::command::Command;
-use crate::error::{CacheError, CallError, ErrorKind, LoadFailure};
+use crate::error::{CacheError, ErrorKind, LoadFailure};
 use crate::event::{Event, Outcome};
 use crate::flights::{Caller, OpId};
 use crate::key::Key;
+use crate::options::LoadOptions;
 
 /// Checks the ttl of a value.
 ///
@@ -63,13 +64,19 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get`](Self::get), or a ttl under 1 ms.
-    pub fn get_with(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, CacheError> {
+    pub fn get_with(
+        &mut self,
+        now: Instant,
+        key: Key,
+        options: impl Into<LoadOptions>,
+    ) -> Result<OpId, CacheError> {
+        let options = options.into();
         self.check_open()?;
         self.check_key(&key)?;
-        check_ttl(ttl).map_err(|error| error.about(&key))?;
+        check_ttl(options.ttl).map_err(|error| error.about(&key))?;
         // The flight is known only after it has a caller to name.
         let op = self.ops.insert(Op::Read);
-        let flight = self.board(now, key, Caller { op, slot: 0 }, ttl);
+        let flight = self.board(now, key, Caller { op, slot: 0 }, options);
         if let Some(entry) = self.ops.get_mut(op) {
             *entry = Op::Fetch { flight };
         }
@@ -86,10 +93,11 @@ impl Engine {
         &mut self,
         now: Instant,
         keys: Vec<Key>,
-        ttl: Duration,
+        options: impl Into<LoadOptions>,
     ) -> Result<OpId, CacheError> {
+        let options = options.into();
         self.check_batch(&keys)?;
-        check_ttl(ttl)?;
+        check_ttl(options.ttl)?;
         let op = self.ops.insert(Op::FetchMany(Box::new(FetchMany {
             answers: Gather::new(keys.len()),
             flights: Vec::with_capacity(keys.len()),
@@ -99,7 +107,7 @@ impl Engine {
             load_started: None,
         })));
         for (slot, key) in (0..).zip(keys) {
-            let flight = self.board(now, key, Caller { op, slot }, ttl);
+            let flight = self.board(now, key, Caller { op, slot }, options);
             if let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) {
                 batch.flights.push(flight);
             }
@@ -243,33 +251,6 @@ impl Engine {
         self.drain(now);
     }
 
-    /// The caller is gone. What it held goes to the next in line, or back.
-    pub fn cancel(&mut self, now: Instant, op: OpId) {
-        #[cfg(redcache_mutants)]
-        if mutant!(ReplySlotDroppedOnCancel) {
-            self.router.drop_slot(Sender::Call(op, 0).token());
-        }
-        if let Some(Op::Set(_)) = self.ops.get_mut(op) {
-            // It stays until what is under way is answered, to give back what comes of that.
-            self.abandon_set(now, op);
-            return self.drain(now);
-        }
-        match self.ops.remove(op) {
-            Some(Op::Fetch { flight }) => self.leave(now, flight, Caller { op, slot: 0 }),
-            Some(Op::FetchMany(batch)) => {
-                for slot in batch.answers.open() {
-                    if let Some(&flight) = batch.flights.get(slot as usize) {
-                        self.leave(now, flight, Caller { op, slot });
-                    }
-                }
-            }
-            // Their commands are answered to nobody.
-            Some(Op::Read | Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
-            }
-        }
-        self.drain(now);
-    }
-
     fn write(&mut self, now: Instant, command: Command) -> Result<OpId, CacheError> {
         self.check_open()?;
         self.check_key(command.key())?;
@@ -302,35 +283,8 @@ impl Engine {
             Some(Op::WriteMany(gather)) if gather.is_empty() => Outcome::WrittenMany(Vec::new()),
             _ => return,
         };
-        self.ops.remove(op);
+        self.end_op(op);
         self.events.push_back(Event::Done { op, outcome });
-    }
-
-    /// Ends every call, gives back every lock.
-    pub(super) fn abort_all(&mut self, now: Instant) {
-        let closed = CacheError::closed();
-        for op in self.ops.ids() {
-            if let Some(Op::Set(_)) = self.ops.get_mut(op) {
-                self.close_set(now, op);
-                continue;
-            }
-            let Some(entry) = self.ops.remove(op) else {
-                continue;
-            };
-            let answer = || Err(CallError::Cache(closed.clone()));
-            let outcome = match entry {
-                Op::Read | Op::Fetch { .. } => Outcome::Answer(answer()),
-                Op::Write => Outcome::Written(Err(closed.clone())),
-                Op::ReadMany(gather) => Outcome::Answers(gather.fill(answer)),
-                Op::FetchMany(batch) => Outcome::Answers(batch.answers.fill(answer)),
-                Op::Set(_) => continue,
-                Op::WriteMany(gather) => Outcome::WrittenMany(gather.fill(|| Err(closed.clone()))),
-            };
-            self.events.push_back(Event::Done { op, outcome });
-        }
-        for flight in self.flights.select(|_| true) {
-            self.abandon(now, flight);
-        }
     }
 
     pub(super) fn check_key(&self, key: &Key) -> Result<(), CacheError> {

@@ -17,7 +17,8 @@ use crate::flights::{Caller, Flight, FlightId, OpId};
 use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Scene, Step};
 use crate::flow::pace::Patience;
 use crate::key::Key;
-use crate::reply::Ttl;
+use crate::options::LoadOptions;
+use crate::reply::{Replaced, Ttl};
 use crate::timers::Timer;
 
 /// What is being done about a flight's key.
@@ -25,8 +26,10 @@ use crate::timers::Timer;
 pub(super) struct Course {
     pub(super) state: Get,
     pub(super) patience: Patience,
-    /// How long a loaded value is to live, as its first caller said.
-    pub(super) ttl: Duration,
+    /// How long a loaded value is to live and whether to load in any case, as its first caller said.
+    pub(super) options: LoadOptions,
+    /// What its lock has replaced, and when.
+    pub(super) replaced: Option<(Replaced, Instant)>,
     pub(super) timer: Option<(Timer, Instant)>,
     /// Whose loader made the value that is being published. A leader that left then has a successor that did not load.
     pub(super) loaded_by: Option<Caller>,
@@ -42,6 +45,11 @@ impl Course {
     fn is_reading(&self) -> bool {
         matches!(self.state, Get::Read { .. } | Get::Lock { .. })
     }
+
+    /// Its load will begin after now, and begin in any case.
+    fn will_reload(&self) -> bool {
+        self.options.reload && (self.is_reading() || matches!(self.state, Get::Unlock))
+    }
 }
 
 impl Engine {
@@ -51,12 +59,15 @@ impl Engine {
         now: Instant,
         key: Key,
         caller: Caller,
-        ttl: Duration,
+        options: LoadOptions,
     ) -> FlightId {
+        if options.reload {
+            self.unlist_for_reload(&key);
+        }
         if let Some(id) = self.flights.find(key.as_bytes()) {
             if mutant!(SingleFlightLost) {
                 self.flights.unlist(id);
-                return self.board(now, key, caller, ttl);
+                return self.board(now, key, caller, options);
             }
             if let Some(flight) = self.flights.get_mut(id) {
                 // A flight whose callers have all left still waits for an answer; the newcomer takes it over. What
@@ -77,7 +88,8 @@ impl Engine {
         let course = Course {
             state: Get::Unlock,
             patience: Patience::default(),
-            ttl,
+            options,
+            replaced: None,
             timer: None,
             loaded_by: None,
         };
@@ -87,6 +99,15 @@ impl Engine {
         self.count_reading(caller, 1);
         self.carry_out(now, id, out);
         id
+    }
+
+    /// A flight that may end without a load, or whose load has begun, is no answer to who wants the key loaded anew.
+    fn unlist_for_reload(&mut self, key: &Key) {
+        if let Some(id) = self.flights.find(key.as_bytes())
+            && !self.flights.get(id).is_some_and(|flight| flight.course.will_reload())
+        {
+            self.flights.unlist(id);
+        }
     }
 
     /// Lends a flight's state and surroundings to a step of its flow.
@@ -106,6 +127,8 @@ impl Engine {
             rng: &mut self.rng,
             lock_ttl: self.config.lock_ttl,
             load_timeout: self.config.load_timeout,
+            reload: course.options.reload,
+            replaced: &mut course.replaced,
             tracked: self.tracked,
             loads_direct: self.config.on_redis_down == OnRedisDown::LoadDirect
                 && self.direct_loads < self.config.direct_loads_max,
@@ -314,7 +337,7 @@ impl Engine {
         let Get::Load { since, .. } = course.state else {
             return;
         };
-        let (ttl, key) = (course.ttl, key.clone());
+        let (ttl, key) = (course.options.ttl, key.clone());
         let input = match loaded {
             Ok(loaded) => {
                 self.note_loader(id);
@@ -358,7 +381,7 @@ impl Engine {
                     let Some(flight) = self.flights.get(id) else {
                         continue;
                     };
-                    let ttl = flight.course.ttl;
+                    let ttl = flight.course.options.ttl;
                     self.note_loader(id);
                     let input = Input::Loaded(self.storable(&key, one, ttl, elapsed / shared));
                     self.advance(now, id, input);
@@ -420,7 +443,7 @@ impl Engine {
                 if Some(caller) == course.loaded_by || mutant!(OutdatedShared) {
                     self.settle(caller, Ok(answer(found.clone(), Source::Loaded)));
                 } else {
-                    self.reboard(now, &key, caller, course.ttl);
+                    self.reboard(now, &key, caller, course.options);
                 }
             }
             return;
@@ -457,7 +480,7 @@ impl Engine {
                     Ttl::Left(left) => Some(left),
                     Ttl::Absent | Ttl::Endless => None,
                 };
-                (Ok(Found { value: self.unmark(value.payload), ttl }), Source::Redis)
+                (Ok(Found { value: self.unmark(value.payload), ttl, age: None }), Source::Redis)
             }
             End::Loaded { found, stored } => {
                 let ttl = found.ttl.filter(|_| stored);
@@ -474,11 +497,11 @@ impl Engine {
     }
 
     /// Sends a follower on: its flight ended with a value that may be older than its question.
-    fn reboard(&mut self, now: Instant, key: &Key, follower: Caller, ttl: Duration) {
+    fn reboard(&mut self, now: Instant, key: &Key, follower: Caller, options: LoadOptions) {
         if !self.ops.contains(follower.op) {
             return;
         }
-        let id = self.board(now, key.clone(), follower, ttl);
+        let id = self.board(now, key.clone(), follower, options);
         match self.ops.get_mut(follower.op) {
             Some(Op::Fetch { flight }) => *flight = id,
             Some(Op::FetchMany(batch)) => {
@@ -506,7 +529,7 @@ impl Engine {
             let again = Outcome::Answer(result.clone());
             self.events.push_back(Event::Done { op: caller.op, outcome: again });
         }
-        self.ops.remove(caller.op);
+        self.end_op(caller.op);
         self.events.push_back(Event::Done { op: caller.op, outcome });
     }
 
@@ -517,5 +540,5 @@ impl Engine {
 }
 
 fn answer(found: Found, source: Source) -> Answer {
-    Answer { value: found.value, source, ttl: found.ttl }
+    Answer { value: found.value, source, ttl: found.ttl, age: found.age }
 }

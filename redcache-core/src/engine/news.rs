@@ -10,7 +10,7 @@ use crate::error::{CacheError, CallError, ErrorKind};
 use crate::event::{Event, Notice, Outcome};
 use crate::flights::{Caller, OpId};
 use crate::flow::get::{Get, Input};
-use crate::flow::set::Held;
+use crate::flow::held::Held;
 use crate::key::Key;
 use crate::near::Entry;
 use crate::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
@@ -99,7 +99,7 @@ impl Engine {
             (Command::Publish { payload, ttl, .. }, Reply::Effect(true)) => {
                 // The script read the value back, so its next change will be reported.
                 let deadline = Ttl::Left(*ttl).deadline(sent_at, self.config.near_ttl_max);
-                self.keep(key, payload.clone(), deadline);
+                self.keep(key, payload.clone(), deadline, sent_at);
             }
             // A script that found nothing to do has not written.
             (
@@ -121,13 +121,20 @@ impl Engine {
         let invalidated = read.invalidated && !mutant!(InvalidatedReadKept);
         if let (Stored::Value(value), false) = (&read.stored, invalidated) {
             let deadline = read.ttl.deadline(sent_at, self.config.near_ttl_max);
-            self.keep(key, value.payload.clone(), deadline);
+            self.keep(key, value.payload.clone(), deadline, sent_at);
         }
     }
 
-    fn keep(&self, key: &Key, payload: bytes::Bytes, deadline: Option<Instant>) {
+    fn keep(
+        &self,
+        key: &Key,
+        payload: bytes::Bytes,
+        deadline: Option<Instant>,
+        learned_at: Instant,
+    ) {
         if let (true, Some(deadline)) = (self.tracked, deadline) {
-            self.near.insert(key, Entry { value: self.unmark(payload), deadline });
+            let value = self.unmark(payload);
+            self.near.insert(key, Entry { value, deadline, learned_at });
         }
     }
 
@@ -193,7 +200,7 @@ impl Engine {
                     Reply::Read(read) => Input::Read(read),
                     Reply::Effect(done) => Input::Effect(done),
                     Reply::Refused(refusal) => Input::Refused(refusal),
-                    Reply::WriteLock(_) => unreachable!("flights take no write locks"),
+                    Reply::WriteLock(reply) => Input::Locked { reply, asked_at: answer.sent_at },
                 };
                 self.advance(now, id, input);
             }
@@ -251,11 +258,11 @@ impl Engine {
         match read.stored {
             Stored::Value(value) => {
                 self.stats.redis_hits += 1;
-                Answer { value: self.unmark(value.payload), source: Source::Redis, ttl }
+                Answer { value: self.unmark(value.payload), source: Source::Redis, ttl, age: None }
             }
             Stored::Missing | Stored::Lock(_) => {
                 self.stats.misses += 1;
-                Answer { value: None, source: Source::Redis, ttl: None }
+                Answer::none()
             }
         }
     }
@@ -273,7 +280,7 @@ impl Engine {
             )
             | None => return,
         };
-        self.ops.remove(op);
+        self.end_op(op);
         self.events.push_back(Event::Done { op, outcome });
     }
 
@@ -287,7 +294,7 @@ impl Engine {
             Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_) | Op::Read | Op::ReadMany(_))
             | None => return,
         };
-        self.ops.remove(op);
+        self.end_op(op);
         self.events.push_back(Event::Done { op, outcome });
     }
 

@@ -1,5 +1,7 @@
 //! The table of calls in flight.
 
+use std::time::{Duration, Instant};
+
 use slab::Slab;
 
 use super::set::SetMany;
@@ -88,12 +90,34 @@ pub(super) struct FetchMany {
     pub(super) reading: usize,
     pub(super) to_load: Vec<u32>,
     pub(super) loading: Vec<(Key, u32)>,
-    pub(super) load_started: Option<std::time::Instant>,
+    pub(super) load_started: Option<Instant>,
+}
+
+impl FetchMany {
+    /// The flights of the keys that have no answer yet, and which keys these are.
+    pub(super) fn open_flights(&self) -> Vec<(FlightId, u32)> {
+        let flight = |slot: u32| self.flights.get(slot as usize).map(|&flight| (flight, slot));
+        self.answers.open().into_iter().filter_map(flight).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: u32,
+    op: Op,
+    deadline: Option<Deadline>,
+}
+
+/// When a call has to be over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) after: Duration,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Ops {
-    ops: Slab<(u32, Op)>,
+    ops: Slab<Entry>,
     generation: u32,
 }
 
@@ -102,23 +126,36 @@ impl Ops {
         // One bit stays free for the tokens of flights.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
-        OpId { index: self.ops.insert((generation, op)) as u32, generation }
+        OpId { index: self.ops.insert(Entry { generation, op, deadline: None }) as u32, generation }
     }
 
     pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Op> {
-        let (generation, op) = self.ops.get_mut(id.index as usize)?;
-        (*generation == id.generation).then_some(op)
+        self.entry_mut(id).map(|entry| &mut entry.op)
+    }
+
+    fn entry_mut(&mut self, id: OpId) -> Option<&mut Entry> {
+        self.ops.get_mut(id.index as usize).filter(|entry| entry.generation == id.generation)
+    }
+
+    pub(super) fn set_deadline(&mut self, id: OpId, deadline: Deadline) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.deadline = Some(deadline);
+        }
+    }
+
+    pub(super) fn take_deadline(&mut self, id: OpId) -> Option<Deadline> {
+        self.entry_mut(id)?.deadline.take()
     }
 
     pub(super) fn contains(&self, id: OpId) -> bool {
-        matches!(self.ops.get(id.index as usize), Some((generation, _)) if *generation == id.generation)
+        self.ops.get(id.index as usize).is_some_and(|entry| entry.generation == id.generation)
     }
 
     pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
         if !self.contains(id) {
             return None;
         }
-        self.ops.try_remove(id.index as usize).map(|(_, op)| op)
+        self.ops.try_remove(id.index as usize).map(|entry| entry.op)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -135,10 +172,10 @@ impl Ops {
     }
 
     fn select(&self, is_wanted: impl Fn(&Op) -> bool) -> Vec<OpId> {
-        let wanted = self.ops.iter().filter(|(_, (_, op))| is_wanted(op));
-        let id = |(index, (generation, _)): (usize, &(u32, Op))| OpId {
+        let wanted = self.ops.iter().filter(|(_, entry)| is_wanted(&entry.op));
+        let id = |(index, entry): (usize, &Entry)| OpId {
             index: index as u32,
-            generation: *generation,
+            generation: entry.generation,
         };
         wanted.map(id).collect()
     }

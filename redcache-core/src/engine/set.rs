@@ -286,11 +286,11 @@ impl Engine {
     }
 
     /// The same for a caller that is still there to be told.
-    pub(super) fn close_set(&mut self, now: Instant, op: OpId) {
+    pub(super) fn fail_set(&mut self, now: Instant, op: OpId, error: &CacheError) {
         let Some(set) = self.set_mut(op) else { return };
         if !set.is_abandoned {
-            let closed = || Err(CallError::Cache(CacheError::closed()));
-            let outcome = set.outcome(|_| closed());
+            let failed = || Err(CallError::Cache(error.clone()));
+            let outcome = set.outcome(|entry| entry.result.clone().unwrap_or_else(failed));
             self.events.push_back(Event::Done { op, outcome });
         }
         self.abandon_set(now, op);
@@ -307,7 +307,7 @@ impl Engine {
     /// Tells the outcome and lets those behind have their turn.
     fn finish_set(&mut self, now: Instant, op: OpId) {
         self.arm_set(op, None);
-        let Some(Op::Set(set)) = self.ops.remove(op) else { return };
+        let Some(Op::Set(set)) = self.end_op(op) else { return };
         if !set.is_abandoned {
             let abandoned = || Err(CallError::Cache(CacheError::closed()));
             let outcome = set.outcome(|entry| entry.result.clone().unwrap_or_else(abandoned));

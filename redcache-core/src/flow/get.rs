@@ -14,6 +14,8 @@
 //! | `Lock`      | granted                     | load            | `Load`    |
 //! | `Lock`      | taken                       | read            | `Read`    |
 //! | `Lock`      | refused                     | load            | `Load` without a lock |
+//! | `Read`      | to reload, lock granted     | load            | `Load`    |
+//! | `Read`      | to reload, lock refused     | load            | `Load` without a lock |
 //! | `Load`      | a value                     | publish         | `Publish` |
 //! | `Load`      | a value, no lock            |                 | done      |
 //! | `Load`      | failure, or nobody is left  | release         | done      |
@@ -25,6 +27,8 @@
 //! | `Unlock`    | changed, or deadline passed | read            | `Read`    |
 //! | `Unlock`    | nobody is left              |                 | done      |
 //!
+//! To reload, the read is a write lock: whatever is there gives way to it. To release it is to put that back.
+//!
 //! What is loaded is always given to those who asked, stored or not.
 
 use std::sync::Arc;
@@ -34,10 +38,11 @@ use bytes::Bytes;
 
 use crate::command::Command;
 use crate::error::{CacheError, ErrorKind, LoadFailure};
+use crate::flow::held::Held;
 use crate::flow::pace::{LoadTimes, Patience};
 use crate::key::Key;
 use crate::lock::{LockId, Locks};
-use crate::reply::{LockReply, ReadReply, Refusal, Ttl};
+use crate::reply::{LockReply, ReadReply, Refusal, Replaced, Ttl, WriteLockReply};
 use crate::rng::Rng;
 use crate::stored::{Stored, Value};
 
@@ -60,6 +65,11 @@ pub(crate) enum Get {
 #[derive(Debug)]
 pub(crate) enum Input {
     Read(ReadReply),
+    /// The answer to a write lock.
+    Locked {
+        reply: WriteLockReply,
+        asked_at: Instant,
+    },
     Effect(bool),
     Refused(Refusal),
     /// No answer: the step failed before Redis could give one.
@@ -104,6 +114,7 @@ impl std::fmt::Debug for Failure {
 pub(crate) struct Found {
     pub(crate) value: Option<Bytes>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) age: Option<Duration>,
 }
 
 /// How a flight ends.
@@ -151,8 +162,11 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// The flight is about to wait for another's lock, to read, or to lock.
     pub(crate) fn goes_on_before_loading(&self) -> bool {
-        let reads = matches!(&self.send, Some(Command::Read { .. } | Command::Lock { .. }));
-        reads || self.wait_until.is_some()
+        let asks = match &self.send {
+            Some(Command::Read { .. } | Command::Lock { .. } | Command::WriteLock { .. }) => true,
+            Some(_) | None => false,
+        };
+        asks || self.wait_until.is_some()
     }
 }
 
@@ -166,6 +180,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) rng: &'a mut Rng,
     pub(crate) lock_ttl: Duration,
     pub(crate) load_timeout: Duration,
+    /// Load whatever is there.
+    pub(crate) reload: bool,
+    /// What the flight's lock has replaced, and when.
+    pub(crate) replaced: &'a mut Option<(Replaced, Instant)>,
     /// The server reports changes of what was read.
     pub(crate) tracked: bool,
     /// Without an answer of Redis, the loader is to run all the same.
@@ -190,6 +208,9 @@ impl Get {
 
     /// Reads the key, and tries for its lock in the same round trip if that is worth it.
     pub(crate) fn start(scene: &mut Scene<'_>, speculate: bool, out: &mut Outbox) -> Self {
+        if scene.reload {
+            return lock_over(scene, out);
+        }
         let key = scene.key.clone();
         if !speculate {
             out.send = Some(Command::Read { key });
@@ -203,6 +224,11 @@ impl Get {
     pub(crate) fn handle(self, input: Input, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
         match (self, input) {
             (Self::Read { lock }, Input::Read(reply)) => on_read(lock, reply, scene, out),
+            (Self::Read { lock: Some(lock) }, Input::Locked { reply, asked_at }) => {
+                on_locked(lock, reply, asked_at, scene, out)
+            }
+            // What is loaded can be given all the same.
+            (Self::Read { .. }, Input::Refused(_)) if scene.reload => load(None, scene, out),
             (Self::Read { .. }, Input::Refused(refusal)) => failed(refusal),
             (Self::Read { .. } | Self::Lock { .. }, Input::Failed(_)) if scene.loads_direct => {
                 load(None, scene, out)
@@ -260,18 +286,7 @@ fn on_read(
     }
     match reply.stored {
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
-        Stored::Lock(raw) => match scene.locks.recognise(&raw) {
-            // The first answer to this very attempt was lost with its connection.
-            Some(own) if Some(own) == lock => load(lock, scene, out),
-            // A call of this process writes the key.
-            Some(own) if scene.locks.is_live(own) => wait(reply.ttl, reply.invalidated, scene, out),
-            Some(orphan) => {
-                out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
-                // Counted as a wake-up, because a server that may not be written to keeps the lock.
-                on_woken(scene, out)
-            }
-            None => wait(reply.ttl, reply.invalidated, scene, out),
-        },
+        Stored::Lock(raw) => on_taken(lock, &raw, reply.ttl, reply.invalidated, scene, out),
         Stored::Missing => match reply.lock {
             LockReply::NotTried => {
                 let lock = scene.locks.issue();
@@ -287,28 +302,77 @@ fn on_read(
     }
 }
 
+/// A lock is there, perhaps the very one that was asked for.
+fn on_taken(
+    lock: Option<LockId>,
+    raw: &[u8],
+    ttl: Ttl,
+    invalidated: bool,
+    scene: &mut Scene<'_>,
+    out: &mut Outbox,
+) -> Step {
+    match scene.locks.recognise(raw) {
+        // The first answer to this very attempt was lost with its connection.
+        Some(own) if Some(own) == lock => load(lock, scene, out),
+        // A call of this process writes the key.
+        Some(own) if scene.locks.is_live(own) => wait(ttl, invalidated, scene, out),
+        Some(orphan) => {
+            out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
+            // Counted as a wake-up, because a server that may not be written to keeps the lock.
+            on_woken(scene, out)
+        }
+        None => wait(ttl, invalidated, scene, out),
+    }
+}
+
+/// Asks for a lock in the place of whatever is there.
+fn lock_over(scene: &mut Scene<'_>, out: &mut Outbox) -> Get {
+    let lock = scene.locks.issue();
+    out.send = Some(Command::WriteLock { key: scene.key.clone(), lock });
+    Get::Read { lock: Some(lock) }
+}
+
+fn on_locked(
+    lock: LockId,
+    reply: WriteLockReply,
+    asked_at: Instant,
+    scene: &mut Scene<'_>,
+    out: &mut Outbox,
+) -> Step {
+    match reply {
+        WriteLockReply::Granted(replaced) => {
+            *scene.replaced = replaced.map(|replaced| (replaced, asked_at));
+            load(Some(lock), scene, out)
+        }
+        WriteLockReply::Taken { lock: raw, ttl } => {
+            on_taken(Some(lock), &raw, ttl, false, scene, out)
+        }
+    }
+}
+
 fn load(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) -> Step {
     out.load = true;
     out.load_due_at = Some(scene.load_times().due_at(scene.now, scene.now, lock.is_some()));
     Step::Next(Get::Load { lock, since: scene.now })
 }
 
-fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &Scene<'_>, out: &mut Outbox) -> Step {
+fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    let age = Some(Duration::ZERO);
     let Load { value, payload, compute_time, ttl, store } = loaded;
     let (Some(lock), true) = (lock, store) else {
         release(lock, scene, out);
-        return Step::Done(End::Loaded { found: Found { value, ttl: None }, stored: false });
+        return Step::Done(End::Loaded { found: Found { value, ttl: None, age }, stored: false });
     };
     let key = scene.key.clone();
     if mutant!(PublishWithoutCompare) {
         out.send = Some(Command::Insert { key, payload, ttl });
-        return Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl) } });
+        return Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl), age } });
     }
     out.send = Some(Command::Publish { key, lock, payload, compute_time, ttl });
-    Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl) } })
+    Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl), age } })
 }
 
-fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
+fn release(lock: Option<LockId>, scene: &mut Scene<'_>, out: &mut Outbox) {
     if mutant!(LockKeptOnFailure) {
         return;
     }
@@ -317,11 +381,18 @@ fn release(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) {
         return;
     }
     if let Some(lock) = lock {
-        out.send_aside = Some(Command::Release { key: scene.key.clone(), lock });
+        let (replaced, since) = scene.replaced.take().unzip();
+        let held = Held { lock, replaced, since: since.unwrap_or(scene.now) };
+        out.send_aside = Some(held.undo(scene.key.clone(), scene.now));
     }
 }
 
-fn on_load_due(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mut Outbox) -> Step {
+fn on_load_due(
+    lock: Option<LockId>,
+    since: Instant,
+    scene: &mut Scene<'_>,
+    out: &mut Outbox,
+) -> Step {
     if scene.load_times().is_over(since, scene.now) {
         release(lock, scene, out);
         let text = format!("the limit is `load_timeout`, {:?}", scene.load_timeout);
@@ -335,7 +406,10 @@ fn on_load_due(lock: Option<LockId>, since: Instant, scene: &Scene<'_>, out: &mu
 }
 
 /// Reads again, without another lock attempt: the key was locked a moment ago.
-fn reread(scene: &Scene<'_>, out: &mut Outbox) -> Step {
+fn reread(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    if scene.reload {
+        return Step::Next(lock_over(scene, out));
+    }
     out.send = Some(Command::Read { key: scene.key.clone() });
     Step::Next(Get::Read { lock: None })
 }

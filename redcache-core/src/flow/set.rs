@@ -30,9 +30,10 @@ use bytes::Bytes;
 use crate::command::Command;
 use crate::error::{CacheError, ErrorKind};
 use crate::flow::get::Failure;
+use crate::flow::held::Held;
 use crate::key::Key;
 use crate::lock::{LockId, Locks};
-use crate::reply::{Refusal, Replaced, Ttl, WriteLockReply};
+use crate::reply::{Refusal, Ttl, WriteLockReply};
 
 /// Where one key's write stands, named for what it waits for.
 #[derive(Debug)]
@@ -45,15 +46,6 @@ pub(crate) enum Set {
     Load { held: Held },
     /// The answer to a publish.
     Publish { held: Held },
-}
-
-/// A lock that we hold, and what it has replaced.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) lock: LockId,
-    pub(crate) replaced: Option<Replaced>,
-    /// When the lock was asked for.
-    pub(crate) since: Instant,
 }
 
 /// What a write is told.
@@ -189,26 +181,6 @@ impl Set {
                 Step::Next(state)
             }
             (state, input) => unreachable!("{state:?} cannot be told {input:?}"),
-        }
-    }
-}
-
-impl Held {
-    /// What makes the key be as it was before the lock, given the time.
-    pub(crate) fn undo(self, key: Key, now: Instant) -> Command {
-        let Self { lock, replaced, since } = self;
-        let Some(Replaced { raw, ttl }) = replaced else {
-            return Command::Release { key, lock };
-        };
-        let left = match ttl {
-            Ttl::Endless => None,
-            Ttl::Left(left) => Some(left.saturating_sub(now.saturating_duration_since(since))),
-            Ttl::Absent => Some(Duration::ZERO),
-        };
-        match left {
-            // Its time would be over by now.
-            Some(left) if left < Duration::from_millis(1) => Command::Release { key, lock },
-            ttl => Command::Restore { key, lock, raw, ttl },
         }
     }
 }

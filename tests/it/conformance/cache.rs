@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redcache_async_std::AsyncStd;
-use redcache_core::{Answer, Config, Error, Key, Loaded, Notice, Stats};
+use redcache_core::{Answer, CallOptions, Config, Error, Key, Loaded, Notice, Stats};
 use redcache_driver::Runtime;
 use redcache_smol::Smol;
 use redcache_tokio::Tokio;
@@ -66,6 +66,7 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool>;
     fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
     fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool>;
+    fn with_options(&self, options: CallOptions) -> Self;
     fn stats(&self) -> Stats;
     fn is_tracked(&self) -> bool;
     fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static);
@@ -165,6 +166,10 @@ macro_rules! same_calls {
 
         fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool> {
             $end(self.touch_many(keys, ttl))
+        }
+
+        fn with_options(&self, options: CallOptions) -> Self {
+            self.with_options(options)
         }
 
         fn stats(&self) -> Stats {

@@ -34,7 +34,12 @@ fn a_miss_is_loaded_stored_and_near<C: Cache>() {
     let server = RedisServer::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let answer = cache.get_with("k", TTL, || found("v")).unwrap();
-    let loaded = Answer { value: Some("v".into()), source: Source::Loaded, ttl: Some(TTL) };
+    let loaded = Answer {
+        value: Some("v".into()),
+        source: Source::Loaded,
+        ttl: Some(TTL),
+        age: Some(Duration::ZERO),
+    };
     assert_eq!(answer, loaded);
     let mut raw = server.connect();
     let stored = raw.get("k").unwrap();

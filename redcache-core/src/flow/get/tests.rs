@@ -13,6 +13,8 @@ struct Flight {
     held: Vec<LockId>,
     loading: bool,
     loads_direct: bool,
+    reload: bool,
+    replaced: Option<(Replaced, Instant)>,
     wait_until: Option<Instant>,
     sent: Vec<&'static str>,
 }
@@ -31,6 +33,8 @@ impl Flight {
             held: Vec::new(),
             loading: false,
             loads_direct: false,
+            reload: false,
+            replaced: None,
             wait_until: None,
             sent: Vec::new(),
         }
@@ -45,6 +49,8 @@ impl Flight {
             rng: &mut self.rng,
             lock_ttl: Duration::from_secs(10),
             load_timeout: Duration::from_secs(60),
+            reload: self.reload,
+            replaced: &mut self.replaced,
             tracked: true,
             loads_direct: self.loads_direct,
         }
@@ -343,4 +349,45 @@ fn without_redis_the_loader_runs_only_where_that_is_wanted() {
     assert!(flight.loading);
     let step = flight.tell(state, a_load(true));
     assert!(matches!(step, Step::Done(End::Loaded { stored: false, .. })), "{step:?}");
+}
+
+#[test]
+fn a_reload_puts_its_lock_over_the_value_and_a_failure_puts_the_value_back() {
+    let raw = Bytes::from_static(b"__redcache:v1:7:old");
+    let replaced = Replaced { raw, ttl: Ttl::Left(Duration::from_secs(9)) };
+    let granted = |flight: &Flight, replaced| Input::Locked {
+        reply: WriteLockReply::Granted(replaced),
+        asked_at: flight.now,
+    };
+    for (replaced, given_back) in [(Some(replaced), "restore"), (None, "release")] {
+        let mut flight = Flight { reload: true, ..Flight::new() };
+        let state = flight.start(true);
+        let input = granted(&flight, replaced.clone());
+        let state = flight.next(state, input);
+        assert!(flight.loading && matches!(state, Get::Load { lock: Some(_), .. }), "{state:?}");
+        flight.tell(state, Input::Abandoned);
+        assert_eq!(flight.sent, ["write lock", given_back]);
+    }
+}
+
+#[test]
+fn a_reload_waits_for_the_lock_of_another_and_then_locks_again() {
+    let mut flight = Flight { reload: true, ..Flight::new() };
+    let state = flight.start(false);
+    let lock = Bytes::from_static(b"lock:theirs:1");
+    let reply = WriteLockReply::Taken { lock, ttl: Ttl::Left(Duration::from_secs(3)) };
+    let input = Input::Locked { reply, asked_at: flight.now };
+    let state = flight.next(state, input);
+    assert!(matches!(state, Get::Unlock) && flight.wait_until > Some(flight.now), "{state:?}");
+    let state = flight.next(state, Input::Woken);
+    assert!(matches!(state, Get::Read { lock: Some(_) }), "{state:?}");
+    assert_eq!(flight.sent, ["write lock", "write lock"]);
+}
+
+#[test]
+fn a_reload_that_cannot_lock_still_gives_what_it_loads() {
+    let mut flight = Flight { reload: true, ..Flight::new() };
+    let state = flight.start(true);
+    let state = flight.next(state, Input::Refused(refusal()));
+    assert!(flight.loading && matches!(state, Get::Load { lock: None, .. }), "{state:?}");
 }

@@ -1,0 +1,85 @@
+//! How a call is to be made, where that differs from what the cache does by itself.
+
+use std::time::Duration;
+
+/// How the calls of a handle are made: past the near cache, with a load in any case, with a deadline.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use redcache_core::CallOptions;
+///
+/// let patient = CallOptions::new().deadline(Duration::from_millis(200));
+/// let fresh = patient.reload();
+/// assert_ne!(patient, fresh);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    pub(crate) skip_near: bool,
+    pub(crate) reload: bool,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl CallOptions {
+    /// Starts with what the cache does by itself.
+    pub const fn new() -> Self {
+        Self { skip_near: false, reload: false, deadline: None }
+    }
+
+    /// Asks Redis even if there is a copy in the near cache, which the answer then replaces.
+    #[must_use]
+    pub const fn skip_near(mut self) -> Self {
+        self.skip_near = true;
+        self
+    }
+
+    /// Answers `get_with` and `get_many_with` with what a loader gives that begins after the call does, whatever is
+    /// cached. It runs under a lock in the place of the old value, which is put back should the load fail. Who asks
+    /// for the key meanwhile is given the new value; a load that began earlier is not stored any more. Calls that
+    /// reload the same key at the same time share one load. Calls without a loader just skip the near cache.
+    #[must_use]
+    pub const fn reload(mut self) -> Self {
+        self.reload = true;
+        self
+    }
+
+    /// Has a call fail with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when it has taken so
+    /// long, whatever it waits for. What others wait for goes on: a load that the call ran goes to the next in line,
+    /// a lock that nobody needs any more is given back. A write may have been executed all the same.
+    #[must_use]
+    pub const fn deadline(mut self, after: Duration) -> Self {
+        self.deadline = Some(after);
+        self
+    }
+
+    /// Gives the deadline, counted from the beginning of a call.
+    pub fn deadline_after(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// Says whether the near cache may answer.
+    pub fn asks_near(&self) -> bool {
+        !(self.skip_near || self.reload)
+    }
+}
+
+/// What a call with a loader tells the engine beside its keys. A [`Duration`] is the ttl, and nothing special.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    pub(crate) ttl: Duration,
+    pub(crate) reload: bool,
+}
+
+impl LoadOptions {
+    /// Combines the ttl of what is loaded with the options of the call.
+    pub fn new(ttl: Duration, options: CallOptions) -> Self {
+        Self { ttl, reload: options.reload }
+    }
+}
+
+impl From<Duration> for LoadOptions {
+    fn from(ttl: Duration) -> Self {
+        Self::new(ttl, CallOptions::new())
+    }
+}
