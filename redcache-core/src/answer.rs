@@ -16,6 +16,8 @@ pub enum Source {
     Loaded,
     /// Another call of this process that was fetching the same key.
     Joined,
+    /// An outdated copy in the near cache, in place of an error or a wait; only if the settings allow it.
+    Stale,
 }
 
 impl Source {
@@ -26,6 +28,7 @@ impl Source {
             Self::Redis => "redis",
             Self::Loaded => "loaded",
             Self::Joined => "joined",
+            Self::Stale => "stale",
         }
     }
 }
@@ -40,7 +43,7 @@ pub struct Answer {
     /// How long the value stays in Redis, as far as that is known.
     pub ttl: Option<Duration>,
     /// How long ago this process learned the value: zero when it was loaded for this answer, and for a copy from the
-    /// near cache the time since it was loaded here or read from Redis. `None` for what was just read from Redis, which
+    /// near cache, outdated or not, the time since it was loaded here or read from Redis. `None` for what was just read from Redis, which
     /// does not say when a value was written.
     pub age: Option<Duration>,
 }

@@ -87,6 +87,8 @@ pub struct Config {
     pub(crate) not_found_marker: Bytes,
     pub(crate) near_cache_bytes: u64,
     pub(crate) near_ttl_max: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) stale_while_loading: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) command_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -203,6 +205,8 @@ impl ConfigBuilder {
             not_found_marker: Bytes::from_static(NOT_FOUND_MARKER),
             near_cache_bytes: 128 << 20,
             near_ttl_max: Duration::from_secs(3600),
+            stale_if_error: Duration::ZERO,
+            stale_while_loading: Duration::ZERO,
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(60),
@@ -280,6 +284,23 @@ impl ConfigBuilder {
     #[must_use]
     pub fn near_ttl_max(mut self, ttl: Duration) -> Self {
         self.config.near_ttl_max = ttl;
+        self
+    }
+
+    /// For how long a copy in the near cache may still be given in place of an error, be it of Redis or of a loader,
+    /// when its ttl has passed or the connection was lost that would have told of its change. Default 0: never. A key
+    /// that was removed or written while its copy was good is not given any more.
+    #[must_use]
+    pub fn stale_if_error(mut self, staleness_max: Duration) -> Self {
+        self.config.stale_if_error = staleness_max;
+        self
+    }
+
+    /// For how long a copy in the near cache whose ttl has passed may still be given to those who would have to wait
+    /// while somebody else loads the key, here or in another process. Default 0: never.
+    #[must_use]
+    pub fn stale_while_loading(mut self, staleness_max: Duration) -> Self {
+        self.config.stale_while_loading = staleness_max;
         self
     }
 
@@ -437,6 +458,8 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
     let times = [
         ("lock_ttl", config.lock_ttl, Duration::from_millis(100), "100ms to 366 days"),
         ("near_ttl_max", config.near_ttl_max, Duration::from_millis(1), "1ms to 366 days"),
+        ("stale_if_error", config.stale_if_error, Duration::ZERO, "0ms to 366 days"),
+        ("stale_while_loading", config.stale_while_loading, Duration::ZERO, "0ms to 366 days"),
         ("connect_timeout", config.connect_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("command_timeout", config.command_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("load_timeout", config.load_timeout, Duration::from_millis(1), "1ms to 366 days"),

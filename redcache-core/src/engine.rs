@@ -26,6 +26,7 @@ mod fetch;
 mod news;
 mod ops;
 mod set;
+mod stale;
 
 pub use calls::check_ttl;
 use fetch::Course;
@@ -72,6 +73,8 @@ pub struct Engine {
     speculation: Speculation,
     /// The server reports changes of what is read.
     tracked: bool,
+    /// When the connection was lost, if there is none.
+    lost_at: Option<Instant>,
     /// Flights that load without a lock of Redis.
     direct_loads: usize,
     events: VecDeque<Event>,
@@ -103,7 +106,7 @@ impl Engine {
         };
         let router = Router::new(now, &config, Rng::new(rng.next()));
         let mut engine = Self {
-            near: Arc::new(Near::new(config.near_cache_bytes, near_seed)),
+            near: Arc::new(Near::new(config.near_cache_bytes, keeps_stale(&config), near_seed)),
             router,
             flights: Flights::new(flight_seed),
             writers: Writers::default(),
@@ -113,6 +116,7 @@ impl Engine {
             rng,
             speculation: Speculation::new(),
             tracked: false,
+            lost_at: None,
             direct_loads: 0,
             events: VecDeque::new(),
             stats: Stats::default(),
@@ -320,6 +324,10 @@ impl Sender {
             }
         }
     }
+}
+
+fn keeps_stale(config: &Config) -> bool {
+    !(config.stale_if_error.is_zero() && config.stale_while_loading.is_zero())
 }
 
 fn seeds(seed: &Seed) -> [u64; 3] {

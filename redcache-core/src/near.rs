@@ -4,6 +4,8 @@
 //! is its only writer and writes while it parses the server's stream: a value enters where its reply stands, an
 //! invalidation drops it where its push stands. Each entry carries the epoch it was learned in; when the server flushes
 //! or its connection is lost a new epoch begins, and all entries are unreachable at once, however many they are.
+//!
+//! What has become of entries that are no longer hits, but might be given in place of an error, says `stale`.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,9 +19,13 @@ use quick_cache::{OptionsBuilder, Weighter};
 use crate::answer::{Answer, Source};
 use crate::key::Key;
 
+mod stale;
+
+pub(crate) use stale::{Evidence, Staleness};
+
 /// What an entry costs beyond the bytes of its key and value: the entry itself, its share of the table, and the
 /// allocations' headers.
-const ENTRY_OVERHEAD: u64 = 150;
+const ENTRY_OVERHEAD: u64 = 166;
 
 /// What counts as one entry when the number of shards and ghosts is chosen.
 const ENTRY_TYPICAL: u64 = 512;
@@ -47,6 +53,8 @@ impl Entry {
 struct Kept {
     entry: Entry,
     epoch: u32,
+    /// The server has reported the key since the deadline.
+    reported: bool,
 }
 
 /// What the near cache knows of a key.
@@ -81,7 +89,10 @@ type Store = Cache<Key, Kept, Bytesize, SeedableRandomState, DefaultLifecycle<Ke
 /// The near cache of one redcache, shared between the engine and the adapter's handles.
 pub struct Near {
     store: Option<Store>,
+    /// Odd between the loss of a connection and the next one.
     epoch: AtomicU32,
+    /// Outdated entries may still be asked for.
+    keeps_stale: bool,
     hits: HitCounters,
 }
 
@@ -92,7 +103,7 @@ impl std::fmt::Debug for Near {
 }
 
 impl Near {
-    pub(crate) fn new(bytes_max: u64, seed: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64, keeps_stale: bool, seed: u64) -> Self {
         let store = (bytes_max > 0).then(|| {
             let entries = usize::try_from(bytes_max / ENTRY_TYPICAL).unwrap_or(usize::MAX).max(1);
             let options = OptionsBuilder::new()
@@ -105,12 +116,12 @@ impl Near {
             let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
             Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
         });
-        Self { store, epoch: AtomicU32::new(0), hits: HitCounters::default() }
+        Self { store, epoch: AtomicU32::new(0), keeps_stale, hits: HitCounters::default() }
     }
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        let Kept { entry, epoch } = self.store.as_ref()?.get(key)?;
+        let Kept { entry, epoch, .. } = self.store.as_ref()?.get(key)?;
         let now = now();
         let ttl = entry.deadline.checked_duration_since(now)?;
         if epoch != self.epoch.load(Ordering::Acquire) || ttl.is_zero() {
@@ -123,7 +134,7 @@ impl Near {
     /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
     /// not kept any longer for it. For tests and diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
-        let Kept { entry, epoch } = self.store.as_ref()?.peek(key)?;
+        let Kept { entry, epoch, .. } = self.store.as_ref()?.peek(key)?;
         let ttl = entry.deadline.checked_duration_since(now);
         let ttl = if mutant!(NearDeadlineIgnored) { Some(Duration::from_secs(1)) } else { ttl }?;
         let is_current = epoch == self.epoch.load(Ordering::Acquire) && !ttl.is_zero();
@@ -133,13 +144,20 @@ impl Near {
     pub(crate) fn insert(&self, key: &Key, entry: Entry) {
         if let Some(store) = &self.store {
             let epoch = self.epoch.load(Ordering::Relaxed);
-            store.insert(key.clone(), Kept { entry, epoch });
+            store.insert(key.clone(), Kept { entry, epoch, reported: false });
         }
     }
 
-    /// Makes every entry unreachable.
+    /// Makes every entry unreachable for good.
     pub(crate) fn begin_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+        // The engine is the only writer.
+        let next = (self.epoch.load(Ordering::Relaxed) | 1).wrapping_add(1);
+        self.epoch.store(next, Ordering::Release);
+    }
+
+    /// Makes every entry unreachable as a hit: nobody would tell of its change any more.
+    pub(crate) fn lose_epoch(&self) {
+        self.epoch.fetch_or(1, Ordering::Release);
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
@@ -207,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_served_until_its_deadline_and_not_at_it() {
-        let (near, start) = (Near::new(1 << 20, 1), base());
+        let (near, start) = (Near::new(1 << 20, false, 1), base());
         let deadline = start + Duration::from_secs(1);
         near.insert(&Key::from("k"), entry("v", deadline));
         let hit = near.get(b"k", || start).unwrap();
@@ -219,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_new_epoch_ends_every_entry_before_it_and_none_after() {
-        let (near, start) = (Near::new(1 << 20, 1), base());
+        let (near, start) = (Near::new(1 << 20, false, 1), base());
         let deadline = start + Duration::from_secs(1);
         near.insert(&Key::from("a"), entry("v", deadline));
         near.begin_epoch();
@@ -230,7 +248,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bytes() {
-        let (near, start) = (Near::new(1 << 20, 1), base());
+        let (near, start) = (Near::new(1 << 20, false, 1), base());
         for number in 0..100_000 {
             near.insert(&Key::from(format!("key:{number}")), entry("value", start));
         }
@@ -240,7 +258,7 @@ mod tests {
 
     #[test]
     fn without_bytes_it_holds_nothing() {
-        let (near, start) = (Near::new(0, 1), base());
+        let (near, start) = (Near::new(0, false, 1), base());
         near.insert(&Key::from("k"), entry("v", start + Duration::from_secs(1)));
         assert!(near.is_empty());
         assert_eq!(near.get(b"k", || start), None);

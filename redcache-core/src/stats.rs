@@ -16,6 +16,8 @@ pub struct Stats {
     pub load_failures: u64,
     /// Keys answered by joining another call of this process.
     pub joined: u64,
+    /// Keys answered with an outdated copy, in place of an error or a wait.
+    pub stale: u64,
     /// Times that a key was found locked by another process.
     pub lock_waits: u64,
     /// Loaded values that could not be published because the lock was gone.

@@ -48,6 +48,7 @@ mod options;
 mod reads;
 mod set;
 mod sharing;
+mod stale;
 mod trouble;
 mod values;
 mod waiting;

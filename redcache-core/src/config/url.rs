@@ -93,6 +93,8 @@ fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigErr
         "not_found_marker" => builder.not_found_marker(value.clone()),
         "near_cache_bytes" => builder.near_cache_bytes(size(name, value)?),
         "near_ttl_max" => builder.near_ttl_max(duration(name, value)?),
+        "stale_if_error" => builder.stale_if_error(duration(name, value)?),
+        "stale_while_loading" => builder.stale_while_loading(duration(name, value)?),
         "connect_timeout" => builder.connect_timeout(duration(name, value)?),
         "command_timeout" => builder.command_timeout(duration(name, value)?),
         "load_timeout" => builder.load_timeout(duration(name, value)?),

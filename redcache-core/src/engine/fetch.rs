@@ -17,6 +17,7 @@ use crate::flights::{Caller, Flight, FlightId, OpId};
 use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Scene, Step};
 use crate::flow::pace::Patience;
 use crate::key::Key;
+use crate::near::Evidence;
 use crate::options::LoadOptions;
 use crate::reply::{Replaced, Ttl};
 use crate::timers::Timer;
@@ -28,6 +29,8 @@ pub(super) struct Course {
     pub(super) patience: Patience,
     /// How long a loaded value is to live and whether to load in any case, as its first caller said.
     pub(super) options: LoadOptions,
+    /// What Redis has said of the key, as far as it is no value.
+    pub(super) evidence: Evidence,
     /// What its lock has replaced, and when.
     pub(super) replaced: Option<(Replaced, Instant)>,
     pub(super) timer: Option<(Timer, Instant)>,
@@ -44,6 +47,23 @@ impl Course {
     /// An answer of Redis is all that keeps the flight from loading or ending.
     fn is_reading(&self) -> bool {
         matches!(self.state, Get::Read { .. } | Get::Lock { .. })
+    }
+
+    /// A value would end the flight, so whatever else Redis answers says that there is none.
+    fn note_evidence(&mut self, input: &Input) {
+        match input {
+            Input::Read(_) | Input::Locked { .. } | Input::Effect(_) => {
+                self.evidence = Evidence::NoValue;
+            }
+            Input::Failed(_) => self.evidence = Evidence::Nothing,
+            Input::Refused(_)
+            | Input::Loaded(_)
+            | Input::LoadFailed(_)
+            | Input::Abandoned
+            | Input::Woken
+            | Input::WaitOver
+            | Input::LoadDue => {}
+        }
     }
 
     /// Its load will begin after now, and begin in any case.
@@ -82,6 +102,7 @@ impl Engine {
                     flight.followers.push(caller);
                 }
             }
+            self.relieve_waiting(now, id);
             return id;
         }
         let speculate = self.speculation.is_worth_it(self.router.in_flight());
@@ -89,6 +110,7 @@ impl Engine {
             state: Get::Unlock,
             patience: Patience::default(),
             options,
+            evidence: Evidence::Nothing,
             replaced: None,
             timer: None,
             loaded_by: None,
@@ -146,6 +168,9 @@ impl Engine {
         let was_reading = flight.course.is_reading();
         let was_direct = flight.course.is_direct();
         let leader = flight.leader;
+        if let Some(flight) = self.flights.get_mut(id) {
+            flight.course.note_evidence(&input);
+        }
         let mut out = Outbox::default();
         let end = self.with_scene(now, id, |state, mut scene| {
             match state.handle(input, &mut scene, &mut out) {
@@ -174,7 +199,10 @@ impl Engine {
                 self.send_aside(now, &mut out);
                 self.land(now, id, End::Abandoned);
             }
-            None => self.carry_out(now, id, out),
+            None => {
+                self.carry_out(now, id, out);
+                self.relieve_waiting(now, id);
+            }
         }
         if let Some(leader) = leader {
             self.maybe_load_many(now, leader.op);
@@ -448,6 +476,16 @@ impl Engine {
             }
             return;
         }
+        let is_error = matches!(end, End::LoadFailed(_) | End::Failed(_));
+        if is_error
+            && !course.options.reload
+            && let Some(answer) = self.stale_for_error(now, &key, course.evidence)
+        {
+            for caller in leader.into_iter().chain(followers) {
+                self.relieve(caller, answer.clone());
+            }
+            return;
+        }
         let (result, mut source) = self.result(&key, end);
         if source == Source::Loaded
             && leader != course.loaded_by
@@ -514,7 +552,7 @@ impl Engine {
         }
     }
 
-    fn settle(&mut self, caller: Caller, result: Result<Answer, CallError>) {
+    pub(super) fn settle(&mut self, caller: Caller, result: Result<Answer, CallError>) {
         let outcome = match self.ops.get_mut(caller.op) {
             Some(Op::FetchMany(batch)) => match batch.answers.put(caller.slot, result) {
                 Some(all) => Outcome::Answers(all),

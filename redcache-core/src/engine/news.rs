@@ -31,18 +31,22 @@ impl Engine {
     pub(super) fn on_news(&mut self, now: Instant, news: News) {
         match news {
             News::Reply { token, command, reply, sent_at, interrupted } => {
-                self.keep_coherent(&command, &reply, sent_at);
+                self.keep_coherent(now, &command, &reply, sent_at);
                 self.on_own_write(now, &command);
                 let answer = Answered { command, reply, sent_at, interrupted };
                 self.on_reply(now, token, answer);
             }
             News::Failed { token, command, error } => {
-                self.near.remove(command.key().as_bytes());
+                if may_change_value(&command) {
+                    self.near.remove(command.key().as_bytes());
+                }
                 self.on_own_write(now, &command);
                 self.fail(now, token, command.key(), &error);
             }
             News::Overdue { token, key } => {
-                self.near.remove(key.as_bytes());
+                if !self.only_reads(token) {
+                    self.near.remove(key.as_bytes());
+                }
                 let error = CacheError::new(ErrorKind::Timeout, "the limit is `command_timeout`");
                 self.fail(now, token, &key, &error);
             }
@@ -52,7 +56,7 @@ impl Engine {
                     && self.events.iter().any(|event| matches!(event, Event::Done { .. }));
                 for key in keys {
                     if !is_late {
-                        self.near.remove(key.as_bytes());
+                        self.on_reported(now, &key);
                     }
                     if !mutant!(PushIgnoredByWaiters) {
                         self.wake(now, &key);
@@ -71,6 +75,10 @@ impl Engine {
             News::Up { untracked } => {
                 self.stats.connections += 1;
                 self.tracked = untracked.is_none() || mutant!(UntrackedTrusted);
+                self.lost_at = None;
+                if !mutant!(EpochKeptOnReconnect) {
+                    self.near.begin_epoch();
+                }
                 self.notice(Notice::Connected);
                 if let Some(reason) = untracked {
                     self.notice(Notice::Untracked { reason });
@@ -78,8 +86,9 @@ impl Engine {
             }
             News::Down { reason } => {
                 self.tracked = false;
+                self.lost_at = Some(now);
                 if !mutant!(EpochKeptOnReconnect) {
-                    self.near.begin_epoch();
+                    self.near.lose_epoch();
                 }
                 self.notice(Notice::Disconnected { reason });
                 self.wake_all(now);
@@ -89,11 +98,11 @@ impl Engine {
     }
 
     /// Brings the near cache to where the stream stands. This is the only place that fills it.
-    fn keep_coherent(&self, command: &Command, reply: &Reply, sent_at: Instant) {
+    fn keep_coherent(&self, now: Instant, command: &Command, reply: &Reply, sent_at: Instant) {
         let key = command.key();
         match (command, reply) {
             (_, Reply::Read(read)) if read.lock == LockReply::Granted => {
-                self.near.remove(key.as_bytes())
+                self.near.on_absent(key.as_bytes(), now);
             }
             (_, Reply::Read(read)) => self.keep_read(key, read, sent_at),
             (Command::Publish { payload, ttl, .. }, Reply::Effect(true)) => {
@@ -111,6 +120,12 @@ impl Engine {
                 Reply::Effect(false),
             )
             | (Command::Lock { .. }, Reply::Effect(false)) => {}
+            // Our own lock was there, and no value.
+            (Command::Lock { .. } | Command::Release { .. } | Command::Renew { .. }, _) => {
+                self.near.on_absent(key.as_bytes(), now);
+            }
+            // What may be known of the key is as good as it was.
+            (Command::Read { .. } | Command::ReadOrLock { .. }, _) => {}
             (Command::Insert { .. } | Command::Remove { .. }, _) if mutant!(OwnWriteKeepsNear) => {}
             // The server reports a write of ours too, but after its reply, when its caller may read already.
             _ => self.near.remove(key.as_bytes()),
@@ -119,7 +134,10 @@ impl Engine {
 
     fn keep_read(&self, key: &Key, read: &ReadReply, sent_at: Instant) {
         let invalidated = read.invalidated && !mutant!(InvalidatedReadKept);
-        if let (Stored::Value(value), false) = (&read.stored, invalidated) {
+        let Stored::Value(value) = &read.stored else { return };
+        if invalidated {
+            self.near.remove(key.as_bytes());
+        } else {
             let deadline = read.ttl.deadline(sent_at, self.config.near_ttl_max);
             self.keep(key, value.payload.clone(), deadline, sent_at);
         }
@@ -135,6 +153,34 @@ impl Engine {
         if let (true, Some(deadline)) = (self.tracked, deadline) {
             let value = self.unmark(payload);
             self.near.insert(key, Entry { value, deadline, learned_at });
+        } else {
+            self.near.remove(key.as_bytes());
+        }
+    }
+
+    /// The server says that a key has changed. While we hold its lock, that was no expiry of its value.
+    fn on_reported(&self, now: Instant, key: &Key) {
+        let flight = self.flights.find(key.as_bytes()).and_then(|id| self.flights.get(id));
+        let is_ours = flight.is_some_and(|flight| match &flight.course.state {
+            Get::Load { lock, .. } => lock.is_some(),
+            Get::Publish { .. } => true,
+            Get::Read { .. } | Get::Lock { .. } | Get::Unlock => false,
+        });
+        if is_ours {
+            self.near.remove(key.as_bytes());
+        } else {
+            self.near.on_reported(key.as_bytes(), now);
+        }
+    }
+
+    /// The command of a token cannot have changed a value for good, only its lock or what is published under it.
+    fn only_reads(&mut self, token: Token) -> bool {
+        match Sender::of(token) {
+            Sender::Flight(_) => true,
+            Sender::Call(op, _) => {
+                matches!(self.ops.get_mut(op), Some(Op::Read | Op::ReadMany(_)))
+            }
+            Sender::Nobody => false,
         }
     }
 
@@ -207,7 +253,9 @@ impl Engine {
             Sender::Flight(_) | Sender::Nobody => self.return_unwanted(now, answer),
             Sender::Call(op, slot) => match self.ops.get_mut(op) {
                 Some(Op::Set(_)) => self.on_set_reply(now, Caller { op, slot }, answer),
-                _ => self.on_call_reply(op, slot, answer.command.key(), answer.reply),
+                _ => {
+                    self.on_call_reply(now, Caller { op, slot }, answer.command.key(), answer.reply)
+                }
             },
         }
     }
@@ -235,7 +283,8 @@ impl Engine {
         self.send(now, Sender::Nobody.token(), undo);
     }
 
-    fn on_call_reply(&mut self, op: OpId, slot: u32, key: &Key, reply: Reply) {
+    fn on_call_reply(&mut self, now: Instant, caller: Caller, key: &Key, reply: Reply) {
+        let Caller { op, slot } = caller;
         match reply {
             Reply::Read(read) => {
                 let found = self.read_answer(read);
@@ -245,7 +294,7 @@ impl Engine {
             Reply::WriteLock(_) => {}
             Reply::Refused(refusal) => {
                 let error = CacheError::new(ErrorKind::Server, String::from(refusal.0)).about(key);
-                self.fail_call(op, slot, error);
+                self.fail_call(now, caller, key, error);
             }
         }
     }
@@ -303,17 +352,38 @@ impl Engine {
             Sender::Flight(id) => self.advance(now, id, Input::Failed(error.clone())),
             Sender::Call(op, slot) => match self.ops.get_mut(op) {
                 Some(Op::Set(_)) => self.on_set_failed(now, Caller { op, slot }, error.clone()),
-                _ => self.fail_call(op, slot, error.about(key)),
+                _ => self.fail_call(now, Caller { op, slot }, key, error.about(key)),
             },
             Sender::Nobody => {}
         }
     }
 
-    fn fail_call(&mut self, op: OpId, slot: u32, error: CacheError) {
+    fn fail_call(&mut self, now: Instant, caller: Caller, key: &Key, error: CacheError) {
+        let Caller { op, slot } = caller;
         match self.ops.get_mut(op) {
             Some(Op::Write | Op::WriteMany(_)) => self.written(op, slot, Err(error)),
-            Some(Op::Read | Op::ReadMany(_)) => self.answer(op, slot, Err(error.into())),
+            Some(Op::Read | Op::ReadMany(_)) => {
+                let result = self.or_stale(now, key, Err(error.into()));
+                self.answer(op, slot, result);
+            }
             Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_)) | None => {}
         }
+    }
+}
+
+/// A command that got no answer, and may have changed the value of its key all the same.
+fn may_change_value(command: &Command) -> bool {
+    match command {
+        Command::Publish { .. }
+        | Command::WriteLock { .. }
+        | Command::Restore { .. }
+        | Command::Insert { .. }
+        | Command::Remove { .. }
+        | Command::Touch { .. } => true,
+        Command::Read { .. }
+        | Command::ReadOrLock { .. }
+        | Command::Lock { .. }
+        | Command::Release { .. }
+        | Command::Renew { .. } => false,
     }
 }

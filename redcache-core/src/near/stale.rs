@@ -1,0 +1,159 @@
+//! Copies that are no hits any more, and may be given in place of an error or of a wait.
+//!
+//! A copy's deadline by our clock is never later than Redis's own, because it counts from when the ttl was asked for. So
+//! a change that Redis reports before the deadline is a change: the copy is gone for good, as it is with a write of our
+//! own, and with a flush. A report after the deadline says that Redis has dropped the expired key, or that somebody
+//! locks or writes it anew; the two look alike. From then on the copy is given only to a call which has asked Redis and
+//! was told that there is no value, for then a newer one would have been the answer.
+//!
+//! When the connection is lost, nobody tells of changes any more. All copies, with the ttl over or not, may then be
+//! given until the connection is back, counted from the loss at the latest, unless Redis had reported them before.
+//!
+//! What cannot be known: a key that is removed after its ttl has passed, because there is nothing to remove, and a
+//! change within one network trip of the deadline, whose report comes after it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Kept, Near};
+use crate::answer::{Answer, Source};
+
+/// How outdated a copy may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Staleness {
+    pub(crate) max: Duration,
+    /// When the connection was lost, if there is none.
+    pub(crate) lost_at: Option<Instant>,
+}
+
+/// What a call knows of the key beside the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Redis has said that there is no value.
+    NoValue,
+    /// Redis has said nothing.
+    Nothing,
+}
+
+impl Near {
+    /// Looks for an outdated copy that may be given.
+    pub(crate) fn stale(
+        &self,
+        key: &[u8],
+        now: Instant,
+        staleness: Staleness,
+        evidence: Evidence,
+    ) -> Option<Answer> {
+        if staleness.max.is_zero() {
+            return None;
+        }
+        let Kept { entry, epoch, reported } = self.store.as_ref()?.peek(key)?;
+        let current = self.epoch.load(Ordering::Acquire);
+        let is_lost = current % 2 == 1;
+        // While there is no connection the epoch is one more than that of its entries.
+        if epoch | u32::from(is_lost) != current || (reported && evidence == Evidence::Nothing) {
+            return None;
+        }
+        let lost_at = staleness.lost_at.filter(|_| is_lost);
+        let outdated_at = lost_at.map_or(entry.deadline, |at| at.min(entry.deadline));
+        let is_in_bound = now.saturating_duration_since(outdated_at) <= staleness.max;
+        let age = Some(now.saturating_duration_since(entry.learned_at));
+        is_in_bound.then_some(Answer { value: entry.value, source: Source::Stale, ttl: None, age })
+    }
+
+    /// The server has reported the key.
+    pub(crate) fn on_reported(&self, key: &[u8], now: Instant) {
+        self.drop_good(key, now, true);
+    }
+
+    /// The key holds no value any more. Of the reason nothing is known.
+    pub(crate) fn on_absent(&self, key: &[u8], now: Instant) {
+        self.drop_good(key, now, false);
+    }
+
+    /// Drops a copy that is not outdated yet.
+    fn drop_good(&self, key: &[u8], now: Instant, reported: bool) {
+        let Some(store) = &self.store else { return };
+        if !self.keeps_stale {
+            store.remove(key);
+            return;
+        }
+        let outdated = store.remove_if(key, |kept| now < kept.entry.deadline);
+        drop(outdated);
+        if reported
+            && let Some(kept) = store.peek(key)
+            && !kept.reported
+        {
+            store.insert(crate::key::Key::copy_from(key), Kept { reported: true, ..kept });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::Entry;
+    use super::*;
+    use crate::key::Key;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A near cache with one copy, good for a second from `start` on.
+    fn one_copy() -> (Near, Instant) {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let start = Instant::now();
+        let near = Near::new(1 << 20, true, 1);
+        let value = Some(Bytes::from_static(b"v"));
+        near.insert(&Key::from("k"), Entry { value, deadline: start + SECOND, learned_at: start });
+        (near, start)
+    }
+
+    fn is_given(near: &Near, at: Instant, lost_at: Option<Instant>, evidence: Evidence) -> bool {
+        near.stale(b"k", at, Staleness { max: 10 * SECOND, lost_at }, evidence).is_some()
+    }
+
+    #[test]
+    fn a_copy_is_given_within_the_bound_after_its_deadline() {
+        let (near, start) = one_copy();
+        let given = |at| is_given(&near, at, None, Evidence::Nothing);
+        assert!(given(start + SECOND) && given(start + 11 * SECOND));
+        assert!(!given(start + 11 * SECOND + Duration::from_nanos(1)));
+        let none = Staleness { max: Duration::ZERO, lost_at: None };
+        assert_eq!(near.stale(b"k", start + SECOND, none, Evidence::NoValue), None);
+    }
+
+    #[test]
+    fn a_report_before_the_deadline_ends_a_copy_and_one_after_it_asks_for_evidence() {
+        let (near, start) = one_copy();
+        near.on_reported(b"k", start + SECOND);
+        assert!(!is_given(&near, start + 2 * SECOND, None, Evidence::Nothing));
+        assert!(is_given(&near, start + 2 * SECOND, None, Evidence::NoValue));
+        let (near, start) = one_copy();
+        near.on_reported(b"k", start);
+        assert!(!is_given(&near, start + SECOND, None, Evidence::NoValue));
+    }
+
+    #[test]
+    fn an_own_write_and_a_flush_end_a_copy_for_good() {
+        let (near, start) = one_copy();
+        near.remove(b"k");
+        assert!(!is_given(&near, start + SECOND, None, Evidence::NoValue));
+        let (near, start) = one_copy();
+        near.begin_epoch();
+        assert!(!is_given(&near, start + SECOND, None, Evidence::NoValue));
+    }
+
+    #[test]
+    fn without_a_connection_a_copy_counts_from_the_loss_and_ends_with_the_next_connection() {
+        let (near, start) = one_copy();
+        let lost_at = start + SECOND / 2;
+        near.lose_epoch();
+        assert_eq!(near.get(b"k", || lost_at), None);
+        let given = |at| is_given(&near, at, Some(lost_at), Evidence::Nothing);
+        assert!(given(lost_at) && given(lost_at + 10 * SECOND));
+        assert!(!given(lost_at + 10 * SECOND + Duration::from_nanos(1)));
+        near.begin_epoch();
+        assert!(!given(lost_at));
+    }
+}

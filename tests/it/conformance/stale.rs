@@ -1,0 +1,187 @@
+//! Outdated copies in place of errors and of waits: given within their bound, and never after a real change.
+
+use std::thread;
+use std::time::Duration;
+
+use redcache_core::ErrorKind;
+use redcache_tests::{Proxy, RedisServer};
+
+use super::cache::Cache;
+use super::scene::{
+    AT_ONCE, Boom, TTL, all_found, all_seen, cache_error, connected, found, gate, load_error,
+    must_not_load, seen, timed, wait_until, wait_until_idle,
+};
+
+on_every_adapter![
+    a_loader_that_fails_is_covered_by_an_outdated_copy,
+    a_redis_that_is_away_is_covered_by_copies_that_were_good,
+    a_redis_that_is_back_ends_the_copies_from_before,
+    a_removal_ends_a_copy_for_good,
+    a_write_of_this_cache_ends_a_copy_for_good,
+    a_flush_ends_all_copies_for_good,
+    who_would_wait_for_a_load_is_given_the_outdated_copy_at_once,
+    who_would_wait_for_another_process_is_given_the_outdated_copy_at_once,
+    an_outdated_copy_never_hides_a_newer_value,
+    a_reload_that_fails_is_not_covered,
+    by_itself_nothing_outdated_is_given,
+];
+
+const IF_ERROR: &str = "?stale_if_error=1h";
+const WHILE_LOADING: &str = "?stale_while_loading=1h";
+const SHORT: Duration = Duration::from_millis(30);
+
+fn fails<T>() -> Result<T, Boom> {
+    Err(Boom("no such table"))
+}
+
+/// Caches a value that is outdated when this returns.
+fn outdate<C: Cache>(cache: &C, key: &str) {
+    cache.get_with(key, SHORT, || found("old")).unwrap();
+    wait_until("it is outdated", || seen(cache.get(key)) == "nothing from redis");
+}
+
+fn a_loader_that_fails_is_covered_by_an_outdated_copy<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + IF_ERROR);
+    outdate(&cache, "k");
+    for _ in 0..3 {
+        assert_eq!(seen(cache.get_with("k", TTL, fails)), "old from stale");
+        wait_until_idle(&cache);
+    }
+    let answer = cache.get_with("k", TTL, fails).unwrap();
+    assert!(answer.age.is_some() && answer.ttl.is_none(), "{answer:?}");
+    let mut answers = cache.get_many_with(&["k", "none"], TTL, |_| fails()).unwrap();
+    assert_eq!(*load_error(answers.remove(1)), Boom("no such table"));
+    assert_eq!(seen(answers.remove(0)), "old from stale");
+    assert_eq!(cache.stats().stale, 5);
+    assert_eq!(seen(cache.get_with("k", TTL, || found("new"))), "new from loaded");
+    assert_eq!(seen(cache.get("k")), "new from near");
+}
+
+fn a_redis_that_is_away_is_covered_by_copies_that_were_good<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + "?stale_if_error=1h&command_timeout=100ms");
+    cache.get_with("k", TTL, || found("v")).unwrap();
+    proxy.refuse(true);
+    proxy.cut();
+    wait_until("the loss is known", || seen(cache.get("k")) == "v from stale");
+    assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from stale");
+    assert_eq!(all_seen(cache.get_many(&["k", "k"])), ["v from stale", "v from stale"]);
+    assert_eq!(cache_error(cache.get("none")).kind(), ErrorKind::Unavailable);
+    assert_eq!(cache_error(cache.insert("k", "new", TTL)).kind(), ErrorKind::Unavailable);
+    // The write may have been executed.
+    assert_eq!(cache_error(cache.get("k")).kind(), ErrorKind::Unavailable);
+}
+
+fn a_redis_that_is_back_ends_the_copies_from_before<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let cache = connected::<C>(proxy.url() + "?stale_if_error=1h&command_timeout=100ms");
+    cache.get_with("k", TTL, || found("old")).unwrap();
+    proxy.refuse(true);
+    proxy.cut();
+    wait_until("the loss is known", || seen(cache.get("k")) == "old from stale");
+    server.connect().integer(&["DEL", "k"]);
+    proxy.refuse(false);
+    wait_until("it is back", || cache.is_tracked());
+    assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
+}
+
+fn a_removal_ends_a_copy_for_good<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + IF_ERROR);
+    cache.get_with("k", TTL, || found("old")).unwrap();
+    server.connect().integer(&["DEL", "k"]);
+    wait_until("the change is known", || cache.stats().invalidations == 1);
+    assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
+}
+
+fn a_write_of_this_cache_ends_a_copy_for_good<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + IF_ERROR);
+    outdate(&cache, "k");
+    assert!(!cache.remove("k").unwrap());
+    assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
+}
+
+fn a_flush_ends_all_copies_for_good<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + IF_ERROR);
+    outdate(&cache, "outdated");
+    cache.get_with("good", TTL, || found("old")).unwrap();
+    server.connect().ok(&["FLUSHALL"]);
+    wait_until("the flush is known", || cache.stats().flushes == 1);
+    for key in ["outdated", "good"] {
+        assert_eq!(*load_error(cache.get_with(key, TTL, fails)), Boom("no such table"));
+    }
+}
+
+fn who_would_wait_for_a_load_is_given_the_outdated_copy_at_once<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + WHILE_LOADING);
+    outdate(&cache, "k");
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let cache = &cache;
+        let leader = scope.spawn(move || {
+            seen(cache.get_with("k", TTL, || {
+                door.pass();
+                found("new")
+            }))
+        });
+        gate.reached();
+        for _ in 0..2 {
+            let (answer, took) = timed(|| seen(cache.get_with("k", TTL, must_not_load)));
+            assert_eq!(answer, "old from stale");
+            assert!(took < AT_ONCE, "{took:?}");
+        }
+        let batch = cache.get_many_with(&["k", "k"], TTL, |keys| all_found(keys, "no"));
+        assert_eq!(all_seen(batch), ["old from stale", "old from stale"]);
+        gate.open();
+        assert_eq!(leader.join().unwrap(), "new from loaded");
+    });
+    assert_eq!(seen(cache.get("k")), "new from near");
+    wait_until_idle(&cache);
+}
+
+fn who_would_wait_for_another_process_is_given_the_outdated_copy_at_once<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + WHILE_LOADING);
+    outdate(&cache, "k");
+    server.connect().ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "60000"]);
+    for _ in 0..3 {
+        let (answer, took) = timed(|| seen(cache.get_with("k", TTL, must_not_load)));
+        assert_eq!(answer, "old from stale");
+        assert!(took < AT_ONCE, "{took:?}");
+    }
+    wait_until_idle(&cache);
+}
+
+fn an_outdated_copy_never_hides_a_newer_value<C: Cache>() {
+    let server = RedisServer::start();
+    let both = "?stale_if_error=1h&stale_while_loading=1h";
+    let cache = connected::<C>(server.url() + both);
+    outdate(&cache, "k");
+    server.connect().ok(&["SET", "k", "new"]);
+    assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "new from redis");
+    server.connect().integer(&["DEL", "k"]);
+    wait_until("the change is known", || seen(cache.get("k")) == "nothing from redis");
+    assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
+}
+
+fn a_reload_that_fails_is_not_covered<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + IF_ERROR);
+    outdate(&cache, "k");
+    let reloading = cache.with_options(redcache_core::CallOptions::new().reload());
+    assert_eq!(*load_error(reloading.get_with("k", TTL, fails)), Boom("no such table"));
+}
+
+fn by_itself_nothing_outdated_is_given<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    outdate(&cache, "k");
+    assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
+    assert_eq!(cache.stats().stale, 0);
+}
