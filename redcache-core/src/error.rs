@@ -219,6 +219,13 @@ impl From<ConfigError> for CacheError {
     }
 }
 
+/// So that whatever becomes a [`Config`](crate::Config) will do, and one that is made too.
+impl From<Infallible> for CacheError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl fmt::Display for CacheError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.kind.says())?;

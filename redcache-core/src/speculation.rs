@@ -18,8 +18,9 @@ const MISS_RATE_MIN: u32 = 1 << 14;
 const WEIGHT_SHIFT: u32 = 5;
 
 impl Speculation {
+    /// Expects misses: who has read nothing yet has just started, and so have the others, as often as not.
     pub(crate) fn new() -> Self {
-        Self { miss_rate: 0 }
+        Self { miss_rate: 1 << 16 }
     }
 
     pub(crate) fn is_worth_it(&self, commands_under_way: usize) -> bool {
@@ -41,15 +42,15 @@ mod tests {
     #[test]
     fn it_is_worth_it_in_light_traffic_or_when_misses_are_common() {
         let mut speculation = Speculation::new();
+        assert!(speculation.is_worth_it(1000), "nothing is known yet");
+        for _ in 0..64 {
+            speculation.on_read(false);
+        }
         assert!(speculation.is_worth_it(LIGHT_TRAFFIC_MAX));
         assert!(!speculation.is_worth_it(LIGHT_TRAFFIC_MAX + 1));
         for _ in 0..16 {
             speculation.on_read(true);
         }
         assert!(speculation.is_worth_it(1000));
-        for _ in 0..64 {
-            speculation.on_read(false);
-        }
-        assert!(!speculation.is_worth_it(1000));
     }
 }

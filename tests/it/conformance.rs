@@ -38,9 +38,11 @@ mod cache;
 mod port;
 pub(crate) mod scene;
 
+mod budget;
 mod cancelling;
 mod closing;
 mod connecting;
+mod defects;
 mod go;
 mod loads;
 mod near;

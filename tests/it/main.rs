@@ -4,5 +4,6 @@
 
 mod conformance;
 mod contract;
+mod defects;
 mod processes;
 mod tidy;

@@ -1,0 +1,81 @@
+//! Allocations of near hits, on the public calls of every adapter: there are none.
+//!
+//! A binary of its own: the counting allocator counts for the whole process, so nothing else may run beside.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+use std::alloc::System;
+use std::future::Future;
+use std::time::Duration;
+
+use redcache_async_std::AsyncStd;
+use redcache_driver::{Answer, Cache, Config, Runtime, Source};
+use redcache_sim::listen::EmbeddedServer;
+use redcache_smol::Smol;
+use redcache_tokio::Tokio;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const TTL: Duration = Duration::from_secs(60);
+
+/// How many hits are counted at a time.
+const HITS: usize = 1_000;
+
+/// How often they are counted: a thread of the runtime or the server may wake in the middle of one count.
+const ROUNDS: usize = 20;
+
+#[test]
+fn a_near_hit_allocates_nothing() {
+    let region = Region::new(ALLOCATOR);
+    let text = std::hint::black_box("Ada").to_owned();
+    assert!(region.change().allocations > 0, "nothing is counted: {text}");
+    let server = EmbeddedServer::start().unwrap();
+    let config = Config::from_url(&server.url()).unwrap();
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    tokio.block_on(async { hits_of(Cache::open(config.clone(), Tokio::default()).unwrap()).await });
+    smol::block_on(hits_of(Cache::open(config.clone(), Smol).unwrap()));
+    async_std::task::block_on(hits_of(Cache::open(config.clone(), AsyncStd).unwrap()));
+    hits_of_blocking(&redcache_blocking::Cache::connect(config).unwrap());
+}
+
+async fn hits_of<R: Runtime>(cache: Cache<R>) {
+    cache.insert("user:1", "Ada", TTL).await.unwrap();
+    cache.get("user:1").await.unwrap();
+    let name = std::any::type_name::<R>();
+    check(&format!("get on {name}"), async || cache.get("user:1").await.unwrap()).await;
+    let load = || async { Ok::<Option<&str>, String>(None) };
+    let call = async || cache.get_with("user:1", TTL, load).await.unwrap();
+    check(&format!("get_with on {name}"), call).await;
+    cache.close().await;
+}
+
+fn hits_of_blocking(cache: &redcache_blocking::Cache) {
+    cache.get("user:1").unwrap();
+    smol::block_on(async {
+        check("get, blocking", async || cache.get("user:1").unwrap()).await;
+        let load = || Ok::<Option<&str>, String>(None);
+        let call = async || cache.get_with("user:1", TTL, load).unwrap();
+        check("get_with, blocking", call).await;
+    });
+    cache.close();
+}
+
+/// Counts the allocations of many hits, until a count is of nothing but hits.
+async fn check<F: Future<Output = Answer>>(what: &str, mut hit: impl FnMut() -> F) {
+    let mut fewest = usize::MAX;
+    for _ in 0..ROUNDS {
+        let region = Region::new(ALLOCATOR);
+        for _ in 0..HITS {
+            let answer = hit().await;
+            assert_eq!((answer.source, answer.value.as_deref()), (Source::Near, Some(&b"Ada"[..])));
+        }
+        let change = region.change();
+        fewest = fewest.min(change.allocations + change.reallocations);
+        if fewest == 0 {
+            return;
+        }
+    }
+    panic!("{what}: {fewest} allocations for {HITS} hits");
+}

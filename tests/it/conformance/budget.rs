@@ -1,0 +1,117 @@
+//! What a call may cost the server, counted by the server.
+
+use std::collections::BTreeMap;
+
+use redcache_tests::{Proxy, Raw, RedisServer};
+
+use super::cache::Cache;
+use super::scene::{
+    LONG_LOCK, TTL, all_found, all_seen, connected, found, must_not_load, seen, wait_until_idle,
+};
+
+on_every_adapter![
+    a_hit_in_redis_is_a_get_and_a_pttl,
+    a_cold_miss_is_one_read_one_lock_and_one_publish,
+    a_cold_batch_of_a_hundred_keys_is_two_pipelines,
+    a_near_hit_costs_the_server_nothing,
+    a_write_under_a_lock_is_two_scripts,
+];
+
+/// How often the server ran each command since [`reset`], within scripts too.
+fn counts(raw: &mut Raw) -> BTreeMap<String, u64> {
+    let report = String::from_utf8(raw.call(&["INFO", "commandstats"])).unwrap();
+    let lines = report.lines().filter_map(|line| {
+        let (name, figures) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        // Ours, that of the heartbeat, and the end of a script that is sent by its hash or with its source.
+        let counts = !matches!(name, "info" | "config|resetstat" | "ping");
+        let name = name.trim_end_matches("sha").to_owned();
+        counts.then(|| (name, figures.split(',').next().unwrap().parse::<u64>().unwrap()))
+    });
+    let mut counts = BTreeMap::new();
+    for (name, calls) in lines {
+        *counts.entry(name).or_insert(0) += calls;
+    }
+    counts
+}
+
+fn reset(raw: &mut Raw) {
+    raw.ok(&["CONFIG", "RESETSTAT"]);
+}
+
+/// Counts by name, for comparison.
+fn expected<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, calls)| (name.to_owned(), calls)).collect()
+}
+
+fn a_hit_in_redis_is_a_get_and_a_pttl<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let mut raw = server.connect();
+    raw.ok(&["MSET", "a", "1", "b", "2"]);
+    let cache = connected::<C>(proxy.url());
+    wait_until_idle(&cache);
+    proxy.clear();
+    reset(&mut raw);
+    assert_eq!(seen(cache.get("a")), "1 from redis");
+    assert_eq!(counts(&mut raw), expected([("get", 1), ("pttl", 1)]));
+    reset(&mut raw);
+    // The attempt to lock goes along, and does nothing.
+    assert_eq!(seen(cache.get_with("b", TTL, must_not_load)), "2 from redis");
+    assert_eq!(counts(&mut raw), expected([("get", 1), ("pttl", 1), ("set", 1)]));
+    assert_eq!(proxy.round_trips(), 2);
+}
+
+fn a_cold_miss_is_one_read_one_lock_and_one_publish<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let mut raw = server.connect();
+    let cache = connected::<C>(proxy.url());
+    wait_until_idle(&cache);
+    proxy.clear();
+    reset(&mut raw);
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    // The script compares, sets and reads back.
+    let cost = expected([("get", 1 + 2), ("pttl", 1), ("set", 1 + 1), ("eval", 1)]);
+    assert_eq!(counts(&mut raw), cost);
+    assert_eq!(proxy.round_trips(), 2);
+}
+
+fn a_cold_batch_of_a_hundred_keys_is_two_pipelines<C: Cache>() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let mut raw = server.connect();
+    let cache = connected::<C>(proxy.url());
+    let keys: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    wait_until_idle(&cache);
+    proxy.clear();
+    reset(&mut raw);
+    let answers = all_seen(cache.get_many_with(&keys, TTL, |keys| all_found(keys, "v")));
+    assert!(answers.iter().all(|answer| answer == "v from loaded"), "{answers:?}");
+    let cost = expected([("get", 100 + 200), ("pttl", 100), ("set", 100 + 100), ("eval", 100)]);
+    assert_eq!(counts(&mut raw), cost);
+    assert_eq!(proxy.round_trips(), 2);
+}
+
+fn a_near_hit_costs_the_server_nothing<C: Cache>() {
+    let server = RedisServer::start();
+    let mut raw = server.connect();
+    let cache = connected::<C>(server.url());
+    cache.get_with("k", TTL, || found("v")).unwrap();
+    wait_until_idle(&cache);
+    reset(&mut raw);
+    assert_eq!(seen(cache.get("k")), "v from near");
+    assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from near");
+    assert_eq!(all_seen(cache.get_many(&["k", "k"])), ["v from near"; 2]);
+    assert_eq!(counts(&mut raw), expected([]));
+}
+
+fn a_write_under_a_lock_is_two_scripts<C: Cache>() {
+    let server = RedisServer::start();
+    let mut raw = server.connect();
+    let cache = connected::<C>(server.url() + LONG_LOCK);
+    wait_until_idle(&cache);
+    reset(&mut raw);
+    assert!(cache.set_with("k", TTL, || found("v")).unwrap());
+    // One reads and locks, the other compares, sets and reads back.
+    assert_eq!(counts(&mut raw), expected([("get", 1 + 2), ("set", 1 + 1), ("eval", 2)]));
+}
