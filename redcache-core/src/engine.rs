@@ -202,6 +202,11 @@ impl Engine {
         self.router.take_transmit(conn, into)
     }
 
+    /// How many bytes wait to be written.
+    pub fn unwritten(&self) -> usize {
+        self.router.unwritten()
+    }
+
     /// Gives the near cache, to be asked without the engine.
     pub fn near(&self) -> &Arc<Near> {
         &self.near

@@ -20,6 +20,7 @@ mod mutant;
 
 mod answer;
 mod batch;
+mod busy_poll;
 mod command;
 mod config;
 mod conn;
@@ -46,6 +47,7 @@ mod writers;
 
 pub use answer::{Answer, Loaded, Source};
 pub use batch::Batch;
+pub use busy_poll::BusyPoll;
 pub use config::{
     Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER, OnRedisDown,
 };

@@ -486,6 +486,14 @@ impl Router {
         }
     }
 
+    /// How many bytes wait to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        match &self.link {
+            Link::Open { conn, .. } => conn.unwritten(),
+            Link::Down { .. } | Link::Dialing { .. } => 0,
+        }
+    }
+
     /// Makes no further connection; what is under way, and what is released, still gets through.
     pub(crate) fn close(&mut self) {
         self.closed = true;

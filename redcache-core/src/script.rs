@@ -6,8 +6,8 @@
 /// One of redcache's scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Script {
-    /// `KEYS[1]` key, `ARGV` lock, value, ttl in ms: replaces our lock by the value and reads it back, so that the
-    /// publisher is tracked again. Returns 1, or 0 when the key is no longer our lock.
+    /// `KEYS[1]` key, `ARGV` lock, value, ttl in ms: replaces our lock by the value and asks whether it exists,
+    /// a read that has the publisher tracked again. Returns 1, or 0 when the key is no longer our lock.
     Publish,
     /// `KEYS[1]` key, `ARGV` lock: deletes our lock. Returns 1, or 0 when the key is no longer our lock.
     Release,
@@ -35,7 +35,7 @@ impl Script {
             Self::Publish => {
                 "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end \
                  redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) \
-                 redis.call('GET',KEYS[1]) \
+                 redis.call('EXISTS',KEYS[1]) \
                  return 1"
             }
             Self::Release => {
@@ -76,7 +76,7 @@ impl Script {
     /// Gives the SHA-1 of the source in lower-case hex, the name that `EVALSHA` knows it by.
     pub const fn sha1(self) -> &'static str {
         match self {
-            Self::Publish => "eba11da24e4903fb5c00da28853fcd66741c400c",
+            Self::Publish => "d12fae71b988cb2c59b5d9b39c0da7449f2e1c07",
             Self::Release => "40d537e211ffbf1001c68282413fef6708d7b2e3",
             Self::Renew => "1c641af97d3df7973c56e196a73e781cd1efc852",
             Self::Touch => "d5162e3b160bd731cfac48e0019d13595004d3d7",

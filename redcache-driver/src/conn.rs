@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
-use redcache_core::{ConnId, Engine};
+use redcache_core::{BusyPoll, Config, ConnId, Engine};
 
 use crate::runtime::Runtime;
 use crate::shared::{Shared, State};
@@ -31,8 +32,32 @@ pub(crate) struct Link<R: Runtime> {
 /// A connection as the shared state knows it.
 pub(crate) struct Line<R: Runtime> {
     pub(crate) link: Arc<Link<R>>,
-    /// The task of the connection, unless it has been woken already.
-    pub(crate) waker: Option<Waker>,
+    /// The task of the connection, once it has begun.
+    waker: Option<Waker>,
+    /// The task will look at the shared state without being woken.
+    is_awake: bool,
+    busy_poll: BusyPoll,
+}
+
+impl<R: Runtime> Line<R> {
+    pub(crate) fn new(link: Arc<Link<R>>, config: &Config) -> Self {
+        Self { link, waker: None, is_awake: true, busy_poll: BusyPoll::new(config.busy_poll()) }
+    }
+
+    /// What wakes the task of the connection, whether it needs that or not.
+    pub(crate) fn waker(&self) -> Option<&Waker> {
+        self.waker.as_ref()
+    }
+
+    /// Gives what is to be woken for the task to look at the shared state, unless it will anyway.
+    pub(crate) fn rouse(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.is_awake, true) { None } else { self.waker.clone() }
+    }
+
+    /// The same for the task to look for an answer, if that is worth it.
+    pub(crate) fn rouse_to_poll(&mut self, now: Instant) -> Option<Waker> {
+        if !self.is_awake && self.busy_poll.begin(now) { self.rouse() } else { None }
+    }
 }
 
 /// The socket, and what is being written to it.
@@ -124,7 +149,15 @@ impl<W: AsyncWrite + Unpin> Side<W> {
 /// Carries bytes until the connection ends, and reports that.
 pub(crate) async fn run<R: Runtime>(shared: &Shared<R>, link: &Link<R>, reader: R::Reader) {
     let mut task = Task { shared, link, reader, buffer: vec![0; READ_BUFFER], has_yielded: false };
-    if let Some(reason) = poll_fn(|cx| task.poll(cx)).await {
+    let reason = loop {
+        match poll_fn(|cx| task.poll(cx)).await {
+            Next::Yield => shared.runtime.yield_now().await,
+            Next::Pause => shared.runtime.pause().await,
+            Next::Failed(reason) => break Some(reason),
+            Next::HungUp => break None,
+        }
+    };
+    if let Some(reason) = reason {
         shared.step(|state, now| {
             state.lines.retain(|line| line.link.conn != link.conn);
             state.engine.handle_disconnected(now, link.conn, &reason);
@@ -140,11 +173,23 @@ struct Task<'a, R: Runtime> {
     has_yielded: bool,
 }
 
+/// What becomes of the task of a connection.
+enum Next {
+    /// It goes on once other tasks had their turn.
+    Yield,
+    /// It looks for an answer again in a moment.
+    Pause,
+    Failed(String),
+    HungUp,
+}
+
 /// What a look at the shared state says to the task of a connection.
 enum Look {
     HungUp,
     /// There is nothing to write, and who has something will wake the task.
     Park,
+    /// There is nothing to write, and an answer may come before the task could be woken for it.
+    Poll,
     /// There is something to write.
     Write,
     /// There is something to write, and more may gather if others get their turn first.
@@ -152,30 +197,36 @@ enum Look {
 }
 
 impl<R: Runtime> Task<'_, R> {
-    /// Reads until the socket is dry, writes until the engine is. Ends with the reason, or with none when it was hung
-    /// up.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
-        let look = match self.read(cx) {
-            Err(reason) => return Poll::Ready(Some(reason)),
+    /// Reads until the socket is dry, writes until the engine is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let mut look = match self.read(cx) {
+            Err(reason) => return Poll::Ready(Next::Failed(reason)),
             Ok(Some(look)) => look,
             // It was woken for something else than bytes.
-            Ok(None) => self.shared.step_in_conn(|state, _| state.look(self.link, cx.waker())),
+            Ok(None) => self.look(cx),
         };
-        match look {
-            Look::HungUp => return Poll::Ready(None),
-            Look::Gather if !self.has_yielded => {
-                self.has_yielded = true;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+        loop {
+            match look {
+                Look::HungUp => return Poll::Ready(Next::HungUp),
+                Look::Gather if !self.has_yielded => {
+                    self.has_yielded = true;
+                    return Poll::Ready(Next::Yield);
+                }
+                Look::Park | Look::Poll if self.link.is_behind.load(Ordering::Acquire) => {}
+                Look::Park => return Poll::Pending,
+                Look::Poll => return Poll::Ready(Next::Pause),
+                Look::Write | Look::Gather => {}
             }
-            Look::Park if !self.link.is_behind.load(Ordering::Acquire) => return Poll::Pending,
-            Look::Park | Look::Write | Look::Gather => {}
+            self.has_yielded = false;
+            if let Err(error) = ready!(self.link.poll_write_all(self.shared, cx)) {
+                return Poll::Ready(Next::Failed(error.to_string()));
+            }
+            look = self.look(cx);
         }
-        self.has_yielded = false;
-        match self.link.poll_write_all(self.shared, cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Some(error.to_string())),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        }
+    }
+
+    fn look(&self, cx: &Context<'_>) -> Look {
+        self.shared.step_in_conn(|state, now| state.look(now, self.link, cx.waker()))
     }
 
     /// Reads until the socket is dry; `None` when it was dry already.
@@ -188,7 +239,8 @@ impl<R: Runtime> Task<'_, R> {
                     let bytes = &self.buffer[..count];
                     look = Some(self.shared.step_in_conn(|state, now| {
                         state.engine.handle_read(now, self.link.conn, bytes);
-                        state.look(self.link, cx.waker())
+                        state.on_bytes(self.link);
+                        state.look(now, self.link, cx.waker())
                     }));
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -205,19 +257,30 @@ impl<R: Runtime> Task<'_, R> {
 const LONE_COMMANDS_MAX: usize = 2;
 
 impl<R: Runtime> State<R> {
+    /// Bytes have come on a connection.
+    fn on_bytes(&mut self, link: &Link<R>) {
+        if let Some(line) = self.line(link.conn) {
+            line.busy_poll.on_found();
+        }
+    }
+
     /// Seats the waker under the same lock that looks for bytes, so that no wake-up is lost.
-    fn look(&mut self, link: &Link<R>, waker: &Waker) -> Look {
+    fn look(&mut self, now: Instant, link: &Link<R>, waker: &Waker) -> Look {
         let has_bytes = self.engine.poll_transmit() == Some(link.conn);
-        let is_busy = self.engine.in_flight() > LONE_COMMANDS_MAX;
+        let in_flight = self.engine.in_flight();
         let Some(line) = self.line(link.conn) else { return Look::HungUp };
         match &line.waker {
             Some(seated) if seated.will_wake(waker) => {}
             _ => line.waker = Some(waker.clone()),
         }
-        match (has_bytes, is_busy) {
+        let is_lone = in_flight <= LONE_COMMANDS_MAX;
+        let polls = in_flight > 0 && is_lone && line.busy_poll.goes_on(now);
+        line.is_awake = has_bytes || polls;
+        match (has_bytes, is_lone) {
+            (false, _) if polls => Look::Poll,
             (false, _) => Look::Park,
-            (true, false) => Look::Write,
-            (true, true) => Look::Gather,
+            (true, true) => Look::Write,
+            (true, false) => Look::Gather,
         }
     }
 }

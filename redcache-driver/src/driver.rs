@@ -83,7 +83,8 @@ async fn dial<R: Runtime>(shared: &Shared<R>, conn: ConnId, address: Address) {
     let link = Arc::new(Link::new(conn, writer));
     shared.step(|state, now| {
         state.given_up.retain(|given_up| *given_up != conn);
-        state.lines.push(Line { link: Arc::clone(&link), waker: None });
+        let line = Line::new(Arc::clone(&link), state.engine.config());
+        state.lines.push(line);
         state.engine.handle_connected(now, conn);
     });
     conn::run(shared, &link, reader).await;

@@ -1,13 +1,14 @@
 //! What the driver needs of an async runtime, and of the transport to the server.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::task::Poll;
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use redcache_core::Address;
 
-/// An async runtime with its sockets: four motions and no decision.
+/// An async runtime with its sockets: motions and no decision.
 ///
 /// The driver polls reader and writer from different tasks, so a stream comes in two halves. Dropping both must close
 /// the connection. A transport that buffers (TLS, for one) must be written through by `poll_flush`.
@@ -33,6 +34,26 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Runs `task` to its end, independently of the caller.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// Waits for the shortest while in which a socket may have become readable; see `busy_poll` among the settings.
+    ///
+    /// Unless implemented otherwise, this lets other tasks run. A runtime that does not look at its sockets then may
+    /// let other threads run instead.
+    fn pause(&self) -> impl Future<Output = ()> + Send {
+        self.yield_now()
+    }
+
+    /// Lets other tasks run.
+    fn yield_now(&self) -> impl Future<Output = ()> + Send {
+        let mut has_yielded = false;
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
 
     /// Gives the current instant.
     fn now(&self) -> Instant {

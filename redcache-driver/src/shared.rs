@@ -14,7 +14,7 @@ use redcache_core::{
 };
 use slab::Slab;
 
-use crate::conn::{Line, Link};
+use crate::conn::Line;
 use crate::runtime::Runtime;
 
 /// What a call is told next.
@@ -72,6 +72,9 @@ pub(crate) struct Afterwards {
     notices: bool,
 }
 
+/// So many bytes fill a segment of TCP.
+const SEGMENT: usize = 1400;
+
 /// Notices that nobody listens to yet; the latest are kept.
 const NOTICES_MAX: usize = 16;
 
@@ -105,27 +108,35 @@ impl<R: Runtime> Shared<R> {
 
     /// Gives the engine one input and passes on everything it answers.
     ///
-    /// The caller writes by itself what it caused if nothing else is under way. Otherwise the task of the connection
-    /// is woken, once, and finds all that has gathered by then.
+    /// The caller writes by itself what it caused if nothing else is under way, and what has gathered once that fills
+    /// a segment: then the server may begin. Otherwise the task of the connection is woken, once, and finds all that
+    /// has gathered by then.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         let now = self.runtime.now();
         let mut state = self.lock();
         let was_idle = state.engine.in_flight() == 0;
         let result = input(&mut state, now);
         let mut after = state.drain();
-        if !was_idle {
-            after.wakes.extend(state.waker_for_writing());
-        } else if let Some((link, waker)) = state.writer() {
-            if let Some(mut side) = link.claim(&mut state.engine) {
-                drop(state);
-                link.write_claimed(&mut side, &waker);
-                drop(side);
-                self.finish(after);
-                return result;
+        let Some(line) = state.line_to_write() else {
+            drop(state);
+            self.finish(after);
+            return result;
+        };
+        let link = Arc::clone(&line.link);
+        let waker = line.waker().cloned();
+        if (was_idle || state.engine.unwritten() >= SEGMENT)
+            && let Some(waker) = waker
+            && let Some(mut side) = link.claim(&mut state.engine)
+        {
+            if was_idle {
+                after.wakes.extend(state.line(link.conn).and_then(|line| line.rouse_to_poll(now)));
             }
-            after.wakes.push(waker);
+            drop(state);
+            link.write_claimed(&mut side, &waker);
+        } else {
+            after.wakes.extend(state.line(link.conn).and_then(Line::rouse));
+            drop(state);
         }
-        drop(state);
         self.finish(after);
         result
     }
@@ -223,7 +234,7 @@ impl<R: Runtime> State<R> {
     /// A connection without its line has been hung up; its task ends when it finds out.
     fn hang_up(&mut self, conn: ConnId, after: &mut Afterwards) {
         if let Some(at) = self.lines.iter().position(|line| line.link.conn == conn) {
-            after.wakes.extend(self.lines.swap_remove(at).waker);
+            after.wakes.extend(self.lines.swap_remove(at).waker().cloned());
         } else if let Some(at) = self.dials.iter().position(|(dialed, _)| *dialed == conn) {
             self.dials.remove(at);
         } else {
@@ -250,16 +261,8 @@ impl<R: Runtime> State<R> {
         self.lines.iter_mut().find(|line| line.link.conn == conn)
     }
 
-    /// Takes the task of the connection that has bytes to write, unless it is awake already.
-    fn waker_for_writing(&mut self) -> Option<Waker> {
+    fn line_to_write(&mut self) -> Option<&mut Line<R>> {
         let conn = self.engine.poll_transmit()?;
-        self.line(conn)?.waker.take()
-    }
-
-    /// The connection that has bytes to write and whose task is not awake for it, and that task.
-    fn writer(&mut self) -> Option<(Arc<Link<R>>, Waker)> {
-        let conn = self.engine.poll_transmit()?;
-        let line = self.line(conn)?;
-        Some((Arc::clone(&line.link), line.waker.clone()?))
+        self.line(conn)
     }
 }

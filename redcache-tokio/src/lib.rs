@@ -21,11 +21,15 @@
 #![forbid(unsafe_code)]
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 pub use redcache_driver::*;
-use tokio::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -62,12 +66,12 @@ impl Runtime for Tokio {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 let (reader, writer) = stream.into_split();
-                (Box::new(reader), Box::new(writer))
+                (Box::new(Prompt::<_, TcpStream>::new(reader)), Box::new(writer))
             }
             #[cfg(unix)]
             Address::Unix(path) => {
                 let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                (Box::new(reader), Box::new(writer))
+                (Box::new(Prompt::<_, UnixStream>::new(reader)), Box::new(writer))
             }
             #[cfg(not(unix))]
             Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
@@ -79,8 +83,49 @@ impl Runtime for Tokio {
         tokio::time::sleep_until(at.into()).await;
     }
 
+    async fn pause(&self) {
+        tokio::task::yield_now().await;
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
+    }
+}
+
+/// Asks the socket of a half `H` of a stream `S` itself once tokio knows of no bytes: tokio learns of them only when
+/// one of its threads waits for sockets.
+struct Prompt<H, S> {
+    half: H,
+    stream: PhantomData<fn() -> S>,
+}
+
+impl<H, S> Prompt<H, S> {
+    fn new(half: H) -> Self {
+        Self { half, stream: PhantomData }
+    }
+}
+
+impl<H, S> AsyncRead for Prompt<H, S>
+where
+    H: AsyncRead + AsRef<S> + Unpin,
+    for<'s> SockRef<'s>: From<&'s S>,
+{
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let ready @ Poll::Ready(_) = Pin::new(&mut self.half).poll_read(cx, buf) {
+            return ready;
+        }
+        match (&*SockRef::from(self.half.as_ref())).read(buf.initialize_unfilled()) {
+            Ok(count) => {
+                buf.advance(count);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 

@@ -106,6 +106,7 @@ fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigErr
         "direct_loads_max" => builder.direct_loads_max(number(name, value, "a whole number")?),
         "breaker_failures" => builder.breaker_failures(number(name, value, "a whole number")?),
         "breaker_pause" => builder.breaker_pause(duration(name, value)?),
+        "busy_poll" => builder.busy_poll(duration(name, value)?),
         "heartbeat_interval" => builder.heartbeat_interval(duration(name, value)?),
         "reconnect_delay_max" => builder.reconnect_delay_max(duration(name, value)?),
         "value_max" => builder.value_max(usize::try_from(size(name, value)?).unwrap_or(usize::MAX)),
@@ -122,18 +123,19 @@ fn number<N: std::str::FromStr>(option: &str, text: &str, allowed: &str) -> Resu
 }
 
 fn duration(option: &str, text: &str) -> Result<Duration, ConfigError> {
-    let allowed = "a whole number with its unit, as in 250ms, 10s, 2m or 1h";
+    let allowed = "a whole number with its unit, as in 100us, 250ms, 10s, 2m or 1h";
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let count: u64 = number(option, digits, allowed)?;
-    let ms_per_unit = match &text[digits.len()..] {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
+    let us_per_unit = match &text[digits.len()..] {
+        "us" => 1,
+        "ms" => 1000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
         _ => return Err(ConfigError::new(option, text, allowed)),
     };
-    let ms = count.checked_mul(ms_per_unit);
-    ms.map(Duration::from_millis).ok_or_else(|| ConfigError::new(option, text, allowed))
+    let us = count.checked_mul(us_per_unit);
+    us.map(Duration::from_micros).ok_or_else(|| ConfigError::new(option, text, allowed))
 }
 
 fn size(option: &str, text: &str) -> Result<u64, ConfigError> {

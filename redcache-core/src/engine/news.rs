@@ -106,7 +106,7 @@ impl Engine {
             }
             (_, Reply::Read(read)) => self.keep_read(key, read, sent_at),
             (Command::Publish { payload, ttl, .. }, Reply::Effect(true)) => {
-                // The script read the value back, so its next change will be reported.
+                // The script read the key again, so its next change will be reported.
                 let deadline = Ttl::Left(*ttl).deadline(sent_at, self.config.near_ttl_max);
                 self.keep(key, payload.clone(), deadline, sent_at);
             }

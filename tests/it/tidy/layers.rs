@@ -11,8 +11,22 @@ const FLOW_TOWER: &[&str] = &["flow", "timers", "writers", "flights", "near", "s
 const WIRE_TOWER: &[&str] = &["router", "conn"];
 /// What both towers speak in.
 const WORDS: &[&str] = &[
-    "answer", "options", "command", "reply", "error", "config", "lock", "script", "stats", "slot",
-    "stored", "key", "resp", "rng", "mutant",
+    "answer",
+    "options",
+    "command",
+    "reply",
+    "error",
+    "config",
+    "lock",
+    "busy_poll",
+    "script",
+    "stats",
+    "slot",
+    "stored",
+    "key",
+    "resp",
+    "rng",
+    "mutant",
 ];
 
 /// Every module, top first; the towers stand side by side.

@@ -26,7 +26,7 @@ fn publish(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
         return Ok(Reply::Integer(0));
     }
     script.call(&[b"SET", key, value, b"PX", ttl])?;
-    script.call(&[b"GET", key])?;
+    script.call(&[b"EXISTS", key])?;
     Ok(Reply::Integer(1))
 }
 
