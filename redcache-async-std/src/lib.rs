@@ -65,11 +65,6 @@ impl Runtime for AsyncStd {
         async_std::task::sleep(at.saturating_duration_since(self.now())).await;
     }
 
-    /// A read asks the socket itself, and a task that yields would wake another thread of the executor.
-    async fn pause(&self) {
-        std::thread::yield_now();
-    }
-
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         async_std::task::spawn(task);
     }

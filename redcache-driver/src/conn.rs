@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker, ready};
+use std::thread;
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -16,6 +17,8 @@ use crate::shared::{Shared, State};
 
 /// How much is read at once.
 const READ_BUFFER: usize = 64 << 10;
+/// After so many looks for an answer, of about two microseconds each, the task lets others run.
+const PAUSES_MAX: u8 = 16;
 /// After so many reads in a row the task lets others run.
 const READS_MAX: usize = 32;
 
@@ -148,11 +151,13 @@ impl<W: AsyncWrite + Unpin> Side<W> {
 
 /// Carries bytes until the connection ends, and reports that.
 pub(crate) async fn run<R: Runtime>(shared: &Shared<R>, link: &Link<R>, reader: R::Reader) {
-    let mut task = Task { shared, link, reader, buffer: vec![0; READ_BUFFER], has_yielded: false };
+    let mut task =
+        Task { shared, link, reader, buffer: vec![0; READ_BUFFER], has_yielded: false, pauses: 0 };
     let reason = loop {
         match poll_fn(|cx| task.poll(cx)).await {
             Next::Yield => shared.runtime.yield_now().await,
-            Next::Pause => shared.runtime.pause().await,
+            // Another thread may be what the answer waits for.
+            Next::Pause => thread::yield_now(),
             Next::Failed(reason) => break Some(reason),
             Next::HungUp => break None,
         }
@@ -171,6 +176,8 @@ struct Task<'a, R: Runtime> {
     reader: R::Reader,
     buffer: Vec<u8>,
     has_yielded: bool,
+    /// How often it has looked for an answer since other tasks had their turn.
+    pauses: u8,
 }
 
 /// What becomes of the task of a connection.
@@ -214,7 +221,7 @@ impl<R: Runtime> Task<'_, R> {
                 }
                 Look::Park | Look::Poll if self.link.is_behind.load(Ordering::Acquire) => {}
                 Look::Park => return Poll::Pending,
-                Look::Poll => return Poll::Ready(Next::Pause),
+                Look::Poll => return Poll::Ready(self.pause()),
                 Look::Write | Look::Gather => {}
             }
             self.has_yielded = false;
@@ -223,6 +230,11 @@ impl<R: Runtime> Task<'_, R> {
             }
             look = self.look(cx);
         }
+    }
+
+    fn pause(&mut self) -> Next {
+        self.pauses = (self.pauses + 1) % PAUSES_MAX;
+        if self.pauses == 0 { Next::Yield } else { Next::Pause }
     }
 
     fn look(&self, cx: &Context<'_>) -> Look {

@@ -35,14 +35,6 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Runs `task` to its end, independently of the caller.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 
-    /// Waits for the shortest while in which a socket may have become readable; see `busy_poll` among the settings.
-    ///
-    /// Unless implemented otherwise, this lets other tasks run. A runtime that does not look at its sockets then may
-    /// let other threads run instead.
-    fn pause(&self) -> impl Future<Output = ()> + Send {
-        self.yield_now()
-    }
-
     /// Lets other tasks run.
     fn yield_now(&self) -> impl Future<Output = ()> + Send {
         let mut has_yielded = false;

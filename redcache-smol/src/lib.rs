@@ -62,11 +62,6 @@ impl Runtime for Smol {
         smol::Timer::at(at).await;
     }
 
-    /// A read asks the socket itself, and a task that yields would wake another thread of the executor.
-    async fn pause(&self) {
-        std::thread::yield_now();
-    }
-
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         smol::spawn(task).detach();
     }

@@ -83,7 +83,7 @@ impl Runtime for Tokio {
         tokio::time::sleep_until(at.into()).await;
     }
 
-    async fn pause(&self) {
+    async fn yield_now(&self) {
         tokio::task::yield_now().await;
     }
 
