@@ -36,6 +36,10 @@ impl Seat {
         self.thread.unpark();
     }
 
+    fn has_turn(&self) -> bool {
+        self.turn().is_some()
+    }
+
     fn wait(&self) -> Turn {
         loop {
             if let Some(turn) = self.turn().take() {
@@ -79,6 +83,10 @@ impl<'a> Call<'a> {
 
     /// Waits for what comes next. The engine ends every call in time, so this needs no timeout of its own.
     pub(crate) fn turn(&mut self) -> Turn {
+        #[cfg(unix)]
+        if let Some(link) = self.shared.lone_link() {
+            link.look_for(self.shared, || self.seat.has_turn());
+        }
         let turn = self.seat.wait();
         self.over = matches!(turn, Turn::Done(_));
         turn

@@ -9,8 +9,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, Thread};
+use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
 
-use redcache_core::{ConnId, Engine};
+use redcache_core::{BusyPoll, ConnId, Engine};
 
 use crate::shared::Shared;
 use crate::socket::Socket;
@@ -26,10 +29,18 @@ const WRITE_BUFFER_KEPT: usize = 1 << 20;
 pub(crate) struct Link {
     pub(crate) conn: ConnId,
     socket: Socket,
+    /// Whoever holds this lock reads. It is never waited for by a caller.
+    inbound: Mutex<Inbound>,
     /// Whoever holds this lock writes. It is never waited for under the engine's lock.
     unwritten: Mutex<Vec<u8>>,
     /// Why writing failed.
     failure: OnceLock<io::Error>,
+}
+
+/// The receiving half of a connection.
+struct Inbound {
+    buffer: Vec<u8>,
+    busy_poll: BusyPoll,
 }
 
 /// A connection as the shared state knows it.
@@ -47,8 +58,34 @@ impl Line {
 }
 
 impl Link {
-    pub(crate) fn new(conn: ConnId, socket: Socket) -> Self {
-        Self { conn, socket, unwritten: Mutex::default(), failure: OnceLock::new() }
+    pub(crate) fn new(conn: ConnId, socket: Socket, busy_poll: Duration) -> Self {
+        let busy_poll = BusyPoll::new(busy_poll);
+        let inbound = Inbound { buffer: vec![0; READ_BUFFER], busy_poll };
+        let (inbound, unwritten) = (Mutex::new(inbound), Mutex::default());
+        Self { conn, socket, inbound, unwritten, failure: OnceLock::new() }
+    }
+
+    /// Reads in the thread of a caller, for as long as an answer is worth looking for and until one `has_come`: that is
+    /// sooner than the thread that reads, and then the caller's own, could wake up. That thread sees what is not read
+    /// here, the end of the connection among it.
+    #[cfg(unix)]
+    pub(crate) fn look_for(&self, shared: &Shared, has_come: impl Fn() -> bool) {
+        let Ok(mut inbound) = self.inbound.try_lock() else { return };
+        let Inbound { buffer, busy_poll } = &mut *inbound;
+        if !busy_poll.begin(Instant::now()) {
+            return;
+        }
+        while !has_come() {
+            match self.socket.read_now(buffer) {
+                Ok(Some(count)) if count > 0 => {
+                    busy_poll.on_found();
+                    let bytes = &buffer[..count];
+                    shared.step(|state, now| state.engine.handle_read(now, self.conn, bytes));
+                }
+                Ok(None) if busy_poll.goes_on(Instant::now()) => thread::yield_now(),
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     /// Takes what an idle connection has to write, if it is little. `None` leaves it to the writer's thread.
@@ -90,11 +127,15 @@ pub(crate) fn read(shared: &Shared, link: &Link) {
 
 /// Gives the reason why it ended.
 fn read_all(shared: &Shared, link: &Link) -> String {
-    let mut buffer = vec![0; READ_BUFFER];
     loop {
-        let failure = match link.socket.read(&mut buffer) {
-            Ok(0) => "the server closed the connection".to_owned(),
-            Ok(count) => {
+        let readable = link.socket.wait_readable();
+        let mut inbound = link.inbound.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffer = &mut inbound.buffer;
+        let failure = match readable.and_then(|()| link.socket.read_now(buffer)) {
+            // A caller was faster.
+            Ok(None) => continue,
+            Ok(Some(0)) => "the server closed the connection".to_owned(),
+            Ok(Some(count)) => {
                 let hung_up = shared.step(|state, now| {
                     state.engine.handle_read(now, link.conn, &buffer[..count]);
                     !state.has_line(link.conn)
@@ -168,7 +209,7 @@ mod tests {
         let mut engine = Engine::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config);
         let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
         engine.handle_connected(now, conn);
-        let link = Link::new(conn, Socket::Tcp(socket));
+        let link = Link::new(conn, Socket::Tcp(socket), Duration::ZERO);
         link.unwritten.lock().unwrap().extend_from_slice(b"owed");
         assert!(link.try_take(&mut engine).is_none());
         assert_eq!(engine.poll_transmit(), Some(conn));

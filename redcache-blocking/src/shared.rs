@@ -58,6 +58,8 @@ struct Afterwards {
 
 /// How long the timer's thread sleeps when nothing is due.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// With so many commands under way a caller reads for itself.
+const LONE_COMMANDS_MAX: usize = 2;
 /// Notices that were not delivered yet; the latest are kept.
 const NOTICES_MAX: usize = 16;
 
@@ -127,6 +129,17 @@ impl Shared {
         }
         if after.news {
             self.tell_news();
+        }
+    }
+
+    /// The connection, if it is the only one and hardly anything is under way on it.
+    pub(crate) fn lone_link(&self) -> Option<Arc<Link>> {
+        let state = self.lock();
+        match &state.lines[..] {
+            [line] if (1..=LONE_COMMANDS_MAX).contains(&state.engine.in_flight()) => {
+                Some(Arc::clone(&line.link))
+            }
+            _ => None,
         }
     }
 

@@ -1,12 +1,18 @@
 //! A connected stream, be it TCP or a Unix domain socket.
 
-use std::io::{self, Read, Write};
+#[cfg(not(unix))]
+use std::io::Read;
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use redcache_core::Address;
+#[cfg(unix)]
+use rustix::net::RecvFlags;
 
 /// A blocking socket that one thread reads while another writes.
 pub(crate) enum Socket {
@@ -32,19 +38,32 @@ impl Socket {
         }
     }
 
-    /// Waits for bytes; zero when no more will come.
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = match self {
-                Self::Tcp(stream) => (&mut &*stream).read(buffer),
-                #[cfg(unix)]
-                Self::Unix(stream) => (&mut &*stream).read(buffer),
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read,
-            }
+    /// Waits until there are bytes, or the end.
+    #[cfg(unix)]
+    pub(crate) fn wait_readable(&self) -> io::Result<()> {
+        retry(|| Ok(rustix::net::recv(self, &mut [0; 1], RecvFlags::PEEK)?)).map(|_| ())
+    }
+
+    /// Without a way to look at a socket it is read right away.
+    #[cfg(not(unix))]
+    pub(crate) fn wait_readable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Reads what is there: zero when no more will come, `None` when nothing has come yet.
+    #[cfg(unix)]
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match retry(|| Ok(rustix::net::recv(self, &mut *buffer, RecvFlags::DONTWAIT)?.0)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            read => read.map(Some),
         }
+    }
+
+    /// Waits for bytes; zero when no more will come.
+    #[cfg(not(unix))]
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Self::Tcp(stream) = self;
+        retry(|| (&mut &*stream).read(buffer)).map(Some)
     }
 
     /// Waits until the kernel has taken all bytes.
@@ -64,6 +83,26 @@ impl Socket {
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(Shutdown::Both),
         };
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// Does it again when a signal came in between.
+fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

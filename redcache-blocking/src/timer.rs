@@ -73,7 +73,9 @@ fn connect(
     address: &Address,
     timeout: Duration,
 ) -> io::Result<Arc<Link>> {
-    let link = Arc::new(Link::new(conn, Socket::connect(address, timeout)?));
+    let socket = Socket::connect(address, timeout)?;
+    let busy_poll = shared.lock().engine.config().busy_poll();
+    let link = Arc::new(Link::new(conn, socket, busy_poll));
     shared.step(|state, now| {
         let written = Arc::clone(&link);
         let handle =
