@@ -1,12 +1,13 @@
-//! Each scenario once, run on every adapter against a real Redis: `conformance::values::tokio::…`.
+//! Each scenario once, run on every adapter against a real Redis and against the embedded server:
+//! `conformance::values::tokio::real::…`, `conformance::values::tokio::embedded::…`.
 //!
-//! Where a real server cannot be made to behave as badly as a scenario needs, it meets the embedded model or a port
+//! Where a real server cannot be made to behave as badly as a scenario needs, it brings the embedded model or a port
 //! that says what it is told to. Nothing waits for time to pass: scenarios wait for what must happen, with a bound.
 
-/// Makes one test per scenario and adapter.
+/// Makes tests of a scenario on every adapter, with either server.
 macro_rules! on_every_adapter {
     [$($scenario:ident,)+] => {
-        on_adapter!(blocking, redcache_blocking::Cache, $($scenario,)+);
+        on_adapter!(blocking, redcache_blocking::Cache, either_server, $($scenario,)+);
         on_every_async_adapter!($($scenario,)+);
     };
 }
@@ -14,29 +15,68 @@ macro_rules! on_every_adapter {
 /// For scenarios that drop calls half way, which only a future can be.
 macro_rules! on_every_async_adapter {
     ($($scenario:ident,)+) => {
-        on_adapter!(tokio, redcache_tokio::Cache, $($scenario,)+);
-        on_adapter!(smol, redcache_smol::Cache, $($scenario,)+);
-        on_adapter!(async_std, redcache_async_std::Cache, $($scenario,)+);
+        on_adapter!(tokio, redcache_tokio::Cache, either_server, $($scenario,)+);
+        on_adapter!(smol, redcache_smol::Cache, either_server, $($scenario,)+);
+        on_adapter!(async_std, redcache_async_std::Cache, either_server, $($scenario,)+);
+    };
+}
+
+/// For scenarios that bring the server they need, whichever it is: one that is killed, started with settings of its
+/// own or told what no model does; or a port that is no server at all.
+macro_rules! with_a_server_of_its_own {
+    [$($scenario:ident,)+] => {
+        mod own_server {
+            use super::*;
+
+            on_adapter!(blocking, redcache_blocking::Cache, own_server, $($scenario,)+);
+            on_adapter!(tokio, redcache_tokio::Cache, own_server, $($scenario,)+);
+            on_adapter!(smol, redcache_smol::Cache, own_server, $($scenario,)+);
+            on_adapter!(async_std, redcache_async_std::Cache, own_server, $($scenario,)+);
+        }
     };
 }
 
 macro_rules! on_adapter {
-    ($adapter:ident, $cache:ty, $($scenario:ident,)+) => {
+    ($adapter:ident, $cache:ty, either_server, $($scenario:ident,)+) => {
         mod $adapter {
-            $(
-                #[test]
-                fn $scenario() {
-                    let name = concat!(module_path!(), "::", stringify!($scenario));
-                    crate::conformance::scene::run(name, super::$scenario::<$cache>);
-                }
-            )+
+            mod real {
+                scenarios!(super::super, $cache, Real, $($scenario,)+);
+            }
+
+            mod embedded {
+                scenarios!(super::super, $cache, Embedded, $($scenario,)+);
+            }
         }
+    };
+    ($adapter:ident, $cache:ty, own_server, $($scenario:ident,)+) => {
+        mod $adapter {
+            scenarios!(super, $cache, Real, $($scenario,)+);
+        }
+    };
+}
+
+macro_rules! scenarios {
+    ($place:path, $cache:ty, $server:ident, $($scenario:ident,)+) => {
+        use $place as place;
+
+        $(
+            #[test]
+            fn $scenario() {
+                let name = concat!(module_path!(), "::", stringify!($scenario));
+                let server = crate::conformance::server::Kind::$server;
+                crate::conformance::scene::run(name, move || {
+                    server.choose();
+                    place::$scenario::<$cache>();
+                });
+            }
+        )+
     };
 }
 
 mod cache;
 mod port;
 pub(crate) mod scene;
+mod server;
 
 mod budget;
 mod cancelling;

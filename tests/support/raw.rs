@@ -83,6 +83,17 @@ impl Raw {
         assert_eq!(reply.escape_ascii().to_string(), r"+OK\r\n", "{}", show(args));
     }
 
+    /// Writes several string keys: each word with an even index is a key, the one behind it its value.
+    ///
+    /// # Panics
+    ///
+    /// When one is refused, or the connection fails.
+    pub fn set_each<A: AsRef<[u8]>>(&mut self, words: &[A]) {
+        for pair in words.chunks_exact(2) {
+            self.ok(&[b"SET", pair[0].as_ref(), pair[1].as_ref()]);
+        }
+    }
+
     /// Sends a command that answers with a number.
     ///
     /// # Panics

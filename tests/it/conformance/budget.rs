@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use redcache_tests::{Proxy, Raw, RedisServer};
+use redcache_tests::{Proxy, Raw};
 
 use super::cache::Cache;
 use super::scene::{
     LONG_LOCK, TTL, all_found, all_seen, connected, found, must_not_load, seen, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_hit_in_redis_is_a_get_and_a_pttl,
@@ -44,10 +45,10 @@ fn expected<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
 }
 
 fn a_hit_in_redis_is_a_get_and_a_pttl<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let mut raw = server.connect();
-    raw.ok(&["MSET", "a", "1", "b", "2"]);
+    raw.set_each(&["a", "1", "b", "2"]);
     let cache = connected::<C>(proxy.url());
     wait_until_idle(&cache);
     proxy.clear();
@@ -62,7 +63,7 @@ fn a_hit_in_redis_is_a_get_and_a_pttl<C: Cache>() {
 }
 
 fn a_cold_miss_is_one_read_one_lock_and_one_publish<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let mut raw = server.connect();
     let cache = connected::<C>(proxy.url());
@@ -77,7 +78,7 @@ fn a_cold_miss_is_one_read_one_lock_and_one_publish<C: Cache>() {
 }
 
 fn a_cold_batch_of_a_hundred_keys_is_two_pipelines<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let mut raw = server.connect();
     let cache = connected::<C>(proxy.url());
@@ -99,7 +100,7 @@ fn a_cold_batch_of_a_hundred_keys_is_two_pipelines<C: Cache>() {
 }
 
 fn a_near_hit_costs_the_server_nothing<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     let cache = connected::<C>(server.url());
     cache.get_with("k", TTL, || found("v")).unwrap();
@@ -112,7 +113,7 @@ fn a_near_hit_costs_the_server_nothing<C: Cache>() {
 }
 
 fn a_write_under_a_lock_is_two_scripts<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     wait_until_idle(&cache);

@@ -8,13 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_core::{Answer, Error, ErrorKind, Loaded};
-use redcache_tests::{Direction, Proxy, RedisServer};
+use redcache_tests::{Direction, Proxy};
 
 use super::cache::{AsyncCache, Host};
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, must_not_load, seen, timed,
     wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_async_adapter![
     a_cancelled_leader_costs_the_next_caller_under_100_ms,
@@ -67,7 +68,7 @@ fn median<const N: usize>(mut times: [Duration; N]) -> Duration {
 }
 
 fn a_cancelled_leader_costs_the_next_caller_under_100_ms<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let times = [(); 5].map(|()| {
         let mut leader = Box::pin(endless_load(&cache));
@@ -92,7 +93,7 @@ fn a_cancelled_leader_costs_the_next_caller_under_100_ms<C: AsyncCache>() {
 }
 
 fn a_cancelled_leader_costs_another_client_under_100_ms<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let url = server.url() + LONG_LOCK;
     let times = [(); 5].map(|()| {
         let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
@@ -113,7 +114,7 @@ fn a_cancelled_leader_costs_another_client_under_100_ms<C: AsyncCache>() {
 }
 
 fn a_cancelled_batch_hands_on_what_it_was_loading<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let load = |_| pending::<Result<Vec<(&str, &str)>, Boom>>();
     let mut batch = Box::pin(cache.handle().get_many_with(["a", "b", "c"], TTL, load));
@@ -132,7 +133,7 @@ fn a_cancelled_batch_hands_on_what_it_was_loading<C: AsyncCache>() {
 }
 
 fn a_call_that_is_cancelled_before_its_lock_is_granted_leaves_no_lock<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     wait_until_idle(&cache);
@@ -148,7 +149,7 @@ fn a_call_that_is_cancelled_before_its_lock_is_granted_leaves_no_lock<C: AsyncCa
 }
 
 fn a_call_that_is_cancelled_while_it_publishes_still_publishes<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     let load = || async {
@@ -171,10 +172,10 @@ fn a_call_that_is_cancelled_while_it_publishes_still_publishes<C: AsyncCache>() 
 }
 
 fn a_cancelled_write_puts_the_old_value_back<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    raw.ok(&["MSET", "k", "old\r\n", "l", "old"]);
+    raw.set_each(&["k", "old\r\n", "l", "old"]);
     {
         let load = pending::<Result<Loaded, Boom>>;
         let mut write = pin!(cache.handle().set_with("k", TTL, load));
@@ -194,7 +195,7 @@ fn a_cancelled_write_puts_the_old_value_back<C: AsyncCache>() {
 }
 
 fn a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     let mut raw = server.connect();
@@ -215,7 +216,7 @@ fn a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back<
 }
 
 fn a_cancelled_waiter_leaves_nothing<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     server.connect().ok(&["SET", "k", "__redcache:lock:somebody:1", "PX", "60000"]);
     let mut call = Box::pin(endless_load(&cache));
@@ -227,7 +228,7 @@ fn a_cancelled_waiter_leaves_nothing<C: AsyncCache>() {
 }
 
 fn a_cancelled_follower_is_missed_by_nobody<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut leader = Box::pin(endless_load(&cache));
     drive::<C::Host, _>(leader.as_mut(), "it loads", || cache.stats().loads == 1);
@@ -250,7 +251,7 @@ fn a_cancelled_follower_is_missed_by_nobody<C: AsyncCache>() {
 }
 
 fn calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let keys: Vec<_> = (0..40).map(|number| number.to_string()).collect();
     for key in &keys {
@@ -296,7 +297,7 @@ fn calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer<C: AsyncC
 }
 
 fn a_load_beyond_its_time_is_dropped<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=200ms");
     let (drops, dropped) = mpsc::channel::<()>();
     let load = || async move {
@@ -311,7 +312,7 @@ fn a_load_beyond_its_time_is_dropped<C: AsyncCache>() {
 }
 
 fn a_thousand_callers_in_one_task_cause_one_load<C: AsyncCache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let loads = std::cell::Cell::new(0);
     let load = || async {

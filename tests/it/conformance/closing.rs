@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use redcache_core::{CacheError, ErrorKind};
-use redcache_tests::{Direction, Proxy, RedisServer};
+use redcache_tests::{Direction, Proxy};
 
 use super::cache::Cache;
 use super::port;
@@ -12,17 +12,18 @@ use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, must_not_load, seen, timed,
     wait_until,
 };
+use super::server::Server;
 
 on_every_adapter![
     close_ends_every_call_and_gives_the_locks_back,
     close_lets_a_batch_go_too,
     a_closed_cache_refuses_everything_on_every_handle,
-    close_ends_the_connection,
-    dropping_the_last_handle_ends_the_connection,
     a_cache_that_never_connected_closes_at_once,
     a_cache_whose_server_has_stalled_closes_within_bounds,
     two_closes_at_once_both_end,
 ];
+
+with_a_server_of_its_own![close_ends_the_connection, dropping_the_last_handle_ends_the_connection,];
 
 fn check_closed(errors: impl IntoIterator<Item = CacheError>) {
     for error in errors {
@@ -32,13 +33,13 @@ fn check_closed(errors: impl IntoIterator<Item = CacheError>) {
 }
 
 /// How many clients the server has besides the one that asks.
-fn connections(server: &RedisServer) -> usize {
+fn connections(server: &Server) -> usize {
     let clients = server.connect().call(&["CLIENT", "LIST", "TYPE", "normal"]);
     String::from_utf8(clients).unwrap().matches("id=").count() - 1
 }
 
 fn close_ends_every_call_and_gives_the_locks_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let url = server.url() + LONG_LOCK;
     let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
     server.connect().ok(&["SET", "held", "__redcache:lock:somebody:1", "PX", "60000"]);
@@ -68,7 +69,7 @@ fn close_ends_every_call_and_gives_the_locks_back<C: Cache>() {
 }
 
 fn close_lets_a_batch_go_too<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -90,7 +91,7 @@ fn close_lets_a_batch_go_too<C: Cache>() {
 }
 
 fn a_closed_cache_refuses_everything_on_every_handle<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let handle = cache.clone();
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
@@ -117,7 +118,7 @@ fn a_closed_cache_refuses_everything_on_every_handle<C: Cache>() {
 }
 
 fn close_ends_the_connection<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let caches: Vec<C> = (0..5).map(|_| connected(server.url())).collect();
     assert_eq!(connections(&server), 5);
     for cache in &caches {
@@ -127,7 +128,7 @@ fn close_ends_the_connection<C: Cache>() {
 }
 
 fn dropping_the_last_handle_ends_the_connection<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let last = cache.clone();
     drop(cache);
@@ -154,7 +155,7 @@ fn a_cache_that_never_connected_closes_at_once<C: Cache>() {
 }
 
 fn a_cache_whose_server_has_stalled_closes_within_bounds<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK + "&command_timeout=60s");
     let (gate, door) = gate();
@@ -173,7 +174,7 @@ fn a_cache_whose_server_has_stalled_closes_within_bounds<C: Cache>() {
 }
 
 fn two_closes_at_once_both_end<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     for _ in 0..20 {
         let cache = connected::<C>(server.url());
         let ((), elapsed) = timed(|| {

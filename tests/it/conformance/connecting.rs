@@ -15,7 +15,7 @@ use super::scene::{
     seen, timed, wait_until,
 };
 
-on_every_adapter![
+with_a_server_of_its_own![
     a_wrong_password_is_an_error_at_once,
     a_missing_password_is_an_error_at_once,
     a_password_lets_us_in,

@@ -10,11 +10,11 @@ use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate, seen,
     timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_read_that_failed_leaves_nobody_waiting,
     an_empty_value_that_nobody_asked_for_is_not_overwritten,
-    without_redis_one_caller_loads_for_all_who_ask,
     a_hundred_callers_of_one_process_read_and_lock_once,
     a_key_that_becomes_free_is_loaded_while_another_is_still_waited_for,
     a_read_without_a_loader_does_not_wait_for_a_write,
@@ -24,6 +24,8 @@ on_every_adapter![
     a_key_that_is_asked_for_twice_is_locked_once,
 ];
 
+with_a_server_of_its_own![without_redis_one_caller_loads_for_all_who_ask,];
+
 /// The command of each pipeline's part that passed, in order.
 fn names(proxy: &Proxy) -> Vec<String> {
     let commands = proxy.commands();
@@ -31,7 +33,7 @@ fn names(proxy: &Proxy) -> Vec<String> {
 }
 
 fn a_read_that_failed_leaves_nobody_waiting<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     assert_eq!(raw.integer(&["HSET", "hash", "field", "value"]), 1);
@@ -47,7 +49,7 @@ fn a_read_that_failed_leaves_nobody_waiting<C: Cache>() {
 }
 
 fn an_empty_value_that_nobody_asked_for_is_not_overwritten<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     raw.ok(&["SET", "empty", ""]);
     let cache = connected::<C>(server.url());
@@ -87,7 +89,7 @@ fn without_redis_one_caller_loads_for_all_who_ask<C: Cache>() {
 
 fn a_hundred_callers_of_one_process_read_and_lock_once<C: Cache>() {
     const CALLERS: u64 = 100;
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     wait_until_idle(&cache);
@@ -105,7 +107,7 @@ fn a_hundred_callers_of_one_process_read_and_lock_once<C: Cache>() {
 }
 
 fn a_key_that_becomes_free_is_loaded_while_another_is_still_waited_for<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     for key in ["early", "late"] {
         raw.ok(&["SET", key, "__redcache:lock:somebody:1", "PX", "60000"]);
@@ -134,7 +136,7 @@ fn a_key_that_becomes_free_is_loaded_while_another_is_still_waited_for<C: Cache>
 }
 
 fn a_read_without_a_loader_does_not_wait_for_a_write<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     server.connect().ok(&["SET", "k", "old"]);
@@ -153,7 +155,7 @@ fn a_read_without_a_loader_does_not_wait_for_a_write<C: Cache>() {
 }
 
 fn a_lock_that_redis_does_not_expire_by_itself_is_waited_for_no_longer_than_it_lives<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     // So that nobody is told when the lock ends.
     raw.ok(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
@@ -166,7 +168,7 @@ fn a_lock_that_redis_does_not_expire_by_itself_is_waited_for_no_longer_than_it_l
 }
 
 fn hits_leave_nothing_behind<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let keys: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
     let entries = keys.iter().map(|key| (key, "v".into())).collect();
@@ -183,7 +185,7 @@ fn hits_leave_nothing_behind<C: Cache>() {
 }
 
 fn a_loader_that_asks_for_its_own_key_ends_in_an_error<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=300ms");
     let (answer, elapsed) = timed(|| {
         cache.get_with("k", TTL, || {
@@ -202,7 +204,7 @@ fn a_loader_that_asks_for_its_own_key_ends_in_an_error<C: Cache>() {
 }
 
 fn a_key_that_is_asked_for_twice_is_locked_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     wait_until_idle(&cache);

@@ -16,7 +16,7 @@ use super::scene::{
     must_not_load, seen, wait_until,
 };
 
-on_every_adapter![
+with_a_server_of_its_own![
     the_vectors_of_go_are_read_and_written,
     any_bytes_cross_in_both_directions,
     a_load_of_ours_carries_the_time_that_it_took,

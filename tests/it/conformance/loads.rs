@@ -4,13 +4,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use redcache_core::{Answer, ErrorKind, Key, Loaded, Notice, Source};
-use redcache_tests::{Proxy, RedisServer};
+use redcache_tests::Proxy;
 
 use super::cache::Cache;
 use super::scene::{
     Boom, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, load_error,
     must_not_load, names_found, seen, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_miss_is_loaded_stored_and_near,
@@ -31,7 +32,7 @@ on_every_adapter![
 ];
 
 fn a_miss_is_loaded_stored_and_near<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let answer = cache.get_with("k", TTL, || found("v")).unwrap();
     let loaded = Answer {
@@ -52,7 +53,7 @@ fn a_miss_is_loaded_stored_and_near<C: Cache>() {
 }
 
 fn what_is_not_found_is_remembered_everywhere<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let nothing = || Ok::<_, Boom>(Loaded::not_found());
     assert_eq!(seen(cache.get_with("k", TTL, nothing)), "nothing from loaded");
@@ -65,7 +66,7 @@ fn what_is_not_found_is_remembered_everywhere<C: Cache>() {
 }
 
 fn a_value_that_is_there_is_not_loaded<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     server.connect().ok(&["SET", "k", "v"]);
     let cache = connected::<C>(server.url());
     assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from redis");
@@ -76,7 +77,7 @@ fn a_value_that_is_there_is_not_loaded<C: Cache>() {
 }
 
 fn a_loader_may_borrow_what_its_caller_owns<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let row = String::from("row");
     let mut queries = 0;
@@ -97,7 +98,7 @@ fn a_loader_may_borrow_what_its_caller_owns<C: Cache>() {
 }
 
 fn a_loader_may_choose_a_ttl_of_its_own<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let own = Duration::from_secs(5);
     let answer = cache.get_with("k", TTL, || Ok::<_, Boom>(Loaded::value("v").with_ttl(own)));
@@ -107,7 +108,7 @@ fn a_loader_may_choose_a_ttl_of_its_own<C: Cache>() {
 }
 
 fn a_loader_may_refuse_to_have_its_value_stored<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     for _ in 0..2 {
         let answer = cache.get_with("k", TTL, || Ok::<_, Boom>(Loaded::value("v").do_not_store()));
@@ -119,8 +120,8 @@ fn a_loader_may_refuse_to_have_its_value_stored<C: Cache>() {
 }
 
 fn a_batch_loads_exactly_what_nobody_has<C: Cache>() {
-    let server = RedisServer::start();
-    server.connect().ok(&["MSET", "near", "1", "far", "2"]);
+    let server = Server::start();
+    server.connect().set_each(&["near", "1", "far", "2"]);
     let cache = connected::<C>(server.url());
     cache.get("near").unwrap();
     let mut asked = Vec::new();
@@ -141,7 +142,7 @@ fn a_batch_loads_exactly_what_nobody_has<C: Cache>() {
 }
 
 fn a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let answers = cache.get_many_with(&["a", "gone"], TTL, |_| {
         let rows = [("a", "1"), ("extra", "2"), ("another", "3")];
@@ -155,7 +156,7 @@ fn a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_fo
 }
 
 fn a_failed_load_gives_its_own_error_back_and_the_lock_too<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     let error = load_error(cache.get_with("k", TTL, || Err(Boom("no such table"))));
@@ -167,7 +168,7 @@ fn a_failed_load_gives_its_own_error_back_and_the_lock_too<C: Cache>() {
 }
 
 fn a_failed_batch_load_fails_only_the_keys_that_it_was_asked_for<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     server.connect().ok(&["SET", "there", "1"]);
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let failing = |_| Err(Boom("no such table"));
@@ -180,7 +181,7 @@ fn a_failed_batch_load_fails_only_the_keys_that_it_was_asked_for<C: Cache>() {
 }
 
 fn a_loader_that_panics_gives_the_lock_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -194,7 +195,7 @@ fn a_loader_that_panics_gives_the_lock_back<C: Cache>() {
 }
 
 fn a_batch_loader_that_panics_gives_its_locks_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
         let loader = |_| -> Result<_, Boom> { panic!("a bug in a loader") };
@@ -206,7 +207,7 @@ fn a_batch_loader_that_panics_gives_its_locks_back<C: Cache>() {
 }
 
 fn a_ttl_under_a_millisecond_is_refused_before_anything_is_sent<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     wait_until_idle(&cache);
@@ -232,7 +233,7 @@ fn a_ttl_under_a_millisecond_is_refused_before_anything_is_sent<C: Cache>() {
 }
 
 fn a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let notices = Notices::of(&cache);
     let hasty = Loaded::value("v").with_ttl(Duration::ZERO);
@@ -244,7 +245,7 @@ fn a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why<C:
 }
 
 fn a_cold_miss_costs_two_round_trips_and_the_next_read_none<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     wait_until_idle(&cache);

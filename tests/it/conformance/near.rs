@@ -8,22 +8,26 @@ use redcache_tests::{Direction, Proxy, RedisServer};
 
 use super::cache::Cache;
 use super::scene::{TTL, connected, found, must_not_load, seen, wait_until, wait_until_idle};
+use super::server::Server;
 
 on_every_adapter![
     a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry,
     a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry,
     a_flush_empties_it,
+    it_stays_within_its_bytes,
+    without_bytes_every_read_goes_to_redis,
+];
+
+with_a_server_of_its_own![
     a_lost_connection_empties_it,
     an_eviction_that_an_own_write_causes_reaches_it,
     a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else,
-    it_stays_within_its_bytes,
-    without_bytes_every_read_goes_to_redis,
 ];
 
 /// 1,000 times, in turn for a read, a read that tries for the lock, and a publish: the answer comes in one piece with
 /// the report that it is old already.
 fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     wait_until_idle(&cache);
@@ -75,7 +79,7 @@ fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cach
 }
 
 fn a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     // A read is several commands. They reach the server byte by byte, so that others get in between.
@@ -98,7 +102,7 @@ fn a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry<C: Cache>() {
 }
 
 fn a_flush_empties_it<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     for (round, flush) in [&["FLUSHALL"][..], &["FLUSHDB", "ASYNC"]].into_iter().enumerate() {
         for key in ["a", "b"] {
@@ -115,7 +119,7 @@ fn a_flush_empties_it<C: Cache>() {
 }
 
 fn a_lost_connection_empties_it<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
     raw.ok(&["SET", "k", "old"]);
@@ -166,7 +170,7 @@ fn a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else<C: Cache>() {
 }
 
 fn it_stays_within_its_bytes<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?near_cache_bytes=64KiB");
     for number in 0..1000 {
         let key = number.to_string();
@@ -178,7 +182,7 @@ fn it_stays_within_its_bytes<C: Cache>() {
 }
 
 fn without_bytes_every_read_goes_to_redis<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?near_cache_bytes=0");
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
     for _ in 0..2 {

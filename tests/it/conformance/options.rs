@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use redcache_core::{CallOptions, ErrorKind};
-use redcache_tests::RedisServer;
 
 use super::cache::Cache;
 use super::port::Port;
@@ -13,6 +12,7 @@ use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate,
     load_error, must_not_load, seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_call_past_the_near_cache_asks_redis,
@@ -42,7 +42,7 @@ fn reloading<C: Cache>(cache: &C) -> C {
 }
 
 fn a_call_past_the_near_cache_asks_redis<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let past_near = cache.with_options(CallOptions::new().skip_near());
     cache.get_with("k", TTL, || found("v")).unwrap();
@@ -57,7 +57,7 @@ fn a_call_past_the_near_cache_asks_redis<C: Cache>() {
 }
 
 fn a_reload_replaces_what_redis_and_the_near_cache_have<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let other = connected::<C>(server.url());
     assert_eq!(seen(reloading(&cache).get_with("k", TTL, || found("old"))), "old from loaded");
@@ -71,7 +71,7 @@ fn a_reload_replaces_what_redis_and_the_near_cache_have<C: Cache>() {
 }
 
 fn a_failed_reload_leaves_the_value_and_its_ttl<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
     raw.ok(&["SET", "k", "\u{1}old", "PX", "50000"]);
@@ -85,7 +85,7 @@ fn a_failed_reload_leaves_the_value_and_its_ttl<C: Cache>() {
 }
 
 fn reloads_of_one_moment_share_a_load_that_began_after_all_of_them<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     // Somebody else holds the key, so that all of them are there before a load begins.
@@ -104,7 +104,7 @@ fn reloads_of_one_moment_share_a_load_that_began_after_all_of_them<C: Cache>() {
 }
 
 fn a_reload_does_not_take_the_value_of_a_load_that_began_before_it<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -126,7 +126,7 @@ fn a_reload_does_not_take_the_value_of_a_load_that_began_before_it<C: Cache>() {
 }
 
 fn a_batch_reloads_all_its_keys_at_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     cache.insert("a", "old", TTL).unwrap();
     let loads = AtomicU32::new(0);
@@ -140,7 +140,7 @@ fn a_batch_reloads_all_its_keys_at_once<C: Cache>() {
 }
 
 fn who_asks_during_a_reload_is_given_the_new_value<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let other = connected::<C>(server.url() + LONG_LOCK);
     cache.insert("k", "old", TTL).unwrap();
@@ -165,7 +165,7 @@ fn who_asks_during_a_reload_is_given_the_new_value<C: Cache>() {
 }
 
 fn a_deadline_ends_a_wait_for_another_process<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     server.connect().ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "60000"]);
     let limited = limited(&cache);
@@ -207,7 +207,7 @@ fn a_deadline_ends_a_wait_for_redis_and_names_itself<C: Cache>() {
 }
 
 fn a_follower_past_its_deadline_leaves_the_load_to_the_others<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -229,7 +229,7 @@ fn a_follower_past_its_deadline_leaves_the_load_to_the_others<C: Cache>() {
 }
 
 fn a_loader_past_its_deadline_hands_its_lock_over<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     let second = thread::scope(|scope| {
@@ -257,7 +257,7 @@ fn a_loader_past_its_deadline_hands_its_lock_over<C: Cache>() {
 }
 
 fn a_write_past_its_deadline_puts_the_old_value_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     cache.insert("k", "old", TTL).unwrap();
     let (gate, door) = gate();
@@ -280,7 +280,7 @@ fn a_write_past_its_deadline_puts_the_old_value_back<C: Cache>() {
 }
 
 fn a_deadline_that_is_kept_leaves_no_trace<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let cache = cache.with_options(CallOptions::new().deadline(Duration::from_secs(600)));
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
@@ -292,7 +292,7 @@ fn a_deadline_that_is_kept_leaves_no_trace<C: Cache>() {
 }
 
 fn an_answer_says_how_old_it_is<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     assert_eq!(cache.get_with("k", TTL, || found("v")).unwrap().age, Some(Duration::ZERO));
     wait_until("it is older", || cache.get("k").unwrap().age > Some(Duration::from_millis(2)));

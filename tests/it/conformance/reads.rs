@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use redcache_core::{ErrorKind, Source};
-use redcache_tests::{Proxy, RedisServer};
+use redcache_tests::Proxy;
 
 use super::cache::Cache;
 use super::scene::{TTL, all_seen, cache_error, connected, found, seen, wait_until_idle};
+use super::server::Server;
 
 on_every_adapter![
     a_value_of_redis_is_near_from_its_first_read_on,
@@ -20,7 +21,7 @@ on_every_adapter![
 ];
 
 fn a_value_of_redis_is_near_from_its_first_read_on<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     server.connect().ok(&["SET", "k", "v", "PX", "60000"]);
     let cache = connected::<C>(server.url());
     for source in [Source::Redis, Source::Near, Source::Near] {
@@ -36,7 +37,7 @@ fn a_value_of_redis_is_near_from_its_first_read_on<C: Cache>() {
 }
 
 fn an_absent_key_has_no_value_and_is_asked_for_again<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     assert_eq!(seen(cache.get("k")), "nothing from redis");
     server.connect().ok(&["SET", "k", "v"]);
@@ -45,7 +46,7 @@ fn an_absent_key_has_no_value_and_is_asked_for_again<C: Cache>() {
 }
 
 fn a_key_that_is_locked_reads_as_absent_at_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     server.connect().ok(&["SET", "k", "__redcache:lock:somebody:1", "PX", "60000"]);
     let cache = connected::<C>(server.url());
     assert_eq!(seen(cache.get("k")), "nothing from redis");
@@ -53,8 +54,8 @@ fn a_key_that_is_locked_reads_as_absent_at_once<C: Cache>() {
 }
 
 fn a_batch_is_answered_in_its_order_wherever_the_values_are<C: Cache>() {
-    let server = RedisServer::start();
-    server.connect().ok(&["MSET", "near", "1", "far", "2"]);
+    let server = Server::start();
+    server.connect().set_each(&["near", "1", "far", "2"]);
     let cache = connected::<C>(server.url());
     cache.get("near").unwrap();
     assert_eq!(
@@ -65,7 +66,7 @@ fn a_batch_is_answered_in_its_order_wherever_the_values_are<C: Cache>() {
 }
 
 fn a_batch_without_keys_asks_nobody<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     wait_until_idle(&cache);
@@ -82,7 +83,7 @@ fn a_batch_without_keys_asks_nobody<C: Cache>() {
 }
 
 fn a_batch_with_too_many_keys_is_refused_before_anything_is_sent<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?keys_max=2");
     wait_until_idle(&cache);
@@ -105,7 +106,7 @@ fn a_batch_with_too_many_keys_is_refused_before_anything_is_sent<C: Cache>() {
 }
 
 fn a_thousand_keys_are_one_round_trip<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     let keys: Vec<_> = (0..1000).map(|number| format!("key:{number}")).collect();
@@ -121,7 +122,7 @@ fn a_thousand_keys_are_one_round_trip<C: Cache>() {
 }
 
 fn the_ttl_of_redis_bounds_what_is_near<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let ttl = Duration::from_millis(150);
     cache.get_with("k", ttl, || found("v")).unwrap();

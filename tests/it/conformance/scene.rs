@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const SCENARIO_MAX: Duration = Duration::from_secs(60);
 
 /// Runs a scenario on a thread of its own, so that one that hangs fails by its name.
-pub(crate) fn run(name: &str, scenario: fn()) {
+pub(crate) fn run(name: &str, scenario: impl FnOnce() + Send + 'static) {
     let (sender, ended) = mpsc::channel::<()>();
     let body = thread::spawn(move || {
         let _ended_when_dropped = sender;

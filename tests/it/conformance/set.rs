@@ -5,13 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use redcache_core::{ErrorKind, Key, Loaded};
-use redcache_tests::{Direction, Proxy, Raw, RedisServer};
+use redcache_tests::{Direction, Proxy, Raw};
 
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, load_error, must_not_load,
     seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_write_is_stored_in_the_place_of_what_was_there,
@@ -58,7 +59,7 @@ fn boom() -> Result<Loaded, Boom> {
 }
 
 fn a_write_is_stored_in_the_place_of_what_was_there<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     for old in [None, Some(BYTES)] {
         let mut raw = server.connect();
@@ -81,7 +82,7 @@ fn a_write_is_stored_in_the_place_of_what_was_there<C: Cache>() {
 }
 
 fn a_write_of_not_found_is_stored_as_such<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     server.connect().ok(&["SET", "k", "old"]);
     assert!(cache.set_with("k", TTL, || Ok::<_, Boom>(Loaded::not_found())).unwrap());
@@ -89,7 +90,7 @@ fn a_write_of_not_found_is_stored_as_such<C: Cache>() {
 }
 
 fn a_write_that_is_not_to_be_stored_leaves_the_old_value<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     raw.ok(&["SET", "k", "old"]);
@@ -100,7 +101,7 @@ fn a_write_that_is_not_to_be_stored_leaves_the_old_value<C: Cache>() {
 }
 
 fn a_failed_write_puts_the_old_bytes_back_with_the_time_they_had_left<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     raw.ok(&[&b"SET"[..], b"k", BYTES, b"PX", b"40000"]);
@@ -117,7 +118,7 @@ fn a_failed_write_puts_the_old_bytes_back_with_the_time_they_had_left<C: Cache>(
 }
 
 fn a_failed_write_leaves_a_persistent_value_persistent<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     raw.ok(&[&b"SET"[..], b"k", BYTES]);
@@ -127,7 +128,7 @@ fn a_failed_write_leaves_a_persistent_value_persistent<C: Cache>() {
 }
 
 fn a_failed_write_of_an_absent_key_leaves_it_absent<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     load_error(cache.set_with("k", TTL, boom));
     wait_until("the lock is back", || server.connect().get("k").is_none());
@@ -135,10 +136,10 @@ fn a_failed_write_of_an_absent_key_leaves_it_absent<C: Cache>() {
 }
 
 fn a_write_whose_loader_panics_puts_the_old_value_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    raw.ok(&[&b"MSET"[..], b"k", BYTES, b"l", b"old"]);
+    raw.set_each(&[b"k", BYTES, b"l", b"old"]);
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
         cache.set_with("k", TTL, || -> Result<_, Boom> { panic!("a bug in a loader") })
     }));
@@ -156,7 +157,7 @@ fn a_write_whose_loader_panics_puts_the_old_value_back<C: Cache>() {
 }
 
 fn a_value_that_cannot_be_stored_is_an_error_and_the_old_one_comes_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&value_max=10");
     let mut raw = server.connect();
     let hasty = Loaded::value("v").with_ttl(Duration::ZERO);
@@ -171,7 +172,7 @@ fn a_value_that_cannot_be_stored_is_an_error_and_the_old_one_comes_back<C: Cache
 }
 
 fn a_write_beyond_its_time_is_an_error_and_the_old_value_comes_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=200ms");
     let mut raw = server.connect();
     raw.ok(&["SET", "k", "old"]);
@@ -188,7 +189,7 @@ fn a_write_beyond_its_time_is_an_error_and_the_old_value_comes_back<C: Cache>() 
 }
 
 fn a_closed_cache_puts_the_old_value_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     raw.ok(&[&b"SET"[..], b"k", BYTES]);
@@ -208,7 +209,7 @@ fn a_closed_cache_puts_the_old_value_back<C: Cache>() {
 }
 
 fn a_key_that_was_removed_or_overwritten_meanwhile_is_not_written<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     let interventions: [&[&str]; 3] = [&["DEL", "k"], &["SET", "k", "new"], &["SET", "k", THEIRS]];
@@ -224,7 +225,7 @@ fn a_key_that_was_removed_or_overwritten_meanwhile_is_not_written<C: Cache>() {
 }
 
 fn a_key_of_another_type_fails_by_its_name_and_alone<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     server.connect().integer(&["HSET", "h", "f", "v"]);
     let error = cache_error(cache.set_with("h", TTL, must_not_load));
@@ -243,21 +244,21 @@ fn all(keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> {
 }
 
 fn a_write_waits_for_a_reader_that_loads<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     write_waits(&server, &cache, &other, 0);
 }
 
 fn a_write_waits_for_a_reader_of_its_own_process<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     write_waits(&server, &cache, &cache, 1);
 }
 
 /// Has `reader` load, and checks that a write waits for that, but no longer. Up to then the cache of the write has run
 /// so many `loads`.
-fn write_waits<C: Cache>(server: &RedisServer, writer: &C, reader: &C, loads: u64) {
+fn write_waits<C: Cache>(server: &Server, writer: &C, reader: &C, loads: u64) {
     let (gate, door) = gate();
     thread::scope(|scope| {
         let read = scope.spawn(|| reader.get_with("k", TTL, move || (door.pass(), found("r")).1));
@@ -279,7 +280,7 @@ fn write_waits<C: Cache>(server: &RedisServer, writer: &C, reader: &C, loads: u6
 }
 
 fn a_write_waits_for_the_write_of_another_process<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     server.connect().ok(&["SET", "k", "old"]);
@@ -300,10 +301,10 @@ fn a_write_waits_for_the_write_of_another_process<C: Cache>() {
 }
 
 fn a_write_gives_up_when_the_lock_outlives_its_patience<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?lock_ttl=200ms&load_timeout=300ms");
     let mut raw = server.connect();
-    raw.ok(&["MSET", "k", THEIRS, "l", "old"]);
+    raw.set_each(&["k", THEIRS, "l", "old"]);
     let (write, elapsed) = timed(|| cache.set_with("k", TTL, must_not_load));
     let error = cache_error(write);
     assert_eq!((error.kind(), error.key()), (ErrorKind::LockTimeout, Some(&"k".into())));
@@ -318,7 +319,7 @@ fn a_write_gives_up_when_the_lock_outlives_its_patience<C: Cache>() {
 }
 
 fn writes_of_one_key_take_turns_without_asking_redis_in_between<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     let order = std::sync::Mutex::new(Vec::new());
@@ -349,7 +350,7 @@ fn writes_of_one_key_take_turns_without_asking_redis_in_between<C: Cache>() {
 }
 
 fn a_reader_waits_for_a_write_and_sees_its_value<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     server.connect().ok(&["SET", "k", "old"]);
@@ -377,7 +378,7 @@ fn a_reader_waits_for_a_write_and_sees_its_value<C: Cache>() {
 }
 
 fn a_slow_write_keeps_its_lock<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?lock_ttl=200ms");
     let mut raw = server.connect();
     let write = cache.set_with("k", TTL, || {
@@ -394,10 +395,10 @@ fn a_slow_write_keeps_its_lock<C: Cache>() {
 }
 
 fn a_batch_writes_every_key_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    raw.ok(&["MSET", "b", "old", "c", "kept"]);
+    raw.set_each(&["b", "old", "c", "kept"]);
     let mut asked = Vec::new();
     let results = cache.set_many_with(&["b", "a", "c", "b"], TTL, |keys| {
         asked.push(keys);
@@ -414,10 +415,10 @@ fn a_batch_writes_every_key_once<C: Cache>() {
 }
 
 fn a_batch_that_is_blocked_holds_nothing_meanwhile<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    raw.ok(&["MSET", "a", "old", "m", THEIRS, "z", "old"]);
+    raw.set_each(&["a", "old", "m", THEIRS, "z", "old"]);
     thread::scope(|scope| {
         let write = scope.spawn(|| cache.set_many_with(&["z", "m", "a", "n"], TTL, all));
         wait_until("it waits", || cache.stats().lock_waits > 0 && cache.stats().commands == 0);
@@ -433,7 +434,7 @@ fn a_batch_that_is_blocked_holds_nothing_meanwhile<C: Cache>() {
 }
 
 fn batches_that_overlap_all_complete<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let caches: [C; 3] = [(); 3].map(|()| connected(server.url() + LONG_LOCK));
     let batches = [["a", "b", "c"], ["c", "b", "a"], ["b", "d", "a"], ["d", "c", "e"]];
     thread::scope(|scope| {
@@ -454,10 +455,10 @@ fn batches_that_overlap_all_complete<C: Cache>() {
 }
 
 fn a_failed_batch_puts_every_value_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    raw.ok(&["MSET", "a", "1", "b", "2"]);
+    raw.set_each(&["a", "1", "b", "2"]);
     let failing = |_| Err(Boom("no such table"));
     for result in cache.set_many_with(&["a", "b", "c"], TTL, failing).unwrap() {
         assert_eq!(*load_error(result), Boom("no such table"));
@@ -468,7 +469,7 @@ fn a_failed_batch_puts_every_value_back<C: Cache>() {
 }
 
 fn a_write_costs_two_round_trips<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     wait_until_idle(&cache);
@@ -482,7 +483,7 @@ fn a_write_costs_two_round_trips<C: Cache>() {
 }
 
 fn a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     wait_until_idle(&cache);
@@ -500,7 +501,7 @@ fn a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache
 }
 
 fn a_publish_whose_answer_was_lost_with_the_connection_is_not_called_lost<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     thread::scope(|scope| {

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use redcache_core::{Answer, Error, ErrorKind};
-use redcache_tests::{Raw, RedisServer};
+use redcache_tests::Raw;
 
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate,
     load_error, must_not_load, names_found, seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_thousand_callers_of_one_process_cause_one_load,
@@ -28,7 +29,7 @@ on_every_adapter![
 
 fn a_thousand_callers_of_one_process_cause_one_load<C: Cache>() {
     const CALLERS: u64 = 1000;
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let loads = AtomicU32::new(0);
     let load = || {
@@ -50,7 +51,7 @@ fn a_thousand_callers_of_one_process_cause_one_load<C: Cache>() {
 }
 
 fn eight_clients_with_their_own_connections_cause_one_load<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let clients: Vec<C> = (0..8).map(|_| connected(server.url() + LONG_LOCK)).collect();
     let loads = AtomicU32::new(0);
     let load = || {
@@ -88,7 +89,7 @@ fn calls(raw: &mut Raw, command: &str) -> u64 {
 
 fn twenty_clients_on_one_deleted_key_stay_within_their_budget<C: Cache>() {
     const CLIENTS: u64 = 20;
-    let server = RedisServer::start();
+    let server = Server::start();
     let clients: Vec<C> = (0..CLIENTS).map(|_| connected(server.url() + LONG_LOCK)).collect();
     let mut raw = server.connect();
     for client in &clients {
@@ -121,7 +122,7 @@ fn twenty_clients_on_one_deleted_key_stay_within_their_budget<C: Cache>() {
 }
 
 fn everybody_who_joined_a_failed_load_is_given_its_error<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let load = || {
         wait_until("all have called", || cache.stats().calls == 10);
@@ -140,7 +141,7 @@ fn everybody_who_joined_a_failed_load_is_given_its_error<C: Cache>() {
 }
 
 fn who_joined_with_another_error_type_is_given_the_text<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -166,7 +167,7 @@ fn who_joined_with_another_error_type_is_given_the_text<C: Cache>() {
 }
 
 fn a_leader_that_panics_is_followed_by_the_next_in_line<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -196,7 +197,7 @@ fn a_leader_that_panics_is_followed_by_the_next_in_line<C: Cache>() {
 }
 
 fn a_leader_that_panics_in_a_batch_is_followed_by_the_next_in_line<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -221,7 +222,7 @@ fn a_leader_that_panics_in_a_batch_is_followed_by_the_next_in_line<C: Cache>() {
 }
 
 fn batches_that_overlap_load_each_key_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let clients: Vec<C> = (0..4).map(|_| connected(server.url() + LONG_LOCK)).collect();
     let loaded = AtomicU32::new(0);
     thread::scope(|scope| {
@@ -244,7 +245,7 @@ fn batches_that_overlap_load_each_key_once<C: Cache>() {
 }
 
 fn a_batch_loads_what_is_free_while_others_load_the_rest<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     let (gate, door) = gate();

@@ -4,13 +4,14 @@ use std::thread;
 use std::time::Duration;
 
 use redcache_core::ErrorKind;
-use redcache_tests::{Proxy, RedisServer};
+use redcache_tests::Proxy;
 
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, Boom, TTL, all_found, all_seen, cache_error, connected, found, gate, load_error,
     must_not_load, seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_loader_that_fails_is_covered_by_an_outdated_copy,
@@ -41,7 +42,7 @@ fn outdate<C: Cache>(cache: &C, key: &str) {
 }
 
 fn a_loader_that_fails_is_covered_by_an_outdated_copy<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "k");
     for _ in 0..3 {
@@ -59,7 +60,7 @@ fn a_loader_that_fails_is_covered_by_an_outdated_copy<C: Cache>() {
 }
 
 fn a_redis_that_is_away_is_covered_by_copies_that_were_good<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?stale_if_error=1h&command_timeout=100ms");
     cache.get_with("k", TTL, || found("v")).unwrap();
@@ -75,7 +76,7 @@ fn a_redis_that_is_away_is_covered_by_copies_that_were_good<C: Cache>() {
 }
 
 fn a_redis_that_is_back_ends_the_copies_from_before<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?stale_if_error=1h&command_timeout=100ms");
     cache.get_with("k", TTL, || found("old")).unwrap();
@@ -89,7 +90,7 @@ fn a_redis_that_is_back_ends_the_copies_from_before<C: Cache>() {
 }
 
 fn a_removal_ends_a_copy_for_good<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     cache.get_with("k", TTL, || found("old")).unwrap();
     server.connect().integer(&["DEL", "k"]);
@@ -98,7 +99,7 @@ fn a_removal_ends_a_copy_for_good<C: Cache>() {
 }
 
 fn a_write_of_this_cache_ends_a_copy_for_good<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "k");
     assert!(!cache.remove("k").unwrap());
@@ -106,7 +107,7 @@ fn a_write_of_this_cache_ends_a_copy_for_good<C: Cache>() {
 }
 
 fn a_flush_ends_all_copies_for_good<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "outdated");
     cache.get_with("good", TTL, || found("old")).unwrap();
@@ -118,7 +119,7 @@ fn a_flush_ends_all_copies_for_good<C: Cache>() {
 }
 
 fn who_would_wait_for_a_load_is_given_the_outdated_copy_at_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + WHILE_LOADING);
     outdate(&cache, "k");
     let (gate, door) = gate();
@@ -146,7 +147,7 @@ fn who_would_wait_for_a_load_is_given_the_outdated_copy_at_once<C: Cache>() {
 }
 
 fn who_would_wait_for_another_process_is_given_the_outdated_copy_at_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + WHILE_LOADING);
     outdate(&cache, "k");
     server.connect().ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "60000"]);
@@ -159,7 +160,7 @@ fn who_would_wait_for_another_process_is_given_the_outdated_copy_at_once<C: Cach
 }
 
 fn an_outdated_copy_never_hides_a_newer_value<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let both = "?stale_if_error=1h&stale_while_loading=1h";
     let cache = connected::<C>(server.url() + both);
     outdate(&cache, "k");
@@ -171,7 +172,7 @@ fn an_outdated_copy_never_hides_a_newer_value<C: Cache>() {
 }
 
 fn a_reload_that_fails_is_not_covered<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "k");
     let reloading = cache.with_options(redcache_core::CallOptions::new().reload());
@@ -179,7 +180,7 @@ fn a_reload_that_fails_is_not_covered<C: Cache>() {
 }
 
 fn by_itself_nothing_outdated_is_given<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     outdate(&cache, "k");
     assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));

@@ -12,14 +12,10 @@ use super::scene::{
     AT_ONCE, LONG_LOCK, Notices, TTL, all_found, all_seen, cache_error, connected, found, gate,
     must_not_load, names_found, seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
-    a_server_that_is_killed_and_restarted_is_used_again_as_if_new,
-    a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_place,
-    a_server_that_dies_for_good_is_an_error_within_bounds,
     forgotten_scripts_are_sent_again,
-    a_server_without_memory_for_the_value_costs_only_the_storing,
-    a_server_without_memory_for_the_lock_costs_only_the_storing,
     a_read_only_server_is_read_and_its_refusals_are_told,
     a_server_that_is_loading_is_waited_for_within_bounds,
     a_refusal_that_passes_is_not_seen,
@@ -30,6 +26,14 @@ on_every_adapter![
     a_read_whose_connection_is_lost_is_asked_again,
     a_connection_that_has_gone_silent_is_noticed_and_replaced,
     too_many_commands_are_refused_and_the_rest_is_answered,
+];
+
+with_a_server_of_its_own![
+    a_server_that_is_killed_and_restarted_is_used_again_as_if_new,
+    a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_place,
+    a_server_that_dies_for_good_is_an_error_within_bounds,
+    a_server_without_memory_for_the_value_costs_only_the_storing,
+    a_server_without_memory_for_the_lock_costs_only_the_storing,
 ];
 
 fn a_server_that_is_killed_and_restarted_is_used_again_as_if_new<C: Cache>() {
@@ -115,7 +119,7 @@ fn a_server_that_dies_for_good_is_an_error_within_bounds<C: Cache>() {
 }
 
 fn forgotten_scripts_are_sent_again<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let keys: Vec<_> = (0..20).map(|number| number.to_string()).collect();
     let load = |keys| {
@@ -234,7 +238,7 @@ fn a_refusal_that_passes_is_not_seen<C: Cache>() {
 }
 
 fn an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?command_timeout=300ms&heartbeat_interval=60s");
     let keys: Vec<_> = (0..50).map(|number| number.to_string()).collect();
@@ -261,7 +265,7 @@ fn an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer<C
 }
 
 fn a_lock_that_is_granted_too_late_is_given_back<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "&command_timeout=300ms&heartbeat_interval=60s";
     let cache = connected::<C>(proxy.url() + LONG_LOCK + options);
@@ -277,7 +281,7 @@ fn a_lock_that_is_granted_too_late_is_given_back<C: Cache>() {
 }
 
 fn a_publish_that_is_not_answered_in_time_costs_only_the_time<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "&command_timeout=300ms&heartbeat_interval=60s";
     let cache = connected::<C>(proxy.url() + LONG_LOCK + options);
@@ -298,7 +302,7 @@ fn a_publish_that_is_not_answered_in_time_costs_only_the_time<C: Cache>() {
 }
 
 fn a_write_whose_connection_is_lost_says_that_it_may_have_happened<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?reconnect_delay_max=20ms");
     wait_until_idle(&cache);
@@ -320,9 +324,9 @@ fn a_write_whose_connection_is_lost_says_that_it_may_have_happened<C: Cache>() {
 }
 
 fn a_read_whose_connection_is_lost_is_asked_again<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
-    server.connect().ok(&["MSET", "k", "v", "l", "w"]);
+    server.connect().set_each(&["k", "v", "l", "w"]);
     let cache = connected::<C>(proxy.url() + "?reconnect_delay_max=20ms");
     wait_until_idle(&cache);
     proxy.hold(Direction::ToClient);
@@ -340,7 +344,7 @@ fn a_read_whose_connection_is_lost_is_asked_again<C: Cache>() {
 }
 
 fn a_connection_that_has_gone_silent_is_noticed_and_replaced<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "?heartbeat_interval=200ms&reconnect_delay_max=20ms";
     let cache = connected::<C>(proxy.url() + options);
@@ -364,7 +368,7 @@ fn a_connection_that_has_gone_silent_is_noticed_and_replaced<C: Cache>() {
 }
 
 fn too_many_commands_are_refused_and_the_rest_is_answered<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?inflight_max=16&command_timeout=10s");
     wait_until_idle(&cache);

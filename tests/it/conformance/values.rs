@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use redcache_core::{ErrorKind, Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice};
-use redcache_tests::{Direction, Proxy, RedisServer};
+use redcache_tests::{Direction, Proxy};
 
 use super::cache::Cache;
 use super::scene::{
     Boom, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, must_not_load, seen,
     wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     any_bytes_are_a_key_and_a_value,
@@ -50,7 +51,7 @@ fn check_round_trip<C: Cache>([cache, other]: [&C; 2], key: &[u8], value: &[u8])
 }
 
 fn any_bytes_are_a_key_and_a_value<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let every_byte = every_byte();
     let contents = [
@@ -73,7 +74,7 @@ fn any_bytes_are_a_key_and_a_value<C: Cache>() {
 }
 
 fn a_value_that_looks_like_ours_comes_back_as_it_was<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     for value in [
         LOCK_PREFIX,
@@ -90,7 +91,7 @@ fn a_value_that_looks_like_ours_comes_back_as_it_was<C: Cache>() {
 }
 
 fn what_others_stored_is_read_as_it_is<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     for (stored, value) in [
         ("", ""),
@@ -110,7 +111,7 @@ fn what_others_stored_is_read_as_it_is<C: Cache>() {
 }
 
 fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let notices = Notices::of(&cache);
     let error = cache_error(cache.insert("k", NOT_FOUND_MARKER, TTL));
@@ -127,7 +128,7 @@ fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
 }
 
 fn values_of_a_mebibyte_come_back_whole<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     // No two pieces of it are the same.
     let value: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect();
@@ -141,7 +142,7 @@ fn values_of_a_mebibyte_come_back_whole<C: Cache>() {
 }
 
 fn a_connection_that_crawls_carries_the_same_bytes<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     for direction in [Direction::ToServer, Direction::ToClient] {
         proxy.set_chunk_max(direction, Some(1));
@@ -152,7 +153,7 @@ fn a_connection_that_crawls_carries_the_same_bytes<C: Cache>() {
 }
 
 fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK + "&value_max=10");
     let notices = Notices::of(&cache);
@@ -178,7 +179,7 @@ fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
 }
 
 fn a_key_beyond_the_limit_is_refused<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?value_max=10");
     let key = "0123456789a";
     for error in [
@@ -194,8 +195,8 @@ fn a_key_beyond_the_limit_is_refused<C: Cache>() {
 }
 
 fn a_stored_value_beyond_the_limit_fails_its_own_reader_alone<C: Cache>() {
-    let server = RedisServer::start();
-    server.connect().ok(&["MSET", "large", &"v".repeat(1000), "a", "1", "b", "2"]);
+    let server = Server::start();
+    server.connect().set_each(&["large", &"v".repeat(1000), "a", "1", "b", "2"]);
     let cache = connected::<C>(server.url() + "?value_max=100&near_cache_bytes=0");
     let keys = ["a", "large", "b"];
     let mut batch = cache.get_many(&keys).unwrap();
@@ -218,7 +219,7 @@ fn a_stored_value_beyond_the_limit_fails_its_own_reader_alone<C: Cache>() {
 }
 
 fn a_hash_under_the_key_is_an_error_that_names_it_and_the_rest_of_the_batch_is_fine<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let mut raw = server.connect();
     assert_eq!(raw.integer(&["HSET", "hash", "field", "value"]), 1);
     raw.ok(&["SET", "k", "v"]);
@@ -244,7 +245,7 @@ fn a_hash_under_the_key_is_an_error_that_names_it_and_the_rest_of_the_batch_is_f
         assert!(error.to_string().contains("WRONGTYPE"), "{error}");
         assert!(!error.is_retryable());
     }
-    assert_eq!(raw.integer(&["HLEN", "hash"]), 1);
+    assert_eq!(raw.call(&["TYPE", "hash"]), b"+hash\r\n");
     cache.insert("hash", "a string now", TTL).unwrap();
     assert_eq!(seen(cache.get("hash")), "a string now from redis");
     assert_eq!(cache.stats().connections, 1);

@@ -4,19 +4,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_core::ErrorKind;
-use redcache_tests::{Direction, Proxy, Raw, RedisServer};
+use redcache_tests::{Direction, Proxy, Raw};
 
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate,
     must_not_load, seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_published_value_wakes_who_waits,
     a_released_lock_wakes_who_waits,
     a_flush_wakes_who_waits,
-    a_killed_connection_wakes_who_waits,
     an_own_insert_wakes_who_waits,
     the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives,
     a_lock_that_never_ends_is_waited_for_once_and_never_overwritten,
@@ -28,6 +28,8 @@ on_every_adapter![
     a_lock_whose_grant_was_lost_with_the_connection_is_found_again,
     a_publish_whose_answer_was_lost_with_the_connection_is_not_lost,
 ];
+
+with_a_server_of_its_own![a_killed_connection_wakes_who_waits,];
 
 const FOREIGN: &str = "__redcache:lock:somebody:1";
 
@@ -47,7 +49,7 @@ fn wait_until_it_waits<C: Cache>(cache: &C) {
 /// Has callers wait for the lock of somebody else who would hold it for a minute, lets `happen` happen, and gives
 /// what the callers then see at once.
 #[track_caller]
-fn woken<C: Cache>(server: &RedisServer, happen: impl FnOnce(&C, &mut Raw)) -> [String; 2] {
+fn woken<C: Cache>(server: &Server, happen: impl FnOnce(&C, &mut Raw)) -> [String; 2] {
     let mut raw = server.connect();
     lock(&mut raw, 60_000);
     let cache = connected::<C>(server.url() + LONG_LOCK);
@@ -67,26 +69,26 @@ fn woken<C: Cache>(server: &RedisServer, happen: impl FnOnce(&C, &mut Raw)) -> [
 }
 
 fn a_published_value_wakes_who_waits<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| raw.ok(&["SET", "k", "theirs"]));
     assert_eq!(answers, ["theirs from redis", "theirs from joined"]);
 }
 
 fn a_released_lock_wakes_who_waits<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| assert_eq!(raw.integer(&["DEL", "k"]), 1));
     assert_eq!(answers, ["ours from loaded", "ours from joined"]);
     assert!(server.connect().get("k").unwrap().ends_with(b":ours"));
 }
 
 fn a_flush_wakes_who_waits<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| raw.ok(&["FLUSHALL"]));
     assert_eq!(answers, ["ours from loaded", "ours from joined"]);
 }
 
 fn a_killed_connection_wakes_who_waits<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| {
         // In one step, so that nobody can be told of the change.
         raw.ok(&["MULTI"]);
@@ -98,13 +100,13 @@ fn a_killed_connection_wakes_who_waits<C: Cache>() {
 }
 
 fn an_own_insert_wakes_who_waits<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let answers = woken::<C>(&server, |cache, _| cache.insert("k", "new", TTL).unwrap());
     assert_eq!(answers, ["new from redis", "new from joined"]);
 }
 
 fn the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let clients: [C; 2] = [(); 2].map(|()| connected(server.url() + LONG_LOCK));
     lock(&mut server.connect(), 500);
     let start = Instant::now();
@@ -121,7 +123,7 @@ fn the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives<C: Cache>() {
 }
 
 fn a_lock_that_never_ends_is_waited_for_once_and_never_overwritten<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?lock_ttl=200ms");
     server.connect().ok(&["SET", "k", FOREIGN]);
     let (answer, elapsed) = timed(|| cache.get_with("k", TTL, || found("ours")));
@@ -134,7 +136,7 @@ fn a_lock_that_never_ends_is_waited_for_once_and_never_overwritten<C: Cache>() {
 }
 
 fn a_lock_that_is_renewed_without_end_is_waited_for_within_bounds<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?lock_ttl=200ms&load_timeout=300ms");
     let mut raw = server.connect();
     lock(&mut raw, 60_000);
@@ -155,7 +157,7 @@ fn a_lock_that_is_renewed_without_end_is_waited_for_within_bounds<C: Cache>() {
 }
 
 fn a_lock_that_outlives_every_load_is_waited_for_within_bounds<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?lock_ttl=200ms&load_timeout=300ms");
     let mut raw = server.connect();
     lock(&mut raw, 3_600_000);
@@ -166,7 +168,7 @@ fn a_lock_that_outlives_every_load_is_waited_for_within_bounds<C: Cache>() {
 }
 
 fn a_batch_does_not_wait_longer_than_one_key<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
     let keys: Vec<_> = (0..10).map(|number| number.to_string()).collect();
@@ -179,7 +181,7 @@ fn a_batch_does_not_wait_longer_than_one_key<C: Cache>() {
 }
 
 fn a_slow_load_keeps_its_lock<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let url = server.url() + "?lock_ttl=1s";
     let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
     let mut raw = server.connect();
@@ -205,7 +207,7 @@ fn a_slow_load_keeps_its_lock<C: Cache>() {
 }
 
 fn a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=300ms");
     let other = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
@@ -230,7 +232,7 @@ fn a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load<C: Cache>() 
 }
 
 fn a_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     wait_until_idle(&cache);
@@ -249,7 +251,7 @@ fn a_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
 }
 
 fn a_publish_whose_answer_was_lost_with_the_connection_is_not_lost<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
     thread::scope(|scope| {

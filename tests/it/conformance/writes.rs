@@ -3,13 +3,14 @@
 use std::thread;
 use std::time::Duration;
 
-use redcache_tests::{Proxy, RedisServer};
+use redcache_tests::Proxy;
 
 use super::cache::Cache;
 use super::scene::{
     LONG_LOCK, TTL, all_found, all_seen, connected, found, gate, must_not_load, seen, wait_until,
     wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     an_inserted_value_is_there_for_everybody,
@@ -25,7 +26,7 @@ on_every_adapter![
 ];
 
 fn an_inserted_value_is_there_for_everybody<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     server.connect().ok(&["SET", "k", "old"]);
     assert_eq!(seen(other.get("k")), "old from redis");
@@ -42,9 +43,9 @@ fn an_inserted_value_is_there_for_everybody<C: Cache>() {
 }
 
 fn what_is_removed_is_gone_and_is_reported_as_such<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
-    server.connect().ok(&["MSET", "a", "1", "b", "2"]);
+    server.connect().set_each(&["a", "1", "b", "2"]);
     assert_eq!(seen(cache.get("a")), "1 from redis");
     assert!(cache.remove("a").unwrap());
     assert!(!cache.remove("a").unwrap());
@@ -54,7 +55,7 @@ fn what_is_removed_is_gone_and_is_reported_as_such<C: Cache>() {
 }
 
 fn a_touch_moves_the_end_of_values_and_of_nothing_else<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
     raw.ok(&["SET", "a", "1", "PX", "60000"]);
@@ -75,7 +76,7 @@ fn a_touch_moves_the_end_of_values_and_of_nothing_else<C: Cache>() {
 }
 
 fn a_batch_of_writes_is_one_round_trip<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
     let keys: Vec<_> = (0..100).map(|number| format!("key:{number}")).collect();
@@ -90,7 +91,7 @@ fn a_batch_of_writes_is_one_round_trip<C: Cache>() {
 }
 
 fn an_own_write_is_what_the_own_next_read_gives<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     for number in 0..200 {
         let value = number.to_string();
@@ -106,7 +107,7 @@ fn an_own_write_is_what_the_own_next_read_gives<C: Cache>() {
 }
 
 fn a_write_of_another_client_reaches_the_near_cache<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
     assert_eq!(seen(cache.get_with("k", TTL, || found("0"))), "0 from loaded");
@@ -121,7 +122,7 @@ fn a_write_of_another_client_reaches_the_near_cache<C: Cache>() {
 }
 
 fn a_remove_voids_the_load_that_is_under_way<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -137,7 +138,7 @@ fn a_remove_voids_the_load_that_is_under_way<C: Cache>() {
 }
 
 fn a_remove_by_another_client_voids_the_load_that_is_under_way<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -160,7 +161,7 @@ fn a_remove_by_another_client_voids_the_load_that_is_under_way<C: Cache>() {
 }
 
 fn an_insert_is_not_overwritten_by_the_load_that_is_under_way<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -175,7 +176,7 @@ fn an_insert_is_not_overwritten_by_the_load_that_is_under_way<C: Cache>() {
 }
 
 fn who_asks_after_a_remove_never_joins_the_load_from_before_it<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     thread::scope(|scope| {
