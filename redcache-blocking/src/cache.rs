@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadFailure, LoadOptions,
-    Loaded, NearHit, Notice, OpId, Outcome, Seed, Stats, check_ttl,
+    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
+    NearHit, Notice, OpId, Outcome, RefreshOptions, Seed, Stats, check_ttl,
 };
 
-use crate::call::{Call, Turn};
+use crate::call::{self, Call, Turn};
+use crate::refresh::Refreshing;
 use crate::shared::Shared;
 use crate::{listener, timer};
 
@@ -260,37 +261,9 @@ impl Cache {
         let key = Key::copy_from(key);
         let options = LoadOptions::new(ttl, self.options);
         let begin = |engine: &mut Engine, now| engine.get_with(now, key, options);
-        match self.load(begin, loader)? {
+        match call::load(self.shared(), self.options, begin, loader)? {
             Outcome::Answer(result) => result.map_err(Error::from_call),
             other => unreachable!("`get_with` ended with {other:?}"),
-        }
-    }
-
-    /// Carries a call that loads one key to its end.
-    fn load<L, T, E>(
-        &self,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
-        loader: L,
-    ) -> Result<Outcome, CacheError>
-    where
-        L: FnOnce() -> Result<T, E>,
-        T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
-    {
-        let mut loader = Some(loader);
-        let mut call = self.begin(begin)?;
-        loop {
-            match call.turn() {
-                Turn::Done(outcome) => return Ok(outcome),
-                // A call is asked for its load at most once.
-                Turn::Load => {
-                    if let Some(loader) = loader.take() {
-                        let loaded = loader().map(Into::into).map_err(failure);
-                        call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
-                    }
-                }
-                Turn::LoadMany(_) => {}
-            }
         }
     }
 
@@ -343,37 +316,9 @@ impl Cache {
         let far = batch.take_far();
         let options = LoadOptions::new(ttl, self.options);
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, options);
-        match self.load_many(begin, loader)? {
+        match call::load_many(self.shared(), self.options, begin, loader)? {
             Outcome::Answers(found) => Ok(batch.fill(found)),
             other => unreachable!("`get_many_with` ended with {other:?}"),
-        }
-    }
-
-    /// Carries a call that loads several keys to its end.
-    fn load_many<L, M, N, T, E>(
-        &self,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
-        mut loader: L,
-    ) -> Result<Outcome, CacheError>
-    where
-        L: FnMut(Vec<Key>) -> Result<M, E>,
-        M: IntoIterator<Item = (N, T)>,
-        N: Into<Key>,
-        T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
-    {
-        let mut call = self.begin(begin)?;
-        loop {
-            match call.turn() {
-                Turn::Done(outcome) => return Ok(outcome),
-                Turn::LoadMany(keys) => {
-                    let entry = |(key, value): (N, T)| (key.into(), value.into());
-                    let loaded = loader(keys).map(|found| found.into_iter().map(entry).collect());
-                    let loaded = loaded.map_err(failure);
-                    call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
-                }
-                Turn::Load => {}
-            }
         }
     }
 
@@ -427,7 +372,7 @@ impl Cache {
     {
         let key = Key::copy_from(key.as_ref());
         let begin = |engine: &mut Engine, now| engine.set_with(now, key, ttl);
-        match self.load(begin, loader)? {
+        match call::load(self.shared(), self.options, begin, loader)? {
             Outcome::Stored(result) => result.map_err(Error::from_call),
             other => unreachable!("`set_with` ended with {other:?}"),
         }
@@ -482,7 +427,7 @@ impl Cache {
         let mut loader = Some(loader);
         // A write is asked for its load at most once.
         let once = |keys| loader.take().expect("a write loads at most once")(keys);
-        match self.load_many(begin, once)? {
+        match call::load_many(self.shared(), self.options, begin, once)? {
             Outcome::StoredMany(results) => {
                 Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
             }
@@ -639,6 +584,48 @@ impl Cache {
         self.write_many(|engine, now| engine.touch_many(now, keys, ttl))
     }
 
+    /// Registers a loader that also refreshes values in the background before they expire, for those who read through
+    /// the handle that this gives. A refresh runs once for all processes that share the Redis, redcache for Go included,
+    /// and replaces a value only where it is still the one that was due; until then the old value is given. Keys that
+    /// are due at the same time are loaded together. After a failure the loader rests for a while.
+    ///
+    /// The loader is given the names of the keys and gives their values; a key that it leaves out is not found. It runs
+    /// on a thread of its own when it refreshes, and [`close`](Self::close) does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) for options that cannot be.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use redcache_blocking::RefreshOptions;
+    ///
+    /// let users = cache.refreshing(RefreshOptions::new(Duration::from_secs(60)), |keys| {
+    ///     // Ask the database for all of them at once.
+    ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "Ada")).collect::<Vec<_>>())
+    /// })?;
+    /// let answer = users.get("user:42")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refreshing<L, M, N, T, E>(
+        &self,
+        options: RefreshOptions,
+        loader: L,
+    ) -> Result<Refreshing<E>, Error>
+    where
+        L: Fn(Vec<Key>) -> Result<M, E> + Send + Sync + 'static,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        Refreshing::new(self.clone(), options, loader)
+    }
+
     /// Gives the counters.
     pub fn stats(&self) -> Stats {
         self.shared().lock().engine.stats()
@@ -692,6 +679,14 @@ impl Cache {
         &self.handle.shared
     }
 
+    pub(crate) fn shared_arc(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    pub(crate) fn options(&self) -> CallOptions {
+        self.options
+    }
+
     /// Hands a call to the engine, with its deadline.
     fn begin(
         &self,
@@ -700,7 +695,7 @@ impl Cache {
         Call::begin(self.shared(), self.options, begin)
     }
 
-    fn near(&self, key: &[u8]) -> Option<NearHit> {
+    pub(crate) fn near(&self, key: &[u8]) -> Option<NearHit> {
         if !self.options.asks_near() {
             return None;
         }
@@ -741,10 +736,6 @@ impl Cache {
 
 fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
     keys.into_iter().map(|key| Key::copy_from(key.as_ref())).collect()
-}
-
-fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
-    Arc::new(error)
 }
 
 /// The chance and the date that the engine cannot make for itself.

@@ -1,10 +1,11 @@
-//! A call in flight: where its thread waits, and what is given back should it not wait to the end.
+//! A call in flight: how one with a loader goes, where its thread waits, and what is given back should it not wait to the end.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use redcache_core::{CacheError, CallOptions, Engine, Key, OpId, Outcome};
+use redcache_core::{CacheError, CallOptions, Engine, Key, LoadFailure, Loaded, OpId, Outcome};
 
 use crate::shared::Shared;
 
@@ -52,6 +53,68 @@ impl Seat {
     fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Carries a call that loads one key to its end.
+pub(crate) fn load<L, T, E>(
+    shared: &Shared,
+    options: CallOptions,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    loader: L,
+) -> Result<Outcome, CacheError>
+where
+    L: FnOnce() -> Result<T, E>,
+    T: Into<Loaded>,
+    E: fmt::Display + Send + Sync + 'static,
+{
+    let mut loader = Some(loader);
+    let mut call = Call::begin(shared, options, begin)?;
+    loop {
+        match call.turn() {
+            Turn::Done(outcome) => return Ok(outcome),
+            // A call is asked for its load at most once.
+            Turn::Load => {
+                if let Some(loader) = loader.take() {
+                    let loaded = loader().map(Into::into).map_err(failure);
+                    call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
+                }
+            }
+            Turn::LoadMany(_) => {}
+        }
+    }
+}
+
+/// Carries a call that loads several keys to its end.
+pub(crate) fn load_many<L, M, N, T, E>(
+    shared: &Shared,
+    options: CallOptions,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    mut loader: L,
+) -> Result<Outcome, CacheError>
+where
+    L: FnMut(Vec<Key>) -> Result<M, E>,
+    M: IntoIterator<Item = (N, T)>,
+    N: Into<Key>,
+    T: Into<Loaded>,
+    E: fmt::Display + Send + Sync + 'static,
+{
+    let mut call = Call::begin(shared, options, begin)?;
+    loop {
+        match call.turn() {
+            Turn::Done(outcome) => return Ok(outcome),
+            Turn::LoadMany(keys) => {
+                let entry = |(key, value): (N, T)| (key.into(), value.into());
+                let loaded = loader(keys).map(|found| found.into_iter().map(entry).collect());
+                let loaded = loaded.map_err(failure);
+                call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
+            }
+            Turn::Load => {}
+        }
+    }
+}
+
+fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
+    Arc::new(error)
 }
 
 /// Cancels its call when it is dropped before the call is over, which is when a loader panics.

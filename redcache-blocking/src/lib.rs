@@ -26,8 +26,8 @@
 //!        near cache alone
 //! ```
 //!
-//! A cache runs four threads, however many call it: these three and one for the application's listener. Loaders run on
-//! the threads of their callers, and a command goes out on its caller's own thread as long as nothing else is under
+//! A cache runs four threads, however many call it: these three and one for the application's listener; while values are
+//! refreshed in the background, one more for each load of that kind. All other loaders run on the threads of their callers, and a command goes out on its caller's own thread as long as nothing else is under
 //! way. No code of the application runs on a thread that others wait for.
 
 #![forbid(unsafe_code)]
@@ -36,6 +36,7 @@ mod cache;
 mod call;
 mod conn;
 mod listener;
+mod refresh;
 mod shared;
 mod socket;
 mod timer;
@@ -43,5 +44,7 @@ mod timer;
 pub use cache::Cache;
 pub use redcache_core::{
     Address, Answer, CacheError, CallOptions, Config, ConfigBuilder, ConfigError, Error, ErrorKind,
-    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, Source, Stats,
+    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, REFRESH_LOCK_PREFIX,
+    RefreshOptions, Source, Stats,
 };
+pub use refresh::Refreshing;

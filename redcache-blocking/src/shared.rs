@@ -9,12 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redcache_core::{
-    Address, CacheError, Config, ConnId, Engine, Event, Near, Notice, OpId, Outcome, Seed,
+    Address, CacheError, Config, ConnId, Engine, Event, FamilyId, Near, Notice, OpId, Outcome, Seed,
 };
 
 use crate::call::{Seat, Turn};
 use crate::conn::{Line, Link};
 use crate::listener::Listener;
+use crate::refresh::Refresher;
 
 pub(crate) struct State {
     pub(crate) engine: Engine,
@@ -22,6 +23,10 @@ pub(crate) struct State {
     seats: Vec<Option<Arc<Seat>>>,
     lines: Vec<Line>,
     pub(crate) dials: VecDeque<(ConnId, Address)>,
+    /// The registered loaders.
+    refreshers: Vec<(FamilyId, Refresher)>,
+    /// Those that the engine wants to be run.
+    pub(crate) refreshes: VecDeque<(FamilyId, Refresher)>,
     /// Threads that try to connect. They cannot be interrupted, so nobody waits for them.
     pub(crate) dialing: Vec<(ConnId, JoinHandle<()>)>,
     /// All other threads that `close` waits for.
@@ -72,6 +77,8 @@ impl Shared {
             seats: Vec::new(),
             lines: Vec::new(),
             dials: VecDeque::new(),
+            refreshers: Vec::new(),
+            refreshes: VecDeque::new(),
             dialing: Vec::new(),
             threads: Vec::new(),
             sleeps_until: None,
@@ -156,7 +163,7 @@ impl Shared {
     /// Sleeps until the engine's next deadline, or until there is something else to do for the timer's thread.
     pub(crate) fn sleep(&self) {
         let mut state = self.lock();
-        if state.closed || !state.dials.is_empty() {
+        if state.closed || !state.dials.is_empty() || !state.refreshes.is_empty() {
             return;
         }
         state.sleeps_until = state.engine.poll_timeout();
@@ -260,6 +267,10 @@ impl State {
                     self.dials.push_back((conn, address));
                     after.timer = true;
                 }
+                Event::Refresh { family } => {
+                    self.refreshes.extend(self.refresher(family));
+                    after.timer = true;
+                }
                 Event::HangUp { conn } => self.hang_up(conn, &mut after),
                 Event::Notice(notice) => self.on_notice(notice, &mut after),
                 Event::Closed => {
@@ -277,6 +288,20 @@ impl State {
             after.timer = true;
         }
         after
+    }
+
+    pub(crate) fn keep_refresher(&mut self, family: FamilyId, refresher: Refresher) {
+        self.refreshers.push((family, refresher));
+    }
+
+    pub(crate) fn forget_refresher(&mut self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+        let at = self.refreshers.iter().position(|(kept, _)| *kept == family)?;
+        Some(self.refreshers.swap_remove(at))
+    }
+
+    /// Every family that the engine knows has its loader here.
+    fn refresher(&self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+        self.refreshers.iter().find(|(kept, _)| *kept == family).cloned()
     }
 
     fn done(&mut self, op: OpId, outcome: Outcome, after: &mut Afterwards) {

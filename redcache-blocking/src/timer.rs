@@ -8,6 +8,7 @@ use std::time::Duration;
 use redcache_core::{Address, ConnId};
 
 use crate::conn::{self, Line, Link};
+use crate::refresh;
 use crate::shared::{Shared, State};
 use crate::socket::Socket;
 
@@ -29,6 +30,12 @@ fn run(shared: &Arc<Shared>) {
             while let Some((conn, address)) = state.dials.pop_front() {
                 if let Err(error) = start_dial(shared, state, conn, address) {
                     state.engine.handle_disconnected(now, conn, &error.to_string());
+                }
+            }
+            while let Some((family, refresher)) = state.refreshes.pop_front() {
+                let run = move |shared: &Arc<Shared>| refresh::work(shared, family, &refresher);
+                if shared.spawn("redcache-refresh", run).is_err() {
+                    state.engine.handle_refresh_over(now, family);
                 }
             }
             if state.engine.poll_timeout().is_some_and(|due| due <= now) {

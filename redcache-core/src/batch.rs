@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::answer::Answer;
 use crate::error::{CallError, Error};
 use crate::key::Key;
-use crate::near::Near;
+use crate::near::{Near, NearHit};
 use crate::options::CallOptions;
 
 /// The answers to a batch, in the order of its keys, with gaps where the near cache had none.
@@ -25,11 +25,25 @@ impl<E: Send + Sync + 'static> Batch<E> {
         options: CallOptions,
         now: Instant,
     ) -> Self {
+        Self::ask_and_note(near, keys, options, now, |_, _| {})
+    }
+
+    /// The same with a look at each hit.
+    pub fn ask_and_note<K: AsRef<[u8]>>(
+        near: &Near,
+        keys: impl IntoIterator<Item = K>,
+        options: CallOptions,
+        now: Instant,
+        mut note: impl FnMut(&[u8], &NearHit),
+    ) -> Self {
         let keys = keys.into_iter();
         let answers = Vec::with_capacity(keys.size_hint().0);
         let mut batch = Self { answers, gaps: Vec::new(), far: Vec::new() };
         for key in keys {
             let hit = options.asks_near().then(|| near.get(key.as_ref(), || now)).flatten();
+            if let Some(hit) = &hit {
+                note(key.as_ref(), hit);
+            }
             let answer = hit.map(Answer::from);
             batch.answers.push(Ok(answer.unwrap_or_else(|| {
                 batch.gaps.push(batch.answers.len());

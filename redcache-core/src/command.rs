@@ -21,12 +21,16 @@ pub(crate) struct Token {
 pub(crate) enum Command {
     /// `GET`, `PTTL`: read the key under tracking.
     Read { key: Key },
+    /// `GET`, `PTTL`: read the very bytes, envelope included.
+    ReadRaw { key: Key },
     /// `GET`, `PTTL`, `SET NX PX`: read, and take the lock if the key is absent.
     ReadOrLock { key: Key, lock: LockId },
     /// `SET NX PX`: take the lock if the key is absent.
     Lock { key: Key, lock: LockId },
     /// Replace our lock by a value and read it back.
     Publish { key: Key, lock: LockId, payload: Bytes, compute_time: Duration, ttl: Duration },
+    /// Replace the very bytes of an old value by a new one and read it back.
+    Replace { key: Key, expected: Bytes, payload: Bytes, compute_time: Duration, ttl: Duration },
     /// Delete our lock.
     Release { key: Key, lock: LockId },
     /// Give our lock a new time to live.
@@ -56,9 +60,11 @@ impl Command {
     pub(crate) fn key(&self) -> &Key {
         match self {
             Self::Read { key }
+            | Self::ReadRaw { key }
             | Self::ReadOrLock { key, .. }
             | Self::Lock { key, .. }
             | Self::Publish { key, .. }
+            | Self::Replace { key, .. }
             | Self::Release { key, .. }
             | Self::Renew { key, .. }
             | Self::WriteLock { key, .. }
@@ -72,9 +78,11 @@ impl Command {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Read { .. } => "read",
+            Self::ReadRaw { .. } => "read raw",
             Self::ReadOrLock { .. } => "read or lock",
             Self::Lock { .. } => "lock",
             Self::Publish { .. } => "publish",
+            Self::Replace { .. } => "replace",
             Self::Release { .. } => "release",
             Self::Renew { .. } => "renew",
             Self::WriteLock { .. } => "write lock",
@@ -87,13 +95,14 @@ impl Command {
 
     pub(crate) fn script(&self) -> Option<Script> {
         match self {
-            Self::Publish { .. } => Some(Script::Publish),
+            Self::Publish { .. } | Self::Replace { .. } => Some(Script::Publish),
             Self::Release { .. } => Some(Script::Release),
             Self::Renew { .. } => Some(Script::Renew),
             Self::WriteLock { .. } => Some(Script::WriteLock),
             Self::Restore { .. } => Some(Script::Restore),
             Self::Touch { .. } => Some(Script::Touch),
             Self::Read { .. }
+            | Self::ReadRaw { .. }
             | Self::ReadOrLock { .. }
             | Self::Lock { .. }
             | Self::Insert { .. }
@@ -106,6 +115,7 @@ impl Command {
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Self::Read { .. }
+            | Self::ReadRaw { .. }
             | Self::ReadOrLock { .. }
             | Self::Lock { .. }
             | Self::Publish { .. }
@@ -113,6 +123,8 @@ impl Command {
             | Self::Renew { .. }
             | Self::WriteLock { .. }
             | Self::Restore { .. } => true,
+            // The old value may be there again.
+            Self::Replace { .. } => false,
             Self::Insert { .. } | Self::Remove { .. } | Self::Touch { .. } => false,
         }
     }
@@ -125,7 +137,7 @@ impl Command {
     /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
     pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
         match self {
-            Self::Read { key } => read(out, key),
+            Self::Read { key } | Self::ReadRaw { key } => read(out, key),
             Self::ReadOrLock { key, lock } => {
                 read(out, key);
                 take_lock(out, wire, key, *lock);
@@ -134,6 +146,12 @@ impl Command {
             Self::Publish { key, lock, payload, compute_time, ttl } => {
                 eval(out, Script::Publish, by_hash, 3, key);
                 bulk_lock(out, wire, *lock);
+                bulk_value(out, payload, *compute_time);
+                bulk_milliseconds(out, *ttl);
+            }
+            Self::Replace { key, expected, payload, compute_time, ttl } => {
+                eval(out, Script::Publish, by_hash, 3, key);
+                bulk(out, expected);
                 bulk_value(out, payload, *compute_time);
                 bulk_milliseconds(out, *ttl);
             }

@@ -97,6 +97,9 @@ pub struct Config {
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_pause: Duration,
     pub(crate) busy_poll: Duration,
+    pub(crate) refresh_workers: usize,
+    pub(crate) refresh_queue_max: usize,
+    pub(crate) refresh_lock_prefix: String,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) reconnect_delay_max: Duration,
     pub(crate) value_max: usize,
@@ -109,6 +112,9 @@ pub const NOT_FOUND_MARKER: &[u8] = b"__redcache:not-found";
 
 /// The lock prefix, unless configured otherwise; the same as that of redcache for Go.
 pub const LOCK_PREFIX: &str = "__redcache:lock:";
+
+/// What the name of a refresh lock begins with, unless configured otherwise; the same as that of redcache for Go.
+pub const REFRESH_LOCK_PREFIX: &str = "__redcache:refresh:";
 
 impl Config {
     /// Starts from the defaults with a server on TCP.
@@ -221,6 +227,9 @@ impl ConfigBuilder {
             breaker_failures: 16,
             breaker_pause: Duration::from_secs(1),
             busy_poll: Duration::from_micros(100),
+            refresh_workers: 4,
+            refresh_queue_max: 64,
+            refresh_lock_prefix: REFRESH_LOCK_PREFIX.to_owned(),
             heartbeat_interval: Duration::from_secs(5),
             reconnect_delay_max: Duration::from_secs(2),
             value_max: 64 << 20,
@@ -373,6 +382,28 @@ impl ConfigBuilder {
         self
     }
 
+    /// How many refreshes may run at a time. Default 4.
+    #[must_use]
+    pub fn refresh_workers(mut self, workers: usize) -> Self {
+        self.config.refresh_workers = workers;
+        self
+    }
+
+    /// How many keys may wait to be refreshed; further ones are left alone until they are read again. Default 64.
+    #[must_use]
+    pub fn refresh_queue_max(mut self, keys: usize) -> Self {
+        self.config.refresh_queue_max = keys;
+        self
+    }
+
+    /// What the name of the lock of a refresh begins with; the key follows in braces. It must be the same for all that
+    /// share the keys. Default [`REFRESH_LOCK_PREFIX`].
+    #[must_use]
+    pub fn refresh_lock_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.config.refresh_lock_prefix = prefix.into();
+        self
+    }
+
     /// After how much silence a connection is probed, and how long the probe may take. Default 5 s. A dead peer is
     /// therefore noticed within twice this time.
     #[must_use]
@@ -444,6 +475,15 @@ impl ConfigBuilder {
         }
         if !(1..=512 << 20).contains(&config.value_max) {
             return Err(ConfigError::new("value_max", config.value_max, "1 byte to 512 MiB"));
+        }
+        if config.refresh_workers == 0 {
+            return Err(ConfigError::new("refresh_workers", 0, "at least 1"));
+        }
+        if config.refresh_queue_max == 0 {
+            return Err(ConfigError::new("refresh_queue_max", 0, "at least 1"));
+        }
+        if config.refresh_lock_prefix.is_empty() {
+            return Err(ConfigError::new("refresh_lock_prefix", "", "a non-empty text"));
         }
         if config.keys_max == 0 {
             return Err(ConfigError::new("keys_max", 0, "at least 1"));

@@ -332,6 +332,7 @@ impl Conn {
         };
         let assembly = self.front.get_or_insert_with(|| match command {
             Command::Read { .. } => Assembly::read(false),
+            Command::ReadRaw { .. } => Assembly::Raw { first: None },
             Command::ReadOrLock { .. } => Assembly::read(true),
             Command::WriteLock { .. } => Assembly::WriteLock,
             _ => Assembly::Effect,

@@ -21,16 +21,19 @@ use crate::timers::{Timer, Timers};
 use crate::writers::Writers;
 
 mod calls;
+mod coherence;
 mod early;
 mod fetch;
 mod news;
 mod ops;
+mod refresh;
 mod set;
 mod stale;
 
 pub use calls::check_ttl;
 use fetch::Course;
 use ops::Ops;
+use refresh::Refreshes;
 
 /// What the engine cannot make for itself: chance, and the date.
 #[derive(Clone)]
@@ -66,6 +69,7 @@ pub struct Engine {
     router: Router,
     flights: Flights<Course>,
     writers: Writers,
+    refreshes: Refreshes,
     ops: Ops,
     timers: Timers,
     locks: Locks,
@@ -110,6 +114,7 @@ impl Engine {
             router,
             flights: Flights::new(flight_seed),
             writers: Writers::default(),
+            refreshes: Refreshes::default(),
             ops: Ops::default(),
             timers: Timers::default(),
             locks,
@@ -272,6 +277,7 @@ impl Engine {
             Timer::Wait(flight) => (flight, crate::flow::get::Input::WaitOver),
             Timer::Load(flight) => (flight, crate::flow::get::Input::LoadDue),
             Timer::Set(op) => return self.on_set_due(now, op),
+            Timer::Refresh(op) => return self.on_refresh_due(now, op),
             Timer::Deadline(op) => return self.on_deadline(now, op),
         };
         if let Some(flight) = self.flights.get_mut(flight) {

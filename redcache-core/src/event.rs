@@ -7,6 +7,7 @@ use crate::config::Address;
 use crate::error::{CacheError, CallError};
 use crate::flights::OpId;
 use crate::key::Key;
+use crate::options::FamilyId;
 use crate::router::ConnId;
 
 /// Something for the adapter to do or to pass on.
@@ -37,6 +38,12 @@ pub enum Event {
         /// For which of its keys.
         keys: Vec<Key>,
     },
+    /// Run a registered loader in the background: call `begin_refresh`, do what the call asks for until it is over, and
+    /// report `handle_refresh_over` in any case.
+    Refresh {
+        /// Which loader.
+        family: FamilyId,
+    },
     /// The call is over; its id will name another call soon.
     Done {
         /// Which call.
@@ -66,6 +73,8 @@ pub enum Outcome {
     Stored(Result<bool, CallError>),
     /// Of a call that loads and writes several, in the order of its keys.
     StoredMany(Vec<Result<bool, CallError>>),
+    /// Of a refresh; nobody waits for it.
+    Refreshed,
 }
 
 /// Something that whoever runs the service should know.

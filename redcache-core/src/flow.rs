@@ -3,4 +3,5 @@
 pub(crate) mod get;
 pub(crate) mod held;
 pub(crate) mod pace;
+pub(crate) mod refresh;
 pub(crate) mod set;

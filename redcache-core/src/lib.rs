@@ -10,7 +10,7 @@
 //! Services use an adapter: `redcache-tokio`, or `redcache-blocking` for synchronous code.
 //!
 //! Modules, in reading order: [`engine`](Engine) owns two towers. The flow tower decides what to do (`flow`, `flights`,
-//! `writers`, `near`, `timers`, `speculation`); the wire tower knows how to say it (`router`, `conn`). Both speak in words
+//! `writers`, `near`, `refresh`, `timers`, `speculation`); the wire tower knows how to say it (`router`, `conn`). Both speak in words
 //! (`command`, `reply`, `stored`, `script`, `lock`, `key`, `slot`), which [`resp`] spells as bytes.
 
 #![forbid(unsafe_code)]
@@ -33,6 +33,7 @@ mod key;
 mod lock;
 mod near;
 mod options;
+mod refresh;
 mod reply;
 pub mod resp;
 mod rng;
@@ -50,6 +51,7 @@ pub use batch::Batch;
 pub use busy_poll::BusyPoll;
 pub use config::{
     Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER, OnRedisDown,
+    REFRESH_LOCK_PREFIX,
 };
 pub use engine::{Engine, Seed, check_ttl};
 pub use error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
@@ -59,7 +61,8 @@ pub use key::Key;
 #[cfg(redcache_mutants)]
 pub use mutant::Mutant;
 pub use near::{Near, NearHit};
-pub use options::{CallOptions, LoadOptions};
+pub use options::{CallOptions, FamilyId, LoadOptions, RefreshOptions};
+pub use refresh::RefreshPolicy;
 pub use router::ConnId;
 pub use script::Script;
 pub use slot::Slot;

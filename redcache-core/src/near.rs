@@ -25,7 +25,7 @@ pub(crate) use stale::{Evidence, Staleness};
 
 /// What an entry costs beyond the bytes of its key and value: the entry itself, its share of the table, and the
 /// allocations' headers.
-const ENTRY_OVERHEAD: u64 = 166;
+const ENTRY_OVERHEAD: u64 = 182;
 
 /// What counts as one entry when the number of shards and ghosts is chosen.
 const ENTRY_TYPICAL: u64 = 512;
@@ -38,12 +38,17 @@ pub(crate) struct Entry {
     pub(crate) deadline: Instant,
     /// When it was asked for, or published.
     pub(crate) learned_at: Instant,
+    /// How long it took to load; zero when unknown.
+    pub(crate) compute_time: Duration,
+    /// This process has published it.
+    pub(crate) is_published: bool,
 }
 
 impl Entry {
     fn hit(self, now: Instant, ttl: Duration) -> NearHit {
         let age = now.saturating_duration_since(self.learned_at);
-        NearHit { value: self.value, ttl, age }
+        let Self { value, compute_time, is_published, .. } = self;
+        NearHit { value, ttl, age, compute_time, is_published }
     }
 }
 
@@ -66,6 +71,8 @@ pub struct NearHit {
     pub ttl: Duration,
     /// How long ago this process learned the value.
     pub age: Duration,
+    pub(crate) compute_time: Duration,
+    pub(crate) is_published: bool,
 }
 
 impl From<NearHit> for Answer {
@@ -214,7 +221,8 @@ mod tests {
 
     fn entry(value: &'static str, deadline: Instant) -> Entry {
         let value = Some(Bytes::from_static(value.as_bytes()));
-        Entry { value, deadline, learned_at: deadline - Duration::from_secs(1) }
+        let learned_at = deadline - Duration::from_secs(1);
+        Entry { value, deadline, learned_at, compute_time: Duration::ZERO, is_published: true }
     }
 
     fn base() -> Instant {
@@ -230,7 +238,7 @@ mod tests {
         near.insert(&Key::from("k"), entry("v", deadline));
         let hit = near.get(b"k", || start).unwrap();
         let (ttl, age) = (Duration::from_secs(1), Duration::ZERO);
-        assert_eq!(hit, NearHit { value: Some("v".into()), ttl, age });
+        assert_eq!((hit.value, hit.ttl, hit.age), (Some("v".into()), ttl, age));
         assert_eq!(near.get(b"k", || deadline), None);
         assert_eq!(near.hits(), 1);
     }

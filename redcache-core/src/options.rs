@@ -69,17 +69,79 @@ impl CallOptions {
 pub struct LoadOptions {
     pub(crate) ttl: Duration,
     pub(crate) reload: bool,
+    pub(crate) refreshed_by: Option<FamilyId>,
 }
 
 impl LoadOptions {
     /// Combines the ttl of what is loaded with the options of the call.
     pub fn new(ttl: Duration, options: CallOptions) -> Self {
-        Self { ttl, reload: options.reload }
+        Self { ttl, reload: options.reload, refreshed_by: None }
+    }
+
+    /// The same for a call of a registered loader: what it finds in Redis and is due, the loader refreshes.
+    #[must_use]
+    pub fn refreshed_by(mut self, family: FamilyId) -> Self {
+        self.refreshed_by = Some(family);
+        self
     }
 }
 
 impl From<Duration> for LoadOptions {
     fn from(ttl: Duration) -> Self {
         Self::new(ttl, CallOptions::new())
+    }
+}
+
+/// A loader that is registered for refreshes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FamilyId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// When values are refreshed before they expire.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use redcache_core::RefreshOptions;
+///
+/// // For a minute; who reads a value in its last ten seconds has it loaded anew.
+/// let options = RefreshOptions::new(Duration::from_secs(60)).refresh_after(5.0 / 6.0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RefreshOptions {
+    pub(crate) ttl: Duration,
+    pub(crate) after: f64,
+    pub(crate) beta: f64,
+}
+
+impl RefreshOptions {
+    /// Starts with values that live for `ttl` (1 ms or more) and are refreshed in the last fifth of that.
+    pub const fn new(ttl: Duration) -> Self {
+        Self { ttl, after: 0.8, beta: 0.0 }
+    }
+
+    /// Gives the ttl of what is loaded.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// After which part of its life a read has a value refreshed, at least 0 and under 1. Default 0.8; 0 turns this rule
+    /// off.
+    #[must_use]
+    pub const fn refresh_after(mut self, part: f64) -> Self {
+        self.after = part;
+        self
+    }
+
+    /// How eagerly a value is refreshed by chance before it expires, in multiples of the time that it took to load;
+    /// 1 is what the theory says is best, more is earlier. Default 0, which turns this rule off. It is XFetch, by
+    /// Vattani, Chierichetti and Lowenstein (VLDB 2015).
+    #[must_use]
+    pub const fn refresh_beta(mut self, beta: f64) -> Self {
+        self.beta = beta;
+        self
     }
 }

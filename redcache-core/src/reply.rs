@@ -24,6 +24,8 @@ pub(crate) enum Reply {
     /// A lock, write or script took effect, or did not.
     Effect(bool),
     WriteLock(WriteLockReply),
+    /// What the key holds, envelope included.
+    Raw(Option<Replaced>),
     Refused(Refusal),
 }
 
@@ -50,7 +52,7 @@ impl Reply {
             Self::Read(read) => read.lock == LockReply::Granted,
             Self::Effect(done) => *done,
             Self::WriteLock(reply) => matches!(reply, WriteLockReply::Granted(_)),
-            Self::Refused(_) => false,
+            Self::Raw(_) | Self::Refused(_) => false,
         }
     }
 }
@@ -127,6 +129,10 @@ pub(crate) enum Assembly {
         reply: ReadReply,
         refusal: Option<Refusal>,
     },
+    /// `GET`, then `PTTL`.
+    Raw {
+        first: Option<Result<Option<Bytes>, Refusal>>,
+    },
     Effect,
     WriteLock,
 }
@@ -157,6 +163,7 @@ impl Assembly {
             Self::Read { parts, lock, reply, refusal } => (parts, lock, reply, refusal),
             Self::Effect => return effect(frame).map(Some),
             Self::WriteLock => return write_lock(frame).map(Some),
+            Self::Raw { first } => return raw(first, frame),
         };
         match *parts {
             0 => match frame {
@@ -191,6 +198,30 @@ impl Assembly {
         }
         Ok(Some(Reply::Read(std::mem::take(reply))))
     }
+}
+
+fn raw(
+    first: &mut Option<Result<Option<Bytes>, Refusal>>,
+    frame: &Frame<'_>,
+) -> Result<Option<Reply>, WrongType> {
+    let Some(found) = first.take() else {
+        *first = Some(match frame {
+            Frame::Error(text) => Err(Refusal::of(text)),
+            Frame::Null => Ok(None),
+            Frame::Bulk(raw) => Ok(Some(Bytes::copy_from_slice(raw))),
+            _ => return Err(WrongType),
+        });
+        return Ok(None);
+    };
+    let ttl = match frame {
+        Frame::Integer(ms) => Ttl::of(*ms),
+        Frame::Error(_) => Ttl::Absent,
+        _ => return Err(WrongType),
+    };
+    Ok(Some(match found {
+        Ok(raw) => Reply::Raw(raw.map(|raw| Replaced { raw, ttl })),
+        Err(refusal) => Reply::Refused(refusal),
+    }))
 }
 
 fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {

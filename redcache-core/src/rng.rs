@@ -4,17 +4,26 @@
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
+/// What is added to the state with each number.
+pub(crate) const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Gives the number that follows the state.
+pub(crate) fn mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(GAMMA);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let state = self.0;
+        self.0 = state.wrapping_add(GAMMA);
+        mix(state)
     }
 
     /// A number in `[0, 1)`.

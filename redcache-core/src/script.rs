@@ -6,8 +6,9 @@
 /// One of redcache's scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Script {
-    /// `KEYS[1]` key, `ARGV` lock, value, ttl in ms: replaces our lock by the value and asks whether it exists,
-    /// a read that has the publisher tracked again. Returns 1, or 0 when the key is no longer our lock.
+    /// `KEYS[1]` key, `ARGV` what is there, value, ttl in ms: replaces our lock, or the old value that is refreshed, by
+    /// the value and asks whether it exists, a read that has the publisher tracked again. Returns 1, or 0 when something
+    /// else is there.
     Publish,
     /// `KEYS[1]` key, `ARGV` lock: deletes our lock. Returns 1, or 0 when the key is no longer our lock.
     Release,

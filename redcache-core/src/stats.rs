@@ -22,6 +22,18 @@ pub struct Stats {
     pub lock_waits: u64,
     /// Loaded values that could not be published because the lock was gone.
     pub locks_lost: u64,
+    /// Keys that were found due and queued for a refresh.
+    pub refreshes_triggered: u64,
+    /// Keys whose value was refreshed ahead of its end.
+    pub refreshes: u64,
+    /// Keys that somebody else refreshed or changed in the meantime, or whose loader rested after a failure.
+    pub refreshes_skipped: u64,
+    /// Keys that were due while the queue was full.
+    pub refreshes_dropped: u64,
+    /// Keys whose refresh failed, by the loader or by Redis.
+    pub refreshes_failed: u64,
+    /// Keys whose refresh ended with a panic of the loader.
+    pub refreshes_panicked: u64,
     /// Keys that a batch loader returned without having been asked.
     pub extra_keys: u64,
     /// Keys that Redis reported as changed.

@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Load(FlightId),
     /// A write has waited long enough, for its turn or for somebody else's lock, or it is time to look after its load.
     Set(OpId),
+    /// It is time to look after the load of a refresh.
+    Refresh(OpId),
     /// A call has taken as long as it may.
     Deadline(OpId),
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadFailure, LoadOptions,
-    Loaded, NearHit, Notice, OpId, Outcome, Seed, Stats, check_ttl,
+    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
+    NearHit, Notice, OpId, Outcome, RefreshOptions, Seed, Stats, check_ttl,
 };
 
-use crate::call::Call;
+use crate::call::{self, Call};
 use crate::driver;
+use crate::refresh::Refreshing;
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Turn};
 
@@ -227,44 +228,9 @@ impl<R: Runtime> Cache<R> {
         let key = Key::copy_from(key);
         let options = LoadOptions::new(ttl, self.options);
         let begin = |engine: &mut Engine, now| engine.get_with(now, key, options);
-        match self.load(begin, loader).await? {
+        match call::load(self.shared(), self.options, begin, loader).await? {
             Outcome::Answer(result) => result.map_err(Error::from_call),
             other => unreachable!("`get_with` ended with {other:?}"),
-        }
-    }
-
-    /// Carries a call that loads one key to its end.
-    async fn load<L, F, T, E>(
-        &self,
-        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
-        loader: L,
-    ) -> Result<Outcome, CacheError>
-    where
-        L: FnOnce() -> F,
-        F: Future<Output = Result<T, E>>,
-        T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
-    {
-        let mut loader = Some(loader);
-        let mut call = self.begin(begin).await?;
-        let mut turn = call.turn().await;
-        loop {
-            turn = match turn {
-                Turn::Done(outcome) => return Ok(outcome),
-                Turn::Load => {
-                    // A call is asked for its load at most once.
-                    let loader = loader.take().expect("a call loads at most once");
-                    match call.run(loader()).await {
-                        Ok(loaded) => {
-                            let loaded = loaded.map(Into::into).map_err(failure);
-                            call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
-                            call.turn().await
-                        }
-                        Err(end) => end,
-                    }
-                }
-                Turn::LoadMany(_) => call.turn().await,
-            };
         }
     }
 
@@ -301,43 +267,9 @@ impl<R: Runtime> Cache<R> {
         let far = batch.take_far();
         let options = LoadOptions::new(ttl, self.options);
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, options);
-        match self.load_many(begin, loader).await? {
+        match call::load_many(self.shared(), self.options, begin, loader).await? {
             Outcome::Answers(found) => Ok(batch.fill(found)),
             other => unreachable!("`get_many_with` ended with {other:?}"),
-        }
-    }
-
-    /// Carries a call that loads several keys to its end.
-    async fn load_many<L, F, M, N, T, E>(
-        &self,
-        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
-        mut loader: L,
-    ) -> Result<Outcome, CacheError>
-    where
-        L: FnMut(Vec<Key>) -> F,
-        F: Future<Output = Result<M, E>>,
-        M: IntoIterator<Item = (N, T)>,
-        N: Into<Key>,
-        T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
-    {
-        let mut call = self.begin(begin).await?;
-        let mut turn = call.turn().await;
-        loop {
-            turn = match turn {
-                Turn::Done(outcome) => return Ok(outcome),
-                Turn::LoadMany(keys) => match call.run(loader(keys)).await {
-                    Ok(loaded) => {
-                        let entry = |(key, value): (N, T)| (key.into(), value.into());
-                        let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
-                        let loaded = loaded.map_err(failure);
-                        call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
-                        call.turn().await
-                    }
-                    Err(end) => end,
-                },
-                Turn::Load => call.turn().await,
-            };
         }
     }
 
@@ -392,7 +324,7 @@ impl<R: Runtime> Cache<R> {
     {
         let key = Key::copy_from(key.as_ref());
         let begin = |engine: &mut Engine, now| engine.set_with(now, key, ttl);
-        match self.load(begin, loader).await? {
+        match call::load(self.shared(), self.options, begin, loader).await? {
             Outcome::Stored(result) => result.map_err(Error::from_call),
             other => unreachable!("`set_with` ended with {other:?}"),
         }
@@ -449,7 +381,7 @@ impl<R: Runtime> Cache<R> {
         let mut loader = Some(loader);
         // A write is asked for its load at most once.
         let once = |keys| loader.take().expect("a write loads at most once")(keys);
-        match self.load_many(begin, once).await? {
+        match call::load_many(self.shared(), self.options, begin, once).await? {
             Outcome::StoredMany(results) => {
                 Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
             }
@@ -540,6 +472,48 @@ impl<R: Runtime> Cache<R> {
         self.write_many(|engine, now| engine.touch_many(now, keys, ttl)).await
     }
 
+    /// Registers a loader that also refreshes values in the background before they expire, for those who read through
+    /// the handle that this gives. A refresh runs once for all processes that share the Redis, redcache for Go included,
+    /// and replaces a value only where it is still the one that was due; until then the old value is given. Keys that
+    /// are due at the same time are loaded together. After a failure the loader rests for a while.
+    ///
+    /// The loader is given the names of the keys and gives their values; a key that it leaves out is not found.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) for options that cannot be.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example<R: redcache_driver::Runtime>(cache: redcache_driver::Cache<R>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use redcache_driver::RefreshOptions;
+    ///
+    /// let users = cache.refreshing(RefreshOptions::new(Duration::from_secs(60)), |keys| async move {
+    ///     // Ask the database for all of them at once.
+    ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "Ada")).collect::<Vec<_>>())
+    /// })?;
+    /// let answer = users.get("user:42").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refreshing<L, F, M, N, T, E>(
+        &self,
+        options: RefreshOptions,
+        loader: L,
+    ) -> Result<Refreshing<R, E>, Error>
+    where
+        L: Fn(Vec<Key>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<M, E>> + Send + 'static,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: fmt::Display + Send + Sync + 'static,
+    {
+        Refreshing::new(self.clone(), options, loader)
+    }
+
     /// Gives the counters.
     pub fn stats(&self) -> Stats {
         self.shared().lock().engine.stats()
@@ -576,6 +550,14 @@ impl<R: Runtime> Cache<R> {
         &self.handle.shared
     }
 
+    pub(crate) fn shared_arc(&self) -> &Arc<Shared<R>> {
+        &self.handle.shared
+    }
+
+    pub(crate) fn options(&self) -> CallOptions {
+        self.options
+    }
+
     /// Hands a call to the engine, with its deadline.
     async fn begin(
         &self,
@@ -584,7 +566,7 @@ impl<R: Runtime> Cache<R> {
         Call::begin(self.shared(), self.options, begin).await
     }
 
-    fn near(&self, key: &[u8]) -> Option<NearHit> {
+    pub(crate) fn near(&self, key: &[u8]) -> Option<NearHit> {
         if !self.options.asks_near() {
             return None;
         }
@@ -625,10 +607,6 @@ impl<R: Runtime> Cache<R> {
 
 fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
     keys.into_iter().map(|key| Key::copy_from(key.as_ref())).collect()
-}
-
-fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
-    Arc::new(error)
 }
 
 /// The chance and the date that the engine cannot make for itself.

@@ -1,14 +1,91 @@
-//! A call in flight: what its future holds on to, and gives back when it is dropped.
+//! A call in flight: how one with a loader goes, what its future holds on to, and gives back when it is dropped.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use redcache_core::{CacheError, CallOptions, Engine, OpId};
+use redcache_core::{CacheError, CallOptions, Engine, Key, LoadFailure, Loaded, OpId, Outcome};
 
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Turn};
+
+/// Carries a call that loads one key to its end.
+pub(crate) async fn load<R: Runtime, L, F, T, E>(
+    shared: &Shared<R>,
+    options: CallOptions,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    loader: L,
+) -> Result<Outcome, CacheError>
+where
+    L: FnOnce() -> F,
+    F: Future<Output = Result<T, E>>,
+    T: Into<Loaded>,
+    E: fmt::Display + Send + Sync + 'static,
+{
+    let mut loader = Some(loader);
+    let mut call = Call::begin(shared, options, begin).await?;
+    let mut turn = call.turn().await;
+    loop {
+        turn = match turn {
+            Turn::Done(outcome) => return Ok(outcome),
+            Turn::Load => {
+                // A call is asked for its load at most once.
+                let loader = loader.take().expect("a call loads at most once");
+                match call.run(loader()).await {
+                    Ok(loaded) => {
+                        let loaded = loaded.map(Into::into).map_err(failure);
+                        call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
+                        call.turn().await
+                    }
+                    Err(end) => end,
+                }
+            }
+            Turn::LoadMany(_) => call.turn().await,
+        };
+    }
+}
+
+/// Carries a call that loads several keys to its end.
+pub(crate) async fn load_many<R: Runtime, L, F, M, N, T, E>(
+    shared: &Shared<R>,
+    options: CallOptions,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    mut loader: L,
+) -> Result<Outcome, CacheError>
+where
+    L: FnMut(Vec<Key>) -> F,
+    F: Future<Output = Result<M, E>>,
+    M: IntoIterator<Item = (N, T)>,
+    N: Into<Key>,
+    T: Into<Loaded>,
+    E: fmt::Display + Send + Sync + 'static,
+{
+    let mut call = Call::begin(shared, options, begin).await?;
+    let mut turn = call.turn().await;
+    loop {
+        turn = match turn {
+            Turn::Done(outcome) => return Ok(outcome),
+            Turn::LoadMany(keys) => match call.run(loader(keys)).await {
+                Ok(loaded) => {
+                    let entry = |(key, value): (N, T)| (key.into(), value.into());
+                    let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
+                    let loaded = loaded.map_err(failure);
+                    call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
+                    call.turn().await
+                }
+                Err(end) => end,
+            },
+            Turn::Load => call.turn().await,
+        };
+    }
+}
+
+fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
+    Arc::new(error)
+}
 
 /// Cancels its call when it is dropped before the call is over, be it that the future was dropped or that a loader
 /// panicked.

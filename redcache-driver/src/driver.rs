@@ -10,6 +10,7 @@ use std::time::Instant;
 use redcache_core::{Address, ConnId};
 
 use crate::conn::{self, Line, Link};
+use crate::refresh::work;
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 
@@ -25,7 +26,13 @@ pub(crate) fn start<R: Runtime>(shared: &Arc<Shared<R>>) {
 
 async fn drive<R: Runtime>(shared: &Arc<Shared<R>>) {
     loop {
-        let dials = std::mem::take(&mut shared.lock().dials);
+        let (dials, refreshes) = {
+            let mut state = shared.lock();
+            (std::mem::take(&mut state.dials), std::mem::take(&mut state.refreshes))
+        };
+        for (family, refresher) in refreshes {
+            spawn(shared, move |shared| async move { work(&shared, family, refresher).await });
+        }
         for (conn, address) in dials {
             spawn(shared, move |shared| async move { dial(&shared, conn, address).await });
         }
@@ -47,7 +54,10 @@ async fn drive<R: Runtime>(shared: &Arc<Shared<R>>) {
             if state.closed {
                 return Poll::Ready(true);
             }
-            if !state.dials.is_empty() || is_earlier(state.engine.poll_timeout(), due) {
+            if !state.dials.is_empty()
+                || !state.refreshes.is_empty()
+                || is_earlier(state.engine.poll_timeout(), due)
+            {
                 return Poll::Ready(false);
             }
             state.driver = Some(cx.waker().clone());

@@ -19,12 +19,15 @@ mod cache;
 mod call;
 mod conn;
 mod driver;
+mod refresh;
 mod runtime;
 mod shared;
 
 pub use cache::Cache;
 pub use redcache_core::{
     Address, Answer, CacheError, CallOptions, Config, ConfigBuilder, ConfigError, Error, ErrorKind,
-    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, Source, Stats,
+    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, REFRESH_LOCK_PREFIX,
+    RefreshOptions, Source, Stats,
 };
+pub use refresh::Refreshing;
 pub use runtime::Runtime;

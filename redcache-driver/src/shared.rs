@@ -10,11 +10,12 @@ use std::task::Waker;
 use std::time::Instant;
 
 use redcache_core::{
-    Address, CacheError, ConnId, Engine, Event, Key, Near, Notice, OpId, Outcome, Seed,
+    Address, CacheError, ConnId, Engine, Event, FamilyId, Key, Near, Notice, OpId, Outcome, Seed,
 };
 use slab::Slab;
 
 use crate::conn::Line;
+use crate::refresh::Refresher;
 use crate::runtime::Runtime;
 
 /// What a call is told next.
@@ -41,6 +42,10 @@ pub(crate) struct State<R: Runtime> {
     pub(crate) dials: VecDeque<(ConnId, Address)>,
     /// Attempts to connect that are no longer wanted.
     pub(crate) given_up: Vec<ConnId>,
+    /// The registered loaders.
+    refreshers: Vec<(FamilyId, Refresher)>,
+    /// Those that the engine wants to be run.
+    pub(crate) refreshes: VecDeque<(FamilyId, Refresher)>,
     pub(crate) driver: Option<Waker>,
     /// Up to when the driver sleeps.
     pub(crate) sleeps_until: Option<Instant>,
@@ -87,6 +92,8 @@ impl<R: Runtime> Shared<R> {
             lines: Vec::new(),
             dials: VecDeque::new(),
             given_up: Vec::new(),
+            refreshers: Vec::new(),
+            refreshes: VecDeque::new(),
             driver: None,
             sleeps_until: None,
             closed: false,
@@ -206,6 +213,10 @@ impl<R: Runtime> State<R> {
                     self.dials.push_back((conn, address));
                     after.wakes.extend(self.driver.take());
                 }
+                Event::Refresh { family } => {
+                    self.refreshes.extend(self.refresher(family));
+                    after.wakes.extend(self.driver.take());
+                }
                 Event::HangUp { conn } => self.hang_up(conn, &mut after),
                 Event::Notice(notice) => self.on_notice(notice, &mut after),
                 Event::Closed => {
@@ -221,6 +232,20 @@ impl<R: Runtime> State<R> {
             after.wakes.extend(self.driver.take());
         }
         after
+    }
+
+    pub(crate) fn keep_refresher(&mut self, family: FamilyId, refresher: Refresher) {
+        self.refreshers.push((family, refresher));
+    }
+
+    pub(crate) fn forget_refresher(&mut self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+        let at = self.refreshers.iter().position(|(kept, _)| *kept == family)?;
+        Some(self.refreshers.swap_remove(at))
+    }
+
+    /// Every family that the engine knows has its loader here.
+    fn refresher(&self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+        self.refreshers.iter().find(|(kept, _)| *kept == family).cloned()
     }
 
     fn tell(&mut self, op: OpId, turn: Turn, after: &mut Afterwards) {

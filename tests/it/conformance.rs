@@ -88,6 +88,7 @@ mod loads;
 mod near;
 mod options;
 mod reads;
+mod refresh;
 mod set;
 mod sharing;
 mod stale;

@@ -246,6 +246,7 @@ impl Engine {
     ) {
         match self.ops.get_mut(op) {
             Some(Op::Set(_)) => self.on_set_loaded_many(now, op, loaded),
+            Some(Op::Refresh(_)) => self.on_refresh_loaded(now, op, loaded),
             _ => self.on_loaded_many(now, op, loaded),
         }
         self.drain(now);

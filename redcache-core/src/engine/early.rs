@@ -33,6 +33,10 @@ impl Engine {
             self.abandon_set(now, op);
             return self.drain(now);
         }
+        if let Some(Op::Refresh(_)) = self.ops.get_mut(op) {
+            self.abandon_refresh(now, op);
+            return self.drain(now);
+        }
         let flights = self.flights_of(op);
         // The commands of those that are aboard of none are answered to nobody.
         self.end_op(op);
@@ -69,6 +73,9 @@ impl Engine {
         if let Some(Op::Set(_)) = self.ops.get_mut(op) {
             return self.fail_set(now, op, error);
         }
+        if let Some(Op::Refresh(_)) = self.ops.get_mut(op) {
+            return self.close_refresh(now, op);
+        }
         let Some(entry) = self.end_op(op) else { return };
         let answer = || Err(CallError::Cache(error.clone()));
         let outcome = match entry {
@@ -76,7 +83,7 @@ impl Engine {
             Op::Write => Outcome::Written(Err(error.clone())),
             Op::ReadMany(gather) => Outcome::Answers(gather.fill(answer)),
             Op::FetchMany(batch) => Outcome::Answers(batch.answers.fill(answer)),
-            Op::Set(_) => return,
+            Op::Set(_) | Op::Refresh(_) => return,
             Op::WriteMany(gather) => Outcome::WrittenMany(gather.fill(|| Err(error.clone()))),
         };
         self.events.push_back(Event::Done { op, outcome });
@@ -87,9 +94,15 @@ impl Engine {
         match self.ops.get_mut(op) {
             Some(Op::Fetch { flight }) => vec![(*flight, 0)],
             Some(Op::FetchMany(batch)) => batch.open_flights(),
-            Some(Op::Read | Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
-                Vec::new()
-            }
+            Some(
+                Op::Read
+                | Op::ReadMany(_)
+                | Op::Set(_)
+                | Op::Refresh(_)
+                | Op::Write
+                | Op::WriteMany(_),
+            )
+            | None => Vec::new(),
         }
     }
 

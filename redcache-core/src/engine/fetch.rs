@@ -267,7 +267,8 @@ impl Engine {
                 self.events.push_back(Event::Load { op: leader.op });
             }
             Some(Op::FetchMany(batch)) => batch.to_load.push(leader.slot),
-            Some(Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
+            Some(Op::ReadMany(_) | Op::Set(_) | Op::Refresh(_) | Op::Write | Op::WriteMany(_))
+            | None => {
                 debug_assert!(false, "only calls with a loader lead flights");
             }
         }
@@ -486,6 +487,11 @@ impl Engine {
             }
             return;
         }
+        if let (Some(family), End::Hit { value, ttl: Ttl::Left(left) }) =
+            (course.options.refreshed_by, &end)
+        {
+            self.refresh_if_due(now, family, &key, *left, value.compute_time);
+        }
         let (result, mut source) = self.result(&key, end);
         if source == Source::Loaded
             && leader != course.loaded_by
@@ -547,8 +553,15 @@ impl Engine {
                     *flight = id;
                 }
             }
-            Some(Op::Read | Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => {
-            }
+            Some(
+                Op::Read
+                | Op::ReadMany(_)
+                | Op::Set(_)
+                | Op::Refresh(_)
+                | Op::Write
+                | Op::WriteMany(_),
+            )
+            | None => {}
         }
     }
 
@@ -559,7 +572,8 @@ impl Engine {
                 None => return,
             },
             Some(Op::Fetch { .. } | Op::Read) => Outcome::Answer(result),
-            Some(Op::ReadMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_)) | None => return,
+            Some(Op::ReadMany(_) | Op::Set(_) | Op::Refresh(_) | Op::Write | Op::WriteMany(_))
+            | None => return,
         };
         if mutant!(DoneTwice)
             && let Outcome::Answer(result) = &outcome

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::coherence::may_change_value;
 use super::ops::Op;
 use super::{Engine, Sender};
 use crate::answer::{Answer, Source};
@@ -12,7 +13,6 @@ use crate::flights::{Caller, OpId};
 use crate::flow::get::{Get, Input};
 use crate::flow::held::Held;
 use crate::key::Key;
-use crate::near::Entry;
 use crate::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
 use crate::router::News;
 use crate::stored::Stored;
@@ -97,93 +97,6 @@ impl Engine {
         }
     }
 
-    /// Brings the near cache to where the stream stands. This is the only place that fills it.
-    fn keep_coherent(&self, now: Instant, command: &Command, reply: &Reply, sent_at: Instant) {
-        let key = command.key();
-        match (command, reply) {
-            (_, Reply::Read(read)) if read.lock == LockReply::Granted => {
-                self.near.on_absent(key.as_bytes(), now);
-            }
-            (_, Reply::Read(read)) => self.keep_read(key, read, sent_at),
-            (Command::Publish { payload, ttl, .. }, Reply::Effect(true)) => {
-                // The script read the key again, so its next change will be reported.
-                let deadline = Ttl::Left(*ttl).deadline(sent_at, self.config.near_ttl_max);
-                self.keep(key, payload.clone(), deadline, sent_at);
-            }
-            // A script that found nothing to do has not written.
-            (
-                Command::Publish { .. }
-                | Command::Release { .. }
-                | Command::Renew { .. }
-                | Command::Restore { .. }
-                | Command::Touch { .. },
-                Reply::Effect(false),
-            )
-            | (Command::Lock { .. }, Reply::Effect(false)) => {}
-            // Our own lock was there, and no value.
-            (Command::Lock { .. } | Command::Release { .. } | Command::Renew { .. }, _) => {
-                self.near.on_absent(key.as_bytes(), now);
-            }
-            // What may be known of the key is as good as it was.
-            (Command::Read { .. } | Command::ReadOrLock { .. }, _) => {}
-            (Command::Insert { .. } | Command::Remove { .. }, _) if mutant!(OwnWriteKeepsNear) => {}
-            // The server reports a write of ours too, but after its reply, when its caller may read already.
-            _ => self.near.remove(key.as_bytes()),
-        }
-    }
-
-    fn keep_read(&self, key: &Key, read: &ReadReply, sent_at: Instant) {
-        let invalidated = read.invalidated && !mutant!(InvalidatedReadKept);
-        let Stored::Value(value) = &read.stored else { return };
-        if invalidated {
-            self.near.remove(key.as_bytes());
-        } else {
-            let deadline = read.ttl.deadline(sent_at, self.config.near_ttl_max);
-            self.keep(key, value.payload.clone(), deadline, sent_at);
-        }
-    }
-
-    fn keep(
-        &self,
-        key: &Key,
-        payload: bytes::Bytes,
-        deadline: Option<Instant>,
-        learned_at: Instant,
-    ) {
-        if let (true, Some(deadline)) = (self.tracked, deadline) {
-            let value = self.unmark(payload);
-            self.near.insert(key, Entry { value, deadline, learned_at });
-        } else {
-            self.near.remove(key.as_bytes());
-        }
-    }
-
-    /// The server says that a key has changed. While we hold its lock, that was no expiry of its value.
-    fn on_reported(&self, now: Instant, key: &Key) {
-        let flight = self.flights.find(key.as_bytes()).and_then(|id| self.flights.get(id));
-        let is_ours = flight.is_some_and(|flight| match &flight.course.state {
-            Get::Load { lock, .. } => lock.is_some(),
-            Get::Publish { .. } => true,
-            Get::Read { .. } | Get::Lock { .. } | Get::Unlock => false,
-        });
-        if is_ours {
-            self.near.remove(key.as_bytes());
-        } else {
-            self.near.on_reported(key.as_bytes(), now);
-        }
-    }
-
-    /// The command of a token cannot have changed a value for good, only its lock or what is published under it.
-    fn only_reads(&mut self, token: Token) -> bool {
-        match Sender::of(token) {
-            Sender::Flight(_) => true,
-            Sender::Call(op, _) => {
-                matches!(self.ops.get_mut(op), Some(Op::Read | Op::ReadMany(_)))
-            }
-            Sender::Nobody => false,
-        }
-    }
-
     /// A write of our own: whoever fetches or writes the key in this process learns of it with its reply, before its
     /// caller does. The server's own report is passed over.
     fn on_own_write(&mut self, now: Instant, command: &Command) {
@@ -194,9 +107,11 @@ impl Engine {
             // A lock that is renewed has to be read again to be heard of again.
             Command::Release { .. }
             | Command::Renew { .. }
+            | Command::Replace { .. }
             | Command::Restore { .. }
             | Command::Touch { .. } => false,
             Command::Read { .. }
+            | Command::ReadRaw { .. }
             | Command::ReadOrLock { .. }
             | Command::Lock { .. }
             | Command::WriteLock { .. } => return,
@@ -246,6 +161,7 @@ impl Engine {
                     Reply::Read(read) => Input::Read(read),
                     Reply::Effect(done) => Input::Effect(done),
                     Reply::Refused(refusal) => Input::Refused(refusal),
+                    Reply::Raw(_) => unreachable!("flights read values"),
                     Reply::WriteLock(reply) => Input::Locked { reply, asked_at: answer.sent_at },
                 };
                 self.advance(now, id, input);
@@ -253,6 +169,7 @@ impl Engine {
             Sender::Flight(_) | Sender::Nobody => self.return_unwanted(now, answer),
             Sender::Call(op, slot) => match self.ops.get_mut(op) {
                 Some(Op::Set(_)) => self.on_set_reply(now, Caller { op, slot }, answer),
+                Some(Op::Refresh(_)) => self.on_refresh_reply(now, Caller { op, slot }, answer),
                 _ => {
                     self.on_call_reply(now, Caller { op, slot }, answer.command.key(), answer.reply)
                 }
@@ -291,7 +208,7 @@ impl Engine {
                 self.answer(op, slot, Ok(found));
             }
             Reply::Effect(done) => self.written(op, slot, Ok(done)),
-            Reply::WriteLock(_) => {}
+            Reply::WriteLock(_) | Reply::Raw(_) => {}
             Reply::Refused(refusal) => {
                 let error = CacheError::new(ErrorKind::Server, String::from(refusal.0)).about(key);
                 self.fail_call(now, caller, key, error);
@@ -325,7 +242,12 @@ impl Engine {
             },
             // The call is over, and another may have its place.
             Some(
-                Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_) | Op::Write | Op::WriteMany(_),
+                Op::Fetch { .. }
+                | Op::FetchMany(_)
+                | Op::Set(_)
+                | Op::Refresh(_)
+                | Op::Write
+                | Op::WriteMany(_),
             )
             | None => return,
         };
@@ -340,7 +262,14 @@ impl Engine {
                 Some(all) => Outcome::WrittenMany(all),
                 None => return,
             },
-            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_) | Op::Read | Op::ReadMany(_))
+            Some(
+                Op::Fetch { .. }
+                | Op::FetchMany(_)
+                | Op::Set(_)
+                | Op::Refresh(_)
+                | Op::Read
+                | Op::ReadMany(_),
+            )
             | None => return,
         };
         self.end_op(op);
@@ -352,6 +281,7 @@ impl Engine {
             Sender::Flight(id) => self.advance(now, id, Input::Failed(error.clone())),
             Sender::Call(op, slot) => match self.ops.get_mut(op) {
                 Some(Op::Set(_)) => self.on_set_failed(now, Caller { op, slot }, error.clone()),
+                Some(Op::Refresh(_)) => self.on_refresh_failed(now, Caller { op, slot }),
                 _ => self.fail_call(now, Caller { op, slot }, key, error.about(key)),
             },
             Sender::Nobody => {}
@@ -366,24 +296,7 @@ impl Engine {
                 let result = self.or_stale(now, key, Err(error.into()));
                 self.answer(op, slot, result);
             }
-            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_)) | None => {}
+            Some(Op::Fetch { .. } | Op::FetchMany(_) | Op::Set(_) | Op::Refresh(_)) | None => {}
         }
-    }
-}
-
-/// A command that got no answer, and may have changed the value of its key all the same.
-fn may_change_value(command: &Command) -> bool {
-    match command {
-        Command::Publish { .. }
-        | Command::WriteLock { .. }
-        | Command::Restore { .. }
-        | Command::Insert { .. }
-        | Command::Remove { .. }
-        | Command::Touch { .. } => true,
-        Command::Read { .. }
-        | Command::ReadOrLock { .. }
-        | Command::Lock { .. }
-        | Command::Release { .. }
-        | Command::Renew { .. } => false,
     }
 }

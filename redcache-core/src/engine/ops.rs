@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::refresh::Job;
 use super::set::SetMany;
 use crate::answer::Answer;
 use crate::error::{CacheError, CallError};
@@ -23,6 +24,8 @@ pub(super) enum Op {
     FetchMany(Box<FetchMany>),
     /// `set_with`, `set_many_with`.
     Set(Box<SetMany>),
+    /// A run of a registered loader.
+    Refresh(Box<Job>),
     /// `insert`, `remove`, `touch`.
     Write,
     /// `insert_many`, `remove_many`, `touch_many`.

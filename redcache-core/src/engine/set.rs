@@ -153,7 +153,7 @@ impl Engine {
             Reply::WriteLock(reply) => Input::Locked { reply, asked_at: sent_at },
             Reply::Effect(done) => Input::Published { done, interrupted },
             Reply::Refused(refusal) => Input::Refused(refusal),
-            Reply::Read(_) => unreachable!("writes do not read"),
+            Reply::Read(_) | Reply::Raw(_) => unreachable!("writes do not read"),
         };
         self.advance_set(now, caller, input);
         self.steer_set(now, caller);

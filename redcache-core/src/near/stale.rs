@@ -105,7 +105,9 @@ mod tests {
         let start = Instant::now();
         let near = Near::new(1 << 20, true, 1);
         let value = Some(Bytes::from_static(b"v"));
-        near.insert(&Key::from("k"), Entry { value, deadline: start + SECOND, learned_at: start });
+        let (deadline, learned_at, compute_time) = (start + SECOND, start, Duration::ZERO);
+        let entry = Entry { value, deadline, learned_at, compute_time, is_published: true };
+        near.insert(&Key::from("k"), entry);
         (near, start)
     }
 

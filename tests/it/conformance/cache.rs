@@ -6,15 +6,19 @@
 use std::convert::{Infallible, identity};
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redcache_async_std::AsyncStd;
-use redcache_core::{Answer, CallOptions, Config, Error, Key, Loaded, Notice, Stats};
+use redcache_core::{
+    Answer, CallOptions, Config, Error, Key, Loaded, Notice, RefreshOptions, Stats,
+};
 use redcache_driver::Runtime;
 use redcache_smol::Smol;
 use redcache_tokio::Tokio;
+
+use super::scene::Boom;
 
 /// One outcome for each key of a batch.
 pub(crate) type PerKey<T, E = Infallible> = Result<Vec<Result<T, Error<E>>>, Error<E>>;
@@ -67,11 +71,19 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
     fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool>;
     fn with_options(&self, options: CallOptions) -> Self;
+    fn refreshing(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> + Send + Sync + 'static,
+    ) -> Result<Reader, Error>;
     fn stats(&self) -> Stats;
     fn is_tracked(&self) -> bool;
     fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static);
     fn close(&self);
 }
+
+/// Reads a key through a registered loader, until it is dropped.
+pub(crate) type Reader = Box<dyn Fn(&str) -> Result<Answer, Error<Boom>> + Send + Sync>;
 
 /// A cache whose calls are futures, for what only futures can do.
 pub(crate) trait AsyncCache: Cache {
@@ -232,6 +244,21 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         R::block_on(self.set_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
+    fn refreshing(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> + Send + Sync + 'static,
+    ) -> Result<Reader, Error> {
+        // On a thread of its own, for it may wait, and the runtime must not.
+        let loader = Arc::new(loader);
+        let load = move |keys| {
+            let loader = Arc::clone(&loader);
+            smol::unblock(move || loader(keys))
+        };
+        let refreshing = self.refreshing(options, load)?;
+        Ok(Box::new(move |key| R::block_on(refreshing.get(key))))
+    }
+
     same_calls!(R::block_on);
 }
 
@@ -275,6 +302,15 @@ impl Cache for redcache_blocking::Cache {
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> PerKey<bool, E> {
         self.set_many_with(keys, ttl, loader)
+    }
+
+    fn refreshing(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> + Send + Sync + 'static,
+    ) -> Result<Reader, Error> {
+        let refreshing = self.refreshing(options, loader)?;
+        Ok(Box::new(move |key| refreshing.get(key)))
     }
 
     same_calls!(identity);

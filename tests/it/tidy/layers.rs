@@ -6,7 +6,8 @@ use super::source;
 /// What the engine says to the outside and what it is made of, top first.
 const TOP: &[&str] = &["engine", "event", "batch"];
 /// What to do.
-const FLOW_TOWER: &[&str] = &["flow", "timers", "writers", "flights", "near", "speculation"];
+const FLOW_TOWER: &[&str] =
+    &["flow", "timers", "writers", "flights", "refresh", "near", "speculation"];
 /// How to say it.
 const WIRE_TOWER: &[&str] = &["router", "conn"];
 /// What both towers speak in.

@@ -44,7 +44,7 @@ impl Engine {
         self.arm_set(op, Some(times.due_at(since, now, true)));
     }
 
-    fn load_times(&self) -> LoadTimes {
+    pub(in super::super) fn load_times(&self) -> LoadTimes {
         let (lock_ttl, load_timeout) = (self.config.lock_ttl, self.config.load_timeout);
         LoadTimes { lock_ttl, load_timeout }
     }

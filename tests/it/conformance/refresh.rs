@@ -1,0 +1,317 @@
+//! Values that are refreshed in the background before they expire: once for all processes, and never over a newer one.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redcache_core::{Error, ErrorKind, Key, Loaded, RefreshOptions};
+use redcache_tests::RedisServer;
+
+use super::cache::{Cache, Reader};
+use super::scene::{
+    AT_ONCE, Boom, TTL, cache_error, connected, seen, timed, wait_until, wait_until_idle,
+};
+
+on_every_adapter![
+    a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background,
+    a_value_that_took_long_is_refreshed_by_chance_before_its_end,
+    what_has_time_left_is_not_refreshed,
+    a_value_that_changed_during_a_refresh_is_left_alone,
+    a_value_that_was_removed_during_a_refresh_stays_removed,
+    who_holds_the_refresh_lock_refreshes_alone,
+    eight_clients_refresh_a_key_once,
+    keys_that_are_due_together_are_loaded_together,
+    a_full_queue_drops_what_does_not_fit,
+    a_loader_that_fails_rests_and_leaves_the_value,
+    a_loader_that_panics_costs_no_worker,
+    a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed,
+    options_that_cannot_be_are_refused,
+];
+
+/// Loads that a test lets through one by one.
+struct Loads {
+    begun: Mutex<Receiver<Vec<Key>>>,
+    outcomes: Sender<Result<&'static str, Boom>>,
+}
+
+impl Loads {
+    /// Opens a reader whose loader waits for its outcome.
+    fn of<C: Cache>(cache: &C, options: RefreshOptions) -> (Self, Reader) {
+        let (begins, begun) = mpsc::channel();
+        let (outcomes, outcome) = mpsc::channel();
+        let (begins, outcome) = (Mutex::new(begins), Mutex::new(outcome));
+        let load = move |keys: Vec<Key>| {
+            // The test may be over.
+            let _ = begins.lock().unwrap().send(keys.clone());
+            let value = outcome.lock().unwrap().recv().unwrap_or(Err(Boom("the test is over")))?;
+            assert_ne!(value, "panic", "as the test wants it");
+            Ok(values(keys, value))
+        };
+        let reader = cache.refreshing(options, load).unwrap();
+        (Self { begun: Mutex::new(begun), outcomes }, reader)
+    }
+
+    /// Waits for a load; gives the names of its keys.
+    #[track_caller]
+    fn begun(&self) -> Vec<String> {
+        let keys = self.begun.lock().unwrap().recv_timeout(5 * AT_ONCE).expect("a load begins");
+        keys.iter().map(Key::to_string).collect()
+    }
+
+    fn end(&self, outcome: Result<&'static str, Boom>) {
+        self.outcomes.send(outcome).unwrap();
+    }
+}
+
+fn values(keys: Vec<Key>, value: &'static str) -> Vec<(Key, Loaded)> {
+    keys.into_iter().map(|key| (key, value.into())).collect()
+}
+
+/// Every read finds its value due, as soon as a millisecond of its life is over.
+fn at_once() -> RefreshOptions {
+    RefreshOptions::new(TTL).refresh_after(0.000_01)
+}
+
+/// A value that Redis has, and that nobody has read yet.
+fn put(server: &RedisServer, key: &str, value: &str) {
+    server.connect().ok(&["SET", key, value, "PX", "30000"]);
+}
+
+fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    put(&server, "k", "old");
+    // Half of its life is over, and from then on near hits find that, too.
+    assert_eq!(seen(read("k")), "old from redis");
+    assert_eq!(loads.begun(), ["k"]);
+    let (answer, took) = timed(|| seen(read("k")));
+    assert_eq!(answer, "old from near");
+    assert!(took < AT_ONCE, "{took:?}");
+    loads.end(Ok("new"));
+    wait_until("the refresh", || seen(read("k")) == "new from near");
+    assert!(server.connect().integer(&["PTTL", "k"]) > 30_000);
+    wait_until_idle(&cache);
+    let stats = cache.stats();
+    assert_eq!((stats.refreshes, stats.refreshes_failed), (1, 0));
+    // Nothing is left of its lock.
+    assert_eq!(server.connect().integer(&["DBSIZE"]), 1);
+}
+
+fn a_value_that_took_long_is_refreshed_by_chance_before_its_end<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let options = RefreshOptions::new(TTL).refresh_after(0.0).refresh_beta(1.0);
+    let (loads, read) = Loads::of(&cache, options);
+    // It took an hour, so it is due for sure; the other took no time.
+    put(&server, "slow", "__redcache:v1:3600000000000:old");
+    put(&server, "quick", "__redcache:v1:0:old");
+    assert_eq!(seen(read("quick")), "old from redis");
+    assert_eq!(seen(read("slow")), "old from redis");
+    wait_until("it is due", || {
+        seen(read("quick"));
+        seen(read("slow"));
+        cache.stats().refreshes_triggered > 0
+    });
+    assert_eq!(loads.begun(), ["slow"]);
+    loads.end(Ok("new"));
+    wait_until("the refresh", || seen(read("slow")) == "new from near");
+    assert_eq!(cache.stats().refreshes_triggered, 1);
+}
+
+fn what_has_time_left_is_not_refreshed<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL));
+    loads.end(Ok("v"));
+    assert_eq!(seen(read("k")), "v from loaded");
+    for _ in 0..100 {
+        assert_eq!(seen(read("k")), "v from near");
+    }
+    assert_eq!((cache.stats().loads, cache.stats().refreshes_triggered), (1, 0));
+}
+
+fn a_value_that_changed_during_a_refresh_is_left_alone<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    put(&server, "k", "old");
+    seen(read("k"));
+    loads.begun();
+    cache.insert("k", "newer", TTL).unwrap();
+    loads.end(Ok("older"));
+    wait_until("the refresh is over", || cache.stats().refreshes_skipped == 1);
+    wait_until_idle(&cache);
+    assert!(seen(cache.get("k")).starts_with("newer from"));
+}
+
+fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    put(&server, "k", "old");
+    seen(read("k"));
+    loads.begun();
+    assert!(cache.remove("k").unwrap());
+    loads.end(Ok("older"));
+    wait_until("the refresh is over", || cache.stats().refreshes_skipped == 1);
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+}
+
+fn who_holds_the_refresh_lock_refreshes_alone<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (_loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    // The name that redcache for Go gives it, whatever braces the key has.
+    for key in ["k", "user:{t}:1"] {
+        put(&server, key, "old");
+        let lock = format!("__redcache:refresh:{{{key}}}");
+        server.connect().ok(&["SET", &lock, "1", "PX", "60000"]);
+        seen(read(key));
+    }
+    wait_until("both were left to the other", || cache.stats().refreshes_skipped == 2);
+    wait_until_idle(&cache);
+    assert_eq!((cache.stats().loads, server.connect().integer(&["DBSIZE"])), (0, 4));
+}
+
+fn eight_clients_refresh_a_key_once<C: Cache>() {
+    let server = RedisServer::start();
+    let loads = Arc::new(AtomicU32::new(0));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let cache = connected::<C>(server.url());
+            let loads = Arc::clone(&loads);
+            let load = move |keys| {
+                loads.fetch_add(1, Ordering::Relaxed);
+                Ok(values(keys, "new"))
+            };
+            let read = cache.refreshing(RefreshOptions::new(TTL).refresh_after(0.5), load).unwrap();
+            (cache, read)
+        })
+        .collect();
+    put(&server, "k", "old");
+    for (_, read) in &clients {
+        seen(read("k"));
+    }
+    wait_until("all have the new value", || {
+        clients.iter().all(|(_, read)| seen(read("k")) == "new from near")
+    });
+    for (cache, _) in &clients {
+        wait_until_idle(cache);
+    }
+    assert_eq!(loads.load(Ordering::Relaxed), 1);
+}
+
+fn keys_that_are_due_together_are_loaded_together<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?refresh_workers=1");
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    for key in ["first", "a", "b", "c"] {
+        put(&server, key, "old");
+    }
+    seen(read("first"));
+    assert_eq!(loads.begun(), ["first"]);
+    for key in ["a", "b", "c", "a"] {
+        seen(read(key));
+    }
+    loads.end(Ok("new"));
+    assert_eq!(loads.begun(), ["a", "b", "c"]);
+    loads.end(Ok("new"));
+    wait_until("all are refreshed", || cache.stats().refreshes == 4);
+    assert_eq!(seen(read("b")), "new from near");
+}
+
+fn a_full_queue_drops_what_does_not_fit<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?refresh_workers=1&refresh_queue_max=2");
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    for key in ["first", "a", "b", "c"] {
+        put(&server, key, "old");
+    }
+    seen(read("first"));
+    loads.begun();
+    for key in ["a", "b", "c"] {
+        seen(read(key));
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.refreshes_triggered, stats.refreshes_dropped), (3, 1));
+    loads.end(Ok("new"));
+    assert_eq!(loads.begun(), ["a", "b"]);
+    loads.end(Ok("new"));
+    wait_until("the rest is refreshed", || cache.stats().refreshes == 3);
+}
+
+fn a_loader_that_fails_rests_and_leaves_the_value<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, at_once());
+    put(&server, "k", "old");
+    seen(read("k"));
+    loads.begun();
+    loads.end(Err(Boom("no such table")));
+    wait_until("it has failed", || cache.stats().refreshes_failed == 1);
+    wait_until("it rests", || {
+        assert!(seen(read("k")).starts_with("old from"));
+        cache.stats().refreshes_skipped > 0
+    });
+    // After its rest it is asked again.
+    wait_until("it is asked again", || {
+        seen(read("k"));
+        cache.stats().refreshes_triggered == 2
+    });
+    loads.end(Ok("new"));
+    wait_until("the refresh", || cache.stats().refreshes == 1);
+    assert!(seen(cache.get("k")).starts_with("new from"));
+}
+
+fn a_loader_that_panics_costs_no_worker<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?refresh_workers=1");
+    let (loads, read) = Loads::of(&cache, at_once());
+    put(&server, "k", "old");
+    seen(read("k"));
+    loads.begun();
+    loads.end(Ok("panic"));
+    wait_until("it has panicked", || cache.stats().refreshes_panicked == 1);
+    loads.end(Ok("new"));
+    wait_until("the refresh", || {
+        seen(read("k"));
+        cache.stats().refreshes == 1
+    });
+    assert!(seen(cache.get("k")).starts_with("new from"));
+    wait_until_idle(&cache);
+}
+
+fn a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, at_once());
+    put(&server, "k", "old");
+    seen(read("k"));
+    loads.begun();
+    loads.end(Ok("new"));
+    let ((), took) = timed(|| cache.close());
+    assert!(took < 2 * AT_ONCE, "{took:?}");
+    match read("k") {
+        Err(Error::Cache(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
+        other => panic!("{other:?}"),
+    }
+    // Published or given back, it has left no lock.
+    wait_until("the lock is gone", || server.connect().integer(&["DBSIZE"]) == 1);
+}
+
+fn options_that_cannot_be_are_refused<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    for (options, named) in [
+        (RefreshOptions::new(TTL).refresh_after(1.0), "refresh_after"),
+        (RefreshOptions::new(TTL).refresh_after(f64::NAN), "refresh_after"),
+        (RefreshOptions::new(TTL).refresh_beta(-1.0), "refresh_beta"),
+        (RefreshOptions::new(Duration::ZERO), "ttl"),
+    ] {
+        let error = cache_error(cache.refreshing(options, |keys| Ok(values(keys, "v"))).map(drop));
+        assert_eq!(error.kind(), ErrorKind::Misuse);
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
