@@ -79,6 +79,7 @@ impl Link {
             match self.socket.read_now(buffer) {
                 Ok(Some(count)) if count > 0 => {
                     busy_poll.on_found();
+                    busy_poll.begin(Instant::now());
                     let bytes = &buffer[..count];
                     shared.step(|state, now| state.engine.handle_read(now, self.conn, bytes));
                 }

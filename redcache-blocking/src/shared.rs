@@ -63,8 +63,6 @@ struct Afterwards {
 
 /// How long the timer's thread sleeps when nothing is due.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
-/// With so many commands under way a caller reads for itself.
-const LONE_COMMANDS_MAX: usize = 2;
 /// Notices that were not delivered yet; the latest are kept.
 const NOTICES_MAX: usize = 16;
 
@@ -139,11 +137,11 @@ impl Shared {
         }
     }
 
-    /// The connection, if it is the only one and hardly anything is under way on it.
+    /// The connection, if it is the only one and hardly any call but the asking one waits for it.
     pub(crate) fn lone_link(&self) -> Option<Arc<Link>> {
         let state = self.lock();
         match &state.lines[..] {
-            [line] if (1..=LONE_COMMANDS_MAX).contains(&state.engine.in_flight()) => {
+            [line] if state.engine.in_flight() > 0 && state.engine.is_quiet() => {
                 Some(Arc::clone(&line.link))
             }
             _ => None,

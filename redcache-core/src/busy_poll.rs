@@ -52,11 +52,13 @@ impl BusyPoll {
         false
     }
 
-    /// What was looked for has come.
-    pub fn on_found(&mut self) {
-        if self.until.take().is_some() {
+    /// Something has come. Whether it was looked for.
+    pub fn on_found(&mut self) -> bool {
+        let was_sought = self.until.take().is_some();
+        if was_sought {
             self.penalty = 1;
         }
+        was_sought
     }
 }
 
@@ -81,7 +83,7 @@ mod tests {
         let (mut poll, now) = (BusyPoll::new(LIMIT), base());
         assert!(poll.begin(now));
         assert!(poll.goes_on(now + LIMIT / 2));
-        poll.on_found();
+        assert!(poll.on_found());
         assert!(!poll.goes_on(now + LIMIT / 2));
         assert!(poll.begin(now));
         assert!(!poll.goes_on(now + LIMIT));
@@ -94,7 +96,7 @@ mod tests {
         let looks = looks_in_vain(&mut poll, now, SKIPS_MAX * 10);
         assert!((9..=10).contains(&looks), "{looks}");
         while !poll.begin(now) {}
-        poll.on_found();
+        assert!(poll.on_found());
         assert!(poll.begin(now));
     }
 

@@ -94,6 +94,9 @@ enum Closing {
     Done,
 }
 
+/// With more calls than that each write serves several.
+const QUIET_CALLS_MAX: usize = 2;
+
 /// How long `close` waits at most for locks to be released.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -235,6 +238,11 @@ impl Engine {
     /// How many commands wait for an answer.
     pub fn in_flight(&self) -> usize {
         self.router.in_flight()
+    }
+
+    /// Whether so few calls are under way that bytes to write gain nothing by waiting for company.
+    pub fn is_quiet(&self) -> bool {
+        self.ops.len() <= QUIET_CALLS_MAX
     }
 
     /// Gives the counters.

@@ -251,7 +251,7 @@ impl<R: Runtime> Task<'_, R> {
                     let bytes = &self.buffer[..count];
                     look = Some(self.shared.step_in_conn(|state, now| {
                         state.engine.handle_read(now, self.link.conn, bytes);
-                        state.on_bytes(self.link);
+                        state.on_bytes(now, self.link);
                         state.look(now, self.link, cx.waker())
                     }));
                 }
@@ -265,30 +265,30 @@ impl<R: Runtime> Task<'_, R> {
     }
 }
 
-/// Up to so many commands under way, the bytes of the next are not worth waiting for.
-const LONE_COMMANDS_MAX: usize = 2;
-
 impl<R: Runtime> State<R> {
-    /// Bytes have come on a connection.
-    fn on_bytes(&mut self, link: &Link<R>) {
-        if let Some(line) = self.line(link.conn) {
-            line.busy_poll.on_found();
+    /// Bytes have come on a connection, and others may follow closely.
+    fn on_bytes(&mut self, now: Instant, link: &Link<R>) {
+        let is_awaited = self.engine.in_flight() > 0;
+        if let Some(line) = self.line(link.conn)
+            && line.busy_poll.on_found()
+            && is_awaited
+        {
+            line.busy_poll.begin(now);
         }
     }
 
     /// Seats the waker under the same lock that looks for bytes, so that no wake-up is lost.
     fn look(&mut self, now: Instant, link: &Link<R>, waker: &Waker) -> Look {
         let has_bytes = self.engine.poll_transmit() == Some(link.conn);
-        let in_flight = self.engine.in_flight();
+        let (is_awaited, is_quiet) = (self.engine.in_flight() > 0, self.engine.is_quiet());
         let Some(line) = self.line(link.conn) else { return Look::HungUp };
         match &line.waker {
             Some(seated) if seated.will_wake(waker) => {}
             _ => line.waker = Some(waker.clone()),
         }
-        let is_lone = in_flight <= LONE_COMMANDS_MAX;
-        let polls = in_flight > 0 && is_lone && line.busy_poll.goes_on(now);
+        let polls = is_awaited && is_quiet && line.busy_poll.goes_on(now);
         line.is_awake = has_bytes || polls;
-        match (has_bytes, is_lone) {
+        match (has_bytes, is_quiet) {
             (false, _) if polls => Look::Poll,
             (false, _) => Look::Park,
             (true, true) => Look::Write,
