@@ -172,3 +172,29 @@ impl Drop for Call<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redcache_core::{Config, Seed};
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_dropped_late_leaves_the_seat_to_who_has_it_now() {
+        let config = Config::from_url("redis://localhost").unwrap();
+        let shared = Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 });
+        let begin = |key| {
+            let get = |engine: &mut Engine, now| engine.get(now, Key::from(key));
+            Call::begin(&shared, CallOptions::default(), get).unwrap()
+        };
+        let early = begin("early");
+        // The engine has ended it, and gives its place to the next.
+        shared.step(|state, now| state.engine.cancel(now, early.op));
+        let late = begin("late");
+        assert_eq!(early.op.index(), late.op.index());
+        drop(early);
+        assert!(!late.seat.has_turn());
+        shared.step(|state, now| state.engine.close(now));
+        assert!(late.seat.has_turn(), "nobody tells it that it is over");
+    }
+}

@@ -201,15 +201,20 @@ mod tests {
 
     use super::*;
 
+    fn engine_that_dials() -> (Engine, ConnId) {
+        let config = Config::from_url("redis://localhost").unwrap();
+        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        let mut engine = Engine::new(Instant::now(), &seed, config);
+        let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
+        (engine, conn)
+    }
+
     #[test]
     fn what_is_owed_to_the_writer_is_neither_overtaken_nor_lost() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let now = Instant::now();
-        let config = Config::from_url("redis://localhost").unwrap();
-        let mut engine = Engine::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config);
-        let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
-        engine.handle_connected(now, conn);
+        let (mut engine, conn) = engine_that_dials();
+        engine.handle_connected(Instant::now(), conn);
         let link = Link::new(conn, Socket::Tcp(socket), Duration::ZERO);
         link.unwritten.lock().unwrap().extend_from_slice(b"owed");
         assert!(link.try_take(&mut engine).is_none());
@@ -221,5 +226,17 @@ mod tests {
         drop(unwritten);
         assert!(link.try_take(&mut engine).is_some_and(|taken| taken.starts_with(b"*")));
         assert_eq!(engine.poll_transmit(), None);
+    }
+    #[cfg(unix)]
+    #[test]
+    fn a_write_that_fails_ends_the_connection_for_its_reader_too() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let (_engine, conn) = engine_that_dials();
+        let link = Link::new(conn, Socket::Unix(ours), Duration::ZERO);
+        assert_eq!(link.socket.read_now(&mut [0; 8]).unwrap(), None);
+        link.write(&mut b"PING".to_vec());
+        assert!(link.failure.get().is_some());
+        assert_eq!(link.socket.read_now(&mut [0; 8]).unwrap(), Some(0));
     }
 }

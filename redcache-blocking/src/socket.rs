@@ -116,12 +116,22 @@ fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream
         // A host has few addresses.
         let share = left / u32::try_from(addresses_left).unwrap_or(u32::MAX);
         if share.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(timed_out());
         }
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => return Ok(stream),
+            // The system's own patience has a number; ours has a name.
+            Err(error)
+                if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() =>
+            {
+                failure = timed_out();
+            }
             Err(error) => failure = error,
         }
     }
     Err(failure)
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no connection within `connect_timeout`")
 }

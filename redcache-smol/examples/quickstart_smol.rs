@@ -1,0 +1,23 @@
+//! A service keeps its rows in a SQL database and reads them through redcache on smol.
+//!
+//! ```sh
+//! cargo run --example quickstart_smol
+//! REDIS_URL=redis://localhost:6379 cargo run --example quickstart_smol
+//! ```
+//!
+//! What it does stands in `examples-shared/tour.rs`; only the runtime is chosen here.
+
+#![expect(clippy::print_stdout, reason = "an example is there to show something")]
+
+use redcache_smol::{Answer, Cache, Error, Key, Source};
+use smol::future::yield_now;
+use smol::{spawn, unblock};
+
+#[path = "../../examples-shared/stage.rs"]
+mod stage;
+#[path = "../../examples-shared/tour.rs"]
+mod tour;
+
+fn main() -> Result<(), stage::BoxError> {
+    smol::block_on(tour::run())
+}
