@@ -11,6 +11,7 @@ compare: one workload against one peer, or everything against everything.
   compare [--redis ADDR] --workload W --peer P [--tasks N] [--ops N] [--keys N]
           [--batch N] [--value BYTES] [--loader-ms N]
   compare [--redis ADDR] --all [--rounds N] [--plot DIR]
+  compare [--redis ADDR] --growth
 
   --redis ADDR     host:port of a running Redis. Without it a redis-server is started on a free
                    loopback port and stopped at the end (REDIS_SERVER names the program).
@@ -29,12 +30,13 @@ compare: one workload against one peer, or everything against everything.
   --all            the whole table, peers alternating within each round, then ratios and targets
   --rounds N       rounds of --all (3, but fewer where that would take more than six minutes)
   --plot DIR       with --all: SVG charts of the same lines
+  --growth         redcache-tokio with more tasks, entries, keys per call and bytes per value
   --quiet          no header with versions on standard error
 
 One JSON object per line on standard output. ops_per_s and ns_per_op are for all tasks together;
 the quantiles are of single calls, except in local_hit, where the clock is read once per hundredth
 of the loop. commands counts what the server executed during the measurement, scripts' own calls
-included. added_us (stampede) is what the last caller waited beyond the loader.
+included, server_us its processor time, peak_kib our memory. added_us (stampede) is what the last caller waited beyond the loader.
 Exit status: 0 measured, 1 failed, 2 the peer cannot do this workload.";
 
 /// Declares an enum of named things, with the names in one place.
@@ -165,6 +167,8 @@ pub enum Command {
     One(Option<String>, Run),
     /// Measure everything.
     All(Option<String>, All),
+    /// Measure along what may become many or large.
+    Growth(Option<String>),
 }
 
 /// The options of `--all`.
@@ -208,6 +212,7 @@ struct Given {
     value: Option<usize>,
     loader_ms: Option<u64>,
     all: bool,
+    growth: bool,
     rounds: Option<usize>,
     plot: Option<PathBuf>,
     quiet: bool,
@@ -231,6 +236,9 @@ impl Command {
             }
             let all = All { rounds: given.rounds, plot: given.plot };
             return Ok(Self::All(given.redis, all));
+        }
+        if given.growth {
+            return Ok(Self::Growth(given.redis));
         }
         if given.plot.is_some() || given.rounds.is_some() {
             return Err("--plot and --rounds belong to --all".into());
@@ -273,6 +281,7 @@ impl Given {
                 "--value" => given.value = Some(positive(name, &value()?)?),
                 "--loader-ms" => given.loader_ms = Some(positive(name, &value()?)? as u64),
                 "--all" => given.all = true,
+                "--growth" => given.growth = true,
                 "--rounds" => given.rounds = Some(positive(name, &value()?)?),
                 "--plot" => given.plot = Some(PathBuf::from(value()?)),
                 "--quiet" => given.quiet = true,

@@ -8,11 +8,13 @@
 //! In reading order: [`cli`] says what to run, [`server`] gives it a Redis,
 //! [`workload`] drives a [`Peer`](peers::Peer) on its [`runtime`] and [`measure`]s
 //! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
-//! peer, [`table`] holds the result against the targets and [`plot`] draws it.
+//! peer, [`table`] holds the result against the targets and [`plot`] draws it;
+//! [`growth`] walks along what may become many or large.
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod growth;
 pub mod line;
 pub mod measure;
 pub mod micro;

@@ -38,6 +38,10 @@ pub struct Line {
     pub value: usize,
     /// What the server executed meanwhile.
     pub commands: u64,
+    /// Processor time of the server meanwhile, in microseconds.
+    pub server_us: f64,
+    /// The most memory that the process ever held, in KiB; 0 where the system does not tell.
+    pub peak_kib: u64,
     /// What a stampede took beyond its loader, in microseconds.
     pub added_us: Option<f64>,
     /// Which round of `--all` measured it.
@@ -69,6 +73,8 @@ impl Line {
             batch: if multi { run.load.batch } else { 1 },
             value: run.load.value,
             commands: measurement.commands,
+            server_us: measurement.server.as_secs_f64() * 1e6,
+            peak_kib: measurement.peak_kib,
             added_us: measurement.added.map(|added| added.as_secs_f64() * 1e6),
             round: None,
         }
@@ -92,6 +98,7 @@ impl fmt::Display for Line {
             r#","keys":{},"batch":{},"value":{},"commands":{}"#,
             self.keys, self.batch, self.value, self.commands
         )?;
+        write!(f, r#","server_us":{:.0},"peak_kib":{}"#, self.server_us, self.peak_kib)?;
         if let Some(added) = self.added_us {
             write!(f, r#","added_us":{added:.1}"#)?;
         }
@@ -125,6 +132,8 @@ impl FromStr for Line {
             batch: fields.need("batch")?,
             value: fields.need("value")?,
             commands: fields.need("commands")?,
+            server_us: fields.need("server_us")?,
+            peak_kib: fields.need("peak_kib")?,
             added_us: fields.find("added_us").map(|_| fields.need("added_us")).transpose()?,
             round: fields.find("round").map(|_| fields.need("round")).transpose()?,
         })
@@ -167,6 +176,8 @@ mod tests {
             loads: 1,
             added: Some(Duration::from_micros(1500)),
             commands: 3,
+            server: Duration::from_micros(5),
+            peak_kib: 6,
             keys: 1,
         };
         let workload = Workload::Stampede;
@@ -179,7 +190,7 @@ mod tests {
         let expected = concat!(
             r#"{"workload":"stampede","peer":"moka","tasks":4,"ops":4,"ops_per_s":500000.0,"#,
             r#""ns_per_op":2000.0,"p50_us":2.000,"p99_us":4.000,"p999_us":4.000,"loads":1,"#,
-            r#""keys":1,"batch":1,"value":64,"commands":3,"added_us":1500.0}"#,
+            r#""keys":1,"batch":1,"value":64,"commands":3,"server_us":5,"peak_kib":6,"added_us":1500.0}"#,
         );
         assert_eq!(line().to_string(), expected);
     }

@@ -25,8 +25,19 @@ pub struct Measurement {
     pub added: Option<Duration>,
     /// What the server executed meanwhile.
     pub commands: u64,
+    /// Processor time of the server meanwhile.
+    pub server: Duration,
+    /// The most memory that this process ever held, in KiB; 0 where the system does not tell.
+    pub peak_kib: u64,
     /// Distinct keys read.
     pub keys: usize,
+}
+
+/// Gives the most memory that this process ever held, in KiB; 0 where the system does not tell.
+pub fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
 impl Samples {

@@ -306,7 +306,7 @@ mod tests {
         let line = concat!(
             r#"{"workload":"stampede","peer":"moka","tasks":1,"ops":1,"ops_per_s":1.0,"ns_per_op":1.0,"#,
             r#""p50_us":1.0,"p99_us":1.0,"p999_us":1.0,"loads":1,"keys":1,"batch":1,"value":64,"#,
-            r#""commands":0,"added_us":1234.0,"round":1}"#,
+            r#""commands":0,"server_us":0,"peak_kib":0,"added_us":1234.0,"round":1}"#,
         );
         let mut results = Results::default();
         results.add(Row::Stampede, line.parse().unwrap());

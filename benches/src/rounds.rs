@@ -20,7 +20,7 @@ use crate::table::{self, Results};
 use crate::{Failure, plot};
 
 /// A cell that takes longer is given up.
-const CELL_WITHIN: Duration = Duration::from_secs(60);
+const CELL_WITHIN: Duration = Duration::from_secs(150);
 
 /// How many rounds there are unless the user says so.
 const ROUNDS: usize = 3;
@@ -29,7 +29,7 @@ const ROUNDS: usize = 3;
 const ALL_WITHIN: Duration = Duration::from_secs(360);
 
 /// How a cell ended.
-enum Cell {
+pub(crate) enum Cell {
     Measured(Line),
     /// The peer cannot do it, and will not be asked again.
     Unsupported,
@@ -77,7 +77,8 @@ pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(),
     Ok(())
 }
 
-fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
+/// Measures once, in a process of its own.
+pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
     let mut child = Command::new(env::current_exe()?)
         .args(["--quiet", "--redis", server.address()])
         .args(arguments(run))

@@ -90,6 +90,22 @@ impl Server {
         Ok(line.ok_or("INFO counts no commands")?.trim().parse()?)
     }
 
+    /// Gives the processor time that the server has taken so far.
+    ///
+    /// # Errors
+    ///
+    /// Passes on what went wrong between us and the server.
+    pub fn processor_time(&self) -> Result<Duration, Failure> {
+        let text: String = redis::cmd("INFO").arg("cpu").query(&mut *self.control())?;
+        let mut total = Duration::ZERO;
+        for name in ["used_cpu_user:", "used_cpu_sys:"] {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let seconds: f64 = line.ok_or("INFO tells no processor time")?.trim().parse()?;
+            total += Duration::try_from_secs_f64(seconds)?;
+        }
+        Ok(total)
+    }
+
     fn pipeline(&self, keys: &[String], add: impl Fn(&mut Pipeline, &str)) -> Result<(), Failure> {
         let mut connection = self.control();
         for keys in keys.chunks(PIPELINE) {

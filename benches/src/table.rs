@@ -314,6 +314,8 @@ mod tests {
             samples,
             loads: 1,
             added: None,
+            server: Duration::ZERO,
+            peak_kib: 0,
             commands: 0,
             keys: 1,
         };

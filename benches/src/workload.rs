@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::Failure;
 use crate::cli::{Load, Run, Workload};
-use crate::measure::{Measurement, Samples};
+use crate::measure::{Measurement, Samples, peak_kib};
 use crate::peers::{Peer, Setup, Source};
 use crate::runtime::{Gate, Runtime};
 use crate::server::Server;
@@ -52,10 +52,12 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     warm_up(&peer, &course, &keys, &prefix, &value, server).await?;
 
     let source = Arc::new(Source::new(value, course.loader_takes()));
+    let server_before = server.processor_time()?;
     let commands_before = server.commands()?;
     let (elapsed, samples) = together(&peer, &course, course.calls, &keys, &source).await?;
     // Counting is a command as well.
     let commands = server.commands()?.saturating_sub(commands_before + 1);
+    let server_time = server.processor_time()?.saturating_sub(server_before);
     drop(peer);
     server.forget(&keys.all)?;
 
@@ -67,6 +69,8 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
         loads: source.loads(),
         added: stampede.then(|| elapsed.saturating_sub(source.last_took())),
         commands,
+        server: server_time,
+        peak_kib: peak_kib(),
         keys: keys.all.len(),
     })
 }

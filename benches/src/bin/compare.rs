@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use std::{env, io};
 
 use redcache_benches::cli::{self, Run, USAGE};
+use redcache_benches::growth;
 use redcache_benches::line::Line;
 use redcache_benches::peers::{self, NoMeasurement};
 use redcache_benches::rounds;
@@ -33,6 +34,11 @@ fn execute(command: cli::Command) -> Result<(), NoMeasurement> {
     match command {
         cli::Command::Help => println!("{USAGE}"),
         cli::Command::One(redis, run) => one(redis, &run)?,
+        cli::Command::Growth(redis) => {
+            eprintln!("# {Versions}");
+            let server = Server::take(redis)?;
+            growth::growth(&server, |text| println!("{text}"))?;
+        }
         cli::Command::All(redis, all) => {
             eprintln!("# {Versions}");
             let server = Server::take(redis)?;
