@@ -8,7 +8,7 @@
 //! A worker is a task or thread of the adapter: [`Event::Refresh`] calls for it, it begins with `begin_refresh`, runs the
 //! loader, and says `handle_refresh_over` in the end, whatever has become of it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -49,6 +49,32 @@ struct Family {
     is_called: bool,
     failures: u32,
     rests_until: Option<Instant>,
+    /// How long the loader itself wants keys to live, where it has said so.
+    chosen: BTreeMap<Key, Duration>,
+}
+
+/// How many keys of a loader are remembered with the ttl that it has chosen for them.
+const CHOSEN_MAX: usize = 1024;
+
+impl Family {
+    fn choose(&mut self, key: &Key, ttl: Option<Duration>) {
+        match ttl {
+            None => drop(self.chosen.remove(key)),
+            Some(ttl) => {
+                self.chosen.insert(key.clone(), ttl);
+                if self.chosen.len() > CHOSEN_MAX {
+                    self.chosen.pop_first();
+                }
+            }
+        }
+    }
+
+    /// Whether a key has more of its life left than one that is due. What another process has stored lives as long as
+    /// its loader has chosen, and would else be taken for old from its first read on, by one process after the other.
+    fn is_early(&self, key: &Key, left: Duration) -> bool {
+        let life = self.chosen.get(key).filter(|_| self.options.after > 0.0);
+        life.is_some_and(|life| !is_due(&self.options, left, *life, Duration::ZERO, || 1.0))
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +115,7 @@ impl Engine {
             is_called: false,
             failures: 0,
             rests_until: None,
+            chosen: BTreeMap::new(),
         });
         // Registered loaders are held by the application, far fewer than 2^32.
         let family = FamilyId { index: index as u32, generation };
@@ -107,6 +134,9 @@ impl Engine {
     pub fn refresh(&mut self, now: Instant, family: FamilyId, key: Key, expires_at: Instant) {
         let is_full = self.refreshes.queued >= self.config.refresh_queue_max;
         let Some(entry) = self.refreshes.family(family) else { return };
+        if entry.is_early(&key, expires_at.saturating_duration_since(now)) {
+            return;
+        }
         let rests = entry.rests_until.is_some_and(|until| now < until);
         if rests || entry.pending.contains(&key) {
             self.stats.refreshes_skipped += 1;

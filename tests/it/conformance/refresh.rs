@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redcache_core::{Error, ErrorKind, Key, Loaded, RefreshOptions};
-use redcache_tests::RedisServer;
 
 use super::cache::{Cache, Reader};
 use super::scene::{
     AT_ONCE, Boom, TTL, cache_error, connected, seen, timed, wait_until, wait_until_idle,
 };
+use super::server::Server;
 
 on_every_adapter![
     a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background,
@@ -27,6 +27,10 @@ on_every_adapter![
     a_loader_that_panics_costs_no_worker,
     a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed,
     options_that_cannot_be_are_refused,
+    queued_refreshes_of_several_clients_load_each_key_once,
+    what_has_changed_in_the_queue_is_not_loaded,
+    the_refresh_lock_of_somebody_else_is_left_alone,
+    a_ttl_of_the_loaders_own_is_no_reason_to_refresh_again_and_again,
 ];
 
 /// Loads that a test lets through one by one.
@@ -74,12 +78,12 @@ fn at_once() -> RefreshOptions {
 }
 
 /// A value that Redis has, and that nobody has read yet.
-fn put(server: &RedisServer, key: &str, value: &str) {
+fn put(server: &Server, key: &str, value: &str) {
     server.connect().ok(&["SET", key, value, "PX", "30000"]);
 }
 
 fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
     put(&server, "k", "old");
@@ -100,7 +104,7 @@ fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>
 }
 
 fn a_value_that_took_long_is_refreshed_by_chance_before_its_end<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let options = RefreshOptions::new(TTL).refresh_after(0.0).refresh_beta(1.0);
     let (loads, read) = Loads::of(&cache, options);
@@ -121,7 +125,7 @@ fn a_value_that_took_long_is_refreshed_by_chance_before_its_end<C: Cache>() {
 }
 
 fn what_has_time_left_is_not_refreshed<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL));
     loads.end(Ok("v"));
@@ -133,7 +137,7 @@ fn what_has_time_left_is_not_refreshed<C: Cache>() {
 }
 
 fn a_value_that_changed_during_a_refresh_is_left_alone<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
     put(&server, "k", "old");
@@ -147,7 +151,7 @@ fn a_value_that_changed_during_a_refresh_is_left_alone<C: Cache>() {
 }
 
 fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
     put(&server, "k", "old");
@@ -160,7 +164,7 @@ fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {
 }
 
 fn who_holds_the_refresh_lock_refreshes_alone<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (_loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
     // The name that redcache for Go gives it, whatever braces the key has.
@@ -176,7 +180,7 @@ fn who_holds_the_refresh_lock_refreshes_alone<C: Cache>() {
 }
 
 fn eight_clients_refresh_a_key_once<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let loads = Arc::new(AtomicU32::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
@@ -204,7 +208,7 @@ fn eight_clients_refresh_a_key_once<C: Cache>() {
 }
 
 fn keys_that_are_due_together_are_loaded_together<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1");
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
     for key in ["first", "a", "b", "c"] {
@@ -223,7 +227,7 @@ fn keys_that_are_due_together_are_loaded_together<C: Cache>() {
 }
 
 fn a_full_queue_drops_what_does_not_fit<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1&refresh_queue_max=2");
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
     for key in ["first", "a", "b", "c"] {
@@ -243,7 +247,7 @@ fn a_full_queue_drops_what_does_not_fit<C: Cache>() {
 }
 
 fn a_loader_that_fails_rests_and_leaves_the_value<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, at_once());
     put(&server, "k", "old");
@@ -266,7 +270,7 @@ fn a_loader_that_fails_rests_and_leaves_the_value<C: Cache>() {
 }
 
 fn a_loader_that_panics_costs_no_worker<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1");
     let (loads, read) = Loads::of(&cache, at_once());
     put(&server, "k", "old");
@@ -284,7 +288,7 @@ fn a_loader_that_panics_costs_no_worker<C: Cache>() {
 }
 
 fn a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, at_once());
     put(&server, "k", "old");
@@ -302,7 +306,7 @@ fn a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed<C: Cache>(
 }
 
 fn options_that_cannot_be_are_refused<C: Cache>() {
-    let server = RedisServer::start();
+    let server = Server::start();
     let cache = connected::<C>(server.url());
     for (options, named) in [
         (RefreshOptions::new(TTL).refresh_after(1.0), "refresh_after"),
@@ -314,4 +318,98 @@ fn options_that_cannot_be_are_refused<C: Cache>() {
         assert_eq!(error.kind(), ErrorKind::Misuse);
         assert!(error.to_string().contains(named), "{error}");
     }
+}
+
+fn queued_refreshes_of_several_clients_load_each_key_once<C: Cache>() {
+    const KEYS: usize = 20;
+    let server = Server::start();
+    let loaded = Arc::new(AtomicU32::new(0));
+    let keys: Vec<_> = (0..KEYS).map(|number| number.to_string()).collect();
+    keys.iter().for_each(|key| put(&server, key, "old"));
+    // With one worker each, most keys wait, and are fresh when it is their turn.
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let cache = connected::<C>(server.url() + "?refresh_workers=1");
+            let loaded = Arc::clone(&loaded);
+            let load = move |keys: Vec<Key>| {
+                loaded.fetch_add(keys.len() as u32, Ordering::Relaxed);
+                Ok(values(keys, "new"))
+            };
+            let read = cache.refreshing(RefreshOptions::new(TTL).refresh_after(0.5), load).unwrap();
+            (cache, read)
+        })
+        .collect();
+    for key in &keys {
+        clients.iter().for_each(|(_, read)| drop(seen(read(key))));
+    }
+    wait_until("every key is refreshed", || {
+        clients.iter().map(|(cache, _)| cache.stats().refreshes).sum::<u64>() == KEYS as u64
+    });
+    clients.iter().for_each(|(cache, _)| wait_until_idle(cache));
+    assert_eq!(loaded.load(Ordering::Relaxed), KEYS as u32);
+}
+
+fn what_has_changed_in_the_queue_is_not_loaded<C: Cache>() {
+    let server = Server::start();
+    let cache = connected::<C>(server.url() + "?refresh_workers=1");
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    for key in ["first", "changed", "removed", "same"] {
+        put(&server, key, "old");
+    }
+    seen(read("first"));
+    assert_eq!(loads.begun(), ["first"]);
+    for key in ["changed", "removed", "same"] {
+        seen(read(key));
+    }
+    cache.insert("changed", "newer", TTL).unwrap();
+    assert!(cache.remove("removed").unwrap());
+    loads.end(Ok("new"));
+    assert_eq!(loads.begun(), ["same"]);
+    loads.end(Ok("new"));
+    wait_until("the queue is empty", || cache.stats().refreshes == 2);
+    wait_until_idle(&cache);
+    assert_eq!(cache.stats().refreshes_skipped, 2);
+    assert!(seen(cache.get("changed")).starts_with("newer from"));
+    assert_eq!(seen(cache.get("removed")), "nothing from redis");
+}
+
+fn the_refresh_lock_of_somebody_else_is_left_alone<C: Cache>() {
+    let server = Server::start();
+    let cache = connected::<C>(server.url());
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    put(&server, "k", "old");
+    seen(read("k"));
+    loads.begun();
+    // Ours has expired in the meantime, and another has begun.
+    server.connect().ok(&["SET", "__redcache:refresh:{k}", "1", "PX", "60000"]);
+    loads.end(Ok("new"));
+    wait_until("the refresh is over", || cache.stats().refreshes == 1);
+    wait_until_idle(&cache);
+    assert_eq!(server.connect().get("__redcache:refresh:{k}").unwrap(), b"1");
+}
+
+fn a_ttl_of_the_loaders_own_is_no_reason_to_refresh_again_and_again<C: Cache>() {
+    let server = Server::start();
+    let loads = Arc::new(AtomicU32::new(0));
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let cache = connected::<C>(server.url());
+            let loads = Arc::clone(&loads);
+            let load = move |keys: Vec<Key>| {
+                let number = loads.fetch_add(1, Ordering::Relaxed);
+                let value = Loaded::value(number.to_string()).with_ttl(TTL / 6);
+                Ok(keys.into_iter().map(|key| (key, value.clone())).collect())
+            };
+            let read = cache.refreshing(RefreshOptions::new(TTL).refresh_after(0.5), load).unwrap();
+            (cache, read)
+        })
+        .collect();
+    for _ in 0..20 {
+        for (cache, read) in &clients {
+            seen(read("k"));
+            wait_until_idle(cache);
+        }
+    }
+    let loads = loads.load(Ordering::Relaxed);
+    assert!(loads <= 3, "{loads} loads");
 }

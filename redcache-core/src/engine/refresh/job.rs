@@ -230,7 +230,7 @@ impl Engine {
             return self.end_refresh(now, op, End::Failed);
         };
         job.stage = Stage::Publish;
-        let (ttl, count) = (job.ttl, job.entries.len());
+        let (ttl, count, family) = (job.ttl, job.entries.len(), job.family);
         self.arm_refresh(op, None);
         let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
         let compute_time = (now - since) / shared;
@@ -240,6 +240,9 @@ impl Engine {
             if entry.state.is_some() {
                 let key = entry.due.key.clone();
                 let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
+                if let Some(family) = self.refreshes.family(family) {
+                    family.choose(&key, one.ttl);
+                }
                 let input = self.refresh_input(key, one, ttl, compute_time);
                 self.advance_refresh(now, op, slot, input);
             }
