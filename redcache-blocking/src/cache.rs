@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use redcache_core::{
     Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
-    NearHit, Notice, OpId, Outcome, RefreshOptions, Seed, Stats, check_ttl,
+    NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Seed, Source, Stats, check_ttl,
 };
 
 use crate::call::{self, Call, Turn};
@@ -626,6 +626,37 @@ impl Cache {
         Refreshing::new(self.clone(), options, loader)
     }
 
+    /// Has `observer` told of every answer, load, wait, round trip and refresh from now on. There is one for a cache; the
+    /// first stays, and this says whether it is `observer`. `redcache-observe` has observers for the crates `tracing` and
+    /// `metrics`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use redcache_blocking::{Observer, Source};
+    ///
+    /// struct Hits(std::sync::atomic::AtomicU64);
+    ///
+    /// impl Observer for Hits {
+    ///     fn on_answer(&self, source: Source) {
+    ///         if source == Source::Near {
+    ///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn example(cache: redcache_blocking::Cache) {
+    /// cache.observe(Hits(0.into()));
+    /// # }
+    /// ```
+    pub fn observe(&self, observer: impl Observer + 'static) -> bool {
+        let is_first = self.shared().observer.set(observer);
+        if is_first {
+            self.shared().step(|state, _| state.engine.observe());
+        }
+        is_first
+    }
+
     /// Gives the counters.
     pub fn stats(&self) -> Stats {
         self.shared().lock().engine.stats()
@@ -699,14 +730,21 @@ impl Cache {
         if !self.options.asks_near() {
             return None;
         }
-        self.shared().near.get(key, Instant::now)
+        let hit = self.shared().near.get(key, Instant::now)?;
+        self.note_near();
+        Some(hit)
+    }
+
+    pub(crate) fn note_near(&self) {
+        self.shared().observer.tell(|observer| observer.on_answer(Source::Near));
     }
 
     fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
-        Batch::ask(&self.shared().near, keys, self.options, Instant::now())
+        let note = |_: &[u8], _: &NearHit| self.note_near();
+        Batch::ask_and_note(&self.shared().near, keys, self.options, Instant::now(), note)
     }
 
     fn write(
@@ -782,7 +820,7 @@ mod tests {
         });
         for _ in 0..3 {
             let source = told.recv_timeout(Duration::from_secs(5)).unwrap();
-            assert_eq!(source, redcache_core::Source::Near);
+            assert_eq!(source, Source::Near);
         }
         drop(locked);
     }

@@ -28,7 +28,7 @@
 //!
 //! A cache runs four threads, however many call it: these three and one for the application's listener; while values are
 //! refreshed in the background, one more for each load of that kind. All other loaders run on the threads of their callers, and a command goes out on its caller's own thread as long as nothing else is under
-//! way. No code of the application runs on a thread that others wait for.
+//! way. No code of the application runs on a thread that others wait for, but for an observer's, which must not block.
 
 #![forbid(unsafe_code)]
 
@@ -44,7 +44,7 @@ mod timer;
 pub use cache::Cache;
 pub use redcache_core::{
     Address, Answer, CacheError, CallOptions, Config, ConfigBuilder, ConfigError, Error, ErrorKind,
-    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, REFRESH_LOCK_PREFIX,
-    RefreshOptions, Source, Stats,
+    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
+    RefreshEvent, RefreshOptions, Source, Stats,
 };
 pub use refresh::Refreshing;

@@ -126,7 +126,10 @@ impl<E: fmt::Display + Send + Sync + 'static> Refreshing<E> {
     ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>> {
         let Registered { shared, policy, loader } = &*self.registered;
         let (now, options) = (Instant::now(), self.cache.options());
-        let note = |key: &[u8], hit: &NearHit| self.note(key, hit, now);
+        let note = |key: &[u8], hit: &NearHit| {
+            self.cache.note_near();
+            self.note(key, hit, now);
+        };
         let mut batch = Batch::ask_and_note(&shared.near, keys, options, now, note);
         if batch.is_complete() {
             return Ok(batch.into_answers());

@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redcache_core::{
-    Address, CacheError, Config, ConnId, Engine, Event, FamilyId, Near, Notice, OpId, Outcome, Seed,
+    Address, CacheError, Config, ConnId, Engine, Event, FamilyId, Near, Notice, Observation,
+    ObserverSlot, OpId, Outcome, Seed,
 };
 
 use crate::call::{Seat, Turn};
@@ -44,6 +45,7 @@ pub(crate) struct State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) near: Arc<Near>,
+    pub(crate) observer: ObserverSlot,
     /// Wakes the timer's thread.
     timer: Condvar,
     /// Wakes those who wait for a notice or for the end.
@@ -55,6 +57,7 @@ pub(crate) struct Shared {
 /// What is to be done after the lock is released.
 #[derive(Default)]
 struct Afterwards {
+    observations: Vec<Observation>,
     told: Vec<Arc<Seat>>,
     hung_up: Vec<Line>,
     timer: bool,
@@ -88,6 +91,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             near,
+            observer: ObserverSlot::default(),
             timer: Condvar::new(),
             news: Condvar::new(),
             joins: Mutex::new(()),
@@ -134,6 +138,9 @@ impl Shared {
         }
         if after.news {
             self.tell_news();
+        }
+        for observation in after.observations {
+            self.observer.tell(|observer| observation.tell(observer));
         }
     }
 
@@ -270,6 +277,7 @@ impl State {
                     after.timer = true;
                 }
                 Event::HangUp { conn } => self.hang_up(conn, &mut after),
+                Event::Observed(observation) => after.observations.push(observation),
                 Event::Notice(notice) => self.on_notice(notice, &mut after),
                 Event::Closed => {
                     self.closed = true;

@@ -13,6 +13,7 @@ use crate::event::{Event, Notice};
 use crate::flights::{FlightId, Flights, OpId};
 use crate::lock::Locks;
 use crate::near::Near;
+use crate::observer::Observed;
 use crate::rng::Rng;
 use crate::router::{ConnId, Router, Wish};
 use crate::speculation::Speculation;
@@ -82,6 +83,8 @@ pub struct Engine {
     /// Flights that load without a lock of Redis.
     direct_loads: usize,
     events: VecDeque<Event>,
+    /// Somebody wants to know of every event.
+    is_observed: bool,
     stats: Stats,
     closing: Closing,
 }
@@ -127,6 +130,7 @@ impl Engine {
             lost_at: None,
             direct_loads: 0,
             events: VecDeque::new(),
+            is_observed: false,
             stats: Stats::default(),
             closing: Closing::No,
             wire,
@@ -178,6 +182,11 @@ impl Engine {
             self.router.close();
         }
         self.drain(now);
+    }
+
+    /// Has [`Event::Observed`] tell of all that an [`Observer`](crate::Observer) may want to know.
+    pub fn observe(&mut self) {
+        self.is_observed = true;
     }
 
     /// Takes the next event.
@@ -296,6 +305,12 @@ impl Engine {
 
     fn send(&mut self, now: Instant, token: Token, command: Command) {
         self.router.send(now, token, command, &self.config, &self.wire);
+    }
+
+    fn observed(&mut self, observed: impl FnOnce() -> Observed) {
+        if self.is_observed {
+            self.events.push_back(Event::Observed(observed().into()));
+        }
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -7,6 +7,7 @@ use crate::config::Address;
 use crate::error::{CacheError, CallError};
 use crate::flights::OpId;
 use crate::key::Key;
+use crate::observer::Observation;
 use crate::options::FamilyId;
 use crate::router::ConnId;
 
@@ -51,6 +52,8 @@ pub enum Event {
         /// What came of it.
         outcome: Outcome,
     },
+    /// Something for the observer, if there is one.
+    Observed(Observation),
     /// Something that whoever runs the service should know.
     Notice(Notice),
     /// After `close`: everything is told and released, and no connection is left.

@@ -32,6 +32,7 @@ mod flow;
 mod key;
 mod lock;
 mod near;
+mod observer;
 mod options;
 mod refresh;
 mod reply;
@@ -61,6 +62,7 @@ pub use key::Key;
 #[cfg(redcache_mutants)]
 pub use mutant::Mutant;
 pub use near::{Near, NearHit};
+pub use observer::{Observation, Observer, ObserverSlot, RefreshEvent};
 pub use options::{CallOptions, FamilyId, LoadOptions, RefreshOptions};
 pub use refresh::RefreshPolicy;
 pub use router::ConnId;

@@ -26,8 +26,8 @@ mod shared;
 pub use cache::Cache;
 pub use redcache_core::{
     Address, Answer, CacheError, CallOptions, Config, ConfigBuilder, ConfigError, Error, ErrorKind,
-    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, OnRedisDown, REFRESH_LOCK_PREFIX,
-    RefreshOptions, Source, Stats,
+    Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
+    RefreshEvent, RefreshOptions, Source, Stats,
 };
 pub use refresh::Refreshing;
 pub use runtime::Runtime;

@@ -10,7 +10,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use redcache_core::{
-    Address, CacheError, ConnId, Engine, Event, FamilyId, Key, Near, Notice, OpId, Outcome, Seed,
+    Address, CacheError, ConnId, Engine, Event, FamilyId, Key, Near, Notice, Observation,
+    ObserverSlot, OpId, Outcome, Seed,
 };
 use slab::Slab;
 
@@ -66,6 +67,7 @@ type Listener = Box<dyn Fn(&Notice) + Send + Sync>;
 pub(crate) struct Shared<R: Runtime> {
     state: Mutex<State<R>>,
     pub(crate) near: Arc<Near>,
+    pub(crate) observer: ObserverSlot,
     pub(crate) runtime: R,
     listener: Mutex<Option<Listener>>,
 }
@@ -73,6 +75,7 @@ pub(crate) struct Shared<R: Runtime> {
 /// What is to be done after the lock is released.
 #[derive(Default)]
 pub(crate) struct Afterwards {
+    observations: Vec<Observation>,
     wakes: Vec<Waker>,
     notices: bool,
 }
@@ -105,7 +108,8 @@ impl<R: Runtime> Shared<R> {
             engine,
         };
         let near = Arc::clone(state.engine.near());
-        Self { state: Mutex::new(state), near, runtime, listener: Mutex::new(None) }
+        let observer = ObserverSlot::default();
+        Self { state: Mutex::new(state), near, observer, runtime, listener: Mutex::new(None) }
     }
 
     /// A panic elsewhere leaves no half-done step behind that the next one could not cope with.
@@ -166,6 +170,9 @@ impl<R: Runtime> Shared<R> {
         if after.notices {
             self.tell_listener();
         }
+        for observation in after.observations {
+            self.observer.tell(|observer| observation.tell(observer));
+        }
     }
 
     pub(crate) fn listen(&self, listener: Listener) {
@@ -218,6 +225,7 @@ impl<R: Runtime> State<R> {
                     after.wakes.extend(self.driver.take());
                 }
                 Event::HangUp { conn } => self.hang_up(conn, &mut after),
+                Event::Observed(observation) => after.observations.push(observation),
                 Event::Notice(notice) => self.on_notice(notice, &mut after),
                 Event::Closed => {
                     self.closed = true;

@@ -86,6 +86,7 @@ mod defects;
 mod go;
 mod loads;
 mod near;
+mod observer;
 mod options;
 mod reads;
 mod refresh;

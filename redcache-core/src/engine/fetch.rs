@@ -18,6 +18,7 @@ use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Scene, Ste
 use crate::flow::pace::Patience;
 use crate::key::Key;
 use crate::near::Evidence;
+use crate::observer::Observed;
 use crate::options::LoadOptions;
 use crate::reply::{Replaced, Ttl};
 use crate::timers::Timer;
@@ -29,6 +30,8 @@ pub(super) struct Course {
     pub(super) patience: Patience,
     /// How long a loaded value is to live and whether to load in any case, as its first caller said.
     pub(super) options: LoadOptions,
+    /// Since when it waits for the locks of others.
+    pub(super) waiting_since: Option<Instant>,
     /// What Redis has said of the key, as far as it is no value.
     pub(super) evidence: Evidence,
     /// What its lock has replaced, and when.
@@ -110,6 +113,7 @@ impl Engine {
             state: Get::Unlock,
             patience: Patience::default(),
             options,
+            waiting_since: None,
             evidence: Evidence::Nothing,
             replaced: None,
             timer: None,
@@ -217,9 +221,23 @@ impl Engine {
         self.set_timer(id, out.wait_until, out.load_due_at);
         if out.wait_until.is_some() {
             self.stats.lock_waits += 1;
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.course.waiting_since.get_or_insert(now);
+            }
         }
         if out.load {
+            if let Some(flight) = self.flights.get_mut(id) {
+                let since = flight.course.waiting_since.take();
+                self.note_wait(now, since);
+            }
             self.lead(now, id);
+        }
+    }
+
+    /// The wait for the locks of others is over, if there was one.
+    pub(super) fn note_wait(&mut self, now: Instant, since: Option<Instant>) {
+        if let Some(since) = since {
+            self.observed(|| Observed::LockWait(now - since));
         }
     }
 
@@ -367,6 +385,8 @@ impl Engine {
             return;
         };
         let (ttl, key) = (course.options.ttl, key.clone());
+        let (took, is_ok) = (now - since, loaded.is_ok());
+        self.observed(|| Observed::Load { keys: 1, took, is_ok });
         let input = match loaded {
             Ok(loaded) => {
                 self.note_loader(id);
@@ -392,6 +412,8 @@ impl Engine {
             .iter()
             .filter_map(|(_, slot)| batch.flights.get(*slot as usize).copied())
             .collect();
+        let (keys, took, is_ok) = (loading.len(), elapsed, loaded.is_ok());
+        self.observed(|| Observed::Load { keys, took, is_ok });
         match loaded {
             Err(failure) => {
                 for id in flights {
@@ -466,8 +488,10 @@ impl Engine {
             return;
         };
         let Flight { key, leader, followers, course, .. } = flight;
+        self.note_wait(now, course.waiting_since);
         if let End::Outdated { found } = end {
             self.stats.locks_lost += 1;
+            self.observed(|| Observed::LockLost(key.clone()));
             for caller in leader.into_iter().chain(followers) {
                 if Some(caller) == course.loaded_by || mutant!(OutdatedShared) {
                     self.settle(caller, Ok(answer(found.clone(), Source::Loaded)));
@@ -566,6 +590,11 @@ impl Engine {
     }
 
     pub(super) fn settle(&mut self, caller: Caller, result: Result<Answer, CallError>) {
+        if let Ok(answer) = &result
+            && self.ops.contains(caller.op)
+        {
+            self.observed(|| Observed::Answer(answer.source));
+        }
         let outcome = match self.ops.get_mut(caller.op) {
             Some(Op::FetchMany(batch)) => match batch.answers.put(caller.slot, result) {
                 Some(all) => Outcome::Answers(all),

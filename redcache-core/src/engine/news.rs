@@ -13,6 +13,7 @@ use crate::flights::{Caller, OpId};
 use crate::flow::get::{Get, Input};
 use crate::flow::held::Held;
 use crate::key::Key;
+use crate::observer::Observed;
 use crate::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
 use crate::router::News;
 use crate::stored::Stored;
@@ -31,10 +32,8 @@ impl Engine {
     pub(super) fn on_news(&mut self, now: Instant, news: News) {
         match news {
             News::Reply { token, command, reply, sent_at, interrupted } => {
-                self.keep_coherent(now, &command, &reply, sent_at);
-                self.on_own_write(now, &command);
                 let answer = Answered { command, reply, sent_at, interrupted };
-                self.on_reply(now, token, answer);
+                self.on_answered(now, token, answer);
             }
             News::Failed { token, command, error } => {
                 if may_change_value(&command) {
@@ -52,6 +51,7 @@ impl Engine {
             }
             News::Invalidated(keys) => {
                 self.stats.invalidations += keys.len() as u64;
+                self.observed(|| Observed::Invalidated(keys.len()));
                 let is_late = mutant!(NearFilledByCaller)
                     && self.events.iter().any(|event| matches!(event, Event::Done { .. }));
                 for key in keys {
@@ -65,6 +65,7 @@ impl Engine {
             }
             News::Flushed => {
                 self.stats.flushes += 1;
+                self.observed(|| Observed::Flushed);
                 if !mutant!(FlushIgnoredByNear) {
                     self.near.begin_epoch();
                 }
@@ -74,6 +75,7 @@ impl Engine {
             }
             News::Up { untracked } => {
                 self.stats.connections += 1;
+                self.observed(|| Observed::Connected);
                 self.tracked = untracked.is_none() || mutant!(UntrackedTrusted);
                 self.lost_at = None;
                 if !mutant!(EpochKeptOnReconnect) {
@@ -87,6 +89,7 @@ impl Engine {
             News::Down { reason } => {
                 self.tracked = false;
                 self.lost_at = Some(now);
+                self.observed(|| Observed::Disconnected);
                 if !mutant!(EpochKeptOnReconnect) {
                     self.near.lose_epoch();
                 }
@@ -95,6 +98,15 @@ impl Engine {
             }
             News::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
         }
+    }
+
+    fn on_answered(&mut self, now: Instant, token: Option<Token>, answer: Answered) {
+        let Answered { command, reply, sent_at, .. } = &answer;
+        let took = now.saturating_duration_since(*sent_at);
+        self.observed(|| Observed::RoundTrip(command.name(), took));
+        self.keep_coherent(now, command, reply, *sent_at);
+        self.on_own_write(now, command);
+        self.on_reply(now, token, answer);
     }
 
     /// A write of our own: whoever fetches or writes the key in this process learns of it with its reply, before its
@@ -234,6 +246,9 @@ impl Engine {
     }
 
     fn answer(&mut self, op: OpId, slot: u32, result: Result<Answer, CallError>) {
+        if let Ok(answer) = &result {
+            self.observed(|| Observed::Answer(answer.source));
+        }
         let outcome = match self.ops.get_mut(op) {
             Some(Op::Read) => Outcome::Answer(result),
             Some(Op::ReadMany(gather)) => match gather.put(slot, result) {

@@ -19,6 +19,7 @@ use crate::error::{CacheError, ErrorKind};
 use crate::event::Event;
 use crate::flights::OpId;
 use crate::key::Key;
+use crate::observer::{Observed, RefreshEvent};
 use crate::options::{FamilyId, RefreshOptions};
 use crate::refresh::{RefreshPolicy, is_due};
 
@@ -140,13 +141,16 @@ impl Engine {
         let rests = entry.rests_until.is_some_and(|until| now < until);
         if rests || entry.pending.contains(&key) {
             self.stats.refreshes_skipped += 1;
+            self.observed(|| Observed::Refresh(key, RefreshEvent::Skipped));
         } else if is_full {
             self.stats.refreshes_dropped += 1;
+            self.observed(|| Observed::Refresh(key, RefreshEvent::Dropped));
         } else {
             entry.pending.insert(key.clone());
-            entry.queue.push_back(Due { key, expires_at });
+            entry.queue.push_back(Due { key: key.clone(), expires_at });
             self.refreshes.queued += 1;
             self.stats.refreshes_triggered += 1;
+            self.observed(|| Observed::Refresh(key, RefreshEvent::Triggered));
             self.call_workers(family);
         }
     }

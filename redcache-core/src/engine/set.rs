@@ -22,6 +22,7 @@ use crate::flights::{Caller, OpId};
 use crate::flow::get::Failure;
 use crate::flow::set::{End, Input, Outbox, Scene, Step};
 use crate::key::Key;
+use crate::observer::Observed;
 use crate::reply::Reply;
 use crate::timers::Timer;
 
@@ -113,13 +114,14 @@ impl Engine {
             before.into_iter().for_each(|lock| self.locks.retire(lock));
             after.into_iter().for_each(|lock| self.locks.keep(lock));
         }
+        let mut lost = None;
         match step {
             Step::Next(next) => {
                 *set.count.of(&next) += 1;
                 entry.state = Some(next);
             }
             Step::Done(end) => {
-                self.stats.locks_lost += u64::from(matches!(end, End::Lost));
+                lost = matches!(end, End::Lost).then(|| entry.key.clone());
                 entry.result = Some(result(&entry.key, end));
             }
         }
@@ -129,6 +131,10 @@ impl Engine {
             let (lock_ttl, tracked) = (self.config.lock_ttl, self.tracked);
             let bound = set.patience.bound(ttl, lock_ttl, tracked, &mut self.rng);
             set.bound = set.bound.max(bound);
+        }
+        if let Some(key) = lost {
+            self.stats.locks_lost += 1;
+            self.observed(|| Observed::LockLost(key));
         }
         if let Some(command) = out.send_aside {
             self.send(now, Sender::Nobody.token(), command);
@@ -204,6 +210,7 @@ impl Engine {
             return self.retry_set(now, op);
         }
         let at = (now + set.bound.min(set.give_up_at - now)).min(set.give_up_at);
+        set.waiting_since.get_or_insert(now);
         self.stats.lock_waits += 1;
         self.arm_set(op, Some(at));
     }
@@ -308,6 +315,7 @@ impl Engine {
     fn finish_set(&mut self, now: Instant, op: OpId) {
         self.arm_set(op, None);
         let Some(Op::Set(set)) = self.end_op(op) else { return };
+        self.note_wait(now, set.waiting_since);
         if !set.is_abandoned {
             let abandoned = || Err(CallError::Cache(CacheError::closed()));
             let outcome = set.outcome(|entry| entry.result.clone().unwrap_or_else(abandoned));

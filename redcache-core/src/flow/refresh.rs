@@ -64,6 +64,7 @@ pub(crate) enum End {
     /// Somebody else does it or has done it, or there is nothing left to refresh.
     Skipped,
     Failed,
+    Panicked,
     /// The loader had nothing to store, or nobody is there to run it.
     Kept,
 }

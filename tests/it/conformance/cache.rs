@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_async_std::AsyncStd;
 use redcache_core::{
-    Answer, CallOptions, Config, Error, Key, Loaded, Notice, RefreshOptions, Stats,
+    Answer, CallOptions, Config, Error, Key, Loaded, Notice, Observer, RefreshOptions, Stats,
 };
 use redcache_driver::Runtime;
 use redcache_smol::Smol;
@@ -71,6 +71,7 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
     fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool>;
     fn with_options(&self, options: CallOptions) -> Self;
+    fn observe(&self, observer: impl Observer + 'static) -> bool;
     fn refreshing(
         &self,
         options: RefreshOptions,
@@ -182,6 +183,10 @@ macro_rules! same_calls {
 
         fn with_options(&self, options: CallOptions) -> Self {
             self.with_options(options)
+        }
+
+        fn observe(&self, observer: impl Observer + 'static) -> bool {
+            self.observe(observer)
         }
 
         fn stats(&self) -> Stats {

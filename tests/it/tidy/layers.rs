@@ -12,6 +12,7 @@ const FLOW_TOWER: &[&str] =
 const WIRE_TOWER: &[&str] = &["router", "conn"];
 /// What both towers speak in.
 const WORDS: &[&str] = &[
+    "observer",
     "answer",
     "options",
     "command",

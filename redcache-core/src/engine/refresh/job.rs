@@ -16,6 +16,7 @@ use crate::flights::{Caller, OpId};
 use crate::flow::refresh::{End, Input, Outbox, Refresh, Scene, Step};
 use crate::flow::set::Load;
 use crate::key::Key;
+use crate::observer::{Observed, RefreshEvent};
 use crate::options::FamilyId;
 use crate::reply::Reply;
 use crate::timers::Timer;
@@ -125,15 +126,23 @@ impl Engine {
                 if let Some(family) = self.refreshes.family(job.family) {
                     family.pending.remove(&entry.due.key);
                 }
-                match end {
-                    End::Refreshed => self.stats.refreshes += 1,
-                    End::Skipped => self.stats.refreshes_skipped += 1,
-                    End::Failed => self.stats.refreshes_failed += 1,
-                    End::Kept => {}
-                }
+                let key = entry.due.key.clone();
+                self.count_refresh(key, end);
             }
         }
         self.send_refresh(now, op, slot, out);
+    }
+
+    fn count_refresh(&mut self, key: Key, end: End) {
+        let (count, event) = match end {
+            End::Refreshed => (&mut self.stats.refreshes, RefreshEvent::Refreshed),
+            End::Skipped => (&mut self.stats.refreshes_skipped, RefreshEvent::Skipped),
+            End::Failed => (&mut self.stats.refreshes_failed, RefreshEvent::Failed),
+            End::Panicked => (&mut self.stats.refreshes_panicked, RefreshEvent::Panicked),
+            End::Kept => return,
+        };
+        *count += 1;
+        self.observed(|| Observed::Refresh(key, event));
     }
 
     fn send_refresh(&mut self, now: Instant, op: OpId, slot: usize, out: Outbox) {
@@ -224,11 +233,14 @@ impl Engine {
     ) {
         let Some(job) = self.job(op) else { return };
         let Stage::Load { since } = job.stage else { return };
+        let keys = job.entries.iter().filter(|entry| entry.state.is_some()).count();
+        let (took, is_ok) = (now - since, loaded.is_ok());
+        self.observed(|| Observed::Load { keys, took, is_ok });
         let Ok(found) = loaded else {
-            self.stats.load_failures +=
-                job.entries.iter().flat_map(|entry| &entry.state).count() as u64;
+            self.stats.load_failures += keys as u64;
             return self.end_refresh(now, op, End::Failed);
         };
+        let Some(job) = self.job(op) else { return };
         job.stage = Stage::Publish;
         let (ttl, count, family) = (job.ttl, job.entries.len(), job.family);
         self.arm_refresh(op, None);
@@ -284,8 +296,7 @@ impl Engine {
         job.is_abandoned = true;
         if let Stage::Load { .. } = job.stage {
             job.has_failed = true;
-            let keys = job.entries.iter().filter(|entry| entry.state.is_some()).count();
-            self.stats.refreshes_panicked += keys as u64;
+            return self.end_refresh(now, op, End::Panicked);
         }
         self.end_refresh(now, op, End::Kept);
     }

@@ -24,6 +24,8 @@ pub(in super::super) struct SetMany {
     pub(super) stage: Stage,
     pub(super) give_up_at: Instant,
     pub(super) patience: Patience,
+    /// Since when it waits for the locks of others.
+    pub(super) waiting_since: Option<Instant>,
     pub(super) attempts: u32,
     /// For how many keys it is somebody else's turn.
     pub(super) behind: usize,
@@ -106,6 +108,7 @@ impl SetMany {
             stage: Stage::Turn,
             give_up_at,
             patience: Patience::default(),
+            waiting_since: None,
             attempts: 0,
             behind: 0,
             count,

@@ -14,12 +14,14 @@ use crate::flow::get::Failure;
 use crate::flow::pace::LoadTimes;
 use crate::flow::set::{End, Input, Load};
 use crate::key::Key;
+use crate::observer::Observed;
 
 impl Engine {
     /// All locks that can be had are held.
     pub(super) fn load_set(&mut self, now: Instant, op: OpId) {
         let Some(Op::Set(set)) = self.ops.get_mut(op) else { return };
         set.stage = Stage::Load { since: now };
+        let waiting_since = set.waiting_since.take();
         let held = set.entries.iter().filter(|entry| entry.state.is_some());
         let keys: Vec<_> = held.map(|entry| entry.key.clone()).collect();
         self.stats.loads += keys.len() as u64;
@@ -29,6 +31,7 @@ impl Engine {
         } else {
             Event::Load { op }
         });
+        self.note_wait(now, waiting_since);
         let at = self.load_times().due_at(now, now, true);
         self.arm_set(op, Some(at));
     }
@@ -70,6 +73,8 @@ impl Engine {
         let Some(set) = self.set_mut(op) else { return };
         let Stage::Load { since } = set.stage else { return };
         let (ttl, held) = (set.ttl, set.count.load);
+        let (took, is_ok) = (now - since, loaded.is_ok());
+        self.observed(|| Observed::Load { keys: held, took, is_ok });
         let found = match loaded {
             Ok(found) => found,
             Err(failure) => {
@@ -77,6 +82,7 @@ impl Engine {
                 return self.end_set(now, op, &End::LoadFailed(Failure(failure)));
             }
         };
+        let Some(set) = self.set_mut(op) else { return };
         set.stage = Stage::Publish;
         self.arm_set(op, None);
         let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);

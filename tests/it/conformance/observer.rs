@@ -1,0 +1,198 @@
+//! What an observer is told, by every adapter alike.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redcache_core::{Key, Observer, RefreshEvent, RefreshOptions, Source};
+use redcache_tests::RedisServer;
+
+use super::cache::Cache;
+use super::scene::{Boom, TTL, all_found, connected, found, must_not_load, seen, wait_until};
+
+on_every_adapter![
+    every_key_is_counted_once_by_the_source_of_its_answer,
+    loads_round_trips_changes_and_connections_are_told_of,
+    a_wait_for_another_process_is_measured,
+    a_lost_lock_is_told_of_by_its_key,
+    refreshes_are_told_of_from_beginning_to_end,
+    an_observer_that_panics_harms_nobody,
+];
+
+/// Counts what it is told, by the words of the event.
+#[derive(Debug, Clone, Default)]
+struct Tally(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Tally {
+    fn of<C: Cache>(cache: &C) -> Self {
+        let tally = Self::default();
+        assert!(cache.observe(tally.clone()));
+        assert!(!cache.observe(Self::default()), "the first stays");
+        tally
+    }
+
+    fn add(&self, event: impl Into<String>, count: usize) {
+        *self.0.lock().unwrap().entry(event.into()).or_default() += count;
+    }
+
+    fn get(&self, event: &str) -> usize {
+        self.0.lock().unwrap().get(event).copied().unwrap_or(0)
+    }
+
+    /// An observer may be told a moment after the caller has its answer.
+    #[track_caller]
+    fn wait_for(&self, event: &str, count: usize) {
+        wait_until(event, || self.get(event) == count);
+    }
+}
+
+impl Observer for Tally {
+    fn on_answer(&self, source: Source) {
+        self.add(source.as_str(), 1);
+    }
+
+    fn on_load(&self, keys: usize, _: Duration, is_ok: bool) {
+        self.add(if is_ok { "load" } else { "failed load" }, keys);
+    }
+
+    fn on_lock_wait(&self, took: Duration) {
+        self.add("wait", 1);
+        self.add("waited us", took.as_micros() as usize);
+    }
+
+    fn on_round_trip(&self, command: &'static str, _: Duration) {
+        self.add(command, 1);
+    }
+
+    fn on_lock_lost(&self, key: &Key) {
+        self.add(format!("lost {key}"), 1);
+    }
+
+    fn on_refresh(&self, key: &Key, refresh: RefreshEvent) {
+        self.add(format!("{} {key}", refresh.as_str()), 1);
+    }
+
+    fn on_invalidated(&self, keys: usize) {
+        self.add("invalidated", keys);
+    }
+
+    fn on_flushed(&self) {
+        self.add("flushed", 1);
+    }
+
+    fn on_connected(&self) {
+        self.add("connected", 1);
+    }
+
+    fn on_disconnected(&self) {
+        self.add("disconnected", 1);
+    }
+}
+
+fn every_key_is_counted_once_by_the_source_of_its_answer<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url() + "?stale_if_error=1h");
+    server.connect().ok(&["SET", "there", "v"]);
+    let tally = Tally::of(&cache);
+    cache.get("there").unwrap();
+    cache.get("there").unwrap();
+    cache.get_with("loaded", TTL, || found("v")).unwrap();
+    cache.get_with("loaded", TTL, must_not_load).unwrap();
+    let batch = ["there", "loaded", "many", "many", "none"];
+    cache.get_many_with(&batch, TTL, |keys| all_found(keys, "v")).unwrap();
+    cache.get_with("short", Duration::from_millis(20), || found("v")).unwrap();
+    let mut outdated = String::new();
+    while outdated != "v from stale" {
+        outdated = seen(cache.get_with("short", TTL, || Err::<_, _>(Boom("no such table"))));
+    }
+    tally.wait_for("stale", 1);
+    tally.wait_for("joined", 1);
+    tally.wait_for("loaded", 4);
+    assert!(tally.get("near") >= 4 && tally.get("redis") >= 1, "{tally:?}");
+    let stats = cache.stats();
+    assert_eq!(tally.get("near") as u64, stats.near_hits);
+    assert_eq!(tally.get("redis") as u64, stats.redis_hits);
+}
+
+fn loads_round_trips_changes_and_connections_are_told_of<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let tally = Tally::of(&cache);
+    cache.get_with("k", TTL, || found("v")).unwrap();
+    cache.get_with("failed", TTL, || Err::<_, _>(Boom("no such table"))).unwrap_err();
+    cache.set_with("k", TTL, || found("w")).unwrap();
+    let mut raw = server.connect();
+    raw.integer(&["DEL", "k"]);
+    tally.wait_for("invalidated", 1);
+    raw.ok(&["FLUSHALL"]);
+    tally.wait_for("flushed", 1);
+    tally.wait_for("load", 2);
+    tally.wait_for("failed load", 1);
+    tally.wait_for("publish", 2);
+    tally.wait_for("write lock", 1);
+    raw.integer(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    tally.wait_for("disconnected", 1);
+    tally.wait_for("connected", 1);
+}
+
+fn a_wait_for_another_process_is_measured<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let tally = Tally::of(&cache);
+    server.connect().ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "50"]);
+    cache.get_with("k", TTL, || found("v")).unwrap();
+    tally.wait_for("wait", 1);
+    let waited = tally.get("waited us");
+    assert!((20_000..3_000_000).contains(&waited), "{waited}");
+}
+
+fn a_lost_lock_is_told_of_by_its_key<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let tally = Tally::of(&cache);
+    for key in ["read", "write"] {
+        let load = || {
+            server.connect().integer(&["DEL", key]);
+            found("v")
+        };
+        if key == "read" {
+            cache.get_with(key, TTL, load).unwrap();
+        } else {
+            cache.set_with(key, TTL, load).unwrap_err();
+        }
+        tally.wait_for(&format!("lost {key}"), 1);
+    }
+}
+
+fn refreshes_are_told_of_from_beginning_to_end<C: Cache>() {
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    let tally = Tally::of(&cache);
+    let options = RefreshOptions::new(TTL).refresh_after(0.5);
+    let read = cache.refreshing(options, |keys| all_found(keys, "new")).unwrap();
+    server.connect().ok(&["SET", "k", "old", "PX", "20000"]);
+    assert_eq!(seen(read("k")), "old from redis");
+    tally.wait_for("refreshed k", 1);
+    assert_eq!((tally.get("triggered k"), tally.get("load")), (1, 1));
+    assert_eq!(seen(read("k")), "new from near");
+    tally.wait_for("near", 1);
+}
+
+fn an_observer_that_panics_harms_nobody<C: Cache>() {
+    struct Panics;
+    impl Observer for Panics {
+        fn on_answer(&self, _: Source) {
+            panic!("as the test wants it");
+        }
+
+        fn on_round_trip(&self, _: &'static str, _: Duration) {
+            panic!("as the test wants it");
+        }
+    }
+    let server = RedisServer::start();
+    let cache = connected::<C>(server.url());
+    assert!(cache.observe(Panics));
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(seen(cache.get("k")), "v from near");
+    assert!(cache.remove("k").unwrap());
+}
