@@ -12,6 +12,40 @@ use redcache_core::Address;
 ///
 /// The driver polls reader and writer from different tasks, so a stream comes in two halves. Dropping both must close
 /// the connection. A transport that buffers (TLS, for one) must be written through by `poll_flush`.
+///
+/// # Examples
+///
+/// A transport of one's own, on the tasks and timers of a runtime that is there already. `tests/pipe.rs` of this crate
+/// goes further, with streams of its own in memory.
+///
+/// ```
+/// use std::future::Future;
+/// use std::io;
+/// use std::time::Instant;
+///
+/// use redcache_driver::{Address, Runtime};
+///
+/// /// Reaches every server through the near end of a tunnel.
+/// #[derive(Clone)]
+/// struct Tunneled<R>(R);
+///
+/// impl<R: Runtime> Runtime for Tunneled<R> {
+///     type Reader = R::Reader;
+///     type Writer = R::Writer;
+///
+///     async fn connect(&self, _: &Address) -> io::Result<(R::Reader, R::Writer)> {
+///         self.0.connect(&Address::Unix("/run/tunnel.sock".into())).await
+///     }
+///
+///     async fn sleep_until(&self, at: Instant) {
+///         self.0.sleep_until(at).await;
+///     }
+///
+///     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+///         self.0.spawn(task);
+///     }
+/// }
+/// ```
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// The receiving half of a connection.
     type Reader: AsyncRead + Send + Unpin + 'static;
