@@ -4,6 +4,7 @@
 //! thread is woken, no byte is written and no code of the application runs under the lock.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub(crate) struct State {
     /// Those that the engine wants to be run.
     pub(crate) refreshes: VecDeque<(FamilyId, Refresher)>,
     /// Threads that try to connect. They cannot be interrupted, so nobody waits for them.
-    pub(crate) dialing: Vec<(ConnId, JoinHandle<()>)>,
+    pub(crate) dialing: Vec<Dialing>,
     /// All other threads that `close` waits for.
     threads: Vec<JoinHandle<()>>,
     /// Up to when the timer's thread sleeps; `None` when it sleeps without end.
@@ -39,6 +40,13 @@ pub(crate) struct State {
     connected: Option<Result<(), CacheError>>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) listener: Option<Listener>,
+}
+
+/// A thread that tries to connect.
+pub(crate) struct Dialing {
+    pub(crate) conn: ConnId,
+    pub(crate) address: Address,
+    pub(crate) thread: JoinHandle<()>,
 }
 
 /// What all handles and threads of one cache share.
@@ -108,20 +116,28 @@ impl Shared {
         let mut state = self.lock();
         // Read under the lock, so that the engine's time never goes back.
         let now = Instant::now();
-        let was_idle = state.engine.in_flight() == 0;
+        let was_idle = !state.engine.is_busier_than(0);
         let result = input(&mut state, now);
         let after = state.drain();
-        let write = state.line_to_write();
-        let side = match &write {
-            Some((link, _)) if was_idle => link.try_take(&mut state.engine),
-            _ => None,
-        };
+        let first = state.engine.poll_transmit();
+        let writer = first.and_then(|conn| state.writer_of(conn));
+        // Of a server on its own there are none, and nothing is allocated.
+        let others: Vec<_> = state.writers_but(first).collect();
+        let engine = &mut state.engine;
+        let side = writer.as_ref().filter(|_| was_idle).and_then(|(link, _)| link.try_take(engine));
+        let sides: Vec<_> = others
+            .iter()
+            .map(|(link, _)| if was_idle { link.try_take(engine) } else { None })
+            .collect();
         drop(state);
         self.finish(after);
-        match (&write, side) {
-            (Some((link, _)), Some(mut side)) => link.write(&mut side),
-            (Some((_, writer)), None) => writer.unpark(),
-            (None, _) => {}
+        for ((link, writer), side) in
+            writer.iter().chain(&others).zip(iter::once(side).chain(sides))
+        {
+            match side {
+                Some(mut side) => link.write(&mut side),
+                None => writer.unpark(),
+            }
         }
         result
     }
@@ -243,9 +259,9 @@ impl State {
     pub(crate) fn add_line(&mut self, line: Line) {
         let conn = line.link.conn;
         self.lines.push(line);
-        if let Some(at) = self.dialing.iter().position(|(dialed, _)| *dialed == conn) {
-            let (_, handle) = self.dialing.swap_remove(at);
-            self.keep(handle);
+        if let Some(at) = self.dialing.iter().position(|dialing| dialing.conn == conn) {
+            let thread = self.dialing.swap_remove(at).thread;
+            self.keep(thread);
         }
     }
 
@@ -332,7 +348,10 @@ impl State {
     fn on_notice(&mut self, notice: Notice, after: &mut Afterwards) {
         match &notice {
             Notice::Connected => self.connected = Some(Ok(())),
-            Notice::ConnectFailed { reason } => self.connected = Some(Err(reason.clone())),
+            // Of a cluster, others may be connected.
+            Notice::ConnectFailed { reason } if !self.engine.is_connected() => {
+                self.connected = Some(Err(reason.clone()));
+            }
             _ => {}
         }
         if self.notices.len() == NOTICES_MAX {
@@ -342,11 +361,19 @@ impl State {
         after.news = true;
     }
 
-    /// The connection that has bytes to write, and the thread that writes what the current one does not.
-    fn line_to_write(&self) -> Option<(Arc<Link>, thread::Thread)> {
-        let conn = self.engine.poll_transmit()?;
+    /// The connection, and the thread that writes what the current one does not.
+    fn writer_of(&self, conn: ConnId) -> Option<(Arc<Link>, thread::Thread)> {
         let line = self.lines.iter().find(|line| line.link.conn == conn)?;
         Some((Arc::clone(&line.link), line.writer.clone()))
+    }
+
+    /// The same for all connections that have bytes to write, except one.
+    fn writers_but(
+        &self,
+        but: Option<ConnId>,
+    ) -> impl Iterator<Item = (Arc<Link>, thread::Thread)> {
+        let others = self.engine.transmits().filter(move |conn| Some(*conn) != but);
+        others.filter_map(|conn| self.writer_of(conn))
     }
 }
 

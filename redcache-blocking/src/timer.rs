@@ -9,10 +9,11 @@ use redcache_core::{Address, ConnId};
 
 use crate::conn::{self, Line, Link};
 use crate::refresh;
-use crate::shared::{Shared, State};
+use crate::shared::{Dialing, Shared, State};
 use crate::socket::Socket;
 
-/// How many attempts to connect may be stuck in the operating system at once, in its name service for instance.
+/// How many attempts to connect to one address may be stuck in the operating system at once, in its name service for
+/// instance.
 const DIALS_MAX: usize = 4;
 
 /// Starts the threads of a cache. They end after it is closed.
@@ -52,13 +53,15 @@ fn start_dial(
     conn: ConnId,
     address: Address,
 ) -> io::Result<()> {
-    if state.dialing.len() >= DIALS_MAX {
+    if state.dialing.iter().filter(|dialing| dialing.address == address).count() >= DIALS_MAX {
         return Err(io::Error::other("earlier attempts to connect have not come to an end"));
     }
-    let timeout = state.engine.config().connect_timeout();
-    let run = move |shared: &Arc<Shared>| dial(shared, conn, &address, timeout);
-    let handle = shared.spawn("redcache-reader", run)?;
-    state.dialing.push((conn, handle));
+    let (config, target) = (state.engine.config().clone(), address.clone());
+    let run = move |shared: &Arc<Shared>| {
+        dial(shared, conn, &config.mapped(&target), config.connect_timeout());
+    };
+    let thread = shared.spawn("redcache-reader", run)?;
+    state.dialing.push(Dialing { conn, address, thread });
     Ok(())
 }
 
@@ -67,7 +70,7 @@ fn dial(shared: &Arc<Shared>, conn: ConnId, address: &Address, timeout: Duration
     match connect(shared, conn, address, timeout) {
         Ok(link) => conn::read(shared, &link),
         Err(error) => shared.step(|state, now| {
-            state.dialing.retain(|(dialed, _)| *dialed != conn);
+            state.dialing.retain(|dialing| dialing.conn != conn);
             state.engine.handle_disconnected(now, conn, &error.to_string());
         }),
     }
@@ -120,7 +123,9 @@ mod tests {
         shared.step(|_, _| ());
         shared.step(|state, _| {
             let (conn, address) = state.dials.pop_front().unwrap();
-            state.dialing.extend((0..DIALS_MAX).map(|_| (conn, thread::spawn(|| ()))));
+            let dialing =
+                |_| Dialing { conn, address: address.clone(), thread: thread::spawn(|| ()) };
+            state.dialing.extend((0..DIALS_MAX).map(dialing));
             let refused = start_dial(&shared, state, conn, address).unwrap_err();
             assert!(refused.to_string().starts_with("earlier attempts"), "{refused}");
         });

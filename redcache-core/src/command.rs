@@ -134,6 +134,32 @@ impl Command {
         matches!(self, Self::Release { .. } | Self::Restore { .. })
     }
 
+    /// Appends the command to `out` with `ASKING` before each of its frames: a node to which a slot is on its way
+    /// forgets that it was asked for it as soon as it has read one.
+    pub(crate) fn encode_asking(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Read { key } | Self::ReadRaw { key } => read_asking(out, key),
+            Self::ReadOrLock { key, lock } => {
+                read_asking(out, key);
+                asking(out);
+                take_lock(out, wire, key, *lock);
+            }
+            Self::Lock { .. }
+            | Self::Publish { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Replace { .. }
+            | Self::Restore { .. }
+            | Self::Insert { .. }
+            | Self::Remove { .. }
+            | Self::Touch { .. } => {
+                asking(out);
+                self.encode(wire, by_hash, out);
+            }
+        }
+    }
+
     /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
     pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
         match self {
@@ -199,8 +225,27 @@ impl Command {
 }
 
 fn read(out: &mut Vec<u8>, key: &Key) {
+    get(out, key);
+    pttl(out, key);
+}
+
+fn read_asking(out: &mut Vec<u8>, key: &Key) {
+    asking(out);
+    get(out, key);
+    asking(out);
+    pttl(out, key);
+}
+
+fn asking(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
+}
+
+fn get(out: &mut Vec<u8>, key: &Key) {
     out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
     bulk(out, key.as_bytes());
+}
+
+fn pttl(out: &mut Vec<u8>, key: &Key) {
     out.extend_from_slice(b"*2\r\n$4\r\nPTTL\r\n");
     bulk(out, key.as_bytes());
 }
@@ -312,6 +357,31 @@ mod tests {
         check(&Command::Read { key: key.clone() }, true, &[get, pttl]);
         check(&Command::ReadOrLock { key: key.clone(), lock: lock() }, true, &[get, pttl, set]);
         check(&Command::Lock { key, lock: lock() }, true, &[set]);
+    }
+
+    #[test]
+    fn whoever_is_asked_is_told_so_before_every_frame() {
+        let key = Key::from("k");
+        let wire = Wire {
+            lock_prefix: b"lock:".to_vec(),
+            lock_base: b"lock:me:".to_vec(),
+            lock_ttl: Duration::from_secs(10),
+        };
+        for (command, frames) in [
+            (Command::Read { key: key.clone() }, 2),
+            (Command::ReadOrLock { key: key.clone(), lock: lock() }, 3),
+            (Command::Release { key: key.clone(), lock: lock() }, 1),
+            (Command::Remove { key }, 1),
+        ] {
+            let (mut plain, mut asked) = (Vec::new(), Vec::new());
+            command.encode(&wire, true, &mut plain);
+            command.encode_asking(&wire, true, &mut asked);
+            let asked = String::from_utf8(asked).unwrap();
+            let parts: Vec<_> = asked.split("*1\r\n$6\r\nASKING\r\n").collect();
+            assert_eq!((parts[0], parts.len() - 1), ("", frames), "{}", command.name());
+            assert_eq!(parts.concat(), String::from_utf8(plain).unwrap());
+            assert!(parts[1..].iter().all(|frame| frame.matches('*').count() == 1), "{asked:?}");
+        }
     }
 
     #[test]

@@ -7,31 +7,11 @@ use bytes::Bytes;
 
 use crate::stored::ENVELOPE_PREFIX;
 
+mod servers;
 mod url;
 
-/// Where the server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// A host name or address, and a port.
-    Tcp {
-        /// Host name, IPv4 address, or IPv6 address without brackets.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// The path of a Unix domain socket.
-    Unix(String),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{path}"),
-        }
-    }
-}
+use servers::AddressMap;
+pub use servers::{Address, Servers};
 
 /// A password: never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,7 +57,9 @@ pub enum OnRedisDown {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    pub(crate) address: Address,
+    pub(crate) servers: Servers,
+    pub(crate) address_map: Option<AddressMap>,
+    pub(crate) topology_refresh_interval: Duration,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) db: u16,
@@ -119,16 +101,36 @@ pub const REFRESH_LOCK_PREFIX: &str = "__redcache:refresh:";
 impl Config {
     /// Starts from the defaults with a server on TCP.
     pub fn builder(host: impl Into<String>, port: u16) -> ConfigBuilder {
-        ConfigBuilder::at(Address::Tcp { host: host.into(), port })
+        ConfigBuilder::at(Servers::One(Address::Tcp { host: host.into(), port }))
+    }
+
+    /// Starts from the defaults with a cluster. Of the nodes that are named here one must be there when the cache is
+    /// opened, be it a primary or a replica; it knows the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::Config;
+    ///
+    /// let config = Config::builder_cluster([("10.0.0.1", 6379), ("10.0.0.2", 6379)]).build()?;
+    /// assert_eq!(config, Config::from_url("redis-cluster://10.0.0.1,10.0.0.2:6379")?);
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    pub fn builder_cluster<H: Into<String>>(
+        seeds: impl IntoIterator<Item = (H, u16)>,
+    ) -> ConfigBuilder {
+        let seeds = seeds.into_iter().map(|(host, port)| Address::Tcp { host: host.into(), port });
+        ConfigBuilder::at(Servers::Cluster { seeds: seeds.collect() })
     }
 
     /// Starts from the defaults with a server on a Unix domain socket.
     pub fn builder_unix(path: impl Into<String>) -> ConfigBuilder {
-        ConfigBuilder::at(Address::Unix(path.into()))
+        ConfigBuilder::at(Servers::One(Address::Unix(path.into())))
     }
 
-    /// Reads a URL: `redis://user:password@host:port/db?option=value`, the same with `valkey://`, or
-    /// `redis+unix:///path/to.sock?db=0&option=value`.
+    /// Reads a URL: `redis://user:password@host:port/db?option=value`, the same with `valkey://`,
+    /// `redis+unix:///path/to.sock?db=0&option=value`, or `redis-cluster://user:password@host:port,host:port/?option=value`
+    /// with some nodes of a cluster.
     ///
     /// The options are the setters of [`ConfigBuilder`] by name. Durations carry a unit (`100us`, `250ms`, `10s`, `2m`, `1h`),
     /// sizes may (`4096`, `64KiB`, `128MiB`, `1GiB`).
@@ -140,9 +142,15 @@ impl Config {
         url::parse(url)?.build()
     }
 
-    /// Where the server is.
-    pub fn address(&self) -> &Address {
-        &self.address
+    /// Where Redis is.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// For adapters: where to connect to reach the server that [`Event::Dial`](crate::Event::Dial) names, as
+    /// [`ConfigBuilder::address_map`] has it. It runs code of the application, so not under a lock.
+    pub fn mapped(&self, address: &Address) -> Address {
+        self.address_map.as_ref().map_or_else(|| address.clone(), |map| map.apply(address))
     }
 
     /// How long a lock lives unless it is renewed.
@@ -205,9 +213,11 @@ pub struct ConfigBuilder {
 }
 
 impl ConfigBuilder {
-    fn at(address: Address) -> Self {
+    fn at(servers: Servers) -> Self {
         let config = Config {
-            address,
+            servers,
+            address_map: None,
+            topology_refresh_interval: Duration::from_secs(60),
             username: None,
             password: None,
             db: 0,
@@ -419,6 +429,40 @@ impl ConfigBuilder {
         self
     }
 
+    /// How often a cluster is asked who owns which slot, though nothing has hinted at a change; jitter of a tenth is
+    /// added or taken off. Default 60 s.
+    #[must_use]
+    pub fn topology_refresh_interval(mut self, interval: Duration) -> Self {
+        self.config.topology_refresh_interval = interval;
+        self
+    }
+
+    /// Says where to connect instead of to an address, for a cluster behind network address translation: its nodes
+    /// name each other by addresses that cannot be reached from here. Asked before every connection. A map that
+    /// panics leaves the address as it is. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::{Address, Config};
+    ///
+    /// let config = Config::builder_cluster([("bastion", 6379)])
+    ///     .address_map(|address| match address {
+    ///         Address::Tcp { port, .. } => Address::Tcp { host: "bastion".to_owned(), port: *port },
+    ///         other => other.clone(),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn address_map(
+        mut self,
+        map: impl Fn(&Address) -> Address + Send + Sync + 'static,
+    ) -> Self {
+        self.config.address_map = Some(AddressMap::new(map));
+        self
+    }
+
     /// The largest value in bytes that is written or read; at most 512 MiB. Default 64 MiB.
     #[must_use]
     pub fn value_max(mut self, bytes: usize) -> Self {
@@ -433,7 +477,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How many commands may wait for a connection or a reply. Default 1 048 576.
+    /// How many commands may wait for a connection or a reply, for each node of a cluster. Default 1 048 576.
     #[must_use]
     pub fn inflight_max(mut self, commands: usize) -> Self {
         self.config.inflight_max = commands;
@@ -447,7 +491,7 @@ impl ConfigBuilder {
     /// A [`ConfigError`] that names the option, its value and what is allowed.
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
-        check_address(&config.address)?;
+        config.servers.check(config.db)?;
         check_times(&config)?;
         if config.lock_prefix.is_empty()
             || ENVELOPE_PREFIX.starts_with(config.lock_prefix.as_bytes())
@@ -495,19 +539,6 @@ impl ConfigBuilder {
     }
 }
 
-fn check_address(address: &Address) -> Result<(), ConfigError> {
-    match address {
-        Address::Tcp { host, .. } if host.is_empty() => {
-            Err(ConfigError::new("host", "", "a host name or an IP address"))
-        }
-        Address::Tcp { port: 0, .. } => Err(ConfigError::new("port", 0, "1 to 65535")),
-        Address::Unix(path) if path.is_empty() => {
-            Err(ConfigError::new("path", "", "the path of a Unix domain socket"))
-        }
-        Address::Tcp { .. } | Address::Unix(_) => Ok(()),
-    }
-}
-
 /// Longer, and other tasks of the thread would notice.
 const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
 
@@ -522,6 +553,12 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
         ("connect_timeout", config.connect_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("command_timeout", config.command_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("load_timeout", config.load_timeout, Duration::from_millis(1), "1ms to 366 days"),
+        (
+            "topology_refresh_interval",
+            config.topology_refresh_interval,
+            Duration::from_millis(100),
+            "100ms to 366 days",
+        ),
         ("breaker_pause", config.breaker_pause, Duration::from_millis(1), "1ms to 366 days"),
         (
             "heartbeat_interval",

@@ -13,6 +13,8 @@ use crate::key::Key;
 use crate::reply::{Assembly, Reply};
 use crate::resp::{self, Frame, Limits, Scanner};
 use crate::script::Script;
+use crate::slot::Slot;
+use crate::topology::{self, NoTopology, Question, Topology};
 
 pub(crate) mod backoff;
 mod handshake;
@@ -25,6 +27,8 @@ pub(crate) struct Issued {
     /// `None` once its sender has been told that the answer did not come in time.
     pub(crate) token: Option<Token>,
     pub(crate) command: Command,
+    /// Where its key belongs.
+    pub(crate) slot: Slot,
     pub(crate) issued_at: Instant,
     /// When it was last put into the pipeline.
     pub(crate) sent_at: Instant,
@@ -32,6 +36,26 @@ pub(crate) struct Issued {
     pub(crate) attempts: u8,
     /// It may have been executed on a connection that was lost before the answer.
     pub(crate) interrupted: bool,
+    /// How often a node has sent it on to another.
+    pub(crate) redirects: u8,
+    /// It goes to a node that does not own its slot yet, and says so.
+    pub(crate) asking: bool,
+}
+
+impl Issued {
+    pub(crate) fn new(now: Instant, token: Token, command: Command, slot: Slot) -> Self {
+        Self {
+            token: Some(token),
+            command,
+            slot,
+            issued_at: now,
+            sent_at: now,
+            attempts: 0,
+            interrupted: false,
+            redirects: 0,
+            asking: false,
+        }
+    }
 }
 
 /// One thing that the server said.
@@ -41,10 +65,17 @@ pub(crate) struct Issued {
 )]
 #[derive(Debug)]
 pub(crate) enum Inbound {
-    Ready { untracked: Option<String> },
-    Reply { issued: Issued, reply: Reply },
+    Ready {
+        untracked: Option<String>,
+    },
+    Reply {
+        issued: Issued,
+        reply: Reply,
+    },
     Invalidated(Vec<Key>),
     Flushed,
+    /// What the node knows of its cluster, which was asked for.
+    Topology(Result<Topology, NoTopology>),
 }
 
 /// Bytes that have just been read.
@@ -62,6 +93,10 @@ pub(crate) struct Conn {
     awaited: VecDeque<Awaited>,
     /// The answer of the first awaited command, as far as it has come.
     front: Option<Assembly>,
+    /// The first awaited command is one that says `ASKING` before each frame, and the reply to that has come.
+    asking_answered: bool,
+    /// The epoch of the topology whose reply comes next.
+    epoch: Option<u64>,
     /// How many of the first awaited entries have been reported overdue.
     overdue: usize,
     /// When the last of the awaited commands was issued, and whether none before it was issued later. A command that
@@ -90,6 +125,9 @@ enum Awaited {
     Command(Issued, Form),
     /// The reply says nothing to anybody.
     Ignored,
+    /// The number of the topology that is asked for next. Before it, so that the topology is not older.
+    Epoch,
+    Topology(Question),
 }
 
 /// How a script was sent.
@@ -104,8 +142,11 @@ impl Conn {
     pub(crate) fn open(now: Instant, config: &Config) -> Self {
         let mut out = Vec::new();
         let handshake = Handshake::start(config, &mut out);
-        // A value is wrapped in its envelope; the rest of the limits are the defaults.
-        let limits = Limits { bulk_max: config.value_max.saturating_add(64), ..Limits::default() };
+        // A value is wrapped in its envelope, and a node of a cluster has a little to say of it; the rest of the limits
+        // are the defaults.
+        let told_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
+        let bulk_max = config.value_max.saturating_add(64).max(told_max);
+        let limits = Limits { bulk_max, ..Limits::default() };
         Self {
             state: State::Handshake(handshake),
             scanner: Scanner::new(limits),
@@ -114,6 +155,8 @@ impl Conn {
             out,
             awaited: VecDeque::new(),
             front: None,
+            asking_answered: false,
+            epoch: None,
             overdue: 0,
             last_issued_at: now,
             in_order: true,
@@ -155,8 +198,20 @@ impl Conn {
         self.in_order &= self.awaited.is_empty() || issued.issued_at >= self.last_issued_at;
         self.last_issued_at = issued.issued_at;
         let form = self.form(&issued.command);
-        issued.command.encode(wire, form == Form::Hash, &mut self.out);
+        if issued.asking {
+            issued.command.encode_asking(wire, form == Form::Hash, &mut self.out);
+        } else {
+            issued.command.encode(wire, form == Form::Hash, &mut self.out);
+        }
         self.awaited.push_back(Awaited::Command(issued, form));
+    }
+
+    /// Asks what the node knows of its cluster.
+    pub(crate) fn ask_topology(&mut self, question: Question) {
+        debug_assert!(self.is_ready(), "questions wait for the handshake");
+        topology::ask_epoch(&mut self.out);
+        question.ask(&mut self.out);
+        self.awaited.extend([Awaited::Epoch, Awaited::Topology(question)]);
     }
 
     /// The first use of a script on a connection carries its source, which costs bytes but no round trip; later ones
@@ -318,10 +373,27 @@ impl Conn {
         wire: &Wire,
     ) -> Result<Option<Inbound>, CacheError> {
         let command = match self.awaited.front() {
+            Some(Awaited::Command(issued, _)) if issued.asking && !self.asking_answered => {
+                self.asking_answered = true;
+                return Ok(None);
+            }
             Some(Awaited::Command(issued, _)) => &issued.command,
             Some(Awaited::Ignored) => {
                 self.pop_front();
                 return Ok(None);
+            }
+            Some(Awaited::Epoch) => {
+                self.epoch = topology::read_epoch(frame);
+                self.pop_front();
+                return Ok(None);
+            }
+            Some(Awaited::Topology(question)) => {
+                let read = question.read(frame);
+                let epoch = self.epoch.take();
+                self.pop_front();
+                return Ok(Some(Inbound::Topology(
+                    read.map(|topology| Topology { epoch, ..topology }),
+                )));
             }
             None => {
                 return Err(CacheError::new(
@@ -337,6 +409,7 @@ impl Conn {
             Command::WriteLock { .. } => Assembly::WriteLock,
             _ => Assembly::Effect,
         });
+        self.asking_answered = false;
         let reply = assembly.take(frame, &wire.lock_prefix).map_err(|_| {
             let text = format!("the reply to `{}` is not of its type", command.name());
             CacheError::new(ErrorKind::Protocol, text)
@@ -377,12 +450,13 @@ impl Conn {
     pub(crate) fn drop_slot(&mut self, token: Token) {
         self.awaited.retain(|awaited| match awaited {
             Awaited::Command(issued, _) => issued.token != Some(token),
-            Awaited::Ignored => true,
+            Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => true,
         });
     }
 
     fn pop_front(&mut self) -> Option<Awaited> {
         self.front = None;
+        self.asking_answered = false;
         self.overdue = self.overdue.saturating_sub(1);
         self.in_order |= self.awaited.len() <= 1;
         self.awaited.pop_front()
@@ -396,7 +470,9 @@ impl Conn {
                 Awaited::Command(issued, _) if issued.issued_at <= limit => {
                     issued.token.take().map(|token| (token, issued.command.key().clone()))
                 }
-                Awaited::Command(..) | Awaited::Ignored => None,
+                Awaited::Command(..) | Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => {
+                    None
+                }
             });
         }
         while let Some(awaited) = self.awaited.get_mut(self.overdue) {
@@ -424,7 +500,7 @@ impl Conn {
         let mut waiting =
             self.awaited.iter().skip(self.overdue).filter_map(|awaited| match awaited {
                 Awaited::Command(issued, _) => issued.token.map(|_| issued.issued_at),
-                Awaited::Ignored => None,
+                Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => None,
             });
         if self.in_order || mutant!(OverdueByFrontOnly) { waiting.next() } else { waiting.min() }
     }
@@ -455,7 +531,7 @@ impl Conn {
     pub(crate) fn take_front(&mut self) -> Option<Issued> {
         match self.pop_front() {
             Some(Awaited::Command(issued, _)) => Some(issued),
-            Some(Awaited::Ignored) | None => None,
+            Some(Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_)) | None => None,
         }
     }
 
@@ -463,7 +539,7 @@ impl Conn {
     pub(crate) fn end(self) -> impl Iterator<Item = Issued> {
         self.awaited.into_iter().filter_map(|awaited| match awaited {
             Awaited::Command(issued, _) => Some(issued),
-            Awaited::Ignored => None,
+            Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => None,
         })
     }
 }

@@ -15,7 +15,8 @@ use crate::lock::Locks;
 use crate::near::Near;
 use crate::observer::Observed;
 use crate::rng::Rng;
-use crate::router::{ConnId, Router, Wish};
+use crate::router::{ConnId, Context, Router, Wish};
+use crate::slot::{Slot, SlotSet};
 use crate::speculation::Speculation;
 use crate::stats::Stats;
 use crate::timers::{Timer, Timers};
@@ -76,9 +77,9 @@ pub struct Engine {
     locks: Locks,
     rng: Rng,
     speculation: Speculation,
-    /// The server reports changes of what is read.
-    tracked: bool,
-    /// When the connection was lost, if there is none.
+    /// The next change of what the answer in hand has read will be reported.
+    is_reported: bool,
+    /// Since when a connection is missing, if one is.
     lost_at: Option<Instant>,
     /// Flights that load without a lock of Redis.
     direct_loads: usize,
@@ -115,8 +116,14 @@ impl Engine {
             lock_ttl: config.lock_ttl,
         };
         let router = Router::new(now, &config, Rng::new(rng.next()));
+        let slots = if config.servers.is_cluster() { usize::from(Slot::COUNT) } else { 1 };
         let mut engine = Self {
-            near: Arc::new(Near::new(config.near_cache_bytes, keeps_stale(&config), near_seed)),
+            near: Arc::new(Near::new(
+                config.near_cache_bytes,
+                keeps_stale(&config),
+                near_seed,
+                slots,
+            )),
             router,
             flights: Flights::new(flight_seed),
             writers: Writers::default(),
@@ -126,7 +133,7 @@ impl Engine {
             locks,
             rng,
             speculation: Speculation::new(),
-            tracked: false,
+            is_reported: false,
             lost_at: None,
             direct_loads: 0,
             events: VecDeque::new(),
@@ -148,15 +155,17 @@ impl Engine {
 
     /// A connection, or the attempt to make it, has failed.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
-        self.router.handle_disconnected(now, conn, reason, &self.config);
+        let ctx = Context { now, config: &self.config, wire: &self.wire };
+        self.router.handle_disconnected(ctx, conn, reason);
         self.drain(now);
     }
 
     /// Bytes have come. They may be cut anywhere.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         let mut input = Input(bytes);
-        while let Some(news) = self.router.receive(now, conn, &mut input, &self.config, &self.wire)
-        {
+        loop {
+            let ctx = Context { now, config: &self.config, wire: &self.wire };
+            let Some(news) = self.router.receive(ctx, conn, &mut input) else { break };
             self.on_news(now, news);
         }
         self.drain(now);
@@ -164,20 +173,21 @@ impl Engine {
 
     /// Time has passed; to be called at [`poll_timeout`](Self::poll_timeout), harmless at any time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.router.handle_timeout(now, &self.config, &self.wire);
+        let ctx = Context { now, config: &self.config, wire: &self.wire };
+        self.router.handle_timeout(ctx);
         while let Some(timer) = self.timers.expired(now) {
             self.on_timer(now, timer);
         }
         self.drain(now);
     }
 
-    /// Ends every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), releases the locks and then the connection.
+    /// Ends every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), releases the locks and then the connections.
     /// [`Event::Closed`] follows within a second.
     pub fn close(&mut self, now: Instant) {
         if self.closing == Closing::No {
             self.closing = Closing::Until(now + CLOSE_MAX.min(self.config.command_timeout));
-            self.tracked = false;
-            self.near.begin_epoch();
+            self.is_reported = false;
+            self.near.begin_epoch(&SlotSet::All);
             self.abort_all(now);
             self.router.close();
         }
@@ -207,10 +217,21 @@ impl Engine {
         timers.into_iter().flatten().min()
     }
 
-    /// Names a connection that has bytes to write.
+    /// Names a connection that has bytes to write; after [`take_transmit`](Self::take_transmit) the next one.
     #[must_use]
     pub fn poll_transmit(&self) -> Option<ConnId> {
+        self.transmits().next()
+    }
+
+    /// Names all connections that have bytes to write, for adapters that leave the writing to others.
+    pub fn transmits(&self) -> impl Iterator<Item = ConnId> {
         self.router.transmits()
+    }
+
+    /// Whether `conn` has bytes to write.
+    #[must_use]
+    pub fn has_transmit(&self, conn: ConnId) -> bool {
+        self.router.has_transmit(conn)
     }
 
     /// Swaps the bytes to write on `conn` with the buffer, whose content is dropped; `false` when there are none.
@@ -219,9 +240,9 @@ impl Engine {
         self.router.take_transmit(conn, into)
     }
 
-    /// How many bytes wait to be written.
-    pub fn unwritten(&self) -> usize {
-        self.router.unwritten()
+    /// How many bytes wait to be written on a connection.
+    pub fn unwritten(&self, conn: ConnId) -> usize {
+        self.router.unwritten(conn)
     }
 
     /// Gives the near cache, to be asked without the engine.
@@ -234,14 +255,15 @@ impl Engine {
         &self.config
     }
 
-    /// Whether there is a connection that takes commands.
+    /// Whether there is a connection that takes commands. Of a cluster, one to any of its primaries.
     pub fn is_connected(&self) -> bool {
         self.router.is_ready()
     }
 
-    /// Whether the server reports changes, so that the near cache is in use.
+    /// Whether the server reports changes, so that the near cache is in use. Of a cluster, all primaries that are
+    /// connected.
     pub fn is_tracked(&self) -> bool {
-        self.tracked
+        self.closing == Closing::No && self.router.is_tracked()
     }
 
     /// How many commands wait for an answer.
@@ -252,6 +274,11 @@ impl Engine {
     /// Whether so few calls are under way that bytes to write gain nothing by waiting for company.
     pub fn is_quiet(&self) -> bool {
         self.ops.len() <= QUIET_CALLS_MAX
+    }
+
+    /// Whether more than `commands` commands wait for an answer. Cheaper than to count them all.
+    pub fn is_busier_than(&self, commands: usize) -> bool {
+        self.router.is_busier_than(commands)
     }
 
     /// Gives the counters.
@@ -274,7 +301,7 @@ impl Engine {
             self.on_news(now, news);
         }
         if let Closing::Until(limit) = self.closing
-            && (self.router.in_flight() == 0 || now >= limit)
+            && (now >= limit || !self.router.is_busier_than(0))
         {
             self.closing = Closing::Done;
             self.router.hang_up();
@@ -304,7 +331,8 @@ impl Engine {
     }
 
     fn send(&mut self, now: Instant, token: Token, command: Command) {
-        self.router.send(now, token, command, &self.config, &self.wire);
+        let ctx = Context { now, config: &self.config, wire: &self.wire };
+        self.router.send(ctx, token, command);
     }
 
     fn observed(&mut self, observed: impl FnOnce() -> Observed) {

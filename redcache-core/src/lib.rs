@@ -4,14 +4,14 @@
 //! bytes and time to an [`Engine`] and its events back, in a loop that is the same everywhere:
 //!
 //! 1. give the engine one input: a call, bytes, the time;
-//! 2. drain [`Engine::poll_event`], and write what [`Engine::take_transmit`] gives for [`Engine::poll_transmit`];
+//! 2. drain [`Engine::poll_event`], and write what [`Engine::take_transmit`] gives for [`Engine::transmits`];
 //! 3. sleep until the next input or [`Engine::poll_timeout`].
 //!
 //! Services use an adapter: `redcache-tokio`, or `redcache-blocking` for synchronous code.
 //!
 //! Modules, in reading order: [`engine`](Engine) owns two towers. The flow tower decides what to do (`flow`, `flights`,
 //! `writers`, `near`, `refresh`, `timers`, `speculation`); the wire tower knows how to say it (`router`, `conn`). Both speak in words
-//! (`command`, `reply`, `stored`, `script`, `lock`, `key`, `slot`), which [`resp`] spells as bytes.
+//! (`command`, `topology`, `reply`, `redirect`, `stored`, `script`, `lock`, `key`, `slot`), which [`resp`] spells as bytes.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ mod lock;
 mod near;
 mod observer;
 mod options;
+mod redirect;
 mod refresh;
 mod reply;
 pub mod resp;
@@ -45,6 +46,7 @@ mod speculation;
 mod stats;
 mod stored;
 mod timers;
+mod topology;
 mod writers;
 
 pub use answer::{Answer, Loaded, Source};
@@ -52,7 +54,7 @@ pub use batch::Batch;
 pub use busy_poll::BusyPoll;
 pub use config::{
     Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER, OnRedisDown,
-    REFRESH_LOCK_PREFIX,
+    REFRESH_LOCK_PREFIX, Servers,
 };
 pub use engine::{Engine, Seed, check_ttl};
 pub use error::{CacheError, CallError, Error, ErrorKind, LoadFailure};

@@ -3,7 +3,8 @@
 //! It is the one part that adapters and engine touch at the same time, so that a hit needs no other lock. The engine
 //! is its only writer and writes while it parses the server's stream: a value enters where its reply stands, an
 //! invalidation drops it where its push stands. Each entry carries the epoch it was learned in; when the server flushes
-//! or its connection is lost a new epoch begins, and all entries are unreachable at once, however many they are.
+//! or its connection is lost a new epoch begins, and all entries are unreachable at once, however many they are. In a
+//! cluster each slot has epochs of its own, so that what happens to one node leaves the keys of the others alone.
 //!
 //! What has become of entries that are no longer hits, but might be given in place of an error, says `stale`.
 
@@ -18,6 +19,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use crate::answer::{Answer, Source};
 use crate::key::Key;
+use crate::slot::{Slot, SlotSet};
 
 mod stale;
 
@@ -60,6 +62,8 @@ struct Kept {
     epoch: u32,
     /// The server has reported the key since the deadline.
     reported: bool,
+    /// Kept with the entry, so that a hit need not compute it.
+    slot: Slot,
 }
 
 /// What the near cache knows of a key.
@@ -96,8 +100,9 @@ type Store = Cache<Key, Kept, Bytesize, SeedableRandomState, DefaultLifecycle<Ke
 /// The near cache of one redcache, shared between the engine and the adapter's handles.
 pub struct Near {
     store: Option<Store>,
-    /// Odd between the loss of a connection and the next one.
-    epoch: AtomicU32,
+    /// One for each slot of a cluster, one in all for a server on its own. Odd between the loss of a connection and the
+    /// next one.
+    epochs: Box<[AtomicU32]>,
     /// Outdated entries may still be asked for.
     keeps_stale: bool,
     hits: HitCounters,
@@ -110,7 +115,8 @@ impl std::fmt::Debug for Near {
 }
 
 impl Near {
-    pub(crate) fn new(bytes_max: u64, keeps_stale: bool, seed: u64) -> Self {
+    /// `slots` says how many slots the keys may belong to.
+    pub(crate) fn new(bytes_max: u64, keeps_stale: bool, seed: u64, slots: usize) -> Self {
         let store = (bytes_max > 0).then(|| {
             let entries = usize::try_from(bytes_max / ENTRY_TYPICAL).unwrap_or(usize::MAX).max(1);
             let options = OptionsBuilder::new()
@@ -123,15 +129,16 @@ impl Near {
             let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
             Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
         });
-        Self { store, epoch: AtomicU32::new(0), keeps_stale, hits: HitCounters::default() }
+        let epochs = (0..slots).map(|_| AtomicU32::new(0)).collect();
+        Self { store, epochs, keeps_stale, hits: HitCounters::default() }
     }
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        let Kept { entry, epoch, .. } = self.store.as_ref()?.get(key)?;
+        let Kept { entry, epoch, slot, .. } = self.store.as_ref()?.get(key)?;
         let now = now();
         let ttl = entry.deadline.checked_duration_since(now)?;
-        if epoch != self.epoch.load(Ordering::Acquire) || ttl.is_zero() {
+        if epoch != self.epoch(slot) || ttl.is_zero() {
             return None;
         }
         self.hits.count(key);
@@ -141,30 +148,44 @@ impl Near {
     /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
     /// not kept any longer for it. For tests and diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
-        let Kept { entry, epoch, .. } = self.store.as_ref()?.peek(key)?;
+        let Kept { entry, epoch, slot, .. } = self.store.as_ref()?.peek(key)?;
         let ttl = entry.deadline.checked_duration_since(now);
         let ttl = if mutant!(NearDeadlineIgnored) { Some(Duration::from_secs(1)) } else { ttl }?;
-        let is_current = epoch == self.epoch.load(Ordering::Acquire) && !ttl.is_zero();
+        let is_current = epoch == self.epoch(slot) && !ttl.is_zero();
         is_current.then(|| entry.hit(now, ttl))
     }
 
-    pub(crate) fn insert(&self, key: &Key, entry: Entry) {
-        if let Some(store) = &self.store {
-            let epoch = self.epoch.load(Ordering::Relaxed);
-            store.insert(key.clone(), Kept { entry, epoch, reported: false });
+    /// The epoch of a slot that an entry was kept for.
+    fn epoch(&self, slot: Slot) -> u32 {
+        self.epochs[slot.index()].load(Ordering::Acquire)
+    }
+
+    pub(crate) fn insert(&self, slot: Slot, key: &Key, entry: Entry) {
+        if let (Some(store), Some(epoch)) = (&self.store, self.epochs.get(slot.index())) {
+            let epoch = epoch.load(Ordering::Relaxed);
+            store.insert(key.clone(), Kept { entry, epoch, slot, reported: false });
         }
     }
 
-    /// Makes every entry unreachable for good.
-    pub(crate) fn begin_epoch(&self) {
-        // The engine is the only writer.
-        let next = (self.epoch.load(Ordering::Relaxed) | 1).wrapping_add(1);
-        self.epoch.store(next, Ordering::Release);
+    /// Makes every entry of these slots unreachable for good.
+    pub(crate) fn begin_epoch(&self, slots: &SlotSet) {
+        for epoch in self.epochs_of(slots) {
+            // The engine is the only writer.
+            let next = (epoch.load(Ordering::Relaxed) | 1).wrapping_add(1);
+            epoch.store(next, Ordering::Release);
+        }
     }
 
-    /// Makes every entry unreachable as a hit: nobody would tell of its change any more.
-    pub(crate) fn lose_epoch(&self) {
-        self.epoch.fetch_or(1, Ordering::Release);
+    /// Makes every entry of these slots unreachable as a hit: nobody would tell of its change any more.
+    pub(crate) fn lose_epoch(&self, slots: &SlotSet) {
+        for epoch in self.epochs_of(slots) {
+            epoch.fetch_or(1, Ordering::Release);
+        }
+    }
+
+    fn epochs_of(&self, slots: &SlotSet) -> impl Iterator<Item = &AtomicU32> {
+        let wanted = Slot::all().zip(&self.epochs).filter(|(slot, _)| slots.contains(*slot));
+        wanted.map(|(_, epoch)| epoch)
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
@@ -233,9 +254,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_served_until_its_deadline_and_not_at_it() {
-        let (near, start) = (Near::new(1 << 20, false, 1), base());
+        let (near, start) = (Near::new(1 << 20, false, 1, 1), base());
         let deadline = start + Duration::from_secs(1);
-        near.insert(&Key::from("k"), entry("v", deadline));
+        near.insert(Slot::FIRST, &Key::from("k"), entry("v", deadline));
         let hit = near.get(b"k", || start).unwrap();
         let (ttl, age) = (Duration::from_secs(1), Duration::ZERO);
         assert_eq!((hit.value, hit.ttl, hit.age), (Some("v".into()), ttl, age));
@@ -245,20 +266,32 @@ mod tests {
 
     #[test]
     fn a_new_epoch_ends_every_entry_before_it_and_none_after() {
-        let (near, start) = (Near::new(1 << 20, false, 1), base());
+        let (near, start) = (Near::new(1 << 20, false, 1, 1), base());
         let deadline = start + Duration::from_secs(1);
-        near.insert(&Key::from("a"), entry("v", deadline));
-        near.begin_epoch();
-        near.insert(&Key::from("b"), entry("v", deadline));
+        near.insert(Slot::FIRST, &Key::from("a"), entry("v", deadline));
+        near.begin_epoch(&SlotSet::All);
+        near.insert(Slot::FIRST, &Key::from("b"), entry("v", deadline));
         assert_eq!(near.get(b"a", || start), None);
         assert!(near.get(b"b", || start).is_some());
     }
 
     #[test]
+    fn a_new_epoch_of_a_slot_leaves_the_others_alone() {
+        let (near, start) = (Near::new(1 << 20, false, 1, usize::from(Slot::COUNT)), base());
+        let deadline = start + Duration::from_secs(1);
+        for key in ["foo", "bar"].map(Key::from) {
+            near.insert(Slot::of(key.as_bytes()), &key, entry("v", deadline));
+        }
+        near.begin_epoch(&[Slot::of(b"foo")].into_iter().collect());
+        assert_eq!(near.get(b"foo", || start), None);
+        assert!(near.get(b"bar", || start).is_some());
+    }
+
+    #[test]
     fn it_stays_within_its_bytes() {
-        let (near, start) = (Near::new(1 << 20, false, 1), base());
+        let (near, start) = (Near::new(1 << 20, false, 1, 1), base());
         for number in 0..100_000 {
-            near.insert(&Key::from(format!("key:{number}")), entry("value", start));
+            near.insert(Slot::FIRST, &Key::from(format!("key:{number}")), entry("value", start));
         }
         assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
         assert!(near.len() > 1000);
@@ -266,8 +299,8 @@ mod tests {
 
     #[test]
     fn without_bytes_it_holds_nothing() {
-        let (near, start) = (Near::new(0, false, 1), base());
-        near.insert(&Key::from("k"), entry("v", start + Duration::from_secs(1)));
+        let (near, start) = (Near::new(0, false, 1, 1), base());
+        near.insert(Slot::FIRST, &Key::from("k"), entry("v", start + Duration::from_secs(1)));
         assert!(near.is_empty());
         assert_eq!(near.get(b"k", || start), None);
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::redirect::Redirect;
 use crate::resp::Frame;
 use crate::stored::{Stored, Value, View};
 
@@ -174,14 +175,20 @@ impl Assembly {
             },
             1 => match frame {
                 Frame::Integer(ms) => reply.ttl = Ttl::of(*ms),
-                Frame::Error(_) => reply.ttl = Ttl::Absent,
+                Frame::Error(text) => {
+                    reply.ttl = Ttl::Absent;
+                    send_whole_again(text, refusal);
+                }
                 _ => return Err(WrongType),
             },
             _ => {
                 reply.lock = match frame {
                     Frame::Simple(_) => LockReply::Granted,
                     Frame::Null => LockReply::Taken,
-                    Frame::Error(text) => LockReply::Refused(Refusal::of(text)),
+                    Frame::Error(text) => {
+                        send_whole_again(text, refusal);
+                        LockReply::Refused(Refusal::of(text))
+                    }
                     _ => return Err(WrongType),
                 }
             }
@@ -215,6 +222,9 @@ fn raw(
     };
     let ttl = match frame {
         Frame::Integer(ms) => Ttl::of(*ms),
+        Frame::Error(text) if Redirect::concerns_whole(text) => {
+            return Ok(Some(Reply::Refused(Refusal::of(text))));
+        }
         Frame::Error(_) => Ttl::Absent,
         _ => return Err(WrongType),
     };
@@ -222,6 +232,13 @@ fn raw(
         Ok(raw) => Reply::Raw(raw.map(|raw| Replaced { raw, ttl })),
         Err(refusal) => Reply::Refused(refusal),
     }))
+}
+
+/// A slot that moves between the parts of a read leaves its answer in pieces.
+fn send_whole_again(text: &[u8], refusal: &mut Option<Refusal>) {
+    if refusal.is_none() && Redirect::concerns_whole(text) {
+        *refusal = Some(Refusal::of(text));
+    }
 }
 
 fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {

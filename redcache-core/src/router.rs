@@ -1,28 +1,55 @@
 //! From a command to the connection that carries it, and from a lost connection to the next one.
 //!
+//! A server on its own is one node. A cluster has one for each primary, and a map that says which slot is whose
+//! (`cluster`); the map is learned and kept up to date by asking (`discovery`), and by what nodes say instead of
+//! executing a command (`redirects`).
+//!
 //! A command that the router has taken is answered exactly once, with a [`News::Reply`] or a [`News::Failed`], no later
 //! than the command timeout. It is sent again only if the server has said that it did not execute it, or if executing
 //! it twice is the same as once.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
 
 use crate::command::{Command, Token, Wire};
-use crate::config::{Address, Config};
-use crate::conn::backoff::Backoff;
-use crate::conn::{Conn, Inbound, Input, Issued};
-use crate::error::{CacheError, ErrorKind, Transient};
+use crate::config::{Address, Config, Servers};
+use crate::conn::{Inbound, Input, Issued};
+use crate::error::{CacheError, ErrorKind};
 use crate::key::Key;
 use crate::reply::Reply;
 use crate::rng::Rng;
+use crate::slot::{Slot, SlotSet};
 
 mod breaker;
+mod cluster;
+mod discovery;
+mod node;
+mod redirects;
 
-use breaker::Breaker;
+use cluster::Cluster;
+use node::{Fallen, Heard, Node, enqueue, is_lasting};
 
 /// Names one connection attempt and, if it succeeds, the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(u64);
+pub struct ConnId {
+    number: u64,
+    node: NodeId,
+}
+
+/// Names a node as long as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct NodeId(u16);
+
+impl NodeId {
+    /// A server on its own.
+    const ONLY: Self = Self(0);
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// What the router has to tell the engine.
 #[derive(Debug)]
@@ -31,10 +58,13 @@ pub(crate) enum News {
     Reply {
         token: Option<Token>,
         command: Command,
+        slot: Slot,
         reply: Reply,
         sent_at: Instant,
         /// It may have been executed before, on a connection that was lost.
         interrupted: bool,
+        /// The server will report the next change of what it has said here.
+        is_reported: bool,
     },
     /// A command got no answer.
     Failed {
@@ -48,14 +78,22 @@ pub(crate) enum News {
         key: Key,
     },
     Invalidated(Vec<Key>),
-    Flushed,
-    /// The connection is ready; `untracked` says why the server will not report changes.
+    Flushed {
+        slots: SlotSet,
+    },
+    /// These slots have another owner, and what the last one has reported is no longer all that happens.
+    Moved {
+        slots: SlotSet,
+    },
+    /// A connection is ready; `untracked` says why the server will not report changes.
     Up {
         untracked: Option<String>,
+        slots: SlotSet,
     },
-    /// The connection is gone, and with it all that was tracked.
+    /// A connection is gone, and with it all that was tracked.
     Down {
         reason: CacheError,
+        slots: SlotSet,
     },
     /// An attempt to connect failed.
     NotUp {
@@ -73,458 +111,437 @@ pub(crate) enum Wish {
 /// How often one command is sent before its failure is final.
 const ATTEMPTS_MAX: u8 = 5;
 /// How long a command waits after a refusal that passes by itself.
-const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
-/// How many bytes may wait to be written before further commands are refused.
-const UNWRITTEN_MAX: usize = 256 << 20;
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-#[derive(Debug)]
-pub(crate) struct Router {
-    link: Link,
-    breaker: Breaker,
-    /// Commands that wait for a ready connection, oldest first.
-    queue: VecDeque<Issued>,
-    /// Commands that the server refused for the moment, and when to try them again.
-    paused: VecDeque<(Instant, Issued)>,
+/// What a step of the router may look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a Config,
+    pub(crate) wire: &'a Wire,
+}
+
+/// What the outside is still to be told.
+#[derive(Debug, Default)]
+struct Effects {
     news: VecDeque<News>,
     wishes: VecDeque<Wish>,
-    backoff: Backoff,
-    rng: Rng,
-    dialed: u64,
-    /// Why the last attempt failed.
-    fault: Option<CacheError>,
-    closed: bool,
+}
+
+impl Effects {
+    /// Ends a command whose sender still waits.
+    fn fail(&mut self, issued: Issued, error: CacheError) {
+        if let Issued { token: Some(token), command, .. } = issued {
+            self.news.push_back(News::Failed { token, command, error });
+        }
+    }
 }
 
 #[derive(Debug)]
-enum Link {
-    Down { dial_at: Instant },
-    Dialing { conn: ConnId, until: Instant },
-    Open { id: ConnId, conn: Box<Conn>, until: Instant },
+pub(crate) struct Router {
+    nodes: Slab<Node>,
+    /// `None` for a server on its own.
+    cluster: Option<Box<Cluster>>,
+    /// Commands whose slot nobody is known to own, oldest first.
+    homeless: VecDeque<Issued>,
+    /// Commands that a server refused for the moment, and when to try them again.
+    paused: VecDeque<(Instant, Issued)>,
+    effects: Effects,
+    rng: Rng,
+    dialed: u64,
+    closed: bool,
 }
 
 impl Router {
     pub(crate) fn new(now: Instant, config: &Config, rng: Rng) -> Self {
+        let mut nodes = Slab::new();
+        let cluster = match &config.servers {
+            Servers::One(address) => {
+                nodes.insert(Node::new(now, address.clone(), config));
+                None
+            }
+            Servers::Cluster { seeds } => Some(Box::new(Cluster::new(now, seeds, config))),
+        };
         Self {
-            link: Link::Down { dial_at: now },
-            breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
-            queue: VecDeque::new(),
+            nodes,
+            cluster,
+            homeless: VecDeque::new(),
             paused: VecDeque::new(),
-            news: VecDeque::new(),
-            wishes: VecDeque::new(),
-            backoff: Backoff::new(config.reconnect_delay_max),
+            effects: Effects::default(),
             rng,
             dialed: 0,
-            fault: None,
             closed: false,
         }
     }
 
     /// Sends a command, now or once there is a connection.
-    pub(crate) fn send(
-        &mut self,
-        now: Instant,
-        token: Token,
-        command: Command,
-        config: &Config,
-        wire: &Wire,
-    ) {
-        if let Some(error) = self.refusal(now, &command, config) {
-            self.news.push_back(News::Failed { token, command, error });
+    pub(crate) fn send(&mut self, ctx: Context<'_>, token: Token, command: Command) {
+        let slot = match &self.cluster {
+            None => Slot::FIRST,
+            Some(_) => Slot::of(command.key().as_bytes()),
+        };
+        if let Some(error) = self.refusal(ctx, slot, &command) {
+            self.effects.news.push_back(News::Failed { token, command, error });
             return;
         }
-        let issued = Issued {
-            token: Some(token),
-            command,
-            issued_at: now,
-            sent_at: now,
-            attempts: 0,
-            interrupted: false,
-        };
-        self.dispatch(now, issued, wire);
+        self.route(ctx, Issued::new(ctx.now, token, command, slot));
     }
 
-    fn refusal(&mut self, now: Instant, command: &Command, config: &Config) -> Option<CacheError> {
+    fn refusal(&mut self, ctx: Context<'_>, slot: Slot, command: &Command) -> Option<CacheError> {
+        let waiting = self.paused.len();
+        let owner = self.owner(slot).and_then(|id| self.nodes.get_mut(id.index()));
         // What is released on the way out still finds an open connection.
-        if self.closed && !self.is_ready() {
+        if self.closed && !owner.as_ref().is_some_and(|node| node.is_ready()) {
             return Some(CacheError::closed());
         }
-        let (awaited, unwritten) = match &self.link {
-            Link::Open { conn, .. } => (conn.awaited(), conn.unwritten()),
-            Link::Down { .. } | Link::Dialing { .. } => (0, 0),
-        };
-        if awaited + self.queue.len() + self.paused.len() >= config.inflight_max {
+        if let Some(node) = owner {
+            return node.refusal(ctx.now, command, waiting, ctx.config);
+        }
+        if self.homeless.len() + waiting >= ctx.config.inflight_max {
             return Some(CacheError::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
-        if unwritten > UNWRITTEN_MAX {
-            return Some(CacheError::new(
-                ErrorKind::Overloaded,
-                "the server does not read what is sent",
-            ));
-        }
-        if let Some(fault) = self.fault.as_ref().filter(|fault| is_lasting(fault))
-            && !self.is_ready()
-        {
-            return Some(fault.clone());
-        }
-        // A lock that is not given back would outlast the server's trouble.
-        let passes = command.gives_back() || self.breaker.allows(now);
-        if passes { None } else { Some(self.resting(config)) }
+        self.cluster.as_ref()?.lasting_fault()
     }
 
-    fn resting(&self, config: &Config) -> CacheError {
-        let reason =
-            self.fault.as_ref().map_or_else(String::new, |fault| format!(", last: {fault}"));
-        let (failures, pause) = (config.breaker_failures, config.breaker_pause);
-        let text = format!(
-            "{failures} commands in a row went unanswered, next try within {pause:?}{reason}"
-        );
-        CacheError::new(ErrorKind::Unavailable, text)
+    /// Gives a command to the node that owns its slot.
+    fn route(&mut self, ctx: Context<'_>, issued: Issued) {
+        let owner = self.owner(issued.slot).and_then(|id| self.nodes.get_mut(id.index()));
+        match owner {
+            Some(node) => node.send(ctx.now, issued, ctx.wire),
+            None => enqueue(&mut self.homeless, issued),
+        }
     }
 
-    fn dispatch(&mut self, now: Instant, issued: Issued, wire: &Wire) {
-        match &mut self.link {
-            Link::Open { conn, .. } if conn.is_ready() || mutant!(HandshakeNotGated) => {
-                conn.send(now, issued, wire)
-            }
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => self.enqueue(issued),
+    fn owner(&self, slot: Slot) -> Option<NodeId> {
+        match &self.cluster {
+            None => Some(NodeId::ONLY),
+            Some(cluster) => cluster.owner(slot),
         }
+    }
+
+    /// There is a connection that takes commands.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.cluster {
+            None => self.nodes.iter().any(|(_, node)| node.is_ready()),
+            Some(_) => self.nodes.iter().any(|(_, node)| node.slots > 0 && node.is_ready()),
+        }
+    }
+
+    /// There is a connection to every server that commands may go to.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_needed = |node: &Node| self.cluster.is_none() || node.slots > 0;
+        self.nodes.iter().all(|(_, node)| node.is_ready() || !is_needed(node))
+    }
+
+    /// Whatever is read from the servers that are connected, its changes are reported.
+    pub(crate) fn is_tracked(&self) -> bool {
+        let mut announced = self.nodes.iter().filter(|(_, node)| node.is_announced).peekable();
+        announced.peek().is_some() && announced.all(|(_, node)| node.is_tracked())
     }
 
     /// A call was dropped, and so is its place among the replies.
     #[cfg(redcache_mutants)]
     pub(crate) fn drop_slot(&mut self, token: Token) {
-        if let Link::Open { conn, .. } = &mut self.link {
-            conn.drop_slot(token);
-        }
-    }
-
-    /// Queues a command in the order of issue, by which it is overdue; one that is tried again is older than the last.
-    fn enqueue(&mut self, issued: Issued) {
-        let later = |other: &Issued| other.issued_at > issued.issued_at;
-        let behind = self.queue.iter().rev().take_while(|other| later(other)).count();
-        self.queue.insert(self.queue.len() - behind, issued);
-    }
-
-    pub(crate) fn is_ready(&self) -> bool {
-        matches!(&self.link, Link::Open { conn, .. } if conn.is_ready())
+        self.nodes.iter_mut().for_each(|(_, node)| node.drop_slot(token));
     }
 
     /// How many commands wait for an answer.
     pub(crate) fn in_flight(&self) -> usize {
-        let awaited = match &self.link {
-            Link::Open { conn, .. } => conn.awaited(),
-            Link::Down { .. } | Link::Dialing { .. } => 0,
-        };
-        awaited + self.queue.len() + self.paused.len()
+        let nodes = self.nodes.iter().map(|(_, node)| node.in_flight()).sum::<usize>();
+        nodes + self.homeless.len() + self.paused.len()
+    }
+
+    /// More than `limit` commands wait for an answer; found out by looking at no more nodes than it takes.
+    pub(crate) fn is_busier_than(&self, limit: usize) -> bool {
+        let mut count = self.homeless.len() + self.paused.len();
+        count > limit
+            || self.nodes.iter().any(|(_, node)| {
+                count += node.in_flight();
+                count > limit
+            })
     }
 
     pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnId, config: &Config) {
-        match self.link {
-            Link::Dialing { conn, until } if conn == id => {
-                let conn = Box::new(Conn::open(now, config));
-                self.link = Link::Open { id, conn, until };
-            }
+        let node = self.nodes.get_mut(id.node.index());
+        if !node.is_some_and(|node| node.handle_connected(now, id, config)) {
             // An attempt that has been given up succeeded after all.
-            _ => self.wishes.push_back(Wish::HangUp { conn: id }),
+            self.effects.wishes.push_back(Wish::HangUp { conn: id });
         }
     }
 
     /// The connection, or the attempt to make it, has failed.
-    pub(crate) fn handle_disconnected(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        reason: &str,
-        config: &Config,
-    ) {
-        let current = match &self.link {
-            Link::Dialing { conn, .. } => *conn == id,
-            Link::Open { id: open, .. } => *open == id,
-            Link::Down { .. } => false,
-        };
-        if current {
-            let text = format!("{}: {reason}", config.address);
-            self.fall(now, CacheError::new(ErrorKind::Unavailable, text));
+    pub(crate) fn handle_disconnected(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
+        if let Some(node) = self.nodes.get(id.node.index())
+            && node.has(id)
+        {
+            let text = format!("{}: {reason}", node.address);
+            self.fall(ctx, id.node, &CacheError::new(ErrorKind::Unavailable, text));
         }
     }
 
     /// Takes the next thing that the server said.
     pub(crate) fn receive(
         &mut self,
-        now: Instant,
+        ctx: Context<'_>,
         id: ConnId,
         input: &mut Input<'_>,
-        config: &Config,
-        wire: &Wire,
     ) -> Option<News> {
         loop {
-            let Link::Open { id: open, conn, .. } = &mut self.link else {
-                return None;
-            };
-            if *open != id {
-                return None;
-            }
-            match conn.next(now, input, config, wire) {
-                Ok(None) => return None,
-                Ok(Some(Inbound::Invalidated(keys))) => return Some(News::Invalidated(keys)),
-                Ok(Some(Inbound::Flushed)) => return Some(News::Flushed),
-                Ok(Some(Inbound::Ready { untracked })) => {
-                    self.on_ready(now, wire);
-                    return Some(News::Up { untracked });
-                }
-                Ok(Some(Inbound::Reply { issued, reply })) => {
-                    if let Some(news) = self.on_reply(now, issued, reply, config) {
-                        return Some(news);
-                    }
-                }
-                Err(error) => {
-                    let culprit = conn.take_front();
-                    self.wishes.push_back(Wish::HangUp { conn: id });
-                    self.fall(now, error.clone());
-                    self.fail_culprit(culprit, error);
+            let node = self.nodes.get_mut(id.node.index())?;
+            let inbound = match node.receive(ctx.now, id, input, ctx.config, ctx.wire) {
+                Heard::Nothing => return None,
+                Heard::Inbound(inbound) => inbound,
+                Heard::Nonsense(error, culprit) => {
+                    self.effects.wishes.push_back(Wish::HangUp { conn: id });
+                    self.fall(ctx, id.node, &error);
+                    // It is not tried again: one whose answer is too large would be so each time.
+                    culprit.into_iter().for_each(|issued| self.effects.fail(issued, error.clone()));
                     return None;
                 }
+            };
+            let news = match inbound {
+                Inbound::Invalidated(keys) => Some(News::Invalidated(keys)),
+                Inbound::Flushed => Some(News::Flushed { slots: self.slots_of(id.node) }),
+                Inbound::Ready { untracked } => self.on_ready(ctx, id.node, untracked),
+                Inbound::Reply { issued, reply } => self.on_reply(ctx, id.node, issued, reply),
+                Inbound::Topology(answer) => {
+                    self.on_topology(ctx, id.node, answer);
+                    self.effects.news.pop_front()
+                }
+            };
+            if news.is_some() {
+                return news;
             }
         }
     }
 
-    fn on_ready(&mut self, now: Instant, wire: &Wire) {
-        self.breaker.on_answer();
-        self.backoff.reset();
-        self.fault = None;
-        if let Link::Open { conn, .. } = &mut self.link {
-            for issued in self.queue.drain(..) {
-                conn.send(now, issued, wire);
+    fn on_ready(
+        &mut self,
+        ctx: Context<'_>,
+        id: NodeId,
+        untracked: Option<String>,
+    ) -> Option<News> {
+        let node = self.nodes.get_mut(id.index())?;
+        node.on_ready(ctx.now, untracked, ctx.wire);
+        match &mut self.cluster {
+            None => Some(node.announce(SlotSet::All)),
+            Some(cluster) => {
+                cluster.on_node_ready();
+                (node.slots > 0).then(|| node.announce(cluster.slots_of(id)))
             }
         }
     }
 
     fn on_reply(
         &mut self,
-        now: Instant,
+        ctx: Context<'_>,
+        from: NodeId,
         issued: Issued,
         reply: Reply,
-        config: &Config,
     ) -> Option<News> {
-        self.breaker.on_answer();
-        if let Reply::Refused(refusal) = &reply
-            && Transient::of(refusal.0.as_bytes()).is_some()
-            && issued.token.is_some()
-            && now + RETRY_PAUSE < issued.issued_at + config.command_timeout
-        {
-            if !mutant!(RefusedForgotten) {
-                self.paused.push_back((now + RETRY_PAUSE, issued));
-            }
-            return None;
-        }
-        let Issued { token, command, sent_at, interrupted, .. } = issued;
-        Some(News::Reply { token, command, reply, sent_at, interrupted })
-    }
-
-    /// Gives the connection up. What may be sent again waits for the next one.
-    fn fall(&mut self, now: Instant, reason: CacheError) {
-        let dial_at = now + self.backoff.pause(&mut self.rng);
-        let link = std::mem::replace(&mut self.link, Link::Down { dial_at });
-        let was_ready = matches!(&link, Link::Open { conn, .. } if conn.is_ready());
-        // Before the news of any single command: from here on nothing is tracked.
-        let down = if was_ready {
-            News::Down { reason: reason.clone() }
-        } else {
-            News::NotUp { reason: reason.clone() }
+        let node = self.nodes.get_mut(from.index())?;
+        node.on_answer();
+        let is_tracked = node.is_tracked();
+        let issued = match &reply {
+            Reply::Refused(refusal) => match self.send_on(ctx, from, issued, refusal) {
+                Some(issued) => issued,
+                None => return self.effects.news.pop_front(),
+            },
+            Reply::Read(_) | Reply::Raw(_) | Reply::Effect(_) | Reply::WriteLock(_) => issued,
         };
-        self.news.push_back(down);
-        if let Link::Open { conn, .. } = link {
-            for issued in conn.end().collect::<Vec<_>>().into_iter().rev() {
-                self.requeue(issued);
+        let is_reported = is_tracked && !issued.asking && self.owner(issued.slot) == Some(from);
+        let Issued { token, command, slot, sent_at, interrupted, .. } = issued;
+        Some(News::Reply { token, command, slot, reply, sent_at, interrupted, is_reported })
+    }
+
+    /// The slots of a node.
+    fn slots_of(&self, id: NodeId) -> SlotSet {
+        match &self.cluster {
+            None => SlotSet::All,
+            Some(cluster) => cluster.slots_of(id),
+        }
+    }
+
+    /// Gives a connection up. What may be sent again waits for the next one, or for another owner.
+    fn fall(&mut self, ctx: Context<'_>, id: NodeId, reason: &CacheError) {
+        let slots = self.slots_of(id);
+        let Some(node) = self.nodes.get_mut(id.index()) else { return };
+        let was_announced = node.is_announced;
+        let Fallen { was_ready, owed } = node.fall(ctx.now, reason, &mut self.rng);
+        // Before the news of any single command: from here on nothing is tracked.
+        if was_announced {
+            self.effects.news.push_back(News::Down { reason: reason.clone(), slots });
+        } else if self.cluster.is_none() || node.slots > 0 {
+            self.effects.news.push_back(News::NotUp { reason: reason.clone() });
+        }
+        for issued in owed {
+            self.requeue(ctx, issued);
+        }
+        if self.closed || (!was_ready && is_lasting(reason)) {
+            self.fail_queue(id, reason);
+            if self.cluster.is_none() {
+                self.fail_paused(reason);
             }
         }
-        // A server that once was ready is worth more than one nonsensical reply.
-        let lasting = !was_ready && is_lasting(&reason);
-        if lasting || self.closed {
-            self.fail_queue(&reason);
-        }
-        self.fault = (lasting || !is_lasting(&reason)).then_some(reason);
+        self.on_node_lost(ctx, id, (was_ready, reason));
     }
 
-    /// The command whose reply made no sense is not tried again; one that is too large would be so each time.
-    fn fail_culprit(&mut self, culprit: Option<Issued>, error: CacheError) {
-        if let Some(Issued { token: Some(token), command, .. }) = culprit {
-            self.news.push_back(News::Failed { token, command, error });
-        }
-    }
-
-    fn requeue(&mut self, mut issued: Issued) {
+    fn requeue(&mut self, ctx: Context<'_>, mut issued: Issued) {
         issued.interrupted = true;
-        let Some(token) = issued.token else { return };
+        issued.asking = false;
+        if issued.token.is_none() {
+            return;
+        }
         let is_repeatable = issued.command.is_repeatable() || mutant!(RetryOfAnything);
         if is_repeatable && issued.attempts < ATTEMPTS_MAX {
-            self.queue.push_front(issued);
+            self.route(ctx, issued);
         } else {
-            let error = CacheError::new(ErrorKind::Interrupted, "");
-            self.news.push_back(News::Failed { token, command: issued.command, error });
+            self.effects.fail(issued, CacheError::new(ErrorKind::Interrupted, ""));
         }
     }
 
-    fn fail_queue(&mut self, error: &CacheError) {
-        let paused = self.paused.drain(..).map(|(_, issued)| issued);
-        for Issued { token, command, .. } in self.queue.drain(..).chain(paused) {
-            if let Some(token) = token {
-                self.news.push_back(News::Failed { token, command, error: error.clone() });
-            }
+    fn fail_queue(&mut self, id: NodeId, error: &CacheError) {
+        let Some(node) = self.nodes.get_mut(id.index()) else { return };
+        for issued in node.take_queue() {
+            self.effects.fail(issued, error.clone());
+        }
+    }
+
+    fn fail_paused(&mut self, error: &CacheError) {
+        for (_, issued) in self.paused.drain(..) {
+            self.effects.fail(issued, error.clone());
+        }
+    }
+
+    fn fail_homeless(&mut self, error: &CacheError) {
+        for issued in self.homeless.drain(..) {
+            self.effects.fail(issued, error.clone());
         }
     }
 
     /// Does what is due: dial, give up an attempt, probe, report commands that wait too long, try paused ones again.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, config: &Config, wire: &Wire) {
-        match &mut self.link {
-            Link::Down { dial_at } if *dial_at <= now && !self.closed => self.dial(now, config),
-            Link::Down { .. } => {}
-            Link::Dialing { conn, until } if *until <= now => {
-                let conn = *conn;
-                self.give_up(now, conn, "no connection within `connect_timeout`", config);
+    pub(crate) fn handle_timeout(&mut self, ctx: Context<'_>) {
+        let limit = ctx.now.checked_sub(ctx.config.command_timeout);
+        self.refresh(ctx);
+        for index in 0..self.nodes.capacity() {
+            // As many as `cluster` allows.
+            let id = NodeId(index as u16);
+            self.dial(ctx, id);
+            let Some(node) = self.nodes.get_mut(index) else { continue };
+            if let Some((conn, why)) = node.overdue_link(ctx.now, ctx.config) {
+                self.effects.wishes.push_back(Wish::HangUp { conn });
+                self.handle_disconnected(ctx, conn, why);
             }
-            Link::Open { id, conn, until } if !conn.is_ready() && *until <= now => {
-                let id = *id;
-                self.give_up(now, id, "no handshake within `connect_timeout`", config);
+            if let (Some(limit), Some(node)) = (limit, self.nodes.get_mut(index)) {
+                node.report_overdue(ctx.now, limit, &mut self.effects);
             }
-            Link::Open { id, conn, .. } => {
-                let id = *id;
-                if conn.heartbeat(now, config.heartbeat_interval) {
-                    let why = "no sign of life within twice `heartbeat_interval`";
-                    self.give_up(now, id, why, config);
-                }
-            }
-            Link::Dialing { .. } => {}
+            self.end_spare(ctx.now, id);
         }
-        self.report_overdue(now, config);
-        while self.paused.front().is_some_and(|(at, _)| *at <= now) {
+        self.report_homeless(limit);
+        while self.paused.front().is_some_and(|(at, _)| *at <= ctx.now) {
             if let Some((_, issued)) = self.paused.pop_front() {
-                self.dispatch(now, issued, wire);
+                self.route(ctx, issued);
             }
         }
     }
 
-    fn dial(&mut self, now: Instant, config: &Config) {
-        self.dialed += 1;
-        let conn = ConnId(self.dialed);
-        self.link = Link::Dialing { conn, until: now + config.connect_timeout };
-        self.wishes.push_back(Wish::Dial { conn, address: config.address.clone() });
-    }
-
-    fn give_up(&mut self, now: Instant, conn: ConnId, why: &str, config: &Config) {
-        self.wishes.push_back(Wish::HangUp { conn });
-        self.handle_disconnected(now, conn, why, config);
-    }
-
-    fn report_overdue(&mut self, now: Instant, config: &Config) {
-        let Some(limit) = now.checked_sub(config.command_timeout) else {
-            return;
-        };
-        if let Link::Open { conn, .. } = &mut self.link {
-            while let Some((token, key)) = conn.next_overdue(limit)
-                && !mutant!(OverdueNever)
-            {
-                self.breaker.on_failure(now);
-                self.news.push_back(News::Overdue { token, key });
-            }
+    fn dial(&mut self, ctx: Context<'_>, id: NodeId) {
+        let conn = ConnId { number: self.dialed + 1, node: id };
+        if !self.closed
+            && let Some(node) = self.nodes.get_mut(id.index())
+            && let Some(wish) = node.dial(ctx.now, conn, ctx.config)
+        {
+            self.dialed += 1;
+            self.effects.wishes.push_back(wish);
         }
-        while self.queue.front().is_some_and(|issued| issued.issued_at <= limit) {
-            let Some(Issued { token: Some(token), command, .. }) = self.queue.pop_front() else {
-                continue;
+    }
+
+    fn report_homeless(&mut self, limit: Option<Instant>) {
+        let Some(limit) = limit else { return };
+        while self.homeless.front().is_some_and(|issued| issued.issued_at <= limit) {
+            let Some(issued) = self.homeless.pop_front() else { return };
+            let error = match &self.cluster {
+                Some(cluster) => cluster.why_homeless(issued.slot),
+                None => CacheError::new(ErrorKind::Unavailable, "no connection"),
             };
-            self.breaker.on_failure(now);
-            let error = self.unavailable();
-            self.news.push_back(News::Failed { token, command, error });
+            self.effects.fail(issued, error);
         }
-    }
-
-    fn unavailable(&self) -> CacheError {
-        let no_answer =
-            || CacheError::new(ErrorKind::Unavailable, "no connection within `command_timeout`");
-        self.fault.clone().unwrap_or_else(no_answer)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do next.
     pub(crate) fn poll_timeout(&self, config: &Config) -> Option<Instant> {
-        let link = match &self.link {
-            Link::Down { .. } if self.closed => None,
-            Link::Down { dial_at } => Some(*dial_at),
-            Link::Dialing { until, .. } => Some(*until),
-            Link::Open { conn, until, .. } if !conn.is_ready() => Some(*until),
-            Link::Open { conn, .. } => {
-                let overdue = conn.oldest_issued().map(|issued| issued + config.command_timeout);
-                earliest(overdue, Some(conn.heartbeat_at(config.heartbeat_interval)))
-            }
-        };
-        let queued = self.queue.front().map(|issued| issued.issued_at + config.command_timeout);
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter_map(|(_, node)| node.poll_timeout(!self.closed, config)).min();
+        let homeless =
+            self.homeless.front().map(|issued| issued.issued_at + config.command_timeout);
         let paused = self.paused.front().map(|(at, _)| *at);
-        earliest(link, earliest(queued, paused))
+        let waiting = earliest(homeless, paused);
+        let cluster = earliest(self.refresh_at(), self.end_spare_at());
+        earliest(earliest(nodes, waiting), cluster)
     }
 
     /// Takes the next piece of news that did not come straight from the server.
     pub(crate) fn poll_news(&mut self) -> Option<News> {
-        self.news.pop_front()
+        self.effects.news.pop_front()
     }
 
     pub(crate) fn poll_wish(&mut self) -> Option<Wish> {
-        self.wishes.pop_front()
+        self.effects.wishes.pop_front()
     }
 
     pub(crate) fn take_transmit(&mut self, id: ConnId, into: &mut Vec<u8>) -> bool {
-        into.clear();
-        match &mut self.link {
-            Link::Open { id: open, conn, .. } if *open == id => conn.take_transmit(into),
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => false,
+        match self.nodes.get_mut(id.node.index()) {
+            Some(node) => node.take_transmit(id, into),
+            None => {
+                into.clear();
+                false
+            }
         }
     }
 
-    /// The connection that has bytes to write.
-    pub(crate) fn transmits(&self) -> Option<ConnId> {
-        match &self.link {
-            Link::Open { id, conn, .. } if conn.unwritten() > 0 => Some(*id),
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => None,
-        }
+    /// The connections that have bytes to write.
+    pub(crate) fn transmits(&self) -> impl Iterator<Item = ConnId> {
+        self.nodes.iter().filter_map(|(_, node)| node.transmits())
     }
 
-    /// How many bytes wait to be written.
-    pub(crate) fn unwritten(&self) -> usize {
-        match &self.link {
-            Link::Open { conn, .. } => conn.unwritten(),
-            Link::Down { .. } | Link::Dialing { .. } => 0,
-        }
+    /// Whether this connection has bytes to write.
+    pub(crate) fn has_transmit(&self, id: ConnId) -> bool {
+        self.unwritten(id) > 0
+    }
+
+    /// How many bytes wait to be written on a connection.
+    pub(crate) fn unwritten(&self, id: ConnId) -> usize {
+        self.nodes.get(id.node.index()).map_or(0, |node| node.unwritten(id))
     }
 
     /// Makes no further connection; what is under way, and what is released, still gets through.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        if !self.is_ready() {
-            self.hang_up();
+        let closed = CacheError::closed();
+        self.end_nodes(|node| !node.is_ready());
+        self.fail_homeless(&closed);
+        if !self.nodes.iter().any(|(_, node)| node.is_ready()) {
+            self.fail_paused(&closed);
         }
     }
 
-    /// Ends the connection, whatever is under way.
+    /// Ends every connection, whatever is under way.
     pub(crate) fn hang_up(&mut self) {
         self.closed = true;
         let closed = CacheError::closed();
-        let dial_at = match &self.link {
-            Link::Down { dial_at } => *dial_at,
-            Link::Dialing { until, .. } | Link::Open { until, .. } => *until,
-        };
-        match std::mem::replace(&mut self.link, Link::Down { dial_at }) {
-            Link::Open { id, conn, .. } => {
-                self.wishes.push_back(Wish::HangUp { conn: id });
-                self.queue.extend(conn.end());
-            }
-            Link::Dialing { conn, .. } => self.wishes.push_back(Wish::HangUp { conn }),
-            Link::Down { .. } => {}
-        }
-        self.fail_queue(&closed);
+        self.end_nodes(|_| true);
+        self.fail_homeless(&closed);
+        self.fail_paused(&closed);
     }
-}
 
-/// A login that was refused, or a port that is not Redis, will not mend itself within a call.
-fn is_lasting(fault: &CacheError) -> bool {
-    matches!(fault.kind(), ErrorKind::Auth | ErrorKind::Protocol)
+    fn end_nodes(&mut self, ends: impl Fn(&Node) -> bool) {
+        for (_, node) in self.nodes.iter_mut().filter(|(_, node)| ends(node)) {
+            node.hang_up(&mut self.effects);
+            for issued in node.take_queue() {
+                self.effects.fail(issued, CacheError::closed());
+            }
+        }
+    }
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
@@ -533,3 +550,6 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+mod tests;

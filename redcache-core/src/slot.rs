@@ -35,6 +35,79 @@ impl Slot {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The first of all. A server on its own has no other.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// This slot and those after it, up to and including the last.
+    pub(crate) fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
+        (self.0..=last.0).map(Self)
+    }
+
+    /// All slots of a cluster.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(Self)
+    }
+}
+
+/// Some slots of a cluster, or everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SlotSet {
+    /// Whatever there is, also without a cluster.
+    All,
+    /// One bit for each.
+    Some(Box<[u64; WORDS]>),
+}
+
+const WORDS: usize = Slot::COUNT as usize / 64;
+
+impl Default for SlotSet {
+    fn default() -> Self {
+        Self::Some(Box::new([0; WORDS]))
+    }
+}
+
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        let mut set = Self::default();
+        for slot in slots {
+            set.insert(slot);
+        }
+        set
+    }
+}
+
+impl SlotSet {
+    /// Adds a slot; `false` when it was there already.
+    pub(crate) fn insert(&mut self, slot: Slot) -> bool {
+        let Self::Some(words) = self else { return false };
+        let (word, bit) = (&mut words[slot.index() / 64], 1 << (slot.index() % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(words) => words[slot.index() / 64] & (1 << (slot.index() % 64)) != 0,
+        }
+    }
+
+    /// Whether the slot of a key is among them.
+    pub(crate) fn contains_key(&self, key: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(_) => self.contains(Slot::of(key)),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Some(words) => words.iter().all(|word| *word == 0),
+        }
+    }
 }
 
 /// Returns the hash tag of a key, or all of a key that has none.
@@ -81,6 +154,17 @@ mod tests {
             assert_eq!(hashed_part(key), hashed, "{}", key.escape_ascii());
         }
         assert_eq!(Slot::of(b"{user1000}.following"), Slot::of(b"user1000"));
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_nothing_else() {
+        let mut set = SlotSet::default();
+        assert!(set.is_empty());
+        assert!(set.insert(Slot(0)) && set.insert(Slot(12182)) && !set.insert(Slot(0)));
+        assert!(set.contains(Slot(0)) && set.contains_key(b"foo") && !set.contains(Slot(1)));
+        let everything: SlotSet = Slot::all().collect();
+        assert!(Slot::all().all(|slot| everything.contains(slot) && SlotSet::All.contains(slot)));
+        assert_eq!(Slot(3).up_to(Slot(5)).map(Slot::index).collect::<Vec<_>>(), [3, 4, 5]);
     }
 
     #[test]

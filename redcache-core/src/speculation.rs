@@ -23,8 +23,9 @@ impl Speculation {
         Self { miss_rate: 1 << 16 }
     }
 
-    pub(crate) fn is_worth_it(&self, commands_under_way: usize) -> bool {
-        commands_under_way <= LIGHT_TRAFFIC_MAX || self.miss_rate >= MISS_RATE_MIN
+    /// `is_busier_than` says whether more than so many commands are under way.
+    pub(crate) fn is_worth_it(&self, is_busier_than: impl FnOnce(usize) -> bool) -> bool {
+        self.miss_rate >= MISS_RATE_MIN || !is_busier_than(LIGHT_TRAFFIC_MAX)
     }
 
     pub(crate) fn on_read(&mut self, missed: bool) {
@@ -42,15 +43,15 @@ mod tests {
     #[test]
     fn it_is_worth_it_in_light_traffic_or_when_misses_are_common() {
         let mut speculation = Speculation::new();
-        assert!(speculation.is_worth_it(1000), "nothing is known yet");
+        assert!(speculation.is_worth_it(|limit| 1000 > limit), "nothing is known yet");
         for _ in 0..64 {
             speculation.on_read(false);
         }
-        assert!(speculation.is_worth_it(LIGHT_TRAFFIC_MAX));
-        assert!(!speculation.is_worth_it(LIGHT_TRAFFIC_MAX + 1));
+        assert!(speculation.is_worth_it(|limit| LIGHT_TRAFFIC_MAX > limit));
+        assert!(!speculation.is_worth_it(|limit| LIGHT_TRAFFIC_MAX + 1 > limit));
         for _ in 0..16 {
             speculation.on_read(true);
         }
-        assert!(speculation.is_worth_it(1000));
+        assert!(speculation.is_worth_it(|limit| 1000 > limit));
     }
 }

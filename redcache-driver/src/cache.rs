@@ -50,7 +50,7 @@ impl<R: Runtime> fmt::Debug for Cache<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared().lock();
         f.debug_struct("Cache")
-            .field("address", state.engine.config().address())
+            .field("servers", state.engine.config().servers())
             .field("connected", &state.engine.is_connected())
             .finish_non_exhaustive()
     }

@@ -238,7 +238,8 @@ impl<R: Runtime> Task<'_, R> {
     }
 
     fn look(&self, cx: &Context<'_>) -> Look {
-        self.shared.step_in_conn(|state, now| state.look(now, self.link, cx.waker()))
+        self.shared
+            .step_in_conn(self.link.conn, |state, now| state.look(now, self.link, cx.waker()))
     }
 
     /// Reads until the socket is dry; `None` when it was dry already.
@@ -249,7 +250,7 @@ impl<R: Runtime> Task<'_, R> {
                 Poll::Ready(Ok(0)) => return Err("the server closed the connection".to_owned()),
                 Poll::Ready(Ok(count)) => {
                     let bytes = &self.buffer[..count];
-                    look = Some(self.shared.step_in_conn(|state, now| {
+                    look = Some(self.shared.step_in_conn(self.link.conn, |state, now| {
                         state.engine.handle_read(now, self.link.conn, bytes);
                         state.on_bytes(now, self.link);
                         state.look(now, self.link, cx.waker())
@@ -268,7 +269,7 @@ impl<R: Runtime> Task<'_, R> {
 impl<R: Runtime> State<R> {
     /// Bytes have come on a connection, and others may follow closely.
     fn on_bytes(&mut self, now: Instant, link: &Link<R>) {
-        let is_awaited = self.engine.in_flight() > 0;
+        let is_awaited = self.engine.is_busier_than(0);
         if let Some(line) = self.line(link.conn)
             && line.busy_poll.on_found()
             && is_awaited
@@ -279,8 +280,8 @@ impl<R: Runtime> State<R> {
 
     /// Seats the waker under the same lock that looks for bytes, so that no wake-up is lost.
     fn look(&mut self, now: Instant, link: &Link<R>, waker: &Waker) -> Look {
-        let has_bytes = self.engine.poll_transmit() == Some(link.conn);
-        let (is_awaited, is_quiet) = (self.engine.in_flight() > 0, self.engine.is_quiet());
+        let has_bytes = self.engine.has_transmit(link.conn);
+        let (is_awaited, is_quiet) = (self.engine.is_busier_than(0), self.engine.is_quiet());
         let Some(line) = self.line(link.conn) else { return Look::HungUp };
         match &line.waker {
             Some(seated) if seated.will_wake(waker) => {}

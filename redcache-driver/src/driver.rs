@@ -77,6 +77,8 @@ fn is_earlier(due: Option<Instant>, than: Option<Instant>) -> bool {
 
 /// Connects and then carries the connection to its end.
 async fn dial<R: Runtime>(shared: &Shared<R>, conn: ConnId, address: Address) {
+    let config = shared.lock().engine.config().clone();
+    let address = config.mapped(&address);
     let Some(connected) = connect(shared, conn, &address).await else {
         return;
     };

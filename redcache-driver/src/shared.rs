@@ -4,6 +4,7 @@
 //! waker runs and no byte is written under the lock.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -15,7 +16,7 @@ use redcache_core::{
 };
 use slab::Slab;
 
-use crate::conn::Line;
+use crate::conn::{Line, Link};
 use crate::refresh::Refresher;
 use crate::runtime::Runtime;
 
@@ -125,39 +126,56 @@ impl<R: Runtime> Shared<R> {
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
         let now = self.runtime.now();
         let mut state = self.lock();
-        let was_idle = state.engine.in_flight() == 0;
+        let was_idle = !state.engine.is_busier_than(0);
         let result = input(&mut state, now);
         let mut after = state.drain();
-        let Some(line) = state.line_to_write() else {
+        let Some(first) = state.engine.poll_transmit() else {
             drop(state);
             self.finish(after);
             return result;
         };
-        let link = Arc::clone(&line.link);
-        let waker = line.waker().cloned();
-        if (was_idle || state.engine.unwritten() >= SEGMENT)
-            && let Some(waker) = waker
-            && let Some(mut side) = link.claim(&mut state.engine)
+        // Of a server on its own there are no others, and nothing is allocated for them.
+        let others: Vec<_> = state.engine.transmits().skip(1).collect();
+        let first = state.writer(first, was_idle, &mut after);
+        let others: Vec<_> = others
+            .into_iter()
+            .filter_map(|conn| state.writer(conn, was_idle, &mut after))
+            .collect();
+        let side = first.as_ref().and_then(|(link, _)| link.claim(&mut state.engine));
+        let sides: Vec<_> = others.iter().map(|(link, _)| link.claim(&mut state.engine)).collect();
+        let claims = || first.iter().chain(&others).zip(iter::once(&side).chain(&sides));
+        for ((link, _), side) in claims() {
+            let Some(line) = state.line(link.conn) else { continue };
+            after.wakes.extend(match side {
+                None => line.rouse(),
+                Some(_) if was_idle => line.rouse_to_poll(now),
+                Some(_) => None,
+            });
+        }
+        drop(state);
+        for ((link, waker), side) in first.iter().chain(&others).zip(iter::once(side).chain(sides))
         {
-            if was_idle {
-                after.wakes.extend(state.line(link.conn).and_then(|line| line.rouse_to_poll(now)));
+            if let Some(mut side) = side {
+                link.write_claimed(&mut side, waker);
             }
-            drop(state);
-            link.write_claimed(&mut side, &waker);
-        } else {
-            after.wakes.extend(state.line(link.conn).and_then(Line::rouse));
-            drop(state);
         }
         self.finish(after);
         result
     }
 
-    /// The same for the task of a connection, which writes by itself once it has read everything.
-    pub(crate) fn step_in_conn<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
+    /// The same for the task of a connection, which writes to that by itself once it has read everything.
+    pub(crate) fn step_in_conn<T>(
+        &self,
+        conn: ConnId,
+        input: impl FnOnce(&mut State<R>, Instant) -> T,
+    ) -> T {
         let now = self.runtime.now();
         let mut state = self.lock();
         let result = input(&mut state, now);
-        let after = state.drain();
+        let mut after = state.drain();
+        for other in state.engine.transmits().filter(|other| *other != conn).collect::<Vec<_>>() {
+            after.wakes.extend(state.line(other).and_then(Line::rouse));
+        }
         drop(state);
         self.finish(after);
         result
@@ -279,7 +297,10 @@ impl<R: Runtime> State<R> {
     fn on_notice(&mut self, notice: Notice, after: &mut Afterwards) {
         match &notice {
             Notice::Connected => self.connected = Some(Ok(())),
-            Notice::ConnectFailed { reason } => self.connected = Some(Err(reason.clone())),
+            // Of a cluster, others may be connected.
+            Notice::ConnectFailed { reason } if !self.engine.is_connected() => {
+                self.connected = Some(Err(reason.clone()));
+            }
             _ => {}
         }
         after.wakes.append(&mut self.watchers);
@@ -294,8 +315,20 @@ impl<R: Runtime> State<R> {
         self.lines.iter_mut().find(|line| line.link.conn == conn)
     }
 
-    fn line_to_write(&mut self) -> Option<&mut Line<R>> {
-        let conn = self.engine.poll_transmit()?;
-        self.line(conn)
+    /// Who can write to a connection in the caller's turn, if that is worth it: the task of the connection, if its socket
+    /// does not take everything. Otherwise that task is to write.
+    fn writer(
+        &mut self,
+        conn: ConnId,
+        was_idle: bool,
+        after: &mut Afterwards,
+    ) -> Option<(Arc<Link<R>>, Waker)> {
+        let is_worth_it = was_idle || self.engine.unwritten(conn) >= SEGMENT;
+        let line = self.line(conn)?;
+        let waker = line.waker().cloned().filter(|_| is_worth_it);
+        if waker.is_none() {
+            after.wakes.extend(line.rouse());
+        }
+        Some((Arc::clone(&line.link), waker?))
     }
 }

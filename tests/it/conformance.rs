@@ -73,10 +73,10 @@ macro_rules! scenarios {
     };
 }
 
-mod cache;
+pub(crate) mod cache;
 mod port;
 pub(crate) mod scene;
-mod server;
+pub(crate) mod server;
 
 mod budget;
 mod cancelling;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+#[macro_use]
 mod conformance;
+mod cluster;
 mod contract;
 mod defects;
 mod processes;

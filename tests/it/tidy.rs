@@ -15,12 +15,13 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("redcache-blocking/src/cache.rs", "one method with its documentation for each call"),
     ("redcache-core/src/config.rs", "one setter with its documentation for each option"),
     ("redcache-core/src/conn.rs", "who is owed which reply is easier to trust in one place"),
+    ("redcache-core/src/engine.rs", "all that an adapter may do, in one place"),
     ("redcache-core/src/engine/fetch.rs", "a flight from boarding to landing"),
     (
         "redcache-core/src/flow/get.rs",
         "the table of a flight as one match, and the words it speaks in",
     ),
-    ("redcache-core/src/router.rs", "the life of the one link, and of what waits for it"),
+    ("redcache-core/src/router.rs", "every way into the router, and every way out"),
     ("redcache-driver/src/cache.rs", "one method with its documentation for each call"),
 ];
 

@@ -1,5 +1,5 @@
-//! What the tests on real servers need: processes that end with the test, a Redis among them, a client that hides
-//! nothing, and a proxy that counts and disturbs.
+//! What the tests on real servers need: processes that end with the test, a Redis or a whole cluster among them, a
+//! client that hides nothing, and a proxy that counts and disturbs.
 //!
 //! Everything here panics when it cannot do its work: a test that cannot run must fail, never pass unseen.
 
@@ -8,9 +8,11 @@
 mod process;
 mod proxy;
 mod raw;
+mod redis_cluster;
 mod redis_server;
 
 pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use raw::Raw;
+pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;

@@ -31,6 +31,8 @@ pub struct RedisServer {
     port: u16,
     directory: PathBuf,
     args: Vec<String>,
+    /// The port on which it talks to the other nodes of its cluster.
+    bus_port: Option<u16>,
     process: Option<Process>,
 }
 
@@ -50,10 +52,25 @@ impl RedisServer {
     ///
     /// When there is no `redis-server`, or it does not start.
     pub fn start_with(args: &[&str]) -> Self {
+        Self::try_ports(args, false)
+    }
+
+    /// Starts a node of a cluster that knows no other node yet.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `redis-server`, or it does not start.
+    pub(crate) fn start_node(args: &[&str]) -> Self {
+        Self::try_ports(args, true)
+    }
+
+    fn try_ports(args: &[&str], is_node: bool) -> Self {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        let mut server = Self { port: 0, directory: new_directory(), args, process: None };
+        let directory = new_directory();
+        let mut server = Self { port: 0, directory, args, bus_port: None, process: None };
         for _ in 0..PORTS_MAX {
             server.port = free_port();
+            server.bus_port = is_node.then(free_port);
             if server.launch() {
                 return server;
             }
@@ -64,6 +81,16 @@ impl RedisServer {
     /// The TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port on which a node of a cluster talks to the others.
+    pub(crate) fn bus_port(&self) -> Option<u16> {
+        self.bus_port
+    }
+
+    /// Says whether the server runs, as far as it is known here.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// The address on the loopback interface.
@@ -144,6 +171,17 @@ impl RedisServer {
     /// Starts the process and waits until it answers; says whether it does.
     fn launch(&mut self) -> bool {
         let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
+        let bus_port = self.bus_port.map(|port| port.to_string());
+        let bus = bus_port.iter().flat_map(|port| {
+            [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-config-file",
+                "nodes.conf",
+                "--cluster-port",
+                port,
+            ]
+        });
         let mut command = Command::new(&program);
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
@@ -154,6 +192,7 @@ impl RedisServer {
             .arg(self.log_path())
             .arg("--unixsocket")
             .arg(self.socket_path())
+            .args(bus)
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Config, ConfigBuilder, ConfigError, OnRedisDown};
 
-const SCHEMES: &str = "redis://, valkey:// or redis+unix://";
+const SCHEMES: &str = "redis://, valkey://, redis+unix:// or redis-cluster://";
 const PORT_DEFAULT: u16 = 6379;
 
 pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
@@ -14,11 +14,12 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let builder = match scheme {
         "redis" | "valkey" => tcp(rest)?,
+        "redis-cluster" | "valkey-cluster" => cluster(rest)?,
         "redis+unix" | "valkey+unix" | "unix" => unix(rest)?,
         // What stands before `://` may be anything, a password too; only well-formed schemes are repeated.
         other
             if other.len() <= 16
-                && other.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') =>
+                && other.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-".contains(&b)) =>
         {
             return Err(scheme_error(other));
         }
@@ -32,15 +33,36 @@ fn scheme_error(found: &str) -> ConfigError {
 }
 
 fn tcp(rest: &str) -> Result<ConfigBuilder, ConfigError> {
-    let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
-    // The last `@`: a password may hold one that nobody encoded.
-    let (login, endpoint) = match authority.rsplit_once('@') {
-        Some((login, endpoint)) => (Some(login), endpoint),
-        None => (None, authority),
-    };
-    let (host, port) = endpoint_parts(endpoint)?;
-    let builder = Config::builder(host, port);
-    let builder = log_in(builder, login)?;
+    let Parts { login, endpoints, db } = Parts::of(rest);
+    let (host, port) = endpoint_parts(endpoints)?;
+    log_in(Config::builder(host, port), login).and_then(|builder| in_db(builder, db))
+}
+
+fn cluster(rest: &str) -> Result<ConfigBuilder, ConfigError> {
+    let Parts { login, endpoints, db } = Parts::of(rest);
+    let seeds: Vec<_> = endpoints.split(',').map(endpoint_parts).collect::<Result<_, _>>()?;
+    log_in(Config::builder_cluster(seeds), login).and_then(|builder| in_db(builder, db))
+}
+
+/// What stands between the scheme and the options.
+struct Parts<'a> {
+    login: Option<&'a str>,
+    endpoints: &'a str,
+    db: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(rest: &'a str) -> Self {
+        let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
+        // The last `@`: a password may hold one that nobody encoded.
+        match authority.rsplit_once('@') {
+            Some((login, endpoints)) => Self { login: Some(login), endpoints, db },
+            None => Self { login: None, endpoints: authority, db },
+        }
+    }
+}
+
+fn in_db(builder: ConfigBuilder, db: &str) -> Result<ConfigBuilder, ConfigError> {
     if db.is_empty() { Ok(builder) } else { Ok(builder.db(number("db", db, "0 to 65535")?)) }
 }
 
@@ -112,6 +134,7 @@ fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigErr
         "refresh_lock_prefix" => builder.refresh_lock_prefix(value),
         "heartbeat_interval" => builder.heartbeat_interval(duration(name, value)?),
         "reconnect_delay_max" => builder.reconnect_delay_max(duration(name, value)?),
+        "topology_refresh_interval" => builder.topology_refresh_interval(duration(name, value)?),
         "value_max" => builder.value_max(usize::try_from(size(name, value)?).unwrap_or(usize::MAX)),
         "keys_max" => builder.keys_max(number(name, value, "a whole number")?),
         "inflight_max" => builder.inflight_max(number(name, value, "a whole number")?),
@@ -169,7 +192,7 @@ fn secret(text: &str) -> Result<String, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Address;
+    use crate::config::{Address, Servers};
 
     fn parsed(url: &str) -> Config {
         parse(url).unwrap().build().unwrap()
@@ -182,15 +205,26 @@ mod tests {
     #[test]
     fn the_parts_of_a_url_are_found() {
         let config = parsed("valkey://user:p%40ss@example.org:7000/3?client_name=me&lock_ttl=2s");
-        assert_eq!(config.address.to_string(), "example.org:7000");
+        assert_eq!(config.servers.to_string(), "example.org:7000");
         assert_eq!(config.username.as_deref(), Some("user"));
         assert_eq!(config.password.unwrap().reveal(), "p@ss");
         assert_eq!((config.db, config.lock_ttl), (3, Duration::from_secs(2)));
-        assert_eq!(parsed("redis://").address.to_string(), "localhost:6379");
-        assert_eq!(parsed("redis://[::1]").address.to_string(), "[::1]:6379");
+        assert_eq!(parsed("redis://").servers.to_string(), "localhost:6379");
+        assert_eq!(parsed("redis://[::1]").servers.to_string(), "[::1]:6379");
         let unix = parsed("redis+unix://:pw@/run/redis.sock?db=2");
-        assert_eq!(unix.address, Address::Unix("/run/redis.sock".into()));
+        assert_eq!(unix.servers, Servers::One(Address::Unix("/run/redis.sock".into())));
         assert_eq!(unix.db, 2);
+    }
+
+    #[test]
+    fn the_seeds_of_a_cluster_stand_side_by_side() {
+        let config = parsed("valkey-cluster://u:p@h1:7000,h2,[::1]:7001/?lock_ttl=2s");
+        assert_eq!(config.servers.to_string(), "cluster of h1:7000, h2:6379, [::1]:7001");
+        assert_eq!(config.username.as_deref(), Some("u"));
+        assert_eq!(config.lock_ttl, Duration::from_secs(2));
+        assert_eq!(parsed("redis-cluster://h/0").servers.to_string(), "cluster of h:6379");
+        assert!(refused("redis-cluster://h:1/3").contains("`db` cannot be `3`"));
+        assert!(refused("redis-cluster://h:1,h:0").contains("`port`"));
     }
 
     #[test]

@@ -34,9 +34,8 @@ impl Line {
     }
 
     fn send(&mut self, sender: u64, command: Command) {
-        let token = Some(Token { sender, slot: 0 });
-        let (issued_at, sent_at) = (self.now, self.now);
-        let issued = Issued { token, command, issued_at, sent_at, attempts: 0, interrupted: false };
+        let token = Token { sender, slot: 0 };
+        let issued = Issued::new(self.now, token, command, Slot::FIRST);
         self.conn.send(self.now, issued, &self.wire);
     }
 

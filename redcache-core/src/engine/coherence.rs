@@ -11,6 +11,7 @@ use crate::flow::get::Get;
 use crate::key::Key;
 use crate::near::Entry;
 use crate::reply::{LockReply, ReadReply, Reply, Ttl};
+use crate::slot::Slot;
 use crate::stored::{Stored, Value};
 
 /// A value that may enter the near cache.
@@ -27,6 +28,7 @@ impl Engine {
     pub(super) fn keep_coherent(
         &self,
         now: Instant,
+        slot: Slot,
         command: &Command,
         reply: &Reply,
         sent_at: Instant,
@@ -36,7 +38,7 @@ impl Engine {
             (_, Reply::Read(read)) if read.lock == LockReply::Granted => {
                 self.near.on_absent(key.as_bytes(), now);
             }
-            (_, Reply::Read(read)) => self.keep_read(key, read, sent_at),
+            (_, Reply::Read(read)) => self.keep_read(slot, key, read, sent_at),
             (
                 Command::Publish { payload, compute_time, ttl, .. }
                 | Command::Replace { payload, compute_time, ttl, .. },
@@ -44,7 +46,7 @@ impl Engine {
             ) => {
                 // The script read the key again, so its next change will be reported.
                 let kept = Learned { payload, compute_time: *compute_time, is_published: true };
-                self.keep(key, kept, Ttl::Left(*ttl), sent_at);
+                self.keep((slot, key), kept, Ttl::Left(*ttl), sent_at);
             }
             // A script that found nothing to do has not written.
             (
@@ -69,7 +71,7 @@ impl Engine {
         }
     }
 
-    fn keep_read(&self, key: &Key, read: &ReadReply, sent_at: Instant) {
+    fn keep_read(&self, slot: Slot, key: &Key, read: &ReadReply, sent_at: Instant) {
         let invalidated = read.invalidated && !mutant!(InvalidatedReadKept);
         let Stored::Value(value) = &read.stored else { return };
         if invalidated {
@@ -77,17 +79,17 @@ impl Engine {
         } else {
             let Value { payload, compute_time } = value;
             let kept = Learned { payload, compute_time: *compute_time, is_published: false };
-            self.keep(key, kept, read.ttl, sent_at);
+            self.keep((slot, key), kept, read.ttl, sent_at);
         }
     }
 
-    fn keep(&self, key: &Key, learned: Learned<'_>, ttl: Ttl, learned_at: Instant) {
+    fn keep(&self, (slot, key): (Slot, &Key), learned: Learned<'_>, ttl: Ttl, learned_at: Instant) {
         let deadline = ttl.deadline(learned_at, self.config.near_ttl_max);
-        if let (true, Some(deadline)) = (self.tracked, deadline) {
+        if let (true, Some(deadline)) = (self.is_reported, deadline) {
             let Learned { payload, compute_time, is_published } = learned;
             let value = self.unmark(payload.clone());
             let entry = Entry { value, deadline, learned_at, compute_time, is_published };
-            self.near.insert(key, entry);
+            self.near.insert(slot, key, entry);
         } else {
             self.near.remove(key.as_bytes());
         }

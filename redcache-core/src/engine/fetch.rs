@@ -108,7 +108,7 @@ impl Engine {
             self.relieve_waiting(now, id);
             return id;
         }
-        let speculate = self.speculation.is_worth_it(self.router.in_flight());
+        let speculate = self.speculation.is_worth_it(|limit| self.router.is_busier_than(limit));
         let course = Course {
             state: Get::Unlock,
             patience: Patience::default(),
@@ -155,7 +155,7 @@ impl Engine {
             load_timeout: self.config.load_timeout,
             reload: course.options.reload,
             replaced: &mut course.replaced,
-            tracked: self.tracked,
+            tracked: self.is_reported,
             loads_direct: self.config.on_redis_down == OnRedisDown::LoadDirect
                 && self.direct_loads < self.config.direct_loads_max,
         };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::coherence::may_change_value;
 use super::ops::Op;
-use super::{Engine, Sender};
+use super::{Closing, Engine, Sender};
 use crate::answer::{Answer, Source};
 use crate::command::{Command, Token};
 use crate::error::{CacheError, CallError, ErrorKind};
@@ -16,6 +16,7 @@ use crate::key::Key;
 use crate::observer::Observed;
 use crate::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
 use crate::router::News;
+use crate::slot::{Slot, SlotSet};
 use crate::stored::Stored;
 
 /// A command and the server's answer to it.
@@ -31,9 +32,10 @@ pub(super) struct Answered {
 impl Engine {
     pub(super) fn on_news(&mut self, now: Instant, news: News) {
         match news {
-            News::Reply { token, command, reply, sent_at, interrupted } => {
+            News::Reply { token, command, slot, reply, sent_at, interrupted, is_reported } => {
+                self.is_reported = is_reported && self.closing == Closing::No;
                 let answer = Answered { command, reply, sent_at, interrupted };
-                self.on_answered(now, token, answer);
+                self.on_answered(now, token, slot, answer);
             }
             News::Failed { token, command, error } => {
                 if may_change_value(&command) {
@@ -49,64 +51,71 @@ impl Engine {
                 let error = CacheError::new(ErrorKind::Timeout, "the limit is `command_timeout`");
                 self.fail(now, token, &key, &error);
             }
-            News::Invalidated(keys) => {
-                self.stats.invalidations += keys.len() as u64;
-                self.observed(|| Observed::Invalidated(keys.len()));
-                let is_late = mutant!(NearFilledByCaller)
-                    && self.events.iter().any(|event| matches!(event, Event::Done { .. }));
-                for key in keys {
-                    if !is_late {
-                        self.on_reported(now, &key);
-                    }
-                    if !mutant!(PushIgnoredByWaiters) {
-                        self.wake(now, &key);
-                    }
-                }
-            }
-            News::Flushed => {
+            News::Invalidated(keys) => self.on_invalidated(now, keys),
+            News::Flushed { slots } => {
                 self.stats.flushes += 1;
                 self.observed(|| Observed::Flushed);
                 if !mutant!(FlushIgnoredByNear) {
-                    self.near.begin_epoch();
+                    self.near.begin_epoch(&slots);
                 }
                 if !mutant!(FlushIgnoredByWaiters) {
-                    self.wake_all(now);
+                    self.wake_all(now, &slots);
                 }
             }
-            News::Up { untracked } => {
+            News::Moved { slots } => {
+                self.near.begin_epoch(&slots);
+                self.wake_all(now, &slots);
+                self.lost_at.take_if(|_| self.router.is_whole());
+            }
+            News::Up { untracked, slots } => {
                 self.stats.connections += 1;
                 self.observed(|| Observed::Connected);
-                self.tracked = untracked.is_none() || mutant!(UntrackedTrusted);
-                self.lost_at = None;
+                self.lost_at.take_if(|_| self.router.is_whole());
                 if !mutant!(EpochKeptOnReconnect) {
-                    self.near.begin_epoch();
+                    self.near.begin_epoch(&slots);
                 }
                 self.notice(Notice::Connected);
                 if let Some(reason) = untracked {
                     self.notice(Notice::Untracked { reason });
                 }
             }
-            News::Down { reason } => {
-                self.tracked = false;
-                self.lost_at = Some(now);
+            News::Down { reason, slots } => {
+                self.is_reported = false;
+                // With several missing, the first counts.
+                self.lost_at.get_or_insert(now);
                 self.observed(|| Observed::Disconnected);
                 if !mutant!(EpochKeptOnReconnect) {
-                    self.near.lose_epoch();
+                    self.near.lose_epoch(&slots);
                 }
                 self.notice(Notice::Disconnected { reason });
-                self.wake_all(now);
+                self.wake_all(now, &slots);
             }
             News::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
         }
     }
 
-    fn on_answered(&mut self, now: Instant, token: Option<Token>, answer: Answered) {
+    fn on_answered(&mut self, now: Instant, token: Option<Token>, slot: Slot, answer: Answered) {
         let Answered { command, reply, sent_at, .. } = &answer;
         let took = now.saturating_duration_since(*sent_at);
         self.observed(|| Observed::RoundTrip(command.name(), took));
-        self.keep_coherent(now, command, reply, *sent_at);
+        self.keep_coherent(now, slot, command, reply, *sent_at);
         self.on_own_write(now, command);
         self.on_reply(now, token, answer);
+    }
+
+    fn on_invalidated(&mut self, now: Instant, keys: Vec<Key>) {
+        self.stats.invalidations += keys.len() as u64;
+        self.observed(|| Observed::Invalidated(keys.len()));
+        let is_late = mutant!(NearFilledByCaller)
+            && self.events.iter().any(|event| matches!(event, Event::Done { .. }));
+        for key in keys {
+            if !is_late {
+                self.on_reported(now, &key);
+            }
+            if !mutant!(PushIgnoredByWaiters) {
+                self.wake(now, &key);
+            }
+        }
     }
 
     /// A write of our own: whoever fetches or writes the key in this process learns of it with its reply, before its
@@ -155,10 +164,14 @@ impl Engine {
         }
     }
 
-    fn wake_all(&mut self, now: Instant) {
-        self.wake_all_sets(now);
+    /// Wakes all who wait for a key of these slots.
+    fn wake_all(&mut self, now: Instant, slots: &SlotSet) {
+        self.wake_all_sets(now, slots);
         for id in self.flights.select(|course| matches!(course.state, Get::Unlock)) {
-            self.advance(now, id, Input::Woken);
+            let flight = self.flights.get(id);
+            if flight.is_some_and(|flight| slots.contains_key(flight.key.as_bytes())) {
+                self.advance(now, id, Input::Woken);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use crate::flow::set::{End, Input, Outbox, Scene, Step};
 use crate::key::Key;
 use crate::observer::Observed;
 use crate::reply::Reply;
+use crate::slot::SlotSet;
 use crate::timers::Timer;
 
 mod call;
@@ -128,7 +129,7 @@ impl Engine {
         if let Some(ttl) = out.blocked {
             entry.is_blocked = true;
             set.count.blocked += 1;
-            let (lock_ttl, tracked) = (self.config.lock_ttl, self.tracked);
+            let (lock_ttl, tracked) = (self.config.lock_ttl, self.is_reported);
             let bound = set.patience.bound(ttl, lock_ttl, tracked, &mut self.rng);
             set.bound = set.bound.max(bound);
         }
@@ -271,15 +272,18 @@ impl Engine {
         }
     }
 
-    /// Everything may have changed.
-    pub(super) fn wake_all_sets(&mut self, now: Instant) {
+    /// All keys of these slots may have changed.
+    pub(super) fn wake_all_sets(&mut self, now: Instant, slots: &SlotSet) {
         for op in self.ops.sets() {
             let Some(set) = self.set_mut(op) else { continue };
-            if std::mem::take(&mut set.count.blocked) == 0 {
-                continue;
+            let before = set.count.blocked;
+            let blocked = set.entries.iter_mut().filter(|entry| entry.is_blocked);
+            for entry in blocked.filter(|entry| slots.contains_key(entry.key.as_bytes())) {
+                entry.is_blocked = false;
+                set.count.blocked -= 1;
             }
-            set.entries.iter_mut().for_each(|entry| entry.is_blocked = false);
-            if set.stage == Stage::Pause {
+            let is_woken = set.count.blocked == 0 && before > 0;
+            if is_woken && set.stage == Stage::Pause {
                 self.retry_set(now, op);
             }
         }

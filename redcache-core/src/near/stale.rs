@@ -12,7 +12,6 @@
 //! What cannot be known: a key that is removed after its ttl has passed, because there is nothing to remove, and a
 //! change within one network trip of the deadline, whose report comes after it.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Kept, Near};
@@ -22,7 +21,7 @@ use crate::answer::{Answer, Source};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Staleness {
     pub(crate) max: Duration,
-    /// When the connection was lost, if there is none.
+    /// When the connection was lost, if there is none. Of several that are missing, the first counts.
     pub(crate) lost_at: Option<Instant>,
 }
 
@@ -47,8 +46,8 @@ impl Near {
         if staleness.max.is_zero() {
             return None;
         }
-        let Kept { entry, epoch, reported } = self.store.as_ref()?.peek(key)?;
-        let current = self.epoch.load(Ordering::Acquire);
+        let Kept { entry, epoch, slot, reported } = self.store.as_ref()?.peek(key)?;
+        let current = self.epoch(slot);
         let is_lost = current % 2 == 1;
         // While there is no connection the epoch is one more than that of its entries.
         if epoch | u32::from(is_lost) != current || (reported && evidence == Evidence::Nothing) {
@@ -96,6 +95,7 @@ mod tests {
     use super::super::Entry;
     use super::*;
     use crate::key::Key;
+    use crate::slot::{Slot, SlotSet};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -103,11 +103,11 @@ mod tests {
     fn one_copy() -> (Near, Instant) {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let start = Instant::now();
-        let near = Near::new(1 << 20, true, 1);
+        let near = Near::new(1 << 20, true, 1, 1);
         let value = Some(Bytes::from_static(b"v"));
         let (deadline, learned_at, compute_time) = (start + SECOND, start, Duration::ZERO);
         let entry = Entry { value, deadline, learned_at, compute_time, is_published: true };
-        near.insert(&Key::from("k"), entry);
+        near.insert(Slot::FIRST, &Key::from("k"), entry);
         (near, start)
     }
 
@@ -142,7 +142,7 @@ mod tests {
         near.remove(b"k");
         assert!(!is_given(&near, start + SECOND, None, Evidence::NoValue));
         let (near, start) = one_copy();
-        near.begin_epoch();
+        near.begin_epoch(&SlotSet::All);
         assert!(!is_given(&near, start + SECOND, None, Evidence::NoValue));
     }
 
@@ -150,12 +150,12 @@ mod tests {
     fn without_a_connection_a_copy_counts_from_the_loss_and_ends_with_the_next_connection() {
         let (near, start) = one_copy();
         let lost_at = start + SECOND / 2;
-        near.lose_epoch();
+        near.lose_epoch(&SlotSet::All);
         assert_eq!(near.get(b"k", || lost_at), None);
         let given = |at| is_given(&near, at, Some(lost_at), Evidence::Nothing);
         assert!(given(lost_at) && given(lost_at + 10 * SECOND));
         assert!(!given(lost_at + 10 * SECOND + Duration::from_nanos(1)));
-        near.begin_epoch();
+        near.begin_epoch(&SlotSet::All);
         assert!(!given(lost_at));
     }
 }

@@ -1,0 +1,211 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::resp::{Limits, Scanner, decode};
+
+/// Writes the reply to `CLUSTER SHARDS` of a cluster with these owners.
+fn shards(primaries: &[Primary]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", primaries.len());
+    for Primary { endpoint: Endpoint { host, port }, slots } in primaries {
+        out += &format!("%2\r\n$5\r\nslots\r\n*{}\r\n", 2 * slots.len());
+        for (first, last) in slots {
+            out += &format!(":{}\r\n:{}\r\n", first.index(), last.index());
+        }
+        out += "$5\r\nnodes\r\n*2\r\n";
+        for (role, port) in [("replica", 1), ("master", *port)] {
+            out += &format!("%4\r\n$4\r\nport\r\n:{port}\r\n$4\r\nrole\r\n");
+            out += &format!("${}\r\n{role}\r\n$6\r\nhealth\r\n$6\r\nonline\r\n", role.len());
+            match host {
+                Some(host) => {
+                    out += &format!("$8\r\nendpoint\r\n${}\r\n{host}\r\n", host.len());
+                }
+                None => out += "$8\r\nendpoint\r\n_\r\n",
+            }
+        }
+    }
+    out.into_bytes()
+}
+
+/// The same as `CLUSTER SLOTS` says it.
+fn slots(primaries: &[Primary]) -> Vec<u8> {
+    let count: usize = primaries.iter().map(|primary| primary.slots.len()).sum();
+    let mut out = format!("*{count}\r\n");
+    for Primary { endpoint: Endpoint { host, port }, slots } in primaries {
+        for (first, last) in slots {
+            out += &format!("*4\r\n:{}\r\n:{}\r\n*3\r\n", first.index(), last.index());
+            match host {
+                Some(host) => out += &format!("${}\r\n{host}\r\n", host.len()),
+                None => out += "_\r\n",
+            }
+            out += &format!(":{port}\r\n$2\r\nid\r\n*2\r\n$1\r\nr\r\n:1\r\n");
+        }
+    }
+    out.into_bytes()
+}
+
+fn read(question: Question, bytes: &[u8]) -> Result<Topology, NoTopology> {
+    let end = Scanner::new(Limits::default()).scan(bytes).unwrap();
+    assert_eq!(end, Some(bytes.len()), "{}", bytes.escape_ascii());
+    question.read(&decode(bytes).unwrap())
+}
+
+fn slot(number: u16) -> Slot {
+    Slot::new(number).unwrap()
+}
+
+fn primary(host: Option<&str>, port: u16, ranges: &[(u16, u16)]) -> Primary {
+    let host = host.map(str::to_owned);
+    let slots = ranges.iter().map(|&(first, last)| (slot(first), slot(last))).collect();
+    Primary { endpoint: Endpoint { host, port }, slots }
+}
+
+#[test]
+fn both_answers_say_the_same() {
+    let primaries = [
+        primary(Some("10.0.0.1"), 7000, &[(0, 100), (200, 200)]),
+        primary(Some("::1"), 7001, &[(101, 199)]),
+        primary(None, 7002, &[(201, 16383)]),
+    ];
+    for (question, bytes) in
+        [(Question::Shards, shards(&primaries)), (Question::Slots, slots(&primaries))]
+    {
+        assert_eq!(read(question, &bytes).unwrap().primaries, primaries, "{question:?}");
+    }
+}
+
+#[test]
+fn of_two_that_claim_a_slot_the_first_has_it() {
+    let claims = [primary(Some("a"), 1, &[(10, 20)]), primary(Some("b"), 1, &[(0, 15), (18, 30)])];
+    for (question, bytes) in
+        [(Question::Shards, shards(&claims)), (Question::Slots, slots(&claims))]
+    {
+        let topology = read(question, &bytes).unwrap();
+        let second = primary(Some("b"), 1, &[(0, 9), (21, 30)]);
+        assert_eq!(topology.primaries, [claims[0].clone(), second], "{question:?}");
+    }
+}
+
+#[test]
+fn replicas_and_primaries_without_slots_own_nothing() {
+    let empty = [primary(Some("a"), 1, &[])];
+    assert_eq!(read(Question::Shards, &shards(&empty)).unwrap().primaries, []);
+    assert_eq!(read(Question::Slots, b"*0\r\n").unwrap().primaries, []);
+    let nobody = b"*1\r\n%2\r\n$5\r\nslots\r\n*2\r\n:0\r\n:1\r\n$5\r\nnodes\r\n*0\r\n";
+    assert_eq!(read(Question::Shards, nobody).unwrap().primaries, []);
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_refused() {
+    for bytes in [
+        &b"+OK\r\n"[..],
+        b"*1\r\n:1\r\n",
+        b"*1\r\n%1\r\n$5\r\nslots\r\n*0\r\n",
+        b"*1\r\n*3\r\n:0\r\n:1\r\n:2\r\n",
+        b"*1\r\n*3\r\n:0\r\n:16384\r\n*2\r\n$1\r\na\r\n:1\r\n",
+        b"*1\r\n*3\r\n:-1\r\n:1\r\n*2\r\n$1\r\na\r\n:1\r\n",
+    ] {
+        for question in [Question::Shards, Question::Slots] {
+            let answer = read(question, bytes);
+            assert!(matches!(answer, Err(NoTopology::Malformed(_))), "{}", bytes.escape_ascii());
+        }
+    }
+    let refused = read(Question::Shards, b"-ERR This instance has cluster support disabled\r\n");
+    assert!(matches!(refused, Err(NoTopology::Refused(_))));
+}
+
+#[test]
+fn claims_without_end_are_refused() {
+    let greedy = vec![primary(Some("a"), 1, &[(0, 16383)]); 5];
+    assert!(matches!(read(Question::Slots, &slots(&greedy)), Err(NoTopology::Malformed(_))));
+    let many: Vec<_> =
+        (0..=PRIMARIES_MAX as u16).map(|n| primary(Some("a"), n + 1, &[(n, n)])).collect();
+    assert!(matches!(read(Question::Shards, &shards(&many)), Err(NoTopology::Malformed(_))));
+    assert!(read(Question::Shards, &shards(&many[..PRIMARIES_MAX])).is_ok());
+}
+
+#[test]
+fn the_epoch_is_found_where_there_is_one() {
+    let info = b"cluster_state:ok\r\ncluster_current_epoch:42\r\ncluster_my_epoch:7\r\n";
+    assert_eq!(read_epoch(&Frame::Bulk(info)), Some(42));
+    for other in [&b""[..], b"cluster_current_epoch:", b"cluster_current_epoch:-1", b"\xff"] {
+        assert_eq!(read_epoch(&Frame::Bulk(other)), None);
+    }
+    assert_eq!(read_epoch(&Frame::Error(b"NOPERM")), None);
+}
+
+/// Words of both answers.
+const NAMES: &[&[u8]] = &[
+    b"slots",
+    b"nodes",
+    b"role",
+    b"master",
+    b"health",
+    b"online",
+    b"port",
+    b"endpoint",
+    b"?",
+    b"",
+];
+
+/// Frames that look like an answer here and there.
+fn frames() -> impl Strategy<Value = Frame<'static>> {
+    let leaf = prop_oneof![
+        proptest::sample::select(NAMES).prop_map(Frame::Bulk),
+        (-2_i64..20_000).prop_map(Frame::Integer),
+        any::<i64>().prop_map(Frame::Integer),
+        Just(Frame::Null),
+        Just(Frame::Error(b"ERR")),
+    ];
+    leaf.prop_recursive(6, 128, 8, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..8).prop_map(Frame::Array),
+            proptest::collection::vec((inner.clone(), inner), 0..8).prop_map(Frame::Map),
+        ]
+    })
+}
+
+/// Owners of all slots or of some, cut at random places.
+fn clusters() -> impl Strategy<Value = Vec<Primary>> {
+    let cuts = proptest::collection::btree_set(0_u16..Slot::COUNT, 1..40);
+    (cuts, 1_usize..8).prop_map(|(cuts, nodes)| {
+        let cuts: Vec<u16> = cuts.into_iter().collect();
+        let mut primaries: Vec<Primary> = Vec::new();
+        for (at, pair) in cuts.windows(2).enumerate() {
+            let port = 7000 + (at % nodes) as u16;
+            let range = (slot(pair[0]), slot(pair[1] - 1));
+            match primaries.iter_mut().find(|primary| primary.endpoint.port == port) {
+                Some(primary) => primary.slots.push(range),
+                None => {
+                    let endpoint = Endpoint { host: Some("127.0.0.1".to_owned()), port };
+                    primaries.push(Primary { endpoint, slots: vec![range] });
+                }
+            }
+        }
+        primaries
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_answered_each_slot_has_one_owner_at_most(frame in frames()) {
+        for question in [Question::Shards, Question::Slots] {
+            if let Ok(topology) = question.read(&frame) {
+                let mut seen = SlotSet::default();
+                for (first, last) in topology.primaries.iter().flat_map(|node| &node.slots) {
+                    for slot in first.up_to(*last) {
+                        prop_assert!(seen.insert(slot));
+                    }
+                }
+            }
+        }
+        read_epoch(&frame);
+    }
+
+    #[test]
+    fn what_a_cluster_says_is_what_is_read(primaries in clusters()) {
+        prop_assert_eq!(&read(Question::Shards, &shards(&primaries)).unwrap().primaries, &primaries);
+        let mut said = read(Question::Slots, &slots(&primaries)).unwrap().primaries;
+        said.sort_by_key(|primary| primary.endpoint.port);
+        prop_assert_eq!(said, primaries);
+    }
+}

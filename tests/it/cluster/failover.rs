@@ -1,0 +1,82 @@
+//! Primaries that give way to their replicas, on purpose and because they die.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redcache_core::Slot;
+use redcache_tests::RedisCluster;
+
+use super::load::{Database, Reliance, while_busy};
+use super::{Shared, adapter};
+use crate::conformance::cache::Cache;
+use crate::conformance::scene::{AT_ONCE, connected, timed, wait_until};
+
+with_a_server_of_its_own![
+    a_failover_on_purpose_costs_no_caller_an_error,
+    a_primary_that_is_killed_costs_clear_errors_until_its_replica_takes_over,
+];
+
+/// The cluster whose roles change. One scenario at a time has it.
+static CLUSTER: Shared<Mutex<RedisCluster>> = Shared::new();
+
+fn with_cluster(act: impl FnOnce(MutexGuard<'_, RedisCluster>)) {
+    let cluster = CLUSTER.get(|| Mutex::new(RedisCluster::start()));
+    act(cluster.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn database<C>(scenario: &str) -> Database {
+    Database::new((0..60).map(|n| format!("{scenario}:{}:{n}", adapter::<C>())).collect())
+}
+
+fn a_failover_on_purpose_costs_no_caller_an_error<C: Cache>() {
+    with_cluster(|cluster| {
+        let database = database::<C>("purpose");
+        // The servers hold writes back until they have agreed, which may take a busy machine a while.
+        let url = format!("{}/?command_timeout=8s", cluster.url());
+        let caches: Vec<C> = (0..4).map(|_| connected(&url)).collect();
+        let primary = cluster.owner(Slot::of(b"foo"));
+        let replica = cluster.replica_of(primary);
+        let (_, errors) = while_busy(&caches, &database, Reliance::OwnChanges, || {
+            cluster.fail_over(replica);
+        });
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(cluster.owner(Slot::of(b"foo")), replica);
+        for cache in &caches {
+            assert!(cache.is_tracked());
+            for key in 0..database.keys().len() {
+                database.read(cache, key).unwrap();
+            }
+        }
+    });
+}
+
+fn a_primary_that_is_killed_costs_clear_errors_until_its_replica_takes_over<C: Cache>() {
+    with_cluster(|mut cluster| {
+        let database = database::<C>("killed");
+        let caches: Vec<C> = (0..4).map(|_| connected(cluster.url())).collect();
+        // Not one on whose place there has been a vote a moment ago: the next would have to wait.
+        let primary = cluster.owner(Slot::of(b"bar"));
+        let ((), errors) = while_busy(&caches, &database, Reliance::Nothing, || {
+            cluster.fail_over_by_itself(true);
+            cluster.node_mut(primary).stop();
+            cluster.wait_until_healthy();
+            cluster.fail_over_by_itself(false);
+        });
+        for error in &errors {
+            assert!(error.is_retryable() && error.key().is_some(), "{error}");
+        }
+        // Two questions a second are asked while an owner cannot be reached.
+        let ((), elapsed) = timed(|| {
+            wait_until("every client serves every key", || {
+                let keys = || 0..database.keys().len();
+                caches.iter().all(|cache| keys().all(|key| database.read(cache, key).is_ok()))
+            });
+        });
+        assert!(elapsed < AT_ONCE + Duration::from_secs(1), "{elapsed:?}");
+        let ((), errors) = while_busy(&caches, &database, Reliance::Nothing, || {
+            cluster.node_mut(primary).restart();
+            cluster.wait_until_healthy();
+        });
+        assert!(errors.is_empty(), "{errors:?}");
+    });
+}

@@ -1,0 +1,185 @@
+//! Clients at work while something happens to their cluster.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use redcache_core::{CacheError, Error, ErrorKind, Loaded};
+
+use crate::conformance::cache::Cache;
+use crate::conformance::scene::{Boom, TTL};
+
+/// What the clients load from: for each key the number of its last change.
+#[derive(Debug)]
+pub(crate) struct Database {
+    keys: Vec<String>,
+    versions: Vec<AtomicU64>,
+    loads: AtomicUsize,
+}
+
+impl Database {
+    pub(crate) fn new(keys: Vec<String>) -> Self {
+        let versions = keys.iter().map(|_| AtomicU64::new(1)).collect();
+        Self { keys, versions, loads: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    pub(crate) fn change(&self, key: usize) -> u64 {
+        self.versions[key].fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(crate) fn version(&self, key: usize) -> u64 {
+        self.versions[key].load(Ordering::SeqCst)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
+    pub(crate) fn load(&self, key: usize) -> Result<Loaded, Boom> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        Ok(Loaded::value(self.version(key).to_string()))
+    }
+
+    /// How often it was asked.
+    pub(crate) fn loads(&self) -> usize {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// Reads a key through a cache; gives the number of the change that the answer comes from.
+    pub(crate) fn read<C: Cache>(&self, cache: &C, key: usize) -> Result<u64, CacheError> {
+        match cache.get_with(&self.keys[key], TTL, || self.load(key)) {
+            Ok(answer) => {
+                let value = answer.value.expect("every key is found");
+                Ok(std::str::from_utf8(&value).unwrap().parse().unwrap())
+            }
+            Err(Error::Cache(error)) => Err(error),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// What a client must be able to rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reliance {
+    /// Its own changes are never undone.
+    OwnChanges,
+    /// Servers may lose what they have confirmed.
+    Nothing,
+}
+
+/// Has each cache read, load, write and remove keys until `event` is over; gives all errors that a caller saw.
+pub(crate) fn while_busy<C: Cache, T>(
+    caches: &[C],
+    database: &Database,
+    reliance: Reliance,
+    event: impl FnOnce() -> T,
+) -> (T, Vec<CacheError>) {
+    let stops = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..)
+            .zip(caches)
+            .map(|(number, cache)| {
+                let stops = &stops;
+                scope.spawn(move || Client::new(cache, database, number).work(reliance, stops))
+            })
+            .collect();
+        // Clients end with their event, even if that panics.
+        let ends = StopsWhenDropped(&stops);
+        let result = event();
+        drop(ends);
+        let errors = clients.into_iter().flat_map(|client| client.join().unwrap());
+        (result, errors.collect())
+    })
+}
+
+struct StopsWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopsWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Client<'a, C> {
+    cache: &'a C,
+    database: &'a Database,
+    /// The last change of each key that this client has made and been told of.
+    changed: Vec<u64>,
+    random: u64,
+    errors: Vec<CacheError>,
+}
+
+impl<'a, C: Cache> Client<'a, C> {
+    fn new(cache: &'a C, database: &'a Database, number: u64) -> Self {
+        let changed = vec![0; database.keys.len()];
+        Self { cache, database, changed, random: number, errors: Vec::new() }
+    }
+
+    fn work(mut self, reliance: Reliance, stops: &AtomicBool) -> Vec<CacheError> {
+        while !stops.load(Ordering::SeqCst) {
+            let key = self.below(self.database.keys.len());
+            match self.below(8) {
+                0 => self.remove(key),
+                1 => self.replace(key),
+                2 => self.touch(key),
+                _ => self.read(key, reliance),
+            }
+        }
+        self.errors
+    }
+
+    /// A number less than `bound`, as good as random.
+    fn below(&mut self, bound: usize) -> usize {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        (self.random >> 33) as usize % bound
+    }
+
+    fn remove(&mut self, key: usize) {
+        let version = self.database.change(key);
+        match self.cache.remove(&self.database.keys[key]) {
+            Ok(_) => self.changed[key] = version,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn replace(&mut self, key: usize) {
+        let mut version = 0;
+        let replaced = self.cache.set_with(&self.database.keys[key], TTL, || {
+            version = self.database.change(key);
+            Ok::<_, Boom>(Loaded::value(version.to_string()))
+        });
+        match replaced {
+            Ok(_) => self.changed[key] = version,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn touch(&mut self, key: usize) {
+        if let Err(error) = self.cache.touch(&self.database.keys[key], TTL) {
+            self.failed(error);
+        }
+    }
+
+    fn read(&mut self, key: usize, reliance: Reliance) {
+        match self.database.read(self.cache, key) {
+            Ok(version) => {
+                let expected = self.changed[key];
+                assert!(
+                    version >= expected || reliance == Reliance::Nothing,
+                    "{} is {version} after this client made it {expected}",
+                    self.database.keys[key]
+                );
+            }
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    fn failed<E: std::fmt::Debug>(&mut self, error: Error<E>) {
+        match error {
+            // Another client has removed the key meanwhile, as it may.
+            Error::Cache(error) if error.kind() == ErrorKind::LockLost => {}
+            Error::Cache(error) => self.errors.push(error),
+            other => panic!("{other:?}"),
+        }
+    }
+}

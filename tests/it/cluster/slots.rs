@@ -1,0 +1,27 @@
+//! The slot of a key is the one that the server says, whatever the key.
+
+use redcache_core::Slot;
+use redcache_core::resp::{Frame, decode};
+use redcache_tests::RedisCluster;
+
+/// What keys are made of here: braces most of all, and bytes that text does not have.
+const BYTES: &[u8] = b"{}{}{}ab\0\r\n\xff ";
+
+#[test]
+fn the_slot_of_any_key_is_what_a_server_says() {
+    let cluster = RedisCluster::start();
+    let mut client = cluster.connect(0);
+    let mut random: u64 = 7;
+    let mut below = |bound: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        (random >> 33) as usize % bound
+    };
+    for _ in 0..5000 {
+        let length = below(12);
+        let key: Vec<u8> = (0..length).map(|_| BYTES[below(BYTES.len())]).collect();
+        let reply = client.call(&[&b"CLUSTER"[..], b"KEYSLOT", &key]);
+        let said = decode(&reply).unwrap();
+        let slot = Slot::of(&key).index();
+        assert_eq!(said, Frame::Integer(slot as i64), "{}", key.escape_ascii());
+    }
+}

@@ -1,0 +1,462 @@
+//! A real Redis Cluster for tests: formed by itself, node by node, and stopped when the tests are over.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redcache_core::Slot;
+use redcache_core::resp::{Frame, decode};
+
+use crate::{Raw, RedisServer};
+
+/// What every node is started with. No replica takes over unasked: on a machine that is busy with other tests a node may
+/// be silent for long.
+const NODE: &[&str] = &[
+    "--cluster-node-timeout",
+    "3000",
+    "--cluster-replica-no-failover",
+    "yes",
+    "--repl-diskless-sync-delay",
+    "0",
+];
+
+/// How many primaries a cluster begins with. Each has one replica.
+const PRIMARIES: usize = 3;
+
+/// How long a cluster may take until all of its nodes agree.
+const AGREE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a replica is given to take over before it is asked again; a little more than it takes for itself.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);
+
+/// How long to wait between two looks.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// Three primaries with a replica each, on the loopback interface.
+///
+/// A node keeps its number: 0 to 2 begin as primaries, 3 to 5 as their replicas, further ones join later.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts the nodes and waits until they are one cluster.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `redis-server`, or the nodes do not find together.
+    pub fn start() -> Self {
+        let start = || thread::spawn(|| RedisServer::start_node(NODE));
+        let starting: Vec<_> = (0..2 * PRIMARIES).map(|_| start()).collect();
+        let nodes = starting.into_iter().map(|node| node.join().expect("the node starts"));
+        let cluster = Self { nodes: nodes.collect() };
+        cluster.form();
+        cluster
+    }
+
+    fn form(&self) {
+        let mut clients: Vec<Raw> = self.nodes.iter().map(RedisServer::connect).collect();
+        let share = usize::from(Slot::COUNT).div_ceil(PRIMARIES);
+        for (number, client) in clients.iter_mut().enumerate() {
+            // Nodes that begin with different epochs need not quarrel about them.
+            client.ok(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            if number < PRIMARIES {
+                let (first, end) = (number * share, ((number + 1) * share));
+                let last = end.min(usize::from(Slot::COUNT)) - 1;
+                let [first, last] = [first, last].map(|slot| slot.to_string());
+                client.ok(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            }
+        }
+        for number in 1..clients.len() {
+            for client in &mut clients[..number] {
+                self.meet(client, number);
+            }
+        }
+        self.wait_until_known(self.nodes.len());
+        for number in PRIMARIES..2 * PRIMARIES {
+            self.replicate(number, number - PRIMARIES);
+        }
+        self.wait_until_healthy();
+    }
+
+    fn meet(&self, client: &mut Raw, number: usize) {
+        let node = &self.nodes[number];
+        let bus_port = node.bus_port().expect("a node has a bus").to_string();
+        client.ok(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus_port]);
+    }
+
+    /// Makes a node a replica of another, which it has heard of.
+    ///
+    /// # Panics
+    ///
+    /// When it does not become one.
+    pub fn replicate(&self, replica: usize, primary: usize) {
+        let id = self.id(primary);
+        self.wait("a node becomes a replica", || {
+            self.connect(replica).call(&["CLUSTER", "REPLICATE", &id]) == b"+OK\r\n"
+        });
+    }
+
+    /// Starts another node, which owns no slot, and waits until it is one of them; gives its number.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start or is not taken in.
+    pub fn add_node(&mut self) -> usize {
+        let number = self.nodes.len();
+        self.nodes.push(RedisServer::start_node(NODE));
+        let running: Vec<usize> = self.running().filter(|other| *other != number).collect();
+        for other in &running {
+            self.meet(&mut self.connect(*other), number);
+        }
+        self.wait_until_known(running.len() + 1);
+        self.wait_until_healthy();
+        number
+    }
+
+    /// Takes a node that owns no slot out of the cluster, and stops it.
+    ///
+    /// # Panics
+    ///
+    /// When the others do not forget it.
+    pub fn remove_node(&mut self, number: usize) {
+        let id = self.id(number);
+        self.nodes[number].stop();
+        for other in self.running().collect::<Vec<_>>() {
+            self.connect(other).ok(&["CLUSTER", "FORGET", &id]);
+        }
+    }
+
+    /// The server with this number.
+    pub fn node(&self, number: usize) -> &RedisServer {
+        &self.nodes[number]
+    }
+
+    /// The same, to be stopped or started again.
+    pub fn node_mut(&mut self, number: usize) -> &mut RedisServer {
+        &mut self.nodes[number]
+    }
+
+    /// Connects a client of the tests to a node.
+    ///
+    /// # Panics
+    ///
+    /// When the node does not accept.
+    pub fn connect(&self, number: usize) -> Raw {
+        self.nodes[number].connect()
+    }
+
+    /// Connects to the node that owns the slot of a key.
+    ///
+    /// # Panics
+    ///
+    /// When nobody owns it, or the node does not accept.
+    pub fn connect_to_owner(&self, key: impl AsRef<[u8]>) -> Raw {
+        self.connect(self.owner(Slot::of(key.as_ref())))
+    }
+
+    /// A URL that names every node.
+    pub fn url(&self) -> String {
+        self.url_of(&self.running().collect::<Vec<_>>())
+    }
+
+    /// A URL that names some nodes.
+    pub fn url_of(&self, numbers: &[usize]) -> String {
+        let seeds: Vec<_> =
+            numbers.iter().map(|number| self.nodes[*number].address().to_string()).collect();
+        format!("redis-cluster://{}", seeds.join(","))
+    }
+
+    /// The numbers of the nodes that run.
+    pub fn running(&self) -> impl Iterator<Item = usize> {
+        (0..self.nodes.len()).filter(|number| self.nodes[*number].is_running())
+    }
+
+    /// The number of the node that owns a slot, by its own account.
+    ///
+    /// # Panics
+    ///
+    /// When no node does.
+    pub fn owner(&self, slot: Slot) -> usize {
+        let mut owners = self.running().filter(|number| self.owns(*number, slot));
+        owners.next().unwrap_or_else(|| panic!("nobody owns slot {}", slot.index()))
+    }
+
+    fn owns(&self, number: usize, slot: Slot) -> bool {
+        let mut ranges = self.ranges_of(number).into_iter();
+        ranges.any(|(first, last)| (usize::from(first)..=usize::from(last)).contains(&slot.index()))
+    }
+
+    fn ranges_of(&self, number: usize) -> Vec<(u16, u16)> {
+        let port = i64::from(self.nodes[number].port());
+        let reply = self.connect(number).call(&["CLUSTER", "SLOTS"]);
+        let Ok(Frame::Array(ranges)) = decode(&reply) else { panic!("{}", reply.escape_ascii()) };
+        let range = |range: &Frame<'_>| match range {
+            Frame::Array(range) => match &range[..] {
+                [Frame::Integer(first), Frame::Integer(last), Frame::Array(primary), ..]
+                    if primary.get(1) == Some(&Frame::Integer(port)) =>
+                {
+                    Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        ranges.iter().filter_map(range).collect()
+    }
+
+    /// The id by which the cluster knows a node.
+    ///
+    /// # Panics
+    ///
+    /// When the node does not answer.
+    pub fn id(&self, number: usize) -> String {
+        let reply = self.connect(number).call(&["CLUSTER", "MYID"]);
+        match decode(&reply) {
+            Ok(Frame::Bulk(id)) => String::from_utf8_lossy(id).into_owned(),
+            _ => panic!("CLUSTER MYID answered {}", reply.escape_ascii()),
+        }
+    }
+
+    /// The replica of a primary.
+    ///
+    /// # Panics
+    ///
+    /// When it has none that runs.
+    pub fn replica_of(&self, primary: usize) -> usize {
+        let id = self.id(primary);
+        let mut replicas = self.running().filter(|number| {
+            let reply = self.connect(*number).call(&["CLUSTER", "NODES"]);
+            let nodes = String::from_utf8_lossy(&reply);
+            let myself = nodes.lines().find(|line| line.contains("myself"));
+            myself.is_some_and(|line| line.contains(&id) && line.contains("slave"))
+        });
+        replicas.next().expect("the primary has a replica")
+    }
+
+    /// Begins to move a slot: from now on the nodes say `ASK` for keys that have moved.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses.
+    pub fn begin_move(&self, slot: Slot, to: usize) {
+        let (from, number) = (self.owner(slot), slot.index().to_string());
+        let (from_id, to_id) = (self.id(from), self.id(to));
+        self.connect(to).ok(&["CLUSTER", "SETSLOT", &number, "IMPORTING", &from_id]);
+        self.connect(from).ok(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &to_id]);
+    }
+
+    /// Moves all keys of a slot that is on its way.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses.
+    pub fn move_keys(&self, slot: Slot, to: usize) {
+        let mut from = self.connect(self.owner(slot));
+        let port = self.nodes[to].port().to_string();
+        migrate(&mut from, &slot.index().to_string(), &port);
+    }
+
+    /// Ends the move of a slot: its new owner is told first, so that nobody is ever sent where nobody is.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses.
+    pub fn end_move(&self, slot: Slot, to: usize) {
+        let (from, number, id) = (self.owner(slot), slot.index().to_string(), self.id(to));
+        for node in [to, from] {
+            self.connect(node).ok(&["CLUSTER", "SETSLOT", &number, "NODE", &id]);
+        }
+        self.wait_until_healthy();
+    }
+
+    /// Moves slots of one node with all of their keys, as fast as it goes.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses.
+    pub fn move_slots(&self, slots: &[Slot], from: usize, to: usize) {
+        let ids = [from, to].map(|number| self.id(number));
+        let port = self.nodes[to].port().to_string();
+        let (mut source, mut target) = (self.connect(from), self.connect(to));
+        for slot in slots {
+            let slot = slot.index().to_string();
+            target.ok(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &ids[0]]);
+            source.ok(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[1]]);
+            migrate(&mut source, &slot, &port);
+            let owner = ["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]];
+            target.ok(&owner);
+            let reply = source.call(&owner);
+            // One that has lost its last slot becomes a replica by itself.
+            let is_replica = reply.ends_with(b"only with masters.\r\n");
+            assert!(reply == b"+OK\r\n" || is_replica, "{}", reply.escape_ascii());
+        }
+    }
+
+    /// The slots that a node owns, by its own account.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer.
+    pub fn slots_of(&self, number: usize) -> Vec<Slot> {
+        let ranges = self.ranges_of(number);
+        let slots = ranges.into_iter().flat_map(|(first, last)| first..=last);
+        slots.filter_map(Slot::new).collect()
+    }
+
+    /// Moves a slot with all of its keys.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses.
+    pub fn move_slot(&self, slot: Slot, to: usize) {
+        self.begin_move(slot, to);
+        self.move_keys(slot, to);
+        self.end_move(slot, to);
+    }
+
+    /// Has a replica take the place of its primary, which goes along, and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn fail_over(&self, replica: usize) {
+        // It takes over what it knows its primary to own.
+        self.wait_until_healthy();
+        let mut asked_at = None::<Instant>;
+        self.wait("a replica takes over", || {
+            let mut client = self.connect(replica);
+            let role = client.call(&["ROLE"]);
+            let is_primary = String::from_utf8_lossy(&role).contains("master");
+            // Voters may have voted on these nodes a moment ago, and then do not for a while.
+            if !is_primary && asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN_AFTER) {
+                client.ok(&["CLUSTER", "FAILOVER"]);
+                asked_at = Some(Instant::now());
+            }
+            is_primary
+        });
+        self.wait_until_healthy();
+    }
+
+    /// From now on replicas take over when they miss their primary for about a second, or do not any more.
+    ///
+    /// # Panics
+    ///
+    /// When a node does not answer.
+    pub fn fail_over_by_itself(&self, does: bool) {
+        let (timeout, never) = if does { ("1000", "no") } else { ("3000", "yes") };
+        for number in self.running() {
+            let mut client = self.connect(number);
+            client.ok(&["CONFIG", "SET", "cluster-node-timeout", timeout]);
+            client.ok(&["CONFIG", "SET", "cluster-replica-no-failover", never]);
+        }
+    }
+
+    /// Waits until all nodes that run say that the cluster is whole and every replica follows its primary.
+    ///
+    /// # Panics
+    ///
+    /// When that does not come to be.
+    pub fn wait_until_healthy(&self) {
+        self.wait("the cluster is whole", || {
+            self.running().all(|number| {
+                let mut client = self.connect(number);
+                let cluster = client.call(&["CLUSTER", "INFO"]);
+                let replication = client.call(&["INFO", "replication"]);
+                String::from_utf8_lossy(&cluster).contains("cluster_state:ok")
+                    && !String::from_utf8_lossy(&replication).contains("master_link_status:down")
+            }) && self.agree()
+        });
+    }
+
+    /// All nodes that run name the same owners.
+    fn agree(&self) -> bool {
+        let mut views = self.running().map(|number| {
+            let reply = self.connect(number).call(&["CLUSTER", "NODES"]);
+            let nodes = String::from_utf8_lossy(&reply).into_owned();
+            let mut owners: Vec<String> = nodes.lines().filter_map(owned).collect();
+            owners.sort();
+            owners
+        });
+        let first = views.next();
+        views.all(|view| Some(&view) == first.as_ref())
+    }
+
+    fn wait_until_known(&self, count: usize) {
+        let known = format!("cluster_known_nodes:{count}\r\n");
+        self.wait("all nodes know each other", || {
+            self.running().all(|number| {
+                let mut client = self.connect(number);
+                let count = client.call(&["CLUSTER", "INFO"]);
+                let nodes = client.call(&["CLUSTER", "NODES"]);
+                String::from_utf8_lossy(&count).contains(&known)
+                    && !String::from_utf8_lossy(&nodes).contains("handshake")
+            })
+        });
+    }
+
+    fn wait(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let given_up_at = Instant::now() + AGREE_MAX;
+        while !is_so() {
+            assert!(Instant::now() < given_up_at, "not within {AGREE_MAX:?}: {what}");
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
+    }
+}
+
+/// The id and the slots of a primary that is well, of a line of `CLUSTER NODES`.
+fn owned(line: &str) -> Option<String> {
+    let words: Vec<_> = line.split(' ').collect();
+    let flags: Vec<_> = words.get(2)?.split(',').collect();
+    let is_well =
+        flags.contains(&"master") && !flags.contains(&"fail") && !flags.contains(&"fail?");
+    // What stands in brackets is on its way.
+    let slots: Vec<_> = words.get(8..)?.iter().filter(|word| !word.starts_with('[')).collect();
+    is_well.then(|| format!("{} {slots:?}", words[0]))
+}
+
+/// Moves all keys of a slot to the node at a port.
+fn migrate(from: &mut Raw, slot: &str, port: &str) {
+    loop {
+        let reply = from.call(&["CLUSTER", "GETKEYSINSLOT", slot, "100"]);
+        let Ok(Frame::Array(keys)) = decode(&reply) else { panic!("{}", reply.escape_ascii()) };
+        if keys.is_empty() {
+            return;
+        }
+        let start: [&[u8]; 7] =
+            [b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"5000", b"KEYS"];
+        let keys = keys.iter().map(|key| match key {
+            Frame::Bulk(key) => *key,
+            _ => panic!("not a key"),
+        });
+        let reply = from.call(&start.into_iter().chain(keys).collect::<Vec<_>>());
+        // A key that was removed meanwhile needs no move.
+        assert!(reply == b"+OK\r\n" || reply == b"+NOKEY\r\n", "{}", reply.escape_ascii());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_whole_and_its_slots_and_roles_move() {
+        let mut cluster = RedisCluster::start();
+        let slot = Slot::of(b"k");
+        let from = cluster.owner(slot);
+        cluster.connect(from).ok(&["SET", "k", "v"]);
+        let to = (from + 1) % PRIMARIES;
+        cluster.move_slot(slot, to);
+        assert_eq!((cluster.owner(slot), cluster.connect(to).get("k")), (to, Some(b"v".to_vec())));
+        let replica = cluster.replica_of(to);
+        cluster.fail_over(replica);
+        assert_eq!(cluster.owner(slot), replica);
+        let new = cluster.add_node();
+        cluster.move_slot(slot, new);
+        assert_eq!(cluster.connect_to_owner("k").get("k"), Some(b"v".to_vec()));
+        cluster.move_slots(&[slot], new, replica);
+        cluster.wait_until_healthy();
+        cluster.remove_node(new);
+        cluster.wait_until_healthy();
+    }
+}
