@@ -119,6 +119,7 @@ impl Engine {
         let slots = if config.servers.is_cluster() { usize::from(Slot::COUNT) } else { 1 };
         let mut engine = Self {
             near: Arc::new(Near::new(
+                now,
                 config.near_cache_bytes,
                 keeps_stale(&config),
                 near_seed,

@@ -21,13 +21,15 @@ use crate::answer::{Answer, Source};
 use crate::key::Key;
 use crate::slot::{Slot, SlotSet};
 
+mod kept;
 mod stale;
 
+use kept::Kept;
 pub(crate) use stale::{Evidence, Staleness};
 
 /// What an entry costs beyond the bytes of its key and value: the entry itself, its share of the table, and the
 /// allocations' headers.
-const ENTRY_OVERHEAD: u64 = 182;
+const ENTRY_OVERHEAD: u64 = 146;
 
 /// What counts as one entry when the number of shards and ghosts is chosen.
 const ENTRY_TYPICAL: u64 = 512;
@@ -44,26 +46,6 @@ pub(crate) struct Entry {
     pub(crate) compute_time: Duration,
     /// This process has published it.
     pub(crate) is_published: bool,
-}
-
-impl Entry {
-    fn hit(self, now: Instant, ttl: Duration) -> NearHit {
-        let age = now.saturating_duration_since(self.learned_at);
-        let Self { value, compute_time, is_published, .. } = self;
-        NearHit { value, ttl, age, compute_time, is_published }
-    }
-}
-
-/// An entry as it is kept. A hit clones it, so nothing in it may be shared between entries: threads that read
-/// different keys would meet on its counter.
-#[derive(Debug, Clone)]
-struct Kept {
-    entry: Entry,
-    epoch: u32,
-    /// The server has reported the key since the deadline.
-    reported: bool,
-    /// Kept with the entry, so that a hit need not compute it.
-    slot: Slot,
 }
 
 /// What the near cache knows of a key.
@@ -88,18 +70,21 @@ impl From<NearHit> for Answer {
 #[derive(Debug, Clone)]
 struct Bytesize;
 
-impl Weighter<Key, Kept> for Bytesize {
-    fn weight(&self, key: &Key, kept: &Kept) -> u64 {
-        let value = kept.entry.value.as_ref().map_or(0, Bytes::len);
-        (key.as_bytes().len() + value) as u64 + ENTRY_OVERHEAD
+impl Weighter<Box<[u8]>, Kept> for Bytesize {
+    fn weight(&self, key: &Box<[u8]>, kept: &Kept) -> u64 {
+        (key.len() + kept.value_len()) as u64 + ENTRY_OVERHEAD
     }
 }
 
-type Store = Cache<Key, Kept, Bytesize, SeedableRandomState, DefaultLifecycle<Key, Kept>>;
+/// A key of its own costs less than a share of one.
+type Store =
+    Cache<Box<[u8]>, Kept, Bytesize, SeedableRandomState, DefaultLifecycle<Box<[u8]>, Kept>>;
 
 /// The near cache of one redcache, shared between the engine and the adapter's handles.
 pub struct Near {
     store: Option<Store>,
+    /// What entries count their time from.
+    base: Instant,
     /// One for each slot of a cluster, one in all for a server on its own. Odd between the loss of a connection and the
     /// next one.
     epochs: Box<[AtomicU32]>,
@@ -115,8 +100,14 @@ impl std::fmt::Debug for Near {
 }
 
 impl Near {
-    /// `slots` says how many slots the keys may belong to.
-    pub(crate) fn new(bytes_max: u64, keeps_stale: bool, seed: u64, slots: usize) -> Self {
+    /// `slots` says how many slots the keys may belong to, and nothing is learned before `base`.
+    pub(crate) fn new(
+        base: Instant,
+        bytes_max: u64,
+        keeps_stale: bool,
+        seed: u64,
+        slots: usize,
+    ) -> Self {
         let store = (bytes_max > 0).then(|| {
             let entries = usize::try_from(bytes_max / ENTRY_TYPICAL).unwrap_or(usize::MAX).max(1);
             let options = OptionsBuilder::new()
@@ -130,29 +121,27 @@ impl Near {
             Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
         });
         let epochs = (0..slots).map(|_| AtomicU32::new(0)).collect();
-        Self { store, epochs, keeps_stale, hits: HitCounters::default() }
+        Self { store, base, epochs, keeps_stale, hits: HitCounters::default() }
     }
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        let Kept { entry, epoch, slot, .. } = self.store.as_ref()?.get(key)?;
-        let now = now();
-        let ttl = entry.deadline.checked_duration_since(now)?;
-        if epoch != self.epoch(slot) || ttl.is_zero() {
+        let kept = self.store.as_ref()?.get(key)?;
+        let now = kept::Time::of(now(), self.base);
+        if kept.epoch != self.epoch(kept.slot) || !kept.is_good(now) {
             return None;
         }
         self.hits.count(key);
-        Some(entry.hit(now, ttl))
+        Some(kept.hit(now))
     }
 
     /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
     /// not kept any longer for it. For tests and diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
-        let Kept { entry, epoch, slot, .. } = self.store.as_ref()?.peek(key)?;
-        let ttl = entry.deadline.checked_duration_since(now);
-        let ttl = if mutant!(NearDeadlineIgnored) { Some(Duration::from_secs(1)) } else { ttl }?;
-        let is_current = epoch == self.epoch(slot) && !ttl.is_zero();
-        is_current.then(|| entry.hit(now, ttl))
+        let kept = self.store.as_ref()?.peek(key)?;
+        let now = kept::Time::of(now, self.base);
+        let is_good = kept.is_good(now) || mutant!(NearDeadlineIgnored);
+        (kept.epoch == self.epoch(kept.slot) && is_good).then(|| kept.hit(now))
     }
 
     /// The epoch of a slot that an entry was kept for.
@@ -163,7 +152,8 @@ impl Near {
     pub(crate) fn insert(&self, slot: Slot, key: &Key, entry: Entry) {
         if let (Some(store), Some(epoch)) = (&self.store, self.epochs.get(slot.index())) {
             let epoch = epoch.load(Ordering::Relaxed);
-            store.insert(key.clone(), Kept { entry, epoch, slot, reported: false });
+            let kept = Kept::new(entry, self.base, slot, epoch);
+            store.insert(key.as_bytes().into(), kept);
         }
     }
 
@@ -254,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_served_until_its_deadline_and_not_at_it() {
-        let (near, start) = (Near::new(1 << 20, false, 1, 1), base());
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
         let deadline = start + Duration::from_secs(1);
         near.insert(Slot::FIRST, &Key::from("k"), entry("v", deadline));
         let hit = near.get(b"k", || start).unwrap();
@@ -266,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_new_epoch_ends_every_entry_before_it_and_none_after() {
-        let (near, start) = (Near::new(1 << 20, false, 1, 1), base());
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
         let deadline = start + Duration::from_secs(1);
         near.insert(Slot::FIRST, &Key::from("a"), entry("v", deadline));
         near.begin_epoch(&SlotSet::All);
@@ -277,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_new_epoch_of_a_slot_leaves_the_others_alone() {
-        let (near, start) = (Near::new(1 << 20, false, 1, usize::from(Slot::COUNT)), base());
+        let (near, start) =
+            (Near::new(base(), 1 << 20, false, 1, usize::from(Slot::COUNT)), base());
         let deadline = start + Duration::from_secs(1);
         for key in ["foo", "bar"].map(Key::from) {
             near.insert(Slot::of(key.as_bytes()), &key, entry("v", deadline));
@@ -289,7 +280,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_bytes() {
-        let (near, start) = (Near::new(1 << 20, false, 1, 1), base());
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
         for number in 0..100_000 {
             near.insert(Slot::FIRST, &Key::from(format!("key:{number}")), entry("value", start));
         }
@@ -299,7 +290,7 @@ mod tests {
 
     #[test]
     fn without_bytes_it_holds_nothing() {
-        let (near, start) = (Near::new(0, false, 1, 1), base());
+        let (near, start) = (Near::new(base(), 0, false, 1, 1), base());
         near.insert(Slot::FIRST, &Key::from("k"), entry("v", start + Duration::from_secs(1)));
         assert!(near.is_empty());
         assert_eq!(near.get(b"k", || start), None);

@@ -14,7 +14,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Kept, Near};
+use super::Near;
+use super::kept::Time;
 use crate::answer::{Answer, Source};
 
 /// How outdated a copy may be.
@@ -46,18 +47,20 @@ impl Near {
         if staleness.max.is_zero() {
             return None;
         }
-        let Kept { entry, epoch, slot, reported } = self.store.as_ref()?.peek(key)?;
-        let current = self.epoch(slot);
+        let kept = self.store.as_ref()?.peek(key)?;
+        let current = self.epoch(kept.slot);
         let is_lost = current % 2 == 1;
         // While there is no connection the epoch is one more than that of its entries.
-        if epoch | u32::from(is_lost) != current || (reported && evidence == Evidence::Nothing) {
+        let is_doubtful = kept.reported && evidence == Evidence::Nothing;
+        if kept.epoch | u32::from(is_lost) != current || is_doubtful {
             return None;
         }
-        let lost_at = staleness.lost_at.filter(|_| is_lost);
-        let outdated_at = lost_at.map_or(entry.deadline, |at| at.min(entry.deadline));
-        let is_in_bound = now.saturating_duration_since(outdated_at) <= staleness.max;
-        let age = Some(now.saturating_duration_since(entry.learned_at));
-        is_in_bound.then_some(Answer { value: entry.value, source: Source::Stale, ttl: None, age })
+        let now = Time::of(now, self.base);
+        let lost_at = staleness.lost_at.filter(|_| is_lost).map(|at| Time::of(at, self.base));
+        let outdated_at = lost_at.map_or(kept.deadline, |at| at.min(kept.deadline));
+        let is_in_bound = now.since(outdated_at) <= staleness.max;
+        let age = Some(kept.age(now));
+        is_in_bound.then_some(Answer { value: kept.value, source: Source::Stale, ttl: None, age })
     }
 
     /// The server has reported the key.
@@ -77,13 +80,13 @@ impl Near {
             store.remove(key);
             return;
         }
-        let outdated = store.remove_if(key, |kept| now < kept.entry.deadline);
-        drop(outdated);
+        let now = Time::of(now, self.base);
+        drop(store.remove_if(key, |kept| kept.is_good(now)));
         if reported
             && let Some(kept) = store.peek(key)
             && !kept.reported
         {
-            store.insert(crate::key::Key::copy_from(key), Kept { reported: true, ..kept });
+            store.insert(key.into(), kept.reported());
         }
     }
 }
@@ -103,7 +106,7 @@ mod tests {
     fn one_copy() -> (Near, Instant) {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let start = Instant::now();
-        let near = Near::new(1 << 20, true, 1, 1);
+        let near = Near::new(start, 1 << 20, true, 1, 1);
         let value = Some(Bytes::from_static(b"v"));
         let (deadline, learned_at, compute_time) = (start + SECOND, start, Duration::ZERO);
         let entry = Entry { value, deadline, learned_at, compute_time, is_published: true };
