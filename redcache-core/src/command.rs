@@ -160,6 +160,16 @@ impl Command {
         }
     }
 
+    /// Notes how long the command has waited to be sent, or to be sent again.
+    pub(crate) fn on_waited(&mut self, span: Duration) {
+        if let Self::Restore { ttl: Some(ttl), .. } = self
+            && !mutant!(RestoreAgesInQueue)
+        {
+            // Zero would mean for good.
+            *ttl = ttl.saturating_sub(span).max(Duration::from_millis(1));
+        }
+    }
+
     /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
     pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
         match self {
@@ -194,6 +204,9 @@ impl Command {
                 eval(out, Script::WriteLock, by_hash, 3, key);
                 bulk_lock(out, wire, *lock);
                 bulk_milliseconds(out, wire.lock_ttl);
+                if mutant!(WriteLockOverLocks) {
+                    return bulk(out, b"no lock begins like this");
+                }
                 bulk(out, &wire.lock_prefix);
             }
             Self::Restore { key, lock, raw, ttl } => {
@@ -414,6 +427,20 @@ mod tests {
             let restore = Command::Restore { key: key.clone(), lock: lock(), raw, ttl };
             let words: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", b"\0\r\n", ms];
             check(&restore, true, &[words]);
+        }
+    }
+
+    #[test]
+    fn a_restore_that_had_to_wait_puts_back_what_is_left_of_the_time() {
+        for (ttl, left) in
+            [(None, None), (Some(7), Some(4)), (Some(3), Some(1)), (Some(1), Some(1))]
+        {
+            let ttl = ttl.map(Duration::from_millis);
+            let raw = Bytes::from_static(b"old");
+            let mut restore = Command::Restore { key: Key::from("k"), lock: lock(), raw, ttl };
+            restore.on_waited(Duration::from_millis(3));
+            let Command::Restore { ttl, .. } = restore else { unreachable!() };
+            assert_eq!(ttl, left.map(Duration::from_millis));
         }
     }
 

@@ -193,6 +193,7 @@ impl Conn {
             self.is_ready() || mutant!(HandshakeNotGated),
             "commands wait for the handshake"
         );
+        issued.command.on_waited(now.saturating_duration_since(issued.sent_at));
         issued.sent_at = now;
         issued.attempts = issued.attempts.saturating_add(1);
         self.in_order &= self.awaited.is_empty() || issued.issued_at >= self.last_issued_at;

@@ -332,6 +332,9 @@ impl Engine {
     }
 
     fn send(&mut self, now: Instant, token: Token, command: Command) {
+        if let Command::Restore { lock, .. } = &command {
+            self.locks.undo(now, *lock, now + self.config.lock_ttl);
+        }
         let ctx = Context { now, config: &self.config, wire: &self.wire };
         self.router.send(ctx, token, command);
     }

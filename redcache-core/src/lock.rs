@@ -1,6 +1,7 @@
 //! The bytes of our locks: prefix + one UUIDv7 per process + `:` + counter, unique for each acquisition.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use uuid::{Builder, Uuid};
 
@@ -18,6 +19,8 @@ pub(crate) struct Locks {
     issued: u64,
     /// Held or asked for by writes that are under way.
     live: BTreeSet<LockId>,
+    /// About to be replaced by the old value, and until when at the latest, in the order of that.
+    undone: VecDeque<(Instant, LockId)>,
 }
 
 impl Locks {
@@ -28,7 +31,7 @@ impl Locks {
         let mut text = Uuid::encode_buffer();
         base.extend_from_slice(process.as_hyphenated().encode_lower(&mut text).as_bytes());
         base.push(b':');
-        Self { base, issued: 0, live: BTreeSet::new() }
+        Self { base, issued: 0, live: BTreeSet::new(), undone: VecDeque::new() }
     }
 
     pub(crate) fn issue(&mut self) -> LockId {
@@ -53,9 +56,17 @@ impl Locks {
         self.live.remove(&lock);
     }
 
-    /// Says whether a write of this process holds the lock; else whoever finds it may release it.
-    pub(crate) fn is_live(&self, lock: LockId) -> bool {
-        self.live.contains(&lock)
+    /// The old value is on its way to take the lock's place, which expires by `until`.
+    pub(crate) fn undo(&mut self, now: Instant, lock: LockId, until: Instant) {
+        while self.undone.pop_front_if(|(until, _)| *until <= now).is_some() {}
+        self.undone.push_back((until, lock));
+    }
+
+    /// Says whether a write of this process holds the lock, or what it had replaced is on its way back; else whoever
+    /// finds it may release it.
+    pub(crate) fn is_live(&self, lock: LockId, now: Instant) -> bool {
+        let mut undone = self.undone.iter().rev();
+        self.live.contains(&lock) || undone.any(|&(until, other)| other == lock && now < until)
     }
 
     /// Says which acquisition of this process wrote `raw`, if one did.
@@ -82,6 +93,20 @@ impl LockId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_is_being_undone_is_live_until_it_has_expired() {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let after = |ms| now + std::time::Duration::from_millis(ms);
+        let mut locks = Locks::new(b"lock:", 0, &[1; 10]);
+        let [first, second] = [locks.issue(), locks.issue()];
+        locks.undo(now, first, after(10));
+        assert!(locks.is_live(first, after(9)) && !locks.is_live(first, after(10)));
+        assert!(!locks.is_live(second, now));
+        locks.undo(after(10), second, after(20));
+        assert_eq!(locks.undone.len(), 1);
+    }
 
     #[test]
     fn a_lock_is_recognised_by_its_process_and_by_no_other() {

@@ -19,7 +19,7 @@ impl Writers {
     pub(crate) fn line_up(&mut self, key: &Key, caller: Caller) -> bool {
         let line = self.lines.entry(key.clone()).or_default();
         line.push_back(caller);
-        line.len() == 1
+        line.len() == 1 || mutant!(WritersOutOfTurn)
     }
 
     /// Whose turn it is.

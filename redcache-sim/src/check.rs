@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod command;
+pub(crate) mod locked;
 pub(crate) mod near;
 pub(crate) mod rest;
 mod tally;
@@ -39,6 +40,11 @@ pub enum Invariant {
     DeleteBeatsLoad,
     WakeUp,
     Orphans,
+    IdleLock,
+    Renewed,
+    PutBack,
+    StoredIsTold,
+    Turns,
     Accounting,
     SingleFlight,
     LoadedIsReturned,
@@ -52,7 +58,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -76,6 +82,11 @@ impl Invariant {
         Self::DeleteBeatsLoad,
         Self::WakeUp,
         Self::Orphans,
+        Self::IdleLock,
+        Self::Renewed,
+        Self::PutBack,
+        Self::StoredIsTold,
+        Self::Turns,
         Self::Accounting,
         Self::SingleFlight,
         Self::LoadedIsReturned,
@@ -113,6 +124,13 @@ impl Invariant {
             Self::DeleteBeatsLoad => "what began to load before a write is not stored after it",
             Self::WakeUp => "who waits for a key is woken when it changes",
             Self::Orphans => "who wants a key no longer gives its lock back",
+            Self::IdleLock => "a write holds no lock while it waits for another",
+            Self::Renewed => "a lock lives on while its load does",
+            Self::PutBack => {
+                "a write that comes to nothing puts back what was there, with the time it had left"
+            }
+            Self::StoredIsTold => "a write that was stored is said to be, and no other is",
+            Self::Turns => "a process writes a key once at a time",
             Self::Accounting => "undisturbed, every load has a lock of its own",
             Self::SingleFlight => "a process loads a key once at a time",
             Self::LoadedIsReturned => "what a loader gave is what its caller gets",

@@ -26,7 +26,7 @@ fn every_invariant_holds_in_the_worlds_of_the_first_seeds() {
 
 /// What each of these seeds broke when it was found. A change of the simulator gives a seed another world, so they show
 /// less with time; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 10] = [
+const FOUND: [(u64, &str); 13] = [
     (28, "a retried command was reported overdue only after later ones"),
     (494, "the same, with a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -36,6 +36,12 @@ const FOUND: [(u64, &str); 10] = [
     (387, "the same, with a value that a write had overruled"),
     (12546, "a flight without callers waited, and locked for nobody"),
     (12751, "the same, after its only caller was dropped at once"),
+    (10598, "commands of a lost connection waited in another order than that of their issue"),
+    (2013, "a read released a write's lock before the old value, sent again, could take its place"),
+    (
+        16738,
+        "a lock attempt that was repeated came late once more and revived the lock after a deletion",
+    ),
     (9892, "a batch's load was timed from before its loader ran"),
 ];
 

@@ -352,16 +352,23 @@ impl Engine {
             return;
         }
         let slots = std::mem::take(&mut batch.to_load);
-        let flights = &mut self.flights;
-        let keyed = slots.into_iter().filter_map(|slot| {
-            let flight = flights.get_mut(*batch.flights.get(slot as usize)?)?;
+        let mut loading = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let Some(id) = self.loading(Caller { op, slot }) else { continue };
+            let Some(flight) = self.flights.get_mut(id) else { continue };
             if let Get::Load { since, .. } = &mut flight.course.state {
                 // What came before was waiting for company, not the loader.
                 *since = now;
             }
-            Some((flight.key.clone(), slot))
-        });
-        batch.loading = keyed.collect();
+            loading.push((flight.key.clone(), slot));
+        }
+        if loading.is_empty() {
+            return;
+        }
+        let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) else {
+            return;
+        };
+        batch.loading = loading;
         batch.load_started = Some(now);
         let keys: Vec<_> = batch.loading.iter().map(|(key, _)| key.clone()).collect();
         self.stats.loads += keys.len() as u64;
@@ -408,15 +415,12 @@ impl Engine {
         };
         let loading = std::mem::take(&mut batch.loading);
         let elapsed = batch.load_started.take().map_or(Duration::ZERO, |since| now - since);
-        let flights: Vec<_> = loading
-            .iter()
-            .filter_map(|(_, slot)| batch.flights.get(*slot as usize).copied())
-            .collect();
         let (keys, took, is_ok) = (loading.len(), elapsed, loaded.is_ok());
         self.observed(|| Observed::Load { keys, took, is_ok });
         match loaded {
             Err(failure) => {
-                for id in flights {
+                for (_, slot) in loading {
+                    let Some(id) = self.loading(Caller { op, slot }) else { continue };
                     let input = self.load_failed(Arc::clone(&failure));
                     self.advance(now, id, input);
                 }
@@ -424,15 +428,14 @@ impl Engine {
             Ok(found) => {
                 let shared = u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
                 let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
-                for ((key, _), id) in loading.into_iter().zip(flights) {
+                for (key, slot) in loading {
                     if mutant!(MissingKeyForgotten) && !found.contains_key(&key) {
                         continue;
                     }
                     let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
-                    let Some(flight) = self.flights.get(id) else {
-                        continue;
-                    };
-                    let ttl = flight.course.options.ttl;
+                    let Some(id) = self.loading(Caller { op, slot }) else { continue };
+                    let ttl =
+                        self.flights.get(id).map_or(Duration::ZERO, |it| it.course.options.ttl);
                     self.note_loader(id);
                     let input = Input::Loaded(self.storable(&key, one, ttl, elapsed / shared));
                     self.advance(now, id, input);
@@ -449,6 +452,18 @@ impl Engine {
             }
         }
         self.maybe_load_many(now, op);
+    }
+
+    /// The flight that a caller of a batch loads for. Its time may have been over before the loader was, and then its
+    /// number may be that of another flight.
+    fn loading(&mut self, caller: Caller) -> Option<FlightId> {
+        let Some(Op::FetchMany(batch)) = self.ops.get_mut(caller.op) else {
+            return None;
+        };
+        let id = *batch.flights.get(caller.slot as usize)?;
+        let flight = self.flights.get(id)?;
+        let loads = matches!(flight.course.state, Get::Load { .. });
+        (flight.leader == Some(caller) && loads).then_some(id)
     }
 
     fn note_loader(&mut self, id: FlightId) {

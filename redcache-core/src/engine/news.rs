@@ -124,7 +124,7 @@ impl Engine {
         let replaces = match command {
             Command::Insert { .. } | Command::Remove { .. } => true,
             // What a write has loaded is newer than what others load since before it.
-            Command::Publish { lock, .. } => self.locks.is_live(*lock),
+            Command::Publish { lock, .. } => self.locks.is_live(*lock, now),
             // A lock that is renewed has to be read again to be heard of again.
             Command::Release { .. }
             | Command::Renew { .. }
@@ -182,12 +182,16 @@ impl Engine {
                     let missed = !matches!(read.stored, Stored::Value(_));
                     self.speculation.on_read(missed);
                 }
+                let answer = self.distrust_interrupted(now, answer);
                 let input = match answer.reply {
                     Reply::Read(read) => Input::Read(read),
                     Reply::Effect(done) => Input::Effect(done),
                     Reply::Refused(refusal) => Input::Refused(refusal),
                     Reply::Raw(_) => unreachable!("flights read values"),
-                    Reply::WriteLock(reply) => Input::Locked { reply, asked_at: answer.sent_at },
+                    Reply::WriteLock(reply) => {
+                        let (asked_at, interrupted) = (answer.sent_at, answer.interrupted);
+                        Input::Locked { reply, asked_at, interrupted }
+                    }
                 };
                 self.advance(now, id, input);
             }
@@ -200,6 +204,30 @@ impl Engine {
                 }
             },
         }
+    }
+
+    /// An attempt that was cut short may yet be carried out once more, from what the lost connection has left, and bring
+    /// its lock back to life after a deletion that was to void it. So the lock of one that was repeated goes back.
+    fn distrust_interrupted(&mut self, now: Instant, mut answer: Answered) -> Answered {
+        if !answer.interrupted || mutant!(RepeatedLockTrusted) {
+            return answer;
+        }
+        let lock = match (&answer.command, &mut answer.reply) {
+            (Command::ReadOrLock { lock, .. }, Reply::Read(read))
+                if read.lock == LockReply::Granted =>
+            {
+                read.lock = LockReply::NotTried;
+                *lock
+            }
+            (Command::Lock { lock, .. }, Reply::Effect(granted @ true)) => {
+                *granted = false;
+                *lock
+            }
+            _ => return answer,
+        };
+        let key = answer.command.key().clone();
+        self.send(now, Sender::Nobody.token(), Command::Release { key, lock });
+        answer
     }
 
     /// A lock that came too late for anybody to want it goes back at once.

@@ -157,7 +157,7 @@ impl Engine {
     pub(super) fn on_set_reply(&mut self, now: Instant, caller: Caller, answer: Answered) {
         let Answered { reply, sent_at, interrupted, .. } = answer;
         let input = match reply {
-            Reply::WriteLock(reply) => Input::Locked { reply, asked_at: sent_at },
+            Reply::WriteLock(reply) => Input::Locked { reply, asked_at: sent_at, interrupted },
             Reply::Effect(done) => Input::Published { done, interrupted },
             Reply::Refused(refusal) => Input::Refused(refusal),
             Reply::Read(_) | Reply::Raw(_) => unreachable!("writes do not read"),
@@ -182,6 +182,9 @@ impl Engine {
             } else {
                 self.give_back_all(now, op);
             }
+        }
+        if self.set_mut(op).is_some_and(|set| set.is_abandoned) {
+            self.advance_set(now, caller, Input::Over(End::Abandoned));
         }
         let Some(set) = self.set_mut(op) else { return };
         if set.count.asking > 0 {

@@ -69,6 +69,8 @@ pub(crate) enum Input {
     Locked {
         reply: WriteLockReply,
         asked_at: Instant,
+        /// The connection was lost on the way, so the lock may be asked for once more from what was left of it.
+        interrupted: bool,
     },
     Effect(bool),
     Refused(Refusal),
@@ -224,8 +226,8 @@ impl Get {
     pub(crate) fn handle(self, input: Input, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
         match (self, input) {
             (Self::Read { lock }, Input::Read(reply)) => on_read(lock, reply, scene, out),
-            (Self::Read { lock: Some(lock) }, Input::Locked { reply, asked_at }) => {
-                on_locked(lock, reply, asked_at, scene, out)
+            (Self::Read { lock: Some(lock) }, Input::Locked { reply, asked_at, interrupted }) => {
+                on_locked(lock, reply, asked_at, interrupted, scene, out)
             }
             // What is loaded can be given all the same.
             (Self::Read { .. }, Input::Refused(_)) if scene.reload => load(None, scene, out),
@@ -286,7 +288,7 @@ fn on_read(
     }
     match reply.stored {
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
-        Stored::Lock(raw) => on_taken(lock, &raw, reply.ttl, reply.invalidated, scene, out),
+        Stored::Lock(raw) => on_taken(&raw, reply.ttl, reply.invalidated, scene, out),
         Stored::Missing => match reply.lock {
             LockReply::NotTried => {
                 let lock = scene.locks.issue();
@@ -304,7 +306,6 @@ fn on_read(
 
 /// A lock is there, perhaps the very one that was asked for.
 fn on_taken(
-    lock: Option<LockId>,
     raw: &[u8],
     ttl: Ttl,
     invalidated: bool,
@@ -312,10 +313,10 @@ fn on_taken(
     out: &mut Outbox,
 ) -> Step {
     match scene.locks.recognise(raw) {
-        // The first answer to this very attempt was lost with its connection.
-        Some(own) if Some(own) == lock => load(lock, scene, out),
         // A call of this process writes the key.
-        Some(own) if scene.locks.is_live(own) => wait(ttl, invalidated, scene, out),
+        Some(own) if scene.locks.is_live(own, scene.now) && !mutant!(LiveLockReleased) => {
+            wait(ttl, invalidated, scene, out)
+        }
         Some(orphan) => {
             out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
             // Counted as a wake-up, because a server that may not be written to keeps the lock.
@@ -336,17 +337,20 @@ fn on_locked(
     lock: LockId,
     reply: WriteLockReply,
     asked_at: Instant,
+    interrupted: bool,
     scene: &mut Scene<'_>,
     out: &mut Outbox,
 ) -> Step {
     match reply {
         WriteLockReply::Granted(replaced) => {
             *scene.replaced = replaced.map(|replaced| (replaced, asked_at));
+            if interrupted && !mutant!(RepeatedLockTrusted) {
+                release(Some(lock), scene, out);
+                return Step::Next(lock_over(scene, out));
+            }
             load(Some(lock), scene, out)
         }
-        WriteLockReply::Taken { lock: raw, ttl } => {
-            on_taken(Some(lock), &raw, ttl, false, scene, out)
-        }
+        WriteLockReply::Taken { lock: raw, ttl } => on_taken(&raw, ttl, false, scene, out),
     }
 }
 
@@ -398,7 +402,7 @@ fn on_load_due(
         let text = format!("the limit is `load_timeout`, {:?}", scene.load_timeout);
         return Step::Done(End::Failed(CacheError::new(ErrorKind::LoadTimeout, text)));
     }
-    if let Some(lock) = lock {
+    if let Some(lock) = lock.filter(|_| !mutant!(LockNotRenewed)) {
         out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
     }
     out.load_due_at = Some(scene.load_times().due_at(since, scene.now, lock.is_some()));

@@ -20,11 +20,13 @@ impl Held {
     /// What makes the key be as it was before the lock, given the time.
     pub(crate) fn undo(self, key: Key, now: Instant) -> Command {
         let Self { lock, replaced, since } = self;
-        let Some(Replaced { raw, ttl }) = replaced else {
+        let Some(Replaced { raw, ttl }) = replaced.filter(|_| !mutant!(OldValueDropped)) else {
             return Command::Release { key, lock };
         };
         let left = match ttl {
             Ttl::Endless => None,
+            Ttl::Left(_) if mutant!(OldValueForEver) => None,
+            Ttl::Left(left) if mutant!(OldValueRejuvenated) => Some(left),
             Ttl::Left(left) => Some(left.saturating_sub(now.saturating_duration_since(since))),
             Ttl::Absent => Some(Duration::ZERO),
         };

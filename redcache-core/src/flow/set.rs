@@ -7,6 +7,7 @@
 //! | `Lock`      | granted                           |            | `Load`    |
 //! | `Lock`      | another's lock is there           | a deadline | `Unlock`  |
 //! | `Lock`      | a lock that we left behind is     | release    | `Unlock`  |
+//! | `Lock`      | granted, but asked for twice      | restore    | `Unlock`  |
 //! | `Lock`      | refused, or no answer             |            | done      |
 //! | `Load`      | another key of the call is locked | restore    | `Unlock`  |
 //! | `Load`      | half of the lock's life over      | renew      | `Load`    |
@@ -56,6 +57,8 @@ pub(crate) enum Input {
     Locked {
         reply: WriteLockReply,
         asked_at: Instant,
+        /// The connection was lost on the way, so the lock may be asked for once more from what was left of it.
+        interrupted: bool,
     },
     /// A publish was answered.
     Published {
@@ -142,11 +145,24 @@ impl Set {
                 Step::Next(Self::Lock { lock })
             }
             (Self::Unlock, Input::Over(end)) => Step::Done(end),
-            (Self::Lock { lock }, Input::Locked { reply, asked_at }) => {
-                on_locked(lock, reply, asked_at, scene, out)
+            (Self::Lock { lock }, Input::Locked { reply, asked_at, interrupted }) => {
+                match on_locked(lock, reply, asked_at, scene, out) {
+                    Step::Next(Self::Load { held })
+                        if interrupted && !mutant!(RepeatedLockTrusted) =>
+                    {
+                        give_back(held, scene, out);
+                        Step::Next(Self::Unlock)
+                    }
+                    step => step,
+                }
             }
             (Self::Lock { .. }, Input::Refused(refusal)) => Step::Done(failed(refusal)),
             (Self::Lock { .. }, Input::Failed(error)) => Step::Done(End::Failed(error)),
+            (Self::Load { held }, Input::GiveBack | Input::Attempt)
+                if mutant!(WritersHoldAndWait) =>
+            {
+                Step::Next(Self::Load { held })
+            }
             (Self::Load { held }, Input::GiveBack) => {
                 give_back(held, scene, out);
                 Step::Next(Self::Unlock)
@@ -160,6 +176,9 @@ impl Set {
                 let (key, lock) = (scene.key.clone(), held.lock);
                 out.send = Some(Command::Publish { key, lock, payload, compute_time, ttl });
                 Step::Next(Self::Publish { held })
+            }
+            (Self::Load { .. }, Input::Over(End::Abandoned)) if mutant!(DroppedWriteKeepsLock) => {
+                Step::Done(End::Abandoned)
             }
             (Self::Load { held }, Input::Over(end)) => {
                 give_back(held, scene, out);
@@ -200,8 +219,10 @@ fn on_locked(
     };
     match scene.locks.recognise(&raw) {
         // The first answer to this very attempt was lost with its connection, and the old value with it.
-        Some(own) if own == lock => return granted(None),
-        Some(own) if scene.loading != Some(own) && !scene.locks.is_live(own) => {
+        Some(own) if own == lock => {
+            out.send_aside = Some(Command::Release { key: scene.key.clone(), lock });
+        }
+        Some(own) if scene.loading != Some(own) && !scene.locks.is_live(own, scene.now) => {
             out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: own });
         }
         Some(_) | None => out.blocked = Some(ttl),
@@ -214,7 +235,7 @@ fn give_back(held: Held, scene: &Scene<'_>, out: &mut Outbox) {
 }
 
 fn published(done: bool, interrupted: bool) -> End {
-    match (done, interrupted) {
+    match (done || mutant!(LostWriteSaysStored), interrupted) {
         (true, _) => End::Stored,
         // What took the lock away may have been our own value.
         (false, true) => End::Failed(CacheError::new(ErrorKind::Interrupted, "")),

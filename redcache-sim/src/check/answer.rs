@@ -1,7 +1,7 @@
 //! What callers are told, against what was true.
 
 use bytes::Bytes;
-use redcache_core::{Answer, CacheError, CallError, ErrorKind, LOCK_PREFIX, OpId, Outcome, Source};
+use redcache_core::{Answer, CacheError, CallError, ErrorKind, OpId, Outcome, Source};
 
 use super::{Checked, Invariant};
 use crate::model::{Content, Origin, Seen, Stamp, number_of};
@@ -30,12 +30,7 @@ impl World {
             self.tally.premise(Invariant::NoErrorWithoutCause);
         }
         let state = &self.calls[call];
-        let is_foreign = |key: &usize| {
-            let held = self.keys[*key].raw.as_ref();
-            held.is_some_and(|raw| {
-                raw.starts_with(LOCK_PREFIX.as_bytes()) && !self.tokens.contains_key(raw)
-            })
-        };
+        let is_foreign = |key: &usize| self.is_locked_by_strangers(*key);
         if state.kind.loads() && state.keys.iter().any(is_foreign) {
             self.tally.premise(Invariant::ForeignLock);
         }
@@ -48,12 +43,16 @@ impl World {
             Outcome::Answer(_) | Outcome::Written(_) => 1,
             Outcome::Answers(all) => all.len(),
             Outcome::WrittenMany(all) => all.len(),
+            Outcome::Stored(_) => 1,
+            Outcome::StoredMany(all) => all.len(),
             other => return Err(Invariant::Pairing.broken(format!("unknown outcome {other:?}"))),
         };
         let fits = match outcome {
             Outcome::Answer(_) => matches!(kind, Kind::Get | Kind::GetWith),
             Outcome::Answers(_) => matches!(kind, Kind::GetMany | Kind::GetManyWith),
             Outcome::Written(_) => matches!(kind, Kind::Insert | Kind::Remove | Kind::Touch),
+            Outcome::Stored(_) => kind == Kind::SetWith,
+            Outcome::StoredMany(_) => kind == Kind::SetManyWith,
             _ => matches!(kind, Kind::InsertMany | Kind::RemoveMany | Kind::TouchMany),
         };
         Invariant::Pairing.holds(fits && expected == keys.len(), || {
@@ -67,6 +66,10 @@ impl World {
             Outcome::Written(result) => self.check_written(call, 0, result),
             Outcome::WrittenMany(all) => {
                 (0..).zip(all).try_for_each(|(slot, result)| self.check_written(call, slot, result))
+            }
+            Outcome::Stored(result) => self.check_stored(call, 0, result),
+            Outcome::StoredMany(all) => {
+                (0..).zip(all).try_for_each(|(slot, result)| self.check_stored(call, slot, result))
             }
             _ => Ok(()),
         }
@@ -182,6 +185,8 @@ impl World {
         // A load that has ended may still be joined while it is published.
         let since = self.joined_since(call);
         let is_joined = |origin: &Origin| match *origin {
+            // What a write loads is never joined, only read.
+            Origin::Load { call, .. } if self.calls[call].kind.is_set() => None,
             Origin::Load { process, life, ended_at, born, .. } => ((process, life)
                 == (state.process, state.life)
                 && ended_at >= since
@@ -282,7 +287,7 @@ impl World {
         Ok(())
     }
 
-    fn check_failure(&mut self, call: usize, slot: usize, text: &str) -> Checked {
+    pub(crate) fn check_failure(&mut self, call: usize, slot: usize, text: &str) -> Checked {
         let state = &self.calls[call];
         let key = state.keys[slot];
         let number = text.strip_prefix("failure ").and_then(|number| number.parse().ok());
@@ -290,7 +295,9 @@ impl World {
         self.tally.premise(Invariant::FailureIsShared);
         let is_shared = failed.is_some_and(|&(of, at)| {
             let other = &self.calls[of];
-            (other.process, other.life) == (state.process, state.life)
+            // A write has its own load.
+            (of == call || !state.kind.is_set() && !other.kind.is_set())
+                && (other.process, other.life) == (state.process, state.life)
                 && other.keys.contains(&key)
                 && at >= state.started_at
         });
@@ -317,6 +324,15 @@ impl World {
                 !self.plan.is_steady
             }
             ErrorKind::Server => !self.plan.is_steady,
+            ErrorKind::LockLost => {
+                state.kind.is_set() && process.learned[state.keys[slot]].lock_lost >= state.started
+            }
+            ErrorKind::LockTimeout => {
+                let patience = self.plan.times.load + self.plan.times.lock;
+                let waited = self.now - state.started_at;
+                state.kind.is_set() && waited + 1_000 >= process.clock.stretch(patience)
+            }
+            ErrorKind::Misuse => state.unstorable.contains(&state.keys[slot]),
             _ => false,
         };
         Invariant::NoErrorWithoutCause
@@ -324,6 +340,7 @@ impl World {
         let key = state.keys[slot];
         let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
         let has_loaded = state.given.iter().any(|(of, _)| *of == key) && !is_repeated;
+        let has_loaded = has_loaded && !state.kind.is_set();
         // In a batch a loader that took too long is not stopped, and nobody wants what it gives.
         let is_late = kind == ErrorKind::LoadTimeout && state.kind.is_batch();
         Invariant::LoadedIsReturned

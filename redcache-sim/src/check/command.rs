@@ -7,17 +7,32 @@ use super::{Checked, Fault, Invariant};
 use crate::link::Gate;
 use crate::model::{Content, Origin, Stamp, number_of};
 use crate::world::World;
+use crate::world::skew::Micros;
 
 /// One acquisition of a lock.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(crate) process: usize,
     pub(crate) life: u32,
     pub(crate) key: usize,
     /// When it was granted, for the last time.
     pub(crate) granted: Stamp,
+    pub(crate) granted_at: Micros,
     /// Somebody else has changed how long it lives.
     pub(crate) is_tampered: bool,
+    /// It is the lock of a write, and this is what it replaced.
+    pub(crate) write: Option<Replaced>,
+}
+
+/// What the lock of a write took the place of.
+#[derive(Debug, Clone)]
+pub(crate) struct Replaced {
+    /// `None` when there was nothing.
+    pub(crate) raw: Option<Bytes>,
+    /// When it would have expired.
+    pub(crate) expires_at: Option<Micros>,
+    /// The link by which the process was told of it.
+    pub(crate) link: usize,
 }
 
 /// Why keys may have changed.
@@ -53,6 +68,8 @@ pub(crate) struct Executed {
     pub(crate) words: Vec<Bytes>,
     /// It is of a kind that changes its key.
     pub(crate) wrote: bool,
+    /// When the key was to expire before the command.
+    pub(crate) expires_at: Option<Micros>,
 }
 
 impl Executed {
@@ -69,6 +86,7 @@ impl Executed {
         };
         let key = words.get(at).and_then(|name| world.key_named(name));
         let rest = words.get(at.saturating_add(1)..).unwrap_or_default();
+        let ttl = key.and_then(|key| world.server.ttl(0, world.keys[key].name.as_bytes()));
         Self {
             link,
             process: world.links[link].process,
@@ -77,6 +95,7 @@ impl Executed {
             key,
             words: rest.iter().map(|word| Bytes::copy_from_slice(word)).collect(),
             wrote: !matches!(verb, Verb::Read | Verb::Other),
+            expires_at: ttl.map(|ttl| world.now + world.server_clock.stretch(ttl)),
         }
     }
 }
@@ -100,11 +119,13 @@ impl World {
         raw: Option<&Bytes>,
         cause: &Cause<'_>,
     ) -> Checked {
+        self.note_lost_lock(key, cause);
         match cause {
             Cause::Time => {
                 Invariant::Lifetime
                     .holds(raw.is_none(), || "time alone gave a key a value".to_owned())?;
                 self.tally.fault(Fault::Expiry);
+                self.check_renewed(key)?;
                 if *self.keys[key].content() == Content::Lock {
                     // Who waits learns of it by the server's next look around, or by its own timer.
                     self.keys[key].unlocked_since = Some(self.now + 250_000);
@@ -131,7 +152,8 @@ impl World {
                     Verb::Script(Script::Publish) => self.check_publish(key, raw, executed),
                     Verb::Script(Script::WriteLock) => self.check_write_lock(key, raw, executed),
                     Verb::Script(Script::Release | Script::Restore) => {
-                        self.check_holder(key, executed)
+                        self.check_holder(key, executed)?;
+                        self.check_put_back(key, raw, executed)
                     }
                     Verb::Script(Script::Renew | Script::Touch) | Verb::Read | Verb::Other => {
                         let text = format!("{:?} changed key {key}", executed.verb);
@@ -148,8 +170,7 @@ impl World {
         let held = &self.keys[key].raw;
         Invariant::LockOverNothing
             .holds(held.is_none(), || format!("p{process} locked key {key} over {held:?}"))?;
-        self.keys[key].grants += 1;
-        self.take_token(key, raw, executed)
+        self.take_token(key, raw, executed, None)
     }
 
     /// A write's lock takes the place of a value, and never of a lock.
@@ -163,18 +184,29 @@ impl World {
         let is_free = *self.keys[key].content() != Content::Lock;
         Invariant::LockOverNothing
             .holds(is_free, || format!("p{} took the lock of key {key} away", executed.process))?;
-        self.take_token(key, raw, executed)
+        let raw_before = self.keys[key].raw.clone();
+        let Executed { expires_at, link, .. } = *executed;
+        let expires_at = expires_at.filter(|_| raw_before.is_some());
+        self.take_token(key, raw, executed, Some(Replaced { raw: raw_before, expires_at, link }))
     }
 
-    fn take_token(&mut self, key: usize, raw: Option<&Bytes>, executed: &Executed) -> Checked {
+    fn take_token(
+        &mut self,
+        key: usize,
+        raw: Option<&Bytes>,
+        executed: &Executed,
+        write: Option<Replaced>,
+    ) -> Checked {
+        self.keys[key].grants += 1;
         let Executed { process, life, .. } = *executed;
         let Some(raw) = raw.filter(|raw| raw.starts_with(LOCK_PREFIX.as_bytes())) else {
             return Err(Invariant::LockOverNothing.broken("a lock that does not look like one"));
         };
         self.tally.premise(Invariant::UniqueTokens);
-        let token = Token { process, life, key, granted: self.stamp, is_tampered: false };
+        let (granted, granted_at) = (self.stamp, self.now);
+        let token = Token { process, life, key, granted, granted_at, is_tampered: false, write };
         // An attempt whose answer was lost is made again with the same lock, which begins anew.
-        let known = self.tokens.insert(raw.clone(), token).unwrap_or(token);
+        let known = self.tokens.insert(raw.clone(), token.clone()).unwrap_or(token);
         Invariant::UniqueTokens
             .holds((known.process, known.life, known.key) == (process, life, key), || {
                 format!("p{process} took a lock that p{} had on key {}", known.process, known.key)
@@ -196,7 +228,7 @@ impl World {
     fn check_publish(&mut self, key: usize, raw: Option<&Bytes>, executed: &Executed) -> Checked {
         let Executed { process, life, .. } = *executed;
         let held = self.keys[key].raw.as_ref();
-        let token = held.and_then(|held| self.tokens.get(held)).copied();
+        let token = held.and_then(|held| self.tokens.get(held)).cloned();
         self.tally.premise(Invariant::PublishOwn);
         let own = token.filter(|it| (it.process, it.life) == (process, life));
         let Some(token) = own.filter(|_| executed.words.first() == held) else {
@@ -206,24 +238,26 @@ impl World {
         self.tally.premise(Invariant::DeleteBeatsLoad);
         let Content::Value(payload) = Content::of(raw) else {
             let overruled = self.keys[key].overruled;
+            self.note_not_found_stored(key, &token);
             return Invariant::DeleteBeatsLoad.holds(overruled < token.granted, || {
                 format!("p{process} published \"not found\" of key {key} over a newer write")
             });
         };
-        self.check_published(key, &payload, executed, token)
+        self.check_published(key, &payload, executed, &token)
     }
 
     fn check_published(
-        &self,
+        &mut self,
         key: usize,
         payload: &Bytes,
         executed: &Executed,
-        token: Token,
+        token: &Token,
     ) -> Checked {
         let version = number_of(payload).filter(|(other, _)| *other == key);
-        let Some(version) = version.and_then(|(_, number)| self.versions.get(number)) else {
+        let Some(version) = version.and_then(|(_, number)| self.versions.get_mut(number)) else {
             return Err(Invariant::BatchExact.broken(format!("key {key} got {payload:?}")));
         };
+        version.executed = Some(self.stamp);
         Invariant::Opaque.holds(version.payload.as_ref() == Some(payload), || {
             format!("key {key} got {payload:?} for {:?}", version.payload)
         })?;
@@ -259,6 +293,9 @@ impl World {
             Cause::Time | Cause::Fault | Cause::Foreign(_) => return Ok(()),
         };
         let Some(key) = executed.key else { return Ok(()) };
+        if executed.verb == Verb::Script(Script::Renew) {
+            self.tally.premise(Invariant::Renewed);
+        }
         if executed.wrote {
             self.check_lock_ttl(key)?;
         }

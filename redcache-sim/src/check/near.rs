@@ -76,22 +76,25 @@ impl World {
     }
 
     /// Checks, where nothing disturbs links and server, that nobody waits for a key that is free or has a value.
-    pub(crate) fn check_wake_ups(&self) -> Checked {
+    pub(crate) fn check_wake_ups(&mut self) -> Checked {
         if !self.plan.is_steady || self.phase > Phase::Calm {
             return Ok(());
         }
         // A wake-up, a read, a lock and a publish, with a script that was forgotten, and the pause between many wakes.
         let limit = 14 * self.one_way() + 80_000;
         self.check_orphans(limit)?;
+        self.check_idle_locks(limit)?;
         for &call in &self.waiting {
             let state = &self.calls[call];
-            if state.kind != Kind::GetWith || state.state != State::Waiting {
+            if !matches!(state.kind, Kind::GetWith | Kind::SetWith) || state.state != State::Waiting
+            {
                 continue;
             }
             let process = &self.processes[state.process];
             let key = state.keys[0];
             let Some(unlocked) = self.keys[key].unlocked_since else { continue };
-            // A batch loads in turns; who joined its key waits until the loader is free for it.
+            // A batch loads in turns; who joined its key waits until the loader is free for it. Writes wait for those
+            // before them, which may wait for other keys.
             if self.is_in_batch(state.process, key) {
                 continue;
             }
@@ -99,7 +102,8 @@ impl World {
                 .max(state.started_at)
                 .max(process.shaken_at)
                 .max(process.learned[key].load_until)
-                .max(process.paused_until);
+                .max(process.paused_until)
+                .max(if state.kind.is_set() { process.learned[key].idle_since } else { 0 });
             Invariant::WakeUp.holds(self.now <= since.saturating_add(limit), || {
                 format!("call {call} has waited for key {key} since {since} µs, and it is free")
             })?;
@@ -112,7 +116,8 @@ impl World {
     fn is_in_batch(&self, process: usize, key: usize) -> bool {
         self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
-            call.process == process && call.kind == Kind::GetManyWith && call.keys.contains(&key)
+            let is_batch = matches!(call.kind, Kind::GetManyWith | Kind::SetManyWith);
+            call.process == process && is_batch && call.keys.contains(&key)
         })
     }
 

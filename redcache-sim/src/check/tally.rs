@@ -16,6 +16,7 @@ pub enum Fault {
     CutBefore,
     CutInside,
     CutAfter,
+    LastWords,
     DialRefused,
     DialHangs,
     RestartKeep,
@@ -64,7 +65,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -74,6 +75,7 @@ impl Fault {
         Self::CutBefore,
         Self::CutInside,
         Self::CutAfter,
+        Self::LastWords,
         Self::DialRefused,
         Self::DialHangs,
         Self::RestartKeep,
@@ -132,6 +134,7 @@ impl Fault {
             Self::CutBefore => "link cut before a frame",
             Self::CutInside => "link cut inside a frame",
             Self::CutAfter => "link cut after a frame",
+            Self::LastWords => "link lost, and what was sent on it arrives late",
             Self::DialRefused => "connection refused",
             Self::DialHangs => "connection attempt hangs",
             Self::RestartKeep => "server restarted with its data",

@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     GetMany,
     GetWith,
     GetManyWith,
+    SetWith,
+    SetManyWith,
     Insert,
     InsertMany,
     Remove,
@@ -23,7 +25,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) fn loads(self) -> bool {
-        matches!(self, Self::GetWith | Self::GetManyWith)
+        matches!(self, Self::GetWith | Self::GetManyWith) || self.is_set()
+    }
+
+    /// It loads what it writes, under a lock in the place of the old value.
+    pub(crate) fn is_set(self) -> bool {
+        matches!(self, Self::SetWith | Self::SetManyWith)
     }
 
     pub(crate) fn is_batch(self) -> bool {
@@ -31,6 +38,7 @@ impl Kind {
             self,
             Self::GetMany
                 | Self::GetManyWith
+                | Self::SetManyWith
                 | Self::InsertMany
                 | Self::RemoveMany
                 | Self::TouchMany
@@ -99,8 +107,12 @@ pub(crate) struct Call {
     pub(crate) own_floors: Vec<Stamp>,
     /// For each key, the same for the process not to go back in time.
     pub(crate) seen_floors: Vec<Stamp>,
-    /// What it inserts.
+    /// What it inserts, or has loaded to write.
     pub(crate) versions: Vec<usize>,
+    /// Keys that it was to write and for which its loader had nothing to store.
+    pub(crate) unstored: Vec<usize>,
+    /// Keys for which it has loaded what cannot be stored.
+    pub(crate) unstorable: Vec<usize>,
     /// The load under way.
     pub(crate) load: Option<Load>,
     pub(crate) loads: u32,

@@ -9,11 +9,13 @@ use super::{Call, Kind, Phase, State, World};
 use crate::check::{Checked, Fault, Invariant};
 use crate::model::{Flavour, Origin, Version, spell};
 
-const KINDS: [(u64, Kind); 10] = [
+const KINDS: [(u64, Kind); 12] = [
     (42, Kind::GetWith),
     (12, Kind::Get),
     (10, Kind::GetManyWith),
     (4, Kind::GetMany),
+    (9, Kind::SetWith),
+    (5, Kind::SetManyWith),
     (9, Kind::Insert),
     (10, Kind::Remove),
     (5, Kind::Touch),
@@ -123,6 +125,8 @@ impl World {
             Kind::GetMany => engine.get_many(now, names),
             Kind::GetWith => engine.get_with(now, one, ttl),
             Kind::GetManyWith => engine.get_many_with(now, names, ttl),
+            Kind::SetWith => engine.set_with(now, one, ttl),
+            Kind::SetManyWith => engine.set_many_with(now, names, ttl),
             Kind::Insert => engine.insert(now, one, value, ttl),
             Kind::InsertMany => {
                 engine.insert_many(now, names.into_iter().zip(values).collect(), ttl)
@@ -155,7 +159,7 @@ impl World {
             match kind {
                 Kind::Remove | Kind::RemoveMany => state.removes[key].asked += 1,
                 Kind::Touch | Kind::TouchMany => state.touches[key].asked += 1,
-                Kind::GetWith | Kind::GetManyWith => state.learned[key].waiting += 1,
+                _ if kind.loads() => state.learned[key].waiting += 1,
                 _ => {}
             }
         }
@@ -176,6 +180,8 @@ impl World {
             load: None,
             loads: 0,
             given: Vec::new(),
+            unstored: Vec::new(),
+            unstorable: Vec::new(),
             is_probe,
         });
         self.waiting.push(call);

@@ -67,7 +67,11 @@ impl World {
         self.trace.line(self.now, || "the last calls".to_owned());
         for process in 0..self.processes.len() {
             for key in 0..self.keys.len() {
-                self.call(process * self.plan.callers, Kind::GetWith, vec![key], true)?;
+                // A lock that somebody else has left for good keeps writers out.
+                let is_open = !self.is_locked_by_strangers(key);
+                let kind = self.caller_dice.weighted(&[(2, Kind::GetWith), (1, Kind::SetWith)]);
+                let kind = if is_open { kind } else { Kind::GetWith };
+                self.call(process * self.plan.callers, kind, vec![key], true)?;
             }
         }
         let times = &self.plan.times;

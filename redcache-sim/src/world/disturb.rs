@@ -5,7 +5,7 @@ use super::skew::Micros;
 use super::{Phase, State, World};
 use crate::check::command::Cause;
 use crate::check::{Checked, Fault, Invariant};
-use crate::link::{CutAt, Pledge};
+use crate::link::{CutAt, Link, Pledge};
 use crate::model::{Flavour, Origin};
 
 /// The commands of which one may be refused for the moment.
@@ -27,7 +27,8 @@ impl World {
             | Fault::DeadToClient
             | Fault::CutBefore
             | Fault::CutInside
-            | Fault::CutAfter => self.strike_link(fault),
+            | Fault::CutAfter
+            | Fault::LastWords => self.strike_link(fault),
             Fault::DialRefused => {
                 self.refused_until = self.now + self.fault_dice.below(200_000);
                 self.strike_link(Fault::CutAfter)
@@ -187,9 +188,23 @@ impl World {
                     self.queue.plan(now + self.silence_max(link), Happening::Silence(link));
                 }
             }
+            Fault::LastWords => self.cut_off(link),
             _ => self.cut(link, fault),
         }
         Ok(())
+    }
+
+    /// Ends a link for its process, while the server has yet to read what was sent on it.
+    fn cut_off(&mut self, link: usize) {
+        self.tally.fault(Fault::LastWords);
+        let at = self.now + self.delay();
+        let lasts = self.fault_dice.below(self.longest_hold() / 4);
+        let Link { up, down, .. } = &mut self.links[link];
+        up.held_until = up.held_until.max(self.now + lasts);
+        down.cut(at, 0);
+        let end = down.end.unwrap_or(at);
+        self.queue.plan(end.max(self.now), Happening::ToClient(link));
+        self.trace.line(self.now, || format!("link {link} is lost; what it carries is late"));
     }
 
     /// How long a link may be held back, at most.

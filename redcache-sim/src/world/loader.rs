@@ -31,8 +31,10 @@ impl World {
         }
         self.stamp += 1;
         for &key in &keys {
-            self.check_accounting(key)?;
-            if !is_batch {
+            self.check_accounting(process, key)?;
+            if self.calls[call].kind.is_set() {
+                self.check_turn(process, key)?;
+            } else if !is_batch {
                 self.check_single_flight(process, key)?;
             }
             self.keys[key].loads += 1;
@@ -61,7 +63,8 @@ impl World {
             let call = &self.calls[call];
             let load = call.load.as_ref().filter(|load| load.keys.contains(&key))?;
             // A batch may begin a load late that somebody asked for before a write.
-            (call.process == process && !call.kind.is_batch()).then_some(load.born)
+            let is_alone = call.process == process && !call.kind.is_batch() && !call.kind.is_set();
+            is_alone.then_some(load.born)
         });
         let oldest_valid = running.filter(|&born| born > learned.replaced).count();
         // Those who asked before a write of the process still wait for a load of their own, and may inherit it.
@@ -70,8 +73,30 @@ impl World {
         })
     }
 
-    fn check_accounting(&mut self, key: usize) -> Checked {
-        let model = &self.keys[key];
+    /// Writes of a process take turns.
+    fn check_turn(&mut self, process: usize, key: usize) -> Checked {
+        self.tally.premise(Invariant::Turns);
+        let is_taken = self.waiting.iter().any(|&call| {
+            let call = &self.calls[call];
+            let is_loading = call.load.as_ref().is_some_and(|load| load.keys.contains(&key));
+            call.process == process && call.kind.is_set() && is_loading
+        });
+        Invariant::Turns
+            .holds(!is_taken, || format!("p{process} writes key {key} while it does so already"))
+    }
+
+    fn check_accounting(&mut self, process: usize, key: usize) -> Checked {
+        let patience = self.plan.times.load + self.plan.times.lock;
+        let patience = self.processes[process].clock.stretch(patience);
+        let is_impatient = self.waiting.iter().any(|&call| {
+            let call = &self.calls[call];
+            call.process == process
+                && call.keys.contains(&key)
+                && call.started_at + patience <= self.now + 1_000
+        });
+        let model = &mut self.keys[key];
+        // Whom writers have kept waiting for that long loads without a lock.
+        model.grants += u64::from(is_impatient);
         if self.plan.is_pristine && self.phase == Phase::Disturbed {
             self.tally.premise(Invariant::Accounting);
             Invariant::Accounting.holds(model.loads < model.grants, || {
@@ -248,13 +273,25 @@ impl World {
         ttl: Option<u64>,
         store: bool,
     ) -> Option<(Key, Loaded)> {
-        let version = &mut self.versions[version?];
+        let number = version?;
+        let version = &mut self.versions[number];
         if let Origin::Load { ended_at, .. } = &mut version.origin {
             *ended_at = self.now;
         }
         let payload = version.payload.clone();
-        self.calls[call].given.push((key, Given::Value(payload.clone())));
+        let state = &mut self.calls[call];
+        state.given.push((key, Given::Value(payload.clone())));
         let leaves_out = payload.is_none() && self.plan.faults.has(Fault::LoaderOmitsKey);
+        if state.kind.is_set() {
+            state.versions.push(number);
+            let is_too_large =
+                payload.as_ref().is_some_and(|payload| payload.len() > self.plan.value_max);
+            if !store || leaves_out && state.kind.is_batch() {
+                state.unstored.push(key);
+            } else if is_too_large || ttl == Some(0) {
+                state.unstorable.push(key);
+            }
+        }
         let mut loaded = payload.map_or_else(Loaded::not_found, Loaded::value);
         if let Some(ttl) = ttl {
             loaded = loaded.with_ttl(std::time::Duration::from_millis(ttl));

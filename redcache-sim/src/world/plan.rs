@@ -24,7 +24,7 @@ impl Faults {
 }
 
 /// Faults that strike at a moment of the plan.
-const STRIKES: [Fault; 32] = [
+const STRIKES: [Fault; 33] = [
     Fault::Stall,
     Fault::DeadBothWays,
     Fault::DeadToServer,
@@ -32,6 +32,7 @@ const STRIKES: [Fault; 32] = [
     Fault::CutBefore,
     Fault::CutInside,
     Fault::CutAfter,
+    Fault::LastWords,
     Fault::DialRefused,
     Fault::DialHangs,
     Fault::RestartKeep,

@@ -16,6 +16,8 @@ pub(crate) struct Learned {
     pub(crate) loads: u32,
     /// When the last of its loads ended; [`Micros::MAX`] while one runs.
     pub(crate) load_until: Micros,
+    /// When a lock of its own was last taken away, by whatever means.
+    pub(crate) lock_lost: Stamp,
     /// How many of its calls with a loader wait for the key.
     pub(crate) waiting: u32,
     /// When the last of them ended.

@@ -1,5 +1,6 @@
 //! The server's side of the links: one command at a time, with a look at all keys before and after each.
 
+use redcache_core::Script;
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
 
 use super::World;
@@ -201,10 +202,12 @@ impl World {
                 state.tracked = frame == b"+OK\r\n";
             }
         }
-        if executed.verb == Verb::Lock
-            && frame == b"+OK\r\n"
-            && let (Some(key), Some(lock)) = (executed.key, executed.words.first())
-        {
+        let is_granted = match executed.verb {
+            Verb::Lock => frame == b"+OK\r\n",
+            Verb::Script(Script::WriteLock) => frame.starts_with(b"*3\r\n:1\r\n"),
+            _ => false,
+        };
+        if is_granted && let (Some(key), Some(lock)) = (executed.key, executed.words.first()) {
             state.granted.push_back((ends_at, key, lock.clone()));
         }
         if executed.wrote

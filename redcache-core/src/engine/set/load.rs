@@ -101,7 +101,8 @@ impl Engine {
 
     /// What the loader gave for a key, as the key's write is told.
     fn set_input(&self, loaded: Option<Loaded>, ttl: Duration, compute_time: Duration) -> Input {
-        let Some(loaded) = loaded.filter(|loaded| loaded.store) else {
+        let kept = |loaded: &Loaded| loaded.store || mutant!(KeptWriteIsPublished);
+        let Some(loaded) = loaded.filter(kept) else {
             return Input::Over(End::Kept);
         };
         if let Some(why) = self.unstorable_load(&loaded, ttl) {

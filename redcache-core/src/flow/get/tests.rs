@@ -298,14 +298,15 @@ fn a_storm_of_wake_ups_is_answered_at_a_bounded_pace() {
 }
 
 #[test]
-fn the_answer_to_an_attempt_that_was_sent_twice_is_recognised() {
+fn the_lock_of_an_attempt_that_was_sent_twice_goes_back() {
     let mut flight = Flight::new();
     let state = flight.start(true);
     let mut raw = Vec::new();
     flight.attempt.unwrap().write(flight.locks.base(), &mut raw);
     let own = read(Stored::Lock(raw.into()), LEFT, LockReply::Taken, false);
     let state = flight.next(state, own);
-    assert!(matches!(state, Get::Load { lock: Some(_), .. }), "{state:?}");
+    assert!(matches!(state, Get::Read { lock: None }), "{state:?}");
+    assert_eq!(flight.sent, ["read or lock", "release", "read"]);
 }
 
 #[test]
@@ -358,6 +359,7 @@ fn a_reload_puts_its_lock_over_the_value_and_a_failure_puts_the_value_back() {
     let granted = |flight: &Flight, replaced| Input::Locked {
         reply: WriteLockReply::Granted(replaced),
         asked_at: flight.now,
+        interrupted: false,
     };
     for (replaced, given_back) in [(Some(replaced), "restore"), (None, "release")] {
         let mut flight = Flight { reload: true, ..Flight::new() };
@@ -376,7 +378,7 @@ fn a_reload_waits_for_the_lock_of_another_and_then_locks_again() {
     let state = flight.start(false);
     let lock = Bytes::from_static(b"lock:theirs:1");
     let reply = WriteLockReply::Taken { lock, ttl: Ttl::Left(Duration::from_secs(3)) };
-    let input = Input::Locked { reply, asked_at: flight.now };
+    let input = Input::Locked { reply, asked_at: flight.now, interrupted: false };
     let state = flight.next(state, input);
     assert!(matches!(state, Get::Unlock) && flight.wait_until > Some(flight.now), "{state:?}");
     let state = flight.next(state, Input::Woken);

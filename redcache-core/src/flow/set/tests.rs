@@ -77,7 +77,7 @@ impl Write {
     }
 
     fn locked(&self, reply: WriteLockReply) -> Input {
-        Input::Locked { reply, asked_at: self.now }
+        Input::Locked { reply, asked_at: self.now, interrupted: false }
     }
 
     fn granted(&self, raw: &'static [u8], ttl: Ttl) -> Input {
@@ -245,12 +245,19 @@ fn a_lock_of_this_process_is_waited_for_while_it_is_in_use_and_else_released() {
 }
 
 #[test]
-fn the_answer_to_an_attempt_that_was_sent_twice_is_recognised() {
+fn the_lock_of_an_attempt_that_was_sent_twice_goes_back_and_another_is_tried() {
     let mut write = Write::new();
     let state = write.next(Set::Unlock, Input::Attempt);
     let own = write.taken(write.raw(write.attempt.unwrap()));
     let state = write.next(state, own);
-    assert!(matches!(state, Set::Load { held: Held { replaced: None, .. } }), "{state:?}");
+    let state = write.next(state, Input::Attempt);
+    let replaced = Some(Replaced { raw: Bytes::from_static(b"old"), ttl: LEFT });
+    let reply = WriteLockReply::Granted(replaced);
+    let granted = Input::Locked { reply, asked_at: write.now, interrupted: true };
+    let state = write.next(state, granted);
+    assert!(matches!(state, Set::Unlock), "{state:?}");
+    assert_eq!(write.names(), ["write lock", "release", "write lock", "restore"]);
+    assert_eq!(write.blocked, None);
 }
 
 #[test]

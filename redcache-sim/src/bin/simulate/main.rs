@@ -1,6 +1,7 @@
 //! Runs simulated worlds by their seeds and reports what held, what did not, and how much was put to the test.
 
 use std::io::{self, Write};
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -197,7 +198,11 @@ fn run_all(arguments: &Arguments) -> Sum {
             if seed >= end {
                 break;
             }
-            let run = simulate(seed, &Options::default());
+            let run =
+                catch_unwind(|| simulate(seed, &Options::default())).unwrap_or_else(|panic| {
+                    eprintln!("seed {seed} panicked");
+                    resume_unwind(panic)
+                });
             if seed.is_multiple_of(TWICE_EVERY)
                 && simulate(seed, &Options::default()).hash != run.hash
             {

@@ -1,0 +1,199 @@
+//! Locks that take the place of values: what becomes of the value, and what the writer is told.
+
+use bytes::Bytes;
+use redcache_core::{CallError, ErrorKind, Script};
+
+use super::command::{Cause, Executed, Token, Verb};
+use super::near::drift;
+use super::{Checked, Fault, Invariant};
+use crate::model::{Content, Origin};
+use crate::world::skew::Micros;
+use crate::world::{Phase, World};
+
+impl World {
+    /// Notes when a process loses a lock otherwise than by its own doing.
+    pub(crate) fn note_lost_lock(&mut self, key: usize, cause: &Cause<'_>) {
+        let held = self.keys[key].raw.as_ref();
+        let Some(token) = held.and_then(|held| self.tokens.get(held)) else { return };
+        let is_own = matches!(cause, Cause::Command(executed)
+        if (executed.process, executed.life) == (token.process, token.life)
+            && matches!(
+                executed.verb,
+                Verb::Script(Script::Publish | Script::Release | Script::Restore)
+            ));
+        let process = &mut self.processes[token.process];
+        if !is_own && process.life == token.life {
+            process.learned[key].lock_lost = self.stamp;
+        }
+    }
+
+    /// Checks that a lock whose time is over is not one under which somebody loads.
+    pub(crate) fn check_renewed(&mut self, key: usize) -> Checked {
+        if !self.plan.is_steady || self.phase > Phase::Calm {
+            return Ok(());
+        }
+        let held = self.keys[key].raw.as_ref();
+        let Some(token) = held.and_then(|held| self.tokens.get(held)) else { return Ok(()) };
+        let process = &self.processes[token.process];
+        if process.life != token.life || !process.is_open || token.is_tampered {
+            return Ok(());
+        }
+        Invariant::Renewed.holds(process.learned[key].loads == 0, || {
+            format!("p{} still loads key {key}, and its lock has expired", token.process)
+        })
+    }
+
+    /// Checks that a write's lock makes room for what it had replaced.
+    pub(crate) fn check_put_back(
+        &mut self,
+        key: usize,
+        raw: Option<&Bytes>,
+        executed: &Executed,
+    ) -> Checked {
+        let held = self.keys[key].raw.as_ref();
+        let Some(Token { write: Some(replaced), granted_at, .. }) =
+            held.and_then(|held| self.tokens.get(held))
+        else {
+            return Invariant::PutBack
+                .holds(raw.is_none(), || format!("the lock of key {key} had replaced nothing"));
+        };
+        self.tally.premise(Invariant::PutBack);
+        let mut slack = self.one_way() + drift(self.now - granted_at) + 3_000;
+        if !self.plan.is_steady {
+            slack += 2 * self.longest_hold();
+        }
+        let Some(raw) = raw else {
+            let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
+            // The answer that brought the old value was lost, or the server had no room to take it back.
+            let is_lost =
+                !self.plan.is_steady && (replaced.link != executed.link || self.refuses_values());
+            return Invariant::PutBack.holds(replaced.raw.is_none() || is_over || is_lost, || {
+                format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
+            });
+        };
+        Invariant::PutBack.holds(replaced.raw.as_ref() == Some(raw), || {
+            format!("key {key} gets {raw:?} back, and had {:?}", replaced.raw)
+        })?;
+        let ttl = self.server.ttl(0, self.keys[key].name.as_bytes());
+        let expires_at = ttl.map(|ttl| self.now + self.server_clock.stretch(ttl));
+        let fits = match (replaced.expires_at, expires_at) {
+            (None, None) => true,
+            (Some(before), Some(after)) => before.abs_diff(after) <= slack,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        Invariant::PutBack.holds(fits, || {
+            let before = replaced.expires_at;
+            format!("key {key} was to expire at {before:?} µs, and now at {expires_at:?} µs")
+        })
+    }
+
+    /// The key holds a lock that no process here has taken.
+    pub(crate) fn is_locked_by_strangers(&self, key: usize) -> bool {
+        let held = self.keys[key].raw.as_ref();
+        *self.keys[key].content() == Content::Lock
+            && held.is_some_and(|held| !self.tokens.contains_key(held))
+    }
+
+    /// Some of the planned faults have the server refuse what it would otherwise store.
+    fn refuses_values(&self) -> bool {
+        let refusing =
+            [Fault::OutOfMemory, Fault::ReadOnly, Fault::Loading, Fault::Busy, Fault::TryAgain];
+        refusing.into_iter().any(|fault| self.plan.faults.has(fault))
+    }
+
+    /// Notes that a load which found nothing is stored; what says so does not name it.
+    pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token) {
+        let stamp = self.stamp;
+        let is_it = |origin: &Origin| {
+            matches!(*origin, Origin::Load { process, life, born, ended_at, .. }
+                if (process, life) == (token.process, token.life)
+                    && born >= token.granted
+                    && ended_at != Micros::MAX)
+        };
+        let mut versions = self.versions.iter_mut().rev();
+        let version = versions.find(|version| {
+            version.key == key && version.payload.is_none() && is_it(&version.origin)
+        });
+        if let Some(version) = version {
+            version.executed = Some(stamp);
+        }
+    }
+
+    /// Checks what a writer is told of a value that it has loaded.
+    pub(crate) fn check_stored(
+        &mut self,
+        call: usize,
+        slot: usize,
+        result: &Result<bool, CallError>,
+    ) -> Checked {
+        self.tally.premise(Invariant::StoredIsTold);
+        let state = &self.calls[call];
+        let (process, key) = (state.process, state.keys[slot]);
+        let loaded = state.versions.iter().map(|&number| &self.versions[number]);
+        let stored =
+            loaded.filter(|version| version.key == key).find_map(|version| version.executed);
+        match result {
+            Ok(true) => {
+                let stamp = stored.filter(|_| !state.unstored.contains(&key));
+                let stamp = stamp.ok_or_else(|| {
+                    Invariant::StoredIsTold
+                        .broken(format!("call {call} did not store key {key} and is told so"))
+                })?;
+                let learned = &mut self.processes[process].learned[key];
+                learned.own_write = learned.own_write.max(stamp);
+                return Ok(());
+            }
+            Ok(false) => {
+                let is_kept = stored.is_none() && state.unstored.contains(&key);
+                return Invariant::StoredIsTold.holds(is_kept, || {
+                    format!("call {call} is told that it had nothing to store for key {key}")
+                });
+            }
+            Err(CallError::Cache(error)) => {
+                let is_certain = matches!(
+                    error.kind(),
+                    ErrorKind::LockLost
+                        | ErrorKind::LockTimeout
+                        | ErrorKind::LoadTimeout
+                        | ErrorKind::Misuse
+                );
+                Invariant::StoredIsTold.holds(!is_certain || stored.is_none(), || {
+                    format!("call {call} has stored key {key} and is told: {error}")
+                })?;
+                self.check_error(call, slot, error)?;
+            }
+            Err(CallError::Load(failure)) => {
+                Invariant::StoredIsTold.holds(stored.is_none(), || {
+                    format!("call {call} has stored key {key} and is told: {failure}")
+                })?;
+                self.check_failure(call, slot, &failure.to_string())?;
+            }
+        }
+        self.stamp += 1;
+        self.processes[process].learned[key].replaced = self.stamp;
+        Ok(())
+    }
+
+    /// Checks that a write which waits for one lock does not keep another.
+    pub(crate) fn check_idle_locks(&mut self, limit: Micros) -> Checked {
+        for (number, key) in self.keys.iter().enumerate() {
+            let Some(token) = key.raw.as_ref().and_then(|raw| self.tokens.get(raw)) else {
+                continue;
+            };
+            let process = &self.processes[token.process];
+            let learned = &process.learned[number];
+            let is_of_interest =
+                token.write.is_some() && process.life == token.life && process.is_open;
+            if !is_of_interest || learned.loads > 0 {
+                continue;
+            }
+            self.tally.premise(Invariant::IdleLock);
+            let since = token.granted_at.max(learned.load_until).max(process.shaken_at);
+            let since = since.max(process.paused_until);
+            Invariant::IdleLock.holds(self.now <= since + limit, || {
+                format!("p{} keeps key {number} locked and does not load it", token.process)
+            })?;
+        }
+        Ok(())
+    }
+}
