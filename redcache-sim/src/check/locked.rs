@@ -28,7 +28,7 @@ impl World {
     }
 
     /// Checks that a lock whose time is over is not one under which somebody loads.
-    pub(crate) fn check_renewed(&mut self, key: usize) -> Checked {
+    pub(crate) fn check_renewed(&self, key: usize) -> Checked {
         if !self.plan.is_steady || self.phase > Phase::Calm {
             return Ok(());
         }
