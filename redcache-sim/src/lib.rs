@@ -11,7 +11,8 @@
 //!
 //! [`world`] is a whole world around that model, made from one number: processes that run redcache's engine, links that
 //! delay, split and cut, faults of every kind, and time that is not waited for. After each step [`check`] compares what
-//! the engines believe with what the model knows. `simulate` runs such worlds by the thousand.
+//! the engines believe with what the model knows. `simulate` runs such worlds by the thousand. [`fuzz`] has what fuzzers
+//! throw bytes at.
 //!
 //! ```
 //! use redcache_sim::listen::EmbeddedServer;
@@ -24,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod fuzz;
 mod link;
 pub mod listen;
 mod model;

@@ -1,0 +1,54 @@
+//! Arbitrary events, as bytes: of each two, the first says what happens and the second how.
+
+use std::time::Duration;
+
+use super::key;
+use super::rig::Rig;
+
+/// More events than this find nothing that fewer do not.
+const EVENTS_MAX: usize = 400;
+
+/// Plays the events that `bytes` spell, checks answers and near cache meanwhile, and lets everything end.
+pub(super) fn play(bytes: &[u8]) {
+    let mut rig = Rig::new();
+    for event in bytes.chunks_exact(2).take(EVENTS_MAX) {
+        happen(&mut rig, event[0], usize::from(event[1]));
+    }
+    rig.end_in_time();
+}
+
+fn happen(rig: &mut Rig, what: u8, how: usize) {
+    match what % 12 {
+        0 | 1 => rig.call(how),
+        2 => rig.connect(),
+        3 => rig.disconnect(),
+        4 => rig.deliver_up(how * how),
+        5 => rig.deliver_down(how),
+        6 => rig.settle(),
+        7 => rig.wait(Duration::from_millis(how as u64)),
+        8 => rig.cancel(how),
+        9 => rig.end_load(how / 2, how.is_multiple_of(2)),
+        10 => foreign(rig, how),
+        _ => {
+            rig.connect();
+            rig.settle();
+        }
+    }
+}
+
+/// Somebody else changes a key, or everything.
+fn foreign(rig: &mut Rig, how: usize) {
+    let one = key(how / 8);
+    let name = one.as_bytes();
+    match how % 8 {
+        0 => rig.foreign(&[b"FLUSHALL"]),
+        1 => rig.foreign(&[b"SCRIPT", b"FLUSH"]),
+        2 => rig.foreign(&[b"PEXPIRE", name, b"50"]),
+        3 => rig.foreign(&[b"SET", name, b"__redcache:lock:stranger", b"PX", b"80"]),
+        4 | 5 => rig.foreign(&[b"DEL", name]),
+        _ => {
+            let value = [name, b"|foreign"].concat();
+            rig.foreign(&[b"SET", name, &value]);
+        }
+    }
+}
