@@ -140,8 +140,10 @@ impl Near {
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
         let kept = self.store.as_ref()?.peek(key)?;
         let now = kept::Time::of(now, self.base);
-        let is_good = kept.is_good(now) || mutant!(NearDeadlineIgnored);
-        (kept.epoch == self.epoch(kept.slot) && is_good).then(|| kept.hit(now))
+        let good = kept.deadline.before(Duration::from_secs(1));
+        let now = if mutant!(NearDeadlineIgnored) { now.min(good) } else { now };
+        let is_current = kept.epoch == self.epoch(kept.slot) && kept.is_good(now);
+        is_current.then(|| kept.hit(now))
     }
 
     /// The epoch of a slot that an entry was kept for.
