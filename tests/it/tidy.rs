@@ -179,7 +179,9 @@ fn documents_name_files_that_exist() {
     let documents = files_below(&root(), "md");
     let faults = documents.into_iter().flat_map(|document| {
         let text = read(root().join(&document));
-        let missing = named_files(&text).into_iter().filter(|file| !root().join(file).exists());
+        let folder = root().join(&document).parent().map_or_else(root, Path::to_owned);
+        let is_there = |file: &str| root().join(file).exists() || folder.join(file).exists();
+        let missing = named_files(&text).into_iter().filter(|file| !is_there(file));
         missing.map(|file| format!("{document}: {file}")).collect::<Vec<_>>()
     });
     report("named, but not there", faults);
