@@ -1,6 +1,7 @@
 //! Copies that are no hits any more, and may be given in place of an error or of a wait.
 //!
-//! A copy's deadline by our clock is never later than Redis's own, because it counts from when the ttl was asked for. So
+//! A copy's deadline by our clock is not later than Redis's own, because it counts from when the ttl was asked for, but
+//! for the millisecond that Redis rounds to: a key that Redis drops within it ends its copy. So
 //! a change that Redis reports before the deadline is a change: the copy is gone for good, as it is with a write of our
 //! own, and with a flush. A report after the deadline says that Redis has dropped the expired key, or that somebody
 //! locks or writes it anew; the two look alike. From then on the copy is given only to a call which has asked Redis and
