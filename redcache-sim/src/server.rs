@@ -1,4 +1,5 @@
-//! A model of one Redis 7 server: keys, expiry, client tracking and redcache's scripts.
+//! A model of one Redis 7 server: keys, expiry, client tracking and redcache's scripts. It may be a node of a [`Cluster`]
+//! of such servers, in which each knows of the others what it was told.
 //!
 //! A [`Server`] has the four kinds of methods that redcache's own engine has. It is *told* of connections, bytes and
 //! time; it *wishes*, through [`Server::poll_event`] and [`Server::poll_timeout`], that bytes be sent, that
@@ -29,6 +30,7 @@ mod call;
 mod chance;
 mod client;
 mod clock;
+mod cluster;
 mod commands;
 mod config;
 mod dispatch;
@@ -36,6 +38,8 @@ mod disturb;
 mod keyspace;
 mod memory;
 mod record;
+mod redirect;
+mod replicate;
 mod reply;
 mod request;
 mod script;
@@ -49,8 +53,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub use self::client::{ClientId, Tracking};
+pub use self::cluster::{Cluster, Member};
 pub use self::config::{Config, Eviction, HelloSupport};
 pub use self::record::{CommandCount, LoggedCommand};
+pub use self::replicate::KeyCopy;
 pub use self::reply::{Reply, ReplyError};
 pub use self::script::{ScriptCall, ScriptEffect};
 
@@ -74,6 +80,8 @@ pub struct Server {
     keyspace: Keyspace,
     tracking: TrackingTable,
     scripts: Scripts,
+    /// What the server knows of its cluster, if it is a node of one.
+    cluster: Option<Cluster>,
     /// The client whose command the server works on.
     running: Option<Running>,
     /// Keys of the running client that its own command changed; `None` stands for all keys.
@@ -122,6 +130,7 @@ impl Server {
             keyspace: Keyspace::default(),
             tracking: TrackingTable::default(),
             scripts: Scripts::default(),
+            cluster: None,
             running: None,
             pending: Vec::new(),
             out_of_memory: false,
@@ -295,6 +304,11 @@ impl Server {
         self.record.log.iter()
     }
 
+    /// What the server knows of its cluster; `None` for a server on its own.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     /// The SHA-1 of every script that the server has in its cache.
     pub fn script_hashes(&self) -> impl Iterator<Item = &str> + '_ {
         self.scripts.hashes()
@@ -322,9 +336,13 @@ impl Server {
         }
     }
 
+    fn is_replica(&self) -> bool {
+        self.faults.read_only || self.cluster.as_ref().is_some_and(Cluster::is_replica)
+    }
+
     fn expires_actively(&self) -> bool {
         // A replica waits for its master to delete what has expired.
-        self.config.active_expiry && !self.faults.read_only
+        self.config.active_expiry && !self.is_replica()
     }
 
     fn expired_key(&self, now_ms: i64) -> Option<(usize, Bytes)> {

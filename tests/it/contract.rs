@@ -23,10 +23,13 @@ fn check(probes: &[Probe]) {
     // A server that was named by the caller is only one, whatever number of tests run at once.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let (redis, model) = (Subject::redis(), Subject::model());
+    check_on(&Subject::redis(), &Subject::model(), probes);
+}
+
+fn check_on(redis: &Subject, model: &Subject, probes: &[Probe]) {
     let mut report = String::new();
     for (name, steps) in probes {
-        let (expected, got) = (play(&redis, steps), play(&model, steps));
+        let (expected, got) = (play(redis, steps), play(model, steps));
         if expected != got {
             writeln!(report, "\nprobe: {name}").unwrap();
             compare(&expected, &got, &mut report);
@@ -83,6 +86,11 @@ fn a_server_in_trouble_refuses_as_redis_does() {
 }
 
 #[test]
+fn a_node_of_a_cluster_sends_on_as_redis_does() {
+    check_on(&Subject::redis_node(), &Subject::model_node(), probes::cluster::PROBES);
+}
+
+#[test]
 fn there_are_enough_probes() {
     let groups = [
         probes::handshake::PROBES,
@@ -92,6 +100,7 @@ fn there_are_enough_probes() {
         probes::own_changes::PROBES,
         probes::script::PROBES,
         probes::trouble::PROBES,
+        probes::cluster::PROBES,
     ];
     let mut names: Vec<&str> = groups.into_iter().flatten().map(|(name, _)| *name).collect();
     let probes = names.len();

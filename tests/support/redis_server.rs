@@ -64,9 +64,33 @@ impl RedisServer {
         Self::try_ports(args, true)
     }
 
-    fn try_ports(args: &[&str], is_node: bool) -> Self {
-        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+    /// Starts a node of a cluster that has all that it knows of it from `view`, as in a `nodes.conf`, and waits until
+    /// it serves its slots. The other nodes need not be there.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `redis-server`, or it does not start, or finds fault with the view.
+    pub fn start_member(view: &str) -> Self {
         let directory = new_directory();
+        fs::write(directory.join("nodes.conf"), view).expect("a new directory is writable");
+        // Nobody misses the others, however long they are away.
+        let args = ["--cluster-node-timeout", "3600000", "--cluster-require-full-coverage", "no"];
+        let server = Self::try_ports_in(directory, &args, true);
+        let given_up_at = Instant::now() + START_MAX;
+        let mut client = server.connect();
+        while !client.call(&["CLUSTER", "INFO"]).windows(16).any(|it| it == b"cluster_state:ok") {
+            assert!(Instant::now() < given_up_at, "the node does not serve:\n{}", server.output());
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
+        server
+    }
+
+    fn try_ports(args: &[&str], is_node: bool) -> Self {
+        Self::try_ports_in(new_directory(), args, is_node)
+    }
+
+    fn try_ports_in(directory: PathBuf, args: &[&str], is_node: bool) -> Self {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
         let mut server = Self { port: 0, directory, args, bus_port: None, process: None };
         for _ in 0..PORTS_MAX {
             server.port = free_port();

@@ -54,7 +54,7 @@ impl Call<'_> {
     pub(super) fn lookup(&mut self, key: &Bytes) -> Option<&Entry> {
         let database = self.database();
         if self.server.keyspace.is_expired(database, key, self.now_ms()) {
-            if !self.server.faults.read_only {
+            if !self.server.is_replica() {
                 self.server.delete_expired(&(database, key.clone()));
             }
             return None;

@@ -40,6 +40,10 @@ pub(super) struct Client {
     pub(super) name: Bytes,
     pub(super) authenticated: bool,
     pub(super) tracking: Option<Tracking>,
+    /// `ASKING` was said and holds for the next command.
+    pub(super) is_asking: bool,
+    /// Reads may be answered by a replica.
+    pub(super) is_reader: bool,
 }
 
 impl Client {
@@ -54,6 +58,8 @@ impl Client {
             name: Bytes::new(),
             authenticated,
             tracking: None,
+            is_asking: false,
+            is_reader: false,
         }
     }
 
@@ -64,6 +70,8 @@ impl Client {
         self.name = Bytes::new();
         self.authenticated = authenticated;
         self.tracking = None;
+        self.is_asking = false;
+        self.is_reader = false;
     }
 
     /// Tells the client that `key`, or everything, has changed. Only RESP3 has a way to say so.

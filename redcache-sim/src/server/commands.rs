@@ -1,6 +1,7 @@
 //! The table of commands: what each is called, how many arguments it takes, which of them are keys.
 
 mod client;
+mod cluster;
 mod connection;
 mod expiry;
 mod key;
@@ -106,6 +107,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
         expiry::COMMANDS,
         scripting::COMMANDS,
         client::COMMANDS,
+        cluster::COMMANDS,
         connection::COMMANDS,
         system::COMMANDS,
     ];

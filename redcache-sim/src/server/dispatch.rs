@@ -30,6 +30,8 @@ impl Server {
             {
                 tracking.caching = false;
             }
+            // And the permission to ask for what is not this node's until any other than `ASKING` was.
+            state.is_asking &= args[0].eq_ignore_ascii_case(b"asking");
         }
         self.push_pending(client);
     }
@@ -42,7 +44,7 @@ impl Server {
             return Ok(commands::quit(&mut Call { server: self, client, args }));
         }
         let command = self.identify(args)?;
-        if let Err(error) = self.admit(client, command, args.len()) {
+        if let Err(error) = self.admit(client, command, args) {
             self.record.count(command.name).rejected += 1;
             return Err(error);
         }
@@ -88,9 +90,9 @@ impl Server {
         &mut self,
         client: ClientId,
         command: &Command,
-        args: usize,
+        args: &[Bytes],
     ) -> Result<(), ReplyError> {
-        if !command.accepts(args) {
+        if !command.accepts(args.len()) {
             return Err(ReplyError::arity(command.name));
         }
         let authenticated = self.clients.get(&client).is_some_and(|it| it.authenticated);
@@ -100,12 +102,13 @@ impl Server {
         if self.config.forbidden.contains(command.name) {
             return Err(ReplyError::forbidden(command.name));
         }
+        self.check_slots(client, command, args)?;
         self.out_of_memory = self.is_short_of_memory();
         if self.out_of_memory && command.has(DENY_OOM) {
             return Err(ReplyError::OUT_OF_MEMORY.into());
         }
         self.limit_tracking();
-        if self.faults.read_only && command.has(WRITE) {
+        if self.is_replica() && command.has(WRITE) {
             return Err(ReplyError::READ_ONLY.into());
         }
         if self.faults.loading && !command.has(ALLOW_LOADING) {

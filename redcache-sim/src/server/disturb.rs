@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Server;
 use super::client::ClientId;
+use super::cluster::Cluster;
 use super::config::Config;
 use super::keyspace::Keyspace;
 use super::reply::ReplyError;
@@ -63,6 +64,16 @@ impl Server {
     /// them out.
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
+    }
+
+    /// Makes the server a node of a cluster of which it knows this.
+    pub fn join_cluster(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
+    }
+
+    /// Changes what the server knows of its cluster; `None` for a server on its own.
+    pub fn cluster_mut(&mut self) -> Option<&mut Cluster> {
+        self.cluster.as_mut()
     }
 
     /// Empties the script cache, so that the next `EVALSHA` gets `NOSCRIPT`.

@@ -84,6 +84,10 @@ impl Keyspace {
         self.expiring.retain(|(_, (other, _))| *other != database);
     }
 
+    pub(super) fn keys(&self, database: usize) -> impl Iterator<Item = &Bytes> {
+        self.databases[database].keys()
+    }
+
     pub(super) fn len(&self, database: usize) -> usize {
         self.databases[database].len()
     }

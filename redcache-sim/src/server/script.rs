@@ -116,12 +116,15 @@ impl<'a> ScriptCall<'a> {
         if self.server.config.forbidden.contains(command.name) {
             return Err(ReplyError::forbidden(command.name));
         }
-        if self.server.faults.read_only && command.has(WRITE) {
+        if self.server.is_replica() && command.has(WRITE) {
             return Err(ReplyError::READ_ONLY.into());
         }
         // A script that has written already is not stopped halfway.
         if self.server.out_of_memory && command.has(DENY_OOM) && !self.wrote {
             return Err(ReplyError::OUT_OF_MEMORY.into());
+        }
+        if self.server.check_slots(self.client, command, &words).is_err() {
+            return Err("ERR Script attempted to access a non local key in a cluster node".into());
         }
         self.wrote |= command.has(WRITE);
         let outcome = self.server.call(self.client, command, &words);

@@ -15,7 +15,8 @@
 //!
 //! `a`, `b` and `c` speak RESP3 from the start; `p` and `q` have said nothing yet. With `~a`, the names of the keys in
 //! pushes are left out, where Redis picks them by chance. A word may contain escapes (`\s` is a space); `''` is the
-//! empty word; `$b` is the id of connection `b`, `$get` the source of a script and `$get.sha` its name.
+//! empty word; `$b` is the id of connection `b`, `$get` the source of a script and `$get.sha` its name, `$me` and
+//! `$peer` the nodes of a cluster.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -63,7 +64,8 @@ impl Stage<'_> {
             }
             _ => {
                 let name = actor.trim_start_matches('~');
-                let answer = self.speak(name, action);
+                let port = format!(r":{}\r\n", self.subject.address().port());
+                let answer = self.speak(name, action).replace(&port, r":<port>\r\n");
                 if actor.starts_with('~') { without_keys(&answer) } else { answer }
             }
         }
@@ -107,7 +109,10 @@ impl Stage<'_> {
     fn word(&mut self, word: &str) -> Vec<u8> {
         match word.strip_prefix('$') {
             Some(name @ ("a" | "b" | "c")) => self.open(name).id.clone().into_bytes(),
-            Some(script) => scripts::word(script).into_bytes(),
+            Some(word) => match Subject::node_id(word) {
+                Some(id) => id.into(),
+                None => scripts::word(word).into_bytes(),
+            },
             None if word == "''" => Vec::new(),
             None => unescape(word),
         }
@@ -165,6 +170,13 @@ fn normalised(command: &[Vec<u8>], reply: &[u8]) -> String {
         let reply = without(&reply, r"$2\r\nid\r\n:", r"\r\n");
         return without(&reply, r"$7\r\nversion\r\n", r"\r\n$5\r\nproto");
     }
+    if command == "CLUSTER INFO" {
+        let facts = without(&reply, "=", "txt:");
+        return without(&facts, "cluster_stats", "total_cluster");
+    }
+    if command == "CLUSTER SHARDS" {
+        return in_order(&reply);
+    }
     let left = reply.strip_prefix(':').and_then(|rest| rest.strip_suffix(r"\r\n"));
     if command.starts_with("PTTL") && left.is_some_and(|left| left.parse::<u64>().is_ok()) {
         return ":<ttl>".to_owned();
@@ -181,6 +193,17 @@ fn without(text: &str, before: &str, after: &str) -> String {
         return text.to_owned();
     };
     format!("{head}{before}<...>{after}{tail}")
+}
+
+/// Redis gives the shards of a cluster in no order.
+fn in_order(shards: &str) -> String {
+    let marker = r"$5\r\nslots";
+    let mut parts: Vec<&str> = shards.split_inclusive(marker).collect();
+    // What stands before the first marker and after the last one goes with the neighbours.
+    let head = parts.remove(0);
+    let mut bodies: Vec<&str> = parts.iter().map(|part| part.trim_end_matches(marker)).collect();
+    bodies.sort_unstable();
+    format!("{head}{}", bodies.join("|"))
 }
 
 fn without_keys(answer: &str) -> String {

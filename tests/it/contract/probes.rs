@@ -1,5 +1,6 @@
 //! The probes, by what they are about. How to read them: see [`super::play`].
 
+pub(super) mod cluster;
 pub(super) mod handshake;
 pub(super) mod keys;
 pub(super) mod own_changes;

@@ -4,18 +4,30 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::{env, thread};
 
+use redcache_core::Slot;
 use redcache_sim::listen::EmbeddedServer;
+use redcache_sim::server::{Cluster, Member};
 use redcache_tests::{Raw, RedisServer};
 
 use super::scripts;
 
 const ADDRESS_VARIABLE: &str = "REDCACHE_CONTRACT_ADDR";
 
+/// The node that is probed, and the other one of its cluster, which is never there.
+const NODES: [&str; 2] =
+    ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"];
+const OTHER_PLACE: (&str, u16) = ("127.0.0.9", 7009);
+/// Whose the slots are; nobody's are those after the last.
+const SLOTS: [(u16, u16); 2] = [(0, 8191), (8192, 16000)];
+/// The slots with which probes do something, and whose they are.
+const USED_SLOTS: [(&str, &str); 2] = [("3300", NODES[0]), ("12182", NODES[1])];
+
 /// A server that probes are sent to.
 pub(super) struct Subject {
     kind: Kind,
     /// The connection that puts the server in order between two probes.
     admin: Mutex<Raw>,
+    is_node: bool,
 }
 
 enum Kind {
@@ -42,9 +54,50 @@ impl Subject {
         }
     }
 
+    /// The model as a node of a cluster.
+    pub(super) fn model_node() -> Self {
+        let subject = Self { is_node: true, ..Self::model() };
+        let members = vec![
+            Member { epoch: 1, ..Member::new(NODES[0], "127.0.0.1", subject.address().port()) },
+            Member { epoch: 2, ..Member::new(NODES[1], OTHER_PLACE.0, OTHER_PLACE.1) },
+        ];
+        let mut cluster = Cluster::new(members, 0);
+        for (owner, (first, last)) in SLOTS.into_iter().enumerate() {
+            let [first, last] = [first, last].map(|slot| Slot::new(slot).unwrap());
+            cluster.assign_range(first, last, Some(owner));
+        }
+        if let Kind::Model(server) = &subject.kind {
+            server.with(|server| server.join_cluster(cluster));
+        }
+        subject
+    }
+
+    /// A real node of a cluster, which takes the other's word for what it read in a file.
+    pub(super) fn redis_node() -> Self {
+        let [(first, last), (other_first, other_last)] = SLOTS;
+        let (host, port) = OTHER_PLACE;
+        let view = format!(
+            "{} 127.0.0.1:1@2 myself,master - 0 0 1 connected {first}-{last}\n\
+             {} {host}:{port}@17009 master - 0 0 2 connected {other_first}-{other_last}\n\
+             vars currentEpoch 2 lastVoteEpoch 0\n",
+            NODES[0], NODES[1]
+        );
+        let server = RedisServer::start_member(&view);
+        Self { is_node: true, ..Self::new(Kind::Started(server)) }
+    }
+
     fn new(kind: Kind) -> Self {
         let admin = Mutex::new(Raw::connect(kind.address()));
-        Self { kind, admin }
+        Self { kind, admin, is_node: false }
+    }
+
+    /// A word of a probe that stands for one of the nodes.
+    pub(super) fn node_id(word: &str) -> Option<&'static str> {
+        match word {
+            "me" => Some(NODES[0]),
+            "peer" => Some(NODES[1]),
+            _ => None,
+        }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -53,6 +106,15 @@ impl Subject {
 
     /// Makes the server what it was when it started, as far as a probe may have changed it.
     pub(super) fn reset(&self) {
+        if self.is_node {
+            self.admin_ok(&["FLUSHALL"]);
+            self.admin_ok(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
+            for (slot, owner) in USED_SLOTS {
+                self.admin_ok(&["CLUSTER", "SETSLOT", slot, "STABLE"]);
+                self.admin_ok(&["CLUSTER", "SETSLOT", slot, "NODE", owner]);
+            }
+            return;
+        }
         for happening in ["master", "idle", "permits client|tracking", "permits eval"] {
             self.happen(happening);
         }

@@ -79,13 +79,14 @@ fn greeting(call: &Call<'_>) -> Reply {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
-    let role = if call.server.faults.read_only { "replica" } else { "master" };
+    let role = if call.server.is_replica() { "replica" } else { "master" };
+    let mode = if call.server.cluster.is_some() { "cluster" } else { "standalone" };
     Reply::named([
         ("server", Reply::bulk("redis")),
         ("version", Reply::bulk(&call.server.config.version_text())),
         ("proto", Reply::Integer(protocol)),
         ("id", Reply::Integer(id)),
-        ("mode", Reply::bulk("standalone")),
+        ("mode", Reply::bulk(mode)),
         ("role", Reply::bulk(role)),
         ("modules", Reply::Array(Vec::new())),
     ])
@@ -135,6 +136,9 @@ fn reset(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 fn select(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let database = usize::try_from(call.integer(1)?).ok().filter(|&number| number < DATABASES);
     let database = database.ok_or("ERR DB index is out of range").map_err(ReplyError::from)?;
+    if call.server.cluster.is_some() && database != 0 {
+        return Err("ERR SELECT is not allowed in cluster mode".into());
+    }
     if let Some(client) = call.state() {
         client.database = database;
     }

@@ -1,4 +1,4 @@
-//! The server as a whole: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `CONFIG`, `CLUSTER`, `DEBUG`.
+//! The server as a whole: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `CONFIG`, `DEBUG`.
 
 mod config;
 mod info;
@@ -14,7 +14,6 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("dbsize", 1, READ, Keys::None, size),
     Command::new("info", -1, ALLOW_LOADING, Keys::None, info::info),
     Command::family("config", config::SUBCOMMANDS),
-    Command::new("cluster", -2, 0, Keys::None, cluster),
     Command::new("debug", -2, ALLOW_LOADING | NO_SCRIPT, Keys::None, debug),
 ];
 
@@ -45,10 +44,6 @@ fn check_flush_option(call: &Call<'_>) -> Result<(), ReplyError> {
 
 fn size(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     Ok(Reply::count(call.server.keyspace.len(call.database())))
-}
-
-fn cluster(_: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    Err("ERR This instance has cluster support disabled".into())
 }
 
 fn debug(call: &mut Call<'_>) -> Result<Reply, ReplyError> {

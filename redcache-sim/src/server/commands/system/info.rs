@@ -31,7 +31,8 @@ pub(super) fn info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 
 fn server(server: &Server) -> String {
     let version = server.config.version_text();
-    format!("redis_version:{version}\r\nredis_mode:standalone\r\n")
+    let mode = if server.cluster.is_some() { "cluster" } else { "standalone" };
+    format!("redis_version:{version}\r\nredis_mode:{mode}\r\n")
 }
 
 fn clients(server: &Server) -> String {
@@ -56,7 +57,7 @@ fn stats(server: &Server) -> String {
 }
 
 fn replication(server: &Server) -> String {
-    let role = if server.faults.read_only { "slave" } else { "master" };
+    let role = if server.is_replica() { "slave" } else { "master" };
     format!("role:{role}\r\n")
 }
 
