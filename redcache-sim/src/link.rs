@@ -158,6 +158,8 @@ pub(crate) struct Link {
     /// Which life of the process it belongs to.
     pub(crate) life: u32,
     pub(crate) conn: ConnId,
+    /// The server on the other side.
+    pub(crate) node: usize,
     pub(crate) client: Option<ClientId>,
     /// The process still uses it.
     pub(crate) is_current: bool,
@@ -179,11 +181,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(process: usize, life: u32, conn: ConnId) -> Self {
+    pub(crate) fn new(process: usize, life: u32, conn: ConnId, node: usize) -> Self {
         Self {
             process,
             life,
             conn,
+            node,
             client: None,
             is_current: true,
             up: Pipe::default(),

@@ -25,6 +25,7 @@ pub(crate) mod dice;
 mod disturb;
 mod drive;
 mod loader;
+pub(crate) mod node;
 mod plan;
 pub(crate) mod process;
 mod queue;
@@ -45,6 +46,7 @@ pub use self::shorten::shortest;
 pub(crate) use self::serve::words;
 
 use self::dice::Dice;
+use self::node::Node;
 use self::process::Process;
 use self::queue::{Happening, Queue};
 use self::skew::{Micros, Skew};
@@ -53,7 +55,7 @@ use crate::check::command::Token;
 use crate::check::{Checked, Fault, Invariant, Tally};
 use crate::link::Link;
 use crate::model::{KeyModel, Stamp, Version};
-use crate::server::{ClientId, Server};
+use crate::server::Server;
 
 /// How to run a world.
 #[derive(Debug, Clone, Default)]
@@ -146,12 +148,10 @@ pub(crate) struct World {
     loader_dice: Dice,
     fault_dice: Dice,
     start: Instant,
-    pub(crate) server: Server,
+    /// The servers; one, unless they are a cluster.
+    pub(crate) nodes: Vec<Node>,
+    /// The clock that all servers read.
     pub(crate) server_clock: Skew,
-    server_timer_at: Option<Micros>,
-    clients: BTreeMap<ClientId, usize>,
-    /// Somebody else who uses the same server.
-    foreigner: Option<ClientId>,
     pub(crate) links: Vec<Link>,
     pub(crate) processes: Vec<Process>,
     pub(crate) keys: Vec<KeyModel>,
@@ -162,13 +162,7 @@ pub(crate) struct World {
     pub(crate) waiting: Vec<usize>,
     /// Every failure of a loader: whose, and when.
     pub(crate) failures: Vec<(usize, Micros)>,
-    /// Connection attempts fail until then.
-    refused_until: Micros,
-    /// Connection attempts get no answer until then.
-    hanging_until: Micros,
     rest_checks: u32,
-    /// How many commands the server was told to refuse.
-    rejections: u32,
     /// Locks that have just come and are to be given back.
     unwanted: Vec<Bytes>,
     /// A caller is being dropped, and what it held goes to the next.
@@ -203,11 +197,8 @@ impl World {
             loader_dice: dice.fork(),
             fault_dice: dice.fork(),
             start,
-            server,
+            nodes: vec![Node::new(server)],
             server_clock,
-            server_timer_at: None,
-            clients: BTreeMap::new(),
-            foreigner: None,
             links: Vec::new(),
             processes: Vec::new(),
             keys,
@@ -216,10 +207,7 @@ impl World {
             calls: Vec::new(),
             waiting: Vec::new(),
             failures: Vec::new(),
-            refused_until: 0,
-            hanging_until: 0,
             rest_checks: 0,
-            rejections: 0,
             unwanted: Vec::new(),
             is_handing_over: false,
             trace: Trace::new(options.trace),
@@ -289,10 +277,10 @@ impl World {
                 self.calls[call].process
             }
             Happening::Silence(link) => self.links[link].process,
-            Happening::ServerTimeout
+            Happening::ServerTimeout(_)
             | Happening::ToServer(_)
             | Happening::Fault(_)
-            | Happening::Recover(_)
+            | Happening::Recover(..)
             | Happening::Resume(_)
             | Happening::Restart(_)
             | Happening::Calm
@@ -322,7 +310,7 @@ impl World {
     fn step(&mut self, happening: Happening) -> Checked {
         match happening {
             Happening::EngineTimeout(process) => self.on_engine_timeout(process),
-            Happening::ServerTimeout => self.on_server_timeout(),
+            Happening::ServerTimeout(node) => self.on_server_timeout(node),
             Happening::Dialed(link) => self.on_dialed(link),
             Happening::ToServer(link) => self.on_to_server(link),
             Happening::ToClient(link) => self.on_to_client(link),
@@ -332,7 +320,7 @@ impl World {
             Happening::Deadline(call) => self.check_deadline(call),
             Happening::Silence(link) => self.check_silence(link),
             Happening::Fault(strike) => self.strike(strike),
-            Happening::Recover(which) => self.recover(which),
+            Happening::Recover(node, fault) => self.recover(node, fault),
             Happening::Resume(_) => Ok(()),
             Happening::Restart(process) => self.restart_process(process),
             Happening::Calm => self.calm(),
@@ -349,6 +337,21 @@ impl World {
     /// The time as a process sees it.
     pub(crate) fn time_of(&self, process: usize) -> Instant {
         self.processes[process].clock.at(self.now)
+    }
+
+    /// The server that has the say over a key.
+    pub(crate) fn home(&self, _: usize) -> usize {
+        0
+    }
+
+    /// What a key holds, where it is at home.
+    pub(crate) fn raw_of(&self, key: usize) -> Option<Bytes> {
+        self.nodes[self.home(key)].server.value(0, self.keys[key].name.as_bytes())
+    }
+
+    /// How much time a key has left, where it is at home.
+    pub(crate) fn ttl_of(&self, key: usize) -> Option<Duration> {
+        self.nodes[self.home(key)].server.ttl(0, self.keys[key].name.as_bytes())
     }
 
     pub(crate) fn key_named(&self, name: &[u8]) -> Option<usize> {

@@ -86,7 +86,7 @@ impl Executed {
         };
         let key = words.get(at).and_then(|name| world.key_named(name));
         let rest = words.get(at.saturating_add(1)..).unwrap_or_default();
-        let ttl = key.and_then(|key| world.server.ttl(0, world.keys[key].name.as_bytes()));
+        let ttl = key.and_then(|key| world.ttl_of(key));
         Self {
             link,
             process: world.links[link].process,
@@ -308,7 +308,7 @@ impl World {
             return Ok(());
         }
         self.tally.premise(Invariant::LockTtl);
-        let ttl = self.server.ttl(0, self.keys[key].name.as_bytes());
+        let ttl = self.ttl_of(key);
         let limit = self.plan.times.lock;
         Invariant::LockTtl.holds(ttl.is_some_and(|ttl| ttl <= limit), || {
             format!("the lock of key {key} lives {ttl:?}, and the limit is {limit:?}")

@@ -74,7 +74,7 @@ impl World {
         Invariant::PutBack.holds(replaced.raw.as_ref() == Some(raw), || {
             format!("key {key} gets {raw:?} back, and had {:?}", replaced.raw)
         })?;
-        let ttl = self.server.ttl(0, self.keys[key].name.as_bytes());
+        let ttl = self.ttl_of(key);
         let expires_at = ttl.map(|ttl| self.now + self.server_clock.stretch(ttl));
         let fits = match (replaced.expires_at, expires_at) {
             (None, None) => true,

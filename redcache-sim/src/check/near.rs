@@ -35,7 +35,8 @@ impl World {
     }
 
     fn check_entry(&mut self, process: usize, key: usize, hit: &NearHit) -> Checked {
-        let Some(link) = self.processes[process].link.map(|link| &self.links[link]) else {
+        let links = &self.processes[process].links;
+        let Some(link) = links.first().map(|&link| &self.links[link]) else {
             return Err(Invariant::FailClosed
                 .broken(format!("p{process} serves key {key} from near and has no connection")));
         };
@@ -48,10 +49,10 @@ impl World {
             return Ok(());
         };
         let name = self.keys[key].name.as_bytes();
-        Invariant::Tracked.holds(self.server.is_tracked(client, name), || {
+        Invariant::Tracked.holds(self.nodes[link.node].server.is_tracked(client, name), || {
             format!("p{process} serves key {key} from near, and nobody will tell it of a change")
         })?;
-        let left = self.server.ttl(0, name).map(|ttl| self.server_clock.stretch(ttl));
+        let left = self.ttl_of(key).map(|ttl| self.server_clock.stretch(ttl));
         let kept = self.processes[process].clock.stretch(hit.ttl);
         let content = self.keys[key].content();
         match (content, &hit.value) {

@@ -15,22 +15,9 @@ impl World {
         }
         self.phase = Phase::Calm;
         self.trace.line(self.now, || "the faults are over".to_owned());
-        self.server.set_loading(false);
-        self.server.set_read_only(false);
-        self.server.set_out_of_memory(false);
-        self.server.set_busy(false);
-        self.server.configure(|config| {
-            config.clients_max = 10_000;
-            config.tracking_keys_max = 1_000_000;
-        });
-        for _ in 0..std::mem::take(&mut self.rejections) {
-            // Uses up a refusal that nobody has met; the command itself is too short to be carried out.
-            for command in REFUSABLE {
-                self.execute_foreign(&[command.as_bytes()])?;
-            }
+        for node in 0..self.nodes.len() {
+            self.heal(node)?;
         }
-        self.refused_until = 0;
-        self.hanging_until = 0;
         for link in &mut self.links {
             link.up.held_until = link.up.held_until.min(self.now);
             link.down.held_until = link.down.held_until.min(self.now);
@@ -43,7 +30,29 @@ impl World {
         let latest = pauses.max().unwrap_or(0).max(self.now);
         self.queue.plan(latest + self.healing(), Happening::Healed);
         self.look(&Cause::Fault)?;
-        self.collect(None)
+        (0..self.nodes.len()).try_for_each(|node| self.collect(node, None))
+    }
+
+    /// Ends whatever a server suffers from.
+    fn heal(&mut self, node: usize) -> Checked {
+        let state = &mut self.nodes[node];
+        state.refused_until = 0;
+        state.hanging_until = 0;
+        state.server.set_loading(false);
+        state.server.set_read_only(false);
+        state.server.set_out_of_memory(false);
+        state.server.set_busy(false);
+        state.server.configure(|config| {
+            config.clients_max = 10_000;
+            config.tracking_keys_max = 1_000_000;
+        });
+        for _ in 0..std::mem::take(&mut state.rejections) {
+            // Uses up a refusal that nobody has met; the command itself is too short to be carried out.
+            for command in REFUSABLE {
+                self.execute_foreign(node, &[command.as_bytes()])?;
+            }
+        }
+        Ok(())
     }
 
     /// How long it takes at most until every process has a connection again: to notice that the old one is dead, to
@@ -82,7 +91,7 @@ impl World {
 
     /// Checks that everything is at rest.
     pub(crate) fn rest(&mut self) -> Checked {
-        self.tell_time()?;
+        (0..self.nodes.len()).try_for_each(|node| self.tell_time(node))?;
         if self.check_rest()? {
             self.phase = Phase::Over;
         } else {

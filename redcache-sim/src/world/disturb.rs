@@ -3,13 +3,13 @@
 use super::queue::Happening;
 use super::skew::Micros;
 use super::{Phase, State, World};
-use crate::check::command::Cause;
 use crate::check::{Checked, Fault, Invariant};
 use crate::link::{CutAt, Link, Pledge};
 use crate::model::{Flavour, Origin};
 
-/// The commands of which one may be refused for the moment.
-pub(crate) const REFUSABLE: [&str; 6] = ["get", "pttl", "set", "del", "eval", "evalsha"];
+mod server;
+
+pub(crate) use server::REFUSABLE;
 
 impl World {
     /// Lets a planned fault strike.
@@ -29,60 +29,21 @@ impl World {
             | Fault::CutInside
             | Fault::CutAfter
             | Fault::LastWords => self.strike_link(fault),
-            Fault::DialRefused => {
-                self.refused_until = self.now + self.fault_dice.below(200_000);
-                self.strike_link(Fault::CutAfter)
-            }
-            Fault::DialHangs => {
-                self.hanging_until = self.now + self.fault_dice.below(200_000);
-                self.strike_link(Fault::CutAfter)
-            }
-            Fault::RestartKeep | Fault::RestartEmpty | Fault::Down => self.strike_down(fault),
-            Fault::FlushAll => {
-                self.tally.fault(fault);
-                let word: &[u8] =
-                    if self.fault_dice.chance(500) { b"FLUSHALL" } else { b"FLUSHDB" };
-                self.execute_foreign(&[word])
-            }
-            Fault::Eviction => {
-                let key = self.fault_dice.index(self.keys.len());
-                let name = self.keys[key].name.clone();
-                if self.server.evict(0, name.as_bytes()) {
-                    self.tally.fault(fault);
-                }
-                self.look(&Cause::Fault)?;
-                self.collect(None)
-            }
-            Fault::TableOverflow => {
-                self.tally.fault(fault);
-                self.server.configure(|config| config.tracking_keys_max = 1);
-                self.recover_later(fault, 300_000);
-                self.collect(None)
-            }
-            Fault::Loading
+            Fault::DialRefused
+            | Fault::DialHangs
+            | Fault::RestartKeep
+            | Fault::RestartEmpty
+            | Fault::Down
+            | Fault::FlushAll
+            | Fault::Eviction
+            | Fault::TableOverflow
+            | Fault::Loading
             | Fault::ReadOnly
             | Fault::OutOfMemory
             | Fault::Busy
-            | Fault::MaxClients => self.strike_health(fault),
-            Fault::ScriptFlush => {
-                self.tally.fault(fault);
-                self.server.flush_scripts();
-                Ok(())
-            }
-            Fault::TryAgain => {
-                self.tally.fault(fault);
-                let command = self.fault_dice.pick(&REFUSABLE);
-                self.rejections += 1;
-                let error = self.fault_dice.pick(&[
-                    "TRYAGAIN not now",
-                    "LOADING not now",
-                    "MASTERDOWN not now",
-                    "ERR no reason",
-                    "NOSCRIPT No matching script.",
-                ]);
-                self.server.reject_next(command, error);
-                Ok(())
-            }
+            | Fault::MaxClients
+            | Fault::ScriptFlush
+            | Fault::TryAgain => self.strike_server(fault),
             Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
                 self.strike_push(fault)
             }
@@ -113,61 +74,18 @@ impl World {
         self.queue.plan(state.paused_until, Happening::Resume(process));
     }
 
-    fn recover_later(&mut self, fault: Fault, within: Micros) {
-        let at = self.now + self.fault_dice.below(within);
-        self.queue.plan(at, Happening::Recover(fault as u32));
-    }
-
-    /// Ends a sickness of the server.
-    pub(crate) fn recover(&mut self, which: u32) -> Checked {
-        let Some(fault) = Fault::ALL.into_iter().find(|fault| *fault as u32 == which) else {
-            return Ok(());
-        };
-        self.trace.line(self.now, || format!("no longer: {}", fault.name()));
-        match fault {
-            Fault::Loading => self.server.set_loading(false),
-            Fault::ReadOnly => self.server.set_read_only(false),
-            Fault::OutOfMemory => self.server.set_out_of_memory(false),
-            Fault::Busy => self.server.set_busy(false),
-            Fault::MaxClients => self.server.configure(|config| config.clients_max = 10_000),
-            Fault::TableOverflow => {
-                self.server.configure(|config| config.tracking_keys_max = 1_000_000);
-            }
-            _ => {}
-        }
-        self.look(&Cause::Fault)?;
-        self.collect(None)
-    }
-
-    fn strike_health(&mut self, fault: Fault) -> Checked {
-        self.tally.fault(fault);
-        match fault {
-            Fault::Loading => self.server.set_loading(true),
-            Fault::ReadOnly => self.server.set_read_only(true),
-            Fault::OutOfMemory => self.server.set_out_of_memory(true),
-            Fault::Busy => self.server.set_busy(true),
-            _ => {
-                let connected = self.server.clients().count();
-                self.server.configure(|config| config.clients_max = connected);
-                self.strike_link(Fault::CutAfter)?;
-            }
-        }
-        self.recover_later(fault, 250_000);
-        Ok(())
-    }
-
     /// A link that a process uses, if one does.
     fn some_link(&mut self) -> Option<usize> {
         let links: Vec<usize> = self
             .processes
             .iter()
-            .filter_map(|process| process.link)
+            .flat_map(|process| process.links.iter().copied())
             .filter(|&link| self.links[link].client.is_some())
             .collect();
         (!links.is_empty()).then(|| self.fault_dice.pick(&links))
     }
 
-    fn strike_link(&mut self, fault: Fault) -> Checked {
+    pub(super) fn strike_link(&mut self, fault: Fault) -> Checked {
         let Some(link) = self.some_link() else { return Ok(()) };
         let now = self.now;
         match fault {
@@ -262,19 +180,6 @@ impl World {
         })
     }
 
-    fn strike_down(&mut self, fault: Fault) -> Checked {
-        self.tally.fault(fault);
-        let at = self.server_clock.at(self.now);
-        let keeps =
-            fault == Fault::RestartKeep || fault == Fault::Down && self.fault_dice.chance(500);
-        self.server.restart(at, keeps);
-        if fault == Fault::Down {
-            self.refused_until = self.now + self.fault_dice.below(300_000);
-        }
-        self.look(&Cause::Fault)?;
-        self.collect(None)
-    }
-
     fn strike_push(&mut self, fault: Fault) -> Checked {
         let Some(link) = self.some_link() else { return Ok(()) };
         let state = &self.links[link];
@@ -331,20 +236,17 @@ impl World {
                 } else {
                     payload.to_vec()
                 };
-                self.execute_foreign(&[b"SET", name.as_bytes(), &raw])
+                self.execute_at_home(key, &[b"SET", name.as_bytes(), &raw])
             }
-            Fault::ForeignDelete => self.execute_foreign(&[b"DEL", name.as_bytes()]),
+            Fault::ForeignDelete => self.execute_at_home(key, &[b"DEL", name.as_bytes()]),
             Fault::ForeignExpire => {
-                self.execute_foreign(&[b"PEXPIRE", name.as_bytes(), millis.as_bytes()])
+                self.execute_at_home(key, &[b"PEXPIRE", name.as_bytes(), millis.as_bytes()])
             }
-            Fault::ForeignLock => self.execute_foreign(&[
-                b"SET",
-                name.as_bytes(),
-                lock.as_bytes(),
-                b"PX",
-                millis.as_bytes(),
-            ]),
-            _ => self.execute_foreign(&[b"SET", name.as_bytes(), lock.as_bytes()]),
+            Fault::ForeignLock => self.execute_at_home(
+                key,
+                &[b"SET", name.as_bytes(), lock.as_bytes(), b"PX", millis.as_bytes()],
+            ),
+            _ => self.execute_at_home(key, &[b"SET", name.as_bytes(), lock.as_bytes()]),
         }
     }
 
@@ -376,7 +278,7 @@ impl World {
         for call in lost {
             self.end_call(call, State::Lost);
         }
-        if let Some(link) = self.processes[process].link.take() {
+        for link in std::mem::take(&mut self.processes[process].links) {
             self.links[link].is_current = false;
             self.cut(link, Fault::CutInside);
         }

@@ -57,7 +57,8 @@ impl World {
             let Some(conn) = engine.poll_transmit() else { break };
             let mut bytes = Vec::new();
             engine.take_transmit(conn, &mut bytes);
-            let link = self.processes[process].link.filter(|&link| self.links[link].conn == conn);
+            let mut links = self.processes[process].links.iter().copied();
+            let link = links.find(|&link| self.links[link].conn == conn);
             let link = link.ok_or_else(|| {
                 Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
             })?;
@@ -84,9 +85,10 @@ impl World {
             Event::Dial { conn, .. } => {
                 let life = self.processes[process].life;
                 let link = self.links.len();
-                self.links.push(Link::new(process, life, conn));
-                self.processes[process].link = Some(link);
-                if self.now < self.hanging_until {
+                let node = 0;
+                self.links.push(Link::new(process, life, conn, node));
+                self.processes[process].links.push(link);
+                if self.now < self.nodes[node].hanging_until {
                     self.tally.fault(Fault::DialHangs);
                 } else {
                     let at = self.now + 2 * self.delay();
@@ -148,9 +150,7 @@ impl World {
         state.is_current = false;
         let end = state.up.finish(at);
         let process = &mut self.processes[state.process];
-        if process.link == Some(link) {
-            process.link = None;
-        }
+        process.links.retain(|&other| other != link);
         self.stamp += 1;
         process.writes_unknown(self.stamp);
         self.queue.plan(end, Happening::ToServer(link));
@@ -158,26 +158,26 @@ impl World {
     }
 
     pub(crate) fn on_dialed(&mut self, link: usize) -> Checked {
-        let Link { process, conn, is_current, .. } = self.links[link];
+        let Link { process, conn, is_current, node, .. } = self.links[link];
         if !is_current {
             return Ok(());
         }
         let now = self.time_of(process);
-        if self.now < self.refused_until {
+        if self.now < self.nodes[node].refused_until {
             self.tally.fault(Fault::DialRefused);
             self.links[link].is_current = false;
             let state = &mut self.processes[process];
-            state.link = None;
+            state.links.retain(|&other| other != link);
             state.engine.handle_disconnected(now, conn, "connection refused");
             self.trace.line(self.now, || format!("link {link} is refused"));
             return self.drain(process);
         }
-        let client = self.server.connect(self.server_clock.at(self.now));
+        let client = self.nodes[node].server.connect(self.server_clock.at(self.now));
         self.links[link].client = Some(client);
-        self.clients.insert(client, link);
+        self.nodes[node].clients.insert(client, link);
         self.trace.line(self.now, || format!("link {link} of p{process} is made"));
         self.processes[process].engine.handle_connected(now, conn);
-        self.collect(None)?;
+        self.collect(node, None)?;
         self.drain(process)
     }
 
@@ -224,9 +224,7 @@ impl World {
                 self.trace.line(now, || format!("link {link} ends for p{process}"));
                 let at = self.time_of(process);
                 let owner = &mut self.processes[process];
-                if owner.link == Some(link) {
-                    owner.link = None;
-                }
+                owner.links.retain(|&other| other != link);
                 self.stamp += 1;
                 owner.writes_unknown(self.stamp);
                 owner.engine.handle_disconnected(at, conn, "connection reset");

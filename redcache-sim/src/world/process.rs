@@ -53,8 +53,8 @@ pub(crate) struct Process {
     pub(crate) is_open: bool,
     /// `close` was called and [`redcache_core::Event::Closed`] has not come.
     pub(crate) closing_since: Option<Micros>,
-    /// The link that the engine uses or tries to make.
-    pub(crate) link: Option<usize>,
+    /// The links that the engine uses or tries to make.
+    pub(crate) links: Vec<usize>,
     pub(crate) timer_at: Option<Micros>,
     pub(crate) paused_until: Micros,
     /// The last moment at which it was paused or crashed; what it says about time starts over then.
@@ -74,7 +74,7 @@ impl Process {
             life,
             is_open: true,
             closing_since: None,
-            link: None,
+            links: Vec::new(),
             timer_at: None,
             paused_until: 0,
             shaken_at: 0,

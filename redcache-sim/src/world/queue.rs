@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::skew::Micros;
+use crate::check::Fault;
 
 /// Something that the world will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Happening {
     /// A process asked to be woken.
     EngineTimeout(usize),
-    /// The server asked to be woken.
-    ServerTimeout,
+    /// A server asked to be woken.
+    ServerTimeout(usize),
     /// An attempt to connect comes to an end.
     Dialed(usize),
     /// Bytes reach the server on a link.
@@ -30,8 +31,8 @@ pub(crate) enum Happening {
     Silence(usize),
     /// The next of the planned faults strikes.
     Fault(usize),
-    /// The server recovers from a sickness.
-    Recover(u32),
+    /// A server recovers from a sickness.
+    Recover(usize, Fault),
     /// A paused process goes on.
     Resume(usize),
     /// A process starts again.

@@ -4,6 +4,7 @@ use redcache_core::Script;
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
 
 use super::World;
+use super::node::Node;
 use super::queue::Happening;
 use crate::check::command::{Cause, Executed, Verb};
 use crate::check::{Breach, Checked, Fault, Invariant};
@@ -11,18 +12,18 @@ use crate::link::{Arrival, Gate, Pledge};
 use crate::server::Event;
 
 impl World {
-    pub(crate) fn on_server_timeout(&mut self) -> Checked {
-        if self.server_timer_at != Some(self.now) {
+    pub(crate) fn on_server_timeout(&mut self, node: usize) -> Checked {
+        if self.nodes[node].timer_at != Some(self.now) {
             return Ok(());
         }
-        self.server_timer_at = None;
-        self.tell_time()?;
-        self.collect(None)
+        self.nodes[node].timer_at = None;
+        self.tell_time(node)?;
+        self.collect(node, None)
     }
 
-    /// Tells the server the time, and sees what has come to an end by it.
-    pub(crate) fn tell_time(&mut self) -> Checked {
-        self.server.handle_timeout(self.server_clock.at(self.now));
+    /// Tells a server the time, and sees what has come to an end by it.
+    pub(crate) fn tell_time(&mut self, node: usize) -> Checked {
+        self.nodes[node].server.handle_timeout(self.server_clock.at(self.now));
         self.look(&Cause::Time)
     }
 
@@ -47,8 +48,9 @@ impl World {
             }
             Arrival::End => {
                 if let Some(client) = state.client.take() {
-                    self.clients.remove(&client);
-                    self.server.disconnect(client);
+                    let node = &mut self.nodes[state.node];
+                    node.clients.remove(&client);
+                    node.server.disconnect(client);
                     self.trace.line(now, || format!("link {link} ends for the server"));
                 }
                 Ok(())
@@ -69,33 +71,41 @@ impl World {
 
     fn execute(&mut self, link: usize, frame: &[u8]) -> Checked {
         let Some(client) = self.links[link].client else { return Ok(()) };
-        self.tell_time()?;
+        let node = self.links[link].node;
+        self.tell_time(node)?;
         self.stamp += 1;
         let executed = Executed::of(self, link, frame);
-        self.server.handle_bytes(self.server_clock.at(self.now), client, frame);
+        let at = self.server_clock.at(self.now);
+        self.nodes[node].server.handle_bytes(at, client, frame);
         self.look(&Cause::Command(&executed))?;
-        self.collect(Some(&executed))
+        self.collect(node, Some(&executed))
     }
 
-    /// Runs a command of somebody who is no process of ours.
-    pub(crate) fn execute_foreign(&mut self, words: &[&[u8]]) -> Checked {
+    /// Has a server run a command of somebody who is no process of ours.
+    pub(crate) fn execute_foreign(&mut self, node: usize, words: &[&[u8]]) -> Checked {
         let at = self.server_clock.at(self.now);
-        let known = self.foreigner.filter(|&client| self.server.is_connected(client));
-        let client = known.unwrap_or_else(|| self.server.connect(at));
-        self.foreigner = Some(client);
-        self.tell_time()?;
+        self.tell_time(node)?;
+        let Node { server, foreigner, .. } = &mut self.nodes[node];
+        let known = foreigner.filter(|&client| server.is_connected(client));
+        let client = known.unwrap_or_else(|| server.connect(at));
+        *foreigner = Some(client);
         self.stamp += 1;
         let mut frame = Vec::new();
         redcache_core::resp::command(&mut frame, words);
-        self.server.handle_bytes(at, client, &frame);
+        server.handle_bytes(at, client, &frame);
         self.look(&Cause::Foreign(words))?;
-        self.collect(None)
+        self.collect(node, None)
+    }
+
+    /// The same, by the server that has the say over a key.
+    pub(crate) fn execute_at_home(&mut self, key: usize, words: &[&[u8]]) -> Checked {
+        self.execute_foreign(self.home(key), words)
     }
 
     /// Compares all keys with what they held before.
     pub(crate) fn look(&mut self, cause: &Cause<'_>) -> Checked {
         for key in 0..self.keys.len() {
-            let raw = self.server.value(0, self.keys[key].name.as_bytes());
+            let raw = self.raw_of(key);
             if raw == self.keys[key].raw {
                 continue;
             }
@@ -113,19 +123,19 @@ impl World {
         self.check_effect(cause)
     }
 
-    /// Carries out every wish of the server. What it says to the client whose command it has `executed` begins with
-    /// the reply.
-    pub(crate) fn collect(&mut self, executed: Option<&Executed>) -> Checked {
-        while let Some(event) = self.server.poll_event() {
+    /// Carries out every wish of a server. What it says to the client whose command it has `executed` begins with the
+    /// reply.
+    pub(crate) fn collect(&mut self, node: usize, executed: Option<&Executed>) -> Checked {
+        while let Some(event) = self.nodes[node].server.poll_event() {
             match event {
                 Event::Transmit { client, bytes } => {
-                    if let Some(&link) = self.clients.get(&client) {
+                    if let Some(&link) = self.nodes[node].clients.get(&client) {
                         let executed = executed.filter(|it| it.link == link);
                         self.reply(link, bytes, executed)?;
                     }
                 }
                 Event::HangUp { client } => {
-                    if let Some(link) = self.clients.remove(&client) {
+                    if let Some(link) = self.nodes[node].clients.remove(&client) {
                         let at = self.now + self.delay();
                         self.links[link].client = None;
                         let end = self.links[link].down.finish(at);
@@ -135,11 +145,12 @@ impl World {
                 }
             }
         }
-        let at = self.server.poll_timeout().map(|at| self.server_clock.when(at).max(self.now));
-        if at != self.server_timer_at {
-            self.server_timer_at = at;
+        let at = self.nodes[node].server.poll_timeout();
+        let at = at.map(|at| self.server_clock.when(at).max(self.now));
+        if at != self.nodes[node].timer_at {
+            self.nodes[node].timer_at = at;
             if let Some(at) = at {
-                self.queue.plan(at, Happening::ServerTimeout);
+                self.queue.plan(at, Happening::ServerTimeout(node));
             }
         }
         Ok(())
