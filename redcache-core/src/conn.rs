@@ -16,10 +16,13 @@ use crate::script::Script;
 use crate::slot::Slot;
 use crate::topology::{self, NoTopology, Question, Topology};
 
+mod answers;
 pub(crate) mod backoff;
 mod handshake;
+mod run;
 
 use handshake::{Handshake, Next};
+use run::Run;
 
 /// A command on its way, as the router gave it.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct Issued {
     pub(crate) redirects: u8,
     /// It goes to a node that does not own its slot yet, and says so.
     pub(crate) asking: bool,
+    /// What it shared with others was not answered clearly, so it shares no more.
+    alone: bool,
 }
 
 impl Issued {
@@ -54,6 +59,7 @@ impl Issued {
             interrupted: false,
             redirects: 0,
             asking: false,
+            alone: false,
         }
     }
 }
@@ -90,9 +96,15 @@ pub(crate) struct Conn {
     tail: Vec<u8>,
     tail_start: usize,
     out: Vec<u8>,
+    /// The last of the awaited commands, which are not in `out` yet.
+    run: Run,
+    /// Commands may share one. A cluster has their keys in different places.
+    shares: bool,
     awaited: VecDeque<Awaited>,
-    /// The answer of the first awaited command, as far as it has come.
-    front: Option<Assembly>,
+    /// The answers of the first awaited commands, as far as they have come.
+    begun: VecDeque<Assembly>,
+    /// What one reply has said beyond its first command.
+    heard: VecDeque<Inbound>,
     /// The first awaited command is one that says `ASKING` before each frame, and the reply to that has come.
     asking_answered: bool,
     /// The epoch of the topology whose reply comes next.
@@ -123,6 +135,8 @@ enum State {
 #[derive(Debug)]
 enum Awaited {
     Command(Issued, Form),
+    /// One reply that is the next to so many of the commands behind it.
+    Shared(usize),
     /// The reply says nothing to anybody.
     Ignored,
     /// The number of the topology that is asked for next. Before it, so that the topology is not older.
@@ -153,8 +167,11 @@ impl Conn {
             tail: Vec::new(),
             tail_start: 0,
             out,
+            run: Run::default(),
+            shares: !config.servers.is_cluster(),
             awaited: VecDeque::new(),
-            front: None,
+            begun: VecDeque::new(),
+            heard: VecDeque::new(),
             asking_answered: false,
             epoch: None,
             overdue: 0,
@@ -177,12 +194,13 @@ impl Conn {
     }
 
     pub(crate) fn unwritten(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.run.len()
     }
 
     /// Swaps the bytes to write with an empty buffer; `false` when there are none.
     pub(crate) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         into.clear();
+        self.run.close(&mut self.out);
         std::mem::swap(&mut self.out, into);
         !into.is_empty()
     }
@@ -199,17 +217,37 @@ impl Conn {
         self.in_order &= self.awaited.is_empty() || issued.issued_at >= self.last_issued_at;
         self.last_issued_at = issued.issued_at;
         let form = self.form(&issued.command);
-        if issued.asking {
-            issued.command.encode_asking(wire, form == Form::Hash, &mut self.out);
+        let by_hash = form == Form::Hash;
+        let shared = issued.command.shares();
+        if let Some(shared) = shared.filter(|_| self.shares && !issued.asking && !issued.alone) {
+            let count = self.run.add(shared, by_hash, &issued.command, wire, &mut self.out);
+            self.note_shared(count);
         } else {
-            issued.command.encode(wire, form == Form::Hash, &mut self.out);
+            self.run.close(&mut self.out);
+            if issued.asking {
+                issued.command.encode_asking(wire, by_hash, &mut self.out);
+            } else {
+                issued.command.encode(wire, by_hash, &mut self.out);
+            }
         }
         self.awaited.push_back(Awaited::Command(issued, form));
+    }
+
+    /// The next awaited command is the last of so many that share one.
+    fn note_shared(&mut self, count: usize) {
+        let last = self.awaited.len();
+        if count == 2 {
+            self.awaited.insert(last.saturating_sub(1), Awaited::Shared(2));
+        } else if let Some(Awaited::Shared(noted)) = self.awaited.get_mut(last.wrapping_sub(count))
+        {
+            *noted = count;
+        }
     }
 
     /// Asks what the node knows of its cluster.
     pub(crate) fn ask_topology(&mut self, question: Question) {
         debug_assert!(self.is_ready(), "questions wait for the handshake");
+        self.run.close(&mut self.out);
         topology::ask_epoch(&mut self.out);
         question.ask(&mut self.out);
         self.awaited.extend([Awaited::Epoch, Awaited::Topology(question)]);
@@ -243,11 +281,14 @@ impl Conn {
     ) -> Result<Option<Inbound>, CacheError> {
         self.last_inbound = now;
         self.ping_sent = None;
+        if let Some(inbound) = self.heard.pop_front() {
+            return Ok(Some(inbound));
+        }
         loop {
             let inbound = if self.tail.is_empty() {
                 let bytes = input.0;
                 let Some(length) = self.scanner.scan(bytes).map_err(broken)? else {
-                    check_unfinished(bytes, config)?;
+                    self.check_unfinished(bytes.len(), config)?;
                     self.tail.extend_from_slice(bytes);
                     input.0 = &[];
                     return Ok(None);
@@ -261,7 +302,7 @@ impl Conn {
                 let tail = std::mem::take(&mut self.tail);
                 let unread = &tail[self.tail_start..];
                 let Some(length) = self.scanner.scan(unread).map_err(broken)? else {
-                    check_unfinished(unread, config)?;
+                    self.check_unfinished(unread.len(), config)?;
                     self.keep_tail(tail);
                     return Ok(None);
                 };
@@ -358,92 +399,14 @@ impl Conn {
         Inbound::Flushed
     }
 
-    fn mark_invalidated(&mut self, concerns: impl FnOnce(&Command) -> bool) {
-        if let (Some(assembly), Some(Awaited::Command(issued, _))) =
-            (&mut self.front, self.awaited.front())
-            && concerns(&issued.command)
-        {
-            assembly.on_invalidated();
-        }
-    }
-
-    fn on_reply(
-        &mut self,
-        now: Instant,
-        frame: &Frame<'_>,
-        wire: &Wire,
-    ) -> Result<Option<Inbound>, CacheError> {
-        let command = match self.awaited.front() {
-            Some(Awaited::Command(issued, _)) if issued.asking && !self.asking_answered => {
-                self.asking_answered = true;
-                return Ok(None);
+    fn mark_invalidated(&mut self, concerns: impl Fn(&Command) -> bool) {
+        for (assembly, awaited) in self.begun.iter_mut().zip(&self.awaited) {
+            if let Awaited::Command(issued, _) = awaited
+                && concerns(&issued.command)
+            {
+                assembly.on_invalidated();
             }
-            Some(Awaited::Command(issued, _)) => &issued.command,
-            Some(Awaited::Ignored) => {
-                self.pop_front();
-                return Ok(None);
-            }
-            Some(Awaited::Epoch) => {
-                self.epoch = topology::read_epoch(frame);
-                self.pop_front();
-                return Ok(None);
-            }
-            Some(Awaited::Topology(question)) => {
-                let read = question.read(frame);
-                let epoch = self.epoch.take();
-                self.pop_front();
-                return Ok(Some(Inbound::Topology(
-                    read.map(|topology| Topology { epoch, ..topology }),
-                )));
-            }
-            None => {
-                return Err(CacheError::new(
-                    ErrorKind::Protocol,
-                    "a reply came that nobody asked for",
-                ));
-            }
-        };
-        let assembly = self.front.get_or_insert_with(|| match command {
-            Command::Read { .. } => Assembly::read(false),
-            Command::ReadRaw { .. } => Assembly::Raw { first: None },
-            Command::ReadOrLock { .. } => Assembly::read(true),
-            Command::WriteLock { .. } => Assembly::WriteLock,
-            _ => Assembly::Effect,
-        });
-        self.asking_answered = false;
-        let reply = assembly.take(frame, &wire.lock_prefix).map_err(|_| {
-            let text = format!("the reply to `{}` is not of its type", command.name());
-            CacheError::new(ErrorKind::Protocol, text)
-        })?;
-        let Some(reply) = reply else { return Ok(None) };
-        let Some(Awaited::Command(issued, form)) = self.pop_front() else {
-            return Ok(None);
-        };
-        if let (Form::Source, Some(script)) = (form, issued.command.script()) {
-            self.sources_awaited[script as usize] -= 1;
         }
-        if let Reply::Refused(refusal) = &reply
-            && refusal.0.starts_with("NOSCRIPT")
-            && form == Form::Hash
-        {
-            self.resend_script(now, issued, wire);
-            return Ok(None);
-        }
-        if reply.has_written() {
-            self.echo = Some(issued.command.key().clone());
-        }
-        Ok(Some(Inbound::Reply { issued, reply }))
-    }
-
-    /// The server has forgotten a script. The first command to hear of it brings the source along; those behind it
-    /// find it known again.
-    fn resend_script(&mut self, now: Instant, issued: Issued, wire: &Wire) {
-        if let Some(script) = issued.command.script()
-            && self.sources_awaited[script as usize] == 0
-        {
-            self.scripts_sent &= !script.bit();
-        }
-        self.send(now, issued, wire);
     }
 
     /// A call was dropped, and so is its place among the replies.
@@ -451,12 +414,12 @@ impl Conn {
     pub(crate) fn drop_slot(&mut self, token: Token) {
         self.awaited.retain(|awaited| match awaited {
             Awaited::Command(issued, _) => issued.token != Some(token),
-            Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => true,
+            Awaited::Shared(_) | Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => true,
         });
     }
 
     fn pop_front(&mut self) -> Option<Awaited> {
-        self.front = None;
+        self.begun.pop_front();
         self.asking_answered = false;
         self.overdue = self.overdue.saturating_sub(1);
         self.in_order |= self.awaited.len() <= 1;
@@ -471,9 +434,7 @@ impl Conn {
                 Awaited::Command(issued, _) if issued.issued_at <= limit => {
                     issued.token.take().map(|token| (token, issued.command.key().clone()))
                 }
-                Awaited::Command(..) | Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => {
-                    None
-                }
+                _ => None,
             });
         }
         while let Some(awaited) = self.awaited.get_mut(self.overdue) {
@@ -501,7 +462,7 @@ impl Conn {
         let mut waiting =
             self.awaited.iter().skip(self.overdue).filter_map(|awaited| match awaited {
                 Awaited::Command(issued, _) => issued.token.map(|_| issued.issued_at),
-                Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => None,
+                _ => None,
             });
         if self.in_order || mutant!(OverdueByFrontOnly) { waiting.next() } else { waiting.min() }
     }
@@ -518,6 +479,7 @@ impl Conn {
             }
             return true;
         }
+        self.run.close(&mut self.out);
         resp::command(&mut self.out, &[b"PING"]);
         self.awaited.push_back(Awaited::Ignored);
         self.ping_sent = Some(now);
@@ -532,27 +494,38 @@ impl Conn {
     pub(crate) fn take_front(&mut self) -> Option<Issued> {
         match self.pop_front() {
             Some(Awaited::Command(issued, _)) => Some(issued),
-            Some(Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_)) | None => None,
+            _ => None,
         }
     }
 
     /// Ends the connection; what it still owed goes back to the router.
     pub(crate) fn end(self) -> impl Iterator<Item = Issued> {
-        self.awaited.into_iter().filter_map(|awaited| match awaited {
+        let unheard = self.heard.into_iter().filter_map(|inbound| match inbound {
+            Inbound::Reply { issued, .. } => Some(issued),
+            _ => None,
+        });
+        unheard.chain(self.awaited.into_iter().filter_map(|awaited| match awaited {
             Awaited::Command(issued, _) => Some(issued),
-            Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => None,
-        })
+            _ => None,
+        }))
     }
-}
 
-/// Bounds what is kept of a frame whose end has not come: the largest value and what surrounds it. The scanner bounds
-/// each string, but a frame may hold many.
-fn check_unfinished(frame: &[u8], config: &Config) -> Result<(), CacheError> {
-    const SURROUNDINGS: usize = 1 << 20;
-    if frame.len() <= config.value_max.saturating_add(SURROUNDINGS) {
-        return Ok(());
+    /// Bounds what is kept of a frame whose end has not come: the largest value for each command that it answers, and
+    /// what surrounds them. The scanner bounds each string, but a frame may hold many.
+    fn check_unfinished(&self, length: usize, config: &Config) -> Result<(), CacheError> {
+        const SURROUNDINGS: usize = 1 << 20;
+        let values = match self.awaited.front() {
+            Some(Awaited::Shared(count)) => *count,
+            _ => 1,
+        };
+        if length <= config.value_max.saturating_mul(values).saturating_add(SURROUNDINGS) {
+            return Ok(());
+        }
+        Err(CacheError::new(
+            ErrorKind::Protocol,
+            "a frame is longer than `value_max` for each value in it and 1 MiB",
+        ))
     }
-    Err(CacheError::new(ErrorKind::Protocol, "a frame is longer than `value_max` and 1 MiB"))
 }
 
 fn broken(error: resp::DecodeError) -> CacheError {

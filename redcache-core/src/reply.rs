@@ -127,6 +127,7 @@ pub(crate) enum Assembly {
     Read {
         parts: u8,
         lock: bool,
+        is_shared: bool,
         reply: ReadReply,
         refusal: Option<Refusal>,
     },
@@ -134,8 +135,18 @@ pub(crate) enum Assembly {
     Raw {
         first: Option<Result<Option<Bytes>, Refusal>>,
     },
-    Effect,
+    Effect {
+        is_shared: bool,
+    },
     WriteLock,
+}
+
+/// What all the replies to one command say.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Whole(Reply),
+    /// What it shared with others was answered in a way that may concern another of them: it is to be asked alone.
+    Unclear,
 }
 
 /// The reply is not one that the command can have.
@@ -143,8 +154,8 @@ pub(crate) enum Assembly {
 pub(crate) struct WrongType;
 
 impl Assembly {
-    pub(crate) fn read(lock: bool) -> Self {
-        Self::Read { parts: 0, lock, reply: ReadReply::default(), refusal: None }
+    pub(crate) fn read(lock: bool, is_shared: bool) -> Self {
+        Self::Read { parts: 0, lock, is_shared, reply: ReadReply::default(), refusal: None }
     }
 
     /// Notes that the key was invalidated while the command is only partly answered.
@@ -159,12 +170,17 @@ impl Assembly {
         &mut self,
         frame: &Frame<'_>,
         lock_prefix: &[u8],
-    ) -> Result<Option<Reply>, WrongType> {
-        let (parts, lock, reply, refusal) = match self {
-            Self::Read { parts, lock, reply, refusal } => (parts, lock, reply, refusal),
-            Self::Effect => return effect(frame).map(Some),
-            Self::WriteLock => return write_lock(frame).map(Some),
-            Self::Raw { first } => return raw(first, frame),
+    ) -> Result<Option<Answered>, WrongType> {
+        let (parts, lock, is_shared, reply, refusal) = match self {
+            Self::Read { parts, lock, is_shared, reply, refusal } => {
+                (parts, *lock, *is_shared, reply, refusal)
+            }
+            Self::Effect { is_shared: true } if is_unclear(frame) => {
+                return Ok(Some(Answered::Unclear));
+            }
+            Self::Effect { .. } => return effect(frame).map(Answered::Whole).map(Some),
+            Self::WriteLock => return write_lock(frame).map(Answered::Whole).map(Some),
+            Self::Raw { first } => return Ok(raw(first, frame)?.map(Answered::Whole)),
         };
         match *parts {
             0 => match frame {
@@ -194,17 +210,34 @@ impl Assembly {
             }
         }
         *parts += 1;
-        if *parts < 2 + u8::from(*lock) {
+        if *parts < 2 + u8::from(lock) {
             return Ok(None);
         }
-        if let Some(refusal) = refusal.take() {
-            // A lock beside a failed read is a lock all the same; its owner must hear of it.
-            if reply.lock != LockReply::Granted {
-                return Ok(Some(Reply::Refused(refusal)));
+        // A lock beside a failed read is a lock all the same; its owner must hear of it.
+        if reply.lock != LockReply::Granted {
+            // `MGET` says nothing of a key that holds no string, and its failure may be another key's fault.
+            let is_silent = reply.stored == Stored::Missing && reply.ttl != Ttl::Absent;
+            let refusal = refusal.take();
+            let is_unclear =
+                refusal.as_ref().map_or(is_silent, |it| is_about_sharing(it.0.as_bytes()));
+            if is_shared && is_unclear {
+                return Ok(Some(Answered::Unclear));
+            }
+            if let Some(refusal) = refusal {
+                return Ok(Some(Answered::Whole(Reply::Refused(refusal))));
             }
         }
-        Ok(Some(Reply::Read(std::mem::take(reply))))
+        Ok(Some(Answered::Whole(Reply::Read(std::mem::take(reply)))))
     }
+}
+
+/// Says whether a command that others shared may have been refused for the sake of another, or for being shared.
+pub(crate) fn is_about_sharing(refusal: &[u8]) -> bool {
+    [&b"NOPERM "[..], b"CROSSSLOT ", b"ERR "].iter().any(|begins| refusal.starts_with(begins))
+}
+
+fn is_unclear(frame: &Frame<'_>) -> bool {
+    matches!(frame, Frame::Error(text) if is_about_sharing(text))
 }
 
 fn raw(

@@ -6,10 +6,17 @@
 /// One of redcache's scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Script {
-    /// `KEYS[1]` key, `ARGV` what is there, value, ttl in ms: replaces our lock, or the old value that is refreshed, by
-    /// the value and asks whether it exists, a read that has the publisher tracked again. Returns 1, or 0 when something
-    /// else is there.
+    /// `KEYS` any number of keys, `ARGV` lock, value, ttl in ms of each: replaces our lock by the value and asks whether
+    /// the keys exist, a read that has the publisher tracked again. Returns 1 for each, or 0 when something else is there;
+    /// not in an array when there is one key.
+    ///
+    /// It compares with `GETEX`, which does not count as a read, so that the server has nothing to report to the publisher
+    /// of its own write. `GETEX` counts as a write instead, after which Redis no longer minds its limit of memory; the
+    /// first line has it mind that at the start.
     Publish,
+    /// `KEYS[1]` key, `ARGV` the old value, value, ttl in ms: replaces the value that is refreshed and asks whether the
+    /// key exists, as above. Returns 1, or 0 when something else is there.
+    Replace,
     /// `KEYS[1]` key, `ARGV` lock: deletes our lock. Returns 1, or 0 when the key is no longer our lock.
     Release,
     /// `KEYS[1]` key, `ARGV` lock, ttl in ms: gives our lock a new time to live. Returns 1 or 0.
@@ -27,13 +34,34 @@ pub enum Script {
 
 impl Script {
     /// Every script, for servers and models that prepare them ahead.
-    pub const ALL: [Self; 6] =
-        [Self::Publish, Self::Release, Self::Renew, Self::Touch, Self::WriteLock, Self::Restore];
+    pub const ALL: [Self; 7] = [
+        Self::Publish,
+        Self::Replace,
+        Self::Release,
+        Self::Renew,
+        Self::Touch,
+        Self::WriteLock,
+        Self::Restore,
+    ];
 
     /// Gives the Lua source.
     pub const fn source(self) -> &'static str {
         match self {
             Self::Publish => {
+                "#!lua\n\
+                 local c,n,r=redis.call,#KEYS,{} \
+                 for i=1,n do \
+                 local v=redis.pcall('GETEX',KEYS[i]) \
+                 if type(v)=='table' and not string.find(v.err,'WRONGTYPE',1,true) then return v end \
+                 r[i]=v==ARGV[3*i-2] and 1 or 0 \
+                 end \
+                 for i=1,n do \
+                 if r[i]==1 then c('SET',KEYS[i],ARGV[3*i-1],'PX',ARGV[3*i]) end \
+                 end \
+                 c('EXISTS',unpack(KEYS)) \
+                 return n==1 and r[1] or r"
+            }
+            Self::Replace => {
                 "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end \
                  redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) \
                  redis.call('EXISTS',KEYS[1]) \
@@ -77,7 +105,8 @@ impl Script {
     /// Gives the SHA-1 of the source in lower-case hex, the name that `EVALSHA` knows it by.
     pub const fn sha1(self) -> &'static str {
         match self {
-            Self::Publish => "d12fae71b988cb2c59b5d9b39c0da7449f2e1c07",
+            Self::Publish => "10ba16ad4a1a67ba408ad1656b7020bdd183563c",
+            Self::Replace => "d12fae71b988cb2c59b5d9b39c0da7449f2e1c07",
             Self::Release => "40d537e211ffbf1001c68282413fef6708d7b2e3",
             Self::Renew => "1c641af97d3df7973c56e196a73e781cd1efc852",
             Self::Touch => "d5162e3b160bd731cfac48e0019d13595004d3d7",

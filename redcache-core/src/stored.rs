@@ -22,6 +22,17 @@ pub enum Stored {
     Value(Value),
 }
 
+impl Stored {
+    /// How many bytes it took to say.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Missing => 0,
+            Self::Lock(lock) => lock.len(),
+            Self::Value(value) => value.payload.len(),
+        }
+    }
+}
+
 /// A cached value and what its envelope says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {

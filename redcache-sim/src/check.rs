@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod command;
+pub(crate) mod executed;
 pub(crate) mod locked;
 pub(crate) mod near;
 pub(crate) mod rest;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use redcache_core::{LOCK_PREFIX, Script};
 
+use super::executed::{Executed, Part, Verb};
 use super::{Checked, Fault, Invariant};
 use crate::link::Gate;
 use crate::model::{Content, Origin, Stamp, number_of};
@@ -45,72 +46,6 @@ pub(crate) enum Cause<'a> {
     Foreign(&'a [&'a [u8]]),
 }
 
-/// What a command of a process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Read,
-    Lock,
-    Insert,
-    Remove,
-    Script(Script),
-    Other,
-}
-
-/// A command of a process that the server carries out.
-#[derive(Debug)]
-pub(crate) struct Executed {
-    pub(crate) link: usize,
-    pub(crate) process: usize,
-    pub(crate) life: u32,
-    pub(crate) verb: Verb,
-    pub(crate) key: Option<usize>,
-    /// The words after the key.
-    pub(crate) words: Vec<Bytes>,
-    /// It is of a kind that changes its key.
-    pub(crate) wrote: bool,
-    /// When the key was to expire before the command.
-    pub(crate) expires_at: Option<Micros>,
-}
-
-impl Executed {
-    pub(crate) fn of(world: &World, link: usize, frame: &[u8]) -> Self {
-        let words = crate::world::words(frame);
-        let (verb, at) = match words.first().copied().unwrap_or_default() {
-            b"GET" | b"PTTL" => (Verb::Read, 1),
-            b"SET" if words.get(2).is_some_and(|value| is_lock(value)) => (Verb::Lock, 1),
-            b"SET" => (Verb::Insert, 1),
-            b"DEL" => (Verb::Remove, 1),
-            b"EVAL" => (script(words.get(1), |script| script.source()), 3),
-            b"EVALSHA" => (script(words.get(1), |script| script.sha1()), 3),
-            _ => (Verb::Other, usize::MAX),
-        };
-        let key = words.get(at).and_then(|name| world.key_named(name));
-        let rest = words.get(at.saturating_add(1)..).unwrap_or_default();
-        let ttl = key.and_then(|key| world.ttl_of(key));
-        Self {
-            link,
-            process: world.links[link].process,
-            life: world.links[link].life,
-            verb,
-            key,
-            words: rest.iter().map(|word| Bytes::copy_from_slice(word)).collect(),
-            wrote: !matches!(verb, Verb::Read | Verb::Other),
-            expires_at: ttl.map(|ttl| world.now + world.server_clock.stretch(ttl)),
-        }
-    }
-}
-
-/// Values of processes travel in an envelope, so what begins like a lock is one.
-fn is_lock(value: &[u8]) -> bool {
-    value.starts_with(LOCK_PREFIX.as_bytes())
-}
-
-fn script(named: Option<&&[u8]>, name: impl Fn(Script) -> &'static str) -> Verb {
-    let named = named.copied().unwrap_or_default();
-    let known = Script::ALL.into_iter().find(|script| name(*script).as_bytes() == named);
-    known.map_or(Verb::Other, Verb::Script)
-}
-
 impl World {
     /// Checks that `cause` may have made `key` hold `raw`.
     pub(crate) fn check_change(
@@ -142,20 +77,24 @@ impl World {
                 if executed.verb == Verb::Read && raw.is_none() {
                     return Ok(());
                 }
-                if executed.key != Some(key) {
+                let Some(part) = executed.part(key) else {
                     // Memory or the tracking table made room.
                     return Ok(());
-                }
+                };
                 match executed.verb {
                     Verb::Lock => self.check_lock(key, raw, executed),
                     Verb::Insert | Verb::Remove => Ok(()),
                     Verb::Script(Script::Publish) => self.check_publish(key, raw, executed),
-                    Verb::Script(Script::WriteLock) => self.check_write_lock(key, raw, executed),
+                    Verb::Script(Script::WriteLock) => {
+                        self.check_write_lock(key, raw, executed, part.expires_at)
+                    }
                     Verb::Script(Script::Release | Script::Restore) => {
                         self.check_holder(key, executed)?;
                         self.check_put_back(key, raw, executed)
                     }
-                    Verb::Script(Script::Renew | Script::Touch) | Verb::Read | Verb::Other => {
+                    Verb::Script(Script::Replace | Script::Renew | Script::Touch)
+                    | Verb::Read
+                    | Verb::Other => {
                         let text = format!("{:?} changed key {key}", executed.verb);
                         Err(Invariant::ReleaseOwn.broken(text))
                     }
@@ -179,13 +118,14 @@ impl World {
         key: usize,
         raw: Option<&Bytes>,
         executed: &Executed,
+        expires_at: Option<Micros>,
     ) -> Checked {
         self.tally.premise(Invariant::LockOverNothing);
         let is_free = *self.keys[key].content() != Content::Lock;
         Invariant::LockOverNothing
             .holds(is_free, || format!("p{} took the lock of key {key} away", executed.process))?;
         let raw_before = self.keys[key].raw.clone();
-        let Executed { expires_at, link, .. } = *executed;
+        let link = executed.link;
         let expires_at = expires_at.filter(|_| raw_before.is_some());
         self.take_token(key, raw, executed, Some(Replaced { raw: raw_before, expires_at, link }))
     }
@@ -218,7 +158,7 @@ impl World {
         let token = held.and_then(|held| self.tokens.get(held));
         let is_own = token
             .is_some_and(|it| (it.process, it.life) == (executed.process, executed.life))
-            && executed.words.first() == held;
+            && executed.lock(key) == held;
         self.tally.premise(Invariant::ReleaseOwn);
         self.tally.premise(Invariant::Orphans);
         Invariant::ReleaseOwn
@@ -231,7 +171,7 @@ impl World {
         let token = held.and_then(|held| self.tokens.get(held)).cloned();
         self.tally.premise(Invariant::PublishOwn);
         let own = token.filter(|it| (it.process, it.life) == (process, life));
-        let Some(token) = own.filter(|_| executed.words.first() == held) else {
+        let Some(token) = own.filter(|_| executed.lock(key) == held) else {
             return Err(Invariant::PublishOwn
                 .broken(format!("p{process} published over {held:?} of key {key}")));
         };
@@ -292,12 +232,13 @@ impl World {
             }
             Cause::Time | Cause::Fault | Cause::Foreign(_) => return Ok(()),
         };
-        let Some(key) = executed.key else { return Ok(()) };
         if executed.verb == Verb::Script(Script::Renew) {
             self.tally.premise(Invariant::Renewed);
         }
         if executed.wrote {
-            self.check_lock_ttl(key)?;
+            for part in &executed.parts {
+                self.check_lock_ttl(part.key)?;
+            }
         }
         Ok(())
     }
@@ -317,13 +258,14 @@ impl World {
 
     /// Counts what a process is told of its writes. `frame` is the reply.
     pub(crate) fn count_answer(&mut self, executed: &Executed, frame: &[u8]) -> Checked {
-        let Some(key) = executed.key.filter(|_| frame[0] != b'-') else { return Ok(()) };
+        let Some(part) = executed.parts.first().filter(|_| frame[0] != b'-') else { return Ok(()) };
+        let key = part.key;
         let stamp = self.stamp;
         if matches!(executed.verb, Verb::Insert | Verb::Remove) {
             self.keys[key].overruled = stamp;
         }
         if executed.verb == Verb::Insert {
-            return self.count_insert(key, executed);
+            return self.count_insert(part);
         }
         let process = &mut self.processes[executed.process];
         if process.life != executed.life {
@@ -351,8 +293,9 @@ impl World {
         })
     }
 
-    fn count_insert(&mut self, key: usize, executed: &Executed) -> Checked {
-        let Content::Value(payload) = Content::of(executed.words.first()) else { return Ok(()) };
+    fn count_insert(&mut self, part: &Part) -> Checked {
+        let key = part.key;
+        let Content::Value(payload) = Content::of(part.words.first()) else { return Ok(()) };
         let number = number_of(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
         let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
             return Err(Invariant::Opaque.broken(format!("key {key} was set to {payload:?}")));

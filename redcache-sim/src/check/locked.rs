@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use redcache_core::{CallError, ErrorKind, Script};
 
-use super::command::{Cause, Executed, Token, Verb};
+use super::command::{Cause, Token};
+use super::executed::{Executed, Verb};
 use super::near::drift;
 use super::{Checked, Fault, Invariant};
 use crate::model::{Content, Origin};

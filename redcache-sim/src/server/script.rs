@@ -27,7 +27,14 @@ pub(super) struct Scripts {
     /// By source.
     known: BTreeMap<Bytes, ScriptEffect>,
     /// By hash; the server's script cache.
-    loaded: BTreeMap<String, ScriptEffect>,
+    loaded: BTreeMap<String, Loaded>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Loaded {
+    effect: ScriptEffect,
+    /// Its first line has the server decide at the start whether it may run.
+    is_checked_first: bool,
 }
 
 impl Default for Scripts {
@@ -46,7 +53,10 @@ impl Scripts {
     pub(super) fn load(&mut self, source: &[u8]) -> Option<String> {
         let effect = *self.known.get(source)?;
         let hash = Sha1::from(source).digest().to_string();
-        self.loaded.insert(hash.clone(), effect);
+        self.loaded.insert(
+            hash.clone(),
+            Loaded { effect, is_checked_first: source.starts_with(b"#!lua") },
+        );
         Some(hash)
     }
 
@@ -65,13 +75,23 @@ impl Scripts {
 
 /// Runs a script of the cache for a client whose `EVAL` or `EVALSHA` declares this many keys.
 pub(super) fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError> {
-    let Some(&effect) = call.server.scripts.loaded.get(hash) else {
+    let Some(&Loaded { effect, is_checked_first }) = call.server.scripts.loaded.get(hash) else {
         return Err(ReplyError::NO_SCRIPT.into());
     };
+    if is_checked_first {
+        if call.server.faults.read_only {
+            return Err(ReplyError::READ_ONLY.into());
+        }
+        if call.server.out_of_memory {
+            return Err(ReplyError::OUT_OF_MEMORY.into());
+        }
+    }
     let (keys, args) = call.args[3..].split_at(keys);
     let (client, server) = (call.client, &mut *call.server);
     effect(&mut ScriptCall { server, client, keys, args, wrote: false }).map_err(|error| {
-        let at = format!(" script: {hash}, on @user_script:1.");
+        // All of a script but its first line stands in one.
+        let line = 1 + u8::from(is_checked_first);
+        let at = format!(" script: {hash}, on @user_script:{line}.");
         ReplyError::new([error.as_bytes(), at.as_bytes()].concat())
     })
 }

@@ -6,7 +6,8 @@ use redcache_core::resp::{Frame, Limits, Scanner, decode};
 use super::World;
 use super::node::Node;
 use super::queue::Happening;
-use crate::check::command::{Cause, Executed, Verb};
+use crate::check::command::Cause;
+use crate::check::executed::{Executed, Verb};
 use crate::check::{Breach, Checked, Fault, Invariant};
 use crate::link::{Arrival, Gate, Pledge};
 use crate::server::Event;
@@ -218,13 +219,14 @@ impl World {
             Verb::Script(Script::WriteLock) => frame.starts_with(b"*3\r\n:1\r\n"),
             _ => false,
         };
-        if is_granted && let (Some(key), Some(lock)) = (executed.key, executed.words.first()) {
-            state.granted.push_back((ends_at, key, lock.clone()));
-        }
-        if executed.wrote
-            && let Some(key) = executed.key
+        if is_granted
+            && let Some(part) = executed.parts.first()
+            && let Some(lock) = part.words.first()
         {
-            state.own_writes.push_back((ends_at, key));
+            state.granted.push_back((ends_at, part.key, lock.clone()));
+        }
+        if executed.wrote {
+            state.own_writes.extend(executed.parts.iter().map(|part| (ends_at, part.key)));
         }
         self.count_answer(executed, frame)
     }

@@ -28,6 +28,7 @@ pub(super) const TAUGHT: [(&str, &str, ScriptEffect); 7] = [
 pub(super) fn word(name: &str) -> String {
     let own = match name.trim_end_matches(".sha") {
         "publish" => Some(Script::Publish),
+        "replace" => Some(Script::Replace),
         "release" => Some(Script::Release),
         "renew" => Some(Script::Renew),
         "touch" => Some(Script::Touch),

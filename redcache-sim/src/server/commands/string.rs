@@ -1,4 +1,4 @@
-//! Strings: `GET`, `MGET`, `STRLEN`, `SET`, `GETDEL`.
+//! Strings: `GET`, `MGET`, `STRLEN`, `SET`, `GETDEL`, `GETEX`.
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("strlen", 2, READ, Keys::First, strlen),
     Command::new("set", -3, WRITE | DENY_OOM, Keys::First, set),
     Command::new("getdel", 2, WRITE, Keys::First, getdel),
+    Command::new("getex", -2, WRITE, Keys::First, getex),
 ];
 
 fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
@@ -38,6 +39,13 @@ fn getdel(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let value = call.string(&call.args[1])?;
     call.delete(&call.args[1]);
     Ok(value.map_or(Reply::Null, Reply::Bulk))
+}
+
+fn getex(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    if call.args.len() > 2 {
+        return Err(ReplyError::not_modelled("GETEX with an option"));
+    }
+    get(call)
 }
 
 fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {

@@ -1,5 +1,7 @@
 //! What redcache's own scripts do, each beside its Lua.
 
+use std::iter;
+
 use redcache_core::Script;
 
 use super::{Bytes, Reply, ReplyError, ScriptCall, ScriptEffect};
@@ -12,6 +14,7 @@ pub(super) fn all() -> [(&'static str, ScriptEffect); Script::ALL.len()] {
 fn effect_of(script: Script) -> ScriptEffect {
     match script {
         Script::Publish => publish,
+        Script::Replace => replace,
         Script::Release => release,
         Script::Renew => renew,
         Script::Touch => touch,
@@ -21,6 +24,26 @@ fn effect_of(script: Script) -> ScriptEffect {
 }
 
 fn publish(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
+    let (keys, (parts, _)) = (script.keys(), script.args().as_chunks::<3>());
+    let mut done = Vec::new();
+    for (key, [lock, ..]) in keys.iter().zip(parts) {
+        let held = match script.call(&[b"GETEX", key]) {
+            Err(error) if error.as_bytes().starts_with(b"WRONGTYPE") => Reply::Null,
+            held => held?,
+        };
+        done.push(held == Reply::Bulk(lock.clone()));
+    }
+    for ((key, [_, value, ttl]), _) in keys.iter().zip(parts).zip(&done).filter(|(_, done)| **done)
+    {
+        script.call(&[b"SET", key, value, b"PX", ttl])?;
+    }
+    let keys = keys.iter().map(|key| &key[..]);
+    script.call(&iter::once(&b"EXISTS"[..]).chain(keys).collect::<Vec<_>>())?;
+    let mut done = done.into_iter().map(Reply::flag).collect::<Vec<_>>();
+    Ok(if done.len() == 1 { done.remove(0) } else { Reply::Array(done) })
+}
+
+fn replace(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
     let [key, lock, value, ttl] = words(script)?;
     if script.call(&[b"GET", key])? != Reply::Bulk(lock.clone()) {
         return Ok(Reply::Integer(0));
