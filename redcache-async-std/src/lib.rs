@@ -65,6 +65,10 @@ impl Runtime for AsyncStd {
         async_std::task::sleep(at.saturating_duration_since(self.now())).await;
     }
 
+    fn coarse_now(&self) -> Instant {
+        coarse_now()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         async_std::task::spawn(task);
     }

@@ -11,6 +11,7 @@ use redcache_core::{
 };
 
 use crate::call::{self, Call, Turn};
+use crate::clock::coarse_now;
 use crate::refresh::Refreshing;
 use crate::shared::Shared;
 use crate::{listener, timer};
@@ -730,7 +731,7 @@ impl Cache {
         if !self.options.asks_near() {
             return None;
         }
-        let hit = self.shared().near.get(key, Instant::now)?;
+        let hit = self.shared().near.get(key, coarse_now)?;
         self.note_near();
         Some(hit)
     }
@@ -744,7 +745,7 @@ impl Cache {
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
         let note = |_: &[u8], _: &NearHit| self.note_near();
-        Batch::ask_and_note(&self.shared().near, keys, self.options, Instant::now(), note)
+        Batch::ask_and_note(&self.shared().near, keys, self.options, coarse_now(), note)
     }
 
     fn write(

@@ -34,6 +34,7 @@
 
 mod cache;
 mod call;
+mod clock;
 mod conn;
 mod listener;
 mod refresh;

@@ -21,6 +21,7 @@ mod mutant;
 mod answer;
 mod batch;
 mod busy_poll;
+mod coarse_clock;
 mod command;
 mod config;
 mod conn;
@@ -52,6 +53,7 @@ mod writers;
 pub use answer::{Answer, Loaded, Source};
 pub use batch::Batch;
 pub use busy_poll::BusyPoll;
+pub use coarse_clock::CoarseClock;
 pub use config::{
     Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER, OnRedisDown,
     REFRESH_LOCK_PREFIX, Servers,

@@ -8,7 +8,7 @@
 //!
 //! What has become of entries that are no longer hits, but might be given in place of an error, says `stale`.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -131,7 +131,7 @@ impl Near {
         if kept.epoch != self.epoch(kept.slot) || !kept.is_good(now) {
             return None;
         }
-        self.hits.count(key);
+        self.hits.count();
         Some(kept.hit(now))
     }
 
@@ -209,7 +209,15 @@ impl Near {
 
 const SHARDS: usize = 16;
 
-/// Counts hits on several cache lines, chosen by key, so that threads which read different keys seldom meet on one.
+/// How many threads have counted a hit.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Which of the counters is this thread's. Only their sum is ever told.
+    static STRIPE: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts hits on several cache lines, so that threads seldom meet on one.
 #[derive(Debug, Default)]
 struct HitCounters([HitCounter; 16]);
 
@@ -218,8 +226,8 @@ struct HitCounters([HitCounter; 16]);
 struct HitCounter(AtomicU64);
 
 impl HitCounters {
-    fn count(&self, key: &[u8]) {
-        let stripe = key.last().map_or(0, |byte| usize::from(byte & 15));
+    fn count(&self) {
+        let stripe = STRIPE.with(|stripe| *stripe) % self.0.len();
         self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
     }
 

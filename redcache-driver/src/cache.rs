@@ -601,7 +601,7 @@ impl<R: Runtime> Cache<R> {
         if !self.options.asks_near() {
             return None;
         }
-        let hit = self.shared().near.get(key, || self.shared().runtime.now())?;
+        let hit = self.shared().near.get(key, || self.shared().runtime.coarse_now())?;
         self.note_near();
         Some(hit)
     }
@@ -614,7 +614,7 @@ impl<R: Runtime> Cache<R> {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
-        let now = self.shared().runtime.now();
+        let now = self.shared().runtime.coarse_now();
         let note = |_: &[u8], _: &NearHit| self.note_near();
         Batch::ask_and_note(&self.shared().near, keys, self.options, now, note)
     }

@@ -85,4 +85,11 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn now(&self) -> Instant {
         Instant::now()
     }
+
+    /// Gives an instant that may be a little later than the current one, and never earlier. By it copies in this process
+    /// expire. A runtime that goes by the system's clock may answer with [`coarse_now`](crate::coarse_now), which takes less
+    /// time than `now`.
+    fn coarse_now(&self) -> Instant {
+        self.now()
+    }
 }

@@ -62,6 +62,10 @@ impl Runtime for Smol {
         smol::Timer::at(at).await;
     }
 
+    fn coarse_now(&self) -> Instant {
+        coarse_now()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         smol::spawn(task).detach();
     }

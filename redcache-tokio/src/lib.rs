@@ -87,6 +87,10 @@ impl Runtime for Tokio {
         tokio::task::yield_now().await;
     }
 
+    fn coarse_now(&self) -> Instant {
+        coarse_now()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
     }

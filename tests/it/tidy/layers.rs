@@ -23,6 +23,7 @@ const WORDS: &[&str] = &[
     "config",
     "lock",
     "busy_poll",
+    "coarse_clock",
     "script",
     "stats",
     "slot",
