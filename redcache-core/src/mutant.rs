@@ -104,10 +104,28 @@ mod switch {
         LiveLockReleased "a read takes the lock of a write of its process for one left behind",
         DroppedWriteKeepsLock "a write that was dropped keeps its lock",
         KeptWriteIsPublished "a write that has nothing to store is published all the same",
+        LostNodeWakesNobody "a lost connection wakes nobody",
+        AskChangesMap "ASK is taken for MOVED",
+        NotFoundSurvivesMove "a key cached as not found survives the move of its slot",
+        MovedKeepsNear "MOVED leaves the near entries of its slot",
+        RedirectsUnbounded "a command is sent on from node to node for ever",
+        OlderMapTrusted "an older map of the cluster replaces a newer one",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 
     impl Mutant {
+        /// Whether it takes a cluster to be seen.
+        pub fn is_of_cluster(self) -> bool {
+            match self {
+                Self::AskChangesMap
+                | Self::NotFoundSurvivesMove
+                | Self::MovedKeepsNear
+                | Self::RedirectsUnbounded
+                | Self::OlderMapTrusted => true,
+                _ => false,
+            }
+        }
+
         /// Switches this bug on, and every other off.
         pub fn switch_on(self) {
             ON.store(self as usize + 1, Ordering::SeqCst);

@@ -142,7 +142,8 @@ impl Near {
         let now = kept::Time::of(now, self.base);
         let good = kept.deadline.before(Duration::from_secs(1));
         let now = if mutant!(NearDeadlineIgnored) { now.min(good) } else { now };
-        let is_current = kept.epoch == self.epoch(kept.slot) && kept.is_good(now);
+        let is_missing = mutant!(NotFoundSurvivesMove) && kept.clone().hit(now).value.is_none();
+        let is_current = (kept.epoch == self.epoch(kept.slot) || is_missing) && kept.is_good(now);
         is_current.then(|| kept.hit(now))
     }
 

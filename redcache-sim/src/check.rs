@@ -9,6 +9,7 @@ pub(crate) mod executed;
 pub(crate) mod locked;
 pub(crate) mod near;
 pub(crate) mod rest;
+pub(crate) mod route;
 mod tally;
 mod written;
 
@@ -55,11 +56,16 @@ pub enum Invariant {
     BatchExact,
     Liveness,
     Rest,
+    Reasked,
+    RedirectsBounded,
+    AskingFirst,
+    ByTheMap,
+    OwnerKeepsNear,
 }
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 42] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -97,7 +103,17 @@ impl Invariant {
         Self::BatchExact,
         Self::Liveness,
         Self::Rest,
+        Self::Reasked,
+        Self::RedirectsBounded,
+        Self::AskingFirst,
+        Self::ByTheMap,
+        Self::OwnerKeepsNear,
     ];
+
+    /// Says whether it is about clusters only.
+    pub fn is_of_cluster(self) -> bool {
+        self as usize >= Self::RedirectsBounded as usize
+    }
 
     /// Says what it demands.
     pub fn says(self) -> &'static str {
@@ -141,6 +157,13 @@ impl Invariant {
             Self::BatchExact => "a batch stores what was asked for and nothing else",
             Self::Liveness => "once the faults are over, calls succeed in bounded time",
             Self::Rest => "at rest nothing is left behind",
+            Self::Reasked => "who waits when a connection is lost asks again on the next one",
+            Self::RedirectsBounded => "a command is sent on from node to node only so often",
+            Self::AskingFirst => {
+                "ASKING stands before the very command that a node was to be asked with"
+            }
+            Self::ByTheMap => "commands go where MOVED or the newest map says, not where ASK does",
+            Self::OwnerKeepsNear => "what is near of a slot ends with its owner, as far as known",
         }
     }
 }

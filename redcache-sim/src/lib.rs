@@ -11,7 +11,7 @@
 //!
 //! [`world`] is a whole world around that model, made from one number: processes that run redcache's engine, links that
 //! delay, split and cut, faults of every kind, and time that is not waited for. After each step [`check`] compares what
-//! the engines believe with what the model knows. `simulate` runs such worlds by the thousand. [`fuzz`] has what fuzzers
+//! the engines believe with what the model knows. The server of such a world may be a whole cluster. `simulate` runs such worlds by the thousand. [`fuzz`] has what fuzzers
 //! throw bytes at.
 //!
 //! ```

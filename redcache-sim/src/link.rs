@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use redcache_core::ConnId;
 
+use crate::check::route::Told;
 use crate::server::ClientId;
 use crate::world::skew::Micros;
 
@@ -158,8 +159,8 @@ pub(crate) struct Link {
     /// Which life of the process it belongs to.
     pub(crate) life: u32,
     pub(crate) conn: ConnId,
-    /// The server on the other side.
-    pub(crate) node: usize,
+    /// The server on the other side; `None` when nobody listens there.
+    pub(crate) node: Option<usize>,
     pub(crate) client: Option<ClientId>,
     /// The process still uses it.
     pub(crate) is_current: bool,
@@ -176,12 +177,22 @@ pub(crate) struct Link {
     pub(crate) pledges: VecDeque<(u64, Pledge)>,
     /// Replies to writes of the process, by key, that are on their way.
     pub(crate) own_writes: VecDeque<(u64, usize)>,
+    /// What nodes say of the cluster that is on its way.
+    pub(crate) told: VecDeque<(u64, Told)>,
+    /// The number of the map whose owners come next.
+    pub(crate) epoch: Option<u64>,
+    /// Keys that the process was told to be elsewhere, and by which of their owners.
+    pub(crate) moved: Vec<(usize, u64)>,
+    /// The last command was `ASKING`.
+    pub(crate) asking: bool,
+    /// When the connection before this one was lost.
+    pub(crate) lost_at: Micros,
     /// Locks that were granted to the process, by key, whose answers are on their way.
     pub(crate) granted: VecDeque<(u64, usize, Bytes)>,
 }
 
 impl Link {
-    pub(crate) fn new(process: usize, life: u32, conn: ConnId, node: usize) -> Self {
+    pub(crate) fn new(process: usize, life: u32, conn: ConnId, node: Option<usize>) -> Self {
         Self {
             process,
             life,
@@ -196,6 +207,11 @@ impl Link {
             tracked: false,
             pledges: VecDeque::new(),
             own_writes: VecDeque::new(),
+            told: VecDeque::new(),
+            epoch: None,
+            moved: Vec::new(),
+            asking: false,
+            lost_at: 0,
             granted: VecDeque::new(),
         }
     }
@@ -224,6 +240,11 @@ impl Link {
         };
         self.pledges.iter().any(|(_, pledge)| concerns(pledge))
             || self.own_writes.iter().any(|(_, other)| *other == key)
+    }
+
+    /// The process knows from here that a key has gone to this owner, or a later one.
+    pub(crate) fn has_told(&self, key: usize, version: u64) -> bool {
+        self.moved.iter().any(|&(moved, to)| moved == key && to >= version)
     }
 
     /// The process will hear that the connection has ended, from the other side or by its own probes.

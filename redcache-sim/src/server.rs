@@ -182,6 +182,11 @@ impl Server {
         self.wants_sending(client);
     }
 
+    /// Sets the clock, and leaves what is due by it to [`handle_timeout`](Self::handle_timeout).
+    pub fn advance_clock(&mut self, now: Instant) {
+        self.clock.advance(now);
+    }
+
     /// Does what is due by the clock: deletes expired keys and shortens an overfull tracking table.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.clock.advance(now);

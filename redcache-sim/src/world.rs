@@ -21,6 +21,7 @@
 mod call;
 mod caller;
 mod calm;
+pub(crate) mod cluster;
 pub(crate) mod dice;
 mod disturb;
 mod drive;
@@ -28,7 +29,7 @@ mod loader;
 pub(crate) mod node;
 mod plan;
 pub(crate) mod process;
-mod queue;
+pub(crate) mod queue;
 mod serve;
 mod shorten;
 pub(crate) mod skew;
@@ -45,6 +46,7 @@ pub use self::shorten::shortest;
 
 pub(crate) use self::serve::words;
 
+use self::cluster::Truth;
 use self::dice::Dice;
 use self::node::Node;
 use self::process::Process;
@@ -60,6 +62,8 @@ use crate::server::Server;
 /// How to run a world.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// The server is a cluster.
+    pub cluster: bool,
     /// Write down what happens, for people to read.
     pub trace: bool,
     /// End the disturbed part after so many steps, if it has not ended by then.
@@ -141,7 +145,7 @@ pub(crate) struct World {
     disturbed_steps: u64,
     disturbed_steps_max: u64,
     calls_made: u64,
-    queue: Queue,
+    pub(crate) queue: Queue,
     /// Chance for links, callers, loaders and faults, apart so that one does not change what the others get.
     link_dice: Dice,
     caller_dice: Dice,
@@ -150,6 +154,8 @@ pub(crate) struct World {
     start: Instant,
     /// The servers; one, unless they are a cluster.
     pub(crate) nodes: Vec<Node>,
+    /// What they are in truth, if they are a cluster.
+    pub(crate) cluster: Option<Truth>,
     /// The clock that all servers read.
     pub(crate) server_clock: Skew,
     pub(crate) links: Vec<Link>,
@@ -163,6 +169,8 @@ pub(crate) struct World {
     /// Every failure of a loader: whose, and when.
     pub(crate) failures: Vec<(usize, Micros)>,
     rest_checks: u32,
+    /// How often a command was sent on, by what is in it that no other has.
+    pub(crate) redirects: BTreeMap<Bytes, u32>,
     /// Locks that have just come and are to be given back.
     unwanted: Vec<Bytes>,
     /// A caller is being dropped, and what it held goes to the next.
@@ -179,9 +187,13 @@ impl World {
         // The origin of virtual time. Its value shows nowhere; a day is added so that spans can be subtracted from it.
         let start = Instant::now() + Duration::from_secs(24 * 3600);
         let mut dice = Dice::new(seed);
-        let plan = Plan::new(seed);
+        let plan = Plan::new(seed, options.cluster);
         let server_clock = Skew::new(start, plan.skews[0]);
-        let server = Server::new(server_clock.at(0), plan.server.clone());
+        let cluster = plan.cluster.as_ref().map(|it| Truth::new(&plan.keys, it.lag));
+        let nodes = match &cluster {
+            Some(truth) => cluster::nodes(truth, &server_clock, &plan.server),
+            None => vec![Node::new(Server::new(server_clock.at(0), plan.server.clone()))],
+        };
         let keys = plan.keys.iter().cloned().map(KeyModel::new).collect();
         Self {
             phase: Phase::Disturbed,
@@ -197,7 +209,8 @@ impl World {
             loader_dice: dice.fork(),
             fault_dice: dice.fork(),
             start,
-            nodes: vec![Node::new(server)],
+            nodes,
+            cluster,
             server_clock,
             links: Vec::new(),
             processes: Vec::new(),
@@ -208,6 +221,7 @@ impl World {
             waiting: Vec::new(),
             failures: Vec::new(),
             rest_checks: 0,
+            redirects: BTreeMap::new(),
             unwanted: Vec::new(),
             is_handing_over: false,
             trace: Trace::new(options.trace),
@@ -278,6 +292,12 @@ impl World {
             }
             Happening::Silence(link) => self.links[link].process,
             Happening::ServerTimeout(_)
+            | Happening::Replicate(_)
+            | Happening::MoveKey(_)
+            | Happening::EndMove(_)
+            | Happening::Trim(..)
+            | Happening::Promote(_)
+            | Happening::Reasked(_)
             | Happening::ToServer(_)
             | Happening::Fault(_)
             | Happening::Recover(..)
@@ -321,6 +341,12 @@ impl World {
             Happening::Silence(link) => self.check_silence(link),
             Happening::Fault(strike) => self.strike(strike),
             Happening::Recover(node, fault) => self.recover(node, fault),
+            Happening::Replicate(shard) => self.replicate(shard, self.now),
+            Happening::MoveKey(key) => self.move_key(key),
+            Happening::EndMove(key) => self.end_move(key),
+            Happening::Trim(node, key) => self.trim(node, key),
+            Happening::Promote(shard) => self.succeed(shard),
+            Happening::Reasked(link) => self.check_reasked(link),
             Happening::Resume(_) => Ok(()),
             Happening::Restart(process) => self.restart_process(process),
             Happening::Calm => self.calm(),
@@ -337,11 +363,6 @@ impl World {
     /// The time as a process sees it.
     pub(crate) fn time_of(&self, process: usize) -> Instant {
         self.processes[process].clock.at(self.now)
-    }
-
-    /// The server that has the say over a key.
-    pub(crate) fn home(&self, _: usize) -> usize {
-        0
     }
 
     /// What a key holds, where it is at home.

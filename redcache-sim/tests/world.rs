@@ -2,10 +2,17 @@
 
 use redcache_sim::world::{Options, Run, shortest, simulate};
 
-fn check(seed: u64) -> Run {
-    let run = simulate(seed, &Options::default());
+/// Worlds with one server, and worlds with a cluster.
+const KINDS: [bool; 2] = [false, true];
+
+fn options(cluster: bool) -> Options {
+    Options { cluster, ..Options::default() }
+}
+
+fn check(seed: u64, cluster: bool) -> Run {
+    let run = simulate(seed, &options(cluster));
     if let Some(violation) = &run.violation {
-        let trace = shortest(seed).trace;
+        let trace = shortest(seed, cluster).trace;
         let tail = &trace[trace.len().saturating_sub(40)..];
         panic!(
             "seed {seed}: {}: {}\n{}",
@@ -20,7 +27,14 @@ fn check(seed: u64) -> Run {
 #[test]
 fn every_invariant_holds_in_the_worlds_of_the_first_seeds() {
     for seed in 0..150 {
-        check(seed);
+        check(seed, false);
+    }
+}
+
+#[test]
+fn every_invariant_holds_in_the_clusters_of_the_first_seeds() {
+    for seed in 0..60 {
+        check(seed, true);
     }
 }
 
@@ -48,23 +62,27 @@ const FOUND: [(u64, &str); 13] = [
 #[test]
 fn worlds_that_found_bugs_hold_now() {
     for (seed, _) in FOUND {
-        check(seed);
+        check(seed, false);
     }
 }
 
 #[test]
 fn equal_seeds_give_equal_histories_and_others_do_not() {
-    let hash = |seed| simulate(seed, &Options::default()).hash;
-    for seed in 0..8 {
-        assert_eq!(hash(seed), hash(seed));
-        assert_ne!(hash(seed), hash(seed + 1));
+    for cluster in KINDS {
+        let hash = |seed| simulate(seed, &options(cluster)).hash;
+        for seed in 0..8 {
+            assert_eq!(hash(seed), hash(seed));
+            assert_ne!(hash(seed), hash(seed + 1));
+        }
     }
 }
 
 #[test]
 fn a_run_with_a_trace_is_the_same_run() {
-    let traced = Options { trace: true, ..Options::default() };
-    let run = simulate(3, &traced);
-    assert_eq!(run.hash, check(3).hash);
-    assert!(run.trace.len() > 10);
+    for cluster in KINDS {
+        let traced = Options { trace: true, ..options(cluster) };
+        let run = simulate(3, &traced);
+        assert_eq!(run.hash, check(3, cluster).hash);
+        assert!(run.trace.len() > 10);
+    }
 }

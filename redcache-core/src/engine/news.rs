@@ -63,7 +63,9 @@ impl Engine {
                 }
             }
             News::Moved { slots } => {
-                self.near.begin_epoch(&slots);
+                if !mutant!(MovedKeepsNear) {
+                    self.near.begin_epoch(&slots);
+                }
                 self.wake_all(now, &slots);
                 self.lost_at.take_if(|_| self.router.is_whole());
             }
@@ -88,7 +90,9 @@ impl Engine {
                     self.near.lose_epoch(&slots);
                 }
                 self.notice(Notice::Disconnected { reason });
-                self.wake_all(now, &slots);
+                if !mutant!(LostNodeWakesNobody) {
+                    self.wake_all(now, &slots);
+                }
             }
             News::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
         }

@@ -44,23 +44,26 @@ impl Router {
                 self.pause(ctx, issued)
             }
             Redirect::Moved(_) | Redirect::Ask(_) | Redirect::Astray
-                if issued.redirects >= REDIRECTS_MAX =>
+                if issued.redirects >= REDIRECTS_MAX && !mutant!(RedirectsUnbounded) =>
             {
                 self.give_up(issued, refusal);
                 None
             }
             Redirect::Moved(endpoint) => {
-                issued.redirects += 1;
+                issued.redirects = issued.redirects.saturating_add(1);
                 let asked = self.nodes.get(from.index())?.address.clone();
                 self.on_moved(ctx, from, issued, (endpoint.address(&asked), asked))
             }
             Redirect::Ask(endpoint) => {
-                issued.redirects += 1;
+                issued.redirects = issued.redirects.saturating_add(1);
                 let asked = self.nodes.get(from.index())?.address.clone();
+                if mutant!(AskChangesMap) {
+                    return self.on_moved(ctx, from, issued, (endpoint.address(&asked), asked));
+                }
                 self.on_ask(ctx, endpoint.address(&asked), issued)
             }
             Redirect::Astray => {
-                issued.redirects += 1;
+                issued.redirects = issued.redirects.saturating_add(1);
                 self.want_refresh(ctx, None);
                 self.pause(ctx, issued)
             }

@@ -1,5 +1,7 @@
 //! What callers are told, against what was true.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redcache_core::{Answer, CacheError, CallError, ErrorKind, OpId, Outcome, Source};
 
@@ -169,8 +171,10 @@ impl World {
     fn check_joined(&mut self, call: usize, slot: usize, value: Option<&Bytes>) -> Checked {
         let state = &self.calls[call];
         let key = state.keys[slot];
-        if let Some(born) = self.joined_load(call, key, value) {
-            let floor = state.own_floors[slot];
+        // A write may have been lost, and what it had replaced be there again to be read.
+        let floor = state.own_floors[slot];
+        let is_back = |born: &Stamp| self.cluster.is_some() && *born < floor;
+        if let Some(born) = self.joined_load(call, key, value).filter(|born| !is_back(born)) {
             self.tally.premise(Invariant::OwnWrites);
             return Invariant::OwnWrites.holds(value.is_none() || born >= floor, || {
                 format!("call {call} joined a load of key {key} older than a write of its process")
@@ -257,7 +261,12 @@ impl World {
         }
         let state = &self.processes[process];
         let heartbeat = state.clock.stretch(self.plan.times.heartbeat);
-        let bound = 2 * heartbeat + 4 * self.one_way() + self.longest_hold();
+        // Where a slot has gone is learned by asking at the latest.
+        let asking = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {
+            2 * cluster.refresh + 4 * self.plan.times.command + Duration::from_secs(1)
+        });
+        let asking = state.clock.stretch(asking);
+        let bound = 2 * heartbeat + 4 * self.one_way() + self.longest_hold() + asking;
         let since = self.now.saturating_sub(bound).min(state.shaken_at);
         let era = match value {
             Some(_) => self.keys[key].seen(value, since),

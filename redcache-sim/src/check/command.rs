@@ -94,6 +94,8 @@ impl World {
                     }
                     Verb::Script(Script::Replace | Script::Renew | Script::Touch)
                     | Verb::Read
+                    | Verb::Epoch
+                    | Verb::Owners
                     | Verb::Other => {
                         let text = format!("{:?} changed key {key}", executed.verb);
                         Err(Invariant::ReleaseOwn.broken(text))
@@ -274,7 +276,13 @@ impl World {
         let writes = match executed.verb {
             Verb::Remove => &mut process.removes[key],
             Verb::Script(Script::Touch) => &mut process.touches[key],
-            Verb::Read | Verb::Lock | Verb::Insert | Verb::Script(_) | Verb::Other => return Ok(()),
+            Verb::Read
+            | Verb::Lock
+            | Verb::Insert
+            | Verb::Script(_)
+            | Verb::Epoch
+            | Verb::Owners
+            | Verb::Other => return Ok(()),
         };
         if frame == b":0\r\n" {
             writes.void += 1;

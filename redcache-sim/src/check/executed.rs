@@ -14,6 +14,10 @@ pub(crate) enum Verb {
     Insert,
     Remove,
     Script(Script),
+    /// Asks for the number of the map of the cluster.
+    Epoch,
+    /// Asks for the map.
+    Owners,
     Other,
 }
 
@@ -49,6 +53,8 @@ impl Executed {
             b"DEL" => (Verb::Remove, 1),
             b"EVAL" => (script(words.get(1), |script| script.source()), 3),
             b"EVALSHA" => (script(words.get(1), |script| script.sha1()), 3),
+            b"CLUSTER" if words.get(1) == Some(&&b"INFO"[..]) => (Verb::Epoch, words.len()),
+            b"CLUSTER" => (Verb::Owners, words.len()),
             _ => (Verb::Other, words.len()),
         };
         // Only publications have several keys that change.
@@ -73,7 +79,7 @@ impl Executed {
             life: world.links[link].life,
             verb,
             parts: parts.collect(),
-            wrote: !matches!(verb, Verb::Read | Verb::Other),
+            wrote: !matches!(verb, Verb::Read | Verb::Epoch | Verb::Owners | Verb::Other),
         }
     }
 

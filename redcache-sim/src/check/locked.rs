@@ -66,8 +66,8 @@ impl World {
         let Some(raw) = raw else {
             let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
             // The answer that brought the old value was lost, or the server had no room to take it back.
-            let is_lost =
-                !self.plan.is_steady && (replaced.link != executed.link || self.refuses_values());
+            let was_cut = replaced.link != executed.link && !self.links[replaced.link].is_current;
+            let is_lost = !self.plan.is_steady && (was_cut || self.refuses_values());
             return Invariant::PutBack.holds(replaced.raw.is_none() || is_over || is_lost, || {
                 format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
             });
@@ -97,8 +97,19 @@ impl World {
 
     /// Some of the planned faults have the server refuse what it would otherwise store.
     fn refuses_values(&self) -> bool {
-        let refusing =
-            [Fault::OutOfMemory, Fault::ReadOnly, Fault::Loading, Fault::Busy, Fault::TryAgain];
+        let refusing = [
+            Fault::OutOfMemory,
+            Fault::ReadOnly,
+            Fault::Loading,
+            Fault::Busy,
+            Fault::TryAgain,
+            Fault::ClusterDown,
+            Fault::SlotsUnserved,
+            Fault::EmptyMap,
+            Fault::MovedLoop,
+            Fault::MovedToSelf,
+            Fault::MovedAstray,
+        ];
         refusing.into_iter().any(|fault| self.plan.faults.has(fault))
     }
 

@@ -61,11 +61,26 @@ pub enum Fault {
     Close,
     Pause,
     Skew,
+    SlotMoved,
+    SlotMovedLate,
+    SlotMigrates,
+    Failover,
+    FailoverLossy,
+    PrimaryDies,
+    WritesLost,
+    ClusterDown,
+    SlotsUnserved,
+    MovedLoop,
+    MovedToSelf,
+    MovedAstray,
+    StaleMap,
+    EmptyMap,
+    UnknownHost,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 69] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -120,7 +135,27 @@ impl Fault {
         Self::Close,
         Self::Pause,
         Self::Skew,
+        Self::SlotMoved,
+        Self::SlotMovedLate,
+        Self::SlotMigrates,
+        Self::Failover,
+        Self::FailoverLossy,
+        Self::PrimaryDies,
+        Self::WritesLost,
+        Self::ClusterDown,
+        Self::SlotsUnserved,
+        Self::MovedLoop,
+        Self::MovedToSelf,
+        Self::MovedAstray,
+        Self::StaleMap,
+        Self::EmptyMap,
+        Self::UnknownHost,
     ];
+
+    /// Says whether it can happen to a cluster only.
+    pub fn is_of_cluster(self) -> bool {
+        self as usize >= Self::SlotMoved as usize
+    }
 
     /// Says in a few words what it is.
     pub fn name(self) -> &'static str {
@@ -179,6 +214,21 @@ impl Fault {
             Self::Close => "cache closed midway",
             Self::Pause => "process paused",
             Self::Skew => "clocks at different rates",
+            Self::SlotMoved => "slot moved at once",
+            Self::SlotMovedLate => "slot moved at once, its old keys deleted late",
+            Self::SlotMigrates => "slot migrates key by key",
+            Self::Failover => "failover without loss",
+            Self::FailoverLossy => "failover, the primary demoted",
+            Self::PrimaryDies => "primary dies and its replica takes over",
+            Self::WritesLost => "writes lost in a failover",
+            Self::ClusterDown => "node takes the cluster for down",
+            Self::SlotsUnserved => "node without its slots",
+            Self::MovedLoop => "two nodes send to each other",
+            Self::MovedToSelf => "node sends to itself",
+            Self::MovedAstray => "node sends to nobody",
+            Self::StaleMap => "node with an old map",
+            Self::EmptyMap => "node with an empty map",
+            Self::UnknownHost => "node that knows no hosts",
         }
     }
 }

@@ -3,7 +3,7 @@
 //! There is no gossip here. Every node has a view of its own, and whoever drives the nodes changes their views, at once
 //! or one after the other, as news would have reached them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redcache_core::Slot;
 
@@ -37,7 +37,8 @@ impl Member {
 pub struct Cluster {
     members: Vec<Member>,
     me: usize,
-    owners: Vec<Option<usize>>,
+    /// Runs of slots with one owner, from the first to the last of each, in order. Neighbours differ.
+    runs: Vec<(Slot, Slot, usize)>,
     /// Slots that leave this node, and for where.
     pub(super) migrating: BTreeMap<Slot, usize>,
     /// Slots that come to this node, and from where.
@@ -58,12 +59,17 @@ impl Cluster {
         Self {
             members,
             me,
-            owners: vec![None; usize::from(Slot::COUNT)],
+            runs: Vec::new(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
             epoch,
             is_down: false,
         }
+    }
+
+    /// The same knowledge in the mind of another member, for whom no slot is on the move.
+    pub fn seen_by(&self, me: usize) -> Self {
+        Self { me, migrating: BTreeMap::new(), importing: BTreeMap::new(), ..self.clone() }
     }
 
     /// The members, in the order of their places.
@@ -87,23 +93,35 @@ impl Cluster {
 
     /// The owner of a slot.
     pub fn owner(&self, slot: Slot) -> Option<usize> {
-        self.owners[slot.index()]
+        let at = self.runs.partition_point(|(_, last, _)| *last < slot);
+        self.runs.get(at).filter(|(first, ..)| *first <= slot).map(|(.., owner)| *owner)
     }
 
     /// Gives a slot to a member, or takes it from all.
     pub fn assign(&mut self, slot: Slot, owner: Option<usize>) {
-        self.owners[slot.index()] = owner;
+        self.assign_range(slot, slot, owner);
     }
 
     /// Gives the slots from `first` to `last` to a member, or takes them from all.
     pub fn assign_range(&mut self, first: Slot, last: Slot, owner: Option<usize>) {
-        self.owners[first.index()..=last.index()].fill(owner);
+        let before = std::mem::take(&mut self.runs).into_iter();
+        let mut runs: Vec<_> = before.flat_map(|run| outside(run, first, last)).collect();
+        runs.extend(owner.map(|owner| (first, last, owner)));
+        runs.sort_unstable();
+        for (first, last, owner) in runs {
+            match self.runs.last_mut() {
+                Some((_, end, same)) if *same == owner && end.index() + 1 == first.index() => {
+                    *end = last;
+                }
+                Some(_) | None => self.runs.push((first, last, owner)),
+            }
+        }
     }
 
     /// The runs of slots that a member owns, from the first to the last of each.
     pub fn ranges_of(&self, member: usize) -> Vec<(Slot, Slot)> {
-        let runs = self.runs().into_iter();
-        runs.filter(|(.., owner)| *owner == member).map(|(first, last, _)| (first, last)).collect()
+        let runs = self.runs.iter().filter(|(.., owner)| *owner == member);
+        runs.map(|(first, last, _)| (*first, *last)).collect()
     }
 
     /// Has a slot leave this node for another, key by key; `None` ends that.
@@ -155,28 +173,15 @@ impl Cluster {
     }
 
     /// Every run of slots with one owner, in the order of slots.
-    pub(super) fn runs(&self) -> Vec<(Slot, Slot, usize)> {
-        let mut runs: Vec<(Slot, Slot, usize)> = Vec::new();
-        let slots = (0..Slot::COUNT).filter_map(Slot::new);
-        for (slot, owner) in slots.zip(&self.owners) {
-            match (runs.last_mut(), owner) {
-                (Some((_, last, same)), Some(owner))
-                    if last.index() + 1 == slot.index() && same == owner =>
-                {
-                    *last = slot;
-                }
-                (_, Some(owner)) => runs.push((slot, slot, *owner)),
-                (_, None) => {}
-            }
-        }
-        runs
+    pub(super) fn runs(&self) -> &[(Slot, Slot, usize)] {
+        &self.runs
     }
 
     /// How many slots have an owner, and how many members own some.
     pub(super) fn assigned(&self) -> (usize, usize) {
-        let slots = self.owners.iter().flatten().count();
-        let owns = |member: &usize| self.owners.contains(&Some(*member));
-        (slots, (0..self.members.len()).filter(owns).count())
+        let slots = self.runs.iter().map(|(first, last, _)| last.index() + 1 - first.index());
+        let owners: BTreeSet<usize> = self.runs.iter().map(|(.., owner)| *owner).collect();
+        (slots.sum(), owners.len())
     }
 
     /// Takes a slot over for good, under a number that is greater than any other.
@@ -189,6 +194,19 @@ impl Cluster {
         }
         self.importing.remove(&slot);
     }
+}
+
+/// What of a run lies before and after the slots from `first` to `last`.
+fn outside(
+    (from, to, owner): (Slot, Slot, usize),
+    first: Slot,
+    last: Slot,
+) -> impl Iterator<Item = (Slot, Slot, usize)> {
+    let number = |index: usize| u16::try_from(index).ok().and_then(Slot::new);
+    let before = first.index().checked_sub(1).and_then(number).filter(|_| from < first);
+    let after = number(last.index() + 1).filter(|_| to > last);
+    let before = before.map(|end| (from, end.min(to), owner));
+    before.into_iter().chain(after.map(|start| (start.max(from), to, owner)))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub(super) fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply,
         return Err(ReplyError::NO_SCRIPT.into());
     };
     if is_checked_first {
-        if call.server.faults.read_only {
+        if call.server.is_replica() {
             return Err(ReplyError::READ_ONLY.into());
         }
         if call.server.out_of_memory {

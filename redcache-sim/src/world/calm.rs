@@ -1,5 +1,7 @@
 //! The end of a run: the faults stop, what they broke heals, the last calls are made, and everything comes to rest.
 
+use std::time::Duration;
+
 use super::disturb::REFUSABLE;
 use super::queue::Happening;
 use super::skew::Micros;
@@ -15,6 +17,7 @@ impl World {
         }
         self.phase = Phase::Calm;
         self.trace.line(self.now, || "the faults are over".to_owned());
+        self.heal_cluster()?;
         for node in 0..self.nodes.len() {
             self.heal(node)?;
         }
@@ -61,11 +64,15 @@ impl World {
         let times = &self.plan.times;
         let span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
         let restart = 1_200_000;
-        self.slowest(span) + restart + 20 * self.one_way()
+        // A map that is out of date is asked for again, and a node that has nothing to say passed over.
+        let map = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {
+            2 * cluster.refresh + 4 * times.command + Duration::from_secs(2)
+        });
+        self.slowest(span + map) + restart + 20 * self.one_way()
     }
 
     /// A span on the slowest clock.
-    fn slowest(&self, span: std::time::Duration) -> Micros {
+    fn slowest(&self, span: Duration) -> Micros {
         self.processes.iter().map(|process| process.clock.stretch(span)).max().unwrap_or(0)
     }
 

@@ -7,6 +7,7 @@ use crate::check::{Checked, Fault, Invariant};
 use crate::link::{CutAt, Link, Pledge};
 use crate::model::{Flavour, Origin};
 
+mod cluster;
 mod server;
 
 pub(crate) use server::REFUSABLE;
@@ -53,6 +54,7 @@ impl World {
             | Fault::ForeignLock
             | Fault::ForeignEndlessLock => self.strike_key(fault),
             Fault::Crash | Fault::Close => self.strike_process(fault),
+            _ if fault.is_of_cluster() => self.strike_cluster(fault),
             _ => Ok(()),
         }?;
         if self.plan.strike_pauses && self.fault_dice.chance(150) {

@@ -1,9 +1,10 @@
 //! The adapters of the simulated processes: they carry bytes, time and events between engines and links, and decide
 //! nothing.
 
-use redcache_core::{Engine, Event, OpId, Seed};
+use redcache_core::{Address, ConnId, Engine, Event, OpId, Seed};
 
 use super::World;
+use super::cluster::{HOST, port_of};
 use super::plan::Cuts;
 use super::process::Process;
 use super::queue::Happening;
@@ -82,21 +83,7 @@ impl World {
 
     fn on_event(&mut self, process: usize, event: Event) -> Checked {
         match event {
-            Event::Dial { conn, .. } => {
-                let life = self.processes[process].life;
-                let link = self.links.len();
-                let node = 0;
-                self.links.push(Link::new(process, life, conn, node));
-                self.processes[process].links.push(link);
-                if self.now < self.nodes[node].hanging_until {
-                    self.tally.fault(Fault::DialHangs);
-                } else {
-                    let at = self.now + 2 * self.delay();
-                    self.queue.plan(at, Happening::Dialed(link));
-                }
-                self.trace.line(self.now, || format!("p{process} dials link {link}"));
-                Ok(())
-            }
+            Event::Dial { conn, address } => self.dial(process, conn, &address),
             Event::HangUp { conn } => {
                 let life = self.processes[process].life;
                 let mine =
@@ -136,6 +123,33 @@ impl World {
         }
     }
 
+    /// Begins to connect; nobody listens at an address that is none of the servers'.
+    fn dial(&mut self, process: usize, conn: ConnId, address: &Address) -> Checked {
+        let life = self.processes[process].life;
+        let link = self.links.len();
+        let node = self.node_at(address);
+        self.links.push(Link::new(process, life, conn, node));
+        self.processes[process].links.push(link);
+        if node.is_some_and(|node| self.now < self.nodes[node].hanging_until) {
+            self.tally.fault(Fault::DialHangs);
+        } else {
+            let at = self.now + 2 * self.delay();
+            self.queue.plan(at, Happening::Dialed(link));
+        }
+        self.trace.line(self.now, || format!("p{process} dials link {link} to {address}"));
+        Ok(())
+    }
+
+    fn node_at(&self, address: &Address) -> Option<usize> {
+        match (address, &self.cluster) {
+            (_, None) => Some(0),
+            (Address::Tcp { host, port }, Some(_)) if host == HOST => {
+                (0..self.nodes.len()).find(|&node| port_of(node) == *port)
+            }
+            (Address::Tcp { .. } | Address::Unix(_), Some(_)) => None,
+        }
+    }
+
     fn call_of(&self, process: usize, op: OpId) -> Result<usize, crate::check::Breach> {
         let call = self.processes[process].call(op);
         call.ok_or_else(|| {
@@ -150,7 +164,7 @@ impl World {
         state.is_current = false;
         let end = state.up.finish(at);
         let process = &mut self.processes[state.process];
-        process.links.retain(|&other| other != link);
+        process.lose(link, state.node, state.gate == Gate::Passed, self.now);
         self.stamp += 1;
         process.writes_unknown(self.stamp);
         self.queue.plan(end, Happening::ToServer(link));
@@ -163,7 +177,8 @@ impl World {
             return Ok(());
         }
         let now = self.time_of(process);
-        if self.now < self.nodes[node].refused_until {
+        let node = node.filter(|&node| self.now >= self.nodes[node].refused_until);
+        let Some(node) = node else {
             self.tally.fault(Fault::DialRefused);
             self.links[link].is_current = false;
             let state = &mut self.processes[process];
@@ -171,7 +186,7 @@ impl World {
             state.engine.handle_disconnected(now, conn, "connection refused");
             self.trace.line(self.now, || format!("link {link} is refused"));
             return self.drain(process);
-        }
+        };
         let client = self.nodes[node].server.connect(self.server_clock.at(self.now));
         self.links[link].client = Some(client);
         self.nodes[node].clients.insert(client, link);
@@ -204,7 +219,9 @@ impl World {
                 let state = &self.links[link];
                 if !was_passed && state.gate == Gate::Passed {
                     self.processes[process].shaken_at = now;
+                    self.expect_reasked(link);
                 }
+                self.begin_reading(link);
                 if sends > 1 {
                     self.tally.fault(Fault::Coalesce);
                 }
@@ -216,15 +233,16 @@ impl World {
                 self.processes[process].engine.handle_read(at, conn, &bytes);
                 self.plan_end(link);
                 self.drain(process)?;
+                self.end_reading(link);
                 self.check_returned(link)
             }
             Arrival::End => {
                 state.is_current = false;
-                let conn = state.conn;
+                let Link { conn, node, gate, .. } = *state;
                 self.trace.line(now, || format!("link {link} ends for p{process}"));
                 let at = self.time_of(process);
                 let owner = &mut self.processes[process];
-                owner.links.retain(|&other| other != link);
+                owner.lose(link, node, gate == Gate::Passed, now);
                 self.stamp += 1;
                 owner.writes_unknown(self.stamp);
                 owner.engine.handle_disconnected(at, conn, "connection reset");
@@ -241,7 +259,10 @@ impl World {
         while let Some((_, key, lock)) =
             state.granted.pop_front_if(|(end, ..)| *end <= state.down.delivered)
         {
-            if process.learned[key].waiting == 0 && process.closing_since.is_none() {
+            // In a cluster it goes to whoever owns the slot by now, once there is a connection to it.
+            let is_near = state.node.is_none_or(|node| process.map.is_at(key, port_of(node)));
+            let is_unwanted = process.learned[key].waiting == 0 && process.closing_since.is_none();
+            if is_unwanted && (is_near || self.cluster.is_none()) {
                 self.unwanted.push(lock);
             }
         }
@@ -275,6 +296,7 @@ impl World {
             let frame = &bytes[at..at + length];
             at += length;
             self.check_gate(link, frame)?;
+            self.check_route(link, frame)?;
             if !self.unwanted.is_empty() {
                 let words = words(frame);
                 self.unwanted.retain(|lock| !words.contains(&&lock[..]));
@@ -283,6 +305,7 @@ impl World {
             up.frame(up.sent + at as u64);
         }
         self.tally.premise(Invariant::WholeFrames);
+        self.check_asking_over(link)?;
         let mut arrives = self.now + self.delay();
         for piece in self.pieces(bytes) {
             arrives = self.links[link].up.send(arrives, piece);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redcache_core::{Config, Key};
 
+use super::cluster::{HOST, SHARDS, port_of};
 use super::dice::Dice;
 use super::skew::Micros;
 use crate::check::Fault;
@@ -11,7 +12,7 @@ use crate::server;
 
 /// Faults that a world may be told of ahead, as a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Faults(u64);
+pub(crate) struct Faults(u128);
 
 impl Faults {
     pub(crate) fn add(&mut self, fault: Fault) {
@@ -77,6 +78,27 @@ const GENTLE: [Fault; 13] = [
     Fault::Close,
 ];
 
+/// Those that strike a cluster, besides.
+const CLUSTER_STRIKES: [Fault; 14] = [
+    Fault::SlotMoved,
+    Fault::SlotMovedLate,
+    Fault::SlotMigrates,
+    Fault::Failover,
+    Fault::FailoverLossy,
+    Fault::PrimaryDies,
+    Fault::ClusterDown,
+    Fault::SlotsUnserved,
+    Fault::MovedLoop,
+    Fault::MovedToSelf,
+    Fault::MovedAstray,
+    Fault::StaleMap,
+    Fault::EmptyMap,
+    Fault::UnknownHost,
+];
+
+/// Those of them that a cluster in good health goes through.
+const CLUSTER_GENTLE: [Fault; 3] = [Fault::SlotMoved, Fault::SlotMigrates, Fault::Failover];
+
 /// What loaders and callers may do.
 const HABITS: [Fault; 14] = [
     Fault::LoaderSlow,
@@ -117,9 +139,22 @@ pub(crate) struct Times {
     pub(crate) near: Duration,
 }
 
+/// What a seed decides of a cluster.
+#[derive(Debug)]
+pub(crate) struct ClusterPlan {
+    /// How long a change takes from a primary to its replica.
+    pub(crate) lag: Micros,
+    /// The nodes that every process is told of.
+    seeds: Vec<usize>,
+    /// How often processes ask who owns what.
+    pub(crate) refresh: Duration,
+}
+
 /// What a seed decides before the world begins.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// `None` for a server on its own.
+    pub(crate) cluster: Option<ClusterPlan>,
     pub(crate) processes: usize,
     pub(crate) callers: usize,
     pub(crate) keys: Vec<Key>,
@@ -155,19 +190,26 @@ pub(crate) struct Plan {
 const SKEW_MAX: u64 = 10_000;
 
 impl Plan {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, is_cluster: bool) -> Self {
         let mut dice = Dice::new(seed ^ 0x7265_6463_6163_6865);
+        let cluster = is_cluster.then(|| ClusterPlan::new(&mut dice));
         let processes = dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 5)]);
-        let latency = dice.pick(&[50, 200, 1000, 3000]);
+        let mut latency = dice.pick(&[50, 200, 1000, 3000]);
         let kind = dice.weighted(&[(2, Kind::Pristine), (4, Kind::Gentle), (9, Kind::Rough)]);
-        let times = times(kind, &mut dice);
+        let mut times = times(kind, &mut dice);
+        // Where a slot goes from node to node, a command has to reach all of them in its time.
+        let is_brisk = is_cluster && kind != Kind::Rough;
+        if is_brisk {
+            latency = latency.min(1000);
+            times.connect = Duration::from_millis(200);
+        }
         let mut faults = Faults::default();
         let habits = if kind == Kind::Pristine { 0 } else { dice.below(4) };
         for _ in 0..habits {
             faults.add(dice.pick(&HABITS));
         }
         let disturbed = dice.weighted(&[(3, 80_000), (5, 300_000), (3, 900_000)]);
-        let strikes = strikes(kind, disturbed, &mut dice);
+        let strikes = strikes(kind, disturbed, is_cluster, &mut dice);
         for (_, fault) in &strikes {
             faults.add(*fault);
         }
@@ -183,15 +225,16 @@ impl Plan {
         }
         let skews = (0..=processes).map(|_| if skewed { skew(&mut dice) } else { 0 }).collect();
         Self {
+            cluster,
             processes,
             callers: dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 6)]),
-            keys: keys(&mut dice),
+            keys: keys(is_cluster, &mut dice),
             disturbed,
             think: dice.pick(&[4_000, 20_000, 60_000]),
             latency,
             jitter: dice.pick(&[0, latency / 2, latency * 2]),
             cuts: dice.weighted(&[(6, Cuts::Never), (3, Cuts::Some), (1, Cuts::Everywhere)]),
-            quantum: dice.weighted(&[(6, 1), (2, 500), (1, 5_000)]),
+            quantum: dice.weighted(&[(6, 1), (2, 500), (u64::from(!is_brisk), 5_000)]),
             times,
             near_bytes: dice.weighted(&[(1, 0), (7, 64 << 10), (2, 4 << 10)]),
             value_max: 256,
@@ -219,7 +262,14 @@ impl Plan {
     /// The configuration of every process.
     pub(crate) fn config(&self) -> Result<Config, redcache_core::ConfigError> {
         let times = &self.times;
-        Config::builder("redis", 6379)
+        let builder = match &self.cluster {
+            None => Config::builder("redis", 6379),
+            Some(cluster) => {
+                let seeds = cluster.seeds.iter().map(|&node| (HOST, port_of(node)));
+                Config::builder_cluster(seeds).topology_refresh_interval(cluster.refresh)
+            }
+        };
+        builder
             .lock_ttl(times.lock)
             .command_timeout(times.command)
             .load_timeout(times.load)
@@ -230,6 +280,19 @@ impl Plan {
             .near_cache_bytes(self.near_bytes)
             .value_max(self.value_max)
             .build()
+    }
+}
+
+impl ClusterPlan {
+    fn new(dice: &mut Dice) -> Self {
+        let nodes = 2 * SHARDS;
+        let first = dice.index(nodes);
+        let count = dice.weighted(&[(1, 1), (3, 3), (1, nodes)]);
+        Self {
+            lag: dice.pick(&[0, 1_000, 20_000, 100_000]),
+            seeds: (0..count).map(|at| (first + at) % nodes).collect(),
+            refresh: Duration::from_millis(dice.pick(&[100, 300, 1_000])),
+        }
     }
 }
 
@@ -255,14 +318,24 @@ fn times(kind: Kind, dice: &mut Dice) -> Times {
     }
 }
 
-fn strikes(kind: Kind, disturbed: Micros, dice: &mut Dice) -> Vec<(Micros, Fault)> {
+fn strikes(
+    kind: Kind,
+    disturbed: Micros,
+    is_cluster: bool,
+    dice: &mut Dice,
+) -> Vec<(Micros, Fault)> {
     let choices: &[Fault] = match kind {
         Kind::Pristine => return Vec::new(),
         Kind::Gentle => &GENTLE,
         Kind::Rough => &STRIKES,
     };
     // A few classes that strike often meet in more ways than many that strike once.
-    let classes: Vec<Fault> = (0..dice.between(1, 4)).map(|_| dice.pick(choices)).collect();
+    let of_cluster: &[Fault] = if kind == Kind::Rough { &CLUSTER_STRIKES } else { &CLUSTER_GENTLE };
+    let class = |dice: &mut Dice| {
+        let choices = if is_cluster && dice.chance(600) { of_cluster } else { choices };
+        dice.pick(choices)
+    };
+    let classes: Vec<Fault> = (0..dice.between(1, 4)).map(|_| class(dice)).collect();
     let count = dice.between(1, 12);
     let mut strikes: Vec<_> =
         (0..count).map(|_| (dice.below(disturbed), dice.pick(&classes))).collect();
@@ -285,8 +358,10 @@ fn skew(dice: &mut Dice) -> i64 {
     skew - i64::try_from(SKEW_MAX).unwrap_or(0)
 }
 
-fn keys(dice: &mut Dice) -> Vec<Key> {
-    let names: [&[u8]; 5] = [b"k", b"user:{1}", b"__redcache:lock:key", b"", b"\x00\r\n>\xff"];
+fn keys(is_cluster: bool, dice: &mut Dice) -> Vec<Key> {
+    // In a cluster, two of them share a slot.
+    let last: &[u8] = if is_cluster { b"{k}" } else { b"\x00\r\n>\xff" };
+    let names: [&[u8]; 5] = [b"k", b"user:{1}", b"__redcache:lock:key", b"", last];
     let first = dice.index(names.len());
     let count = dice.weighted(&[(4, 1), (4, 2), (2, 4)]);
     (0..count).map(|at| Key::from(names[(first + at) % names.len()])).collect()

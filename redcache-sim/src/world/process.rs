@@ -3,6 +3,7 @@
 use redcache_core::{Engine, OpId};
 
 use super::skew::{Micros, Skew};
+use crate::check::route::Map;
 use crate::model::Stamp;
 
 /// What a process has learned of one key, over all its calls.
@@ -22,6 +23,8 @@ pub(crate) struct Learned {
     pub(crate) waiting: u32,
     /// When the last of them ended.
     pub(crate) idle_since: Micros,
+    /// When a command last named it.
+    pub(crate) spoken_at: Micros,
     /// When a load that runs may have a second one beside it, because a write of the process has overruled it.
     pub(crate) replaced: Stamp,
 }
@@ -62,6 +65,10 @@ pub(crate) struct Process {
     /// The calls in flight, by index of their id.
     pub(crate) calls: Vec<Option<(OpId, usize)>>,
     pub(crate) learned: Vec<Learned>,
+    /// What it has been told of its cluster.
+    pub(crate) map: Map,
+    /// Servers to which it has lost a connection, and when.
+    pub(crate) lost: Vec<(Option<usize>, Micros)>,
     pub(crate) removes: Vec<Writes>,
     pub(crate) touches: Vec<Writes>,
 }
@@ -80,6 +87,8 @@ impl Process {
             shaken_at: 0,
             calls: Vec::new(),
             learned: vec![Learned::default(); keys],
+            map: Map::new(keys),
+            lost: Vec::new(),
             removes: vec![Writes::default(); keys],
             touches: vec![Writes::default(); keys],
         }
@@ -103,6 +112,14 @@ impl Process {
     pub(crate) fn writes_unknown(&mut self, stamp: Stamp) {
         for learned in &mut self.learned {
             learned.replaced = stamp;
+        }
+    }
+
+    /// Notes that it no longer uses a link, which was in use.
+    pub(crate) fn lose(&mut self, link: usize, node: Option<usize>, was_passed: bool, now: Micros) {
+        self.links.retain(|&other| other != link);
+        if was_passed {
+            self.lost.push((node, now));
         }
     }
 

@@ -33,6 +33,18 @@ pub(crate) enum Happening {
     Fault(usize),
     /// A server recovers from a sickness.
     Recover(usize, Fault),
+    /// What a primary has sent reaches its replica.
+    Replicate(usize),
+    /// A key of a slot on the move goes to the new owner.
+    MoveKey(usize),
+    /// The slot of a key has moved.
+    EndMove(usize),
+    /// A node deletes what it has of the slot of a key that it has lost.
+    Trim(usize, usize),
+    /// The replica of a shard takes over.
+    Promote(usize),
+    /// Whoever waited when a connection was lost must have asked again on the next one.
+    Reasked(usize),
     /// A paused process goes on.
     Resume(usize),
     /// A process starts again.

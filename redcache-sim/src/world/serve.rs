@@ -9,7 +9,7 @@ use super::queue::Happening;
 use crate::check::command::Cause;
 use crate::check::executed::{Executed, Verb};
 use crate::check::{Breach, Checked, Fault, Invariant};
-use crate::link::{Arrival, Gate, Pledge};
+use crate::link::{Arrival, Gate, Link, Pledge};
 use crate::server::Event;
 
 impl World {
@@ -24,7 +24,10 @@ impl World {
 
     /// Tells a server the time, and sees what has come to an end by it.
     pub(crate) fn tell_time(&mut self, node: usize) -> Checked {
-        self.nodes[node].server.handle_timeout(self.server_clock.at(self.now));
+        let at = self.server_clock.at(self.now);
+        // All have the same clock, and each key is looked at where it is at home.
+        self.nodes.iter_mut().for_each(|node| node.server.advance_clock(at));
+        self.nodes[node].server.handle_timeout(at);
         self.look(&Cause::Time)
     }
 
@@ -49,9 +52,10 @@ impl World {
             }
             Arrival::End => {
                 if let Some(client) = state.client.take() {
-                    let node = &mut self.nodes[state.node];
-                    node.clients.remove(&client);
-                    node.server.disconnect(client);
+                    if let Some(node) = state.node.and_then(|node| self.nodes.get_mut(node)) {
+                        node.clients.remove(&client);
+                        node.server.disconnect(client);
+                    }
                     self.trace.line(now, || format!("link {link} ends for the server"));
                 }
                 Ok(())
@@ -71,8 +75,9 @@ impl World {
     }
 
     fn execute(&mut self, link: usize, frame: &[u8]) -> Checked {
-        let Some(client) = self.links[link].client else { return Ok(()) };
-        let node = self.links[link].node;
+        let Link { client: Some(client), node: Some(node), .. } = self.links[link] else {
+            return Ok(());
+        };
         self.tell_time(node)?;
         self.stamp += 1;
         let executed = Executed::of(self, link, frame);
@@ -100,7 +105,18 @@ impl World {
 
     /// The same, by the server that has the say over a key.
     pub(crate) fn execute_at_home(&mut self, key: usize, words: &[&[u8]]) -> Checked {
-        self.execute_foreign(self.home(key), words)
+        let home = self.home(key);
+        if self.cluster.is_none() {
+            return self.execute_foreign(home, words);
+        }
+        // Nobody reaches a server that is down.
+        if self.nodes[home].refused_until > self.now {
+            return Ok(());
+        }
+        if self.cluster.as_ref().is_some_and(|truth| truth.owner(key) != home) {
+            self.execute_foreign(home, &[b"ASKING"])?;
+        }
+        self.execute_foreign(home, words)
     }
 
     /// Compares all keys with what they held before.
@@ -121,6 +137,7 @@ impl World {
             let (stamp, now) = (self.stamp, self.now);
             self.keys[key].turn(stamp, now, raw);
         }
+        self.note_changes();
         self.check_effect(cause)
     }
 
@@ -228,6 +245,7 @@ impl World {
         if executed.wrote {
             state.own_writes.extend(executed.parts.iter().map(|part| (ends_at, part.key)));
         }
+        self.tell_owners(link, executed, frame, ends_at)?;
         self.count_answer(executed, frame)
     }
 }

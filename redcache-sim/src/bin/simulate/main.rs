@@ -12,14 +12,15 @@ mod mutants;
 #[path = "rebuild.rs"]
 mod mutants;
 
-use redcache_sim::check::Tally;
+use redcache_sim::check::{Fault, Invariant, Tally};
 use redcache_sim::world::{Options, Run, shortest, simulate};
 
 const USAGE: &str = "\
-simulate [--seeds N] [--from SEED] [--threads N] [--json]
-simulate --replay SEED [--from-start]
+simulate [--cluster] [--seeds N] [--from SEED] [--threads N] [--json]
+simulate [--cluster] --replay SEED [--from-start]
 simulate --mutants | --mutant NAME [--seeds N]
 
+  --cluster      worlds with a cluster instead of one server
   --seeds N      how many worlds to run (default 2000)
   --from SEED    the first seed (default 0)
   --threads N    how many to run at once (default: one per processor)
@@ -36,7 +37,7 @@ Exit status: 0 when all held, 1 when something was broken or a fault or premise 
 const TWICE_EVERY: u64 = 16;
 
 /// Fewer seeds than this may miss a fault or a premise by chance.
-const TELLING: u64 = 1500;
+const TELLING: u64 = 1000;
 
 /// How many broken seeds are shown with their history.
 const SHOWN_MAX: usize = 1;
@@ -50,6 +51,7 @@ struct Arguments {
     from: u64,
     threads: usize,
     json: bool,
+    cluster: bool,
     replay: Option<u64>,
     whole: bool,
     hunt: Option<Hunt>,
@@ -83,7 +85,7 @@ fn main() -> ExitCode {
     };
     let all_held = match (arguments.replay, &arguments.hunt) {
         (_, Some(hunt)) => mutants::hunt(&arguments, hunt),
-        (Some(seed), None) => replay(seed, arguments.whole),
+        (Some(seed), None) => replay(seed, arguments.cluster, arguments.whole),
         (None, None) => run(&arguments),
     };
     match all_held {
@@ -110,6 +112,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         from: 0,
         threads,
         json: false,
+        cluster: false,
         replay: None,
         whole: false,
         hunt: None,
@@ -129,6 +132,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
                 let name = words.next().ok_or("--mutant wants a name")?;
                 arguments.hunt = Some(Hunt::One(name));
             }
+            "--cluster" => arguments.cluster = true,
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),
@@ -141,10 +145,10 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
     Ok(Some(arguments))
 }
 
-fn replay(seed: u64, whole: bool) -> io::Result<bool> {
-    let traced = Options { trace: true, ..Options::default() };
+fn replay(seed: u64, cluster: bool, whole: bool) -> io::Result<bool> {
+    let traced = Options { cluster, trace: true, ..Options::default() };
     let run = simulate(seed, &traced);
-    let run = if run.violation.is_some() && !whole { shortest(seed) } else { run };
+    let run = if run.violation.is_some() && !whole { shortest(seed, cluster) } else { run };
     let mut out = io::stdout().lock();
     for line in &run.trace {
         writeln!(out, "{line}")?;
@@ -164,8 +168,8 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     let silent: Vec<String> = if arguments.seeds < TELLING {
         Vec::new()
     } else {
-        let faults = sum.tally.faults().filter(|(_, count)| *count == 0);
-        let premises = sum.tally.premises().filter(|(_, count)| *count == 0);
+        let faults = arguments.faults(&sum.tally).filter(|(_, count)| *count == 0);
+        let premises = arguments.premises(&sum.tally).filter(|(_, count)| *count == 0);
         let faults = faults.map(|(fault, _)| fault.name().to_owned());
         faults.chain(premises.map(|(it, _)| format!("{it:?}: {}", it.says()))).collect()
     };
@@ -182,7 +186,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         writeln!(io::stderr(), "never occurred: {name}")?;
     }
     for run in sum.broken.iter().take(SHOWN_MAX) {
-        write_broken(&mut io::stderr().lock(), run.seed)?;
+        write_broken(&mut io::stderr().lock(), run.seed, arguments.cluster)?;
     }
     Ok(sum.broken.is_empty() && sum.unsteady.is_empty() && silent.is_empty())
 }
@@ -199,12 +203,12 @@ fn run_all(arguments: &Arguments) -> Sum {
                 break;
             }
             let run =
-                catch_unwind(|| simulate(seed, &Options::default())).unwrap_or_else(|panic| {
+                catch_unwind(|| simulate(seed, &arguments.options())).unwrap_or_else(|panic| {
                     eprintln!("seed {seed} panicked");
                     resume_unwind(panic)
                 });
             if seed.is_multiple_of(TWICE_EVERY)
-                && simulate(seed, &Options::default()).hash != run.hash
+                && simulate(seed, &arguments.options()).hash != run.hash
             {
                 sum.unsteady.push(seed);
             }
@@ -242,11 +246,11 @@ fn write_report(
     seconds: f64,
 ) -> io::Result<()> {
     writeln!(out, "how often each fault struck:")?;
-    for (fault, count) in sum.tally.faults() {
+    for (fault, count) in arguments.faults(&sum.tally) {
         writeln!(out, "{count:>12}  {}", fault.name())?;
     }
     writeln!(out, "how often each invariant was put to the test:")?;
-    for (invariant, count) in sum.tally.premises() {
+    for (invariant, count) in arguments.premises(&sum.tally) {
         writeln!(out, "{count:>12}  {}", invariant.says())?;
     }
     for run in &sum.broken {
@@ -272,14 +276,31 @@ struct Violated<'a> {
     text: &'a str,
 }
 
+impl Arguments {
+    /// What every world is run with.
+    fn options(&self) -> Options {
+        Options { cluster: self.cluster, ..Options::default() }
+    }
+
+    /// The faults that can strike at all.
+    fn faults(&self, tally: &Tally) -> impl Iterator<Item = (Fault, u64)> {
+        tally.faults().filter(|(fault, _)| self.cluster || !fault.is_of_cluster())
+    }
+
+    /// The invariants that can be put to the test at all.
+    fn premises(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
+        tally.premises().filter(|(it, _)| self.cluster || !it.is_of_cluster())
+    }
+}
+
 impl<'a> Violated<'a> {
     fn of(violation: &'a redcache_sim::world::Violation) -> Self {
         Self { invariant: violation.invariant.says(), text: &violation.text }
     }
 }
 
-fn write_broken(out: &mut impl Write, seed: u64) -> io::Result<()> {
-    let run = shortest(seed);
+fn write_broken(out: &mut impl Write, seed: u64, cluster: bool) -> io::Result<()> {
+    let run = shortest(seed, cluster);
     writeln!(out, "the shortest history of seed {seed} that was found to break:")?;
     let skipped = run.trace.len().saturating_sub(SHOWN_LINES);
     if skipped > 0 {
@@ -288,7 +309,8 @@ fn write_broken(out: &mut impl Write, seed: u64) -> io::Result<()> {
     for line in &run.trace[skipped..] {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "all of it: simulate --replay {seed}")
+    let option = if cluster { " --cluster" } else { "" };
+    writeln!(out, "all of it: simulate{option} --replay {seed}")
 }
 
 fn write_json(
@@ -297,8 +319,9 @@ fn write_json(
     sum: &Sum,
     seconds: f64,
 ) -> io::Result<()> {
-    let faults = sum.tally.faults().map(|(fault, count)| format!("\"{fault:?}\":{count}"));
-    let premises = sum.tally.premises().map(|(it, count)| format!("\"{it:?}\":{count}"));
+    let faults =
+        arguments.faults(&sum.tally).map(|(fault, count)| format!("\"{fault:?}\":{count}"));
+    let premises = arguments.premises(&sum.tally).map(|(it, count)| format!("\"{it:?}\":{count}"));
     let broken = sum.broken.iter().filter_map(|run| {
         let violation = run.violation.as_ref()?;
         let text = violation.text.escape_default();

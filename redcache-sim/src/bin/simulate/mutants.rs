@@ -33,7 +33,7 @@ pub(super) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     for mutant in &wanted {
         mutant.switch_on();
-        match find(arguments) {
+        match find(arguments, *mutant) {
             Some(Catch { seed, how }) => {
                 let seeds = seed - arguments.from + 1;
                 writeln!(
@@ -56,16 +56,17 @@ pub(super) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
 }
 
 /// The first world that breaks, of those that the arguments name.
-fn find(arguments: &Arguments) -> Option<Catch> {
+fn find(arguments: &Arguments, mutant: Mutant) -> Option<Catch> {
     let next = AtomicU64::new(arguments.from);
     let end = AtomicU64::new(arguments.from.saturating_add(arguments.seeds));
+    let options = Options { cluster: mutant.is_of_cluster(), ..Options::default() };
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= end.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Some(how) = breaks(seed) {
+            if let Some(how) = breaks(seed, &options) {
                 // Only earlier seeds are of interest from here on.
                 end.fetch_min(seed, Ordering::Relaxed);
                 return Some(Catch { seed, how });
@@ -79,8 +80,8 @@ fn find(arguments: &Arguments) -> Option<Catch> {
     })
 }
 
-fn breaks(seed: u64) -> Option<String> {
-    let run = catch_unwind(AssertUnwindSafe(|| simulate(seed, &Options::default())));
+fn breaks(seed: u64, options: &Options) -> Option<String> {
+    let run = catch_unwind(AssertUnwindSafe(|| simulate(seed, options)));
     match run {
         Ok(run) => run.violation.map(|violation| violation.invariant.says().to_owned()),
         Err(_) => Some("an assertion of the engine's own".to_owned()),

@@ -83,7 +83,7 @@ fn number(slot: Slot) -> Reply {
 
 fn slots(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let cluster = cluster(call)?;
-    let runs = cluster.runs().into_iter().map(|(first, last, owner)| {
+    let runs = cluster.runs().iter().map(|&(first, last, owner)| {
         let mut entry = vec![number(first), number(last), in_slots(&cluster.members()[owner])];
         let replicas = cluster.replicas_of(owner).filter(|replica| replica.is_online);
         entry.extend(replicas.map(in_slots));

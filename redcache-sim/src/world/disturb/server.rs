@@ -12,7 +12,7 @@ pub(crate) const REFUSABLE: [&str; 6] = ["get", "pttl", "set", "del", "eval", "e
 impl World {
     /// Lets a fault strike one of the servers.
     pub(super) fn strike_server(&mut self, fault: Fault) -> Checked {
-        let number = 0;
+        let number = self.some_server();
         let now = self.now;
         let node = &mut self.nodes[number];
         match fault {
@@ -55,6 +55,14 @@ impl World {
         }
         self.tally.fault(fault);
         self.collect(number, None)
+    }
+
+    /// A server that is asked; of a cluster, one of the primaries.
+    fn some_server(&mut self) -> usize {
+        match &self.cluster {
+            None => 0,
+            Some(truth) => truth.shards[self.fault_dice.index(truth.shards.len())].primary,
+        }
     }
 
     fn evict(&mut self) -> Checked {
@@ -106,6 +114,7 @@ impl World {
     /// Ends a sickness of a server.
     pub(crate) fn recover(&mut self, node: usize, fault: Fault) -> Checked {
         self.trace.line(self.now, || format!("no longer: {}", fault.name()));
+        self.enlighten(node, Some(fault));
         let server = &mut self.nodes[node].server;
         match fault {
             Fault::Loading => server.set_loading(false),

@@ -1,0 +1,321 @@
+//! Where commands go in a cluster: what a process was told of it, and whether it keeps to that.
+
+use std::collections::BTreeSet;
+
+use super::executed::{Executed, Verb};
+use super::{Checked, Invariant};
+use crate::link::Link;
+use crate::world::cluster::port_of;
+use crate::world::queue::Happening;
+use crate::world::skew::Micros;
+use crate::world::{Kind, World};
+
+/// How often a command may be sent on: eight times, the refusal after that, and what is refused on connections that are
+/// lost with the refusal.
+const REFUSALS_MAX: u32 = 9 + 5;
+
+/// So many maps in a row may be ignored for being older than the one that is known.
+const OLDER_MAX: u8 = 8;
+
+/// How long after a new connection whoever waited when the last one was lost must have asked again.
+const REASKED_WITHIN: Micros = 80_000;
+
+/// Something that a node says of the cluster, on its way to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The slot of a key is at this port; `None` for one that cannot be. Of the frames of a read only the last says so,
+    /// and which is the last is not looked into.
+    Moved { key: usize, port: Option<u16>, version: u64, is_last: bool },
+    /// A key is to be asked for at this port, this once.
+    Ask { key: usize, port: Option<u16> },
+    /// The number of the map that follows.
+    Epoch(Option<u64>),
+    /// Where each key is, and which of its owners that is, if it is the true one.
+    Owners(Vec<(Option<u16>, Option<u64>)>),
+}
+
+/// What a process knows of one key.
+#[derive(Debug, Clone, Default)]
+struct Route {
+    /// The ports at which it may take the key to be.
+    owners: BTreeSet<u16>,
+    /// Where it was told to ask for it.
+    asked: BTreeSet<u16>,
+    /// Ports that are named by what it reads just now.
+    named: BTreeSet<u16>,
+    /// The latest of the key's owners that a map has named.
+    version: u64,
+}
+
+/// What a process was told of its cluster.
+#[derive(Debug)]
+pub(crate) struct Map {
+    epoch: Option<u64>,
+    older: u8,
+    routes: Vec<Route>,
+}
+
+impl Map {
+    pub(crate) fn new(keys: usize) -> Self {
+        Self { epoch: None, older: 0, routes: vec![Route::default(); keys] }
+    }
+
+    fn accepts(&mut self, epoch: Option<u64>) -> bool {
+        if epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known) {
+            self.older += 1;
+            if self.older <= OLDER_MAX {
+                return false;
+            }
+        }
+        self.older = 0;
+        self.epoch = epoch;
+        true
+    }
+
+    fn replace(&mut self, owners: Vec<(Option<u16>, Option<u64>)>) {
+        for (route, (port, version)) in self.routes.iter_mut().zip(owners) {
+            route.owners = port.into_iter().collect();
+            route.version = route.version.max(version.unwrap_or(0));
+        }
+    }
+
+    /// There is one place at most where it may take a key to be.
+    fn is_sure(&self, key: usize) -> bool {
+        self.routes[key].owners.len() <= 1
+    }
+
+    /// It must take a key to be at this port.
+    pub(crate) fn is_at(&self, key: usize, port: u16) -> bool {
+        let Route { owners, named, .. } = &self.routes[key];
+        owners.contains(&port) && owners.iter().chain(named).all(|other| *other == port)
+    }
+
+    /// A map has named this owner of a key, or a later one.
+    pub(crate) fn has_told(&self, key: usize, version: u64) -> bool {
+        self.routes[key].version >= version
+    }
+}
+
+impl World {
+    /// Notes what the reply of a node to a command will tell its process of the cluster.
+    pub(crate) fn tell_owners(
+        &mut self,
+        link: usize,
+        executed: &Executed,
+        frame: &[u8],
+        ends_at: u64,
+    ) -> Checked {
+        let (Some(node), Some(truth)) = (self.links[link].node, &self.cluster) else {
+            return Ok(());
+        };
+        let told = match (executed.verb, executed.parts.first().map(|part| part.key)) {
+            (Verb::Epoch, _) if frame[0] == b'-' => Told::Epoch(None),
+            (Verb::Epoch, _) => {
+                Told::Epoch(self.nodes[node].server.cluster().map(|view| view.epoch()))
+            }
+            (Verb::Owners, _) if frame[0] == b'-' => return Ok(()),
+            (Verb::Owners, _) => {
+                let Some(view) = self.nodes[node].server.cluster() else { return Ok(()) };
+                let owners = (0..self.keys.len()).map(|key| {
+                    let owner = view.owner(truth.slots[key]);
+                    let port = owner.map(|owner| view.members()[owner].port);
+                    let port = port.filter(|port| *port != 0);
+                    let is_true = port == Some(port_of(truth.owner(key)));
+                    (port, is_true.then_some(truth.versions[key]))
+                });
+                Told::Owners(owners.collect())
+            }
+            (_, Some(key)) if frame.starts_with(b"-MOVED ") => {
+                let (version, is_last) = (truth.versions[key], executed.verb != Verb::Read);
+                Told::Moved { key, port: port_in(frame), version, is_last }
+            }
+            (_, Some(key)) if frame.starts_with(b"-ASK ") => {
+                Told::Ask { key, port: port_in(frame) }
+            }
+            _ => return Ok(()),
+        };
+        if matches!(told, Told::Moved { .. } | Told::Ask { .. }) {
+            self.check_redirects(executed)?;
+        }
+        self.links[link].told.push_back((ends_at, told));
+        Ok(())
+    }
+
+    /// Checks that a command is not sent on for ever. Only those are counted that no other is equal to.
+    fn check_redirects(&mut self, executed: &Executed) -> Checked {
+        self.tally.premise(Invariant::RedirectsBounded);
+        let name = executed.parts.first().and_then(|part| part.words.first());
+        let (Verb::Lock | Verb::Insert, Some(name)) = (executed.verb, name) else {
+            return Ok(());
+        };
+        let count = self.redirects.entry(name.clone()).or_default();
+        *count += 1;
+        Invariant::RedirectsBounded.holds(*count <= REFUSALS_MAX, || {
+            format!("p{} was sent on {count} times with {name:?}", executed.process)
+        })
+    }
+
+    /// Notes what a process is about to read on a link. Until it has read all of it, it may go by any part.
+    pub(crate) fn begin_reading(&mut self, link: usize) {
+        let Link { process, ref told, ref down, .. } = self.links[link];
+        let routes = &mut self.processes[process].map.routes;
+        for (_, told) in told.iter().take_while(|(end, _)| *end <= down.delivered) {
+            match told {
+                Told::Moved { port, .. } | Told::Ask { port, .. } => {
+                    routes.iter_mut().for_each(|route| route.named.extend(port));
+                }
+                Told::Epoch(_) => {}
+                Told::Owners(owners) => {
+                    for (route, (port, _)) in routes.iter_mut().zip(owners) {
+                        route.named.extend(port);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has a process know what it has read on a link. If it has hung up there is no telling how much that is.
+    pub(crate) fn end_reading(&mut self, link: usize) {
+        let state = &self.links[link];
+        let (delivered, is_current) = (state.down.delivered, state.is_current);
+        for route in &mut self.processes[state.process].map.routes {
+            let named = std::mem::take(&mut route.named);
+            if !is_current {
+                route.owners.extend(&named);
+                route.asked.extend(named);
+            }
+        }
+        while is_current
+            && let Some((_, told)) =
+                self.links[link].told.pop_front_if(|(end, _)| *end <= delivered)
+        {
+            self.learn_owners(link, told);
+        }
+    }
+
+    fn learn_owners(&mut self, link: usize, told: Told) {
+        let Some(truth) = &self.cluster else { return };
+        let state = &mut self.links[link];
+        let map = &mut self.processes[state.process].map;
+        match told {
+            Told::Moved { key, port, version, is_last } => {
+                let is_self = port.is_some() && port == state.node.map(port_of);
+                for other in 0..truth.slots.len() {
+                    if truth.slots[other] == truth.slots[key] && !is_self {
+                        map.routes[other].owners.extend(port);
+                    }
+                }
+                if is_last {
+                    state.moved.push((key, version));
+                }
+            }
+            Told::Ask { key, port } => map.routes[key].asked.extend(port),
+            Told::Epoch(epoch) => state.epoch = epoch,
+            // A node that knows of no owner at all is not believed.
+            Told::Owners(owners) if owners.iter().all(|(port, _)| port.is_none()) => {}
+            Told::Owners(owners) => {
+                if map.accepts(state.epoch.take()) {
+                    map.replace(owners);
+                }
+            }
+        }
+    }
+
+    /// Checks that a command goes where its process must take its key to be.
+    pub(crate) fn check_route(&mut self, link: usize, frame: &[u8]) -> Checked {
+        let words = crate::world::words(frame);
+        let at = match words.first().copied().unwrap_or_default() {
+            b"EVAL" | b"EVALSHA" => 3,
+            b"GET" | b"MGET" | b"PTTL" | b"SET" | b"DEL" => 1,
+            _ => usize::MAX,
+        };
+        let key = words.get(at).and_then(|name| self.key_named(name));
+        let process = self.links[link].process;
+        if let Some(key) = key {
+            self.processes[process].learned[key].spoken_at = self.now;
+        }
+        let (Some(node), true) = (self.links[link].node, self.cluster.is_some()) else {
+            return Ok(());
+        };
+        let is_asking = std::mem::take(&mut self.links[link].asking);
+        if words[..] == [b"ASKING"] {
+            self.links[link].asking = true;
+            return Invariant::AskingFirst
+                .holds(!is_asking, || format!("p{process} asks to ask twice"));
+        }
+        let Some(key) = key else {
+            return Invariant::AskingFirst
+                .holds(!is_asking, || format!("p{process} asks for {}", frame.escape_ascii()));
+        };
+        let (route, port) = (&self.processes[process].map.routes[key], port_of(node));
+        if is_asking {
+            self.tally.premise(Invariant::AskingFirst);
+            return Invariant::AskingFirst
+                .holds(route.asked.contains(&port) || route.named.contains(&port), || {
+                    format!("p{process} asks n{node} for key {key} and was not told to")
+                });
+        }
+        self.tally.premise(Invariant::ByTheMap);
+        // A script whose hash was not known goes again to where it was.
+        let is_repeated = words[0] == b"EVAL";
+        let is_there = route.owners.contains(&port) || route.named.contains(&port);
+        Invariant::ByTheMap.holds(is_there || is_repeated, || {
+            let (owners, named) = (&route.owners, &route.named);
+            format!(
+                "p{process} sends key {key} to port {port}; it is at {owners:?}, perhaps {named:?}"
+            )
+        })
+    }
+
+    /// Checks that nothing ends with `ASKING`.
+    pub(crate) fn check_asking_over(&self, link: usize) -> Checked {
+        let state = &self.links[link];
+        Invariant::AskingFirst
+            .holds(!state.asking, || format!("p{} asks for nothing", state.process))
+    }
+
+    /// Plans a look at those who waited for keys of a node when the connection to it was lost.
+    pub(crate) fn expect_reasked(&mut self, link: usize) {
+        let state = &mut self.links[link];
+        let lost = &mut self.processes[state.process].lost;
+        let Some(at) = lost.iter().position(|(node, _)| *node == state.node) else { return };
+        state.lost_at = lost.swap_remove(at).1;
+        self.queue.plan(self.now + REASKED_WITHIN, Happening::Reasked(link));
+    }
+
+    /// Checks that whoever waited when a connection was lost has asked again.
+    pub(crate) fn check_reasked(&mut self, link: usize) -> Checked {
+        let state = &self.links[link];
+        let process = &self.processes[state.process];
+        let lives = process.life == state.life && process.is_open;
+        if !state.is_current || !lives || process.paused_until > state.lost_at {
+            return Ok(());
+        }
+        let lost_at = state.lost_at;
+        let mut waiting = self.waiting.iter().map(|&call| (call, &self.calls[call]));
+        let forgotten = waiting.find(|(_, call)| {
+            let key = call.keys.first().copied().unwrap_or(0);
+            let learned = &process.learned[key];
+            let is_here = state.node == Some(self.home(key)) && process.map.is_sure(key);
+            call.process == state.process
+                && call.kind == Kind::GetWith
+                && call.started_at < lost_at
+                && is_here
+                && learned.load_until <= lost_at
+                && learned.spoken_at < lost_at
+                && !self.is_in_batch(state.process, key)
+        });
+        let forgotten = forgotten.map(|(call, _)| call);
+        self.tally.premise(Invariant::Reasked);
+        Invariant::Reasked.holds(forgotten.is_none(), || {
+            format!("call {forgotten:?} waits as if the connection of {lost_at} µs still were")
+        })
+    }
+}
+
+/// The port at the end of a redirect.
+fn port_in(frame: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(frame).ok()?.trim_end();
+    let port = text.rsplit(':').next()?.parse().ok();
+    port.filter(|port| *port != 0)
+}
