@@ -11,7 +11,7 @@ use crate::key::Key;
 /// Is told what a cache does, as it does it. Every method has an empty body of its own.
 ///
 /// Methods run on whichever thread or task has caused the event, at the same time on several, and after whatever has
-/// happened: never under a lock of the cache. They must not block. One that panics harms nothing but itself.
+/// happened: never under a lock of the cache. What different threads have to tell may come in another order than it happened. Methods must not block. One that panics harms nothing but itself.
 pub trait Observer: Send + Sync {
     /// A key was answered; each key of each call once. A key that was not found counts by where that was learned.
     fn on_answer(&self, source: Source) {

@@ -23,7 +23,7 @@ const NODE: &[&str] = &[
 const PRIMARIES: usize = 3;
 
 /// How long a cluster may take until all of its nodes agree.
-const AGREE_MAX: Duration = Duration::from_secs(30);
+const AGREE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a replica is given to take over before it is asked again; a little more than it takes for itself.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);

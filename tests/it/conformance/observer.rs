@@ -56,8 +56,8 @@ impl Observer for Tally {
     }
 
     fn on_lock_wait(&self, took: Duration) {
-        self.add("wait", 1);
         self.add("waited us", took.as_micros() as usize);
+        self.add("wait", 1);
     }
 
     fn on_round_trip(&self, command: &'static str, _: Duration) {
@@ -108,10 +108,10 @@ fn every_key_is_counted_once_by_the_source_of_its_answer<C: Cache>() {
     tally.wait_for("stale", 1);
     tally.wait_for("joined", 1);
     tally.wait_for("loaded", 4);
-    assert!(tally.get("near") >= 4 && tally.get("redis") >= 1, "{tally:?}");
     let stats = cache.stats();
-    assert_eq!(tally.get("near") as u64, stats.near_hits);
-    assert_eq!(tally.get("redis") as u64, stats.redis_hits);
+    tally.wait_for("near", stats.near_hits as usize);
+    tally.wait_for("redis", stats.redis_hits as usize);
+    assert!(stats.near_hits >= 4 && stats.redis_hits >= 1, "{tally:?}");
 }
 
 fn loads_round_trips_changes_and_connections_are_told_of<C: Cache>() {
@@ -173,7 +173,9 @@ fn refreshes_are_told_of_from_beginning_to_end<C: Cache>() {
     server.connect().ok(&["SET", "k", "old", "PX", "20000"]);
     assert_eq!(seen(read("k")), "old from redis");
     tally.wait_for("refreshed k", 1);
-    assert_eq!((tally.get("triggered k"), tally.get("load")), (1, 1));
+    // What several threads have to tell comes in any order.
+    tally.wait_for("triggered k", 1);
+    tally.wait_for("load", 1);
     assert_eq!(seen(read("k")), "new from near");
     tally.wait_for("near", 1);
 }
