@@ -101,6 +101,8 @@ pub(crate) struct Conn {
     /// Commands may share one. A cluster has their keys in different places.
     shares: bool,
     awaited: VecDeque<Awaited>,
+    /// How many of the awaited entries stand for a shared reply, and for no command of its own.
+    groups: usize,
     /// The answers of the first awaited commands, as far as they have come.
     begun: VecDeque<Assembly>,
     /// What one reply has said beyond its first command.
@@ -170,6 +172,7 @@ impl Conn {
             run: Run::default(),
             shares: !config.servers.is_cluster(),
             awaited: VecDeque::new(),
+            groups: 0,
             begun: VecDeque::new(),
             heard: VecDeque::new(),
             asking_answered: false,
@@ -190,7 +193,7 @@ impl Conn {
     }
 
     pub(crate) fn awaited(&self) -> usize {
-        self.awaited.len()
+        self.awaited.len() - self.groups
     }
 
     pub(crate) fn unwritten(&self) -> usize {
@@ -238,6 +241,7 @@ impl Conn {
         let last = self.awaited.len();
         if count == 2 {
             self.awaited.insert(last.saturating_sub(1), Awaited::Shared(2));
+            self.groups += 1;
         } else if let Some(Awaited::Shared(noted)) = self.awaited.get_mut(last.wrapping_sub(count))
         {
             *noted = count;

@@ -3,7 +3,9 @@
 //! Scenarios that leave the cluster as they found it share one and run side by side. Those that move slots, or roles, have
 //! another, one at a time.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use redcache_tests::RedisCluster;
 
 mod calls;
 mod failover;
@@ -26,6 +28,21 @@ impl<T> Shared<T> {
             *shared = Arc::downgrade(&started);
             started
         })
+    }
+}
+
+impl Shared<Mutex<RedisCluster>> {
+    /// One scenario at a time has the cluster.
+    fn have(&self, act: impl FnOnce(MutexGuard<'_, RedisCluster>)) {
+        let shared = self.get(|| Mutex::new(RedisCluster::start()));
+        let cluster = shared.lock().unwrap_or_else(|poisoned| {
+            // A scenario that failed may have left it without a node.
+            shared.clear_poison();
+            let mut cluster = poisoned.into_inner();
+            *cluster = RedisCluster::start();
+            cluster
+        });
+        act(cluster);
     }
 }
 

@@ -72,6 +72,7 @@ impl Conn {
         wire: &Wire,
     ) -> Result<Option<Inbound>, CacheError> {
         self.pop_front();
+        self.groups = self.groups.saturating_sub(1);
         let parts: &[Frame<'_>] = match frame {
             Frame::Array(parts) if parts.len() == count => parts,
             Frame::Error(text) => {

@@ -247,6 +247,7 @@ fn three_reads(line: &mut Line) {
 fn neighbouring_reads_share_their_first_command() {
     let mut line = Line::new();
     three_reads(&mut line);
+    assert_eq!(line.conn.awaited(), 3);
     line.send(4, Command::Remove { key: Key::from("d") });
     line.send(5, read("e"));
     let lock = String::from_utf8(line.wire.lock_base.clone()).unwrap() + "1";
@@ -260,6 +261,7 @@ fn neighbouring_reads_share_their_first_command() {
     assert_eq!(line.lines(), ["GET f", "PTTL f"]);
     let heard = line.hear(b"*3\r\n$1\r\nA\r\n_\r\n$1\r\nC\r\n:5\r\n:-2\r\n+OK\r\n:7\r\n:1\r\n_\r\n:-2\r\n_\r\n:-2\r\n");
     assert_eq!(senders(&heard), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(line.conn.awaited(), 0);
     let Inbound::Reply { reply: Reply::Read(third), .. } = &heard[2] else { panic!("{heard:?}") };
     assert!(matches!(&third.stored, Stored::Value(value) if value.payload == "C"));
     assert_eq!(third.ttl, crate::reply::Ttl::Left(Duration::from_millis(7)));

@@ -1,6 +1,6 @@
 //! Slots that get another owner, and nodes that come and go, while clients are at work.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 
 use redcache_core::Slot;
@@ -18,11 +18,6 @@ with_a_server_of_its_own![
 
 /// The cluster whose slots move. One scenario at a time has it.
 static CLUSTER: Shared<Mutex<RedisCluster>> = Shared::new();
-
-fn with_cluster(act: impl FnOnce(MutexGuard<'_, RedisCluster>)) {
-    let cluster = CLUSTER.get(|| Mutex::new(RedisCluster::start()));
-    act(cluster.lock().unwrap_or_else(PoisonError::into_inner));
-}
 
 /// Every client asks for every key at once; gives how often the database was asked for each.
 fn loads_of_all_at_once<C: Cache>(caches: &[C], database: &Database) -> Vec<usize> {
@@ -54,7 +49,7 @@ fn check_one_load_per_miss<C: Cache>(caches: &[C], database: &Database) {
 }
 
 fn a_slot_moves_under_eight_clients_without_a_stale_read_or_a_load_too_many<C: Cache>() {
-    with_cluster(|cluster| {
+    CLUSTER.have(|cluster| {
         let tag = format!("{{{}}}", adapter::<C>());
         let slot = Slot::of(tag.as_bytes());
         let database = Database::new((0..12).map(|number| format!("{tag}:{number}")).collect());
@@ -85,7 +80,7 @@ fn a_slot_moves_under_eight_clients_without_a_stale_read_or_a_load_too_many<C: C
 }
 
 fn a_node_joins_takes_a_thousand_slots_gives_them_back_and_leaves<C: Cache>() {
-    with_cluster(|mut cluster| {
+    CLUSTER.have(|mut cluster| {
         let keys = (0..2000).map(|number| format!("join:{}:{number}", adapter::<C>()));
         let database = Database::new(keys.collect());
         let caches: Vec<C> = (0..3).map(|_| connected(cluster.url())).collect();
