@@ -8,7 +8,7 @@
 //!
 //! What has become of entries that are no longer hits, but might be given in place of an error, says `stale`.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,9 +21,11 @@ use crate::answer::{Answer, Source};
 use crate::key::Key;
 use crate::slot::{Slot, SlotSet};
 
+mod epochs;
 mod kept;
 mod stale;
 
+use epochs::Epochs;
 use kept::Kept;
 pub(crate) use stale::{Evidence, Staleness};
 
@@ -85,9 +87,7 @@ pub struct Near {
     store: Option<Store>,
     /// What entries count their time from.
     base: Instant,
-    /// One for each slot of a cluster, one in all for a server on its own. Odd between the loss of a connection and the
-    /// next one.
-    epochs: Box<[AtomicU32]>,
+    epochs: Epochs,
     /// Outdated entries may still be asked for.
     keeps_stale: bool,
     hits: HitCounters,
@@ -120,15 +120,15 @@ impl Near {
             let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
             Cache::with_options(options, Bytesize, hasher, DefaultLifecycle::default())
         });
-        let epochs = (0..slots).map(|_| AtomicU32::new(0)).collect();
-        Self { store, base, epochs, keeps_stale, hits: HitCounters::default() }
+        let (epochs, hits) = (Epochs::new(slots), HitCounters::default());
+        Self { store, base, epochs, keeps_stale, hits }
     }
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
         let kept = self.store.as_ref()?.get(key)?;
         let now = kept::Time::of(now(), self.base);
-        if kept.epoch != self.epoch(kept.slot) || !kept.is_good(now) {
+        if !self.is_current(&kept) || !kept.is_good(now) {
             return None;
         }
         self.hits.count();
@@ -143,18 +143,17 @@ impl Near {
         let good = kept.deadline.before(Duration::from_secs(1));
         let now = if mutant!(NearDeadlineIgnored) { now.min(good) } else { now };
         let is_missing = mutant!(NotFoundSurvivesMove) && kept.clone().hit(now).value.is_none();
-        let is_current = (kept.epoch == self.epoch(kept.slot) || is_missing) && kept.is_good(now);
-        is_current.then(|| kept.hit(now))
+        let is_hit = (self.is_current(&kept) || is_missing) && kept.is_good(now);
+        is_hit.then(|| kept.hit(now))
     }
 
-    /// The epoch of a slot that an entry was kept for.
-    fn epoch(&self, slot: Slot) -> u32 {
-        self.epochs[slot.index()].load(Ordering::Acquire)
+    /// Whether the epoch of an entry goes on.
+    fn is_current(&self, kept: &Kept) -> bool {
+        self.epochs.current(kept.slot) == Some(kept.epoch)
     }
 
     pub(crate) fn insert(&self, slot: Slot, key: &Key, entry: Entry) {
-        if let (Some(store), Some(epoch)) = (&self.store, self.epochs.get(slot.index())) {
-            let epoch = epoch.load(Ordering::Relaxed);
+        if let (Some(store), Some(epoch)) = (&self.store, self.epochs.current(slot)) {
             let kept = Kept::new(entry, self.base, slot, epoch);
             store.insert(key.as_bytes().into(), kept);
         }
@@ -162,23 +161,12 @@ impl Near {
 
     /// Makes every entry of these slots unreachable for good.
     pub(crate) fn begin_epoch(&self, slots: &SlotSet) {
-        for epoch in self.epochs_of(slots) {
-            // The engine is the only writer.
-            let next = (epoch.load(Ordering::Relaxed) | 1).wrapping_add(1);
-            epoch.store(next, Ordering::Release);
-        }
+        self.epochs.begin(slots);
     }
 
     /// Makes every entry of these slots unreachable as a hit: nobody would tell of its change any more.
     pub(crate) fn lose_epoch(&self, slots: &SlotSet) {
-        for epoch in self.epochs_of(slots) {
-            epoch.fetch_or(1, Ordering::Release);
-        }
-    }
-
-    fn epochs_of(&self, slots: &SlotSet) -> impl Iterator<Item = &AtomicU32> {
-        let wanted = Slot::all().zip(&self.epochs).filter(|(slot, _)| slots.contains(*slot));
-        wanted.map(|(_, epoch)| epoch)
+        self.epochs.lose(slots);
     }
 
     pub(crate) fn remove(&self, key: &[u8]) {
@@ -239,6 +227,8 @@ impl HitCounters {
 
 #[cfg(test)]
 mod tests {
+    pub(super) mod interleavings;
+
     use super::*;
 
     fn entry(value: &'static str, deadline: Instant) -> Entry {

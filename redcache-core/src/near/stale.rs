@@ -49,7 +49,7 @@ impl Near {
             return None;
         }
         let kept = self.store.as_ref()?.peek(key)?;
-        let current = self.epoch(kept.slot);
+        let current = self.epochs.current(kept.slot)?;
         let is_lost = current % 2 == 1;
         // While there is no connection the epoch is one more than that of its entries.
         let is_doubtful = kept.reported && evidence == Evidence::Nothing;
