@@ -87,9 +87,13 @@ impl<R: Runtime> Cache<R> {
     ///
     /// Where the runtime's `spawn` does, for tokio outside of a runtime.
     pub fn open(config: Config, runtime: R) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(config, &seed()?, runtime));
+        Ok(Self::open_seeded(config, &seed()?, runtime))
+    }
+
+    pub(crate) fn open_seeded(config: Config, seed: &Seed, runtime: R) -> Self {
+        let shared = Arc::new(Shared::new(config, seed, runtime));
         driver::start(&shared);
-        Ok(Self { handle: Arc::new(Handle { shared }), options: CallOptions::new() })
+        Self { handle: Arc::new(Handle { shared }), options: CallOptions::new() }
     }
 
     /// Waits until the first attempt to connect has succeeded or failed.

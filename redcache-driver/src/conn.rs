@@ -3,10 +3,9 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker, ready};
-use std::thread;
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -14,6 +13,7 @@ use redcache_core::{BusyPoll, Config, ConnId, Engine};
 
 use crate::runtime::Runtime;
 use crate::shared::{Shared, State};
+use crate::sync::{self, AtomicBool, Mutex, MutexGuard};
 
 /// How much is read at once.
 const READ_BUFFER: usize = 64 << 10;
@@ -157,7 +157,7 @@ pub(crate) async fn run<R: Runtime>(shared: &Shared<R>, link: &Link<R>, reader: 
         match poll_fn(|cx| task.poll(cx)).await {
             Next::Yield => shared.runtime.yield_now().await,
             // Another thread may be what the answer waits for.
-            Next::Pause => thread::yield_now(),
+            Next::Pause => sync::yield_now(),
             Next::Failed(reason) => break Some(reason),
             Next::HungUp => break None,
         }

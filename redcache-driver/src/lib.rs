@@ -23,6 +23,7 @@ mod driver;
 mod refresh;
 mod runtime;
 mod shared;
+mod sync;
 
 pub use cache::Cache;
 pub use clock::coarse_now;
@@ -33,3 +34,6 @@ pub use redcache_core::{
 };
 pub use refresh::Refreshing;
 pub use runtime::Runtime;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ use slab::Slab;
 use crate::conn::{Line, Link};
 use crate::refresh::Refresher;
 use crate::runtime::Runtime;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a call is told next.
 #[derive(Debug)]

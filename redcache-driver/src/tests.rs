@@ -1,0 +1,119 @@
+//! The driver in many orders that its callers, its tasks and the server can run in.
+//!
+//! Each lock and each atomic is a point where the checker may let another go on. Some task comes before all others until it
+//! waits, and at a few points chosen by chance, with a seed, it falls behind all of them: so one that pauses between two
+//! steps finds the others as far as they can go. No timer ever fires, so nothing makes up for a wake-up that was lost:
+//! then all wait for ever, and the checker says so.
+
+mod pipe;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcache_core::{Config, Error, ErrorKind, Seed};
+use shuttle::future::{block_on, spawn};
+use shuttle::scheduler::PctScheduler;
+use shuttle::{Config as Checker, Runner};
+
+use crate::Cache;
+use pipe::Piped;
+
+const TTL: Duration = Duration::from_secs(60);
+/// How many orders each test tries.
+const ORDERS: usize = 120;
+/// One more than the points at which a task falls behind.
+const DEPTH: usize = 3;
+/// A socket that takes everything, and one that takes no command at once.
+const ROOMS: [usize; 2] = [1 << 20, 24];
+/// Whether an answer is looked for before its task parks.
+const BUSY_POLLS: [Duration; 2] = [Duration::ZERO, Duration::from_micros(30)];
+
+fn open(room: usize, busy_poll: Duration) -> Cache<Piped> {
+    let config = Config::builder("nowhere", 1).busy_poll(busy_poll).build().unwrap();
+    let seed = Seed { random: [7; 32], unix_ms: 0 };
+    Cache::open_seeded(config, &seed, Piped::new(room))
+}
+
+/// Tries many orders on each kind of socket, with and without busy polling.
+fn check<F: Future<Output = ()>>(scene: impl Fn(Cache<Piped>) -> F + Send + Sync + 'static) {
+    let scene = Arc::new(scene);
+    for (room, busy_poll) in ROOMS.into_iter().flat_map(|room| BUSY_POLLS.map(|poll| (room, poll)))
+    {
+        let mut checker = Checker::new();
+        // The engine is not built for small stacks.
+        checker.stack_size = 1 << 20;
+        let scheduler = PctScheduler::new_from_seed(1, DEPTH, ORDERS);
+        let scene = Arc::clone(&scene);
+        Runner::new(scheduler, checker)
+            .run(move || block_on(async { scene(open(room, busy_poll)).await }));
+    }
+}
+
+async fn get_with(cache: &Cache<Piped>, key: &str) -> Result<(), ErrorKind> {
+    let load = || async { Ok::<_, io::Error>("v") };
+    let answer = cache.get_with(key, TTL, load).await.map_err(|error| match error {
+        Error::Cache(error) => error.kind(),
+        other => panic!("{other}"),
+    })?;
+    assert_eq!(answer.value.as_deref(), Some(&b"v"[..]));
+    Ok(())
+}
+
+#[test]
+fn calls_beside_one_another_are_all_answered_and_closing_ends() {
+    check(|cache| async move {
+        let calls = ["a", "b", "a"].map(|key| {
+            let cache = cache.clone();
+            spawn(async move { get_with(&cache, key).await })
+        });
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok(()));
+        }
+        cache.close().await;
+    });
+}
+
+#[test]
+fn calls_that_follow_one_another_are_answered_beside_others_that_do() {
+    check(|cache| async move {
+        cache.ready().await.unwrap();
+        let other = cache.clone();
+        let calls = spawn(async move {
+            for _ in 0..3 {
+                other.insert("a", "v", TTL).await.unwrap();
+            }
+        });
+        for _ in 0..3 {
+            cache.insert("b", "v", TTL).await.unwrap();
+        }
+        calls.await.unwrap();
+        cache.close().await;
+    });
+}
+
+#[test]
+fn closing_beside_calls_ends_them_all() {
+    check(|cache| async move {
+        let calls = ["a", "b"].map(|key| {
+            let cache = cache.clone();
+            spawn(async move { get_with(&cache, key).await })
+        });
+        cache.close().await;
+        for call in calls {
+            assert!(matches!(call.await.unwrap(), Ok(()) | Err(ErrorKind::Closed)));
+        }
+    });
+}
+
+#[test]
+fn a_call_that_is_dropped_hands_its_load_to_the_one_beside_it() {
+    check(|cache| async move {
+        let (one, other) = (cache.clone(), cache.clone());
+        let dropped = spawn(async move { get_with(&one, "a").await });
+        let call = spawn(async move { get_with(&other, "a").await });
+        dropped.abort();
+        assert_eq!(call.await.unwrap(), Ok(()));
+        cache.close().await;
+    });
+}
