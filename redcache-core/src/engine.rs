@@ -11,6 +11,7 @@ use crate::conn::Input;
 use crate::error::CacheError;
 use crate::event::{Event, Notice};
 use crate::flights::{FlightId, Flights, OpId};
+use crate::flow::held::Overruled;
 use crate::lock::Locks;
 use crate::near::Near;
 use crate::observer::Observed;
@@ -75,6 +76,7 @@ pub struct Engine {
     ops: Ops,
     timers: Timers,
     locks: Locks,
+    overruled: Overruled,
     rng: Rng,
     speculation: Speculation,
     /// The next change of what the answer in hand has read will be reported.
@@ -132,6 +134,7 @@ impl Engine {
             ops: Ops::default(),
             timers: Timers::default(),
             locks,
+            overruled: Overruled::default(),
             rng,
             speculation: Speculation::new(),
             is_reported: false,

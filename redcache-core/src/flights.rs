@@ -54,6 +54,11 @@ pub(crate) struct Flight<C> {
 }
 
 impl<C> Flight<C> {
+    /// Later callers of the key find it.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// A follower has left. The line is tidied once half of it may be gone, so that a crowd that leaves one by one
     /// costs no more than a walk along the line.
     pub(crate) fn on_departed(&mut self, is_here: impl Fn(OpId) -> bool) {

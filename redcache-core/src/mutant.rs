@@ -110,6 +110,16 @@ mod switch {
         MovedKeepsNear "MOVED leaves the near entries of its slot",
         RedirectsUnbounded "a command is sent on from node to node for ever",
         OlderMapTrusted "an older map of the cluster replaces a newer one",
+        PastNearAsksNear "a call past the near cache is answered by it",
+        ReloadJoinsLoad "a reload joins a load that began before it",
+        OverruledReleased "a reload deletes what a load before it had replaced",
+        OverruledForgotten "who waits when a reload begins is not woken",
+        StaleAfterNews "a copy whose change was reported is given as an outdated one",
+        DeadlineIgnored "a call goes on when its deadline is over",
+        RefreshWithoutCompare "a refresh stores over whatever is there",
+        RefreshWithoutLock "a refresh does not ask for its lock",
+        RefreshRecheckSkipped "a refresh does not look whether another has been faster",
+        RefreshCostsWorker "a refresh that panics costs a worker",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 

@@ -23,7 +23,7 @@ impl Endpoint {
             return None;
         }
         let host = match host {
-            b"" | b"?" => None,
+            b"" | b"?" | b"[]" => None,
             [b'[', inner @ .., b']'] => Some(std::str::from_utf8(inner).ok()?.to_owned()),
             host => Some(std::str::from_utf8(host).ok()?.to_owned()),
         };
@@ -99,6 +99,7 @@ mod tests {
             ("MOVED 3999 [::1]:6381", Some("::1"), 6381),
             ("MOVED 3999 :6381", None, 6381),
             ("MOVED 3999 ?:6381", None, 6381),
+            ("MOVED 3999 []:6381", None, 6381),
         ] {
             assert_eq!(Redirect::of(text), Some(Redirect::Moved(endpoint(host, port))), "{text}");
         }

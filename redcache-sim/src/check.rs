@@ -8,8 +8,10 @@ pub(crate) mod command;
 pub(crate) mod executed;
 pub(crate) mod locked;
 pub(crate) mod near;
+mod refresh;
 pub(crate) mod rest;
 pub(crate) mod route;
+pub(crate) mod stale;
 mod tally;
 mod written;
 
@@ -54,6 +56,16 @@ pub enum Invariant {
     ForeignLock,
     Opaque,
     BatchExact,
+    PastNear,
+    Reloaded,
+    Deadline,
+    StaleForError,
+    StaleForWait,
+    RefreshOver,
+    RefreshLock,
+    RefreshOnce,
+    RefreshDue,
+    RefreshWorkers,
     Liveness,
     Rest,
     Reasked,
@@ -65,7 +77,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 52] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -101,6 +113,16 @@ impl Invariant {
         Self::ForeignLock,
         Self::Opaque,
         Self::BatchExact,
+        Self::PastNear,
+        Self::Reloaded,
+        Self::Deadline,
+        Self::StaleForError,
+        Self::StaleForWait,
+        Self::RefreshOver,
+        Self::RefreshLock,
+        Self::RefreshOnce,
+        Self::RefreshDue,
+        Self::RefreshWorkers,
         Self::Liveness,
         Self::Rest,
         Self::Reasked,
@@ -113,6 +135,11 @@ impl Invariant {
     /// Says whether it is about clusters only.
     pub fn is_of_cluster(self) -> bool {
         self as usize >= Self::RedirectsBounded as usize
+    }
+
+    /// Says whether it is put to the test around one server only.
+    pub fn is_of_one_server(self) -> bool {
+        (Self::StaleForError as usize..=Self::RefreshWorkers as usize).contains(&(self as usize))
     }
 
     /// Says what it demands.
@@ -155,6 +182,20 @@ impl Invariant {
             Self::ForeignLock => "a lock that nobody holds delays for a while and no longer",
             Self::Opaque => "a value comes back byte for byte",
             Self::BatchExact => "a batch stores what was asked for and nothing else",
+            Self::PastNear => "who asks past the near cache is not answered by it",
+            Self::Reloaded => "who reloads a key is given what was loaded after the call",
+            Self::Deadline => "a call with a deadline fails once that is over, and not before",
+            Self::StaleForError => "an outdated answer stands in for an error only where it may",
+            Self::StaleForWait => "an outdated answer stands in for a wait only where it may",
+            Self::RefreshOver => {
+                "a refresh replaces the very bytes that it has read, and nothing else"
+            }
+            Self::RefreshLock => {
+                "a refresh lock always expires in time, and is only taken, renewed and released"
+            }
+            Self::RefreshOnce => "a key is refreshed under its lock, by one process at a time",
+            Self::RefreshDue => "what another has refreshed is not refreshed once more",
+            Self::RefreshWorkers => "no refresh costs a worker or a key, whatever becomes of it",
             Self::Liveness => "once the faults are over, calls succeed in bounded time",
             Self::Rest => "at rest nothing is left behind",
             Self::Reasked => "who waits when a connection is lost asks again on the next one",

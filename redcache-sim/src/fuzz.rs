@@ -7,20 +7,23 @@ use std::time::{Duration, Instant};
 use redcache_core::resp::{Limits, Scanner, decode};
 use redcache_core::{Config, Key};
 
+mod cluster;
 mod rig;
 mod script;
 
+use cluster::Cluster;
 use rig::Rig;
 
 /// What takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, which is also that of its corpus, and what it does.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("scanner", scanner),
     ("decoder", decoder),
     ("connection", connection),
     ("engine", engine),
+    ("topology", topology),
     ("envelope", envelope),
     ("url", url),
 ];
@@ -92,6 +95,48 @@ pub fn connection(bytes: &[u8]) {
 /// Drives an engine beside the model of a server by arbitrary events; see `script` for what the bytes mean.
 pub fn engine(bytes: &[u8]) {
     script::play(bytes);
+}
+
+/// Has the nodes of a cluster say anything of it, and send reads anywhere: calls end in their time, nobody is dialed
+/// who cannot be, a map is not given up for none, and once the nodes make sense again so does the engine.
+///
+/// The first byte of each piece says how long it is, the second what it is for.
+pub fn topology(bytes: &[u8]) {
+    /// One run takes no longer than that many.
+    const PIECES_MAX: usize = 40;
+    let mut cluster = Cluster::new();
+    let mut rest = bytes;
+    for _ in 0..PIECES_MAX {
+        let [length, purpose, others @ ..] = rest else { break };
+        let (piece, others) = others.split_at(others.len().min(usize::from(*length)));
+        rest = others;
+        match purpose % 6 {
+            0 => cluster.claim(piece.to_vec()),
+            1 | 2 => {
+                let (reply, is_owned) = cluster::spell(purpose % 6 == 1, piece);
+                cluster.recover();
+                cluster.claim(reply);
+                cluster.refresh();
+                assert!(cluster.read() || is_owned, "a map was given up for none");
+            }
+            3 => cluster.refuse(line(b"-MOVED 7629 ", piece)),
+            4 => cluster.refuse(line(b"-ASK 7629 ", piece)),
+            _ => cluster.refuse(line(b"-", piece)),
+        }
+        if purpose & 0x80 != 0 {
+            cluster.refresh();
+            cluster.read();
+        }
+    }
+    cluster.refresh();
+    cluster.read();
+    cluster.recover();
+}
+
+/// A line that begins so, without the ends of lines in it.
+fn line(start: &[u8], text: &[u8]) -> Vec<u8> {
+    let text = text.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n'));
+    start.iter().copied().chain(text).chain(*b"\r\n").collect()
 }
 
 /// Reads any bytes under a key; what was put into an envelope comes out of it unchanged.

@@ -116,6 +116,12 @@ impl KeyModel {
         self.seen_as(since, |content| content.reads_as(value))
     }
 
+    /// When what a reader was told by `value` was true for the last time.
+    pub(crate) fn last_true_at(&self, value: Option<&Bytes>, now: Micros) -> Option<Micros> {
+        let era = self.eras.iter().rev().find(|era| era.content.reads_as(value))?;
+        Some(era.to_at.min(now))
+    }
+
     /// The same for a key that says that there is nothing.
     pub(crate) fn seen_not_found(&self, since: Micros) -> Option<Seen> {
         self.seen_as(since, |content| *content == Content::NotFound)

@@ -26,10 +26,12 @@ pub(crate) mod dice;
 mod disturb;
 mod drive;
 mod loader;
+mod manner;
 pub(crate) mod node;
 mod plan;
 pub(crate) mod process;
 pub(crate) mod queue;
+mod refresh;
 mod serve;
 mod shorten;
 pub(crate) mod skew;
@@ -41,10 +43,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub(crate) use self::call::{Call, Given, Kind, Load, LoadEnd, State};
+pub(crate) use self::manner::Manner;
 pub(crate) use self::plan::Plan;
 pub use self::shorten::shortest;
 
-pub(crate) use self::serve::words;
+pub(crate) use self::serve::{request_end, words};
 
 use self::cluster::Truth;
 use self::dice::Dice;
@@ -151,6 +154,7 @@ pub(crate) struct World {
     caller_dice: Dice,
     loader_dice: Dice,
     fault_dice: Dice,
+    manner_dice: Dice,
     start: Instant,
     /// The servers; one, unless they are a cluster.
     pub(crate) nodes: Vec<Node>,
@@ -173,8 +177,8 @@ pub(crate) struct World {
     pub(crate) redirects: BTreeMap<Bytes, u32>,
     /// Locks that have just come and are to be given back.
     unwanted: Vec<Bytes>,
-    /// A caller is being dropped, and what it held goes to the next.
-    is_handing_over: bool,
+    /// A caller is being dropped or has run out of time, and what it held goes to the next.
+    pub(crate) is_handing_over: bool,
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
 }
@@ -208,6 +212,7 @@ impl World {
             caller_dice: dice.fork(),
             loader_dice: dice.fork(),
             fault_dice: dice.fork(),
+            manner_dice: dice.fork(),
             start,
             nodes,
             cluster,
@@ -284,7 +289,7 @@ impl World {
     /// Puts off what concerns a process that is paused.
     fn put_off(&mut self, happening: Happening) -> bool {
         let process = match happening {
-            Happening::EngineTimeout(process) => process,
+            Happening::EngineTimeout(process) | Happening::Work(process, _) => process,
             Happening::Dialed(link) | Happening::ToClient(link) => self.links[link].process,
             Happening::Act(caller) => caller / self.plan.callers,
             Happening::Drop(call) | Happening::Loaded(call, _) | Happening::Deadline(call) => {
@@ -335,6 +340,7 @@ impl World {
             Happening::ToServer(link) => self.on_to_server(link),
             Happening::ToClient(link) => self.on_to_client(link),
             Happening::Act(caller) => self.act(caller),
+            Happening::Work(process, life) => self.work(process, life),
             Happening::Drop(call) => self.drop_call(call),
             Happening::Loaded(call, turn) => self.on_load_ended(call, turn),
             Happening::Deadline(call) => self.check_deadline(call),

@@ -47,6 +47,9 @@ impl Engine {
     }
 
     pub(super) fn on_deadline(&mut self, now: Instant, op: OpId) {
+        if mutant!(DeadlineIgnored) {
+            return;
+        }
         let Some(deadline) = self.ops.take_deadline(op) else { return };
         let text = format!("it is {:?}", deadline.after);
         let error = CacheError::new(ErrorKind::DeadlineExceeded, text);

@@ -15,6 +15,7 @@ use crate::error::{CallError, LoadFailure};
 use crate::event::{Event, Notice, Outcome};
 use crate::flights::{Caller, Flight, FlightId, OpId};
 use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Scene, Step};
+use crate::flow::held::Held;
 use crate::flow::pace::Patience;
 use crate::key::Key;
 use crate::near::Evidence;
@@ -85,7 +86,7 @@ impl Engine {
         options: LoadOptions,
     ) -> FlightId {
         if options.reload {
-            self.unlist_for_reload(&key);
+            self.overrule_for_reload(now, &key);
         }
         if let Some(id) = self.flights.find(key.as_bytes()) {
             if mutant!(SingleFlightLost) {
@@ -128,12 +129,27 @@ impl Engine {
     }
 
     /// A flight that may end without a load, or whose load has begun, is no answer to who wants the key loaded anew.
-    fn unlist_for_reload(&mut self, key: &Key) {
-        if let Some(id) = self.flights.find(key.as_bytes())
-            && !self.flights.get(id).is_some_and(|flight| flight.course.will_reload())
-        {
-            self.flights.unlist(id);
+    fn overrule_for_reload(&mut self, now: Instant, key: &Key) {
+        let Some(id) = self.flights.find(key.as_bytes()) else { return };
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        let course = &mut flight.course;
+        if matches!(course.state, Get::Unlock) {
+            // Nothing is under way, so it may as well reload.
+            course.options.reload = true;
         }
+        if !course.will_reload() && !mutant!(ReloadJoinsLoad) {
+            self.overrule(now, id);
+        }
+    }
+
+    /// Nobody finds the flight any more, and whoever finds its lock may give it back.
+    pub(super) fn overrule(&mut self, now: Instant, id: FlightId) {
+        let Some(Flight { course, .. }) = self.flights.get(id) else { return };
+        if let (Some(lock), Some((replaced, since))) = (course.state.lock(), &course.replaced) {
+            let held = Held { lock, replaced: Some(replaced.clone()), since: *since };
+            self.overruled.add(now, held, now + self.config.lock_ttl);
+        }
+        self.flights.unlist(id);
     }
 
     /// Lends a flight's state and surroundings to a step of its flow.
@@ -143,7 +159,9 @@ impl Engine {
         id: FlightId,
         step: impl FnOnce(Get, Scene<'_>) -> (Get, T),
     ) -> Option<T> {
-        let Flight { key, course, .. } = self.flights.get_mut(id)?;
+        let flight = self.flights.get_mut(id)?;
+        let is_overruled = !flight.is_listed();
+        let Flight { key, course, .. } = flight;
         let state = std::mem::replace(&mut course.state, Get::Unlock);
         let scene = Scene {
             now,
@@ -155,6 +173,8 @@ impl Engine {
             load_timeout: self.config.load_timeout,
             reload: course.options.reload,
             replaced: &mut course.replaced,
+            overruled: &mut self.overruled,
+            is_overruled,
             tracked: self.is_reported,
             loads_direct: self.config.on_redis_down == OnRedisDown::LoadDirect
                 && self.direct_loads < self.config.direct_loads_max,
@@ -202,6 +222,10 @@ impl Engine {
                 // Nobody is left to wait for, or to lock for.
                 self.send_aside(now, &mut out);
                 self.land(now, id, End::Abandoned);
+            }
+            None if self.is_to_join(id) => {
+                self.send_aside(now, &mut out);
+                self.join_later_flight(now, id);
             }
             None => {
                 self.carry_out(now, id, out);
@@ -576,6 +600,23 @@ impl Engine {
                 let closed = crate::error::CacheError::closed();
                 (Err(closed.into()), Source::Redis)
             }
+        }
+    }
+
+    /// A reload has overruled a flight that would now wait. Whoever changes the key does not know of it any more.
+    fn is_to_join(&self, id: FlightId) -> bool {
+        let is_waiting = |flight: &Flight<Course>| {
+            !flight.is_listed() && matches!(flight.course.state, Get::Unlock)
+        };
+        self.flights.get(id).is_some_and(is_waiting) && !mutant!(OverruledForgotten)
+    }
+
+    fn join_later_flight(&mut self, now: Instant, id: FlightId) {
+        self.set_timer(id, None, None);
+        let Some(flight) = self.flights.end(id) else { return };
+        self.note_wait(now, flight.course.waiting_since);
+        for caller in flight.leader.into_iter().chain(flight.followers) {
+            self.reboard(now, &flight.key, caller, flight.course.options);
         }
     }
 

@@ -41,7 +41,7 @@ impl Engine {
                 if may_change_value(&command) {
                     self.near.remove(command.key().as_bytes());
                 }
-                self.on_own_write(now, &command);
+                self.on_own_write(now, &command, false);
                 self.fail(now, token, command.key(), &error);
             }
             News::Overdue { token, key } => {
@@ -103,7 +103,9 @@ impl Engine {
         let took = now.saturating_duration_since(*sent_at);
         self.observed(|| Observed::RoundTrip(command.name(), took));
         self.keep_coherent(now, slot, command, reply, *sent_at);
-        self.on_own_write(now, command);
+        // Unless it was carried out before its connection was lost.
+        let is_void = matches!(reply, Reply::Effect(false)) && !answer.interrupted;
+        self.on_own_write(now, command, is_void);
         self.on_reply(now, token, answer);
     }
 
@@ -124,11 +126,11 @@ impl Engine {
 
     /// A write of our own: whoever fetches or writes the key in this process learns of it with its reply, before its
     /// caller does. The server's own report is passed over.
-    fn on_own_write(&mut self, now: Instant, command: &Command) {
+    fn on_own_write(&mut self, now: Instant, command: &Command, is_void: bool) {
         let replaces = match command {
             Command::Insert { .. } | Command::Remove { .. } => true,
             // What a write has loaded is newer than what others load since before it.
-            Command::Publish { lock, .. } => self.locks.is_live(*lock, now),
+            Command::Publish { lock, .. } => !is_void && self.locks.is_live(*lock, now),
             // A lock that is renewed has to be read again to be heard of again.
             Command::Release { .. }
             | Command::Renew { .. }
@@ -151,7 +153,7 @@ impl Engine {
         match flight.course.state {
             // What is being loaded may be older than the write; who asks from now on must not be given it.
             Get::Load { .. } | Get::Publish { .. } if replaces && !mutant!(OwnWriteJoinsLoad) => {
-                self.flights.unlist(id)
+                self.overrule(now, id);
             }
             Get::Unlock => self.advance(now, id, Input::Woken),
             Get::Load { .. } | Get::Publish { .. } | Get::Read { .. } | Get::Lock { .. } => {}

@@ -214,6 +214,9 @@ impl Engine {
 
     /// A worker is over, with its work done or not.
     pub fn handle_refresh_over(&mut self, now: Instant, family: FamilyId) {
+        if mutant!(RefreshCostsWorker) && self.stats.refreshes_panicked > 0 {
+            return;
+        }
         self.refreshes.workers = self.refreshes.workers.saturating_sub(1);
         if let Some(entry) = self.refreshes.family(family) {
             entry.is_called = false;

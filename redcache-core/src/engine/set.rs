@@ -102,6 +102,7 @@ impl Engine {
             key: &entry.key,
             locks: &mut self.locks,
             loading: flight.and_then(|flight| flight.course.state.lock()),
+            overruled: &mut self.overruled,
         };
         let before = state.lock();
         *set.count.of(&state) -= 1;

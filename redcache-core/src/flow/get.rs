@@ -38,7 +38,7 @@ use bytes::Bytes;
 
 use crate::command::Command;
 use crate::error::{CacheError, ErrorKind, LoadFailure};
-use crate::flow::held::Held;
+use crate::flow::held::{Held, Overruled};
 use crate::flow::pace::{LoadTimes, Patience};
 use crate::key::Key;
 use crate::lock::{LockId, Locks};
@@ -186,6 +186,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) reload: bool,
     /// What the flight's lock has replaced, and when.
     pub(crate) replaced: &'a mut Option<(Replaced, Instant)>,
+    /// Locks of this process that are no longer in the way of later loads.
+    pub(crate) overruled: &'a mut Overruled,
+    /// A later flight of the key is the one that counts.
+    pub(crate) is_overruled: bool,
     /// The server reports changes of what was read.
     pub(crate) tracked: bool,
     /// Without an answer of Redis, the loader is to run all the same.
@@ -317,8 +321,10 @@ fn on_taken(
         Some(own) if scene.locks.is_live(own, scene.now) && !mutant!(LiveLockReleased) => {
             wait(ttl, invalidated, scene, out)
         }
+        // Or the later flight loads it.
+        Some(_) if scene.is_overruled => wait(ttl, invalidated, scene, out),
         Some(orphan) => {
-            out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: orphan });
+            out.send_aside = Some(scene.overruled.undo(orphan, scene.key, scene.now));
             // Counted as a wake-up, because a server that may not be written to keeps the lock.
             on_woken(scene, out)
         }

@@ -98,6 +98,10 @@ pub(crate) struct Scene<'a> {
 
 impl Refresh {
     pub(crate) fn start(lock: LockId, scene: &Scene<'_>, out: &mut Outbox) -> Self {
+        if mutant!(RefreshWithoutLock) {
+            out.send = Some(Command::ReadRaw { key: scene.key.clone() });
+            return Self::Read { lock };
+        }
         out.send = Some(Command::Lock { key: scene.lock_key.clone(), lock });
         Self::Lock { lock }
     }
@@ -131,6 +135,10 @@ impl Refresh {
             (Self::Load { lock, raw }, Input::Loaded(load)) => {
                 let Load { payload, compute_time, ttl } = load;
                 let (key, expected) = (scene.key.clone(), raw);
+                if mutant!(RefreshWithoutCompare) {
+                    out.send = Some(Command::Insert { key, payload, ttl });
+                    return Step::Next(Self::Publish { lock });
+                }
                 out.send = Some(Command::Replace { key, expected, payload, compute_time, ttl });
                 Step::Next(Self::Publish { lock })
             }
@@ -153,7 +161,7 @@ impl Refresh {
 fn is_due(found: &Replaced, asked_at: Instant, scene: &Scene<'_>) -> bool {
     let Ttl::Left(left) = found.ttl else { return false };
     let is_older = asked_at.checked_add(left).is_some_and(|at| at <= scene.newer_after);
-    is_older && !found.raw.starts_with(scene.lock_prefix)
+    (is_older || mutant!(RefreshRecheckSkipped)) && !found.raw.starts_with(scene.lock_prefix)
 }
 
 fn over(lock: LockId, end: End, scene: &Scene<'_>, out: &mut Outbox) -> Step {

@@ -31,7 +31,7 @@ use bytes::Bytes;
 use crate::command::Command;
 use crate::error::{CacheError, ErrorKind};
 use crate::flow::get::Failure;
-use crate::flow::held::Held;
+use crate::flow::held::{Held, Overruled};
 use crate::key::Key;
 use crate::lock::{LockId, Locks};
 use crate::reply::{Refusal, Ttl, WriteLockReply};
@@ -125,6 +125,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) locks: &'a mut Locks,
     /// The lock under which this process loads the key.
     pub(crate) loading: Option<LockId>,
+    /// Locks of this process that are no longer in the way of later loads.
+    pub(crate) overruled: &'a mut Overruled,
 }
 
 impl Set {
@@ -208,7 +210,7 @@ fn on_locked(
     lock: LockId,
     reply: WriteLockReply,
     asked_at: Instant,
-    scene: &Scene<'_>,
+    scene: &mut Scene<'_>,
     out: &mut Outbox,
 ) -> Step {
     let granted =
@@ -223,7 +225,7 @@ fn on_locked(
             out.send_aside = Some(Command::Release { key: scene.key.clone(), lock });
         }
         Some(own) if scene.loading != Some(own) && !scene.locks.is_live(own, scene.now) => {
-            out.send_aside = Some(Command::Release { key: scene.key.clone(), lock: own });
+            out.send_aside = Some(scene.overruled.undo(own, scene.key, scene.now));
         }
         Some(_) | None => out.blocked = Some(ttl),
     }

@@ -82,6 +82,13 @@ impl Near {
             return;
         }
         let now = Time::of(now, self.base);
+        if mutant!(StaleAfterNews)
+            && let Some(kept) = store.peek(key)
+            && kept.is_good(now)
+        {
+            store.insert(key.into(), kept.outdated(now));
+            return;
+        }
         drop(store.remove_if(key, |kept| kept.is_good(now)));
         if reported
             && let Some(kept) = store.peek(key)

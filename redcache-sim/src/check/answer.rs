@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redcache_core::{Answer, CacheError, CallError, ErrorKind, OpId, Outcome, Source};
 
 use super::{Checked, Invariant};
-use crate::model::{Content, Origin, Seen, Stamp, number_of};
+use crate::model::{Origin, Seen, Stamp, number_of};
 use crate::world::skew::Micros;
 use crate::world::{Given, Kind, Phase, State, World};
 
@@ -20,8 +20,12 @@ impl World {
         self.trace.line(self.now, || format!("call {call} ends: {outcome:?}"));
         self.trace.mix(&[call as u64, self.now]);
         self.tally.premise(Invariant::Completion);
+        if self.calls[call].kind == Kind::Refresh {
+            return self.on_refreshed(process, call, &outcome);
+        }
         self.check_outcome(call, &outcome)?;
         self.count_premises(call);
+        self.note_deadline(call);
         self.processes[process].forget(op);
         self.end_call(call, State::Done);
         Ok(())
@@ -91,6 +95,10 @@ impl World {
     }
 
     fn check_answer(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
+        self.check_reloaded(call, slot, answer)?;
+        if answer.source == Source::Stale {
+            return self.check_stale(call, slot, answer);
+        }
         let state = &self.calls[call];
         let key = state.keys[slot];
         let mut given = state.given.iter().filter(|(of, _)| *of == key).map(|(_, given)| given);
@@ -119,7 +127,7 @@ impl World {
     }
 
     /// Checks that a value belongs to the key and is what was written, byte for byte.
-    fn check_spelling(&mut self, key: usize, value: &Bytes) -> Checked {
+    pub(crate) fn check_spelling(&mut self, key: usize, value: &Bytes) -> Checked {
         let named = number_of(value);
         Invariant::Pairing.holds(named.is_some_and(|(other, _)| other == key), || {
             format!("key {key} was answered with {value:?}")
@@ -189,8 +197,12 @@ impl World {
         // A load that has ended may still be joined while it is published.
         let since = self.joined_since(call);
         let is_joined = |origin: &Origin| match *origin {
-            // What a write loads is never joined, only read.
-            Origin::Load { call, .. } if self.calls[call].kind.is_set() => None,
+            // What a write or a refresh loads is never joined, only read.
+            Origin::Load { call, .. }
+                if self.calls[call].kind.is_set() || self.calls[call].kind == Kind::Refresh =>
+            {
+                None
+            }
             Origin::Load { process, life, ended_at, born, .. } => ((process, life)
                 == (state.process, state.life)
                 && ended_at >= since
@@ -305,7 +317,8 @@ impl World {
         let is_shared = failed.is_some_and(|&(of, at)| {
             let other = &self.calls[of];
             // A write has its own load.
-            (of == call || !state.kind.is_set() && !other.kind.is_set())
+            (of == call
+                || !state.kind.is_set() && !other.kind.is_set() && other.kind != Kind::Refresh)
                 && (other.process, other.life) == (state.process, state.life)
                 && other.keys.contains(&key)
                 && at >= state.started_at
@@ -341,6 +354,10 @@ impl World {
                 let waited = self.now - state.started_at;
                 state.kind.is_set() && waited + 1_000 >= process.clock.stretch(patience)
             }
+            ErrorKind::DeadlineExceeded => {
+                let bound = self.bound(state.process, state.manner);
+                bound.is_some_and(|bound| self.now + 2 >= state.started_at + bound)
+            }
             ErrorKind::Misuse => state.unstorable.contains(&state.keys[slot]),
             _ => false,
         };
@@ -352,11 +369,11 @@ impl World {
         let has_loaded = has_loaded && !state.kind.is_set();
         // In a batch a loader that took too long is not stopped, and nobody wants what it gives.
         let is_late = kind == ErrorKind::LoadTimeout && state.kind.is_batch();
-        Invariant::LoadedIsReturned
-            .holds(!has_loaded || is_late || kind == ErrorKind::Closed, || {
-                format!("call {call} has loaded and fails with {error:?}")
-            })?;
-        Invariant::Liveness.holds(!(state.is_probe && self.phase >= Phase::Probing), || {
+        let is_cut_short = matches!(kind, ErrorKind::Closed | ErrorKind::DeadlineExceeded);
+        Invariant::LoadedIsReturned.holds(!has_loaded || is_late || is_cut_short, || {
+            format!("call {call} has loaded and fails with {error:?}")
+        })?;
+        Invariant::Liveness.holds(!(state.manner.is_probe && self.phase >= Phase::Probing), || {
             format!("call {call}, made after the faults, fails with {error:?}")
         })
     }
@@ -367,18 +384,5 @@ impl World {
         Invariant::Completion.holds(state.state != State::Waiting, || {
             format!("call {call}, {:?} made at {} µs, still waits", state.kind, state.started_at)
         })
-    }
-
-    /// Counts that a call waited for a lock of somebody else, and was woken.
-    pub(crate) fn count_wake_up(&mut self, call: usize) {
-        let state = &self.calls[call];
-        if !self.plan.is_steady || state.kind != Kind::GetWith || !state.given.is_empty() {
-            return;
-        }
-        let eras = self.keys[state.keys[0]].eras.iter().rev();
-        let mut during = eras.take_while(|era| era.to_at >= state.started_at);
-        if during.any(|era| era.content == Content::Lock) {
-            self.tally.premise(Invariant::WakeUp);
-        }
     }
 }

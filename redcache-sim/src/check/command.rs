@@ -92,7 +92,8 @@ impl World {
                         self.check_holder(key, executed)?;
                         self.check_put_back(key, raw, executed)
                     }
-                    Verb::Script(Script::Replace | Script::Renew | Script::Touch)
+                    Verb::Script(Script::Replace) => self.check_replaced(key, raw, executed),
+                    Verb::Script(Script::Renew | Script::Touch)
                     | Verb::Read
                     | Verb::Epoch
                     | Verb::Owners
@@ -260,6 +261,10 @@ impl World {
 
     /// Counts what a process is told of its writes. `frame` is the reply.
     pub(crate) fn count_answer(&mut self, executed: &Executed, frame: &[u8]) -> Checked {
+        if let Some(key) = executed.refresh {
+            return self.check_refresh_lock(key, executed, frame);
+        }
+        self.note_read(executed);
         let Some(part) = executed.parts.first().filter(|_| frame[0] != b'-') else { return Ok(()) };
         let key = part.key;
         let stamp = self.stamp;
@@ -308,6 +313,9 @@ impl World {
         let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
             return Err(Invariant::Opaque.broken(format!("key {key} was set to {payload:?}")));
         };
+        Invariant::RefreshOver.holds(!matches!(version.origin, Origin::Load { .. }), || {
+            format!("{payload:?} was loaded and stored over whatever was there")
+        })?;
         self.tally.premise(Invariant::SafeRetry);
         let before = version.executed.replace(self.stamp);
         Invariant::SafeRetry.holds(before.is_none(), || format!("{payload:?} was inserted twice"))

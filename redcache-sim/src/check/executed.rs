@@ -29,6 +29,8 @@ pub(crate) struct Executed {
     pub(crate) life: u32,
     pub(crate) verb: Verb,
     pub(crate) parts: Vec<Part>,
+    /// The key whose refresh lock it concerns.
+    pub(crate) refresh: Option<usize>,
     /// It is of a kind that changes its keys.
     pub(crate) wrote: bool,
 }
@@ -78,6 +80,7 @@ impl Executed {
             process: world.links[link].process,
             life: world.links[link].life,
             verb,
+            refresh: names.first().and_then(|name| world.key_refreshed_under(name)),
             parts: parts.collect(),
             wrote: !matches!(verb, Verb::Read | Verb::Epoch | Verb::Owners | Verb::Other),
         }

@@ -196,12 +196,13 @@ impl World {
             let learned = &process.learned[number];
             let is_of_interest =
                 token.write.is_some() && process.life == token.life && process.is_open;
-            if !is_of_interest || learned.loads > 0 {
+            if !is_of_interest || learned.loads > 0 || self.reloads_in_batch(token.process, number)
+            {
                 continue;
             }
             self.tally.premise(Invariant::IdleLock);
             let since = token.granted_at.max(learned.load_until).max(process.shaken_at);
-            let since = since.max(process.paused_until);
+            let since = since.max(process.paused_until).max(learned.reloaded_at);
             Invariant::IdleLock.holds(self.now <= since + limit, || {
                 format!("p{} keeps key {number} locked and does not load it", token.process)
             })?;

@@ -15,7 +15,8 @@ impl World {
             if !state.is_open && state.closing_since.is_none() {
                 continue;
             }
-            let bytes = state.engine.near().bytes();
+            self.note_copies(process);
+            let bytes = self.processes[process].engine.near().bytes();
             Invariant::NearBytes.holds(bytes <= self.plan.near_bytes, || {
                 format!("p{process} keeps {bytes} bytes near, allowed are {}", self.plan.near_bytes)
             })?;
@@ -154,11 +155,33 @@ impl World {
         })
     }
 
+    /// Counts that a call waited for a lock of somebody else, and was woken.
+    pub(crate) fn count_wake_up(&mut self, call: usize) {
+        let state = &self.calls[call];
+        if !self.plan.is_steady || state.kind != Kind::GetWith || !state.given.is_empty() {
+            return;
+        }
+        let eras = self.keys[state.keys[0]].eras.iter().rev();
+        let mut during = eras.take_while(|era| era.to_at >= state.started_at);
+        if during.any(|era| era.content == Content::Lock) {
+            self.tally.premise(Invariant::WakeUp);
+        }
+    }
+
     pub(crate) fn is_in_batch(&self, process: usize, key: usize) -> bool {
         self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
             let is_batch = matches!(call.kind, Kind::GetManyWith | Kind::SetManyWith);
             call.process == process && is_batch && call.keys.contains(&key)
+        })
+    }
+
+    /// A batch reloads the key, and loads in turns.
+    pub(crate) fn reloads_in_batch(&self, process: usize, key: usize) -> bool {
+        self.waiting.iter().any(|&call| {
+            let call = &self.calls[call];
+            let reloads = call.kind == Kind::GetManyWith && call.manner.reload;
+            call.process == process && reloads && call.keys.contains(&key)
         })
     }
 

@@ -338,3 +338,37 @@ impl Rig {
         self.last = Some(answer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redcache_core::LOCK_PREFIX;
+
+    use super::*;
+
+    #[test]
+    fn what_a_batch_loads_too_late_is_not_given_to_the_flight_that_has_its_number_by_then() {
+        let mut rig = Rig::new();
+        rig.connect();
+        rig.settle();
+        let lock = format!("{LOCK_PREFIX}stranger");
+        rig.foreign(&[b"SET", b"b", lock.as_bytes(), b"PX", b"60000"]);
+        // A batch of `a` and `b`, which loads the first and waits for the second.
+        rig.call(2);
+        rig.settle();
+        assert_eq!(rig.loads.len(), 1);
+        for _ in 0..35 {
+            rig.wait(Duration::from_millis(10));
+            rig.settle();
+        }
+        assert_eq!((rig.calls.len(), rig.engine.stats().flights), (1, 1), "`a` is given up");
+        // `c` takes off where `a` was.
+        rig.call(17);
+        rig.settle();
+        assert_eq!(rig.loads.len(), 2);
+        // The batch's loader ends at last. Whatever is answered names its key.
+        rig.end_load(0, true);
+        rig.settle();
+        assert_eq!(rig.calls.len(), 2, "`c` is still being loaded");
+        rig.end_in_time();
+    }
+}

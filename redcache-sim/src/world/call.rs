@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use redcache_core::OpId;
 
+use super::manner::Manner;
 use super::skew::Micros;
 use crate::model::Stamp;
 
@@ -21,6 +22,8 @@ pub(crate) enum Kind {
     RemoveMany,
     Touch,
     TouchMany,
+    /// No call of a caller, but a worker that runs the registered loader.
+    Refresh,
 }
 
 impl Kind {
@@ -42,6 +45,7 @@ impl Kind {
                 | Self::InsertMany
                 | Self::RemoveMany
                 | Self::TouchMany
+                | Self::Refresh
         )
     }
 }
@@ -118,5 +122,7 @@ pub(crate) struct Call {
     pub(crate) loads: u32,
     /// What finished loads gave, by key.
     pub(crate) given: Vec<(usize, Given)>,
-    pub(crate) is_probe: bool,
+    pub(crate) manner: Manner,
+    /// A reload of one of its keys was asked for or ended while it waited, so its load may run beside another.
+    pub(crate) is_superseded: bool,
 }

@@ -5,7 +5,7 @@ use redcache_core::{CacheError, ErrorKind, Key, OpId};
 
 use super::queue::Happening;
 use super::skew::Micros;
-use super::{Call, Kind, Phase, State, World};
+use super::{Call, Kind, Manner, Phase, State, World};
 use crate::check::{Checked, Fault, Invariant};
 use crate::model::{Flavour, Origin, Version, spell};
 
@@ -39,7 +39,8 @@ impl World {
         let kind = self.caller_dice.weighted(&KINDS);
         let count = if kind.is_batch() { self.caller_dice.index(5) } else { 1 };
         let keys = (0..count).map(|_| self.caller_dice.index(self.keys.len())).collect();
-        self.call(caller, kind, keys, false)
+        let manner = self.manner(kind);
+        self.call(caller, kind, keys, manner)
     }
 
     /// Makes a call the way an adapter does: what is near is answered without the engine.
@@ -48,11 +49,12 @@ impl World {
         caller: usize,
         kind: Kind,
         mut keys: Vec<usize>,
-        is_probe: bool,
+        manner: Manner,
     ) -> Checked {
         let process = caller / self.plan.callers;
-        if matches!(kind, Kind::Get | Kind::GetMany | Kind::GetWith | Kind::GetManyWith) {
-            keys = self.answer_near(process, keys)?;
+        let reads = matches!(kind, Kind::Get | Kind::GetMany | Kind::GetWith | Kind::GetManyWith);
+        if reads && manner.options().asks_near() {
+            keys = self.answer_near(process, keys, manner)?;
             if keys.is_empty() && !(kind.is_batch() && self.caller_dice.chance(100)) {
                 self.calls_made += 1;
                 self.next_act(caller);
@@ -66,7 +68,7 @@ impl World {
             Vec::new()
         };
         let now = self.time_of(process);
-        let op = self.ask(process, now, kind, &keys, &versions);
+        let op = self.ask(process, now, kind, &keys, &versions, manner);
         let op = match op {
             Ok(op) => op,
             Err(error) => {
@@ -78,7 +80,13 @@ impl World {
                 return Ok(());
             }
         };
-        self.remember_call(caller, kind, keys, versions, op, is_probe);
+        if let Some(after) = manner.deadline {
+            self.processes[process].engine.set_deadline(now, op, after);
+        }
+        if manner.reload && kind.loads() {
+            self.supersede(process, &keys);
+        }
+        self.remember_call(caller, kind, keys, versions, op, manner);
         self.drain(process)
     }
 
@@ -86,6 +94,7 @@ impl World {
         &mut self,
         process: usize,
         keys: Vec<usize>,
+        manner: Manner,
     ) -> Result<Vec<usize>, crate::check::Breach> {
         let now = self.time_of(process);
         let mut far = Vec::with_capacity(keys.len());
@@ -96,10 +105,19 @@ impl World {
                     self.trace
                         .line(self.now, || format!("p{process} finds key {key} near: {hit:?}"));
                     self.trace.mix(&[process as u64, key as u64]);
+                    Invariant::PastNear.holds(!manner.is_past_near(), || {
+                        format!("p{process} answers a call for key {key} from near: {manner:?}")
+                    })?;
                     self.check_hit(process, key, hit.value.as_ref())?;
+                    if manner.is_refreshing {
+                        self.refresh_hit(process, key, &hit);
+                    }
                 }
                 None => far.push(key),
             }
+        }
+        if manner.is_refreshing {
+            self.drain(process)?;
         }
         Ok(far)
     }
@@ -111,20 +129,22 @@ impl World {
         kind: Kind,
         keys: &[usize],
         versions: &[usize],
+        manner: Manner,
     ) -> Result<OpId, CacheError> {
         let ttl = self.plan.ttl;
         let names: Vec<Key> = keys.iter().map(|&key| self.keys[key].name.clone()).collect();
         let first = names.first().cloned();
         let values: Vec<Bytes> =
             versions.iter().filter_map(|&version| self.versions[version].payload.clone()).collect();
+        let family = self.processes[process].family();
         let engine = &mut self.processes[process].engine;
         let value = values.first().cloned().unwrap_or_default();
         let one = first.unwrap_or_else(|| Key::from(""));
         match kind {
             Kind::Get => engine.get(now, one),
             Kind::GetMany => engine.get_many(now, names),
-            Kind::GetWith => engine.get_with(now, one, ttl),
-            Kind::GetManyWith => engine.get_many_with(now, names, ttl),
+            Kind::GetWith => engine.get_with(now, one, manner.load(ttl, family)),
+            Kind::GetManyWith => engine.get_many_with(now, names, manner.load(ttl, family)),
             Kind::SetWith => engine.set_with(now, one, ttl),
             Kind::SetManyWith => engine.set_many_with(now, names, ttl),
             Kind::Insert => engine.insert(now, one, value, ttl),
@@ -135,17 +155,18 @@ impl World {
             Kind::RemoveMany => engine.remove_many(now, names),
             Kind::Touch => engine.touch(now, one, ttl),
             Kind::TouchMany => engine.touch_many(now, names, ttl),
+            Kind::Refresh => unreachable!("workers begin by themselves"),
         }
     }
 
-    fn remember_call(
+    pub(crate) fn remember_call(
         &mut self,
         caller: usize,
         kind: Kind,
         keys: Vec<usize>,
         versions: Vec<usize>,
         op: OpId,
-        is_probe: bool,
+        manner: Manner,
     ) {
         let process = caller / self.plan.callers;
         let call = self.calls.len();
@@ -182,12 +203,21 @@ impl World {
             given: Vec::new(),
             unstored: Vec::new(),
             unstorable: Vec::new(),
-            is_probe,
+            manner,
+            is_superseded: false,
         });
         self.waiting.push(call);
         let deadline = self.deadline(process, kind);
+        let bound = self.bound(process, manner).map(|bound| bound + 1_000);
+        let deadline = bound.unwrap_or(deadline).min(deadline);
+        if manner.is_past_near() {
+            self.tally.premise(Invariant::PastNear);
+        }
         self.queue.plan(self.now + deadline, Happening::Deadline(call));
-        if !is_probe && self.plan.faults.has(Fault::CallerDropped) && self.caller_dice.chance(300) {
+        if !manner.is_probe
+            && self.plan.faults.has(Fault::CallerDropped)
+            && self.caller_dice.chance(300)
+        {
             let soon = [0, self.plan.latency, 4 * self.plan.latency, 50_000];
             let bound = self.caller_dice.pick(&soon);
             let at = self.now + self.caller_dice.below(bound + 1);
@@ -200,6 +230,9 @@ impl World {
     fn deadline(&self, process: usize, kind: Kind) -> Micros {
         let clock = &self.processes[process].clock;
         let command = clock.stretch(self.plan.times.command);
+        if kind == Kind::Refresh {
+            return 3 * clock.stretch(self.plan.times.load) + 8 * command;
+        }
         if !kind.loads() {
             return command + 1_000;
         }
@@ -242,6 +275,9 @@ impl World {
         let now = self.time_of(process);
         self.processes[process].engine.cancel(now, op);
         self.is_handing_over = true;
+        if self.calls[call].kind == Kind::Refresh {
+            self.end_work(process);
+        }
         let drained = self.drain(process);
         self.is_handing_over = false;
         drained
@@ -254,6 +290,7 @@ impl World {
         self.calls[call].state = end;
         let state = &self.calls[call];
         let process = &mut self.processes[state.process];
+        let (of, reloads) = (state.process, state.manner.reload && state.kind.loads());
         if state.kind.loads() && state.life == process.life {
             for &key in &state.keys {
                 let learned = &mut process.learned[key];
@@ -264,8 +301,14 @@ impl World {
         if let Some(at) = self.waiting.iter().position(|&other| other == call) {
             self.waiting.swap_remove(at);
         }
+        if reloads {
+            let keys = self.calls[call].keys.clone();
+            self.supersede(of, &keys);
+        }
         let caller = self.calls[call].caller;
-        self.next_act(caller);
+        if self.calls[call].kind != Kind::Refresh {
+            self.next_act(caller);
+        }
     }
 
     fn next_act(&mut self, caller: usize) {

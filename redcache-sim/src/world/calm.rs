@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::disturb::REFUSABLE;
 use super::queue::Happening;
 use super::skew::Micros;
-use super::{Kind, Phase, World};
+use super::{Kind, Manner, Phase, World};
 use crate::check::Checked;
 use crate::check::command::Cause;
 
@@ -87,7 +87,9 @@ impl World {
                 let is_open = !self.is_locked_by_strangers(key);
                 let kind = self.caller_dice.weighted(&[(2, Kind::GetWith), (1, Kind::SetWith)]);
                 let kind = if is_open { kind } else { Kind::GetWith };
-                self.call(process * self.plan.callers, kind, vec![key], true)?;
+                let caller = process * self.plan.callers;
+                let probe = Manner { is_probe: true, ..Manner::default() };
+                self.call(caller, kind, vec![key], probe)?;
             }
         }
         let times = &self.plan.times;
@@ -100,6 +102,7 @@ impl World {
     pub(crate) fn rest(&mut self) -> Checked {
         (0..self.nodes.len()).try_for_each(|node| self.tell_time(node))?;
         if self.check_rest()? {
+            self.check_refreshable()?;
             self.phase = Phase::Over;
         } else {
             self.rest_checks += 1;

@@ -3,12 +3,12 @@
 
 use redcache_core::{Address, ConnId, Engine, Event, OpId, Seed};
 
-use super::World;
 use super::cluster::{HOST, port_of};
 use super::plan::Cuts;
 use super::process::Process;
 use super::queue::Happening;
 use super::skew::{Micros, Skew};
+use super::{Kind, World};
 use crate::check::{Checked, Fault, Invariant};
 use crate::link::{Arrival, Gate, Link};
 use crate::world::serve::{request_end, words};
@@ -33,6 +33,7 @@ impl World {
             self.processes.push(fresh);
         }
         self.processes[process].shaken_at = self.now;
+        self.register(process)?;
         self.trace.line(self.now, || format!("p{process} starts, life {life}"));
         self.drain(process)
     }
@@ -45,7 +46,9 @@ impl World {
         }
         state.timer_at = None;
         state.engine.handle_timeout(now);
-        self.drain(process)
+        let drained = self.drain(process);
+        self.is_handing_over = false;
+        drained
     }
 
     /// Carries out every wish of an engine.
@@ -105,7 +108,14 @@ impl World {
                 let keys = keys.ok_or_else(|| {
                     Invariant::BatchExact.broken("a load of a key that nobody asked for")
                 })?;
+                if self.calls[call].kind == Kind::Refresh {
+                    self.calls[call].keys.clone_from(&keys);
+                }
                 self.start_load(call, keys, true)
+            }
+            Event::Refresh { .. } => {
+                self.call_worker(process);
+                Ok(())
             }
             Event::Done { op, outcome } => self.on_done(process, op, outcome),
             Event::Notice(notice) => {

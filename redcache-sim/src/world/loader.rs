@@ -6,7 +6,7 @@ use redcache_core::{Key, Loaded};
 
 use super::queue::Happening;
 use super::skew::Micros;
-use super::{Given, Load, LoadEnd, Phase, State, World};
+use super::{Given, Kind, Load, LoadEnd, Phase, State, World};
 use crate::check::{Checked, Fault, Invariant};
 use crate::model::{Flavour, Origin, Version, spell};
 
@@ -22,7 +22,9 @@ impl World {
     pub(crate) fn start_load(&mut self, call: usize, keys: Vec<usize>, is_batch: bool) -> Checked {
         let state = &self.calls[call];
         let process = state.process;
-        let is_asked = state.kind.loads() && keys.iter().all(|key| state.keys.contains(key));
+        let is_refresh = state.kind == Kind::Refresh;
+        let is_asked =
+            (is_refresh || state.kind.loads()) && keys.iter().all(|key| state.keys.contains(key));
         Invariant::BatchExact.holds(is_asked && state.load.is_none(), || {
             format!("call {call} is to load {keys:?} and asked for {:?}", state.keys)
         })?;
@@ -31,10 +33,14 @@ impl World {
         }
         self.stamp += 1;
         for &key in &keys {
+            if is_refresh {
+                self.check_refresh_load(process, key)?;
+                continue;
+            }
             self.check_accounting(process, key)?;
             if self.calls[call].kind.is_set() {
                 self.check_turn(process, key)?;
-            } else if !is_batch {
+            } else if !is_batch && !self.calls[call].is_superseded {
                 self.check_single_flight(process, key)?;
             }
             self.keys[key].loads += 1;
@@ -64,7 +70,7 @@ impl World {
             let load = call.load.as_ref().filter(|load| load.keys.contains(&key))?;
             // A batch may begin a load late that somebody asked for before a write.
             let is_alone = call.process == process && !call.kind.is_batch() && !call.kind.is_set();
-            is_alone.then_some(load.born)
+            (is_alone && !call.is_superseded).then_some(load.born)
         });
         let oldest_valid = running.filter(|&born| born > learned.replaced).count();
         // Those who asked before a write of the process still wait for a load of their own, and may inherit it.
@@ -306,7 +312,7 @@ impl World {
     pub(crate) fn end_load(&mut self, call: usize) -> Option<Load> {
         let load = self.calls[call].load.take()?;
         let process = &mut self.processes[self.calls[call].process];
-        if process.life == self.calls[call].life {
+        if process.life == self.calls[call].life && self.calls[call].kind != Kind::Refresh {
             for &key in &load.keys {
                 let learned = &mut process.learned[key];
                 learned.loads -= 1;

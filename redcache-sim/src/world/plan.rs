@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcache_core::{Config, Key};
 
-use super::cluster::{HOST, SHARDS, port_of};
+use super::cluster::{ClusterPlan, HOST, port_of};
 use super::dice::Dice;
 use super::skew::Micros;
 use crate::check::Fault;
@@ -139,17 +139,6 @@ pub(crate) struct Times {
     pub(crate) near: Duration,
 }
 
-/// What a seed decides of a cluster.
-#[derive(Debug)]
-pub(crate) struct ClusterPlan {
-    /// How long a change takes from a primary to its replica.
-    pub(crate) lag: Micros,
-    /// The nodes that every process is told of.
-    seeds: Vec<usize>,
-    /// How often processes ask who owns what.
-    pub(crate) refresh: Duration,
-}
-
 /// What a seed decides before the world begins.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -184,6 +173,20 @@ pub(crate) struct Plan {
     pub(crate) is_pristine: bool,
     /// Processes are paused at times.
     pub(crate) strike_pauses: bool,
+    /// Some calls are made otherwise than by default.
+    pub(crate) has_manners: bool,
+    /// For how long an outdated copy may stand in for an error, and for a wait.
+    pub(crate) stale_if_error: Duration,
+    pub(crate) stale_while_loading: Duration,
+    /// When a registered loader refreshes values ahead, if there is one.
+    pub(crate) refresh: Option<Ahead>,
+}
+
+/// The options of refresh-ahead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
+    pub(crate) after: f64,
+    pub(crate) beta: f64,
 }
 
 /// How much faster or slower a clock may run than the world's, in parts in a million.
@@ -224,7 +227,7 @@ impl Plan {
             faults.add(Fault::Skew);
         }
         let skews = (0..=processes).map(|_| if skewed { skew(&mut dice) } else { 0 }).collect();
-        Self {
+        let mut plan = Self {
             cluster,
             processes,
             callers: dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 6)]),
@@ -250,7 +253,31 @@ impl Plan {
             strikes,
             skews,
             server,
+            // Decided last: whatever stands above is the same with and without.
+            has_manners: dice.chance(400),
+            stale_if_error: staleness(is_cluster, &mut dice),
+            stale_while_loading: staleness(is_cluster, &mut dice),
+            refresh: None,
+        };
+        // What is checked of both is known of one server only.
+        if !is_cluster && dice.chance(250) {
+            plan.refresh_ahead(&mut dice);
         }
+        plan
+    }
+
+    /// Values live for so short a time that they are due while the world lasts.
+    fn refresh_ahead(&mut self, dice: &mut Dice) {
+        self.ttl = Duration::from_millis(dice.between(60, 400));
+        self.faults.add(Fault::Expiry);
+        let (after, beta) =
+            dice.pick(&[(0.1, 0.0), (0.5, 0.0), (0.5, 0.0), (0.8, 0.0), (0.0, 3.0), (0.5, 3.0)]);
+        self.refresh = Some(Ahead { after, beta });
+    }
+
+    /// Outdated copies may be given.
+    pub(crate) fn allows_stale(&self) -> bool {
+        !(self.stale_if_error.is_zero() && self.stale_while_loading.is_zero())
     }
 
     /// Some loads take longer than they are given.
@@ -279,20 +306,9 @@ impl Plan {
             .near_ttl_max(times.near)
             .near_cache_bytes(self.near_bytes)
             .value_max(self.value_max)
+            .stale_if_error(self.stale_if_error)
+            .stale_while_loading(self.stale_while_loading)
             .build()
-    }
-}
-
-impl ClusterPlan {
-    fn new(dice: &mut Dice) -> Self {
-        let nodes = 2 * SHARDS;
-        let first = dice.index(nodes);
-        let count = dice.weighted(&[(1, 1), (3, 3), (1, nodes)]);
-        Self {
-            lag: dice.pick(&[0, 1_000, 20_000, 100_000]),
-            seeds: (0..count).map(|at| (first + at) % nodes).collect(),
-            refresh: Duration::from_millis(dice.pick(&[100, 300, 1_000])),
-        }
     }
 }
 
@@ -316,6 +332,13 @@ fn times(kind: Kind, dice: &mut Dice) -> Times {
         reconnect: pick(&[50, 300]),
         near: pick(&[20, 300, 3_600_000, 3_600_000]),
     }
+}
+
+fn staleness(is_cluster: bool, dice: &mut Dice) -> Duration {
+    if is_cluster {
+        return Duration::ZERO;
+    }
+    Duration::from_millis(dice.weighted(&[(7, 0), (1, 30), (2, 500)]))
 }
 
 fn strikes(

@@ -1,9 +1,10 @@
 //! One process: an engine, the clock it reads, and what the world remembers of it.
 
-use redcache_core::{Engine, OpId};
+use redcache_core::{Engine, FamilyId, OpId, RefreshPolicy};
 
 use super::skew::{Micros, Skew};
 use crate::check::route::Map;
+use crate::check::stale::Copies;
 use crate::model::Stamp;
 
 /// What a process has learned of one key, over all its calls.
@@ -25,6 +26,13 @@ pub(crate) struct Learned {
     pub(crate) idle_since: Micros,
     /// When a command last named it.
     pub(crate) spoken_at: Micros,
+    /// How many refresh locks it was granted, and for how many refreshes it has begun to load.
+    pub(crate) refresh_grants: u32,
+    pub(crate) refresh_loads: u32,
+    /// Of its reads since the last such grant, the least that the value had left to live.
+    pub(crate) least_left: Option<Micros>,
+    /// When a call that reloads it last began or ended.
+    pub(crate) reloaded_at: Micros,
     /// When a load that runs may have a second one beside it, because a write of the process has overruled it.
     pub(crate) replaced: Stamp,
 }
@@ -71,6 +79,10 @@ pub(crate) struct Process {
     pub(crate) lost: Vec<(Option<usize>, Micros)>,
     pub(crate) removes: Vec<Writes>,
     pub(crate) touches: Vec<Writes>,
+    /// What was seen in its near cache, by key.
+    pub(crate) copies: Vec<Copies>,
+    /// Says which hits are to be refreshed.
+    pub(crate) policy: Option<RefreshPolicy>,
 }
 
 impl Process {
@@ -91,7 +103,14 @@ impl Process {
             lost: Vec::new(),
             removes: vec![Writes::default(); keys],
             touches: vec![Writes::default(); keys],
+            copies: vec![Copies::default(); keys],
+            policy: None,
         }
+    }
+
+    /// The loader that is registered for refreshes.
+    pub(crate) fn family(&self) -> Option<FamilyId> {
+        self.policy.as_ref().map(RefreshPolicy::family)
     }
 
     pub(crate) fn remember(&mut self, op: OpId, call: usize) {

@@ -23,6 +23,8 @@ pub(crate) enum Happening {
     Act(usize),
     /// A call's future is dropped, if it still waits.
     Drop(usize),
+    /// A worker for refreshes begins: of which process, in which of its lives.
+    Work(usize, u32),
     /// The loader of a call ends: which call, and which of its loads.
     Loaded(usize, u32),
     /// A call must be over by now.

@@ -15,6 +15,8 @@ struct Flight {
     loads_direct: bool,
     reload: bool,
     replaced: Option<(Replaced, Instant)>,
+    overruled: Overruled,
+    is_overruled: bool,
     wait_until: Option<Instant>,
     sent: Vec<&'static str>,
 }
@@ -35,6 +37,8 @@ impl Flight {
             loads_direct: false,
             reload: false,
             replaced: None,
+            overruled: Overruled::default(),
+            is_overruled: false,
             wait_until: None,
             sent: Vec::new(),
         }
@@ -51,6 +55,8 @@ impl Flight {
             load_timeout: Duration::from_secs(60),
             reload: self.reload,
             replaced: &mut self.replaced,
+            overruled: &mut self.overruled,
+            is_overruled: self.is_overruled,
             tracked: true,
             loads_direct: self.loads_direct,
         }

@@ -44,7 +44,13 @@ impl Write {
         }
         let mut out = Outbox::default();
         let Self { key, locks, loading, now, .. } = self;
-        let mut scene = Scene { now: *now, key, locks, loading: *loading };
+        let mut scene = Scene {
+            now: *now,
+            key,
+            locks,
+            loading: *loading,
+            overruled: &mut Overruled::default(),
+        };
         let step = state.handle(input, &mut scene, &mut out);
         self.blocked = out.blocked;
         for command in [out.send_aside, out.send].into_iter().flatten() {

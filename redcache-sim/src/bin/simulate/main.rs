@@ -289,7 +289,9 @@ impl Arguments {
 
     /// The invariants that can be put to the test at all.
     fn premises(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
-        tally.premises().filter(|(it, _)| self.cluster || !it.is_of_cluster())
+        tally.premises().filter(|(it, _)| {
+            if self.cluster { !it.is_of_one_server() } else { !it.is_of_cluster() }
+        })
     }
 }
 

@@ -1,0 +1,182 @@
+//! Refresh-ahead: who may load, what may be replaced, and what is left of it in the end.
+
+use bytes::Bytes;
+use redcache_core::{Event, Outcome, REFRESH_LOCK_PREFIX, Script};
+
+use super::executed::{Executed, Verb};
+use super::near::drift;
+use super::{Checked, Fault, Invariant};
+use crate::model::{Content, Origin, number_of};
+use crate::world::skew::Micros;
+use crate::world::{Kind, State, World};
+
+impl World {
+    /// The key whose refresh is locked under a name.
+    pub(crate) fn key_refreshed_under(&self, name: &[u8]) -> Option<usize> {
+        let rest = name.strip_prefix(REFRESH_LOCK_PREFIX.as_bytes())?;
+        self.key_named(rest.strip_prefix(b"{")?.strip_suffix(b"}")?)
+    }
+
+    /// Notes how much time what is read has left.
+    pub(crate) fn note_read(&mut self, executed: &Executed) {
+        if self.plan.refresh.is_none() || executed.verb != Verb::Read {
+            return;
+        }
+        let now = self.now;
+        for part in &executed.parts {
+            let learned = &mut self.processes[executed.process].learned[part.key];
+            let left = part.expires_at.map(|at| at.saturating_sub(now));
+            learned.least_left = match (learned.least_left, left) {
+                (Some(least), Some(left)) => Some(least.min(left)),
+                (least, left) => least.or(left),
+            };
+        }
+    }
+
+    /// Checks what a command has done to a refresh lock.
+    pub(crate) fn check_refresh_lock(
+        &mut self,
+        key: usize,
+        executed: &Executed,
+        frame: &[u8],
+    ) -> Checked {
+        let name = [REFRESH_LOCK_PREFIX.as_bytes(), b"{", self.keys[key].name.as_bytes(), b"}"];
+        let (name, limit) = (name.concat(), self.plan.times.lock);
+        let server = &self.nodes[self.home(key)].server;
+        let (is_held, ttl) = (server.value(0, &name).is_some(), server.ttl(0, &name));
+        self.tally.premise(Invariant::RefreshLock);
+        Invariant::RefreshLock.holds(!is_held || ttl.is_some_and(|ttl| ttl <= limit), || {
+            format!("the refresh lock of key {key} lives {ttl:?}, and the limit is {limit:?}")
+        })?;
+        let process = &mut self.processes[executed.process];
+        match executed.verb {
+            Verb::Lock if frame == b"+OK\r\n" && process.life == executed.life => {
+                process.learned[key].refresh_grants += 1;
+                process.learned[key].least_left = None;
+                Ok(())
+            }
+            Verb::Lock | Verb::Script(Script::Release | Script::Renew) => Ok(()),
+            other => Err(Invariant::RefreshLock
+                .broken(format!("{other:?} is done to the refresh lock of key {key}"))),
+        }
+    }
+
+    /// Checks that a process may begin to load a key that it refreshes.
+    pub(crate) fn check_refresh_load(&mut self, process: usize, key: usize) -> Checked {
+        let learned = &mut self.processes[process].learned[key];
+        learned.refresh_loads += 1;
+        let (loads, grants) = (learned.refresh_loads, learned.refresh_grants);
+        let left = learned.least_left;
+        self.tally.premise(Invariant::RefreshOnce);
+        Invariant::RefreshOnce.holds(loads <= grants, || {
+            format!("p{process} refreshes key {key} for time {loads}, locked {grants} times")
+        })?;
+        if self.plan.is_steady && !self.plan.faults.has(Fault::FlushAll) {
+            let others = self.waiting.iter().map(|&call| &self.calls[call]);
+            let mut others = others.filter(|call| call.kind == Kind::Refresh);
+            let other = others.find(|call| {
+                call.process != process
+                    && call.load.as_ref().is_some_and(|load| load.keys.contains(&key))
+            });
+            Invariant::RefreshOnce.holds(other.is_none(), || {
+                format!("p{process} refreshes key {key}, and another process does too")
+            })?;
+        }
+        let Some(ahead) = self.plan.refresh else { return Ok(()) };
+        // By chance any value may be due, and a loader may have chosen another life.
+        if ahead.beta > 0.0 || self.plan.faults.has(Fault::LoaderOwnTtl) {
+            return Ok(());
+        }
+        self.tally.premise(Invariant::RefreshDue);
+        let part = 1.0 - ahead.after + 1.0 / 32.0;
+        let limit = self.server_clock.stretch(self.plan.ttl.mul_f64(part));
+        let limit = limit + drift(limit) + 3_000;
+        Invariant::RefreshDue.holds(left.is_some_and(|left| left <= limit), || {
+            format!("p{process} refreshes key {key}, which had {left:?} µs left, due are {limit}")
+        })
+    }
+
+    /// Checks that a refresh replaces what it has read, by what it has loaded since.
+    pub(crate) fn check_replaced(
+        &mut self,
+        key: usize,
+        raw: Option<&Bytes>,
+        executed: &Executed,
+    ) -> Checked {
+        self.tally.premise(Invariant::RefreshOver);
+        let held = self.keys[key].raw.clone();
+        Invariant::RefreshOver
+            .holds(held.is_some() && executed.lock(key) == held.as_ref(), || {
+                format!("p{} replaced {held:?} of key {key} unread", executed.process)
+            })?;
+        // What says that there is nothing does not say which load has found that.
+        let Content::Value(payload) = Content::of(raw) else { return Ok(()) };
+        let number = number_of(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
+        let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
+            return Err(Invariant::BatchExact.broken(format!("key {key} got {payload:?}")));
+        };
+        version.executed = Some(self.stamp);
+        let Origin::Load { call, process, life, born, .. } = version.origin else {
+            return Err(Invariant::RefreshOver.broken(format!("{payload:?} was never loaded")));
+        };
+        let is_own = (process, life) == (executed.process, executed.life)
+            && self.calls[call].kind == Kind::Refresh;
+        Invariant::RefreshOver
+            .holds(is_own, || format!("{payload:?} of key {key} is of another load"))?;
+        let old = Content::of(held.as_ref());
+        let read = self.keys[key].eras.iter().find(|era| era.content == old);
+        Invariant::RefreshOver.holds(read.is_some_and(|era| era.from <= born), || {
+            format!("p{process} replaced {held:?} of key {key}, which came after its load")
+        })?;
+        let overruled = self.keys[key].overruled;
+        Invariant::DeleteBeatsLoad.holds(overruled <= born, || {
+            format!("{payload:?} was loaded at {born} and replaces the write at {overruled}")
+        })
+    }
+
+    /// A worker has done its work.
+    pub(crate) fn on_refreshed(
+        &mut self,
+        process: usize,
+        call: usize,
+        outcome: &Outcome,
+    ) -> Checked {
+        let is_fit = matches!(outcome, Outcome::Refreshed);
+        Invariant::Pairing.holds(is_fit, || format!("a refresh ends with {outcome:?}"))?;
+        let op = self.calls[call].op;
+        self.processes[process].forget(op);
+        self.end_call(call, State::Done);
+        self.end_work(process);
+        Ok(())
+    }
+
+    /// Checks, at the very end, that every key of every process can still be refreshed: no worker is lost, no key is
+    /// taken for one that is under way, and no family rests for ever.
+    pub(crate) fn check_refreshable(&mut self) -> Checked {
+        /// The longest rest after failures.
+        const REST_MAX: Micros = 10_000_000;
+        for process in 0..self.processes.len() {
+            let Some(family) = self.processes[process].family() else { continue };
+            let clock = self.processes[process].clock;
+            let now =
+                clock.at(self.now + clock.stretch(std::time::Duration::from_micros(REST_MAX)));
+            let names: Vec<_> = self.keys.iter().map(|key| key.name.clone()).collect();
+            let engine = &mut self.processes[process].engine;
+            let before = engine.stats().refreshes_triggered;
+            for name in &names {
+                engine.refresh(now, family, name.clone(), now);
+            }
+            let triggered = engine.stats().refreshes_triggered - before;
+            let mut called = 0;
+            while let Some(event) = engine.poll_event() {
+                called += usize::from(matches!(event, Event::Refresh { .. }));
+            }
+            self.tally.premise(Invariant::RefreshWorkers);
+            let is_able = triggered == names.len() as u64 && called == 1;
+            Invariant::RefreshWorkers.holds(is_able, || {
+                format!("p{process} takes {triggered} keys and calls for {called} workers")
+            })?;
+        }
+        Ok(())
+    }
+}

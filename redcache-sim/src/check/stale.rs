@@ -1,0 +1,143 @@
+//! Calls with options: what a reload is answered with, when a deadline ends a call, and which outdated copies are given.
+
+use bytes::Bytes;
+use redcache_core::{Answer, Source};
+
+use super::{Checked, Invariant};
+use crate::link::Gate;
+use crate::model::Origin;
+use crate::world::World;
+use crate::world::skew::Micros;
+
+/// What the world has seen of one key in a near cache.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Copies {
+    latest: Option<Copy>,
+    /// Copies that ended before their time, by a report of the server or a write of their own process, and have not
+    /// come back since. They are good for nothing any more.
+    ended: Vec<(Option<Bytes>, Micros)>,
+}
+
+#[derive(Debug, Clone)]
+struct Copy {
+    value: Option<Bytes>,
+    until: Micros,
+    link: usize,
+    /// When the connection was lost that would have told of its change.
+    lost_at: Option<Micros>,
+}
+
+impl Copies {
+    fn see(&mut self, now: Micros, copy: Copy) {
+        self.ended.retain(|(value, _)| *value != copy.value);
+        if let Some(before) = self.latest.replace(copy)
+            && self.latest.as_ref().is_some_and(|copy| copy.value != before.value)
+        {
+            self.ended.push((before.value, now));
+        }
+    }
+
+    fn end(&mut self, now: Micros) {
+        self.ended.extend(self.latest.take().map(|copy| (copy.value, now)));
+    }
+}
+
+impl World {
+    /// Notes which copies a near cache has, and which have ended before their time.
+    pub(crate) fn note_copies(&mut self, process: usize) {
+        if !self.plan.allows_stale() {
+            return;
+        }
+        let (now, at) = (self.now, self.time_of(process));
+        let link = self.processes[process].links.first().copied();
+        let is_open = link.is_some_and(|link| self.links[link].gate == Gate::Passed);
+        for key in 0..self.keys.len() {
+            let state = &mut self.processes[process];
+            let hit = state.engine.near().peek(self.keys[key].name.as_bytes(), at);
+            let copies = &mut state.copies[key];
+            if let (Some(hit), Some(link)) = (hit, link) {
+                let until = now + state.clock.stretch(hit.ttl);
+                copies.see(now, Copy { value: hit.value, until, link, lost_at: None });
+                continue;
+            }
+            let Some(copy) = &mut copies.latest else { continue };
+            if link != Some(copy.link) {
+                copy.lost_at.get_or_insert(now);
+            }
+            // A ttl that is asked for again may be shorter by what Redis rounds.
+            let is_early = now + 2_000 < copy.until;
+            let is_over = if copy.lost_at.is_some() { is_open } else { is_early };
+            if is_over {
+                copies.end(now);
+            }
+        }
+    }
+
+    /// Checks an outdated answer.
+    pub(crate) fn check_stale(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
+        let state = &self.calls[call];
+        let (key, process) = (state.keys[slot], &self.processes[state.process]);
+        let (for_error, for_wait) = (self.plan.stale_if_error, self.plan.stale_while_loading);
+        let invariant =
+            if for_wait.is_zero() { Invariant::StaleForError } else { Invariant::StaleForWait };
+        let is_certain = for_wait.is_zero() || for_error.is_zero();
+        let is_reload = state.manner.reload && state.kind.loads();
+        let is_allowed = self.plan.allows_stale() && !is_reload;
+        invariant.holds(is_allowed, || format!("call {call} may not be given {answer:?}"))?;
+        let copies = &process.copies[key];
+        // A copy that was outdated when it came was never seen as a hit.
+        let true_until = self.keys[key].last_true_at(answer.value.as_ref(), self.now);
+        // A batch is told all its answers once it has the last.
+        let since = if state.kind.is_batch() { state.started_at } else { self.now };
+        let has_ended = |(value, at): &(_, Micros)| {
+            *value == answer.value && *at <= since && true_until <= Some(*at)
+        };
+        invariant.holds(!copies.ended.iter().any(has_ended), || {
+            format!("call {call} is given {answer:?} for key {key}, which ended before its time")
+        })?;
+        let seen = copies.latest.as_ref().filter(|copy| copy.value == answer.value);
+        let seen_until = seen.map(|copy| copy.lost_at.map_or(copy.until, |at| at.min(copy.until)));
+        let until = seen_until.max(true_until).unwrap_or(0);
+        let until = until + process.clock.stretch(for_error.max(for_wait)) + 2_000;
+        invariant.holds(since <= until, || {
+            format!("call {call} is given {answer:?} for key {key}, at the latest until {until} µs")
+        })?;
+        if is_certain {
+            self.tally.premise(invariant);
+        }
+        match &answer.value {
+            Some(value) => self.check_spelling(key, value),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that who reloads a key is given what was loaded since then.
+    pub(crate) fn check_reloaded(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
+        let state = &self.calls[call];
+        if !state.manner.reload || !state.kind.loads() {
+            return Ok(());
+        }
+        let key = state.keys[slot];
+        let since = state.started;
+        let is_since = self.versions.iter().rev().any(|version| {
+            let is_load = matches!(version.origin, Origin::Load { process, life, born, .. }
+                if (process, life) == (state.process, state.life) && born > since);
+            version.key == key && version.payload == answer.value && is_load
+        });
+        self.tally.premise(Invariant::Reloaded);
+        let is_loaded = matches!(answer.source, Source::Loaded | Source::Joined);
+        Invariant::Reloaded.holds(is_loaded && is_since, || {
+            format!("call {call} reloads key {key} and is given {answer:?}")
+        })
+    }
+
+    /// Notes that a call is over whose deadline has passed: what it loaded goes to the next in line.
+    pub(crate) fn note_deadline(&mut self, call: usize) {
+        let state = &self.calls[call];
+        let bound = self.bound(state.process, state.manner);
+        if bound.is_some_and(|bound| self.now + 2 >= state.started_at + bound) {
+            self.tally.premise(Invariant::Deadline);
+            self.is_handing_over = true;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Refresh-ahead: hits that are due, and the workers that run the registered loader.
+
+use redcache_core::{NearHit, RefreshOptions};
+
+use super::plan::Ahead;
+use super::queue::Happening;
+use super::{Kind, Manner, World};
+use crate::check::{Checked, Invariant};
+
+impl World {
+    /// Registers a loader with a process that has just started.
+    pub(crate) fn register(&mut self, process: usize) -> Checked {
+        let Some(Ahead { after, beta }) = self.plan.refresh else { return Ok(()) };
+        let options = RefreshOptions::new(self.plan.ttl).refresh_after(after).refresh_beta(beta);
+        let now = self.time_of(process);
+        let state = &mut self.processes[process];
+        let policy = state.engine.register_refresh(now, options);
+        let policy = policy.map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
+        state.policy = Some(policy);
+        Ok(())
+    }
+
+    /// Has the key of a hit refreshed if that is due, the way an adapter does.
+    pub(crate) fn refresh_hit(&mut self, process: usize, key: usize, hit: &NearHit) {
+        let (now, name) = (self.time_of(process), self.keys[key].name.clone());
+        let state = &mut self.processes[process];
+        let Some(policy) = &state.policy else { return };
+        if policy.is_due(name.as_bytes(), hit, now) {
+            let family = policy.family();
+            state.engine.refresh(now, family, name, now + hit.ttl);
+        }
+    }
+
+    /// The process was asked for a worker, which begins a moment later.
+    pub(crate) fn call_worker(&mut self, process: usize) {
+        let at = self.now + self.manner_dice.below(2_000);
+        let life = self.processes[process].life;
+        self.trace.line(self.now, || format!("p{process} is asked for a worker"));
+        self.queue.plan(at, Happening::Work(process, life));
+    }
+
+    /// A worker begins.
+    pub(crate) fn work(&mut self, process: usize, life: u32) -> Checked {
+        let now = self.time_of(process);
+        let state = &mut self.processes[process];
+        let Some(family) = state.family().filter(|_| state.life == life) else { return Ok(()) };
+        if !state.is_open && state.closing_since.is_none() {
+            return Ok(());
+        }
+        match state.engine.begin_refresh(now, family) {
+            Ok(op) => {
+                let caller = process * self.plan.callers;
+                let manner = Manner::default();
+                self.remember_call(caller, Kind::Refresh, Vec::new(), Vec::new(), op, manner);
+            }
+            Err(_) => self.end_work(process),
+        }
+        self.drain(process)
+    }
+
+    /// A worker is over, whatever has come of it.
+    pub(crate) fn end_work(&mut self, process: usize) {
+        let now = self.time_of(process);
+        let state = &mut self.processes[process];
+        if let Some(family) = state.family() {
+            state.engine.handle_refresh_over(now, family);
+        }
+    }
+}
