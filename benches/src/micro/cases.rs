@@ -8,7 +8,7 @@ use redcache_core::Key;
 use redcache_core::resp::{Limits, Scanner, decode};
 use redcache_sim::listen::EmbeddedServer;
 
-use super::scripted::Scripted;
+use super::scripted::{Scripted, bulk};
 use crate::Failure;
 use crate::cli::names;
 
@@ -170,12 +170,6 @@ fn large_batch(piece: usize) -> Result<Operation, Failure> {
         }
         Ok(())
     }))
-}
-
-fn bulk(value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -107,10 +107,11 @@ fn replies(mut sent: &[u8], value: &[u8]) -> Result<Vec<u8>, Failure> {
             Some(Frame::Bulk(b"HELLO")) => {
                 replies.extend_from_slice(b"%1\r\n$5\r\nproto\r\n:3\r\n");
             }
-            Some(Frame::Bulk(b"GET")) => {
-                replies.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
-                replies.extend_from_slice(value);
-                replies.extend_from_slice(b"\r\n");
+            Some(Frame::Bulk(b"GET")) => bulk(value, &mut replies),
+            Some(Frame::Bulk(b"MGET")) => {
+                let keys = words.len() - 1;
+                replies.extend_from_slice(format!("*{keys}\r\n").as_bytes());
+                (0..keys).for_each(|_| bulk(value, &mut replies));
             }
             Some(Frame::Bulk(b"PTTL")) => replies.extend_from_slice(b":600000\r\n"),
             // There is a value already.
@@ -120,4 +121,11 @@ fn replies(mut sent: &[u8], value: &[u8]) -> Result<Vec<u8>, Failure> {
         sent = &sent[end..];
     }
     Ok(replies)
+}
+
+/// Writes a bulk string.
+pub(super) fn bulk(value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
