@@ -494,11 +494,22 @@ impl Conn {
         self.ping_sent.unwrap_or(self.last_inbound) + interval
     }
 
-    /// Takes the command whose answer was being read.
+    /// Takes the command whose answer was being read. If several were to share the answer, none is taken: each is asked
+    /// alone the next time, as if it had not been asked yet, so that only the one whose answer is at fault has it again.
     pub(crate) fn take_front(&mut self) -> Option<Issued> {
-        match self.pop_front() {
-            Some(Awaited::Command(issued, _)) => Some(issued),
-            _ => None,
+        match self.pop_front()? {
+            Awaited::Command(issued, _) => Some(issued),
+            Awaited::Shared(count) => {
+                self.groups = self.groups.saturating_sub(1);
+                for awaited in self.awaited.iter_mut().take(count) {
+                    if let Awaited::Command(issued, _) = awaited {
+                        issued.alone = true;
+                        issued.attempts = issued.attempts.saturating_sub(1);
+                    }
+                }
+                None
+            }
+            Awaited::Ignored | Awaited::Epoch | Awaited::Topology(_) => None,
         }
     }
 

@@ -340,7 +340,7 @@ impl Router {
         reply: Reply,
     ) -> Option<News> {
         let node = self.nodes.get_mut(from.index())?;
-        node.on_answer();
+        node.on_answer(&reply);
         let is_tracked = node.is_tracked();
         let issued = match &reply {
             Reply::Refused(refusal) => match self.send_on(ctx, from, issued, refusal) {

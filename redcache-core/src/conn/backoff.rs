@@ -25,6 +25,14 @@ impl Backoff {
         nominal / 2 + rng.below(nominal / 2)
     }
 
+    /// A connection was lost that held for so long. One that outlasted the longest pause starts the pauses over; that
+    /// it was made is not enough, since a server may greet and hang up.
+    pub(crate) fn on_lost(&mut self, lasted: Duration) {
+        if lasted >= self.max {
+            self.reset();
+        }
+    }
+
     pub(crate) fn reset(&mut self) {
         self.next = FIRST.min(self.max);
     }
@@ -45,6 +53,19 @@ mod tests {
             nominal = (nominal * 2).min(max);
         }
         backoff.reset();
+        assert!(backoff.pause(&mut rng) <= FIRST);
+    }
+
+    #[test]
+    fn only_a_connection_that_lasted_starts_the_pauses_over() {
+        let max = Duration::from_secs(2);
+        let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
+        for _ in 0..20 {
+            backoff.on_lost(max - Duration::from_millis(1));
+            backoff.pause(&mut rng);
+        }
+        assert!(backoff.pause(&mut rng) >= max / 2);
+        backoff.on_lost(max);
         assert!(backoff.pause(&mut rng) <= FIRST);
     }
 }

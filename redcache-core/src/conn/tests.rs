@@ -382,6 +382,27 @@ fn a_shared_answer_of_another_size_ends_the_connection_and_nothing_is_lost() {
 }
 
 #[test]
+fn an_answer_beyond_the_limit_makes_those_who_share_it_ask_alone_the_next_time() {
+    let mut line = Line::new();
+    three_reads(&mut line);
+    let too_long = format!("*3\r\n$1\r\nA\r\n${}\r\n", line.config.value_max + 65);
+    let mut input = Input(too_long.as_bytes());
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+    assert!(line.conn.take_front().is_none(), "nobody knows whose answer it is");
+    let (fallen, mut line) = (line, Line::new());
+    for issued in fallen.conn.end() {
+        assert_eq!(issued.attempts, 0);
+        line.conn.send(line.now, issued, &line.wire);
+    }
+    assert!(!line.said().contains("MGET"));
+    let mut input = Input(b"$1\r\nA\r\n:1\r\n$99999999999\r\n");
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap();
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+    let culprit = line.conn.take_front().and_then(|issued| issued.token);
+    assert_eq!(culprit.map(|token| token.sender), Some(2));
+}
+
+#[test]
 fn no_more_share_than_their_values_allow() {
     let mut line = Line::new();
     let shared = |line: &mut Line, count: u64| {

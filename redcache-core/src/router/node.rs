@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::breaker::Breaker;
-use super::{ConnId, Effects, Wish, earliest};
+use super::{ConnId, Effects, News, Wish, earliest};
 use crate::command::{Command, Wire};
 use crate::config::{Address, Config};
 use crate::conn::backoff::Backoff;
 use crate::conn::{Conn, Inbound, Input, Issued};
 use crate::error::{CacheError, ErrorKind};
+use crate::reply::Reply;
 use crate::rng::Rng;
 use crate::slot::SlotSet;
 use crate::topology::Question;
-
-use super::News;
 
 /// How many bytes may wait to be written before further commands are refused.
 const UNWRITTEN_MAX: usize = 256 << 20;
@@ -27,6 +26,7 @@ pub(super) struct Node {
     /// Commands that wait for a ready connection, oldest first.
     queue: VecDeque<Issued>,
     backoff: Backoff,
+    ready_since: Option<Instant>,
     /// Why the last attempt to connect failed.
     fault: Option<CacheError>,
     /// Why the server does not report changes on the connection, if it does not.
@@ -72,6 +72,7 @@ impl Node {
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             queue: VecDeque::new(),
             backoff: Backoff::new(config.reconnect_delay_max),
+            ready_since: None,
             fault: None,
             untracked: None,
             is_announced: false,
@@ -209,7 +210,7 @@ impl Node {
 
     pub(super) fn on_ready(&mut self, now: Instant, untracked: Option<String>, wire: &Wire) {
         self.breaker.on_answer();
-        self.backoff.reset();
+        self.ready_since = Some(now);
         self.fault = None;
         self.untracked = untracked;
         if let Link::Open { conn, .. } = &mut self.link {
@@ -219,8 +220,11 @@ impl Node {
         }
     }
 
-    pub(super) fn on_answer(&mut self) {
+    pub(super) fn on_answer(&mut self, reply: &Reply) {
         self.breaker.on_answer();
+        if !matches!(reply, Reply::Refused(_)) {
+            self.backoff.reset();
+        }
     }
 
     /// What to tell of a connection that is ready.
@@ -231,6 +235,9 @@ impl Node {
 
     /// Gives the connection up, and dials again after a pause.
     pub(super) fn fall(&mut self, now: Instant, reason: &CacheError, rng: &mut Rng) -> Fallen {
+        if let Some(since) = self.ready_since.take() {
+            self.backoff.on_lost(now.saturating_duration_since(since));
+        }
         let dial_at = now + self.backoff.pause(rng);
         let link = std::mem::replace(&mut self.link, Link::Down { dial_at });
         let was_ready = matches!(&link, Link::Open { conn, .. } if conn.is_ready());

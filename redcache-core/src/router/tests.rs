@@ -365,6 +365,27 @@ fn a_node_that_sends_to_itself_is_connected_anew() {
 }
 
 #[test]
+fn a_node_that_does_nothing_but_send_to_itself_is_connected_less_and_less_often() {
+    let mut world = World::of_two();
+    let (mut before, mut connections) = (None, 0);
+    for _ in 0..1_000 {
+        world.pass(Duration::from_millis(10));
+        world.settle(&[]);
+        if world.conn(1).is_some() && world.conn(1) != before {
+            before = world.conn(1);
+            connections += 1;
+        }
+        world.send(remove());
+        let sent = world.take_sent(1);
+        if !sent.is_empty() {
+            world.hear(1, "-MOVED 5061 :1\r\n".repeat(sent.len()).as_bytes());
+        }
+    }
+    // Ten seconds, and 2 s are the longest pause.
+    assert!((5..30).contains(&connections), "{connections}");
+}
+
+#[test]
 fn a_redirect_to_nowhere_is_tried_again_and_the_map_asked_for() {
     let mut world = World::of_two();
     world.send(remove());

@@ -195,15 +195,20 @@ fn without(text: &str, before: &str, after: &str) -> String {
     format!("{head}{before}<...>{after}{tail}")
 }
 
+/// What each shard of a cluster begins with.
+const FIELDS: &str = r"$5\r\nslots\r\n";
+
 /// Redis gives the shards of a cluster in no order.
 fn in_order(shards: &str) -> String {
-    let marker = r"$5\r\nslots";
-    let mut parts: Vec<&str> = shards.split_inclusive(marker).collect();
-    // What stands before the first marker and after the last one goes with the neighbours.
-    let head = parts.remove(0);
-    let mut bodies: Vec<&str> = parts.iter().map(|part| part.trim_end_matches(marker)).collect();
-    bodies.sort_unstable();
-    format!("{head}{}", bodies.join("|"))
+    let Some((header, _)) = shards.split_once(FIELDS) else { return shards.to_owned() };
+    // Each shard begins as the first does: as a map in RESP3, as an array in RESP2.
+    let begins = header.rsplit(r"\r\n").find(|word| !word.is_empty()).unwrap_or_default();
+    let begin = format!(r"{begins}\r\n{FIELDS}");
+    let mut parts = shards.split(&begin);
+    let head = parts.next().unwrap_or_default();
+    let mut parts: Vec<&str> = parts.collect();
+    parts.sort_unstable();
+    format!("{head}{}", parts.join("|"))
 }
 
 fn without_keys(answer: &str) -> String {
