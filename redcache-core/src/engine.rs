@@ -321,17 +321,21 @@ impl Engine {
     }
 
     fn on_timer(&mut self, now: Instant, timer: Timer) {
-        let (flight, input) = match timer {
-            Timer::Wait(flight) => (flight, crate::flow::get::Input::WaitOver),
-            Timer::Load(flight) => (flight, crate::flow::get::Input::LoadDue),
-            Timer::Set(op) => return self.on_set_due(now, op),
-            Timer::Refresh(op) => return self.on_refresh_due(now, op),
-            Timer::Deadline(op) => return self.on_deadline(now, op),
-        };
-        if let Some(flight) = self.flights.get_mut(flight) {
-            flight.course.timer = None;
+        match timer {
+            Timer::Wait(id) | Timer::Load(id) => {
+                if let Some(flight) = self.flights.get_mut(id) {
+                    flight.course.timer = None;
+                }
+                if matches!(timer, Timer::Load(_)) {
+                    self.on_load_due(now, id);
+                } else {
+                    self.advance(now, id, crate::flow::get::Input::WaitOver);
+                }
+            }
+            Timer::Set(op) => self.on_set_due(now, op),
+            Timer::Refresh(op) => self.on_refresh_due(now, op),
+            Timer::Deadline(op) => self.on_deadline(now, op),
         }
-        self.advance(now, flight, input);
     }
 
     fn send(&mut self, now: Instant, token: Token, command: Command) {

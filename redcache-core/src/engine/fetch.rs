@@ -369,10 +369,32 @@ impl Engine {
 
     /// Starts the load of a batch once all that it reads is answered and no load of it runs.
     fn maybe_load_many(&mut self, now: Instant, op: OpId) {
+        if let Some(Op::FetchMany(batch)) = self.ops.get_mut(op)
+            && batch.reading == 0
+        {
+            self.load_many(now, op);
+        }
+    }
+
+    /// Looks after a load. If its batch still reads other keys, it goes ahead: its time is for the loader, and its
+    /// lock keeps everybody else from the key.
+    pub(super) fn on_load_due(&mut self, now: Instant, id: FlightId) {
+        let leader = self.flights.get(id).and_then(|flight| flight.leader);
+        if let Some(Caller { op, slot }) = leader
+            && let Some(Op::FetchMany(batch)) = self.ops.get_mut(op)
+            && batch.to_load.contains(&slot)
+        {
+            self.load_many(now, op);
+        }
+        self.advance(now, id, Input::LoadDue);
+    }
+
+    /// Starts the load of a batch for all that is to be loaded by now, unless a load of it runs.
+    fn load_many(&mut self, now: Instant, op: OpId) {
         let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) else {
             return;
         };
-        if batch.reading > 0 || batch.to_load.is_empty() || !batch.loading.is_empty() {
+        if batch.to_load.is_empty() || !batch.loading.is_empty() {
             return;
         }
         let slots = std::mem::take(&mut batch.to_load);

@@ -176,11 +176,12 @@ impl World {
         })
     }
 
-    /// A batch reloads the key, and loads in turns.
+    /// A batch reloads the key, perhaps for a call that is gone, and loads in turns.
     pub(crate) fn reloads_in_batch(&self, process: usize, key: usize) -> bool {
         self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
-            let reloads = call.kind == Kind::GetManyWith && call.manner.reload;
+            let reloads =
+                call.kind == Kind::GetManyWith && (call.manner.reload || call.is_superseded);
             call.process == process && reloads && call.keys.contains(&key)
         })
     }

@@ -123,6 +123,7 @@ pub(crate) struct Call {
     /// What finished loads gave, by key.
     pub(crate) given: Vec<(usize, Given)>,
     pub(crate) manner: Manner,
-    /// A reload of one of its keys was asked for or ended while it waited, so its load may run beside another.
+    /// A reload of one of its keys was asked for or ended while it waited, or it has joined somebody of whom that is
+    /// true: its load may run beside another.
     pub(crate) is_superseded: bool,
 }

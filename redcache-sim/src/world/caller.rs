@@ -175,6 +175,7 @@ impl World {
             format!("call {call}: caller {caller} of p{process} {kind:?} {keys:?}")
         });
         self.trace.mix(&[call as u64, kind as u64]);
+        let is_superseded = self.inherits_reload(process, kind, &keys);
         let state = &mut self.processes[process];
         for &key in &keys {
             match kind {
@@ -204,7 +205,7 @@ impl World {
             unstored: Vec::new(),
             unstorable: Vec::new(),
             manner,
-            is_superseded: false,
+            is_superseded,
         });
         self.waiting.push(call);
         let deadline = self.deadline(process, kind);
@@ -296,6 +297,9 @@ impl World {
                 let learned = &mut process.learned[key];
                 learned.waiting -= 1;
                 learned.idle_since = self.now;
+                if state.is_superseded {
+                    learned.reloaded_at = self.now;
+                }
             }
         }
         if let Some(at) = self.waiting.iter().position(|&other| other == call) {

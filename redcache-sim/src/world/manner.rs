@@ -90,4 +90,14 @@ impl World {
             state.is_superseded |= is_concerned && state.keys.iter().any(|key| keys.contains(key));
         }
     }
+    /// Says whether a call joins others that may go on reloading.
+    pub(crate) fn inherits_reload(&self, process: usize, kind: Kind, keys: &[usize]) -> bool {
+        kind.loads()
+            && self.waiting.iter().any(|&call| {
+                let call = &self.calls[call];
+                call.process == process
+                    && call.is_superseded
+                    && call.keys.iter().any(|key| keys.contains(key))
+            })
+    }
 }
