@@ -15,6 +15,10 @@ impl World {
     pub(super) fn strike_cluster(&mut self, fault: Fault) -> Checked {
         let key = self.fault_dice.index(self.keys.len());
         let shard = self.fault_dice.index(SHARDS);
+        if matches!(fault, Fault::SlotMoved | Fault::SlotMovedLate | Fault::StaleMap) {
+            // A slot arrives before it goes on.
+            self.end_move(key)?;
+        }
         let Some(truth) = &self.cluster else { return Ok(()) };
         let (from, headless) = (truth.shard_of(key), truth.shards[shard].is_headless);
         let is_frozen = headless || truth.shards[from].is_headless;
