@@ -79,11 +79,6 @@ impl Map {
         }
     }
 
-    /// There is one place at most where it may take a key to be.
-    fn is_sure(&self, key: usize) -> bool {
-        self.routes[key].owners.len() <= 1
-    }
-
     /// It must take a key to be at this port.
     pub(crate) fn is_at(&self, key: usize, port: u16) -> bool {
         let Route { owners, named, .. } = &self.routes[key];
@@ -296,7 +291,9 @@ impl World {
         let forgotten = waiting.find(|(_, call)| {
             let key = call.keys.first().copied().unwrap_or(0);
             let learned = &process.learned[key];
-            let is_here = state.node == Some(self.home(key)) && process.map.is_sure(key);
+            let home = self.home(key);
+            let is_known = self.cluster.is_none() || process.map.is_at(key, port_of(home));
+            let is_here = state.node == Some(home) && is_known;
             call.process == state.process
                 && call.kind == Kind::GetWith
                 && call.started_at < lost_at

@@ -68,6 +68,8 @@ pub(crate) struct Process {
     pub(crate) links: Vec<usize>,
     pub(crate) timer_at: Option<Micros>,
     pub(crate) paused_until: Micros,
+    /// It was seen to wait for no answer when everything was over.
+    pub(crate) was_quiet: bool,
     /// The last moment at which it was paused or crashed; what it says about time starts over then.
     pub(crate) shaken_at: Micros,
     /// The calls in flight, by index of their id.
@@ -96,6 +98,7 @@ impl Process {
             links: Vec::new(),
             timer_at: None,
             paused_until: 0,
+            was_quiet: false,
             shaken_at: 0,
             calls: Vec::new(),
             learned: vec![Learned::default(); keys],
