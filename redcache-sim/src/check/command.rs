@@ -21,6 +21,8 @@ pub(crate) struct Token {
     pub(crate) granted_at: Micros,
     /// Somebody else has changed how long it lives.
     pub(crate) is_tampered: bool,
+    /// A failover has undone what became of it.
+    pub(crate) is_back: bool,
     /// It is the lock of a write, and this is what it replaced.
     pub(crate) write: Option<Replaced>,
 }
@@ -147,7 +149,8 @@ impl World {
         };
         self.tally.premise(Invariant::UniqueTokens);
         let (granted, granted_at) = (self.stamp, self.now);
-        let token = Token { process, life, key, granted, granted_at, is_tampered: false, write };
+        let (is_tampered, is_back) = (false, false);
+        let token = Token { process, life, key, granted, granted_at, is_tampered, is_back, write };
         // An attempt whose answer was lost is made again with the same lock, which begins anew.
         let known = self.tokens.insert(raw.clone(), token.clone()).unwrap_or(token);
         Invariant::UniqueTokens

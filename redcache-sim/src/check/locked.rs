@@ -51,12 +51,12 @@ impl World {
         raw: Option<&Bytes>,
         executed: &Executed,
     ) -> Checked {
-        let held = self.keys[key].raw.as_ref();
-        let Some(Token { write: Some(replaced), granted_at, .. }) =
-            held.and_then(|held| self.tokens.get(held))
-        else {
-            return Invariant::PutBack
-                .holds(raw.is_none(), || format!("the lock of key {key} had replaced nothing"));
+        let held = self.keys[key].raw.as_ref().and_then(|held| self.tokens.get(held));
+        let Some(Token { write: Some(replaced), granted_at, .. }) = held else {
+            let is_back = held.is_some_and(|token| token.is_back);
+            return Invariant::PutBack.holds(raw.is_none() || is_back, || {
+                format!("the lock of key {key} had replaced nothing")
+            });
         };
         self.tally.premise(Invariant::PutBack);
         let mut slack = self.one_way() + drift(self.now - granted_at) + 3_000;

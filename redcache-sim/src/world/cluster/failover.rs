@@ -56,6 +56,7 @@ impl World {
             }
             self.keys[key].overruled = 0;
             if let Some(token) = raw.and_then(|raw| self.tokens.get_mut(&raw)) {
+                token.is_back = true;
                 token.write = None;
             }
         }
