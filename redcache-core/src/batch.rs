@@ -39,8 +39,9 @@ impl<E: Send + Sync + 'static> Batch<E> {
         let keys = keys.into_iter();
         let answers = Vec::with_capacity(keys.size_hint().0);
         let mut batch = Self { answers, gaps: Vec::new(), far: Vec::new() };
+        let mut lookups = near.lookups(now);
         for key in keys {
-            let hit = options.asks_near().then(|| near.get(key.as_ref(), || now)).flatten();
+            let hit = options.asks_near().then(|| lookups.get(key.as_ref())).flatten();
             if let Some(hit) = &hit {
                 note(key.as_ref(), hit);
             }

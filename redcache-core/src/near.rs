@@ -127,12 +127,18 @@ impl Near {
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
         let kept = self.store.as_ref()?.get(key)?;
-        let now = kept::Time::of(now(), self.base);
-        if !self.is_current(&kept) || !kept.is_good(now) {
-            return None;
-        }
-        self.hits.count();
-        Some(kept.hit(now))
+        let hit = self.hit(kept, kept::Time::of(now(), self.base))?;
+        self.hits.add(1);
+        Some(hit)
+    }
+
+    /// Looks up each of several keys as [`get`](Self::get) does, all at one time.
+    pub(crate) fn lookups(&self, now: Instant) -> Lookups<'_> {
+        Lookups { near: self, now: kept::Time::of(now, self.base), hits: 0 }
+    }
+
+    fn hit(&self, kept: Kept, now: kept::Time) -> Option<NearHit> {
+        (self.is_current(&kept) && kept.is_good(now)).then(|| kept.hit(now))
     }
 
     /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
@@ -196,6 +202,29 @@ impl Near {
     }
 }
 
+/// Several lookups at one time, whose hits are counted together.
+#[derive(Debug)]
+pub(crate) struct Lookups<'a> {
+    near: &'a Near,
+    now: kept::Time,
+    hits: u64,
+}
+
+impl Lookups<'_> {
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<NearHit> {
+        let kept = self.near.store.as_ref()?.get(key)?;
+        let hit = self.near.hit(kept, self.now)?;
+        self.hits += 1;
+        Some(hit)
+    }
+}
+
+impl Drop for Lookups<'_> {
+    fn drop(&mut self) {
+        self.near.hits.add(self.hits);
+    }
+}
+
 const SHARDS: usize = 16;
 
 /// How many threads have counted a hit.
@@ -215,9 +244,9 @@ struct HitCounters([HitCounter; 16]);
 struct HitCounter(AtomicU64);
 
 impl HitCounters {
-    fn count(&self) {
+    fn add(&self, hits: u64) {
         let stripe = STRIPE.with(|stripe| *stripe) % self.0.len();
-        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
+        self.0[stripe].0.fetch_add(hits, Ordering::Relaxed);
     }
 
     fn sum(&self) -> u64 {

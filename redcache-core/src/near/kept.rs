@@ -79,7 +79,8 @@ impl Kept {
     }
 
     pub(super) fn age(&self, now: Time) -> Duration {
-        now.since(self.deadline.before(Duration::from_millis(self.life_ms.into())))
+        let learned_at = Time(self.deadline.0.saturating_sub(u64::from(self.life_ms) * 1_000_000));
+        now.since(learned_at)
     }
 
     pub(super) fn hit(self, now: Time) -> NearHit {
