@@ -97,6 +97,17 @@ pub struct Setup {
     pub ttl: Duration,
 }
 
+impl Setup {
+    /// Where redcache is to connect to: with the near cache that it has by itself, unless the keys need a larger one.
+    fn redcache_url(&self) -> String {
+        const DEFAULT: usize = 128 << 20;
+        // 64 bytes, and what comes with them.
+        const PER_KEY: usize = 256;
+        let bytes = DEFAULT.max(self.near_keys * PER_KEY);
+        format!("redis://{}?near_cache_bytes={bytes}", self.redis)
+    }
+}
+
 /// Where values come from that are nowhere else.
 #[derive(Debug)]
 pub struct Source {

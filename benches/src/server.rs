@@ -142,6 +142,8 @@ impl Server {
         let mut watch = Command::new("/bin/sh")
             .args(["-c", WATCH, "sh", program, "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "no", "--port", &port.to_string()])
+            // A near cache of a million entries must not be more than the server remembers.
+            .args(["--tracking-table-max-keys", "0"])
             .current_dir(env::temp_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -26,6 +26,10 @@ const NEAR_KEYS_MIN: usize = 10_000;
 /// How long near caches may keep a value, and Redis what a loader gave.
 const TTL: Duration = Duration::from_secs(600);
 
+/// From so many keys on, a near cache is filled with so many at a time.
+const MANY_KEYS: usize = 100_000;
+const FILLED_AT_ONCE: usize = 100;
+
 /// Runs one workload against one peer.
 ///
 /// # Errors
@@ -86,9 +90,10 @@ async fn warm_up<P: Peer>(
 ) -> Result<(), Failure> {
     let source = Arc::new(Source::new(value.clone(), Duration::ZERO));
     if course.local() {
+        let course = course.filling::<P>(keys.per_task);
         // Twice round: the first brings the keys in, the second finds them there.
         let calls = 2 * keys.per_task / course.batch();
-        together(peer, course, calls, keys, &source).await?;
+        together(peer, &course, calls, keys, &source).await?;
         return Ok(());
     }
     let calls = (course.calls / 5).min(WARM_UP_MAX / course.load.tasks).max(1);
@@ -160,6 +165,16 @@ impl Course {
 
     fn local(&self) -> bool {
         matches!(self.workload, Workload::LocalHit | Workload::LocalMulti)
+    }
+
+    /// How a near cache is filled: as it is to be read, or with many keys at a time if that would take minutes.
+    fn filling<P: Peer>(&self, keys: usize) -> Self {
+        let has_batches = P::WORKLOADS.contains(&Workload::LocalMulti);
+        if !has_batches || keys < MANY_KEYS || !keys.is_multiple_of(FILLED_AT_ONCE) {
+            return *self;
+        }
+        let load = Load { batch: FILLED_AT_ONCE, ..self.load };
+        Self { workload: Workload::LocalMulti, load, ..*self }
     }
 
     fn cold(&self) -> bool {

@@ -30,7 +30,7 @@ where
     const WORKLOADS: &'static [Workload] = Workload::ALL;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
-        let cache = Cache::connect(format!("redis://{}", setup.redis).as_str()).await?;
+        let cache = Cache::connect(setup.redcache_url().as_str()).await?;
         Ok(Self { cache, ttl: setup.ttl, runtime: PhantomData })
     }
 
