@@ -68,6 +68,8 @@ enum Hunt {
 struct Sum {
     steps: u64,
     calls: u64,
+    /// The sum of the hashes of all runs: equal for equal histories.
+    hash: u64,
     tally: Tally,
     broken: Vec<Run>,
     /// Seeds that did not repeat themselves.
@@ -214,6 +216,7 @@ fn run_all(arguments: &Arguments) -> Sum {
             }
             sum.steps += run.steps;
             sum.calls += run.calls;
+            sum.hash = sum.hash.wrapping_add(run.hash);
             sum.tally.add(&run.tally);
             if run.violation.is_some() {
                 sum.broken.push(run);
@@ -230,6 +233,7 @@ fn run_all(arguments: &Arguments) -> Sum {
             let sum = thread.join().unwrap_or_else(|_| std::process::exit(1));
             all.steps += sum.steps;
             all.calls += sum.calls;
+            all.hash = all.hash.wrapping_add(sum.hash);
             all.tally.add(&sum.tally);
             all.broken.extend(sum.broken);
             all.unsteady.extend(sum.unsteady);
@@ -262,10 +266,11 @@ fn write_report(
     }
     writeln!(
         out,
-        "{} histories, {} steps, {} calls in {seconds:.1} s: {:.0} histories/s, {} broken",
+        "{} histories, {} steps, {} calls, hash {:016x} in {seconds:.1} s: {:.0} histories/s, {} broken",
         arguments.seeds,
         sum.steps,
         sum.calls,
+        sum.hash,
         arguments.seeds as f64 / seconds,
         sum.broken.len()
     )
