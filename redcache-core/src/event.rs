@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::answer::Answer;
-use crate::config::Address;
-use crate::error::{CacheError, CallError};
-use crate::flights::OpId;
-use crate::key::Key;
-use crate::observer::Observation;
-use crate::options::FamilyId;
-use crate::router::ConnId;
+use crate::api::answer::Answer;
+use crate::api::config::Address;
+use crate::api::error::{CacheError, CallError};
+use crate::api::key::Key;
+use crate::api::observer::Observation;
+use crate::api::options::FamilyId;
+use crate::flow::flights::OpId;
+use crate::wire::router::ConnId;
 
 /// Something for the adapter to do or to pass on.
 #[derive(Debug)]

@@ -18,59 +18,39 @@
 #[macro_use]
 mod mutant;
 
-mod answer;
-mod batch;
+mod api;
 mod busy_poll;
 mod coarse_clock;
-mod command;
-mod config;
-mod conn;
 mod engine;
-mod error;
 mod event;
-mod flights;
 mod flow;
-mod key;
-mod lock;
 mod near;
-mod observer;
-mod options;
-mod redirect;
-mod refresh;
-mod reply;
+mod protocol;
 pub mod resp;
 mod rng;
-mod router;
-mod script;
-mod slot;
-mod speculation;
-mod stats;
-mod stored;
-mod timers;
-mod topology;
-mod writers;
+mod wire;
 
-pub use answer::{Answer, Loaded, Source};
-pub use batch::Batch;
+pub use api::answer::{Answer, Loaded, Source};
+pub use api::config::{
+    Address, Config, ConfigBuilder, ConfigError, ENVELOPE_PREFIX, LOCK_PREFIX, NOT_FOUND_MARKER,
+    OnRedisDown, REFRESH_LOCK_PREFIX, Servers,
+};
+pub use api::error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
+pub use api::key::Key;
+pub use api::observer::{Observation, Observer, ObserverSlot, RefreshEvent};
+pub use api::options::{CallOptions, FamilyId, LoadOptions, RefreshOptions};
+pub use api::stats::Stats;
 pub use busy_poll::BusyPoll;
 pub use coarse_clock::CoarseClock;
-pub use config::{
-    Address, Config, ConfigBuilder, ConfigError, LOCK_PREFIX, NOT_FOUND_MARKER, OnRedisDown,
-    REFRESH_LOCK_PREFIX, Servers,
-};
 pub use engine::{Engine, Seed, check_ttl};
-pub use error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
 pub use event::{Event, Notice, Outcome};
-pub use flights::OpId;
-pub use key::Key;
+pub use flow::flights::OpId;
+pub use flow::refresh_policy::RefreshPolicy;
 #[cfg(redcache_mutants)]
 pub use mutant::Mutant;
+pub use near::batch::Batch;
 pub use near::{Near, NearHit};
-pub use observer::{Observation, Observer, ObserverSlot, RefreshEvent};
-pub use options::{CallOptions, FamilyId, LoadOptions, RefreshOptions};
-pub use refresh::RefreshPolicy;
-pub use router::ConnId;
-pub use script::Script;
-pub use slot::Slot;
-pub use stats::Stats;
-pub use stored::{ENVELOPE_PREFIX, Stored, Value, write_envelope};
+pub use protocol::envelope::{Stored, Value, write_envelope};
+pub use protocol::script::Script;
+pub use protocol::slot::Slot;
+pub use wire::router::ConnId;

@@ -17,16 +17,17 @@ use foldhash::fast::SeedableRandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
-use crate::answer::{Answer, Source};
-use crate::key::Key;
-use crate::slot::{Slot, SlotSet};
+use crate::api::answer::{Answer, Source};
+use crate::api::key::Key;
+use crate::protocol::slot::{Slot, SlotSet};
 
+pub(crate) mod batch;
 mod epochs;
-mod kept;
+mod packed;
 mod stale;
 
 use epochs::Epochs;
-use kept::Kept;
+use packed::Kept;
 pub(crate) use stale::{Evidence, Staleness};
 
 /// What an entry costs beyond the bytes of its key and value: the entry itself, its share of the table, and the
@@ -73,8 +74,8 @@ impl From<NearHit> for Answer {
 struct Bytesize;
 
 impl Weighter<Box<[u8]>, Kept> for Bytesize {
-    fn weight(&self, key: &Box<[u8]>, kept: &Kept) -> u64 {
-        (key.len() + kept.value_len()) as u64 + ENTRY_OVERHEAD
+    fn weight(&self, key: &Box<[u8]>, packed: &Kept) -> u64 {
+        (key.len() + packed.value_len()) as u64 + ENTRY_OVERHEAD
     }
 }
 
@@ -126,42 +127,42 @@ impl Near {
 
     /// Looks `key` up at the time `now`. Takes no lock of the engine, copies no value, allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        let kept = self.store.as_ref()?.get(key)?;
-        let hit = self.hit(kept, kept::Time::of(now(), self.base))?;
+        let packed = self.store.as_ref()?.get(key)?;
+        let hit = self.hit(packed, packed::Time::of(now(), self.base))?;
         self.hits.add(1);
         Some(hit)
     }
 
     /// Looks up each of several keys as [`get`](Self::get) does, all at one time.
     pub(crate) fn lookups(&self, now: Instant) -> Lookups<'_> {
-        Lookups { near: self, now: kept::Time::of(now, self.base), hits: 0 }
+        Lookups { near: self, now: packed::Time::of(now, self.base), hits: 0 }
     }
 
-    fn hit(&self, kept: Kept, now: kept::Time) -> Option<NearHit> {
-        (self.is_current(&kept) && kept.is_good(now)).then(|| kept.hit(now))
+    fn hit(&self, packed: Kept, now: packed::Time) -> Option<NearHit> {
+        (self.is_current(&packed) && packed.is_good(now)).then(|| packed.hit(now))
     }
 
     /// Gives what [`get`](Self::get) would, and leaves no trace of having asked: no hit is counted, and the entry is
     /// not kept any longer for it. For tests and diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
-        let kept = self.store.as_ref()?.peek(key)?;
-        let now = kept::Time::of(now, self.base);
-        let good = kept.deadline.before(Duration::from_secs(1));
+        let packed = self.store.as_ref()?.peek(key)?;
+        let now = packed::Time::of(now, self.base);
+        let good = packed.deadline.before(Duration::from_secs(1));
         let now = if mutant!(NearDeadlineIgnored) { now.min(good) } else { now };
-        let is_missing = mutant!(NotFoundSurvivesMove) && kept.clone().hit(now).value.is_none();
-        let is_hit = (self.is_current(&kept) || is_missing) && kept.is_good(now);
-        is_hit.then(|| kept.hit(now))
+        let is_missing = mutant!(NotFoundSurvivesMove) && packed.clone().hit(now).value.is_none();
+        let is_hit = (self.is_current(&packed) || is_missing) && packed.is_good(now);
+        is_hit.then(|| packed.hit(now))
     }
 
     /// Whether the epoch of an entry goes on.
-    fn is_current(&self, kept: &Kept) -> bool {
-        self.epochs.current(kept.slot) == Some(kept.epoch)
+    fn is_current(&self, packed: &Kept) -> bool {
+        self.epochs.current(packed.slot) == Some(packed.epoch)
     }
 
     pub(crate) fn insert(&self, slot: Slot, key: &Key, entry: Entry) {
         if let (Some(store), Some(epoch)) = (&self.store, self.epochs.current(slot)) {
-            let kept = Kept::new(entry, self.base, slot, epoch);
-            store.insert(key.as_bytes().into(), kept);
+            let packed = Kept::new(entry, self.base, slot, epoch);
+            store.insert(key.as_bytes().into(), packed);
         }
     }
 
@@ -206,14 +207,14 @@ impl Near {
 #[derive(Debug)]
 pub(crate) struct Lookups<'a> {
     near: &'a Near,
-    now: kept::Time,
+    now: packed::Time,
     hits: u64,
 }
 
 impl Lookups<'_> {
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<NearHit> {
-        let kept = self.near.store.as_ref()?.get(key)?;
-        let hit = self.near.hit(kept, self.now)?;
+        let packed = self.near.store.as_ref()?.get(key)?;
+        let hit = self.near.hit(packed, self.now)?;
         self.hits += 1;
         Some(hit)
     }

@@ -13,15 +13,15 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, and why they are not split.
 const LONG_FILES: &[(&str, &str)] = &[
     ("redcache-blocking/src/cache.rs", "one method with its documentation for each call"),
-    ("redcache-core/src/config.rs", "one setter with its documentation for each option"),
-    ("redcache-core/src/conn.rs", "who is owed which reply is easier to trust in one place"),
+    ("redcache-core/src/api/config.rs", "one setter with its documentation for each option"),
+    ("redcache-core/src/wire/conn.rs", "who is owed which reply is easier to trust in one place"),
     ("redcache-core/src/engine.rs", "all that an adapter may do, in one place"),
     ("redcache-core/src/engine/fetch.rs", "a flight from boarding to landing"),
     (
         "redcache-core/src/flow/get.rs",
         "the table of a flight as one match, and the words it speaks in",
     ),
-    ("redcache-core/src/router.rs", "every way into the router, and every way out"),
+    ("redcache-core/src/wire/router.rs", "every way into the router, and every way out"),
     ("redcache-driver/src/cache.rs", "one method with its documentation for each call"),
 ];
 
@@ -147,7 +147,8 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn the_readme_names_every_option_and_every_call() {
     let readme = read(root().join("README.md"));
-    let options = names(&root().join("redcache-core/src/config.rs"), "    pub fn ", "(mut self");
+    let options =
+        names(&root().join("redcache-core/src/api/config.rs"), "    pub fn ", "(mut self");
     let calls = names(&root().join("redcache-driver/src/cache.rs"), "    pub async fn ", "");
     assert!(options.len() > 10 && calls.len() > 10, "{options:?} {calls:?}");
     let unnamed =

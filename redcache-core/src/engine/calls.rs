@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::ops::{FetchMany, Gather, Op};
 use super::{Engine, Sender};
-use crate::answer::Loaded;
-use crate::command::Command;
-use crate::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::answer::Loaded;
+use crate::api::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::key::Key;
+use crate::api::options::LoadOptions;
 use crate::event::{Event, Outcome};
-use crate::flights::{Caller, OpId};
-use crate::key::Key;
-use crate::options::LoadOptions;
+use crate::flow::flights::{Caller, OpId};
+use crate::protocol::command::Command;
 
 /// Checks the ttl of a value.
 ///

@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::ops::Op;
 use super::{Engine, Sender};
-use crate::command::{Command, Token};
+use crate::api::key::Key;
 use crate::flow::get::Get;
-use crate::key::Key;
 use crate::near::Entry;
-use crate::reply::{LockReply, ReadReply, Reply, Ttl};
-use crate::slot::Slot;
-use crate::stored::{Stored, Value};
+use crate::protocol::command::{Command, Token};
+use crate::protocol::envelope::{Stored, Value};
+use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl};
+use crate::protocol::slot::Slot;
 
 /// A value that may enter the near cache.
 #[derive(Debug)]

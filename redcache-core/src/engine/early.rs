@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::ops::{Deadline, Op};
-use crate::error::{CacheError, CallError, ErrorKind};
+use crate::api::error::{CacheError, CallError, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::flights::{Caller, FlightId, OpId};
-use crate::timers::Timer;
+use crate::flow::flights::{Caller, FlightId, OpId};
+use crate::flow::timers::Timer;
 
 impl Engine {
     /// Has a call that was just made, and for which none was set yet, fail with [`ErrorKind::DeadlineExceeded`] unless it is over `after` this time.

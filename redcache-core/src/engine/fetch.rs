@@ -8,21 +8,21 @@ use bytes::Bytes;
 
 use super::ops::Op;
 use super::{Engine, Sender};
-use crate::answer::{Answer, Loaded, Source};
-use crate::command::Command;
-use crate::config::OnRedisDown;
-use crate::error::{CallError, LoadFailure};
+use crate::api::answer::{Answer, Loaded, Source};
+use crate::api::config::OnRedisDown;
+use crate::api::error::{CallError, LoadFailure};
+use crate::api::key::Key;
+use crate::api::observer::Observed;
+use crate::api::options::LoadOptions;
 use crate::event::{Event, Notice, Outcome};
-use crate::flights::{Caller, Flight, FlightId, OpId};
+use crate::flow::flights::{Caller, Flight, FlightId, OpId};
 use crate::flow::get::{End, Failure, Found, Get, Input, Load, Outbox, Scene, Step};
 use crate::flow::held::Held;
 use crate::flow::pace::Patience;
-use crate::key::Key;
+use crate::flow::timers::Timer;
 use crate::near::Evidence;
-use crate::observer::Observed;
-use crate::options::LoadOptions;
-use crate::reply::{Replaced, Ttl};
-use crate::timers::Timer;
+use crate::protocol::command::Command;
+use crate::protocol::reply::{Replaced, Ttl};
 
 /// What is being done about a flight's key.
 #[derive(Debug)]
@@ -619,7 +619,7 @@ impl Engine {
             End::LoadFailed(Failure(failure)) => (Err(CallError::Load(failure)), Source::Loaded),
             End::Failed(error) => (Err(error.about(key).into()), Source::Redis),
             End::Abandoned => {
-                let closed = crate::error::CacheError::closed();
+                let closed = crate::api::error::CacheError::closed();
                 (Err(closed.into()), Source::Redis)
             }
         }

@@ -5,19 +5,19 @@ use std::time::Instant;
 use super::coherence::may_change_value;
 use super::ops::Op;
 use super::{Closing, Engine, Sender};
-use crate::answer::{Answer, Source};
-use crate::command::{Command, Token};
-use crate::error::{CacheError, CallError, ErrorKind};
+use crate::api::answer::{Answer, Source};
+use crate::api::error::{CacheError, CallError, ErrorKind};
+use crate::api::key::Key;
+use crate::api::observer::Observed;
 use crate::event::{Event, Notice, Outcome};
-use crate::flights::{Caller, OpId};
+use crate::flow::flights::{Caller, OpId};
 use crate::flow::get::{Get, Input};
 use crate::flow::held::Held;
-use crate::key::Key;
-use crate::observer::Observed;
-use crate::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
-use crate::router::News;
-use crate::slot::{Slot, SlotSet};
-use crate::stored::Stored;
+use crate::protocol::command::{Command, Token};
+use crate::protocol::envelope::Stored;
+use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
+use crate::protocol::slot::{Slot, SlotSet};
+use crate::wire::router::News;
 
 /// A command and the server's answer to it.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use slab::Slab;
 
 use super::refresh::Job;
 use super::set::SetMany;
-use crate::answer::Answer;
-use crate::error::{CacheError, CallError};
-use crate::flights::{FlightId, OpId};
-use crate::key::Key;
+use crate::api::answer::Answer;
+use crate::api::error::{CacheError, CallError};
+use crate::api::key::Key;
+use crate::flow::flights::{FlightId, OpId};
 
 /// A call and what it waits for.
 #[derive(Debug)]

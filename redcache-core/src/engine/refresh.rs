@@ -15,13 +15,13 @@ use slab::Slab;
 
 use super::Engine;
 use super::ops::Op;
-use crate::error::{CacheError, ErrorKind};
+use crate::api::error::{CacheError, ErrorKind};
+use crate::api::key::Key;
+use crate::api::observer::{Observed, RefreshEvent};
+use crate::api::options::{FamilyId, RefreshOptions};
 use crate::event::Event;
-use crate::flights::OpId;
-use crate::key::Key;
-use crate::observer::{Observed, RefreshEvent};
-use crate::options::{FamilyId, RefreshOptions};
-use crate::refresh::{RefreshPolicy, is_due};
+use crate::flow::flights::OpId;
+use crate::flow::refresh_policy::{RefreshPolicy, is_due};
 
 mod job;
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::Engine;
-use crate::answer::Answer;
-use crate::error::CallError;
-use crate::flights::{Caller, FlightId};
+use crate::api::answer::Answer;
+use crate::api::error::CallError;
+use crate::api::key::Key;
+use crate::flow::flights::{Caller, FlightId};
 use crate::flow::get::{Get, Input};
-use crate::key::Key;
 use crate::near::{Evidence, Staleness};
 
 impl Engine {

@@ -36,15 +36,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::command::Command;
-use crate::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::key::Key;
 use crate::flow::held::{Held, Overruled};
 use crate::flow::pace::{LoadTimes, Patience};
-use crate::key::Key;
-use crate::lock::{LockId, Locks};
-use crate::reply::{LockReply, ReadReply, Refusal, Replaced, Ttl, WriteLockReply};
+use crate::protocol::command::Command;
+use crate::protocol::envelope::{Stored, Value};
+use crate::protocol::lock::{LockId, Locks};
+use crate::protocol::reply::{LockReply, ReadReply, Refusal, Replaced, Ttl, WriteLockReply};
 use crate::rng::Rng;
-use crate::stored::{Stored, Value};
 
 /// Where one key's flight stands, named for what it waits for.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::command::Command;
-use crate::key::Key;
-use crate::lock::LockId;
-use crate::reply::{Replaced, Ttl};
+use crate::api::key::Key;
+use crate::protocol::command::Command;
+use crate::protocol::lock::LockId;
+use crate::protocol::reply::{Replaced, Ttl};
 
 /// A lock that we hold, and what it has replaced.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Overruled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::Locks;
+    use crate::protocol::lock::Locks;
 
     #[test]
     fn an_overruled_lock_is_given_back_with_what_it_had_replaced_and_once() {

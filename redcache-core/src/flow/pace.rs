@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::reply::Ttl;
+use crate::protocol::reply::Ttl;
 use crate::rng::Rng;
 
 /// How long a flow has been waiting for others, over all its attempts.

@@ -21,11 +21,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::command::Command;
+use crate::api::key::Key;
 use crate::flow::set::Load;
-use crate::key::Key;
-use crate::lock::LockId;
-use crate::reply::{Replaced, Ttl};
+use crate::protocol::command::Command;
+use crate::protocol::lock::LockId;
+use crate::protocol::reply::{Replaced, Ttl};
 
 /// Where one key's refresh stands, named for what it waits for.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::lock::Locks;
+    use crate::protocol::lock::Locks;
 
     const SECOND: Duration = Duration::from_secs(1);
 

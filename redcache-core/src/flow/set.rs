@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::command::Command;
-use crate::error::{CacheError, ErrorKind};
+use crate::api::error::{CacheError, ErrorKind};
+use crate::api::key::Key;
 use crate::flow::get::Failure;
 use crate::flow::held::{Held, Overruled};
-use crate::key::Key;
-use crate::lock::{LockId, Locks};
-use crate::reply::{Refusal, Ttl, WriteLockReply};
+use crate::protocol::command::Command;
+use crate::protocol::lock::{LockId, Locks};
+use crate::protocol::reply::{Refusal, Ttl, WriteLockReply};
 
 /// Where one key's write stands, named for what it waits for.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 #[cfg(test)]
 use super::tests::interleavings::AtomicU32;
-use crate::slot::{Slot, SlotSet};
+use crate::protocol::slot::{Slot, SlotSet};
 
 /// One for each slot of a cluster, one in all for a server on its own. Odd between the loss of a connection and the
 /// next one.

@@ -16,8 +16,8 @@
 use std::time::{Duration, Instant};
 
 use super::Near;
-use super::kept::Time;
-use crate::answer::{Answer, Source};
+use super::packed::Time;
+use crate::api::answer::{Answer, Source};
 
 /// How outdated a copy may be.
 #[derive(Debug, Clone, Copy)]
@@ -48,20 +48,20 @@ impl Near {
         if staleness.max.is_zero() {
             return None;
         }
-        let kept = self.store.as_ref()?.peek(key)?;
-        let current = self.epochs.current(kept.slot)?;
+        let packed = self.store.as_ref()?.peek(key)?;
+        let current = self.epochs.current(packed.slot)?;
         let is_lost = current % 2 == 1;
         // While there is no connection the epoch is one more than that of its entries.
-        let is_doubtful = kept.reported && evidence == Evidence::Nothing;
-        if kept.epoch | u32::from(is_lost) != current || is_doubtful {
+        let is_doubtful = packed.reported && evidence == Evidence::Nothing;
+        if packed.epoch | u32::from(is_lost) != current || is_doubtful {
             return None;
         }
         let now = Time::of(now, self.base);
         let lost_at = staleness.lost_at.filter(|_| is_lost).map(|at| Time::of(at, self.base));
-        let outdated_at = lost_at.map_or(kept.deadline, |at| at.min(kept.deadline));
+        let outdated_at = lost_at.map_or(packed.deadline, |at| at.min(packed.deadline));
         let is_in_bound = now.since(outdated_at) <= staleness.max;
-        let age = Some(kept.age(now));
-        is_in_bound.then_some(Answer { value: kept.value, source: Source::Stale, ttl: None, age })
+        let age = Some(packed.age(now));
+        is_in_bound.then_some(Answer { value: packed.value, source: Source::Stale, ttl: None, age })
     }
 
     /// The server has reported the key.
@@ -83,18 +83,18 @@ impl Near {
         }
         let now = Time::of(now, self.base);
         if mutant!(StaleAfterNews)
-            && let Some(kept) = store.peek(key)
-            && kept.is_good(now)
+            && let Some(packed) = store.peek(key)
+            && packed.is_good(now)
         {
-            store.insert(key.into(), kept.outdated(now));
+            store.insert(key.into(), packed.outdated(now));
             return;
         }
-        drop(store.remove_if(key, |kept| kept.is_good(now)));
+        drop(store.remove_if(key, |packed| packed.is_good(now)));
         if reported
-            && let Some(kept) = store.peek(key)
-            && !kept.reported
+            && let Some(packed) = store.peek(key)
+            && !packed.reported
         {
-            store.insert(key.into(), kept.reported());
+            store.insert(key.into(), packed.reported());
         }
     }
 }
@@ -105,8 +105,8 @@ mod tests {
 
     use super::super::Entry;
     use super::*;
-    use crate::key::Key;
-    use crate::slot::{Slot, SlotSet};
+    use crate::api::key::Key;
+    use crate::protocol::slot::{Slot, SlotSet};
 
     const SECOND: Duration = Duration::from_secs(1);
 

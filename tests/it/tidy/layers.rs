@@ -4,35 +4,13 @@
 use super::source;
 
 /// What the engine says to the outside and what it is made of, top first.
-const TOP: &[&str] = &["engine", "event", "batch"];
+const TOP: &[&str] = &["engine", "event"];
 /// What to do.
-const FLOW_TOWER: &[&str] =
-    &["flow", "timers", "writers", "flights", "refresh", "near", "speculation"];
+const FLOW_TOWER: &[&str] = &["flow", "near"];
 /// How to say it.
-const WIRE_TOWER: &[&str] = &["router", "conn"];
+const WIRE_TOWER: &[&str] = &["wire"];
 /// What both towers speak in.
-const WORDS: &[&str] = &[
-    "observer",
-    "answer",
-    "options",
-    "command",
-    "topology",
-    "reply",
-    "redirect",
-    "error",
-    "config",
-    "lock",
-    "busy_poll",
-    "coarse_clock",
-    "script",
-    "stats",
-    "slot",
-    "stored",
-    "key",
-    "resp",
-    "rng",
-    "mutant",
-];
+const WORDS: &[&str] = &["protocol", "api", "busy_poll", "coarse_clock", "resp", "rng", "mutant"];
 
 /// Every module, top first; the towers stand side by side.
 pub(super) fn modules() -> impl Iterator<Item = &'static str> {
@@ -94,25 +72,25 @@ fn an_arrow_that_points_up_is_found_however_it_is_written() {
             assert!(fault.contains(part), "{fault}");
         }
     };
-    check("key.rs", "use crate::stored::View;", &["key.rs:1: `key` imports `stored`"]);
-    check("key.rs", "\nfn f(x: crate::engine::Engine) {}", &["key.rs:2: `key` imports `engine`"]);
-    check("conn/backoff.rs", "use crate::{rng::Rng, router};", &["`conn` imports `router`"]);
-    check("key.rs", "use super::engine::Engine;", &["points up"]);
-    check("conn/backoff.rs", "use super::super::router::Router;", &["points up"]);
-    check("flights.rs", "use crate::conn::Conn;", &["towers"]);
-    check("conn.rs", "use crate::flights::{FlightId, OpId};", &["towers", "towers"]);
-    check("key.rs", "use crate::Answer;", &["`Answer`: this is no module"]);
-    check("unheard_of.rs", "use crate::key::Key;", &["in no layer"]);
+    check("api/key.rs", "use crate::protocol::slot;", &["api/key.rs:1: `api` imports `protocol`"]);
+    check("rng.rs", "\nfn f(x: crate::engine::Engine) {}", &["rng.rs:2: `rng` imports `engine`"]);
+    check("protocol/slot.rs", "use crate::{rng::Rng, wire};", &["`protocol` imports `wire`"]);
+    check("rng.rs", "use super::engine::Engine;", &["points up"]);
+    check("protocol/slot.rs", "use super::super::engine::Engine;", &["points up"]);
+    check("flow/flights.rs", "use crate::wire::Conn;", &["towers"]);
+    check("wire/conn.rs", "use crate::flow::{FlightId, OpId};", &["towers", "towers"]);
+    check("rng.rs", "use crate::Answer;", &["`Answer`: this is no module"]);
+    check("unheard_of.rs", "use crate::api::Key;", &["in no layer"]);
 }
 
 #[test]
 fn an_arrow_that_points_down_or_stays_inside_is_fine() {
     for (file, code) in [
         ("engine/fetch.rs", "use super::ops::Op; use crate::engine::Engine; use crate::flow::get;"),
-        ("flow/get.rs", "pub(crate) use crate::{command::Command, rng::Rng};"),
-        ("conn/handshake.rs", "use crate::resp::Frame; pub(super) fn f() {}"),
+        ("flow/get.rs", "pub(crate) use crate::{protocol::Command, rng::Rng};"),
+        ("wire/conn/handshake.rs", "use crate::resp::Frame; pub(super) fn f() {}"),
         (
-            "key.rs",
+            "rng.rs",
             "// use crate::engine::Engine;\n#[cfg(test)]\nmod tests { use crate::engine::Engine; }",
         ),
     ] {

@@ -8,18 +8,18 @@ use super::super::news::Answered;
 use super::super::ops::Op;
 use super::super::{Engine, Sender};
 use super::{Due, lock_key};
-use crate::answer::Loaded;
-use crate::command::Command;
-use crate::error::LoadFailure;
+use crate::api::answer::Loaded;
+use crate::api::error::LoadFailure;
+use crate::api::key::Key;
+use crate::api::observer::{Observed, RefreshEvent};
+use crate::api::options::FamilyId;
 use crate::event::{Event, Notice, Outcome};
-use crate::flights::{Caller, OpId};
+use crate::flow::flights::{Caller, OpId};
 use crate::flow::refresh::{End, Input, Outbox, Refresh, Scene, Step};
 use crate::flow::set::Load;
-use crate::key::Key;
-use crate::observer::{Observed, RefreshEvent};
-use crate::options::FamilyId;
-use crate::reply::Reply;
-use crate::timers::Timer;
+use crate::flow::timers::Timer;
+use crate::protocol::command::Command;
+use crate::protocol::reply::Reply;
 
 /// After a failed load a family rests for this long, after the next for twice as long, and so on.
 const REST_FIRST: Duration = Duration::from_millis(100);

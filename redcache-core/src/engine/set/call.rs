@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::error::CallError;
+use crate::api::error::CallError;
+use crate::api::key::Key;
 use crate::event::Outcome;
 use crate::flow::pace::Patience;
 use crate::flow::set::Set;
-use crate::key::Key;
 
 /// A call that writes keys under their locks.
 #[derive(Debug)]

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::call::Stage;
 use super::{Engine, Op};
-use crate::answer::Loaded;
-use crate::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::answer::Loaded;
+use crate::api::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::key::Key;
+use crate::api::observer::Observed;
 use crate::event::Event;
-use crate::flights::{Caller, OpId};
+use crate::flow::flights::{Caller, OpId};
 use crate::flow::get::Failure;
 use crate::flow::pace::LoadTimes;
 use crate::flow::set::{End, Input, Load};
-use crate::key::Key;
-use crate::observer::Observed;
 
 impl Engine {
     /// All locks that can be had are held.

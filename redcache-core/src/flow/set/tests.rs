@@ -1,5 +1,5 @@
 use super::*;
-use crate::reply::Replaced;
+use crate::protocol::reply::Replaced;
 
 /// A write of one key with nothing but its flow, and a ledger of what it asked for.
 struct Write {

@@ -1,0 +1,9 @@
+//! The types that an application meets: settings, options, keys, answers, errors, counters, observers.
+
+pub(crate) mod answer;
+pub(crate) mod config;
+pub(crate) mod error;
+pub(crate) mod key;
+pub(crate) mod observer;
+pub(crate) mod options;
+pub(crate) mod stats;

@@ -1,0 +1,176 @@
+//! Which reads have their key refreshed before it expires.
+//!
+//! A read is due when the last part of the value's time has begun (`refresh_after`), or earlier by chance: the sooner, the
+//! longer the value took to make and the closer its end is (`refresh_beta`; Vattani, Chierichetti and Lowenstein,
+//! "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
+use crate::api::options::{FamilyId, RefreshOptions};
+use crate::near::NearHit;
+use crate::rng::{GAMMA, mix};
+
+/// So many keys that were found due a moment ago are remembered, so that not every hit on them asks for the engine.
+const MARKS: usize = 256;
+/// How long such a moment is.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// Says of each hit in the near cache whether its key is to be refreshed; without any lock.
+#[derive(Debug)]
+pub struct RefreshPolicy {
+    family: FamilyId,
+    options: RefreshOptions,
+    since: Instant,
+    coin: AtomicU64,
+    hasher: SeedableRandomState,
+    marks: Box<[AtomicU64]>,
+}
+
+impl RefreshPolicy {
+    pub(crate) fn new(now: Instant, family: FamilyId, options: RefreshOptions, seed: u64) -> Self {
+        Self {
+            family,
+            options,
+            since: now,
+            coin: AtomicU64::new(seed),
+            hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+            marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Gives the loader's id, to be told to the engine.
+    pub fn family(&self) -> FamilyId {
+        self.family
+    }
+
+    /// Gives the options that the loader was registered with.
+    pub fn options(&self) -> RefreshOptions {
+        self.options
+    }
+
+    /// Says whether the engine is to be asked to refresh the key. For one key it says so at most every few
+    /// milliseconds.
+    pub fn is_due(&self, key: &[u8], hit: &NearHit, now: Instant) -> bool {
+        // What this process has published, it knows the whole life of, which a loader may have chosen.
+        let life = if hit.is_published { hit.ttl + hit.age } else { self.options.ttl };
+        let due = is_due(&self.options, hit.ttl, life, hit.compute_time, || self.toss());
+        due && self.mark(key, now)
+    }
+
+    /// A number in `(0, 1]`.
+    fn toss(&self) -> f64 {
+        let state = self.coin.fetch_add(GAMMA, Ordering::Relaxed);
+        (1 + (mix(state) >> 11)) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Says whether the key is not marked yet in this moment, and marks it.
+    fn mark(&self, key: &[u8], now: Instant) -> bool {
+        let moment = now.saturating_duration_since(self.since).as_millis() / MOMENT.as_millis();
+        let hash = self.hasher.hash_one(key);
+        // The lower bits tell moments apart, the upper ones keys.
+        let mark = (hash & !0xffff) | (moment as u64 & 0xffff);
+        self.marks[hash as usize % MARKS].swap(mark, Ordering::Relaxed) != mark
+    }
+}
+
+/// Says whether a value that has this much `left` of its `life` is to be refreshed; `toss` gives a number in `(0, 1]`.
+pub(crate) fn is_due(
+    options: &RefreshOptions,
+    left: Duration,
+    life: Duration,
+    compute_time: Duration,
+    toss: impl FnOnce() -> f64,
+) -> bool {
+    let (left, life) = (left.as_secs_f64(), life.as_secs_f64());
+    if options.after > 0.0 && life - left >= life * options.after {
+        return true;
+    }
+    let lead = compute_time.as_secs_f64() * options.beta;
+    // No toss can give more than 37 times that, so most reads need none.
+    options.beta > 0.0 && left <= lead * 37.0 && left <= lead * -toss().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn options(after: f64, beta: f64) -> RefreshOptions {
+        RefreshOptions::new(100 * SECOND).refresh_after(after).refresh_beta(beta)
+    }
+
+    #[test]
+    fn the_last_part_of_a_life_is_due() {
+        let due = |after, left| {
+            let never = || panic!("no chance without beta");
+            is_due(&options(after, 0.0), left * SECOND, 100 * SECOND, SECOND, never)
+        };
+        assert!(due(0.8, 20) && !due(0.8, 21));
+        assert!(!due(0.0, 1), "zero is off");
+    }
+
+    #[test]
+    fn the_longer_a_value_took_and_the_nearer_its_end_the_likelier_it_is_due() {
+        let policy =
+            RefreshPolicy::new(now(), FamilyId { index: 0, generation: 0 }, options(0.0, 1.0), 7);
+        let share = |left: u32, took: u32| {
+            let due = |_: &u32| {
+                let toss = || policy.toss();
+                is_due(&policy.options, left * SECOND, 100 * SECOND, took * SECOND, toss)
+            };
+            f64::from((0..20_000).filter(due).count() as u32) / 20_000.0
+        };
+        // The chance is e^(-left / took).
+        for (left, took) in [(1, 1), (3, 1), (1, 2), (0, 1)] {
+            let expected = (-f64::from(left) / f64::from(took)).exp();
+            let share = share(left, took);
+            assert!((share - expected).abs() < 0.02, "{share} instead of {expected}");
+        }
+        assert!(share(50, 1) == 0.0 && share(1, 0) == 0.0);
+    }
+
+    #[test]
+    fn a_key_is_due_once_in_a_moment() {
+        let start = now();
+        let family = FamilyId { index: 0, generation: 0 };
+        let policy = RefreshPolicy::new(start, family, options(0.5, 0.0), 7);
+        let hit = NearHit {
+            value: None,
+            ttl: SECOND,
+            age: SECOND,
+            compute_time: Duration::ZERO,
+            is_published: false,
+        };
+        assert!(policy.is_due(b"a", &hit, start));
+        assert!(!policy.is_due(b"a", &hit, start));
+        assert!(policy.is_due(b"b", &hit, start));
+        assert!(policy.is_due(b"a", &hit, start + MOMENT));
+    }
+
+    #[test]
+    fn what_a_loader_gave_a_shorter_life_is_not_due_before_its_own_last_part() {
+        let policy =
+            RefreshPolicy::new(now(), FamilyId { index: 0, generation: 0 }, options(0.8, 0.0), 7);
+        let hit = |is_published| NearHit {
+            value: None,
+            ttl: 5 * SECOND,
+            age: 5 * SECOND,
+            compute_time: Duration::ZERO,
+            is_published,
+        };
+        assert!(policy.is_due(b"k", &hit(false), now()));
+        assert!(!policy.is_due(b"l", &hit(true), now()));
+    }
+
+    fn now() -> Instant {
+        // Tests need some instant to count from; the code under test never reads a clock.
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        Instant::now()
+    }
+}

@@ -1,0 +1,308 @@
+//! Every command on a key that we send, and its bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::api::key::Key;
+use crate::protocol::lock::LockId;
+use crate::protocol::script::Script;
+
+mod encode;
+
+pub(crate) use encode::{begin_reads, begin_script};
+
+/// Names the sender of a command. Layers below the engine carry it back with the reply and never look inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) sender: u64,
+    pub(crate) slot: u32,
+}
+
+/// One step of the protocol on one key. Where it spans several Redis commands they travel as one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// `GET`, `PTTL`: read the key under tracking.
+    Read { key: Key },
+    /// `GET`, `PTTL`: read the very bytes, envelope included.
+    ReadRaw { key: Key },
+    /// `GET`, `PTTL`, `SET NX PX`: read, and take the lock if the key is absent.
+    ReadOrLock { key: Key, lock: LockId },
+    /// `SET NX PX`: take the lock if the key is absent.
+    Lock { key: Key, lock: LockId },
+    /// Replace our lock by a value and read it back.
+    Publish { key: Key, lock: LockId, payload: Bytes, compute_time: Duration, ttl: Duration },
+    /// Replace the very bytes of an old value by a new one and read it back.
+    Replace { key: Key, expected: Bytes, payload: Bytes, compute_time: Duration, ttl: Duration },
+    /// Delete our lock.
+    Release { key: Key, lock: LockId },
+    /// Give our lock a new time to live.
+    Renew { key: Key, lock: LockId },
+    /// Put our lock in the place of a value, which comes back with the answer.
+    WriteLock { key: Key, lock: LockId },
+    /// Replace our lock by the very bytes that it had replaced; without a ttl they stay for good.
+    Restore { key: Key, lock: LockId, raw: Bytes, ttl: Option<Duration> },
+    /// `SET PX` whatever the key holds.
+    Insert { key: Key, payload: Bytes, ttl: Duration },
+    /// `DEL`.
+    Remove { key: Key },
+    /// Give a value a new time to live; a lock is left alone.
+    Touch { key: Key, ttl: Duration },
+}
+
+/// What neighbours in a pipeline may have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// The `GET` at the beginning of a read.
+    Reads,
+    /// The script that publishes.
+    Publications,
+}
+
+/// A payload from this size on is spelled straight into the output.
+const SHARED_PAYLOAD_MAX: usize = 16 << 10;
+
+/// What is the same for every command of one cache.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) lock_prefix: Vec<u8>,
+    /// What the locks of this process begin with.
+    pub(crate) lock_base: Vec<u8>,
+    pub(crate) lock_ttl: Duration,
+}
+
+impl Command {
+    pub(crate) fn key(&self) -> &Key {
+        match self {
+            Self::Read { key }
+            | Self::ReadRaw { key }
+            | Self::ReadOrLock { key, .. }
+            | Self::Lock { key, .. }
+            | Self::Publish { key, .. }
+            | Self::Replace { key, .. }
+            | Self::Release { key, .. }
+            | Self::Renew { key, .. }
+            | Self::WriteLock { key, .. }
+            | Self::Restore { key, .. }
+            | Self::Insert { key, .. }
+            | Self::Remove { key }
+            | Self::Touch { key, .. } => key,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::ReadRaw { .. } => "read raw",
+            Self::ReadOrLock { .. } => "read or lock",
+            Self::Lock { .. } => "lock",
+            Self::Publish { .. } => "publish",
+            Self::Replace { .. } => "replace",
+            Self::Release { .. } => "release",
+            Self::Renew { .. } => "renew",
+            Self::WriteLock { .. } => "write lock",
+            Self::Restore { .. } => "restore",
+            Self::Insert { .. } => "insert",
+            Self::Remove { .. } => "remove",
+            Self::Touch { .. } => "touch",
+        }
+    }
+
+    pub(crate) fn script(&self) -> Option<Script> {
+        match self {
+            Self::Publish { .. } => Some(Script::Publish),
+            Self::Replace { .. } => Some(Script::Replace),
+            Self::Release { .. } => Some(Script::Release),
+            Self::Renew { .. } => Some(Script::Renew),
+            Self::WriteLock { .. } => Some(Script::WriteLock),
+            Self::Restore { .. } => Some(Script::Restore),
+            Self::Touch { .. } => Some(Script::Touch),
+            Self::Read { .. }
+            | Self::ReadRaw { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Insert { .. }
+            | Self::Remove { .. } => None,
+        }
+    }
+
+    /// Says whether the command may be sent again although it may have been executed: it only reads, or it compares
+    /// with a lock that nobody but us can hold.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Read { .. }
+            | Self::ReadRaw { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Publish { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Restore { .. } => true,
+            // The old value may be there again.
+            Self::Replace { .. } => false,
+            Self::Insert { .. } | Self::Remove { .. } | Self::Touch { .. } => false,
+        }
+    }
+
+    /// Says with which of its neighbours the command may share one.
+    pub(crate) fn shares(&self) -> Option<Shared> {
+        match self {
+            Self::Read { .. } | Self::ReadOrLock { .. } => Some(Shared::Reads),
+            Self::Publish { payload, .. } if payload.len() <= SHARED_PAYLOAD_MAX => {
+                Some(Shared::Publications)
+            }
+            Self::Publish { .. }
+            | Self::ReadRaw { .. }
+            | Self::Lock { .. }
+            | Self::Replace { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Restore { .. }
+            | Self::Insert { .. }
+            | Self::Remove { .. }
+            | Self::Touch { .. } => None,
+        }
+    }
+
+    /// Says whether the server reports the command's own change of its key, if it was to report the key's next change.
+    pub(crate) fn is_echoed(&self) -> bool {
+        !matches!(self, Self::Publish { .. })
+    }
+
+    /// Says whether the command gives a lock back that nobody needs any more.
+    pub(crate) fn gives_back(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::Restore { .. })
+    }
+
+    /// Notes how long the command has waited to be sent, or to be sent again.
+    pub(crate) fn on_waited(&mut self, span: Duration) {
+        if let Self::Restore { ttl: Some(ttl), .. } = self
+            && !mutant!(RestoreAgesInQueue)
+        {
+            // Zero would mean for good.
+            *ttl = ttl.saturating_sub(span).max(Duration::from_millis(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::lock::Locks;
+
+    fn check(command: &Command, by_hash: bool, expected: &[&[&[u8]]]) {
+        let wire = Wire {
+            lock_prefix: b"lock:".to_vec(),
+            lock_base: b"lock:me:".to_vec(),
+            lock_ttl: Duration::from_secs(10),
+        };
+        let mut out = Vec::new();
+        command.encode(&wire, by_hash, &mut out);
+        let mut want = Vec::new();
+        for arguments in expected {
+            crate::resp::command(&mut want, arguments);
+        }
+        assert_eq!(out.escape_ascii().to_string(), want.escape_ascii().to_string());
+    }
+
+    fn lock() -> LockId {
+        Locks::new(b"lock:", 0, &[0; 10]).issue()
+    }
+
+    #[test]
+    fn a_read_travels_as_one_pipeline_with_the_lock_attempt() {
+        let key = Key::from("k");
+        let get: &[&[u8]] = &[b"GET", b"k"];
+        let pttl: &[&[u8]] = &[b"PTTL", b"k"];
+        let set: &[&[u8]] = &[b"SET", b"k", b"lock:me:1", b"NX", b"PX", b"10000"];
+        check(&Command::Read { key: key.clone() }, true, &[get, pttl]);
+        check(&Command::ReadOrLock { key: key.clone(), lock: lock() }, true, &[get, pttl, set]);
+        check(&Command::Lock { key, lock: lock() }, true, &[set]);
+    }
+
+    #[test]
+    fn whoever_is_asked_is_told_so_before_every_frame() {
+        let key = Key::from("k");
+        let wire = Wire {
+            lock_prefix: b"lock:".to_vec(),
+            lock_base: b"lock:me:".to_vec(),
+            lock_ttl: Duration::from_secs(10),
+        };
+        for (command, frames) in [
+            (Command::Read { key: key.clone() }, 2),
+            (Command::ReadOrLock { key: key.clone(), lock: lock() }, 3),
+            (Command::Release { key: key.clone(), lock: lock() }, 1),
+            (Command::Remove { key }, 1),
+        ] {
+            let (mut plain, mut asked) = (Vec::new(), Vec::new());
+            command.encode(&wire, true, &mut plain);
+            command.encode_asking(&wire, true, &mut asked);
+            let asked = String::from_utf8(asked).unwrap();
+            let parts: Vec<_> = asked.split("*1\r\n$6\r\nASKING\r\n").collect();
+            assert_eq!((parts[0], parts.len() - 1), ("", frames), "{}", command.name());
+            assert_eq!(parts.concat(), String::from_utf8(plain).unwrap());
+            assert!(parts[1..].iter().all(|frame| frame.matches('*').count() == 1), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn scripts_go_by_hash_or_with_their_source() {
+        let key = Key::from("k");
+        let publish = Command::Publish {
+            key: key.clone(),
+            lock: lock(),
+            payload: Bytes::from_static(b"v"),
+            compute_time: Duration::from_nanos(12),
+            ttl: Duration::from_micros(1_999),
+        };
+        let sha = Script::Publish.sha1().as_bytes();
+        let value: &[u8] = b"__redcache:v1:12:v";
+        check(&publish, true, &[&[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", value, b"1"]]);
+        let source = Script::Touch.source().as_bytes();
+        let touch = Command::Touch { key, ttl: Duration::from_secs(1) };
+        check(&touch, false, &[&[b"EVAL", source, b"1", b"k", b"lock:", b"1000"]]);
+    }
+
+    #[test]
+    fn a_write_lock_says_what_a_lock_is_and_a_restore_what_was_there() {
+        let key = Key::from("k");
+        let sha = Script::WriteLock.sha1().as_bytes();
+        let words: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", b"10000", b"lock:"];
+        check(&Command::WriteLock { key: key.clone(), lock: lock() }, true, &[words]);
+        let sha = Script::Restore.sha1().as_bytes();
+        for (ttl, ms) in [(None, &b"0"[..]), (Some(Duration::from_millis(7)), b"7")] {
+            let raw = Bytes::from_static(b"\0\r\n");
+            let restore = Command::Restore { key: key.clone(), lock: lock(), raw, ttl };
+            let words: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", b"\0\r\n", ms];
+            check(&restore, true, &[words]);
+        }
+    }
+
+    #[test]
+    fn a_restore_that_had_to_wait_puts_back_what_is_left_of_the_time() {
+        for (ttl, left) in
+            [(None, None), (Some(7), Some(4)), (Some(3), Some(1)), (Some(1), Some(1))]
+        {
+            let ttl = ttl.map(Duration::from_millis);
+            let raw = Bytes::from_static(b"old");
+            let mut restore = Command::Restore { key: Key::from("k"), lock: lock(), raw, ttl };
+            restore.on_waited(Duration::from_millis(3));
+            let Command::Restore { ttl, .. } = restore else { unreachable!() };
+            assert_eq!(ttl, left.map(Duration::from_millis));
+        }
+    }
+
+    #[test]
+    fn writes_are_spelled_as_the_contract_says() {
+        let key = Key::from("");
+        let insert = Command::Insert {
+            key: key.clone(),
+            payload: Bytes::new(),
+            ttl: Duration::from_millis(5),
+        };
+        check(&insert, true, &[&[b"SET", b"", b"__redcache:v1:0:", b"PX", b"5"]]);
+        check(&Command::Remove { key }, true, &[&[b"DEL", b""]]);
+    }
+}

@@ -1,0 +1,244 @@
+//! How a command is spelled.
+
+use std::time::Duration;
+
+use super::{Command, Wire};
+use crate::api::config::ENVELOPE_PREFIX;
+use crate::api::key::Key;
+use crate::protocol::envelope::{decimal_digits, push_decimal, write_envelope};
+use crate::protocol::lock::LockId;
+use crate::protocol::script::Script;
+
+impl Command {
+    /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
+    pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Read { key } | Self::ReadRaw { key } => read(out, key),
+            Self::ReadOrLock { key, lock } => {
+                read(out, key);
+                take_lock(out, wire, key, *lock);
+            }
+            Self::Lock { key, lock } => take_lock(out, wire, key, *lock),
+            Self::Publish { key, lock, payload, compute_time, ttl } => {
+                eval(out, Script::Publish, by_hash, 3, key);
+                bulk_lock(out, wire, *lock);
+                bulk_value(out, payload, *compute_time);
+                bulk_milliseconds(out, *ttl);
+            }
+            Self::Replace { key, expected, payload, compute_time, ttl } => {
+                eval(out, Script::Replace, by_hash, 3, key);
+                bulk(out, expected);
+                bulk_value(out, payload, *compute_time);
+                bulk_milliseconds(out, *ttl);
+            }
+            Self::Release { key, lock } => {
+                eval(out, Script::Release, by_hash, 1, key);
+                bulk_lock(out, wire, *lock);
+            }
+            Self::Renew { key, lock } => {
+                eval(out, Script::Renew, by_hash, 2, key);
+                bulk_lock(out, wire, *lock);
+                bulk_milliseconds(out, wire.lock_ttl);
+            }
+            Self::WriteLock { key, lock } => {
+                eval(out, Script::WriteLock, by_hash, 3, key);
+                bulk_lock(out, wire, *lock);
+                bulk_milliseconds(out, wire.lock_ttl);
+                if mutant!(WriteLockOverLocks) {
+                    return bulk(out, b"no lock begins like this");
+                }
+                bulk(out, &wire.lock_prefix);
+            }
+            Self::Restore { key, lock, raw, ttl } => {
+                eval(out, Script::Restore, by_hash, 3, key);
+                bulk_lock(out, wire, *lock);
+                bulk(out, raw);
+                bulk_milliseconds(out, ttl.unwrap_or_default());
+            }
+            Self::Insert { key, payload, ttl } => {
+                array(out, 5);
+                bulk(out, b"SET");
+                bulk(out, key.as_bytes());
+                bulk_value(out, payload, Duration::ZERO);
+                bulk(out, b"PX");
+                bulk_milliseconds(out, *ttl);
+            }
+            Self::Remove { key } => {
+                array(out, 2);
+                bulk(out, b"DEL");
+                bulk(out, key.as_bytes());
+            }
+            Self::Touch { key, ttl } => {
+                eval(out, Script::Touch, by_hash, 2, key);
+                bulk(out, &wire.lock_prefix);
+                bulk_milliseconds(out, *ttl);
+            }
+        }
+    }
+
+    /// Appends the command to `out` with `ASKING` before each of its frames: a node to which a slot is on its way
+    /// forgets that it was asked for it as soon as it has read one.
+    pub(crate) fn encode_asking(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
+        match self {
+            Self::Read { key } | Self::ReadRaw { key } => read_asking(out, key),
+            Self::ReadOrLock { key, lock } => {
+                read_asking(out, key);
+                asking(out);
+                take_lock(out, wire, key, *lock);
+            }
+            Self::Lock { .. }
+            | Self::Publish { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Replace { .. }
+            | Self::Restore { .. }
+            | Self::Insert { .. }
+            | Self::Remove { .. }
+            | Self::Touch { .. } => {
+                asking(out);
+                self.encode(wire, by_hash, out);
+            }
+        }
+    }
+
+    /// Appends a command that shares: its key to the keys, and to `rest` what is its own.
+    pub(crate) fn encode_shared(&self, wire: &Wire, keys: &mut Vec<u8>, rest: &mut Vec<u8>) {
+        bulk(keys, self.key().as_bytes());
+        match self {
+            Self::Read { key } => pttl(rest, key),
+            Self::ReadOrLock { key, lock } => {
+                pttl(rest, key);
+                take_lock(rest, wire, key, *lock);
+            }
+            Self::Publish { lock, payload, compute_time, ttl, .. } => {
+                bulk_lock(rest, wire, *lock);
+                bulk_value(rest, payload, *compute_time);
+                bulk_milliseconds(rest, *ttl);
+            }
+            _ => debug_assert!(false, "`{}` shares nothing", self.name()),
+        }
+    }
+}
+
+fn read(out: &mut Vec<u8>, key: &Key) {
+    get(out, key);
+    pttl(out, key);
+}
+
+fn read_asking(out: &mut Vec<u8>, key: &Key) {
+    asking(out);
+    get(out, key);
+    asking(out);
+    pttl(out, key);
+}
+
+fn asking(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
+}
+
+fn get(out: &mut Vec<u8>, key: &Key) {
+    out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
+    bulk(out, key.as_bytes());
+}
+
+fn pttl(out: &mut Vec<u8>, key: &Key) {
+    out.extend_from_slice(b"*2\r\n$4\r\nPTTL\r\n");
+    bulk(out, key.as_bytes());
+}
+
+fn take_lock(out: &mut Vec<u8>, wire: &Wire, key: &Key, lock: LockId) {
+    let is_greedy = mutant!(LockOverAnything);
+    out.extend_from_slice(if is_greedy { b"*5\r\n" } else { b"*6\r\n" });
+    out.extend_from_slice(b"$3\r\nSET\r\n");
+    bulk(out, key.as_bytes());
+    bulk_lock(out, wire, lock);
+    if !is_greedy {
+        out.extend_from_slice(b"$2\r\nNX\r\n");
+    }
+    out.extend_from_slice(b"$2\r\nPX\r\n");
+    bulk_milliseconds(out, if mutant!(LockForEver) { Duration::MAX } else { wire.lock_ttl });
+}
+
+fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: usize, key: &Key) {
+    begin_script(out, script, by_hash, 1, arguments);
+    bulk(out, key.as_bytes());
+}
+
+/// Appends what precedes the keys of the reads that share their first command.
+pub(crate) fn begin_reads(out: &mut Vec<u8>, keys: usize) {
+    if keys == 1 {
+        return out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
+    }
+    array(out, 1 + keys);
+    out.extend_from_slice(b"$4\r\nMGET\r\n");
+}
+
+/// Appends what precedes the keys of a script.
+pub(crate) fn begin_script(
+    out: &mut Vec<u8>,
+    script: Script,
+    by_hash: bool,
+    keys: usize,
+    arguments: usize,
+) {
+    array(out, 3 + keys + arguments);
+    if by_hash {
+        bulk(out, b"EVALSHA");
+        bulk(out, script.sha1().as_bytes());
+    } else {
+        bulk(out, b"EVAL");
+        bulk(out, script.source().as_bytes());
+    }
+    bulk_header(out, decimal_digits(keys as u64));
+    push_decimal(out, keys as u64);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn array(out: &mut Vec<u8>, elements: usize) {
+    out.push(b'*');
+    push_decimal(out, elements as u64);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk_header(out: &mut Vec<u8>, length: usize) {
+    out.push(b'$');
+    push_decimal(out, length as u64);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    bulk_header(out, bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk_lock(out: &mut Vec<u8>, wire: &Wire, lock: LockId) {
+    bulk_header(out, wire.lock_base.len() + lock.digits());
+    lock.write(&wire.lock_base, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Spells the envelope straight into `out`: a large payload is copied once.
+fn bulk_value(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
+    let nanoseconds = i64::try_from(compute_time.as_nanos()).unwrap_or(i64::MAX).unsigned_abs();
+    let length = ENVELOPE_PREFIX.len() + decimal_digits(nanoseconds) + 1 + payload.len();
+    bulk_header(out, length);
+    write_envelope(out, payload, compute_time);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bulk_milliseconds(out: &mut Vec<u8>, duration: Duration) {
+    let ms = milliseconds(duration);
+    bulk_header(out, decimal_digits(ms));
+    push_decimal(out, ms);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whole milliseconds, truncated, within what Redis accepts for `PX`.
+fn milliseconds(duration: Duration) -> u64 {
+    // Redis adds the ttl to its clock in a signed 64-bit number; this leaves room for that.
+    const MS_MAX: u128 = 1 << 62;
+    // The minimum with MS_MAX fits 64 bits.
+    duration.as_millis().min(MS_MAX) as u64
+}

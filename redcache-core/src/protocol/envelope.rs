@@ -1,0 +1,151 @@
+//! What one Redis string under a cache key may say: nothing, a lock, or a value in its envelope.
+//!
+//! The envelope of a value is `__redcache:v1:` + the loader's run time in nanoseconds, decimal + `:` + payload.
+//! Whatever is neither a lock nor a well-formed envelope is a value as it stands, so keys that were filled before
+//! redcache came stay readable.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::api::config::ENVELOPE_PREFIX;
+
+/// The content of a key, as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// The key does not exist.
+    Missing,
+    /// Somebody loads or writes the key; these are the lock's exact bytes.
+    Lock(Bytes),
+    /// A value, taken out of its envelope exactly once.
+    Value(Value),
+}
+
+impl Stored {
+    /// How many bytes it took to say.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Missing => 0,
+            Self::Lock(lock) => lock.len(),
+            Self::Value(value) => value.payload.len(),
+        }
+    }
+}
+
+/// A cached value and what its envelope says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The bytes that the application stored.
+    pub payload: Bytes,
+    /// How long the loader took to make it; zero when unknown.
+    pub compute_time: Duration,
+}
+
+/// The same as [`Stored`], still pointing into the bytes it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View<'a> {
+    Lock(&'a [u8]),
+    Value { payload: &'a [u8], compute_time: Duration },
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn of(raw: &'a [u8], lock_prefix: &[u8]) -> Self {
+        if raw.starts_with(lock_prefix) && !mutant!(LockTakenForValue) {
+            return View::Lock(raw);
+        }
+        match open_envelope(raw).filter(|_| !mutant!(EnvelopeKept)) {
+            Some((payload, compute_time)) => View::Value { payload, compute_time },
+            None => View::Value { payload: raw, compute_time: Duration::ZERO },
+        }
+    }
+}
+
+/// Splits an envelope; `None` when `raw` is not a well-formed one.
+fn open_envelope(raw: &[u8]) -> Option<(&[u8], Duration)> {
+    let rest = raw.strip_prefix(ENVELOPE_PREFIX)?;
+    let colon = rest.iter().position(|&byte| byte == b':')?;
+    let digits = std::str::from_utf8(&rest[..colon]).ok()?;
+    let nanoseconds = u64::try_from(digits.parse::<i64>().ok()?).ok()?;
+    Some((&rest[colon + 1..], Duration::from_nanos(nanoseconds)))
+}
+
+/// Appends the envelope of `payload` to `out`.
+pub fn write_envelope(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
+    let nanoseconds = i64::try_from(compute_time.as_nanos()).unwrap_or(i64::MAX);
+    out.reserve(ENVELOPE_PREFIX.len() + 20 + payload.len());
+    out.extend_from_slice(ENVELOPE_PREFIX);
+    push_decimal(out, nanoseconds.unsigned_abs());
+    out.push(b':');
+    out.extend_from_slice(payload);
+}
+
+/// Appends `number` in decimal without a temporary allocation.
+pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        // A remainder of ten fits a byte.
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// How many bytes [`push_decimal`] appends.
+pub(crate) fn decimal_digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCK_PREFIX: &[u8] = b"__redcache:lock:";
+
+    fn check(raw: &[u8], payload: &[u8], nanoseconds: u64) {
+        let expected = View::Value { payload, compute_time: Duration::from_nanos(nanoseconds) };
+        assert_eq!(View::of(raw, LOCK_PREFIX), expected, "{}", raw.escape_ascii());
+    }
+
+    #[test]
+    fn the_published_vectors_hold() {
+        let mut out = Vec::new();
+        write_envelope(&mut out, b"hello", Duration::from_millis(100));
+        assert_eq!(out, b"__redcache:v1:100000000:hello");
+        out.clear();
+        write_envelope(&mut out, b"", Duration::ZERO);
+        assert_eq!(out, b"__redcache:v1:0:");
+        check(b"__redcache:v1:5000000:__redcache:v1:99:body", b"__redcache:v1:99:body", 5_000_000);
+        for raw in [
+            &b"__redcache:v1:notanumber:body"[..],
+            b"__redcache:v1:-5:body",
+            b"__redcache:v1:nocolons",
+            b"__redcache:v1:99999999999999999999:body",
+            b"plain",
+            b"",
+        ] {
+            check(raw, raw, 0);
+        }
+        check(b"__redcache:v1:+7:x", b"x", 7);
+    }
+
+    #[test]
+    fn a_lock_is_told_by_its_prefix_alone() {
+        assert_eq!(View::of(LOCK_PREFIX, LOCK_PREFIX), View::Lock(LOCK_PREFIX));
+        assert_eq!(
+            View::of(b"__redcache:lock:x:1", LOCK_PREFIX),
+            View::Lock(b"__redcache:lock:x:1")
+        );
+    }
+
+    #[test]
+    fn an_absurd_compute_time_is_clamped() {
+        let mut out = Vec::new();
+        write_envelope(&mut out, b"x", Duration::MAX);
+        check(&out, b"x", i64::MAX as u64);
+    }
+}

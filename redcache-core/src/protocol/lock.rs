@@ -1,0 +1,126 @@
+//! The bytes of our locks: prefix + one UUIDv7 per process + `:` + counter, unique for each acquisition.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use uuid::{Builder, Uuid};
+
+use crate::protocol::envelope::{decimal_digits, push_decimal};
+
+/// One acquisition of a lock by this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LockId(u64);
+
+/// Issues locks and recognises them again.
+#[derive(Debug)]
+pub(crate) struct Locks {
+    /// Prefix + UUID + `:`, what all our locks begin with.
+    base: Vec<u8>,
+    issued: u64,
+    /// Held or asked for by writes that are under way.
+    live: BTreeSet<LockId>,
+    /// About to be replaced by the old value, and until when at the latest, in the order of that.
+    undone: VecDeque<(Instant, LockId)>,
+}
+
+impl Locks {
+    /// `random` must be unpredictable and differ between processes, also between copies of one virtual machine.
+    pub(crate) fn new(prefix: &[u8], unix_ms: u64, random: &[u8; 10]) -> Self {
+        let process = Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid();
+        let mut base = prefix.to_vec();
+        let mut text = Uuid::encode_buffer();
+        base.extend_from_slice(process.as_hyphenated().encode_lower(&mut text).as_bytes());
+        base.push(b':');
+        Self { base, issued: 0, live: BTreeSet::new(), undone: VecDeque::new() }
+    }
+
+    pub(crate) fn issue(&mut self) -> LockId {
+        if mutant!(LockReused) {
+            return LockId(1);
+        }
+        self.issued += 1;
+        LockId(self.issued)
+    }
+
+    pub(crate) fn base(&self) -> &[u8] {
+        &self.base
+    }
+
+    /// A write holds this lock from now on, or has asked for it.
+    pub(crate) fn keep(&mut self, lock: LockId) {
+        self.live.insert(lock);
+    }
+
+    /// The write is done with its lock.
+    pub(crate) fn retire(&mut self, lock: LockId) {
+        self.live.remove(&lock);
+    }
+
+    /// The old value is on its way to take the lock's place, which expires by `until`.
+    pub(crate) fn undo(&mut self, now: Instant, lock: LockId, until: Instant) {
+        while self.undone.pop_front_if(|(until, _)| *until <= now).is_some() {}
+        self.undone.push_back((until, lock));
+    }
+
+    /// Says whether a write of this process holds the lock, or what it had replaced is on its way back; else whoever
+    /// finds it may release it.
+    pub(crate) fn is_live(&self, lock: LockId, now: Instant) -> bool {
+        let mut undone = self.undone.iter().rev();
+        self.live.contains(&lock) || undone.any(|&(until, other)| other == lock && now < until)
+    }
+
+    /// Says which acquisition of this process wrote `raw`, if one did.
+    pub(crate) fn recognise(&self, raw: &[u8]) -> Option<LockId> {
+        let digits = raw.strip_prefix(self.base.as_slice())?;
+        let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        Some(LockId(number))
+    }
+}
+
+impl LockId {
+    /// Appends the lock's bytes to `out`; `base` is that of the [`Locks`] which issued it.
+    pub(crate) fn write(self, base: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(base);
+        push_decimal(out, self.0);
+    }
+
+    /// How many bytes [`write`](Self::write) appends to the base.
+    pub(crate) fn digits(self) -> usize {
+        decimal_digits(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_being_undone_is_live_until_it_has_expired() {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let after = |ms| now + std::time::Duration::from_millis(ms);
+        let mut locks = Locks::new(b"lock:", 0, &[1; 10]);
+        let [first, second] = [locks.issue(), locks.issue()];
+        locks.undo(now, first, after(10));
+        assert!(locks.is_live(first, after(9)) && !locks.is_live(first, after(10)));
+        assert!(!locks.is_live(second, now));
+        locks.undo(after(10), second, after(20));
+        assert_eq!(locks.undone.len(), 1);
+    }
+
+    #[test]
+    fn a_lock_is_recognised_by_its_process_and_by_no_other() {
+        let mut ours = Locks::new(b"lock:", 1_700_000_000_000, &[1; 10]);
+        let theirs = Locks::new(b"lock:", 1_700_000_000_000, &[2; 10]);
+        ours.issue();
+        let id = ours.issue();
+        let mut raw = Vec::new();
+        id.write(ours.base(), &mut raw);
+        assert_eq!(ours.recognise(&raw), Some(id));
+        assert_eq!(theirs.recognise(&raw), None);
+        let text = String::from_utf8(raw).unwrap();
+        let (uuid, counter) = text.strip_prefix("lock:").unwrap().split_once(':').unwrap();
+        assert_eq!(Uuid::parse_str(uuid).unwrap().get_version_num(), 7);
+        assert_eq!(counter, "2");
+    }
+}

@@ -1,0 +1,314 @@
+//! Frames read as the answer to a known command.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::protocol::envelope::{Stored, Value, View};
+use crate::protocol::redirect::Redirect;
+use crate::resp::Frame;
+
+/// A server's refusal of one command: the text after the `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal(pub(crate) Box<str>);
+
+impl Refusal {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(text).into())
+    }
+}
+
+/// The answer to a whole [`Command`](crate::protocol::command::Command).
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Read(ReadReply),
+    /// A lock, write or script took effect, or did not.
+    Effect(bool),
+    WriteLock(WriteLockReply),
+    /// What the key holds, envelope included.
+    Raw(Option<Replaced>),
+    Refused(Refusal),
+}
+
+/// The answer to a write lock.
+#[derive(Debug)]
+pub(crate) enum WriteLockReply {
+    /// Our lock is in the place of this.
+    Granted(Option<Replaced>),
+    /// Another lock is there.
+    Taken { lock: Bytes, ttl: Ttl },
+}
+
+/// What a write lock has replaced: its exact bytes, envelope included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    pub(crate) raw: Bytes,
+    pub(crate) ttl: Ttl,
+}
+
+impl Reply {
+    /// The command has changed its key.
+    pub(crate) fn has_written(&self) -> bool {
+        match self {
+            Self::Read(read) => read.lock == LockReply::Granted,
+            Self::Effect(done) => *done,
+            Self::WriteLock(reply) => matches!(reply, WriteLockReply::Granted(_)),
+            Self::Raw(_) | Self::Refused(_) => false,
+        }
+    }
+}
+
+/// The answer to a read, assembled from the replies of its pipeline.
+#[derive(Debug)]
+pub(crate) struct ReadReply {
+    pub(crate) stored: Stored,
+    pub(crate) ttl: Ttl,
+    pub(crate) lock: LockReply,
+    /// The key was invalidated between the first and the last reply of the pipeline: what was read is old already,
+    /// and no further push will come.
+    pub(crate) invalidated: bool,
+}
+
+impl Default for ReadReply {
+    fn default() -> Self {
+        Self {
+            stored: Stored::Missing,
+            ttl: Ttl::Absent,
+            lock: LockReply::NotTried,
+            invalidated: false,
+        }
+    }
+}
+
+/// What came of the lock attempt in a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LockReply {
+    NotTried,
+    Granted,
+    /// The key existed.
+    Taken,
+    Refused(Refusal),
+}
+
+/// What `PTTL` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// The key was gone when it was asked.
+    Absent,
+    /// The key never expires.
+    Endless,
+    Left(Duration),
+}
+
+impl Ttl {
+    fn of(ms: i64) -> Self {
+        match u64::try_from(ms) {
+            Ok(ms) => Self::Left(Duration::from_millis(ms)),
+            Err(_) if ms == -1 => Self::Endless,
+            Err(_) => Self::Absent,
+        }
+    }
+
+    /// The instant up to which the value may be kept, given when it was asked for.
+    pub(crate) fn deadline(self, asked_at: Instant, cap: Duration) -> Option<Instant> {
+        match self {
+            Self::Absent => None,
+            Self::Endless => asked_at.checked_add(cap),
+            Self::Left(_) if mutant!(PttlIgnored) => asked_at.checked_add(cap),
+            Self::Left(left) => asked_at.checked_add(left.min(cap)),
+        }
+    }
+}
+
+/// Collects the replies of one command until the last has come.
+#[derive(Debug)]
+pub(crate) enum Assembly {
+    /// The answer of a read grows: `GET`, then `PTTL`, then perhaps `SET`.
+    Read {
+        parts: u8,
+        lock: bool,
+        is_shared: bool,
+        reply: ReadReply,
+        refusal: Option<Refusal>,
+    },
+    /// `GET`, then `PTTL`.
+    Raw {
+        first: Option<Result<Option<Bytes>, Refusal>>,
+    },
+    Effect {
+        is_shared: bool,
+    },
+    WriteLock,
+}
+
+/// What all the replies to one command say.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    Whole(Reply),
+    /// What it shared with others was answered in a way that may concern another of them: it is to be asked alone.
+    Unclear,
+}
+
+/// The reply is not one that the command can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WrongType;
+
+impl Assembly {
+    pub(crate) fn read(lock: bool, is_shared: bool) -> Self {
+        Self::Read { parts: 0, lock, is_shared, reply: ReadReply::default(), refusal: None }
+    }
+
+    /// Notes that the key was invalidated while the command is only partly answered.
+    pub(crate) fn on_invalidated(&mut self) {
+        if let Self::Read { parts: 1.., reply, .. } = self {
+            reply.invalidated = true;
+        }
+    }
+
+    /// Takes the next reply; gives the command's whole answer with its last one.
+    pub(crate) fn take(
+        &mut self,
+        frame: &Frame<'_>,
+        lock_prefix: &[u8],
+    ) -> Result<Option<Answered>, WrongType> {
+        let (parts, lock, is_shared, reply, refusal) = match self {
+            Self::Read { parts, lock, is_shared, reply, refusal } => {
+                (parts, *lock, *is_shared, reply, refusal)
+            }
+            Self::Effect { is_shared: true } if is_unclear(frame) => {
+                return Ok(Some(Answered::Unclear));
+            }
+            Self::Effect { .. } => return effect(frame).map(Answered::Whole).map(Some),
+            Self::WriteLock => return write_lock(frame).map(Answered::Whole).map(Some),
+            Self::Raw { first } => return Ok(raw(first, frame)?.map(Answered::Whole)),
+        };
+        match *parts {
+            0 => match frame {
+                Frame::Error(text) => *refusal = Some(Refusal::of(text)),
+                Frame::Null => reply.stored = Stored::Missing,
+                Frame::Bulk(raw) => reply.stored = copy_out(raw, lock_prefix),
+                _ => return Err(WrongType),
+            },
+            1 => match frame {
+                Frame::Integer(ms) => reply.ttl = Ttl::of(*ms),
+                Frame::Error(text) => {
+                    reply.ttl = Ttl::Absent;
+                    send_whole_again(text, refusal);
+                }
+                _ => return Err(WrongType),
+            },
+            _ => {
+                reply.lock = match frame {
+                    Frame::Simple(_) => LockReply::Granted,
+                    Frame::Null => LockReply::Taken,
+                    Frame::Error(text) => {
+                        send_whole_again(text, refusal);
+                        LockReply::Refused(Refusal::of(text))
+                    }
+                    _ => return Err(WrongType),
+                }
+            }
+        }
+        *parts += 1;
+        if *parts < 2 + u8::from(lock) {
+            return Ok(None);
+        }
+        // A lock beside a failed read is a lock all the same; its owner must hear of it.
+        if reply.lock != LockReply::Granted {
+            // `MGET` says nothing of a key that holds no string, and its failure may be another key's fault.
+            let is_silent = reply.stored == Stored::Missing && reply.ttl != Ttl::Absent;
+            let refusal = refusal.take();
+            let is_unclear =
+                refusal.as_ref().map_or(is_silent, |it| is_about_sharing(it.0.as_bytes()));
+            if is_shared && is_unclear {
+                return Ok(Some(Answered::Unclear));
+            }
+            if let Some(refusal) = refusal {
+                return Ok(Some(Answered::Whole(Reply::Refused(refusal))));
+            }
+        }
+        Ok(Some(Answered::Whole(Reply::Read(std::mem::take(reply)))))
+    }
+}
+
+/// Says whether a command that others shared may have been refused for the sake of another, or for being shared.
+pub(crate) fn is_about_sharing(refusal: &[u8]) -> bool {
+    [&b"NOPERM "[..], b"CROSSSLOT ", b"ERR "].iter().any(|begins| refusal.starts_with(begins))
+}
+
+fn is_unclear(frame: &Frame<'_>) -> bool {
+    matches!(frame, Frame::Error(text) if is_about_sharing(text))
+}
+
+fn raw(
+    first: &mut Option<Result<Option<Bytes>, Refusal>>,
+    frame: &Frame<'_>,
+) -> Result<Option<Reply>, WrongType> {
+    let Some(found) = first.take() else {
+        *first = Some(match frame {
+            Frame::Error(text) => Err(Refusal::of(text)),
+            Frame::Null => Ok(None),
+            Frame::Bulk(raw) => Ok(Some(Bytes::copy_from_slice(raw))),
+            _ => return Err(WrongType),
+        });
+        return Ok(None);
+    };
+    let ttl = match frame {
+        Frame::Integer(ms) => Ttl::of(*ms),
+        Frame::Error(text) if Redirect::concerns_whole(text) => {
+            return Ok(Some(Reply::Refused(Refusal::of(text))));
+        }
+        Frame::Error(_) => Ttl::Absent,
+        _ => return Err(WrongType),
+    };
+    Ok(Some(match found {
+        Ok(raw) => Reply::Raw(raw.map(|raw| Replaced { raw, ttl })),
+        Err(refusal) => Reply::Refused(refusal),
+    }))
+}
+
+/// A slot that moves between the parts of a read leaves its answer in pieces.
+fn send_whole_again(text: &[u8], refusal: &mut Option<Refusal>) {
+    if refusal.is_none() && Redirect::concerns_whole(text) {
+        *refusal = Some(Refusal::of(text));
+    }
+}
+
+fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {
+    match frame {
+        Frame::Simple(_) => Ok(Reply::Effect(true)),
+        Frame::Null => Ok(Reply::Effect(false)),
+        Frame::Integer(count) => Ok(Reply::Effect(*count > 0)),
+        Frame::Error(text) => Ok(Reply::Refused(Refusal::of(text))),
+        _ => Err(WrongType),
+    }
+}
+
+fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
+    let elements = match frame {
+        Frame::Array(elements) => &elements[..],
+        Frame::Error(text) => return Ok(Reply::Refused(Refusal::of(text))),
+        _ => return Err(WrongType),
+    };
+    let copied = |raw: &[u8]| Bytes::copy_from_slice(raw);
+    Ok(Reply::WriteLock(match elements {
+        [Frame::Integer(1), Frame::Null, _] => WriteLockReply::Granted(None),
+        [Frame::Integer(1), Frame::Bulk(raw), Frame::Integer(ms)] => {
+            WriteLockReply::Granted(Some(Replaced { raw: copied(raw), ttl: Ttl::of(*ms) }))
+        }
+        [Frame::Integer(0), Frame::Bulk(raw), Frame::Integer(ms)] => {
+            WriteLockReply::Taken { lock: copied(raw), ttl: Ttl::of(*ms) }
+        }
+        _ => return Err(WrongType),
+    }))
+}
+
+/// Copies a value out of the read buffer, exactly once. A slice would pin the whole buffer.
+fn copy_out(raw: &[u8], lock_prefix: &[u8]) -> Stored {
+    match View::of(raw, lock_prefix) {
+        View::Lock(raw) => Stored::Lock(Bytes::copy_from_slice(raw)),
+        View::Value { payload, compute_time } => {
+            Stored::Value(Value { payload: Bytes::copy_from_slice(payload), compute_time })
+        }
+    }
+}

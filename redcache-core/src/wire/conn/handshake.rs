@@ -1,0 +1,234 @@
+//! What is said on a new connection before the first command, one round trip at a time.
+//!
+//! | waiting for | told               | says                       | then       |
+//! |-------------|--------------------|----------------------------|------------|
+//! | `Hello`     | proto 3            | `SELECT` if db ≠ 0         | `Select`   |
+//! | `Hello`     | proto 3            | `CLIENT TRACKING` if db = 0 | `Tracking` |
+//! | `Hello`     | unknown or NOPROTO | `AUTH` if there is a login | `Auth`     |
+//! | `Hello`     | unknown or NOPROTO | `SELECT` or `PING` without | `Select`   |
+//! | `Hello`     | any other error    |                            | failed     |
+//! | `Auth`      | OK                 | `SELECT` or `PING`         | `Select`   |
+//! | `Select`    | OK, RESP3          | `CLIENT TRACKING`          | `Tracking` |
+//! | `Select`    | OK, RESP2          |                            | ready, not tracked |
+//! | `Tracking`  | OK                 | `CLIENT SETINFO` twice     | ready, tracked     |
+//! | `Tracking`  | an error           | `CLIENT SETINFO` twice     | ready, not tracked |
+//!
+//! Each step waits for the reply of the one before: some servers drop a reply when `AUTH` fails in a pipeline, which
+//! would shift every later reply. Only the best-effort `SETINFO` shares its round trip with the first commands.
+
+use crate::api::config::Config;
+use crate::api::error::{CacheError, ErrorKind, Transient};
+use crate::resp::{Frame, command};
+
+/// The reply that the handshake waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    Hello,
+    Auth,
+    Select { resp3: bool },
+    Tracking,
+}
+
+/// What follows a reply.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Wait(Handshake),
+    /// Commands may flow. `untracked` says why the server will not report changes; `ignored` counts the replies
+    /// that are still to come and say nothing.
+    Ready {
+        untracked: Option<String>,
+        ignored: usize,
+    },
+    Fail(CacheError),
+}
+
+impl Handshake {
+    /// Says the first words on a new connection.
+    pub(crate) fn start(config: &Config, out: &mut Vec<u8>) -> Self {
+        let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
+        if let Some(password) = &config.password {
+            let user = config.username.as_deref().unwrap_or("default");
+            hello.extend([&b"AUTH"[..], user.as_bytes(), password.reveal().as_bytes()]);
+        }
+        if let Some(name) = &config.client_name {
+            hello.extend([&b"SETNAME"[..], name.as_bytes()]);
+        }
+        command(out, &hello);
+        Self::Hello
+    }
+
+    pub(crate) fn on_reply(self, frame: &Frame<'_>, config: &Config, out: &mut Vec<u8>) -> Next {
+        match (self, frame) {
+            (Self::Hello, Frame::Map(_) | Frame::Array(_)) if speaks_resp3(frame) => {
+                select(config, true, out)
+            }
+            (Self::Hello, Frame::Error(text)) if is_old_server(text) => log_in(config, out),
+            (Self::Auth, Frame::Simple(b"OK")) => select(config, false, out),
+            (Self::Select { resp3: true }, Frame::Simple(_)) => {
+                track(out);
+                Next::Wait(Self::Tracking)
+            }
+            (Self::Select { resp3: false }, Frame::Simple(_)) => {
+                let why = "the server does not speak RESP3".to_owned();
+                Next::Ready { untracked: Some(why), ignored: 0 }
+            }
+            (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
+            // Another attempt is worth more than a connection that stays without tracking.
+            (Self::Tracking, Frame::Error(text))
+                if Transient::of(text).is_some() && !mutant!(BusyHandshakeAccepted) =>
+            {
+                Next::Fail(refused(text))
+            }
+            (Self::Tracking, Frame::Error(text)) => {
+                let text = String::from_utf8_lossy(text);
+                introduce(Some(format!("CLIENT TRACKING was refused: {text}")), out)
+            }
+            (_, Frame::Error(text)) => Next::Fail(refused(text)),
+            _ => Next::Fail(CacheError::new(
+                ErrorKind::Protocol,
+                "a reply of the handshake is not one that Redis gives",
+            )),
+        }
+    }
+}
+
+fn speaks_resp3(hello: &Frame<'_>) -> bool {
+    let Frame::Map(fields) = hello else {
+        return false;
+    };
+    fields.iter().any(|field| matches!(field, (Frame::Bulk(b"proto"), Frame::Integer(3))))
+}
+
+fn is_old_server(text: &[u8]) -> bool {
+    text.starts_with(b"NOPROTO") || text.starts_with(b"ERR unknown command")
+}
+
+fn log_in(config: &Config, out: &mut Vec<u8>) -> Next {
+    let Some(password) = &config.password else {
+        return select(config, false, out);
+    };
+    let password = password.reveal().as_bytes();
+    match &config.username {
+        Some(user) => command(out, &[b"AUTH", user.as_bytes(), password]),
+        None => command(out, &[b"AUTH", password]),
+    }
+    Next::Wait(Handshake::Auth)
+}
+
+fn select(config: &Config, resp3: bool, out: &mut Vec<u8>) -> Next {
+    if config.db != 0 {
+        command(out, &[b"SELECT", config.db.to_string().as_bytes()]);
+    } else if resp3 {
+        track(out);
+        return Next::Wait(Handshake::Tracking);
+    } else {
+        // A server that wants a login says so to the first command; better here than to a caller.
+        command(out, &[b"PING"]);
+    }
+    Next::Wait(Handshake::Select { resp3 })
+}
+
+/// Not with `NOLOOP`: that silences every invalidation that the server makes while it works on a command of ours, also
+/// when it evicts another key for it or has no room left to track one. Our own writes are echoed instead.
+fn track(out: &mut Vec<u8>) {
+    command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
+}
+
+fn introduce(untracked: Option<String>, out: &mut Vec<u8>) -> Next {
+    command(out, &[b"CLIENT", b"SETINFO", b"LIB-NAME", b"redcache"]);
+    let version = env!("CARGO_PKG_VERSION").as_bytes();
+    command(out, &[b"CLIENT", b"SETINFO", b"LIB-VER", version]);
+    Next::Ready { untracked, ignored: 2 }
+}
+
+fn refused(text: &[u8]) -> CacheError {
+    let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    let kind = match code {
+        b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => ErrorKind::Auth,
+        _ if text.starts_with(b"ERR AUTH") || text.starts_with(b"ERR invalid password") => {
+            ErrorKind::Auth
+        }
+        // The server has no place for us, or is not ready: worth another try.
+        _ => ErrorKind::Unavailable,
+    };
+    CacheError::new(kind, String::from_utf8_lossy(text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> Config {
+        Config::from_url(url).unwrap()
+    }
+
+    fn hello(proto: i64) -> Frame<'static> {
+        Frame::Map(vec![
+            (Frame::Bulk(b"server"), Frame::Bulk(b"redis")),
+            (Frame::Bulk(b"proto"), Frame::Integer(proto)),
+        ])
+    }
+
+    /// Plays the replies and gives what was said in all and how it ended.
+    fn play(url: &str, replies: &[Frame<'_>]) -> (String, Next) {
+        let (config, mut out) = (config(url), Vec::new());
+        let mut next = Next::Wait(Handshake::start(&config, &mut out));
+        for reply in replies {
+            let Next::Wait(state) = next else { panic!("a reply too many") };
+            out.extend_from_slice(b"|");
+            next = state.on_reply(reply, &config, &mut out);
+        }
+        let said = String::from_utf8(out).unwrap();
+        let words = said.split("\r\n").filter(|word| !word.starts_with(['*', '$']));
+        (words.map(|word| word.trim_start_matches('|')).collect::<Vec<_>>().join(" "), next)
+    }
+
+    const OK: Frame<'static> = Frame::Simple(b"OK");
+
+    #[test]
+    fn a_login_goes_with_hello_and_nothing_is_sent_ahead() {
+        let (said, next) = play("redis://u:p@h/3?client_name=me", &[]);
+        assert_eq!(said.trim(), "HELLO 3 AUTH u p SETNAME me");
+        assert!(matches!(next, Next::Wait(Handshake::Hello)));
+    }
+
+    #[test]
+    fn a_modern_server_is_tracked() {
+        let (said, next) = play("redis://h/3", &[hello(3), OK, OK]);
+        assert!(said.contains("SELECT 3") && said.contains("CLIENT TRACKING ON"), "{said}");
+        assert!(matches!(next, Next::Ready { untracked: None, ignored: 2 }));
+    }
+
+    #[test]
+    fn a_server_without_resp3_or_tracking_is_used_untracked() {
+        let unknown = Frame::Error(b"ERR unknown command 'HELLO'");
+        let (said, next) = play("redis://:p@h", &[unknown, OK, Frame::Simple(b"PONG")]);
+        assert!(said.contains("AUTH p"), "{said}");
+        assert!(matches!(next, Next::Ready { untracked: Some(_), ignored: 0 }));
+        let noperm = Frame::Error(b"NOPERM this user has no permissions");
+        let (_, next) = play("redis://h", &[hello(3), noperm]);
+        let Next::Ready { untracked: Some(why), .. } = next else { panic!("{next:?}") };
+        assert!(why.contains("NOPERM"));
+    }
+
+    #[test]
+    fn a_server_that_is_busy_for_the_moment_is_not_used_untracked() {
+        let busy = Frame::Error(b"BUSY Redis is busy running a script.");
+        let (_, next) = play("redis://h", &[hello(3), busy]);
+        let Next::Fail(error) = next else { panic!("{next:?}") };
+        assert!(error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn a_refused_login_is_an_auth_error_and_a_full_server_is_not() {
+        let (_, next) =
+            play("redis://:p@h", &[Frame::Error(b"WRONGPASS invalid username-password pair")]);
+        let Next::Fail(error) = next else { panic!("{next:?}") };
+        assert_eq!(error.kind(), ErrorKind::Auth);
+        let (_, next) = play("redis://h", &[Frame::Error(b"ERR max number of clients reached")]);
+        let Next::Fail(error) = next else { panic!("{next:?}") };
+        assert!(error.is_retryable(), "{error}");
+        let (_, next) = play("redis://h", &[hello(2)]);
+        assert!(matches!(next, Next::Fail(_)));
+    }
+}

@@ -1,0 +1,432 @@
+use super::*;
+use crate::protocol::envelope::Stored;
+use crate::protocol::lock::{LockId, Locks};
+use crate::protocol::reply::LockReply;
+
+/// A connection after its handshake, and the words of its server.
+struct Line {
+    conn: Conn,
+    config: Config,
+    wire: Wire,
+    lock: LockId,
+    now: Instant,
+    /// What was said and the test has not looked at.
+    unread: String,
+}
+
+const HANDSHAKE: &[u8] = b"%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n";
+
+impl Line {
+    fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let config = Config::builder("h", 1).build().unwrap();
+        let mut locks = Locks::new(b"lock:", 0, &[7; 10]);
+        let wire = Wire {
+            lock_prefix: b"lock:".to_vec(),
+            lock_base: locks.base().to_vec(),
+            lock_ttl: Duration::from_secs(10),
+        };
+        let conn = Conn::open(now, &config);
+        let mut line = Self { conn, config, wire, lock: locks.issue(), now, unread: String::new() };
+        let heard = line.hear(HANDSHAKE);
+        assert!(matches!(heard[..], [Inbound::Ready { untracked: None }]), "{heard:?}");
+        line.said();
+        line
+    }
+
+    fn send(&mut self, sender: u64, command: Command) {
+        let token = Token { sender, slot: 0 };
+        let issued = Issued::new(self.now, token, command, Slot::FIRST);
+        self.conn.send(self.now, issued, &self.wire);
+    }
+
+    fn release(&mut self, sender: u64) {
+        let lock = self.lock;
+        self.send(sender, Command::Release { key: Key::from("k"), lock });
+    }
+
+    fn publish(&mut self, sender: u64, key: &str) {
+        let key = Key::from(key);
+        let ttl = Duration::from_secs(1);
+        let (payload, compute_time) = (bytes::Bytes::from_static(b"v"), Duration::ZERO);
+        let lock = self.lock;
+        self.send(sender, Command::Publish { key, lock, payload, compute_time, ttl });
+    }
+
+    /// What it says from now on, as words with spaces between them and a line for each command.
+    fn lines(&mut self) -> Vec<String> {
+        let said = self.said();
+        let mut lines: Vec<String> = Vec::new();
+        for word in said.split("\r\n").filter(|word| !word.starts_with('$') && !word.is_empty()) {
+            match lines.last_mut() {
+                Some(line) if !word.starts_with('*') => {
+                    line.push_str(if line.is_empty() { "" } else { " " });
+                    line.push_str(word);
+                }
+                _ => lines.push(String::new()),
+            }
+        }
+        lines
+    }
+
+    /// Feeds one byte at a time, after all that was to be said.
+    fn hear(&mut self, bytes: &[u8]) -> Vec<Inbound> {
+        let unread = self.said();
+        self.unread.push_str(&unread);
+        let mut heard = Vec::new();
+        for byte in bytes.chunks(1) {
+            let mut input = Input(byte);
+            while let Some(inbound) =
+                self.conn.next(self.now, &mut input, &self.config, &self.wire).unwrap()
+            {
+                heard.push(inbound);
+            }
+        }
+        heard
+    }
+
+    fn said(&mut self) -> String {
+        let mut out = Vec::new();
+        self.conn.take_transmit(&mut out);
+        std::mem::take(&mut self.unread) + &String::from_utf8_lossy(&out)
+    }
+}
+
+fn read(key: &str) -> Command {
+    Command::Read { key: Key::from(key) }
+}
+
+fn senders(heard: &[Inbound]) -> Vec<u64> {
+    let sender = |inbound: &Inbound| match inbound {
+        Inbound::Reply { issued, .. } => issued.token.map(|token| token.sender),
+        _ => None,
+    };
+    heard.iter().filter_map(sender).collect()
+}
+
+#[test]
+fn replies_pair_with_commands_by_position_and_pushes_take_none() {
+    let mut line = Line::new();
+    line.send(1, read("a"));
+    line.send(2, Command::Remove { key: Key::from("b") });
+    line.send(3, read("c"));
+    let heard = line.hear(
+        b"$1\r\nA\r\n:5000\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nz\r\n:1\r\n>1\r\n+else\r\n_\r\n:-2\r\n",
+    );
+    assert_eq!(senders(&heard), [1, 2, 3]);
+    assert!(matches!(&heard[1], Inbound::Invalidated(keys) if keys == &[Key::from("z")]));
+    let Inbound::Reply { reply: Reply::Read(read), .. } = &heard[0] else { panic!("{heard:?}") };
+    assert!(matches!(&read.stored, Stored::Value(value) if value.payload == "A"));
+    assert_eq!(line.conn.awaited(), 0);
+}
+
+#[test]
+fn a_change_between_the_replies_of_a_read_is_noticed() {
+    const CHANGE: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
+    const FLUSH: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+    for (replies, noticed) in [
+        (format!("{CHANGE}$1\r\nA\r\n:5000\r\n"), false),
+        (format!("$1\r\nA\r\n{CHANGE}:5000\r\n"), true),
+        (format!("$1\r\nA\r\n{FLUSH}:5000\r\n"), true),
+        (format!("$1\r\nA\r\n{}:5000\r\n", CHANGE.replace("\r\na", "\r\nb")), false),
+    ] {
+        let mut line = Line::new();
+        line.send(1, read("a"));
+        let heard = line.hear(replies.as_bytes());
+        let read = heard.iter().find_map(|inbound| match inbound {
+            Inbound::Reply { reply: Reply::Read(read), .. } => Some(read),
+            _ => None,
+        });
+        assert_eq!(read.unwrap().invalidated, noticed, "{replies:?}");
+    }
+}
+
+#[test]
+fn the_lock_attempt_is_part_of_the_read() {
+    for (reply, expected) in [("+OK", LockReply::Granted), ("_", LockReply::Taken)] {
+        let mut line = Line::new();
+        line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock });
+        let heard = line.hear(format!("_\r\n:-2\r\n{reply}\r\n").as_bytes());
+        let Inbound::Reply { reply: Reply::Read(read), .. } = &heard[0] else { panic!() };
+        assert_eq!(read.lock, expected);
+    }
+}
+
+#[test]
+fn the_first_use_of_a_script_brings_its_source_and_a_forgotten_one_is_brought_once() {
+    let mut line = Line::new();
+    (1..=3).for_each(|sender| line.release(sender));
+    let said = line.said();
+    assert_eq!((said.matches("EVAL\r\n").count(), said.matches("EVALSHA").count()), (1, 2));
+    assert_eq!(senders(&line.hear(b":1\r\n:0\r\n:0\r\n")), [1, 2, 3]);
+    (4..=6).for_each(|sender| line.release(sender));
+    line.said();
+    let noscript = b"-NOSCRIPT No matching script.\r\n".repeat(3);
+    assert!(line.hear(&noscript).is_empty());
+    let said = line.said();
+    assert_eq!((said.matches("EVAL\r\n").count(), said.matches("EVALSHA").count()), (1, 2));
+    assert_eq!(senders(&line.hear(b":1\r\n:0\r\n:0\r\n")), [4, 5, 6]);
+}
+
+#[test]
+fn the_echo_of_an_own_write_is_passed_over_once() {
+    const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    let mut line = Line::new();
+    line.release(1);
+    line.release(2);
+    assert_eq!(line.hear(&[b":1\r\n", PUSH].concat()).len(), 1);
+    assert!(matches!(line.hear(PUSH)[..], [Inbound::Invalidated(_)]));
+    // A release that lost has written nothing, so a push behind it is somebody else's.
+    assert_eq!(line.hear(&[b":0\r\n", PUSH].concat()).len(), 2);
+    line.send(3, Command::ReadOrLock { key: Key::from("k"), lock: line.lock });
+    assert_eq!(line.hear(&[b"_\r\n:-2\r\n+OK\r\n", PUSH].concat()).len(), 1);
+    // A publication has nothing to echo.
+    line.publish(6, "k");
+    assert_eq!(line.hear(&[b":1\r\n", PUSH].concat()).len(), 2);
+    // What comes later, or names another key, is news.
+    line.send(4, Command::Remove { key: Key::from("other") });
+    line.send(5, Command::Remove { key: Key::from("k") });
+    assert_eq!(line.hear(&[b":1\r\n", PUSH, b":1\r\n"].concat()).len(), 3);
+}
+
+#[test]
+fn an_overdue_command_keeps_its_place() {
+    let mut line = Line::new();
+    line.send(1, read("a"));
+    line.said();
+    line.now += Duration::from_secs(1);
+    line.send(2, read("b"));
+    let limit = line.now - Duration::from_millis(500);
+    assert_eq!(line.conn.next_overdue(limit).map(|(token, _)| token.sender), Some(1));
+    assert!(line.conn.next_overdue(limit).is_none());
+    let heard = line.hear(b"$1\r\nA\r\n:1\r\n$1\r\nB\r\n:1\r\n");
+    assert_eq!((heard.len(), senders(&heard)), (2, vec![2]));
+}
+
+#[test]
+fn a_silent_connection_is_probed_and_then_given_up() {
+    let interval = Duration::from_secs(5);
+    let mut line = Line::new();
+    line.now += interval;
+    assert!(!line.conn.heartbeat(line.now, interval));
+    assert!(line.said().contains("PING"));
+    line.now += interval;
+    assert!(line.conn.heartbeat(line.now, interval));
+    line.hear(b"-BUSY Redis is busy\r\n");
+    assert!(!line.conn.heartbeat(line.now, interval));
+}
+
+#[test]
+fn what_makes_no_sense_ends_the_connection() {
+    for nonsense in [
+        &b"+nobody asked\r\n"[..],
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x28",
+        b"*1\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n",
+    ] {
+        let mut line = Line::new();
+        let mut input = Input(nonsense);
+        let error = line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
+    let mut line = Line::new();
+    line.send(1, read("a"));
+    let mut input = Input(b":1\r\n");
+    assert!(line.conn.next(line.now, &mut input, &line.config, &line.wire).is_err());
+}
+
+/// Reads three keys at once, the second with the lock.
+fn three_reads(line: &mut Line) {
+    line.send(1, read("a"));
+    line.send(2, Command::ReadOrLock { key: Key::from("b"), lock: line.lock });
+    line.send(3, read("c"));
+}
+
+#[test]
+fn neighbouring_reads_share_their_first_command() {
+    let mut line = Line::new();
+    three_reads(&mut line);
+    assert_eq!(line.conn.awaited(), 3);
+    line.send(4, Command::Remove { key: Key::from("d") });
+    line.send(5, read("e"));
+    let lock = String::from_utf8(line.wire.lock_base.clone()).unwrap() + "1";
+    let set = format!("SET b {lock} NX PX 10000");
+    assert_eq!(
+        line.lines(),
+        ["MGET a b c", "PTTL a", "PTTL b", &set, "PTTL c", "DEL d", "GET e", "PTTL e"]
+    );
+    // Whoever comes after that was written has to go alone.
+    line.send(6, read("f"));
+    assert_eq!(line.lines(), ["GET f", "PTTL f"]);
+    let heard = line.hear(b"*3\r\n$1\r\nA\r\n_\r\n$1\r\nC\r\n:5\r\n:-2\r\n+OK\r\n:7\r\n:1\r\n_\r\n:-2\r\n_\r\n:-2\r\n");
+    assert_eq!(senders(&heard), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(line.conn.awaited(), 0);
+    let Inbound::Reply { reply: Reply::Read(third), .. } = &heard[2] else { panic!("{heard:?}") };
+    assert!(matches!(&third.stored, Stored::Value(value) if value.payload == "C"));
+    assert_eq!(third.ttl, crate::protocol::reply::Ttl::Left(Duration::from_millis(7)));
+}
+
+#[test]
+fn a_change_after_a_shared_read_is_noticed_by_those_it_concerns() {
+    let mut line = Line::new();
+    three_reads(&mut line);
+    let heard = line.hear(
+        b"*3\r\n$1\r\nA\r\n$1\r\nB\r\n$1\r\nC\r\n:5\r\n\
+          >2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nc\r\n:6\r\n_\r\n:7\r\n",
+    );
+    let outdated = |inbound: &Inbound| match inbound {
+        Inbound::Reply { reply: Reply::Read(read), .. } => Some(read.invalidated),
+        _ => None,
+    };
+    assert_eq!(heard.iter().filter_map(outdated).collect::<Vec<_>>(), [false, false, true]);
+}
+
+#[test]
+fn what_a_shared_read_leaves_open_is_asked_again_alone() {
+    let mut line = Line::new();
+    three_reads(&mut line);
+    line.said();
+    // The first key is there and holds no string; the second is not there; the third was just locked.
+    let heard = line.hear(b"*3\r\n_\r\n_\r\n_\r\n:-1\r\n:-2\r\n+OK\r\n:9\r\n");
+    assert_eq!(senders(&heard), [2]);
+    assert_eq!(line.lines(), ["GET a", "PTTL a", "GET c", "PTTL c"]);
+    let heard = line.hear(b"-WRONGTYPE Operation\r\n:-1\r\n$6\r\nlock:x\r\n:9\r\n");
+    assert!(matches!(&heard[0], Inbound::Reply { reply: Reply::Refused(_), .. }));
+    let Inbound::Reply { reply: Reply::Read(third), .. } = &heard[1] else { panic!("{heard:?}") };
+    assert!(matches!(&third.stored, Stored::Lock(lock) if lock == "lock:x"));
+}
+
+#[test]
+fn a_refusal_that_may_be_anothers_fault_is_asked_again_alone_and_sharing_ends() {
+    for refusal in ["NOPERM no permissions", "CROSSSLOT Keys in request", "ERR unknown command"] {
+        let mut line = Line::new();
+        three_reads(&mut line);
+        line.said();
+        let replies = format!("-{refusal}\r\n:-1\r\n:-2\r\n+OK\r\n:-2\r\n");
+        // A lock was granted all the same, and its owner must know.
+        assert_eq!(senders(&line.hear(replies.as_bytes())), [2], "{refusal}");
+        assert_eq!(line.lines(), ["GET a", "PTTL a", "GET c", "PTTL c"], "{refusal}");
+        let heard = line.hear(format!("-{refusal}\r\n:-2\r\n_\r\n:-2\r\n").as_bytes());
+        assert!(matches!(&heard[0], Inbound::Reply { reply: Reply::Refused(_), .. }), "{refusal}");
+        assert_eq!(senders(&heard), [1, 3], "{refusal}");
+        three_reads(&mut line);
+        assert!(!line.said().contains("MGET"), "{refusal}");
+    }
+    // Anything else is true of each.
+    let mut line = Line::new();
+    three_reads(&mut line);
+    line.said();
+    let heard = line.hear(b"-LOADING\r\n-LOADING\r\n-LOADING\r\n-LOADING\r\n-LOADING\r\n");
+    assert_eq!(senders(&heard), [1, 2, 3]);
+    assert!(line.said().is_empty());
+}
+
+#[test]
+fn neighbouring_publications_share_one_run_of_their_script() {
+    let mut line = Line::new();
+    line.publish(1, "first");
+    line.said();
+    line.hear(b":1\r\n");
+    for (sender, key) in [(2, "a"), (3, "b"), (4, "c")] {
+        line.publish(sender, key);
+    }
+    line.send(5, read("a"));
+    let said = line.lines();
+    let lock = String::from_utf8(line.wire.lock_base.clone()).unwrap() + "1";
+    let each = format!("{lock} __redcache:v1:0:v 1000");
+    let sha = Script::Publish.sha1();
+    assert_eq!(said[0], format!("EVALSHA {sha} 3 a b c {each} {each} {each}"));
+    let heard = line.hear(b"*3\r\n:1\r\n:0\r\n:1\r\n_\r\n:-2\r\n");
+    assert_eq!(senders(&heard), [2, 3, 4, 5]);
+    let done = |inbound: &Inbound| match inbound {
+        Inbound::Reply { reply: Reply::Effect(done), .. } => Some(*done),
+        _ => None,
+    };
+    assert_eq!(heard.iter().filter_map(done).collect::<Vec<_>>(), [true, false, true]);
+    // A refusal concerns all of them, as it would have concerned each.
+    line.publish(6, "a");
+    line.publish(7, "b");
+    assert_eq!(senders(&line.hear(b"-OOM command not allowed\r\n")), [6, 7]);
+    // A forgotten script is brought along by the first.
+    line.publish(8, "a");
+    line.publish(9, "b");
+    line.said();
+    assert!(line.hear(b"-NOSCRIPT No matching script.\r\n").is_empty());
+    assert_eq!(line.said().matches("EVAL\r\n").count(), 1);
+    assert_eq!(senders(&line.hear(b":1\r\n:1\r\n")), [8, 9]);
+}
+
+#[test]
+fn a_shared_answer_of_another_size_ends_the_connection_and_nothing_is_lost() {
+    for answer in
+        ["*2\r\n_\r\n_\r\n", "*4\r\n_\r\n_\r\n_\r\n_\r\n", "+OK\r\n", "*3\r\n_\r\n:1\r\n_\r\n"]
+    {
+        let mut line = Line::new();
+        three_reads(&mut line);
+        let mut input = Input(answer.as_bytes());
+        let error = line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{answer:?}");
+        let owed = line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
+        assert_eq!(owed.collect::<Vec<_>>(), [1, 2, 3], "{answer:?}");
+    }
+    let mut line = Line::new();
+    line.publish(1, "first");
+    line.said();
+    line.publish(2, "a");
+    line.publish(3, "b");
+    let mut input = Input(b":1\r\n*2\r\n:1\r\n+nonsense?\r\n");
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap();
+    let owed = line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
+    assert_eq!(owed.collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn an_answer_beyond_the_limit_makes_those_who_share_it_ask_alone_the_next_time() {
+    let mut line = Line::new();
+    three_reads(&mut line);
+    let too_long = format!("*3\r\n$1\r\nA\r\n${}\r\n", line.config.value_max + 65);
+    let mut input = Input(too_long.as_bytes());
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+    assert!(line.conn.take_front().is_none(), "nobody knows whose answer it is");
+    let (fallen, mut line) = (line, Line::new());
+    for issued in fallen.conn.end() {
+        assert_eq!(issued.attempts, 0);
+        line.conn.send(line.now, issued, &line.wire);
+    }
+    assert!(!line.said().contains("MGET"));
+    let mut input = Input(b"$1\r\nA\r\n:1\r\n$99999999999\r\n");
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap();
+    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+    let culprit = line.conn.take_front().and_then(|issued| issued.token);
+    assert_eq!(culprit.map(|token| token.sender), Some(2));
+}
+
+#[test]
+fn no_more_share_than_their_values_allow() {
+    let mut line = Line::new();
+    let shared = |line: &mut Line, count: u64| {
+        (0..count).for_each(|sender| line.send(sender, read("k")));
+        let said = line.lines();
+        let firsts = said.iter().filter(|line| line.contains("GET"));
+        firsts.map(|line| line.split(' ').count() - 1).collect::<Vec<_>>()
+    };
+    assert_eq!(shared(&mut line, 40), [32, 8]);
+    let nothing =
+        |count: usize| format!("*{count}\r\n{}{}", "_\r\n".repeat(count), ":-2\r\n".repeat(count));
+    line.hear(format!("{}{}", nothing(32), nothing(8)).as_bytes());
+    line.send(0, read("k"));
+    line.said();
+    line.hear(format!("$30000\r\n{}\r\n:1\r\n", "x".repeat(30_000)).as_bytes());
+    assert_eq!(shared(&mut line, 5), [2, 2, 1]);
+}
+
+#[test]
+fn nodes_of_a_cluster_are_asked_for_each_key_by_itself() {
+    let config = Config::from_url("redis-cluster://h:1").unwrap();
+    let mut line = Line { conn: Conn::open(Line::new().now, &config), ..Line::new() };
+    line.hear(HANDSHAKE);
+    line.said();
+    three_reads(&mut line);
+    assert!(!line.said().contains("MGET"));
+}

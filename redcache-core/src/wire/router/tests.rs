@@ -1,0 +1,518 @@
+use super::*;
+use crate::protocol::command::Command;
+use crate::protocol::lock::{LockId, Locks};
+use crate::resp::{Frame, Limits, Scanner, decode};
+
+/// A router, and nodes that say what the test tells them to.
+struct World {
+    router: Router,
+    config: Config,
+    wire: Wire,
+    lock: LockId,
+    now: Instant,
+    /// Open connections and the port of each.
+    open: Vec<(ConnId, u16)>,
+    news: Vec<News>,
+    sent: u64,
+}
+
+const HANDSHAKE: &[u8] = b"%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n";
+
+impl World {
+    fn new(seeds: &[u16]) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let seeds = seeds.iter().map(|port| ("h", *port));
+        let config = Config::builder_cluster(seeds).build().unwrap();
+        let mut locks = Locks::new(b"lock:", 0, &[7; 10]);
+        let wire = Wire {
+            lock_prefix: b"lock:".to_vec(),
+            lock_base: locks.base().to_vec(),
+            lock_ttl: Duration::from_secs(10),
+        };
+        let router = Router::new(now, &config, Rng::new(7));
+        let lock = locks.issue();
+        Self { router, config, wire, lock, now, open: Vec::new(), news: Vec::new(), sent: 0 }
+    }
+
+    /// A router that knows the slots of two nodes, `a` up to 8191 and `b` from there on.
+    fn of_two() -> Self {
+        let mut world = Self::new(&[1]);
+        world.settle(&[]);
+        world.answer_topology(1, Some(5), &[(1, 0, 8191), (2, 8192, 16383)]);
+        world.settle(&[]);
+        assert!(world.router.is_ready());
+        world.news.clear();
+        world
+    }
+
+    fn step<T>(&mut self, act: impl FnOnce(&mut Router, Context<'_>) -> T) -> T {
+        let Self { router, config, wire, now, news, .. } = self;
+        let result = act(router, Context { now: *now, config, wire });
+        news.extend(std::iter::from_fn(|| router.poll_news()));
+        result
+    }
+
+    /// Lets the router do what is due and connects it to whomever it likes, but for some ports, which refuse.
+    fn settle(&mut self, refusing: &[u16]) {
+        for _ in 0..20 {
+            self.step(|router, ctx| router.handle_timeout(ctx));
+            while let Some(wish) = self.router.poll_wish() {
+                match wish {
+                    Wish::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
+                    Wish::Dial { conn, address: Address::Tcp { port, .. } }
+                        if !refusing.contains(&port) =>
+                    {
+                        self.open.push((conn, port));
+                        let now = self.now;
+                        self.router.handle_connected(now, conn, &self.config);
+                        self.take_sent(port);
+                        self.hear(port, HANDSHAKE);
+                    }
+                    Wish::Dial { conn, .. } => self.step(|router, ctx| {
+                        router.handle_disconnected(ctx, conn, "refused");
+                    }),
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn conn(&self, port: u16) -> Option<ConnId> {
+        self.open.iter().find(|(_, open)| *open == port).map(|(conn, _)| *conn)
+    }
+
+    fn hear(&mut self, port: u16, bytes: &[u8]) {
+        let conn = self.conn(port).unwrap();
+        let mut input = Input(bytes);
+        while let Some(news) = self.step(|router, ctx| router.receive(ctx, conn, &mut input)) {
+            self.news.push(news);
+        }
+    }
+
+    fn lose(&mut self, port: u16) {
+        let conn = self.conn(port).unwrap();
+        self.open.retain(|(open, _)| *open != conn);
+        self.step(|router, ctx| router.handle_disconnected(ctx, conn, "gone"));
+    }
+
+    /// What a node was sent since the last look, each command by its words.
+    fn take_sent(&mut self, port: u16) -> Vec<String> {
+        let mut bytes = Vec::new();
+        if let Some(conn) = self.conn(port) {
+            self.router.take_transmit(conn, &mut bytes);
+        }
+        let (mut rest, mut sent) = (&bytes[..], Vec::new());
+        while let Some(end) = Scanner::new(Limits::default()).scan(rest).unwrap() {
+            let Frame::Array(words) = decode(&rest[..end]).unwrap() else { panic!() };
+            let words = words.iter().map(|word| match word {
+                Frame::Bulk(word) => String::from_utf8_lossy(word).into_owned(),
+                _ => panic!("not a word"),
+            });
+            sent.push(words.take(2).collect::<Vec<_>>().join(" "));
+            rest = &rest[end..];
+        }
+        // What belongs to the handshake has been answered with it.
+        sent.retain(|command| !command.starts_with("CLIENT"));
+        sent
+    }
+
+    fn send(&mut self, command: Command) -> u64 {
+        self.sent += 1;
+        let token = Token { sender: self.sent, slot: 0 };
+        self.step(|router, ctx| router.send(ctx, token, command));
+        self.sent
+    }
+
+    /// Answers `CLUSTER INFO` and `CLUSTER SHARDS`.
+    fn answer_topology(&mut self, port: u16, epoch: Option<u64>, ranges: &[(u16, u16, u16)]) {
+        let epoch = epoch.map_or_else(
+            || "-NOPERM\r\n".to_owned(),
+            |epoch| {
+                let text = format!("cluster_current_epoch:{epoch}\r\n");
+                format!("${}\r\n{text}\r\n", text.len())
+            },
+        );
+        let mut shards = format!("*{}\r\n", ranges.len());
+        for (port, first, last) in ranges {
+            shards += &format!("%2\r\n$5\r\nslots\r\n*2\r\n:{first}\r\n:{last}\r\n$5\r\nnodes\r\n");
+            shards += "*1\r\n%3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$8\r\nendpoint\r\n$1\r\nh\r\n";
+            shards += &format!("$4\r\nport\r\n:{port}\r\n");
+        }
+        let mut replies = String::new();
+        let sent = self.take_sent(port);
+        assert!(sent.contains(&"CLUSTER SHARDS".to_owned()), "it was not asked, but {sent:?}");
+        for command in sent {
+            replies += match command.as_str() {
+                "CLUSTER INFO" => &epoch,
+                "CLUSTER SHARDS" => &shards,
+                _ => "+PONG\r\n",
+            };
+        }
+        self.hear(port, replies.as_bytes());
+    }
+
+    /// The node of which an answer is awaited that says who owns what.
+    fn asked(&self) -> Option<u16> {
+        let cluster = self.router.cluster.as_ref()?;
+        self.open.iter().find(|(conn, _)| cluster.is_asked(conn.node)).map(|(_, port)| *port)
+    }
+
+    fn take_news(&mut self) -> Vec<String> {
+        let name = |news: News| match news {
+            News::Reply { token, is_reported, reply, .. } => {
+                let reported = if is_reported { "reported" } else { "unreported" };
+                let refused = if matches!(reply, Reply::Refused(_)) { " refusal" } else { "" };
+                format!("{reported}{refused} {}", token.map_or(0, |token| token.sender))
+            }
+            News::Failed { token, error, .. } => format!("failed {}: {error}", token.sender),
+            News::Overdue { token, .. } => format!("overdue {}", token.sender),
+            News::Invalidated(_) => "invalidated".to_owned(),
+            News::Flushed { slots } => format!("flushed {}", count(&slots)),
+            News::Moved { slots } => format!("moved {}", count(&slots)),
+            News::Up { .. } => "up".to_owned(),
+            News::Down { slots, .. } => format!("down {}", count(&slots)),
+            News::NotUp { .. } => "not up".to_owned(),
+        };
+        std::mem::take(&mut self.news).into_iter().map(name).collect()
+    }
+
+    fn asks_topology(&mut self, port: u16) -> bool {
+        self.take_sent(port).iter().any(|command| command.starts_with("CLUSTER"))
+    }
+}
+
+fn count(slots: &SlotSet) -> usize {
+    Slot::all().filter(|slot| slots.contains(*slot)).count()
+}
+
+/// A key of the first node; its slot is 5061.
+fn key_of_first() -> Key {
+    let key = Key::from("bar");
+    assert_eq!(Slot::of(key.as_bytes()).index(), 5061);
+    key
+}
+
+fn read() -> Command {
+    Command::Read { key: key_of_first() }
+}
+
+fn remove() -> Command {
+    Command::Remove { key: key_of_first() }
+}
+
+#[test]
+fn seeds_are_tried_one_after_another_until_one_knows_the_cluster() {
+    let mut world = World::new(&[7, 8, 9]);
+    world.settle(&[7]);
+    assert_eq!(world.open.iter().map(|(_, port)| *port).collect::<Vec<_>>(), [8]);
+    assert_eq!((world.take_news(), world.router.is_ready()), (vec![], false));
+    world.answer_topology(8, Some(1), &[(1, 0, 16383)]);
+    world.settle(&[7]);
+    assert_eq!(world.take_news(), ["moved 16384", "up"]);
+    world.pass(Duration::from_secs(2));
+    world.settle(&[7]);
+    assert_eq!(
+        world.open.iter().map(|(_, port)| *port).collect::<Vec<_>>(),
+        [1],
+        "a seed is let go"
+    );
+}
+
+#[test]
+fn only_when_no_seed_is_of_use_the_attempt_has_failed_and_others_follow() {
+    let mut world = World::new(&[7, 8]);
+    world.settle(&[7, 8]);
+    assert_eq!(world.take_news(), ["not up"]);
+    world.pass(Duration::from_secs(1));
+    world.settle(&[7]);
+    world.hear(8, b"-ERR This instance has cluster support disabled\r\n");
+    world.hear(8, b"-ERR This instance has cluster support disabled\r\n");
+    assert!(world.take_sent(8).contains(&"CLUSTER SLOTS".to_owned()), "the older form is tried");
+    world.hear(8, b"-ERR disabled\r\n-ERR disabled\r\n");
+    assert_eq!(world.take_news(), ["not up"]);
+}
+
+#[test]
+fn commands_wait_for_the_map_and_for_the_owner() {
+    let mut world = World::new(&[7]);
+    world.send(read());
+    world.settle(&[]);
+    world.answer_topology(7, None, &[(1, 0, 16383)]);
+    world.settle(&[]);
+    assert_eq!(world.take_sent(1), ["GET bar", "PTTL bar"]);
+}
+
+#[test]
+fn a_slot_that_nobody_owns_fails_its_commands_by_name_and_in_time() {
+    let mut world = World::new(&[1]);
+    world.settle(&[]);
+    world.answer_topology(1, None, &[(1, 8192, 16383)]);
+    world.take_news();
+    world.send(read());
+    world.pass(world.config.command_timeout);
+    world.settle(&[]);
+    let news = world.take_news();
+    assert!(news[0].contains("no node of the cluster owns slot 5061"), "{news:?}");
+}
+
+#[test]
+fn moved_is_told_to_everybody_before_the_command_goes_on() {
+    let mut world = World::of_two();
+    world.send(remove());
+    world.send(read());
+    assert_eq!(world.take_sent(1), ["DEL bar", "GET bar", "PTTL bar"]);
+    world.hear(1, b"-MOVED 5061 h:2\r\n-MOVED 5061 h:2\r\n-MOVED 5061 h:2\r\n");
+    assert_eq!(world.take_news(), ["moved 1"]);
+    assert_eq!(world.take_sent(2), ["DEL bar", "GET bar", "PTTL bar"]);
+    world.hear(2, b":1\r\n$1\r\nv\r\n:100\r\n");
+    assert_eq!(world.take_news(), ["reported 1", "reported 2"]);
+    world.pass(Duration::from_millis(100));
+    world.settle(&[]);
+    assert!(world.asks_topology(2), "who it moved to knows best");
+}
+
+#[test]
+fn ask_is_said_before_every_frame_and_changes_nothing_else() {
+    let mut world = World::of_two();
+    let lock = world.lock;
+    world.send(Command::ReadOrLock { key: key_of_first(), lock });
+    world.take_sent(1);
+    world.hear(1, &b"-ASK 5061 h:2\r\n".repeat(3));
+    let sent = world.take_sent(2);
+    assert_eq!(sent, ["ASKING", "GET bar", "ASKING", "PTTL bar", "ASKING", "SET bar"]);
+    world.hear(2, b"+OK\r\n$1\r\nv\r\n+OK\r\n:100\r\n+OK\r\n_\r\n");
+    assert_eq!(world.take_news(), ["unreported 1"], "the node does not own the slot yet");
+    world.send(remove());
+    assert_eq!((world.take_sent(1), world.take_sent(2)), (vec!["DEL bar".to_owned()], vec![]));
+}
+
+#[test]
+fn a_read_that_is_redirected_half_way_goes_again_whole() {
+    let mut world = World::of_two();
+    world.send(read());
+    world.take_sent(1);
+    world.hear(1, b"$1\r\nv\r\n-MOVED 5061 h:2\r\n");
+    assert_eq!(world.take_sent(2), ["GET bar", "PTTL bar"]);
+}
+
+#[test]
+fn two_nodes_that_each_send_to_the_other_are_left_after_eight_times() {
+    let mut world = World::of_two();
+    world.send(remove());
+    let mut asked = 0;
+    let (mut at, mut other) = (1, 2);
+    for _ in 0..30 {
+        for command in world.take_sent(at) {
+            if command == "DEL bar" {
+                asked += 1;
+                world.hear(at, format!("-MOVED 5061 h:{other}\r\n").as_bytes());
+                (at, other) = (other, at);
+                break;
+            }
+            world.hear(at, b"-NOPERM\r\n");
+        }
+        world.pass(RETRY_PAUSE);
+        world.step(|router, ctx| router.handle_timeout(ctx));
+    }
+    let news = world.take_news();
+    assert_eq!(asked, 9);
+    let last = news.last().unwrap();
+    assert!(
+        last.starts_with("failed 1") && last.contains("remove") && last.contains("MOVED"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_command_that_may_not_be_repeated_is_sent_on_all_the_same() {
+    for refusal in ["MOVED 5061 h:2", "CLUSTERDOWN Hash slot not served", "TRYAGAIN", "READONLY x"]
+    {
+        let mut world = World::of_two();
+        world.send(remove());
+        world.take_sent(1);
+        world.hear(1, format!("-{refusal}\r\n").as_bytes());
+        world.pass(RETRY_PAUSE);
+        world.step(|router, ctx| router.handle_timeout(ctx));
+        let sent = [world.take_sent(1), world.take_sent(2)].concat();
+        assert!(sent.contains(&"DEL bar".to_owned()), "{refusal}: {sent:?}");
+        assert!(world.take_news().iter().all(|news| news == "moved 1"));
+    }
+}
+
+#[test]
+fn a_refusal_that_is_no_redirect_is_the_answer() {
+    let mut world = World::of_two();
+    world.send(remove());
+    world.hear(1, b"-NOPERM no\r\n");
+    assert_eq!(world.take_news(), ["reported refusal 1"]);
+}
+
+#[test]
+fn a_node_that_sends_to_itself_is_connected_anew() {
+    let mut world = World::of_two();
+    world.send(remove());
+    let before = world.conn(1);
+    world.hear(1, b"-MOVED 5061 :1\r\n");
+    assert_eq!(world.take_news(), ["down 8192"]);
+    world.pass(RETRY_PAUSE);
+    world.settle(&[]);
+    assert_ne!(world.conn(1), before);
+    assert!(world.take_sent(1).contains(&"DEL bar".to_owned()));
+}
+
+#[test]
+fn a_node_that_does_nothing_but_send_to_itself_is_connected_less_and_less_often() {
+    let mut world = World::of_two();
+    let (mut before, mut connections) = (None, 0);
+    for _ in 0..1_000 {
+        world.pass(Duration::from_millis(10));
+        world.settle(&[]);
+        if world.conn(1).is_some() && world.conn(1) != before {
+            before = world.conn(1);
+            connections += 1;
+        }
+        world.send(remove());
+        let sent = world.take_sent(1);
+        if !sent.is_empty() {
+            world.hear(1, "-MOVED 5061 :1\r\n".repeat(sent.len()).as_bytes());
+        }
+    }
+    // Ten seconds, and 2 s are the longest pause.
+    assert!((5..30).contains(&connections), "{connections}");
+}
+
+#[test]
+fn a_redirect_to_nowhere_is_tried_again_and_the_map_asked_for() {
+    let mut world = World::of_two();
+    world.send(remove());
+    world.take_sent(1);
+    world.hear(1, b"-MOVED 5061 nowhere\r\n");
+    world.pass(RETRY_PAUSE);
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    world.pass(Duration::from_secs(1));
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    let sent = [world.take_sent(1), world.take_sent(2)].concat();
+    assert!(sent.contains(&"DEL bar".to_owned()), "{sent:?}");
+    assert!(sent.iter().any(|command| command.starts_with("CLUSTER")), "{sent:?}");
+}
+
+#[test]
+fn one_question_is_under_way_at_a_time() {
+    let mut world = World::of_two();
+    world.pass(Duration::from_secs(1));
+    for _ in 0..10 {
+        world.send(remove());
+        world.take_sent(1);
+        world.hear(1, b"-CLUSTERDOWN x\r\n");
+        world.settle(&[]);
+    }
+    let mut asked = [1, 2].map(|port| usize::from(world.asks_topology(port)));
+    world.settle(&[]);
+    asked[0] += usize::from(world.asks_topology(1)) + usize::from(world.asks_topology(2));
+    assert!(asked.iter().sum::<usize>() <= 1, "{asked:?}");
+}
+
+#[test]
+fn an_older_epoch_is_ignored_and_a_newer_one_is_not() {
+    let mut world = World::of_two();
+    world.pass(world.config.topology_refresh_interval * 2);
+    world.settle(&[]);
+    let port = world.asked().unwrap();
+    world.answer_topology(port, Some(4), &[(2, 0, 16383)]);
+    assert_eq!(world.take_news(), [""; 0]);
+    world.pass(Duration::from_secs(1));
+    world.settle(&[]);
+    let port = world.asked().unwrap();
+    world.answer_topology(port, Some(6), &[(2, 0, 16383)]);
+    assert_eq!(world.take_news(), ["moved 8192"]);
+}
+
+#[test]
+fn a_map_without_slots_never_replaces_one_with_slots() {
+    let mut world = World::of_two();
+    world.pass(world.config.topology_refresh_interval * 2);
+    world.settle(&[]);
+    let port = world.asked().unwrap();
+    world.answer_topology(port, Some(9), &[]);
+    assert_eq!(world.take_news(), [""; 0]);
+    world.send(read());
+    assert!(world.take_sent(1).ends_with(&["GET bar".to_owned(), "PTTL bar".to_owned()]));
+}
+
+#[test]
+fn a_lost_node_takes_only_its_own_slots_along_and_its_queue_follows_them() {
+    let mut world = World::of_two();
+    world.send(read());
+    world.lose(1);
+    assert_eq!(world.take_news(), ["down 8192"]);
+    world.pass(Duration::from_millis(60));
+    world.settle(&[1]);
+    assert_eq!(world.asked(), Some(2), "the one that is left is asked");
+    world.news.clear();
+    world.answer_topology(2, Some(6), &[(2, 0, 16383)]);
+    assert_eq!(world.take_news(), ["moved 8192"]);
+    assert_eq!(world.take_sent(2), ["GET bar", "PTTL bar"]);
+    world.pass(Duration::from_secs(2));
+    world.settle(&[1]);
+    assert_eq!(world.router.nodes.len(), 1, "nobody dials a node without slots");
+}
+
+#[test]
+fn a_node_without_slots_answers_what_it_owes_and_is_let_go() {
+    let mut world = World::of_two();
+    world.send(read());
+    world.take_sent(1);
+    world.pass(world.config.command_timeout / 2);
+    world.step(|router, ctx| {
+        let cluster = router.cluster.as_mut().unwrap();
+        cluster.want_refresh(ctx.now, Some(Address::Tcp { host: "h".to_owned(), port: 2 }));
+    });
+    world.settle(&[]);
+    world.answer_topology(2, Some(6), &[(2, 0, 16383)]);
+    world.take_news();
+    world.settle(&[]);
+    assert!(world.conn(1).is_some(), "an answer is awaited");
+    world.hear(1, b"$1\r\nv\r\n:100\r\n");
+    assert_eq!(
+        world.take_news(),
+        ["unreported 1"],
+        "who does not own a slot does not report it for long"
+    );
+    world.pass(Duration::from_secs(2));
+    world.settle(&[]);
+    assert_eq!((world.conn(1), world.take_news()), (None, vec![]));
+}
+
+#[test]
+fn while_an_owner_is_unreachable_the_cluster_is_asked_twice_a_second() {
+    let mut world = World::of_two();
+    world.lose(1);
+    let mut questions = 0;
+    for _ in 0..200 {
+        world.pass(Duration::from_millis(20));
+        world.settle(&[1]);
+        if world.asked() == Some(2) {
+            questions += 1;
+            world.answer_topology(2, Some(5), &[(1, 0, 8191), (2, 8192, 16383)]);
+        }
+    }
+    assert!((6..=12).contains(&questions), "{questions} in four seconds");
+}
+
+#[test]
+fn a_closed_router_asks_nobody_and_ends() {
+    let mut world = World::of_two();
+    world.router.close();
+    world.pass(world.config.topology_refresh_interval * 2);
+    world.settle(&[]);
+    assert!(!world.asks_topology(1) && !world.asks_topology(2));
+    world.send(read());
+    world.router.hang_up();
+    world.settle(&[]);
+    assert_eq!((world.open.len(), world.router.in_flight()), (0, 0));
+    assert!(world.router.poll_timeout(&world.config).is_none());
+}
