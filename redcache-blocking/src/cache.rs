@@ -12,7 +12,7 @@ use redcache_core::{
 
 use crate::call::{self, Call, Turn};
 use crate::clock::coarse_now;
-use crate::refresh::Refreshing;
+use crate::refresh::RefreshingCache;
 use crate::shared::Shared;
 use crate::{listener, timer};
 
@@ -140,7 +140,7 @@ impl Cache {
     /// use std::time::Duration;
     /// use redcache_blocking::CallOptions;
     ///
-    /// let urgent = cache.with_options(CallOptions::new().deadline(Duration::from_millis(200)));
+    /// let urgent = cache.with_options(CallOptions::new().timeout(Duration::from_millis(200)));
     /// let answer = urgent.get("user:42")?;
     /// let newest = cache
     ///     .with_options(CallOptions::new().reload())
@@ -343,7 +343,7 @@ impl Cache {
     /// [`Error::Load`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
     /// removed or overwritten the key meanwhile, which prevails: the value was not stored.
     /// [`ErrorKind::LockTimeout`](crate::ErrorKind::LockTimeout) when others kept the key locked; the loader did not
-    /// run then. Otherwise the cache's own trouble; [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) and
+    /// run then. Otherwise the cache's own trouble; [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) and
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) leave open whether the value was stored. A failed call says
     /// nothing of what the loader itself has done.
     ///
@@ -353,14 +353,14 @@ impl Cache {
     /// # fn example(cache: redcache_blocking::Cache) -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// cache.set_with("user:42", Duration::from_secs(60), || {
+    /// cache.insert_with("user:42", Duration::from_secs(60), || {
     ///     // Change the row, then give what the cache is to hold.
     ///     Ok::<_, std::io::Error>("Ada Lovelace")
     /// })?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn set_with<L, T, E>(
+    pub fn insert_with<L, T, E>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
@@ -372,10 +372,10 @@ impl Cache {
         E: fmt::Display + Send + Sync + 'static,
     {
         let key = Key::copy_from(key.as_ref());
-        let begin = |engine: &mut Engine, now| engine.set_with(now, key, ttl);
+        let begin = |engine: &mut Engine, now| engine.insert_with(now, key, ttl);
         match call::load(self.shared(), self.options, begin, loader)? {
             Outcome::Stored(result) => result.map_err(Error::from_call),
-            other => unreachable!("`set_with` ended with {other:?}"),
+            other => unreachable!("`insert_with` ended with {other:?}"),
         }
     }
 
@@ -390,7 +390,7 @@ impl Cache {
     /// # Errors
     ///
     /// The outer error when the call as a whole cannot be made; the inner ones concern one key each, and are those of
-    /// [`set_with`](Self::set_with). With others in the way of some keys beyond all patience, all fail.
+    /// [`insert_with`](Self::insert_with). With others in the way of some keys beyond all patience, all fail.
     ///
     /// # Examples
     ///
@@ -399,7 +399,7 @@ impl Cache {
     /// use std::time::Duration;
     ///
     /// let stock = ["stock:1", "stock:2"];
-    /// let outcomes = cache.set_many_with(stock, Duration::from_secs(60), |keys| {
+    /// let outcomes = cache.insert_many_with(stock, Duration::from_secs(60), |keys| {
     ///     // Change the rows, then give what the cache is to hold.
     ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "7")).collect::<Vec<_>>())
     /// })?;
@@ -409,7 +409,7 @@ impl Cache {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn set_many_with<K, L, M, N, T, E>(
+    pub fn insert_many_with<K, L, M, N, T, E>(
         &self,
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
@@ -424,7 +424,7 @@ impl Cache {
         E: fmt::Display + Send + Sync + 'static,
     {
         let keys = copy_keys(keys);
-        let begin = |engine: &mut Engine, now| engine.set_many_with(now, keys, ttl);
+        let begin = |engine: &mut Engine, now| engine.insert_many_with(now, keys, ttl);
         let mut loader = Some(loader);
         // A write is asked for its load at most once.
         let once = |keys| loader.take().expect("a write loads at most once")(keys);
@@ -432,7 +432,7 @@ impl Cache {
             Outcome::StoredMany(results) => {
                 Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
             }
-            other => unreachable!("`set_many_with` ended with {other:?}"),
+            other => unreachable!("`insert_many_with` ended with {other:?}"),
         }
     }
 
@@ -442,7 +442,7 @@ impl Cache {
     /// # Errors
     ///
     /// When the value cannot be stored, or Redis cannot be told or refuses.
-    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) leaves open whether it was written.
+    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) leaves open whether it was written.
     ///
     /// # Examples
     ///
@@ -595,7 +595,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) for options that cannot be.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for options that cannot be.
     ///
     /// # Examples
     ///
@@ -616,7 +616,7 @@ impl Cache {
         &self,
         options: RefreshOptions,
         loader: L,
-    ) -> Result<Refreshing<E>, Error>
+    ) -> Result<RefreshingCache<E>, Error>
     where
         L: Fn(Vec<Key>) -> Result<M, E> + Send + Sync + 'static,
         M: IntoIterator<Item = (N, T)>,
@@ -624,7 +624,7 @@ impl Cache {
         T: Into<Loaded>,
         E: fmt::Display + Send + Sync + 'static,
     {
-        Refreshing::new(self.clone(), options, loader)
+        RefreshingCache::new(self.clone(), options, loader)
     }
 
     /// Has `observer` told of every answer, load, wait, round trip and refresh from now on. There is one for a cache; the

@@ -135,7 +135,7 @@ impl<'a> Call<'a> {
         let seat = Seat::take();
         let op = shared.step(|state, now| {
             let op = begin(&mut state.engine, now)?;
-            if let Some(after) = options.deadline_after() {
+            if let Some(after) = options.timeout_after() {
                 state.engine.set_deadline(now, op, after);
             }
             state.seat(op, &seat);

@@ -32,7 +32,7 @@ impl fmt::Display for Failure {
 /// [`Cache::refreshing`].
 ///
 /// Handles are cheap to clone. The loader is forgotten with the last of them, and with it what waits to be refreshed.
-pub struct Refreshing<E> {
+pub struct RefreshingCache<E> {
     cache: Cache,
     registered: Arc<Registered<E>>,
 }
@@ -55,22 +55,22 @@ impl<E> Drop for Registered<E> {
     }
 }
 
-impl<E> Clone for Refreshing<E> {
+impl<E> Clone for RefreshingCache<E> {
     fn clone(&self) -> Self {
         Self { cache: self.cache.clone(), registered: Arc::clone(&self.registered) }
     }
 }
 
-impl<E> fmt::Debug for Refreshing<E> {
+impl<E> fmt::Debug for RefreshingCache<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refreshing")
+        f.debug_struct("RefreshingCache")
             .field("cache", &self.cache)
             .field("options", &self.registered.policy.options())
             .finish_non_exhaustive()
     }
 }
 
-impl<E: fmt::Display + Send + Sync + 'static> Refreshing<E> {
+impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
     pub(crate) fn new<L, M, N, T>(
         cache: Cache,
         options: RefreshOptions,

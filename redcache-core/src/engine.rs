@@ -400,7 +400,7 @@ impl Sender {
 }
 
 fn keeps_stale(config: &Config) -> bool {
-    !(config.stale_if_error.is_zero() && config.stale_while_loading.is_zero())
+    !(config.stale_if_error.is_zero() && config.stale_while_revalidate.is_zero())
 }
 
 fn seeds(seed: &Seed) -> [u64; 3] {

@@ -14,7 +14,7 @@ use redcache_core::{
 
 use crate::call::{self, Call};
 use crate::driver;
-use crate::refresh::Refreshing;
+use crate::refresh::RefreshingCache;
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Turn};
 
@@ -129,7 +129,7 @@ impl<R: Runtime> Cache<R> {
     /// use std::time::Duration;
     /// use redcache_driver::CallOptions;
     ///
-    /// let urgent = cache.with_options(CallOptions::new().deadline(Duration::from_millis(200)));
+    /// let urgent = cache.with_options(CallOptions::new().timeout(Duration::from_millis(200)));
     /// let answer = urgent.get("user:42").await?;
     /// let newest = cache
     ///     .with_options(CallOptions::new().reload())
@@ -295,7 +295,7 @@ impl<R: Runtime> Cache<R> {
     /// [`Error::Load`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
     /// removed or overwritten the key meanwhile, which prevails: the value was not stored.
     /// [`ErrorKind::LockTimeout`](crate::ErrorKind::LockTimeout) when others kept the key locked; the loader did not
-    /// run then. Otherwise the cache's own trouble; [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) and
+    /// run then. Otherwise the cache's own trouble; [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) and
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) leave open whether the value was stored. A failed call says
     /// nothing of what the loader itself has done.
     ///
@@ -306,7 +306,7 @@ impl<R: Runtime> Cache<R> {
     /// use std::time::Duration;
     ///
     /// cache
-    ///     .set_with("user:42", Duration::from_secs(60), || async {
+    ///     .insert_with("user:42", Duration::from_secs(60), || async {
     ///         // Change the row, then give what the cache is to hold.
     ///         Ok::<_, std::io::Error>("Ada Lovelace")
     ///     })
@@ -314,7 +314,7 @@ impl<R: Runtime> Cache<R> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn set_with<L, F, T, E>(
+    pub async fn insert_with<L, F, T, E>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
@@ -327,10 +327,10 @@ impl<R: Runtime> Cache<R> {
         E: fmt::Display + Send + Sync + 'static,
     {
         let key = Key::copy_from(key.as_ref());
-        let begin = |engine: &mut Engine, now| engine.set_with(now, key, ttl);
+        let begin = |engine: &mut Engine, now| engine.insert_with(now, key, ttl);
         match call::load(self.shared(), self.options, begin, loader).await? {
             Outcome::Stored(result) => result.map_err(Error::from_call),
-            other => unreachable!("`set_with` ended with {other:?}"),
+            other => unreachable!("`insert_with` ended with {other:?}"),
         }
     }
 
@@ -345,7 +345,7 @@ impl<R: Runtime> Cache<R> {
     /// # Errors
     ///
     /// The outer error when the call as a whole cannot be made; the inner ones concern one key each, and are those of
-    /// [`set_with`](Self::set_with). With others in the way of some keys beyond all patience, all fail.
+    /// [`insert_with`](Self::insert_with). With others in the way of some keys beyond all patience, all fail.
     ///
     /// # Examples
     ///
@@ -354,7 +354,7 @@ impl<R: Runtime> Cache<R> {
     /// use std::time::Duration;
     ///
     /// let outcomes = cache
-    ///     .set_many_with(["stock:1", "stock:2"], Duration::from_secs(60), |keys| async {
+    ///     .insert_many_with(["stock:1", "stock:2"], Duration::from_secs(60), |keys| async {
     ///         // Change the rows, then give what the cache is to hold.
     ///         Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "7")).collect::<Vec<_>>())
     ///     })
@@ -365,7 +365,7 @@ impl<R: Runtime> Cache<R> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn set_many_with<K, L, F, M, N, T, E>(
+    pub async fn insert_many_with<K, L, F, M, N, T, E>(
         &self,
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
@@ -381,7 +381,7 @@ impl<R: Runtime> Cache<R> {
         E: fmt::Display + Send + Sync + 'static,
     {
         let keys = copy_keys(keys);
-        let begin = |engine: &mut Engine, now| engine.set_many_with(now, keys, ttl);
+        let begin = |engine: &mut Engine, now| engine.insert_many_with(now, keys, ttl);
         let mut loader = Some(loader);
         // A write is asked for its load at most once.
         let once = |keys| loader.take().expect("a write loads at most once")(keys);
@@ -389,7 +389,7 @@ impl<R: Runtime> Cache<R> {
             Outcome::StoredMany(results) => {
                 Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
             }
-            other => unreachable!("`set_many_with` ended with {other:?}"),
+            other => unreachable!("`insert_many_with` ended with {other:?}"),
         }
     }
 
@@ -398,7 +398,7 @@ impl<R: Runtime> Cache<R> {
     ///
     /// # Errors
     ///
-    /// When the value cannot be stored, or Redis cannot be told or refuses. [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) leaves open
+    /// When the value cannot be stored, or Redis cannot be told or refuses. [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) leaves open
     /// whether it was written.
     pub async fn insert(
         &self,
@@ -485,7 +485,7 @@ impl<R: Runtime> Cache<R> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse) for options that cannot be.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for options that cannot be.
     ///
     /// # Examples
     ///
@@ -506,7 +506,7 @@ impl<R: Runtime> Cache<R> {
         &self,
         options: RefreshOptions,
         loader: L,
-    ) -> Result<Refreshing<R, E>, Error>
+    ) -> Result<RefreshingCache<R, E>, Error>
     where
         L: Fn(Vec<Key>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<M, E>> + Send + 'static,
@@ -515,7 +515,7 @@ impl<R: Runtime> Cache<R> {
         T: Into<Loaded>,
         E: fmt::Display + Send + Sync + 'static,
     {
-        Refreshing::new(self.clone(), options, loader)
+        RefreshingCache::new(self.clone(), options, loader)
     }
 
     /// Has `observer` told of every answer, load, wait, round trip and refresh from now on. There is one for a cache; the

@@ -113,7 +113,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             };
             Poll::Ready(shared.step(|state, now| {
                 let op = begin(&mut state.engine, now)?;
-                if let Some(after) = options.deadline_after() {
+                if let Some(after) = options.timeout_after() {
                     state.engine.set_deadline(now, op, after);
                 }
                 let seat = state.seat(op, cx.waker());

@@ -32,7 +32,7 @@ pub use redcache_core::{
     Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
     RefreshEvent, RefreshOptions, Source, Stats,
 };
-pub use refresh::Refreshing;
+pub use refresh::RefreshingCache;
 pub use runtime::Runtime;
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl fmt::Display for Failure {
 /// [`Cache::refreshing`].
 ///
 /// Handles are cheap to clone. The loader is forgotten with the last of them, and with it what waits to be refreshed.
-pub struct Refreshing<R: Runtime, E> {
+pub struct RefreshingCache<R: Runtime, E> {
     cache: Cache<R>,
     registered: Arc<Registered<R, E>>,
 }
@@ -59,22 +59,22 @@ impl<R: Runtime, E> Drop for Registered<R, E> {
     }
 }
 
-impl<R: Runtime, E> Clone for Refreshing<R, E> {
+impl<R: Runtime, E> Clone for RefreshingCache<R, E> {
     fn clone(&self) -> Self {
         Self { cache: self.cache.clone(), registered: Arc::clone(&self.registered) }
     }
 }
 
-impl<R: Runtime, E> fmt::Debug for Refreshing<R, E> {
+impl<R: Runtime, E> fmt::Debug for RefreshingCache<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refreshing")
+        f.debug_struct("RefreshingCache")
             .field("cache", &self.cache)
             .field("options", &self.registered.policy.options())
             .finish_non_exhaustive()
     }
 }
 
-impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> Refreshing<R, E> {
+impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> {
     pub(crate) fn new<L, F, M, N, T>(
         cache: Cache<R>,
         options: RefreshOptions,

@@ -80,7 +80,7 @@ fn every_line_is_answered_and_the_end_of_input_is_the_end(runtime: &str) {
     assert_eq!((&read["ok"], &read["source"]), (&json!("v"), &json!("redis")));
     assert!(read["ms"].as_f64().unwrap() >= 0.0);
     assert_eq!(node.call(json!({"op": "touch", "key": "k", "ttl_ms": 5_000}))["ok"], true);
-    let written = node.call(json!({"op": "set_with", "key": "k", "load": {"value": "w"}}));
+    let written = node.call(json!({"op": "insert_with", "key": "k", "load": {"value": "w"}}));
     assert_eq!((&written["ok"], &written["loads"]), (&json!(true), &json!(1)));
     assert_eq!(node.call(json!({"op": "remove", "key": "k"}))["ok"], true);
     for (load, kind) in [(json!({"error": "no table"}), "Load"), (json!("panic"), "Panicked")] {

@@ -38,7 +38,7 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
         ttl: Duration,
         load: &Load,
     ) -> impl Future<Output = PerKey> + Send;
-    fn set_with(
+    fn insert_with(
         &self,
         key: &str,
         ttl: Duration,
@@ -137,12 +137,17 @@ impl<R: Runtime> Adapter for Async<R> {
         self.cache.get_many_with(keys, ttl, loader).await
     }
 
-    async fn set_with(&self, key: &str, ttl: Duration, load: &Load) -> Result<bool, Error<String>> {
+    async fn insert_with(
+        &self,
+        key: &str,
+        ttl: Duration,
+        load: &Load,
+    ) -> Result<bool, Error<String>> {
         let loader = || async {
             self.runtime.sleep_until(load.begin()).await;
             load.one()
         };
-        self.cache.set_with(key, ttl, loader).await
+        self.cache.insert_with(key, ttl, loader).await
     }
 
     plain_calls!(std::convert::identity);
@@ -181,13 +186,13 @@ impl Adapter for Blocking {
         }))
     }
 
-    fn set_with(
+    fn insert_with(
         &self,
         key: &str,
         ttl: Duration,
         load: &Load,
     ) -> impl Future<Output = Result<bool, Error<String>>> + Send {
-        ready(self.cache.set_with(key, ttl, || {
+        ready(self.cache.insert_with(key, ttl, || {
             sleep_until(load.begin());
             load.one()
         }))

@@ -14,7 +14,7 @@ pub(crate) async fn make(cache: &impl Adapter, op: Op) -> Outcome {
             Outcome::of_batch(keys, results)
         }
         Op::SetWith { key, ttl, load } => {
-            Outcome::of_written(cache.set_with(&key, ttl, &load).await)
+            Outcome::of_written(cache.insert_with(&key, ttl, &load).await)
         }
         Op::Insert { key, value, ttl } => {
             Outcome::of_written(cache.insert(&key, value, ttl).await.map(|()| true))

@@ -42,7 +42,7 @@ Each line of standard input is an object; "op" says what to do, "id" (anything) 
   {"op":"get_with","id":2,"key":"k","ttl_ms":60000,"load":{"value":"v","delay_ms":50}}
   {"op":"get_many_with","id":3,"keys":["a","b"],"ttl_ms":60000,
    "load":{"values":{"a":"1"},"delay_ms":50}}
-  {"op":"set_with","id":4,"key":"k","ttl_ms":60000,"load":{"value":"v","delay_ms":50}}
+  {"op":"insert_with","id":4,"key":"k","ttl_ms":60000,"load":{"value":"v","delay_ms":50}}
   {"op":"insert","id":5,"key":"k","value":"v","ttl_ms":60000}
   {"op":"remove","id":6,"key":"k"}
   {"op":"touch","id":7,"key":"k","ttl_ms":60000}
@@ -63,7 +63,7 @@ Each answer is a line of standard output, in the order in which calls end:
   {"id":4,"error":"the loader failed: text","kind":"Load","source":null,"loads":1,"ms":50.9}
 
   ok      what the call gave: the value, null for none; for a batch an object of them by key. true
-          or false for set_with (stored), remove and touch (was there) and cancel (was dropped);
+          or false for insert_with (stored), remove and touch (was there) and cancel (was dropped);
           true for insert and close; the counters for stats
   error   in the place of ok, why the call failed; kind is a name for that: an ErrorKind of the
           cache, or Load, Panicked, Cancelled, Malformed, Unable. A batch of which some keys failed

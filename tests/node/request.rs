@@ -86,7 +86,7 @@ fn order(fields: &Fields) -> Result<Order, String> {
             let (keys, ttl, load) = (fields.keys()?, fields.ttl()?, fields.load()?);
             Op::GetManyWith { keys, ttl, load: load.of_many()? }
         }
-        "set_with" => {
+        "insert_with" => {
             let (key, ttl, load) = (fields.text("key")?, fields.ttl()?, fields.load()?);
             Op::SetWith { key, ttl, load: load.of_one()? }
         }

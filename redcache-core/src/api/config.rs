@@ -57,7 +57,7 @@ pub enum OnRedisDown {
 pub struct Config {
     pub(crate) servers: Servers,
     pub(crate) address_map: Option<AddressMap>,
-    pub(crate) topology_refresh_interval: Duration,
+    pub(crate) discovery_interval: Duration,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) db: u16,
@@ -68,7 +68,7 @@ pub struct Config {
     pub(crate) near_cache_bytes: u64,
     pub(crate) near_ttl_max: Duration,
     pub(crate) stale_if_error: Duration,
-    pub(crate) stale_while_loading: Duration,
+    pub(crate) stale_while_revalidate: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) command_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -218,7 +218,7 @@ impl ConfigBuilder {
         let config = Config {
             servers,
             address_map: None,
-            topology_refresh_interval: Duration::from_secs(60),
+            discovery_interval: Duration::from_secs(60),
             username: None,
             password: None,
             db: 0,
@@ -229,7 +229,7 @@ impl ConfigBuilder {
             near_cache_bytes: 128 << 20,
             near_ttl_max: Duration::from_secs(3600),
             stale_if_error: Duration::ZERO,
-            stale_while_loading: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(60),
@@ -326,8 +326,8 @@ impl ConfigBuilder {
     /// For how long a copy in the near cache whose ttl has passed may still be given to those who would have to wait
     /// while somebody else loads the key, here or in another process. Default 0: never.
     #[must_use]
-    pub fn stale_while_loading(mut self, staleness_max: Duration) -> Self {
-        self.config.stale_while_loading = staleness_max;
+    pub fn stale_while_revalidate(mut self, staleness_max: Duration) -> Self {
+        self.config.stale_while_revalidate = staleness_max;
         self
     }
 
@@ -433,8 +433,8 @@ impl ConfigBuilder {
     /// How often a cluster is asked who owns which slot, though nothing has hinted at a change; jitter of a tenth is
     /// added or taken off. Default 60 s.
     #[must_use]
-    pub fn topology_refresh_interval(mut self, interval: Duration) -> Self {
-        self.config.topology_refresh_interval = interval;
+    pub fn discovery_interval(mut self, interval: Duration) -> Self {
+        self.config.discovery_interval = interval;
         self
     }
 
@@ -550,13 +550,18 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
         ("lock_ttl", config.lock_ttl, Duration::from_millis(100), "100ms to 366 days"),
         ("near_ttl_max", config.near_ttl_max, Duration::from_millis(1), "1ms to 366 days"),
         ("stale_if_error", config.stale_if_error, Duration::ZERO, "0ms to 366 days"),
-        ("stale_while_loading", config.stale_while_loading, Duration::ZERO, "0ms to 366 days"),
+        (
+            "stale_while_revalidate",
+            config.stale_while_revalidate,
+            Duration::ZERO,
+            "0ms to 366 days",
+        ),
         ("connect_timeout", config.connect_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("command_timeout", config.command_timeout, Duration::from_millis(1), "1ms to 366 days"),
         ("load_timeout", config.load_timeout, Duration::from_millis(1), "1ms to 366 days"),
         (
-            "topology_refresh_interval",
-            config.topology_refresh_interval,
+            "discovery_interval",
+            config.discovery_interval,
             Duration::from_millis(100),
             "100ms to 366 days",
         ),

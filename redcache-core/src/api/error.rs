@@ -69,7 +69,7 @@ impl<E: Send + Sync + 'static> Error<E> {
                 let any: Arc<dyn Any + Send + Sync> = failure;
                 match any.downcast::<E>() {
                     Ok(error) => Self::Load(error),
-                    Err(_) => Self::Cache(CacheError::new(ErrorKind::JoinedLoad, message)),
+                    Err(_) => Self::Cache(CacheError::new(ErrorKind::LoadFailedElsewhere, message)),
                 }
             }
         }
@@ -87,7 +87,7 @@ impl<E> From<CacheError> for Error<E> {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The call itself is wrong, for example its ttl; nothing was sent.
-    Misuse,
+    InvalidInput,
     /// A setting is wrong; no cache was opened.
     Config,
     /// The cache is closed.
@@ -95,7 +95,7 @@ pub enum ErrorKind {
     /// There is no connection to Redis.
     Unavailable,
     /// Redis refused the user name or the password, or wants one.
-    Auth,
+    Authentication,
     /// Redis did not answer in time.
     Timeout,
     /// The loader took longer than `load_timeout`; its lock was released.
@@ -107,7 +107,7 @@ pub enum ErrorKind {
     /// stored.
     LockLost,
     /// The connection was lost after the command had been sent: it may or may not have been executed.
-    Interrupted,
+    OutcomeUnknown,
     /// The call did not end within the deadline that its options gave it. A write may or may not have been executed.
     DeadlineExceeded,
     /// Too many commands wait already.
@@ -117,29 +117,29 @@ pub enum ErrorKind {
     /// The other side does not speak Redis's protocol as it should.
     Protocol,
     /// The call had joined another caller's load, which failed with an error of another type.
-    JoinedLoad,
+    LoadFailedElsewhere,
 }
 
 impl ErrorKind {
     fn says(self) -> &'static str {
         match self {
-            Self::Misuse => "this call cannot be made",
+            Self::InvalidInput => "this call cannot be made",
             Self::Config => "the cache cannot be set up",
             Self::Closed => "the cache is closed",
             Self::Unavailable => "redis is not available",
-            Self::Auth => "redis refused the login",
+            Self::Authentication => "redis refused the login",
             Self::Timeout => "redis did not answer in time",
             Self::LoadTimeout => "the loader did not end in time",
             Self::LockTimeout => "others kept the key locked",
             Self::LockLost => "the lock was lost, so the value was not stored",
-            Self::Interrupted => {
+            Self::OutcomeUnknown => {
                 "the connection was lost while the command was under way, so it may or may not have been executed"
             }
             Self::DeadlineExceeded => "the call did not end within its deadline",
             Self::Overloaded => "too many commands are waiting for redis",
             Self::Server => "redis refused the command",
             Self::Protocol => "the server broke the protocol",
-            Self::JoinedLoad => "the load that this call had joined failed",
+            Self::LoadFailedElsewhere => "the load that this call had joined failed",
         }
     }
 }
@@ -198,17 +198,17 @@ impl CacheError {
             | ErrorKind::LoadTimeout
             | ErrorKind::LockTimeout
             | ErrorKind::LockLost
-            | ErrorKind::Interrupted
+            | ErrorKind::OutcomeUnknown
             | ErrorKind::DeadlineExceeded
             | ErrorKind::Overloaded => true,
             // These name a state of the server that passes.
             ErrorKind::Server => Transient::of(self.0.text.as_bytes()).is_some(),
-            ErrorKind::Misuse
+            ErrorKind::InvalidInput
             | ErrorKind::Config
             | ErrorKind::Closed
-            | ErrorKind::Auth
+            | ErrorKind::Authentication
             | ErrorKind::Protocol
-            | ErrorKind::JoinedLoad => false,
+            | ErrorKind::LoadFailedElsewhere => false,
         }
     }
 }
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(same.load_error().unwrap(), "no such table");
         let other = Error::<u32>::from_call(CallError::Load(failure));
         let error = other.cache_error().unwrap();
-        assert_eq!(error.kind(), ErrorKind::JoinedLoad);
+        assert_eq!(error.kind(), ErrorKind::LoadFailedElsewhere);
         assert!(error.to_string().ends_with("failed: no such table"));
     }
 

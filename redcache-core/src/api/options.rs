@@ -10,7 +10,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use redcache_core::CallOptions;
 ///
-/// let patient = CallOptions::new().deadline(Duration::from_millis(200));
+/// let patient = CallOptions::new().timeout(Duration::from_millis(200));
 /// let fresh = patient.reload();
 /// assert_ne!(patient, fresh);
 /// ```
@@ -18,13 +18,13 @@ use std::time::Duration;
 pub struct CallOptions {
     pub(crate) skip_near: bool,
     pub(crate) reload: bool,
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl CallOptions {
     /// Starts with what the cache does by itself.
     pub const fn new() -> Self {
-        Self { skip_near: false, reload: false, deadline: None }
+        Self { skip_near: false, reload: false, timeout: None }
     }
 
     /// Asks Redis even if there is a copy in the near cache, which the answer then replaces.
@@ -48,14 +48,14 @@ impl CallOptions {
     /// long, whatever it waits for. What others wait for goes on: a load that the call ran goes to the next in line,
     /// a lock that nobody needs any more is given back. A write may have been executed all the same.
     #[must_use]
-    pub const fn deadline(mut self, after: Duration) -> Self {
-        self.deadline = Some(after);
+    pub const fn timeout(mut self, after: Duration) -> Self {
+        self.timeout = Some(after);
         self
     }
 
-    /// Gives the deadline, counted from the beginning of a call.
-    pub fn deadline_after(&self) -> Option<Duration> {
-        self.deadline
+    /// Returns the time limit, counted from the beginning of a call.
+    pub fn timeout_after(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Says whether the near cache may answer.
@@ -108,7 +108,7 @@ pub struct FamilyId {
 /// use redcache_core::RefreshOptions;
 ///
 /// // For a minute; who reads a value in its last ten seconds has it loaded anew.
-/// let options = RefreshOptions::new(Duration::from_secs(60)).refresh_after(5.0 / 6.0);
+/// let options = RefreshOptions::new(Duration::from_secs(60)).refresh_at_fraction(5.0 / 6.0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RefreshOptions {
@@ -131,7 +131,7 @@ impl RefreshOptions {
     /// After which part of its life a read has a value refreshed, at least 0 and under 1. Default 0.8; 0 turns this rule
     /// off.
     #[must_use]
-    pub const fn refresh_after(mut self, part: f64) -> Self {
+    pub const fn refresh_at_fraction(mut self, part: f64) -> Self {
         self.after = part;
         self
     }

@@ -19,11 +19,11 @@ use crate::protocol::command::Command;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Misuse`] when it is under a millisecond: Redis counts in whole ones, and would delete the key.
+/// [`ErrorKind::InvalidInput`] when it is under a millisecond: Redis counts in whole ones, and would delete the key.
 pub fn check_ttl(ttl: Duration) -> Result<(), CacheError> {
     if ttl < Duration::from_millis(1) {
         let text = format!("the ttl is {ttl:?}; it must be at least 1ms");
-        return Err(CacheError::new(ErrorKind::Misuse, text));
+        return Err(CacheError::new(ErrorKind::InvalidInput, text));
     }
     Ok(())
 }
@@ -33,7 +33,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`], or [`ErrorKind::Misuse`] for an impossible key. Nothing was sent then.
+    /// [`ErrorKind::Closed`], or [`ErrorKind::InvalidInput`] for an impossible key. Nothing was sent then.
     pub fn get(&mut self, now: Instant, key: Key) -> Result<OpId, CacheError> {
         self.check_open()?;
         self.check_key(&key)?;
@@ -123,7 +123,12 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get_with`](Self::get_with).
-    pub fn set_with(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, CacheError> {
+    pub fn insert_with(
+        &mut self,
+        now: Instant,
+        key: Key,
+        ttl: Duration,
+    ) -> Result<OpId, CacheError> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
         self.begin_set(now, vec![key], ttl, false)
     }
@@ -133,7 +138,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get_many_with`](Self::get_many_with).
-    pub fn set_many_with(
+    pub fn insert_many_with(
         &mut self,
         now: Instant,
         keys: Vec<Key>,
@@ -222,7 +227,7 @@ impl Engine {
         self.write_many(now, keys.into_iter().map(|key| Command::Touch { key, ttl }).collect())
     }
 
-    /// The loader of a `get_with` or `set_with` has ended.
+    /// The loader of a `get_with` or `insert_with` has ended.
     pub fn handle_loaded(
         &mut self,
         now: Instant,
@@ -236,7 +241,7 @@ impl Engine {
         self.drain(now);
     }
 
-    /// The loader of a `get_many_with` or `set_many_with` has ended. A key that is left out is "not found" for the
+    /// The loader of a `get_many_with` or `insert_many_with` has ended. A key that is left out is "not found" for the
     /// first, and stays as it was for the second; one that was not asked for is ignored and counted.
     pub fn handle_loaded_many(
         &mut self,
@@ -292,7 +297,7 @@ impl Engine {
         let (length, limit) = (key.as_bytes().len(), self.config.value_max);
         if length > limit {
             let text = format!("the key has {length} bytes; `value_max` allows {limit}");
-            return Err(CacheError::new(ErrorKind::Misuse, text).about(key));
+            return Err(CacheError::new(ErrorKind::InvalidInput, text).about(key));
         }
         Ok(())
     }
@@ -307,14 +312,14 @@ impl Engine {
         let limit = self.config.keys_max;
         if keys > limit {
             let text = format!("the batch has {keys} keys; `keys_max` allows {limit}");
-            return Err(CacheError::new(ErrorKind::Misuse, text));
+            return Err(CacheError::new(ErrorKind::InvalidInput, text));
         }
         Ok(())
     }
 
     fn check_value(&self, key: &Key, value: &[u8]) -> Result<(), CacheError> {
         match self.unstorable(value) {
-            Some(why) => Err(CacheError::new(ErrorKind::Misuse, why).about(key)),
+            Some(why) => Err(CacheError::new(ErrorKind::InvalidInput, why).about(key)),
             None => Ok(()),
         }
     }

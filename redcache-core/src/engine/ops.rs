@@ -22,7 +22,7 @@ pub(super) enum Op {
     Fetch { flight: FlightId },
     /// `get_many_with`.
     FetchMany(Box<FetchMany>),
-    /// `set_with`, `set_many_with`.
+    /// `insert_with`, `insert_many_with`.
     Set(Box<SetMany>),
     /// A run of a registered loader.
     Refresh(Box<Job>),

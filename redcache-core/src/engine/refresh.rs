@@ -97,7 +97,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misuse`] for options that cannot be, [`ErrorKind::Closed`] when the cache is.
+    /// [`ErrorKind::InvalidInput`] for options that cannot be, [`ErrorKind::Closed`] when the cache is.
     pub fn register_refresh(
         &mut self,
         now: Instant,
@@ -234,12 +234,12 @@ fn lock_key(prefix: &[u8], key: &Key) -> Key {
 impl RefreshOptions {
     fn check(&self) -> Result<(), CacheError> {
         let wrong = if !(0.0..1.0).contains(&self.after) {
-            format!("`refresh_after` is {}; it must be at least 0 and under 1", self.after)
+            format!("`refresh_at_fraction` is {}; it must be at least 0 and under 1", self.after)
         } else if !(self.beta >= 0.0 && self.beta.is_finite()) {
             format!("`refresh_beta` is {}; it must be 0 or more", self.beta)
         } else {
             return Ok(());
         };
-        Err(CacheError::new(ErrorKind::Misuse, wrong))
+        Err(CacheError::new(ErrorKind::InvalidInput, wrong))
     }
 }

@@ -47,7 +47,7 @@ impl Engine {
         if !waits || course.options.reload {
             return None;
         }
-        self.stale(now, &flight.key, self.config.stale_while_loading, course.evidence)
+        self.stale(now, &flight.key, self.config.stale_while_revalidate, course.evidence)
     }
 
     /// Lets those go with an outdated copy who would have to wait for the load of somebody else. Without anybody left,

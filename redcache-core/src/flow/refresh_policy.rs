@@ -1,6 +1,6 @@
 //! Which reads have their key refreshed before it expires.
 //!
-//! A read is due when the last part of the value's time has begun (`refresh_after`), or earlier by chance: the sooner, the
+//! A read is due when the last part of the value's time has begun (`refresh_at_fraction`), or earlier by chance: the sooner, the
 //! longer the value took to make and the closer its end is (`refresh_beta`; Vattani, Chierichetti and Lowenstein,
 //! "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
 
@@ -102,7 +102,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn options(after: f64, beta: f64) -> RefreshOptions {
-        RefreshOptions::new(100 * SECOND).refresh_after(after).refresh_beta(beta)
+        RefreshOptions::new(100 * SECOND).refresh_at_fraction(after).refresh_beta(beta)
     }
 
     #[test]

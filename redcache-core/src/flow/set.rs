@@ -1,4 +1,4 @@
-//! `set_with`: put a lock in the place of the value, load and publish; whatever goes wrong, put the value back.
+//! `insert_with`: put a lock in the place of the value, load and publish; whatever goes wrong, put the value back.
 //!
 //! | waiting for | told                              | asks for   | then      |
 //! |-------------|-----------------------------------|------------|-----------|
@@ -240,7 +240,7 @@ fn published(done: bool, interrupted: bool) -> End {
     match (done || mutant!(LostWriteSaysStored), interrupted) {
         (true, _) => End::Stored,
         // What took the lock away may have been our own value.
-        (false, true) => End::Failed(CacheError::new(ErrorKind::Interrupted, "")),
+        (false, true) => End::Failed(CacheError::new(ErrorKind::OutcomeUnknown, "")),
         (false, false) => End::Lost,
     }
 }

@@ -396,7 +396,7 @@ impl Router {
         if is_repeatable && issued.attempts < ATTEMPTS_MAX {
             self.route(ctx, issued);
         } else {
-            self.effects.fail(issued, CacheError::new(ErrorKind::Interrupted, ""));
+            self.effects.fail(issued, CacheError::new(ErrorKind::OutcomeUnknown, ""));
         }
     }
 

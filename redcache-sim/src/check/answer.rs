@@ -342,7 +342,7 @@ impl World {
                 let is_held_up = state.kind.is_batch() && !self.plan.is_steady;
                 self.plan.has_long_loads() || self.plan.strike_pauses || is_held_up
             }
-            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Interrupted => {
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::OutcomeUnknown => {
                 !self.plan.is_steady
             }
             ErrorKind::Server => !self.plan.is_steady,
@@ -358,7 +358,7 @@ impl World {
                 let bound = self.bound(state.process, state.manner);
                 bound.is_some_and(|bound| self.now + 2 >= state.started_at + bound)
             }
-            ErrorKind::Misuse => state.unstorable.contains(&state.keys[slot]),
+            ErrorKind::InvalidInput => state.unstorable.contains(&state.keys[slot]),
             _ => false,
         };
         Invariant::NoErrorWithoutCause

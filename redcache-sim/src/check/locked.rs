@@ -171,7 +171,7 @@ impl World {
                     ErrorKind::LockLost
                         | ErrorKind::LockTimeout
                         | ErrorKind::LoadTimeout
-                        | ErrorKind::Misuse
+                        | ErrorKind::InvalidInput
                 );
                 Invariant::StoredIsTold.holds(!is_certain || stored.is_none(), || {
                     format!("call {call} has stored key {key} and is told: {error}")

@@ -77,7 +77,7 @@ impl World {
     pub(crate) fn check_stale(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
         let state = &self.calls[call];
         let (key, process) = (state.keys[slot], &self.processes[state.process]);
-        let (for_error, for_wait) = (self.plan.stale_if_error, self.plan.stale_while_loading);
+        let (for_error, for_wait) = (self.plan.stale_if_error, self.plan.stale_while_revalidate);
         let invariant =
             if for_wait.is_zero() { Invariant::StaleForError } else { Invariant::StaleForWait };
         let is_certain = for_wait.is_zero() || for_error.is_zero();

@@ -37,7 +37,7 @@ impl Cluster {
     pub(super) fn new() -> Self {
         let now = origin();
         let config = Config::builder_cluster([("seed", 1)])
-            .topology_refresh_interval(REFRESH)
+            .discovery_interval(REFRESH)
             .command_timeout(PATIENCE)
             .reconnect_delay_max(Duration::from_millis(20))
             .heartbeat_interval(Duration::from_millis(100));

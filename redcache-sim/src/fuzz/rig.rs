@@ -124,8 +124,8 @@ impl Rig {
             0 => (engine.get(now, one.clone()), vec![one]),
             1 => (engine.get_with(now, one.clone(), TTL), vec![one]),
             2 => (engine.get_many_with(now, both.clone(), TTL), both),
-            3 => (engine.set_with(now, one.clone(), TTL), vec![one]),
-            4 => (engine.set_many_with(now, both.clone(), TTL), both),
+            3 => (engine.insert_with(now, one.clone(), TTL), vec![one]),
+            4 => (engine.insert_many_with(now, both.clone(), TTL), both),
             5 => (engine.remove(now, one.clone()), vec![one]),
             6 => (engine.touch(now, one.clone(), TTL), vec![one]),
             _ => {

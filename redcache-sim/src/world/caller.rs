@@ -145,8 +145,8 @@ impl World {
             Kind::GetMany => engine.get_many(now, names),
             Kind::GetWith => engine.get_with(now, one, manner.load(ttl, family)),
             Kind::GetManyWith => engine.get_many_with(now, names, manner.load(ttl, family)),
-            Kind::SetWith => engine.set_with(now, one, ttl),
-            Kind::SetManyWith => engine.set_many_with(now, names, ttl),
+            Kind::SetWith => engine.insert_with(now, one, ttl),
+            Kind::SetManyWith => engine.insert_many_with(now, names, ttl),
             Kind::Insert => engine.insert(now, one, value, ttl),
             Kind::InsertMany => {
                 engine.insert_many(now, names.into_iter().zip(values).collect(), ttl)

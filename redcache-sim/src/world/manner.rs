@@ -29,7 +29,7 @@ impl Manner {
             options = options.reload();
         }
         match self.deadline {
-            Some(after) => options.deadline(after),
+            Some(after) => options.timeout(after),
             None => options,
         }
     }

@@ -177,7 +177,7 @@ pub(crate) struct Plan {
     pub(crate) has_manners: bool,
     /// For how long an outdated copy may stand in for an error, and for a wait.
     pub(crate) stale_if_error: Duration,
-    pub(crate) stale_while_loading: Duration,
+    pub(crate) stale_while_revalidate: Duration,
     /// When a registered loader refreshes values ahead, if there is one.
     pub(crate) refresh: Option<Ahead>,
 }
@@ -256,7 +256,7 @@ impl Plan {
             // Decided last: whatever stands above is the same with and without.
             has_manners: dice.chance(400),
             stale_if_error: staleness(is_cluster, &mut dice),
-            stale_while_loading: staleness(is_cluster, &mut dice),
+            stale_while_revalidate: staleness(is_cluster, &mut dice),
             refresh: None,
         };
         // What is checked of both is known of one server only.
@@ -277,7 +277,7 @@ impl Plan {
 
     /// Outdated copies may be given.
     pub(crate) fn allows_stale(&self) -> bool {
-        !(self.stale_if_error.is_zero() && self.stale_while_loading.is_zero())
+        !(self.stale_if_error.is_zero() && self.stale_while_revalidate.is_zero())
     }
 
     /// Some loads take longer than they are given.
@@ -293,7 +293,7 @@ impl Plan {
             None => Config::builder("redis", 6379),
             Some(cluster) => {
                 let seeds = cluster.seeds.iter().map(|&node| (HOST, port_of(node)));
-                Config::builder_cluster(seeds).topology_refresh_interval(cluster.refresh)
+                Config::builder_cluster(seeds).discovery_interval(cluster.refresh)
             }
         };
         builder
@@ -307,7 +307,7 @@ impl Plan {
             .near_cache_bytes(self.near_bytes)
             .value_max(self.value_max)
             .stale_if_error(self.stale_if_error)
-            .stale_while_loading(self.stale_while_loading)
+            .stale_while_revalidate(self.stale_while_revalidate)
             .build()
     }
 }

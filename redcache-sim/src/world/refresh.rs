@@ -11,7 +11,8 @@ impl World {
     /// Registers a loader with a process that has just started.
     pub(crate) fn register(&mut self, process: usize) -> Checked {
         let Some(Ahead { after, beta }) = self.plan.refresh else { return Ok(()) };
-        let options = RefreshOptions::new(self.plan.ttl).refresh_after(after).refresh_beta(beta);
+        let options =
+            RefreshOptions::new(self.plan.ttl).refresh_at_fraction(after).refresh_beta(beta);
         let now = self.time_of(process);
         let state = &mut self.processes[process];
         let policy = state.engine.register_refresh(now, options);

@@ -44,7 +44,7 @@ fn every_call_does_on_a_cluster_what_it_does_on_a_server<C: Cache>() {
         assert_eq!(seen(one.get_with(&key, TTL, || found("v"))), "v from loaded");
         assert_eq!(seen(one.get_with(&key, TTL, must_not_load)), "v from near");
         assert_eq!(seen(other.get_with(&key, TTL, must_not_load)), "v from redis");
-        assert!(one.set_with(&key, TTL, || found("w")).unwrap());
+        assert!(one.insert_with(&key, TTL, || found("w")).unwrap());
         assert_eq!(seen(one.get(&key)), "w from near");
         wait_until("the other hears of it", || seen(other.get(&key)).starts_with('w'));
         one.insert(&key, "x", TTL).unwrap();
@@ -73,7 +73,9 @@ fn a_thousand_keys_of_all_nodes_are_one_batch<C: Cache>() {
     assert_eq!(all_seen(cache.get_many(&keys)), expect("near"));
     let fresh = connected::<C>(cluster.url());
     assert_eq!(all_seen(fresh.get_many(&keys)), expect("redis"));
-    assert!(cache.set_many_with(&keys, TTL, names_found).unwrap().into_iter().all(Result::unwrap));
+    assert!(
+        cache.insert_many_with(&keys, TTL, names_found).unwrap().into_iter().all(Result::unwrap)
+    );
     let entries = keys.iter().map(|key| (key, Bytes::from_static(b"x"))).collect();
     let inserted = cache.insert_many(entries, TTL).unwrap();
     assert!(inserted.into_iter().all(|one| one.is_ok()));

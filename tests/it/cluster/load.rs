@@ -144,7 +144,7 @@ impl<'a, C: Cache> Client<'a, C> {
 
     fn replace(&mut self, key: usize) {
         let mut version = 0;
-        let replaced = self.cache.set_with(&self.database.keys[key], TTL, || {
+        let replaced = self.cache.insert_with(&self.database.keys[key], TTL, || {
             version = self.database.change(key);
             Ok::<_, Boom>(Loaded::value(version.to_string()))
         });

@@ -127,7 +127,7 @@ fn a_write_under_a_lock_is_two_scripts<C: Cache>() {
     let cache = connected::<C>(server.url() + LONG_LOCK);
     wait_until_idle(&cache);
     reset(&mut raw);
-    assert!(cache.set_with("k", TTL, || found("v")).unwrap());
+    assert!(cache.insert_with("k", TTL, || found("v")).unwrap());
     // One reads and locks, the other compares, sets and reads back.
     assert_eq!(
         counts(&mut raw),

@@ -47,13 +47,13 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
         ttl: Duration,
         loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> PerKey<Answer, E>;
-    fn set_with<E: Failure>(
+    fn insert_with<E: Failure>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
     ) -> Result<bool, Error<E>>;
-    fn set_many_with<K: AsRef<[u8]>, E: Failure>(
+    fn insert_many_with<K: AsRef<[u8]>, E: Failure>(
         &self,
         keys: &[K],
         ttl: Duration,
@@ -231,22 +231,22 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         R::block_on(self.get_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
-    fn set_with<E: Failure>(
+    fn insert_with<E: Failure>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
     ) -> Result<bool, Error<E>> {
-        R::block_on(self.set_with(key, ttl, || async { loader() }))
+        R::block_on(self.insert_with(key, ttl, || async { loader() }))
     }
 
-    fn set_many_with<K: AsRef<[u8]>, E: Failure>(
+    fn insert_many_with<K: AsRef<[u8]>, E: Failure>(
         &self,
         keys: &[K],
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> PerKey<bool, E> {
-        R::block_on(self.set_many_with(keys, ttl, |keys| ready(loader(keys))))
+        R::block_on(self.insert_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
     fn refreshing(
@@ -291,22 +291,22 @@ impl Cache for redcache_blocking::Cache {
         self.get_many_with(keys, ttl, loader)
     }
 
-    fn set_with<E: Failure>(
+    fn insert_with<E: Failure>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
     ) -> Result<bool, Error<E>> {
-        self.set_with(key, ttl, loader)
+        self.insert_with(key, ttl, loader)
     }
 
-    fn set_many_with<K: AsRef<[u8]>, E: Failure>(
+    fn insert_many_with<K: AsRef<[u8]>, E: Failure>(
         &self,
         keys: &[K],
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> PerKey<bool, E> {
-        self.set_many_with(keys, ttl, loader)
+        self.insert_many_with(keys, ttl, loader)
     }
 
     fn refreshing(

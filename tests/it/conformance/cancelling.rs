@@ -178,13 +178,13 @@ fn a_cancelled_write_puts_the_old_value_back<C: AsyncCache>() {
     raw.set_each(&["k", "old\r\n", "l", "old"]);
     {
         let load = pending::<Result<Loaded, Boom>>;
-        let mut write = pin!(cache.handle().set_with("k", TTL, load));
+        let mut write = pin!(cache.handle().insert_with("k", TTL, load));
         drive::<C::Host, _>(write.as_mut(), "it loads", || cache.stats().loads == 1);
         assert_ne!(raw.get("k").unwrap(), b"old\r\n");
     }
     {
         let load = |_| pending::<Result<Vec<(&str, Loaded)>, Boom>>();
-        let mut write = pin!(cache.handle().set_many_with(["l", "m"], TTL, load));
+        let mut write = pin!(cache.handle().insert_many_with(["l", "m"], TTL, load));
         drive::<C::Host, _>(write.as_mut(), "it loads", || cache.stats().loads == 3);
     }
     wait_until("the old values are back", || {
@@ -204,7 +204,7 @@ fn a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back<
     proxy.hold(Direction::ToClient);
     {
         let load = pending::<Result<Loaded, Boom>>;
-        let mut write = pin!(cache.handle().set_with("k", TTL, load));
+        let mut write = pin!(cache.handle().insert_with("k", TTL, load));
         drive::<C::Host, _>(write.as_mut(), "the lock is granted", || {
             raw.get("k").unwrap() != b"old"
         });

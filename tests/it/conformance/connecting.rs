@@ -61,13 +61,17 @@ fn check_no_way_in<C: Cache>(url: &str, kind: ErrorKind, text: &str) {
 
 fn a_wrong_password_is_an_error_at_once<C: Cache>() {
     let server = RedisServer::start_with(&["--requirepass", SECRET]);
-    check_no_way_in::<C>(&with_login(&server, ":wrong"), ErrorKind::Auth, "WRONGPASS");
-    check_no_way_in::<C>(&with_login(&server, "nobody:wrong"), ErrorKind::Auth, "WRONGPASS");
+    check_no_way_in::<C>(&with_login(&server, ":wrong"), ErrorKind::Authentication, "WRONGPASS");
+    check_no_way_in::<C>(
+        &with_login(&server, "nobody:wrong"),
+        ErrorKind::Authentication,
+        "WRONGPASS",
+    );
 }
 
 fn a_missing_password_is_an_error_at_once<C: Cache>() {
     let server = RedisServer::start_with(&["--requirepass", SECRET]);
-    check_no_way_in::<C>(&server.url(), ErrorKind::Auth, "NOAUTH");
+    check_no_way_in::<C>(&server.url(), ErrorKind::Authentication, "NOAUTH");
 }
 
 fn a_password_lets_us_in<C: Cache>() {

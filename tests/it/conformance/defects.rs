@@ -59,7 +59,7 @@ fn an_empty_value_that_nobody_asked_for_is_not_overwritten<C: Cache>() {
     };
     let answers = cache.get_many_with(&["a"], TTL, load);
     assert_eq!(all_seen(answers), ["1 from loaded"]);
-    assert!(cache.set_many_with(&["a"], TTL, load).unwrap().remove(0).unwrap());
+    assert!(cache.insert_many_with(&["a"], TTL, load).unwrap().remove(0).unwrap());
     assert_eq!((raw.get("empty").unwrap(), raw.get("absent")), (Vec::new(), None));
     let stats = cache.stats();
     assert_eq!((stats.extra_keys, stats.locks_lost), (4, 0));
@@ -142,7 +142,8 @@ fn a_read_without_a_loader_does_not_wait_for_a_write<C: Cache>() {
     server.connect().ok(&["SET", "k", "old"]);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let write = scope.spawn(|| cache.set_with("k", TTL, move || (door.pass(), found("new")).1));
+        let write =
+            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("new")).1));
         gate.reached();
         // What such a write has begun to change counts as absent; who wants the value has a loader to wait with.
         for reader in [&cache, &other] {

@@ -345,7 +345,7 @@ fn while_go_waits_for_our_write<C: Cache>(
     let (gate, door) = gate();
     let mut go = Go::connect(server);
     thread::scope(|scope| {
-        let ours = scope.spawn(|| cache.set_with("k", TTL, move || (door.pass(), loaded).1));
+        let ours = scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), loaded).1));
         gate.reached();
         let Held::Lock(lock) = go.read("k") else { panic!("no lock") };
         assert_eq!(go.lock("k", 60_000), None);
@@ -385,7 +385,7 @@ fn writes_of_both_take_turns<C: Cache>() {
     let (lock, taken) = go.write_lock("k", 60_000);
     assert_eq!(taken, WriteLock::Taken { old: None, pttl: 0 });
     thread::scope(|scope| {
-        let ours = scope.spawn(|| cache.set_with("k", TTL, || found("ours")));
+        let ours = scope.spawn(|| cache.insert_with("k", TTL, || found("ours")));
         wait_until_we_wait(&cache);
         assert_eq!(go.publish("k", &lock, b"theirs", 0), 1);
         assert!(ours.join().unwrap().unwrap());
@@ -394,7 +394,8 @@ fn writes_of_both_take_turns<C: Cache>() {
     // What Go deletes while we write stays deleted.
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let ours = scope.spawn(|| cache.set_with("k", TTL, move || (door.pass(), found("late")).1));
+        let ours =
+            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("late")).1));
         gate.reached();
         assert_eq!(go.del("k"), 1);
         gate.open();

@@ -222,7 +222,7 @@ fn a_ttl_under_a_millisecond_is_refused_before_anything_is_sent<C: Cache>() {
             cache_error(cache.touch_many(&["k"], ttl)),
         ];
         for error in refusals {
-            assert_eq!(error.kind(), ErrorKind::Misuse);
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains("at least 1ms"), "{error}");
         }
     }

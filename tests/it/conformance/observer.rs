@@ -120,7 +120,7 @@ fn loads_round_trips_changes_and_connections_are_told_of<C: Cache>() {
     let tally = Tally::of(&cache);
     cache.get_with("k", TTL, || found("v")).unwrap();
     cache.get_with("failed", TTL, || Err::<_, _>(Boom("no such table"))).unwrap_err();
-    cache.set_with("k", TTL, || found("w")).unwrap();
+    cache.insert_with("k", TTL, || found("w")).unwrap();
     let mut raw = server.connect();
     raw.integer(&["DEL", "k"]);
     tally.wait_for("invalidated", 1);
@@ -158,7 +158,7 @@ fn a_lost_lock_is_told_of_by_its_key<C: Cache>() {
         if key == "read" {
             cache.get_with(key, TTL, load).unwrap();
         } else {
-            cache.set_with(key, TTL, load).unwrap_err();
+            cache.insert_with(key, TTL, load).unwrap_err();
         }
         tally.wait_for(&format!("lost {key}"), 1);
     }
@@ -168,7 +168,7 @@ fn refreshes_are_told_of_from_beginning_to_end<C: Cache>() {
     let server = RedisServer::start();
     let cache = connected::<C>(server.url());
     let tally = Tally::of(&cache);
-    let options = RefreshOptions::new(TTL).refresh_after(0.5);
+    let options = RefreshOptions::new(TTL).refresh_at_fraction(0.5);
     let read = cache.refreshing(options, |keys| all_found(keys, "new")).unwrap();
     server.connect().ok(&["SET", "k", "old", "PX", "20000"]);
     assert_eq!(seen(read("k")), "old from redis");

@@ -34,7 +34,7 @@ on_every_adapter![
 const DEADLINE: Duration = Duration::from_millis(50);
 
 fn limited<C: Cache>(cache: &C) -> C {
-    cache.with_options(CallOptions::new().deadline(DEADLINE))
+    cache.with_options(CallOptions::new().timeout(DEADLINE))
 }
 
 fn reloading<C: Cache>(cache: &C) -> C {
@@ -173,7 +173,7 @@ fn a_deadline_ends_a_wait_for_another_process<C: Cache>() {
         let single = cache_error(limited.get_with("k", TTL, must_not_load));
         let mut batch =
             limited.get_many_with(&["free", "k"], TTL, |keys| all_found(keys, "v")).unwrap();
-        let set = cache_error(limited.set_with("k", TTL, must_not_load));
+        let set = cache_error(limited.insert_with("k", TTL, must_not_load));
         let locked = cache_error(batch.remove(1));
         // What is answered already is not lost.
         assert_eq!(seen(batch.remove(0)), "v from loaded");
@@ -268,7 +268,7 @@ fn a_write_past_its_deadline_puts_the_old_value_back<C: Cache>() {
                 door.pass();
                 found("new")
             };
-            cache_error(limited(cache).set_with("k", TTL, load)).kind()
+            cache_error(limited(cache).insert_with("k", TTL, load)).kind()
         });
         gate.reached();
         wait_until("the old value", || seen(cache.get("k")).starts_with("old from"));
@@ -282,9 +282,9 @@ fn a_write_past_its_deadline_puts_the_old_value_back<C: Cache>() {
 fn a_deadline_that_is_kept_leaves_no_trace<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let cache = cache.with_options(CallOptions::new().deadline(Duration::from_secs(600)));
+    let cache = cache.with_options(CallOptions::new().timeout(Duration::from_secs(600)));
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
-    assert!(cache.set_with("k", TTL, || found("w")).unwrap());
+    assert!(cache.insert_with("k", TTL, || found("w")).unwrap());
     assert_eq!(seen(cache.get("k")), "w from near");
     assert!(cache.remove("k").unwrap());
     assert_eq!(all_seen(cache.get_many(&["k"])), ["nothing from redis"]);

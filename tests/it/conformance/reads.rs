@@ -98,7 +98,7 @@ fn a_batch_with_too_many_keys_is_refused_before_anything_is_sent<C: Cache>() {
         cache_error(cache.touch_many(&keys, TTL)),
     ];
     for error in refusals {
-        assert_eq!(error.kind(), ErrorKind::Misuse);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("3 keys; `keys_max` allows 2"), "{error}");
     }
     assert_eq!(proxy.commands().len(), 0);

@@ -74,7 +74,7 @@ fn values(keys: Vec<Key>, value: &'static str) -> Vec<(Key, Loaded)> {
 
 /// Every read finds its value due, as soon as a millisecond of its life is over.
 fn at_once() -> RefreshOptions {
-    RefreshOptions::new(TTL).refresh_after(0.000_01)
+    RefreshOptions::new(TTL).refresh_at_fraction(0.000_01)
 }
 
 /// A value that Redis has, and that nobody has read yet.
@@ -85,7 +85,7 @@ fn put(server: &Server, key: &str, value: &str) {
 fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
     // Half of its life is over, and from then on near hits find that, too.
     assert_eq!(seen(read("k")), "old from redis");
@@ -106,7 +106,7 @@ fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>
 fn a_value_that_took_long_is_refreshed_by_chance_before_its_end<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let options = RefreshOptions::new(TTL).refresh_after(0.0).refresh_beta(1.0);
+    let options = RefreshOptions::new(TTL).refresh_at_fraction(0.0).refresh_beta(1.0);
     let (loads, read) = Loads::of(&cache, options);
     // It took an hour, so it is due for sure; the other took no time.
     put(&server, "slow", "__redcache:v1:3600000000000:old");
@@ -139,7 +139,7 @@ fn what_has_time_left_is_not_refreshed<C: Cache>() {
 fn a_value_that_changed_during_a_refresh_is_left_alone<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
     seen(read("k"));
     loads.begun();
@@ -153,7 +153,7 @@ fn a_value_that_changed_during_a_refresh_is_left_alone<C: Cache>() {
 fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
     seen(read("k"));
     loads.begun();
@@ -166,7 +166,7 @@ fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {
 fn who_holds_the_refresh_lock_refreshes_alone<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let (_loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (_loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     // The name that redcache for Go gives it, whatever braces the key has.
     for key in ["k", "user:{t}:1"] {
         put(&server, key, "old");
@@ -190,7 +190,8 @@ fn eight_clients_refresh_a_key_once<C: Cache>() {
                 loads.fetch_add(1, Ordering::Relaxed);
                 Ok(values(keys, "new"))
             };
-            let read = cache.refreshing(RefreshOptions::new(TTL).refresh_after(0.5), load).unwrap();
+            let read =
+                cache.refreshing(RefreshOptions::new(TTL).refresh_at_fraction(0.5), load).unwrap();
             (cache, read)
         })
         .collect();
@@ -210,7 +211,7 @@ fn eight_clients_refresh_a_key_once<C: Cache>() {
 fn keys_that_are_due_together_are_loaded_together<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1");
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     for key in ["first", "a", "b", "c"] {
         put(&server, key, "old");
     }
@@ -229,7 +230,7 @@ fn keys_that_are_due_together_are_loaded_together<C: Cache>() {
 fn a_full_queue_drops_what_does_not_fit<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1&refresh_queue_max=2");
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     for key in ["first", "a", "b", "c"] {
         put(&server, key, "old");
     }
@@ -309,13 +310,13 @@ fn options_that_cannot_be_are_refused<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     for (options, named) in [
-        (RefreshOptions::new(TTL).refresh_after(1.0), "refresh_after"),
-        (RefreshOptions::new(TTL).refresh_after(f64::NAN), "refresh_after"),
+        (RefreshOptions::new(TTL).refresh_at_fraction(1.0), "refresh_at_fraction"),
+        (RefreshOptions::new(TTL).refresh_at_fraction(f64::NAN), "refresh_at_fraction"),
         (RefreshOptions::new(TTL).refresh_beta(-1.0), "refresh_beta"),
         (RefreshOptions::new(Duration::ZERO), "ttl"),
     ] {
         let error = cache_error(cache.refreshing(options, |keys| Ok(values(keys, "v"))).map(drop));
-        assert_eq!(error.kind(), ErrorKind::Misuse);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(named), "{error}");
     }
 }
@@ -335,7 +336,8 @@ fn queued_refreshes_of_several_clients_load_each_key_once<C: Cache>() {
                 loaded.fetch_add(keys.len() as u32, Ordering::Relaxed);
                 Ok(values(keys, "new"))
             };
-            let read = cache.refreshing(RefreshOptions::new(TTL).refresh_after(0.5), load).unwrap();
+            let read =
+                cache.refreshing(RefreshOptions::new(TTL).refresh_at_fraction(0.5), load).unwrap();
             (cache, read)
         })
         .collect();
@@ -352,7 +354,7 @@ fn queued_refreshes_of_several_clients_load_each_key_once<C: Cache>() {
 fn what_has_changed_in_the_queue_is_not_loaded<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1");
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     for key in ["first", "changed", "removed", "same"] {
         put(&server, key, "old");
     }
@@ -376,7 +378,7 @@ fn what_has_changed_in_the_queue_is_not_loaded<C: Cache>() {
 fn the_refresh_lock_of_somebody_else_is_left_alone<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
-    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_after(0.5));
+    let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
     seen(read("k"));
     loads.begun();
@@ -400,7 +402,8 @@ fn a_ttl_of_the_loaders_own_is_no_reason_to_refresh_again_and_again<C: Cache>() 
                 let value = Loaded::value(number.to_string()).with_ttl(TTL / 6);
                 Ok(keys.into_iter().map(|key| (key, value.clone())).collect())
             };
-            let read = cache.refreshing(RefreshOptions::new(TTL).refresh_after(0.5), load).unwrap();
+            let read =
+                cache.refreshing(RefreshOptions::new(TTL).refresh_at_fraction(0.5), load).unwrap();
             (cache, read)
         })
         .collect();

@@ -161,7 +161,7 @@ fn who_joined_with_another_error_type_is_given_the_text<C: Cache>() {
         gate.open();
         assert_eq!(*load_error(leader.join().unwrap()), Boom("no such table"));
         let error = cache_error(follower.join().unwrap());
-        assert_eq!(error.kind(), ErrorKind::JoinedLoad);
+        assert_eq!(error.kind(), ErrorKind::LoadFailedElsewhere);
         assert!(error.to_string().contains("no such table"), "{error}");
     });
 }

@@ -28,7 +28,7 @@ on_every_adapter![
 ];
 
 const IF_ERROR: &str = "?stale_if_error=1h";
-const WHILE_LOADING: &str = "?stale_while_loading=1h";
+const WHILE_LOADING: &str = "?stale_while_revalidate=1h";
 const SHORT: Duration = Duration::from_millis(30);
 
 fn fails<T>() -> Result<T, Boom> {
@@ -176,7 +176,7 @@ fn who_would_wait_for_another_process_is_given_the_outdated_copy_at_once<C: Cach
 
 fn an_outdated_copy_never_hides_a_newer_value<C: Cache>() {
     let server = Server::start();
-    let both = "?stale_if_error=1h&stale_while_loading=1h";
+    let both = "?stale_if_error=1h&stale_while_revalidate=1h";
     let cache = connected::<C>(server.url() + both);
     outdate(&cache, "k");
     server.connect().ok(&["SET", "k", "new"]);

@@ -115,10 +115,10 @@ fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let notices = Notices::of(&cache);
     let error = cache_error(cache.insert("k", NOT_FOUND_MARKER, TTL));
-    assert_eq!((error.kind(), error.key()), (ErrorKind::Misuse, Some(&Key::from("k"))));
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some(&Key::from("k"))));
     let entries = vec![("l", "fine".into()), ("k", Bytes::from_static(NOT_FOUND_MARKER))];
     let error = cache_error(cache.insert_many(entries, TTL));
-    assert_eq!((error.kind(), error.key()), (ErrorKind::Misuse, Some(&Key::from("k"))));
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some(&Key::from("k"))));
     assert_eq!(server.connect().integer(&["DBSIZE"]), 0);
     let loaded = cache.get_with("k", TTL, || found(NOT_FOUND_MARKER)).unwrap();
     assert_eq!(loaded.value.as_deref(), Some(NOT_FOUND_MARKER));
@@ -161,11 +161,11 @@ fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
     proxy.clear();
     let (fits, too_large) = ("0123456789", "0123456789a");
     let error = cache_error(cache.insert("k", too_large, TTL));
-    assert_eq!((error.kind(), error.key()), (ErrorKind::Misuse, Some(&Key::from("k"))));
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some(&Key::from("k"))));
     assert!(error.to_string().contains("11 bytes; `value_max` allows 10"), "{error}");
     assert!(!error.to_string().contains(too_large));
     let entries = vec![("l", fits.into()), ("k", too_large.into())];
-    assert_eq!(cache_error(cache.insert_many(entries, TTL)).kind(), ErrorKind::Misuse);
+    assert_eq!(cache_error(cache.insert_many(entries, TTL)).kind(), ErrorKind::InvalidInput);
     assert_eq!(proxy.commands().len(), 0);
     // Twice, for the lock is given back.
     for count in 1..=2 {
@@ -189,7 +189,7 @@ fn a_key_beyond_the_limit_is_refused<C: Cache>() {
         cache_error(cache.insert(key, "v", TTL)),
         cache_error(cache.remove(key)),
     ] {
-        assert_eq!((error.kind(), error.key()), (ErrorKind::Misuse, Some(&Key::from(key))));
+        assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some(&Key::from(key))));
     }
     assert_eq!(cache.stats().calls, 0);
 }

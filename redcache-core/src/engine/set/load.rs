@@ -106,7 +106,7 @@ impl Engine {
             return Input::Over(End::Kept);
         };
         if let Some(why) = self.unstorable_load(&loaded, ttl) {
-            return Input::Over(End::Failed(CacheError::new(ErrorKind::Misuse, why)));
+            return Input::Over(End::Failed(CacheError::new(ErrorKind::InvalidInput, why)));
         }
         let ttl = loaded.ttl.unwrap_or(ttl);
         let payload = loaded.value.unwrap_or_else(|| self.config.not_found_marker.clone());

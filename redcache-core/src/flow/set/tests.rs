@@ -281,7 +281,7 @@ fn a_lost_lock_is_no_success_and_after_a_lost_connection_no_certain_failure() {
         match end {
             End::Lost => assert!(is_lost),
             End::Failed(error) => {
-                assert_eq!((error.kind(), is_lost), (ErrorKind::Interrupted, false));
+                assert_eq!((error.kind(), is_lost), (ErrorKind::OutcomeUnknown, false));
             }
             other => panic!("{other:?}"),
         }

@@ -144,9 +144,9 @@ fn introduce(untracked: Option<String>, out: &mut Vec<u8>) -> Next {
 fn refused(text: &[u8]) -> CacheError {
     let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     let kind = match code {
-        b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => ErrorKind::Auth,
+        b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => ErrorKind::Authentication,
         _ if text.starts_with(b"ERR AUTH") || text.starts_with(b"ERR invalid password") => {
-            ErrorKind::Auth
+            ErrorKind::Authentication
         }
         // The server has no place for us, or is not ready: worth another try.
         _ => ErrorKind::Unavailable,
@@ -224,7 +224,7 @@ mod tests {
         let (_, next) =
             play("redis://:p@h", &[Frame::Error(b"WRONGPASS invalid username-password pair")]);
         let Next::Fail(error) = next else { panic!("{next:?}") };
-        assert_eq!(error.kind(), ErrorKind::Auth);
+        assert_eq!(error.kind(), ErrorKind::Authentication);
         let (_, next) = play("redis://h", &[Frame::Error(b"ERR max number of clients reached")]);
         let Next::Fail(error) = next else { panic!("{next:?}") };
         assert!(error.is_retryable(), "{error}");

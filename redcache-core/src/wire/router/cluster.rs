@@ -161,9 +161,9 @@ impl Cluster {
     /// How long until the next question, as things stand.
     pub(super) fn interval(&self, is_in_trouble: bool, config: &Config) -> Duration {
         if is_in_trouble || !self.is_known {
-            TROUBLE_INTERVAL.min(config.topology_refresh_interval)
+            TROUBLE_INTERVAL.min(config.discovery_interval)
         } else {
-            config.topology_refresh_interval
+            config.discovery_interval
         }
     }
 

@@ -232,7 +232,7 @@ impl Router {
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.is_asked(id) {
-            cluster.on_answered(ctx.now, ctx.config.topology_refresh_interval, &mut self.rng);
+            cluster.on_answered(ctx.now, ctx.config.discovery_interval, &mut self.rng);
         }
         if was_ready {
             cluster.want_refresh(ctx.now, None);

@@ -396,5 +396,5 @@ pub(super) fn enqueue(queue: &mut VecDeque<Issued>, issued: Issued) {
 
 /// A login that was refused, or a port that is not Redis, will not mend itself within a call.
 pub(super) fn is_lasting(fault: &CacheError) -> bool {
-    matches!(fault.kind(), ErrorKind::Auth | ErrorKind::Protocol)
+    matches!(fault.kind(), ErrorKind::Authentication | ErrorKind::Protocol)
 }

@@ -419,7 +419,7 @@ fn one_question_is_under_way_at_a_time() {
 #[test]
 fn an_older_epoch_is_ignored_and_a_newer_one_is_not() {
     let mut world = World::of_two();
-    world.pass(world.config.topology_refresh_interval * 2);
+    world.pass(world.config.discovery_interval * 2);
     world.settle(&[]);
     let port = world.asked().unwrap();
     world.answer_topology(port, Some(4), &[(2, 0, 16383)]);
@@ -434,7 +434,7 @@ fn an_older_epoch_is_ignored_and_a_newer_one_is_not() {
 #[test]
 fn a_map_without_slots_never_replaces_one_with_slots() {
     let mut world = World::of_two();
-    world.pass(world.config.topology_refresh_interval * 2);
+    world.pass(world.config.discovery_interval * 2);
     world.settle(&[]);
     let port = world.asked().unwrap();
     world.answer_topology(port, Some(9), &[]);
@@ -507,7 +507,7 @@ fn while_an_owner_is_unreachable_the_cluster_is_asked_twice_a_second() {
 fn a_closed_router_asks_nobody_and_ends() {
     let mut world = World::of_two();
     world.router.close();
-    world.pass(world.config.topology_refresh_interval * 2);
+    world.pass(world.config.discovery_interval * 2);
     world.settle(&[]);
     assert!(!world.asks_topology(1) && !world.asks_topology(2));
     world.send(read());
