@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use redcache_adapter::{coarse_now, new_seed};
 use redcache_core::{
     Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
-    NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Seed, Source, Stats, check_ttl,
+    NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Source, Stats, check_ttl,
 };
 
 use crate::call::{self, Call, Turn};
-use crate::clock::coarse_now;
 use crate::refresh::RefreshingCache;
 use crate::shared::Shared;
 use crate::{listener, timer};
@@ -113,7 +113,7 @@ impl Cache {
     /// # Ok::<(), redcache_blocking::Error>(())
     /// ```
     pub fn open(config: Config) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(config, &seed()?));
+        let shared = Arc::new(Shared::new(config, &new_seed()?));
         // From here on, dropping the handle ends what has been started.
         let cache = Self { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
         timer::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
@@ -775,16 +775,6 @@ impl Cache {
 
 fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
     keys.into_iter().map(|key| Key::copy_from(key.as_ref())).collect()
-}
-
-/// The chance and the date that the engine cannot make for itself.
-fn seed() -> Result<Seed, CacheError> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(CacheError::no_randomness)?;
-    // A clock before 1970 only costs the locks their order in time.
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    Ok(Seed { random, unix_ms })
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::time::Duration;
 #[cfg(unix)]
 use std::time::Instant;
 
-use redcache_core::{BusyPoll, ConnId, Engine};
+use redcache_adapter::BusyPoll;
+use redcache_core::{ConnId, Engine};
 
 use crate::shared::Shared;
 use crate::socket::Socket;

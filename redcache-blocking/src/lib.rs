@@ -34,7 +34,6 @@
 
 mod cache;
 mod call;
-mod clock;
 mod conn;
 mod listener;
 mod refresh;

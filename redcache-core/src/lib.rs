@@ -19,8 +19,6 @@
 mod mutant;
 
 mod api;
-mod busy_poll;
-mod coarse_clock;
 mod engine;
 mod event;
 mod flow;
@@ -40,8 +38,6 @@ pub use api::key::Key;
 pub use api::observer::{Observation, Observer, ObserverSlot, RefreshEvent};
 pub use api::options::{CallOptions, FamilyId, LoadOptions, RefreshOptions};
 pub use api::stats::Stats;
-pub use busy_poll::BusyPoll;
-pub use coarse_clock::CoarseClock;
 pub use engine::{Engine, Seed, check_ttl};
 pub use event::{Event, Notice, Outcome};
 pub use flow::flights::OpId;

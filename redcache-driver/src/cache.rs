@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use redcache_adapter::new_seed;
 use redcache_core::{
     Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
     NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Seed, Source, Stats, check_ttl,
@@ -87,7 +88,7 @@ impl<R: Runtime> Cache<R> {
     ///
     /// Where the runtime's `spawn` does, for tokio outside of a runtime.
     pub fn open(config: Config, runtime: R) -> Result<Self, Error> {
-        Ok(Self::open_seeded(config, &seed()?, runtime))
+        Ok(Self::open_seeded(config, &new_seed()?, runtime))
     }
 
     pub(crate) fn open_seeded(config: Config, seed: &Seed, runtime: R) -> Self {
@@ -650,14 +651,4 @@ impl<R: Runtime> Cache<R> {
 
 fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {
     keys.into_iter().map(|key| Key::copy_from(key.as_ref())).collect()
-}
-
-/// The chance and the date that the engine cannot make for itself.
-fn seed() -> Result<Seed, CacheError> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(CacheError::no_randomness)?;
-    // A clock before 1970 only costs the locks their order in time.
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    Ok(Seed { random, unix_ms })
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
-use redcache_core::{BusyPoll, Config, ConnId, Engine};
+use redcache_adapter::BusyPoll;
+use redcache_core::{Config, ConnId, Engine};
 
 use crate::runtime::Runtime;
 use crate::shared::{Shared, State};

@@ -17,7 +17,6 @@
 
 mod cache;
 mod call;
-mod clock;
 mod conn;
 mod driver;
 mod refresh;
@@ -26,7 +25,7 @@ mod shared;
 mod sync;
 
 pub use cache::Cache;
-pub use clock::coarse_now;
+pub use redcache_adapter::coarse_now;
 pub use redcache_core::{
     Address, Answer, CacheError, CallOptions, Config, ConfigBuilder, ConfigError, Error, ErrorKind,
     Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,

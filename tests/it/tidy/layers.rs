@@ -10,7 +10,7 @@ const FLOW_TOWER: &[&str] = &["flow", "near"];
 /// How to say it.
 const WIRE_TOWER: &[&str] = &["wire"];
 /// What both towers speak in.
-const WORDS: &[&str] = &["protocol", "api", "busy_poll", "coarse_clock", "resp", "rng", "mutant"];
+const WORDS: &[&str] = &["protocol", "api", "resp", "rng", "mutant"];
 
 /// Every module, top first; the towers stand side by side.
 pub(super) fn modules() -> impl Iterator<Item = &'static str> {
