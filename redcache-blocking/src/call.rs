@@ -136,7 +136,7 @@ impl<'a> Call<'a> {
         let op = shared.step(|state, now| {
             let op = begin(&mut state.engine, now)?;
             if let Some(after) = options.timeout_after() {
-                state.engine.set_deadline(now, op, after);
+                state.engine.set_timeout(now, op, after);
             }
             state.seat(op, &seat);
             Ok::<_, CacheError>(op)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Engine, Error, FamilyId, Key, LoadFailure, LoadOptions,
-    Loaded, NearHit, Outcome, RefreshOptions, RefreshPolicy,
+    Answer, Batch, CacheError, CallOptions, Engine, Error, Key, LoadFailure, LoadOptions, Loaded,
+    LoaderId, NearHit, Outcome, RefreshOptions, RefreshPolicy,
 };
 
 use crate::cache::Cache;
@@ -45,7 +45,7 @@ struct Registered<E> {
 
 impl<E> Drop for Registered<E> {
     fn drop(&mut self) {
-        let family = self.policy.family();
+        let family = self.policy.loader();
         let forgotten = self.shared.step(|state, _| {
             state.engine.unregister_refresh(family);
             state.forget_refresher(family)
@@ -92,7 +92,7 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
         let shared = Arc::clone(cache.shared_arc());
         let policy = shared.step(|state, now| {
             let policy = state.engine.register_refresh(now, options)?;
-            state.keep_refresher(policy.family(), refresher);
+            state.keep_refresher(policy.loader(), refresher);
             Ok::<_, CacheError>(policy)
         })?;
         Ok(Self { cache, registered: Arc::new(Registered { shared, policy, loader }) })
@@ -136,7 +136,7 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
         }
         let far = batch.take_far();
         let ttl = policy.options().ttl();
-        let load = LoadOptions::new(ttl, options).refreshed_by(policy.family());
+        let load = LoadOptions::new(ttl, options).refreshed_by(policy.loader());
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, load);
         match call::load_many(shared, options, begin, |keys| loader(keys))? {
             Outcome::Answers(found) => Ok(batch.fill(found)),
@@ -153,14 +153,14 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
     fn note(&self, key: &[u8], hit: &NearHit, now: Instant) {
         let Registered { shared, policy, .. } = &*self.registered;
         if policy.is_due(key, hit, now) {
-            let (family, key, expires_at) = (policy.family(), Key::copy_from(key), now + hit.ttl);
+            let (family, key, expires_at) = (policy.loader(), Key::copy_from(key), now + hit.ttl);
             shared.step(|state, now| state.engine.refresh(now, family, key, expires_at));
         }
     }
 }
 
 /// Runs a registered loader once, for all keys that wait for it.
-pub(crate) fn work(shared: &Shared, family: FamilyId, refresher: &Refresher) {
+pub(crate) fn work(shared: &Shared, family: LoaderId, refresher: &Refresher) {
     let over = Over { shared, family };
     let begin = |engine: &mut Engine, now| engine.begin_refresh(now, family);
     let run = || call::load_many(shared, CallOptions::new(), begin, |keys| refresher(keys));
@@ -172,7 +172,7 @@ pub(crate) fn work(shared: &Shared, family: FamilyId, refresher: &Refresher) {
 /// Says that a worker is over, whatever has ended it.
 struct Over<'a> {
     shared: &'a Shared,
-    family: FamilyId,
+    family: LoaderId,
 }
 
 impl Drop for Over<'_> {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redcache_core::{
-    Address, CacheError, Config, ConnId, Engine, Event, FamilyId, Near, Notice, Observation,
+    Address, CacheError, Config, ConnId, Engine, Event, LoaderId, Near, Notice, Observation,
     ObserverSlot, OpId, Outcome, Seed,
 };
 
@@ -26,9 +26,9 @@ pub(crate) struct State {
     lines: Vec<Line>,
     pub(crate) dials: VecDeque<(ConnId, Address)>,
     /// The registered loaders.
-    refreshers: Vec<(FamilyId, Refresher)>,
+    refreshers: Vec<(LoaderId, Refresher)>,
     /// Those that the engine wants to be run.
-    pub(crate) refreshes: VecDeque<(FamilyId, Refresher)>,
+    pub(crate) refreshes: VecDeque<(LoaderId, Refresher)>,
     /// Threads that try to connect. They cannot be interrupted, so nobody waits for them.
     pub(crate) dialing: Vec<Dialing>,
     /// All other threads that `close` waits for.
@@ -288,8 +288,8 @@ impl State {
                     self.dials.push_back((conn, address));
                     after.timer = true;
                 }
-                Event::Refresh { family } => {
-                    self.refreshes.extend(self.refresher(family));
+                Event::Refresh { loader } => {
+                    self.refreshes.extend(self.refresher(loader));
                     after.timer = true;
                 }
                 Event::HangUp { conn } => self.hang_up(conn, &mut after),
@@ -312,17 +312,17 @@ impl State {
         after
     }
 
-    pub(crate) fn keep_refresher(&mut self, family: FamilyId, refresher: Refresher) {
+    pub(crate) fn keep_refresher(&mut self, family: LoaderId, refresher: Refresher) {
         self.refreshers.push((family, refresher));
     }
 
-    pub(crate) fn forget_refresher(&mut self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+    pub(crate) fn forget_refresher(&mut self, family: LoaderId) -> Option<(LoaderId, Refresher)> {
         let at = self.refreshers.iter().position(|(kept, _)| *kept == family)?;
         Some(self.refreshers.swap_remove(at))
     }
 
     /// Every family that the engine knows has its loader here.
-    fn refresher(&self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+    fn refresher(&self, family: LoaderId) -> Option<(LoaderId, Refresher)> {
         self.refreshers.iter().find(|(kept, _)| *kept == family).cloned()
     }
 

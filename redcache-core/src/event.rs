@@ -7,7 +7,7 @@ use crate::api::config::Address;
 use crate::api::error::{CacheError, CallError};
 use crate::api::key::Key;
 use crate::api::observer::Observation;
-use crate::api::options::FamilyId;
+use crate::api::options::LoaderId;
 use crate::flow::flights::OpId;
 use crate::wire::router::ConnId;
 
@@ -43,7 +43,7 @@ pub enum Event {
     /// report `handle_refresh_over` in any case.
     Refresh {
         /// Which loader.
-        family: FamilyId,
+        loader: LoaderId,
     },
     /// The call is over; its id will name another call soon.
     Done {

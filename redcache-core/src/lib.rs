@@ -36,7 +36,7 @@ pub use api::config::{
 pub use api::error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
 pub use api::key::Key;
 pub use api::observer::{Observation, Observer, ObserverSlot, RefreshEvent};
-pub use api::options::{CallOptions, FamilyId, LoadOptions, RefreshOptions};
+pub use api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
 pub use api::stats::Stats;
 pub use engine::{Engine, Seed, check_ttl};
 pub use event::{Event, Notice, Outcome};

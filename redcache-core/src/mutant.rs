@@ -26,25 +26,25 @@ mod switch {
     static ON: AtomicUsize = AtomicUsize::new(0);
 
     macro_rules! mutants {
-        ($($name:ident $says:literal,)*) => {
+        ($($name:ident $description:literal,)*) => {
             /// A bug that can be switched on.
             #[derive(Debug, Clone, Copy, PartialEq, Eq)]
             pub enum Mutant {
-                $(#[doc = $says] $name,)*
+                $(#[doc = $description] $name,)*
             }
 
             impl Mutant {
                 /// Every bug.
                 pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-                /// Gives its name.
+                /// Return its name.
                 pub fn name(self) -> &'static str {
                     match self { $(Self::$name => stringify!($name),)* }
                 }
 
-                /// Says what it breaks.
-                pub fn says(self) -> &'static str {
-                    match self { $(Self::$name => $says,)* }
+                /// Return what it breaks.
+                pub fn description(self) -> &'static str {
+                    match self { $(Self::$name => $description,)* }
                 }
             }
         };

@@ -114,7 +114,7 @@ impl<'a, R: Runtime> Call<'a, R> {
             Poll::Ready(shared.step(|state, now| {
                 let op = begin(&mut state.engine, now)?;
                 if let Some(after) = options.timeout_after() {
-                    state.engine.set_deadline(now, op, after);
+                    state.engine.set_timeout(now, op, after);
                 }
                 let seat = state.seat(op, cx.waker());
                 Ok(Self { shared, op, seat, over: false, fresh: true })

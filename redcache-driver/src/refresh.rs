@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::Instant;
 
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Engine, Error, FamilyId, Key, LoadFailure, LoadOptions,
-    Loaded, NearHit, Outcome, RefreshOptions, RefreshPolicy,
+    Answer, Batch, CacheError, CallOptions, Engine, Error, Key, LoadFailure, LoadOptions, Loaded,
+    LoaderId, NearHit, Outcome, RefreshOptions, RefreshPolicy,
 };
 
 use crate::cache::Cache;
@@ -49,7 +49,7 @@ struct Registered<R: Runtime, E> {
 
 impl<R: Runtime, E> Drop for Registered<R, E> {
     fn drop(&mut self) {
-        let family = self.policy.family();
+        let family = self.policy.loader();
         let forgotten = self.shared.step(|state, _| {
             state.engine.unregister_refresh(family);
             state.forget_refresher(family)
@@ -102,7 +102,7 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
         let shared = Arc::clone(cache.shared_arc());
         let policy = shared.step(|state, now| {
             let policy = state.engine.register_refresh(now, options)?;
-            state.keep_refresher(policy.family(), refresher);
+            state.keep_refresher(policy.loader(), refresher);
             Ok::<_, CacheError>(policy)
         })?;
         Ok(Self { cache, registered: Arc::new(Registered { shared, policy, loader }) })
@@ -146,7 +146,7 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
         }
         let far = batch.take_far();
         let ttl = policy.options().ttl();
-        let load = LoadOptions::new(ttl, options).refreshed_by(policy.family());
+        let load = LoadOptions::new(ttl, options).refreshed_by(policy.loader());
         let begin = |engine: &mut Engine, now| engine.get_many_with(now, far, load);
         match call::load_many(shared, options, begin, |keys| loader(keys)).await? {
             Outcome::Answers(found) => Ok(batch.fill(found)),
@@ -167,14 +167,14 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
     fn note(&self, key: &[u8], hit: &NearHit, now: Instant) {
         let Registered { shared, policy, .. } = &*self.registered;
         if policy.is_due(key, hit, now) {
-            let (family, key, expires_at) = (policy.family(), Key::copy_from(key), now + hit.ttl);
+            let (family, key, expires_at) = (policy.loader(), Key::copy_from(key), now + hit.ttl);
             shared.step(|state, now| state.engine.refresh(now, family, key, expires_at));
         }
     }
 }
 
 /// Runs a registered loader once, for all keys that wait for it.
-pub(crate) async fn work<R: Runtime>(shared: &Shared<R>, family: FamilyId, refresher: Refresher) {
+pub(crate) async fn work<R: Runtime>(shared: &Shared<R>, family: LoaderId, refresher: Refresher) {
     let over = Over { shared, family };
     let begin = |engine: &mut Engine, now| engine.begin_refresh(now, family);
     let work = call::load_many(shared, CallOptions::new(), begin, |keys| refresher(keys));
@@ -191,7 +191,7 @@ pub(crate) async fn work<R: Runtime>(shared: &Shared<R>, family: FamilyId, refre
 /// Says that a worker is over, whatever has ended it.
 struct Over<'a, R: Runtime> {
     shared: &'a Shared<R>,
-    family: FamilyId,
+    family: LoaderId,
 }
 
 impl<R: Runtime> Drop for Over<'_, R> {

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use redcache_core::{
-    Address, CacheError, ConnId, Engine, Event, FamilyId, Key, Near, Notice, Observation,
+    Address, CacheError, ConnId, Engine, Event, Key, LoaderId, Near, Notice, Observation,
     ObserverSlot, OpId, Outcome, Seed,
 };
 use slab::Slab;
@@ -46,9 +46,9 @@ pub(crate) struct State<R: Runtime> {
     /// Attempts to connect that are no longer wanted.
     pub(crate) given_up: Vec<ConnId>,
     /// The registered loaders.
-    refreshers: Vec<(FamilyId, Refresher)>,
+    refreshers: Vec<(LoaderId, Refresher)>,
     /// Those that the engine wants to be run.
-    pub(crate) refreshes: VecDeque<(FamilyId, Refresher)>,
+    pub(crate) refreshes: VecDeque<(LoaderId, Refresher)>,
     pub(crate) driver: Option<Waker>,
     /// Up to when the driver sleeps.
     pub(crate) sleeps_until: Option<Instant>,
@@ -239,8 +239,8 @@ impl<R: Runtime> State<R> {
                     self.dials.push_back((conn, address));
                     after.wakes.extend(self.driver.take());
                 }
-                Event::Refresh { family } => {
-                    self.refreshes.extend(self.refresher(family));
+                Event::Refresh { loader } => {
+                    self.refreshes.extend(self.refresher(loader));
                     after.wakes.extend(self.driver.take());
                 }
                 Event::HangUp { conn } => self.hang_up(conn, &mut after),
@@ -261,17 +261,17 @@ impl<R: Runtime> State<R> {
         after
     }
 
-    pub(crate) fn keep_refresher(&mut self, family: FamilyId, refresher: Refresher) {
+    pub(crate) fn keep_refresher(&mut self, family: LoaderId, refresher: Refresher) {
         self.refreshers.push((family, refresher));
     }
 
-    pub(crate) fn forget_refresher(&mut self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+    pub(crate) fn forget_refresher(&mut self, family: LoaderId) -> Option<(LoaderId, Refresher)> {
         let at = self.refreshers.iter().position(|(kept, _)| *kept == family)?;
         Some(self.refreshers.swap_remove(at))
     }
 
     /// Every family that the engine knows has its loader here.
-    fn refresher(&self, family: FamilyId) -> Option<(FamilyId, Refresher)> {
+    fn refresher(&self, family: LoaderId) -> Option<(LoaderId, Refresher)> {
         self.refreshers.iter().find(|(kept, _)| *kept == family).cloned()
     }
 

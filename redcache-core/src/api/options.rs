@@ -69,7 +69,7 @@ impl CallOptions {
 pub struct LoadOptions {
     pub(crate) ttl: Duration,
     pub(crate) reload: bool,
-    pub(crate) refreshed_by: Option<FamilyId>,
+    pub(crate) refreshed_by: Option<LoaderId>,
 }
 
 impl LoadOptions {
@@ -80,8 +80,8 @@ impl LoadOptions {
 
     /// The same for a call of a registered loader: what it finds in Redis and is due, the loader refreshes.
     #[must_use]
-    pub fn refreshed_by(mut self, family: FamilyId) -> Self {
-        self.refreshed_by = Some(family);
+    pub fn refreshed_by(mut self, loader: LoaderId) -> Self {
+        self.refreshed_by = Some(loader);
         self
     }
 }
@@ -94,7 +94,7 @@ impl From<Duration> for LoadOptions {
 
 /// A loader that is registered for refreshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FamilyId {
+pub struct LoaderId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }

@@ -11,7 +11,7 @@ use crate::flow::timers::Timer;
 
 impl Engine {
     /// Has a call that was just made, and for which none was set yet, fail with [`ErrorKind::DeadlineExceeded`] unless it is over `after` this time.
-    pub fn set_deadline(&mut self, now: Instant, op: OpId, after: Duration) {
+    pub fn set_timeout(&mut self, now: Instant, op: OpId, after: Duration) {
         // A deadline beyond the end of time is none.
         let at = now.checked_add(after);
         if self.ops.contains(op)

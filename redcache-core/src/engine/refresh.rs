@@ -18,7 +18,7 @@ use super::ops::Op;
 use crate::api::error::{CacheError, ErrorKind};
 use crate::api::key::Key;
 use crate::api::observer::{Observed, RefreshEvent};
-use crate::api::options::{FamilyId, RefreshOptions};
+use crate::api::options::{LoaderId, RefreshOptions};
 use crate::event::Event;
 use crate::flow::flights::OpId;
 use crate::flow::refresh_policy::{RefreshPolicy, is_due};
@@ -33,7 +33,7 @@ pub(super) struct Refreshes {
     families: Slab<Family>,
     generation: u32,
     /// Families with something in their queue that no worker was called for, in their order.
-    waiting: VecDeque<FamilyId>,
+    waiting: VecDeque<LoaderId>,
     queued: usize,
     /// Workers that were called and are not over.
     workers: usize,
@@ -85,7 +85,7 @@ struct Due {
 }
 
 impl Refreshes {
-    fn family(&mut self, id: FamilyId) -> Option<&mut Family> {
+    fn family(&mut self, id: LoaderId) -> Option<&mut Family> {
         let family = self.families.get_mut(id.index as usize)?;
         (family.generation == id.generation).then_some(family)
     }
@@ -119,12 +119,12 @@ impl Engine {
             chosen: BTreeMap::new(),
         });
         // Registered loaders are held by the application, far fewer than 2^32.
-        let family = FamilyId { index: index as u32, generation };
+        let family = LoaderId { index: index as u32, generation };
         Ok(RefreshPolicy::new(now, family, options, self.rng.next()))
     }
 
     /// Forgets a loader. What it is loading is still published.
-    pub fn unregister_refresh(&mut self, family: FamilyId) {
+    pub fn unregister_refresh(&mut self, family: LoaderId) {
         if self.refreshes.family(family).is_some() {
             let gone = self.refreshes.families.remove(family.index as usize);
             self.refreshes.queued -= gone.queue.len();
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// A read has found that a key is due, whose value lives until `expires_at`.
-    pub fn refresh(&mut self, now: Instant, family: FamilyId, key: Key, expires_at: Instant) {
+    pub fn refresh(&mut self, now: Instant, family: LoaderId, key: Key, expires_at: Instant) {
         let is_full = self.refreshes.queued >= self.config.refresh_queue_max;
         let Some(entry) = self.refreshes.family(family) else { return };
         if entry.is_early(&key, expires_at.saturating_duration_since(now)) {
@@ -159,7 +159,7 @@ impl Engine {
     pub(super) fn refresh_if_due(
         &mut self,
         now: Instant,
-        family: FamilyId,
+        family: LoaderId,
         key: &Key,
         left: Duration,
         compute_time: Duration,
@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// Calls for a worker for the family, and for as many as there may be.
-    fn call_workers(&mut self, family: FamilyId) {
+    fn call_workers(&mut self, family: LoaderId) {
         let refreshes = &mut self.refreshes;
         let wants =
             refreshes.family(family).is_some_and(|it| !it.is_called && !it.queue.is_empty());
@@ -187,7 +187,7 @@ impl Engine {
             if let Some(entry) = self.refreshes.family(family) {
                 entry.is_called = true;
                 self.refreshes.workers += 1;
-                self.events.push_back(Event::Refresh { family });
+                self.events.push_back(Event::Refresh { loader: family });
             }
         }
     }
@@ -198,7 +198,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`] when the cache is, or the loader is not registered any more.
-    pub fn begin_refresh(&mut self, now: Instant, family: FamilyId) -> Result<OpId, CacheError> {
+    pub fn begin_refresh(&mut self, now: Instant, family: LoaderId) -> Result<OpId, CacheError> {
         self.check_open()?;
         let entry = self.refreshes.family(family).ok_or_else(CacheError::closed)?;
         entry.is_called = false;
@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// A worker is over, with its work done or not.
-    pub fn handle_refresh_over(&mut self, now: Instant, family: FamilyId) {
+    pub fn handle_refresh_over(&mut self, now: Instant, family: LoaderId) {
         if mutant!(RefreshCostsWorker) && self.stats.refreshes_panicked > 0 {
             return;
         }

@@ -11,41 +11,41 @@ use std::time::{Duration, Instant};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
-use crate::api::options::{FamilyId, RefreshOptions};
+use crate::api::options::{LoaderId, RefreshOptions};
 use crate::near::NearHit;
 use crate::rng::{GAMMA, mix};
 
 /// So many keys that were found due a moment ago are remembered, so that not every hit on them asks for the engine.
 const MARKS: usize = 256;
 /// How long such a moment is.
-const MOMENT: Duration = Duration::from_millis(20);
+const DEDUP_WINDOW: Duration = Duration::from_millis(20);
 
 /// Says of each hit in the near cache whether its key is to be refreshed; without any lock.
 #[derive(Debug)]
 pub struct RefreshPolicy {
-    family: FamilyId,
+    loader: LoaderId,
     options: RefreshOptions,
     since: Instant,
-    coin: AtomicU64,
+    rng_state: AtomicU64,
     hasher: SeedableRandomState,
     marks: Box<[AtomicU64]>,
 }
 
 impl RefreshPolicy {
-    pub(crate) fn new(now: Instant, family: FamilyId, options: RefreshOptions, seed: u64) -> Self {
+    pub(crate) fn new(now: Instant, loader: LoaderId, options: RefreshOptions, seed: u64) -> Self {
         Self {
-            family,
+            loader,
             options,
             since: now,
-            coin: AtomicU64::new(seed),
+            rng_state: AtomicU64::new(seed),
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     /// Gives the loader's id, to be told to the engine.
-    pub fn family(&self) -> FamilyId {
-        self.family
+    pub fn loader(&self) -> LoaderId {
+        self.loader
     }
 
     /// Gives the options that the loader was registered with.
@@ -58,19 +58,20 @@ impl RefreshPolicy {
     pub fn is_due(&self, key: &[u8], hit: &NearHit, now: Instant) -> bool {
         // What this process has published, it knows the whole life of, which a loader may have chosen.
         let life = if hit.is_published { hit.ttl + hit.age } else { self.options.ttl };
-        let due = is_due(&self.options, hit.ttl, life, hit.compute_time, || self.toss());
+        let due = is_due(&self.options, hit.ttl, life, hit.compute_time, || self.sample());
         due && self.mark(key, now)
     }
 
     /// A number in `(0, 1]`.
-    fn toss(&self) -> f64 {
-        let state = self.coin.fetch_add(GAMMA, Ordering::Relaxed);
+    fn sample(&self) -> f64 {
+        let state = self.rng_state.fetch_add(GAMMA, Ordering::Relaxed);
         (1 + (mix(state) >> 11)) as f64 / (1_u64 << 53) as f64
     }
 
     /// Says whether the key is not marked yet in this moment, and marks it.
     fn mark(&self, key: &[u8], now: Instant) -> bool {
-        let moment = now.saturating_duration_since(self.since).as_millis() / MOMENT.as_millis();
+        let moment =
+            now.saturating_duration_since(self.since).as_millis() / DEDUP_WINDOW.as_millis();
         let hash = self.hasher.hash_one(key);
         // The lower bits tell moments apart, the upper ones keys.
         let mark = (hash & !0xffff) | (moment as u64 & 0xffff);
@@ -78,21 +79,21 @@ impl RefreshPolicy {
     }
 }
 
-/// Says whether a value that has this much `left` of its `life` is to be refreshed; `toss` gives a number in `(0, 1]`.
+/// Says whether a value that has this much `left` of its `life` is to be refreshed; `sample` gives a number in `(0, 1]`.
 pub(crate) fn is_due(
     options: &RefreshOptions,
     left: Duration,
     life: Duration,
     compute_time: Duration,
-    toss: impl FnOnce() -> f64,
+    sample: impl FnOnce() -> f64,
 ) -> bool {
     let (left, life) = (left.as_secs_f64(), life.as_secs_f64());
     if options.after > 0.0 && life - left >= life * options.after {
         return true;
     }
     let lead = compute_time.as_secs_f64() * options.beta;
-    // No toss can give more than 37 times that, so most reads need none.
-    options.beta > 0.0 && left <= lead * 37.0 && left <= lead * -toss().ln()
+    // No sample can give more than 37 times that, so most reads need none.
+    options.beta > 0.0 && left <= lead * 37.0 && left <= lead * -sample().ln()
 }
 
 #[cfg(test)]
@@ -118,11 +119,11 @@ mod tests {
     #[test]
     fn the_longer_a_value_took_and_the_nearer_its_end_the_likelier_it_is_due() {
         let policy =
-            RefreshPolicy::new(now(), FamilyId { index: 0, generation: 0 }, options(0.0, 1.0), 7);
+            RefreshPolicy::new(now(), LoaderId { index: 0, generation: 0 }, options(0.0, 1.0), 7);
         let share = |left: u32, took: u32| {
             let due = |_: &u32| {
-                let toss = || policy.toss();
-                is_due(&policy.options, left * SECOND, 100 * SECOND, took * SECOND, toss)
+                let sample = || policy.sample();
+                is_due(&policy.options, left * SECOND, 100 * SECOND, took * SECOND, sample)
             };
             f64::from((0..20_000).filter(due).count() as u32) / 20_000.0
         };
@@ -138,8 +139,8 @@ mod tests {
     #[test]
     fn a_key_is_due_once_in_a_moment() {
         let start = now();
-        let family = FamilyId { index: 0, generation: 0 };
-        let policy = RefreshPolicy::new(start, family, options(0.5, 0.0), 7);
+        let loader = LoaderId { index: 0, generation: 0 };
+        let policy = RefreshPolicy::new(start, loader, options(0.5, 0.0), 7);
         let hit = NearHit {
             value: None,
             ttl: SECOND,
@@ -150,13 +151,13 @@ mod tests {
         assert!(policy.is_due(b"a", &hit, start));
         assert!(!policy.is_due(b"a", &hit, start));
         assert!(policy.is_due(b"b", &hit, start));
-        assert!(policy.is_due(b"a", &hit, start + MOMENT));
+        assert!(policy.is_due(b"a", &hit, start + DEDUP_WINDOW));
     }
 
     #[test]
     fn what_a_loader_gave_a_shorter_life_is_not_due_before_its_own_last_part() {
         let policy =
-            RefreshPolicy::new(now(), FamilyId { index: 0, generation: 0 }, options(0.8, 0.0), 7);
+            RefreshPolicy::new(now(), LoaderId { index: 0, generation: 0 }, options(0.8, 0.0), 7);
         let hit = |is_published| NearHit {
             value: None,
             ttl: 5 * SECOND,

@@ -81,7 +81,7 @@ impl World {
             }
         };
         if let Some(after) = manner.deadline {
-            self.processes[process].engine.set_deadline(now, op, after);
+            self.processes[process].engine.set_timeout(now, op, after);
         }
         if manner.reload && kind.loads() {
             self.supersede(process, &keys);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcache_core::{CallOptions, FamilyId, LoadOptions};
+use redcache_core::{CallOptions, LoadOptions, LoaderId};
 
 use super::skew::Micros;
 use super::{Kind, World};
@@ -35,7 +35,7 @@ impl Manner {
     }
 
     /// The same for a call that loads; `family` is the registered loader.
-    pub(crate) fn load(self, ttl: Duration, family: Option<FamilyId>) -> LoadOptions {
+    pub(crate) fn load(self, ttl: Duration, family: Option<LoaderId>) -> LoadOptions {
         let load = LoadOptions::new(ttl, self.options());
         match family.filter(|_| self.is_refreshing) {
             Some(family) => load.refreshed_by(family),

@@ -1,6 +1,6 @@
 //! One process: an engine, the clock it reads, and what the world remembers of it.
 
-use redcache_core::{Engine, FamilyId, OpId, RefreshPolicy};
+use redcache_core::{Engine, LoaderId, OpId, RefreshPolicy};
 
 use super::skew::{Micros, Skew};
 use crate::check::route::Map;
@@ -112,8 +112,8 @@ impl Process {
     }
 
     /// The loader that is registered for refreshes.
-    pub(crate) fn family(&self) -> Option<FamilyId> {
-        self.policy.as_ref().map(RefreshPolicy::family)
+    pub(crate) fn family(&self) -> Option<LoaderId> {
+        self.policy.as_ref().map(RefreshPolicy::loader)
     }
 
     pub(crate) fn remember(&mut self, op: OpId, call: usize) {

@@ -27,7 +27,7 @@ impl World {
         let state = &mut self.processes[process];
         let Some(policy) = &state.policy else { return };
         if policy.is_due(name.as_bytes(), hit, now) {
-            let family = policy.family();
+            let family = policy.loader();
             state.engine.refresh(now, family, name, now + hit.ttl);
         }
     }

@@ -12,7 +12,7 @@ use crate::api::answer::Loaded;
 use crate::api::error::LoadFailure;
 use crate::api::key::Key;
 use crate::api::observer::{Observed, RefreshEvent};
-use crate::api::options::FamilyId;
+use crate::api::options::LoaderId;
 use crate::event::{Event, Notice, Outcome};
 use crate::flow::flights::{Caller, OpId};
 use crate::flow::refresh::{End, Input, Outbox, Refresh, Scene, Step};
@@ -30,7 +30,7 @@ const SAME_TTL_PART: u32 = 32;
 /// One run of a loader, as the table of calls has it.
 #[derive(Debug)]
 pub(in super::super) struct Job {
-    family: FamilyId,
+    family: LoaderId,
     ttl: Duration,
     entries: Vec<Entry>,
     stage: Stage,
@@ -58,7 +58,7 @@ enum Stage {
 
 impl Job {
     pub(super) fn new(
-        family: FamilyId,
+        family: LoaderId,
         ttl: Duration,
         dues: impl Iterator<Item = Due>,
         lock_prefix: &[u8],

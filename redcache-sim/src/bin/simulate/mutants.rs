@@ -44,7 +44,7 @@ pub(super) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
             }
             None => {
                 missed += 1;
-                writeln!(out, "{:28} MISSED: {}", mutant.name(), mutant.says())?;
+                writeln!(out, "{:28} MISSED: {}", mutant.name(), mutant.description())?;
             }
         }
         out.flush()?;
