@@ -16,12 +16,12 @@ use crate::flow::speculation::Speculation;
 use crate::flow::timers::{Timer, Timers};
 use crate::flow::write_queue::Writers;
 use crate::near::Near;
-use crate::protocol::command::{Command, Token, Wire};
-use crate::protocol::lock::Locks;
+use crate::protocol::command::{Command, Token};
+use crate::protocol::lock::{LockSettings, Locks};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
 use crate::wire::conn::Input;
-use crate::wire::router::{ConnId, Context, Router, Wish};
+use crate::wire::router::{Action, ConnId, Context, Router};
 
 mod calls;
 mod coherence;
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Seed {
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
-    wire: Wire,
+    lock_settings: LockSettings,
     near: Arc<Near>,
     router: Router,
     flights: Flights<Course>,
@@ -112,7 +112,7 @@ impl Engine {
         let [near_seed, flight_seed, rng_seed] = seeds(seed);
         let mut rng = Rng::new(rng_seed);
         let locks = Locks::new(config.lock_prefix.as_bytes(), seed.unix_ms, &lock_random(seed));
-        let wire = Wire {
+        let lock_settings = LockSettings {
             lock_prefix: config.lock_prefix.clone().into_bytes(),
             lock_base: locks.base().to_vec(),
             lock_ttl: config.lock_ttl,
@@ -144,7 +144,7 @@ impl Engine {
             is_observed: false,
             stats: Stats::default(),
             closing: Closing::No,
-            wire,
+            lock_settings,
             config,
         };
         engine.handle_timeout(now);
@@ -159,7 +159,7 @@ impl Engine {
 
     /// A connection, or the attempt to make it, has failed.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
-        let ctx = Context { now, config: &self.config, wire: &self.wire };
+        let ctx = Context { now, config: &self.config, lock_settings: &self.lock_settings };
         self.router.handle_disconnected(ctx, conn, reason);
         self.drain(now);
     }
@@ -168,16 +168,16 @@ impl Engine {
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         let mut input = Input(bytes);
         loop {
-            let ctx = Context { now, config: &self.config, wire: &self.wire };
-            let Some(news) = self.router.receive(ctx, conn, &mut input) else { break };
-            self.on_news(now, news);
+            let ctx = Context { now, config: &self.config, lock_settings: &self.lock_settings };
+            let Some(event) = self.router.receive(ctx, conn, &mut input) else { break };
+            self.on_router_event(now, event);
         }
         self.drain(now);
     }
 
     /// Time has passed; to be called at [`poll_timeout`](Self::poll_timeout), harmless at any time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let ctx = Context { now, config: &self.config, wire: &self.wire };
+        let ctx = Context { now, config: &self.config, lock_settings: &self.lock_settings };
         self.router.handle_timeout(ctx);
         while let Some(timer) = self.timers.expired(now) {
             self.on_timer(now, timer);
@@ -301,21 +301,21 @@ impl Engine {
 
     /// Passes on what both towers have to say until neither has anything left.
     fn drain(&mut self, now: Instant) {
-        while let Some(news) = self.router.poll_news() {
-            self.on_news(now, news);
+        while let Some(event) = self.router.poll_event() {
+            self.on_router_event(now, event);
         }
         if let Closing::Until(limit) = self.closing
             && (now >= limit || !self.router.is_busier_than(0))
         {
             self.closing = Closing::Done;
             self.router.hang_up();
-            while self.router.poll_news().is_some() {}
+            while self.router.poll_event().is_some() {}
             self.events.push_back(Event::Closed);
         }
-        while let Some(wish) = self.router.poll_wish() {
-            self.events.push_back(match wish {
-                Wish::Dial { conn, address } => Event::Dial { conn, address },
-                Wish::HangUp { conn } => Event::HangUp { conn },
+        while let Some(action) = self.router.poll_action() {
+            self.events.push_back(match action {
+                Action::Dial { conn, address } => Event::Dial { conn, address },
+                Action::HangUp { conn } => Event::HangUp { conn },
             });
         }
     }
@@ -342,7 +342,7 @@ impl Engine {
         if let Command::Restore { lock, .. } = &command {
             self.locks.undo(now, *lock, now + self.config.lock_ttl);
         }
-        let ctx = Context { now, config: &self.config, wire: &self.wire };
+        let ctx = Context { now, config: &self.config, lock_settings: &self.lock_settings };
         self.router.send(ctx, token, command);
     }
 

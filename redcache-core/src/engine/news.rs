@@ -17,7 +17,7 @@ use crate::protocol::command::{Command, Token};
 use crate::protocol::envelope::Stored;
 use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl, WriteLockReply};
 use crate::protocol::slot::{Slot, SlotSet};
-use crate::wire::router::News;
+use crate::wire::router::RouterEvent;
 
 /// A command and the server's answer to it.
 #[derive(Debug)]
@@ -30,29 +30,37 @@ pub(super) struct Answered {
 }
 
 impl Engine {
-    pub(super) fn on_news(&mut self, now: Instant, news: News) {
-        match news {
-            News::Reply { token, command, slot, reply, sent_at, interrupted, is_reported } => {
-                self.is_reported = is_reported && self.closing == Closing::No;
+    pub(super) fn on_router_event(&mut self, now: Instant, event: RouterEvent) {
+        match event {
+            RouterEvent::Reply {
+                token,
+                command,
+                slot,
+                reply,
+                sent_at,
+                interrupted,
+                is_tracked,
+            } => {
+                self.is_reported = is_tracked && self.closing == Closing::No;
                 let answer = Answered { command, reply, sent_at, interrupted };
                 self.on_answered(now, token, slot, answer);
             }
-            News::Failed { token, command, error } => {
+            RouterEvent::Failed { token, command, error } => {
                 if may_change_value(&command) {
                     self.near.remove(command.key().as_bytes());
                 }
                 self.on_own_write(now, &command, false);
                 self.fail(now, token, command.key(), &error);
             }
-            News::Overdue { token, key } => {
+            RouterEvent::Overdue { token, key } => {
                 if !self.only_reads(token) {
                     self.near.remove(key.as_bytes());
                 }
                 let error = CacheError::new(ErrorKind::Timeout, "the limit is `command_timeout`");
                 self.fail(now, token, &key, &error);
             }
-            News::Invalidated(keys) => self.on_invalidated(now, keys),
-            News::Flushed { slots } => {
+            RouterEvent::Invalidated(keys) => self.on_invalidated(now, keys),
+            RouterEvent::Flushed { slots } => {
                 self.stats.flushes += 1;
                 self.observed(|| Observed::Flushed);
                 if !mutant!(FlushIgnoredByNear) {
@@ -62,14 +70,14 @@ impl Engine {
                     self.wake_all(now, &slots);
                 }
             }
-            News::Moved { slots } => {
+            RouterEvent::Moved { slots } => {
                 if !mutant!(MovedKeepsNear) {
                     self.near.begin_epoch(&slots);
                 }
                 self.wake_all(now, &slots);
                 self.lost_at.take_if(|_| self.router.is_whole());
             }
-            News::Up { untracked, slots } => {
+            RouterEvent::Up { untracked, slots } => {
                 self.stats.connections += 1;
                 self.observed(|| Observed::Connected);
                 self.lost_at.take_if(|_| self.router.is_whole());
@@ -81,7 +89,7 @@ impl Engine {
                     self.notice(Notice::Untracked { reason });
                 }
             }
-            News::Down { reason, slots } => {
+            RouterEvent::Down { reason, slots } => {
                 self.is_reported = false;
                 // With several missing, the first counts.
                 self.lost_at.get_or_insert(now);
@@ -94,7 +102,7 @@ impl Engine {
                     self.wake_all(now, &slots);
                 }
             }
-            News::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
+            RouterEvent::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
         }
     }
 

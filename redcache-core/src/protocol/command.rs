@@ -8,10 +8,6 @@ use crate::api::key::Key;
 use crate::protocol::lock::LockId;
 use crate::protocol::script::Script;
 
-mod encode;
-
-pub(crate) use encode::{begin_reads, begin_script};
-
 /// Names the sender of a command. Layers below the engine carry it back with the reply and never look inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -52,7 +48,7 @@ pub(crate) enum Command {
 
 /// What neighbours in a pipeline may have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shared {
+pub(crate) enum Batchable {
     /// The `GET` at the beginning of a read.
     Reads,
     /// The script that publishes.
@@ -61,15 +57,6 @@ pub(crate) enum Shared {
 
 /// A payload from this size on is spelled straight into the output.
 const SHARED_PAYLOAD_MAX: usize = 16 << 10;
-
-/// What is the same for every command of one cache.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) lock_prefix: Vec<u8>,
-    /// What the locks of this process begin with.
-    pub(crate) lock_base: Vec<u8>,
-    pub(crate) lock_ttl: Duration,
-}
 
 impl Command {
     pub(crate) fn key(&self) -> &Key {
@@ -146,11 +133,11 @@ impl Command {
     }
 
     /// Says with which of its neighbours the command may share one.
-    pub(crate) fn shares(&self) -> Option<Shared> {
+    pub(crate) fn shares(&self) -> Option<Batchable> {
         match self {
-            Self::Read { .. } | Self::ReadOrLock { .. } => Some(Shared::Reads),
+            Self::Read { .. } | Self::ReadOrLock { .. } => Some(Batchable::Reads),
             Self::Publish { payload, .. } if payload.len() <= SHARED_PAYLOAD_MAX => {
-                Some(Shared::Publications)
+                Some(Batchable::Publications)
             }
             Self::Publish { .. }
             | Self::ReadRaw { .. }
@@ -190,16 +177,16 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::lock::Locks;
+    use crate::protocol::lock::{LockSettings, Locks};
 
     fn check(command: &Command, by_hash: bool, expected: &[&[&[u8]]]) {
-        let wire = Wire {
+        let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
             lock_base: b"lock:me:".to_vec(),
             lock_ttl: Duration::from_secs(10),
         };
         let mut out = Vec::new();
-        command.encode(&wire, by_hash, &mut out);
+        command.encode(&locks, by_hash, &mut out);
         let mut want = Vec::new();
         for arguments in expected {
             crate::resp::command(&mut want, arguments);
@@ -225,7 +212,7 @@ mod tests {
     #[test]
     fn whoever_is_asked_is_told_so_before_every_frame() {
         let key = Key::from("k");
-        let wire = Wire {
+        let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
             lock_base: b"lock:me:".to_vec(),
             lock_ttl: Duration::from_secs(10),
@@ -237,8 +224,8 @@ mod tests {
             (Command::Remove { key }, 1),
         ] {
             let (mut plain, mut asked) = (Vec::new(), Vec::new());
-            command.encode(&wire, true, &mut plain);
-            command.encode_asking(&wire, true, &mut asked);
+            command.encode(&locks, true, &mut plain);
+            command.encode_asking(&locks, true, &mut asked);
             let asked = String::from_utf8(asked).unwrap();
             let parts: Vec<_> = asked.split("*1\r\n$6\r\nASKING\r\n").collect();
             assert_eq!((parts[0], parts.len() - 1), ("", frames), "{}", command.name());

@@ -1,7 +1,7 @@
 //! The bytes of our locks: prefix + one UUIDv7 per process + `:` + counter, unique for each acquisition.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uuid::{Builder, Uuid};
 
@@ -10,6 +10,15 @@ use crate::protocol::envelope::{decimal_digits, push_decimal};
 /// One acquisition of a lock by this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LockId(u64);
+
+/// The lock settings that every command of one cache shares.
+#[derive(Debug)]
+pub(crate) struct LockSettings {
+    pub(crate) lock_prefix: Vec<u8>,
+    /// The first bytes of every lock of this process.
+    pub(crate) lock_base: Vec<u8>,
+    pub(crate) lock_ttl: Duration,
+}
 
 /// Issues locks and recognises them again.
 #[derive(Debug)]
@@ -98,7 +107,7 @@ mod tests {
     fn a_lock_that_is_being_undone_is_live_until_it_has_expired() {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
-        let after = |ms| now + std::time::Duration::from_millis(ms);
+        let after = |ms| now + Duration::from_millis(ms);
         let mut locks = Locks::new(b"lock:", 0, &[1; 10]);
         let [first, second] = [locks.issue(), locks.issue()];
         locks.undo(now, first, after(10));

@@ -49,7 +49,7 @@ pub(crate) enum Redirect {
     /// The slot is on its way to another node, which has this key already, or would make it.
     Ask(Endpoint),
     /// The same, to a place that cannot be read.
-    Astray,
+    Unparsable,
     /// It passes by itself; `outdated` when our map of the cluster may have to do with it.
     Later { outdated: bool },
 }
@@ -63,8 +63,8 @@ impl Redirect {
             Endpoint::new(host.as_bytes(), port.parse().ok()?)
         };
         match code {
-            "MOVED" => Some(endpoint().map_or(Self::Astray, Self::Moved)),
-            "ASK" => Some(endpoint().map_or(Self::Astray, Self::Ask)),
+            "MOVED" => Some(endpoint().map_or(Self::Unparsable, Self::Moved)),
+            "ASK" => Some(endpoint().map_or(Self::Unparsable, Self::Ask)),
             "READONLY" => Some(Self::Later { outdated: true }),
             _ => Transient::of(text.as_bytes()).map(|transient| Self::Later {
                 outdated: match transient {
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_redirect_to_nowhere_is_still_one() {
         for text in ["MOVED", "ASK 1", "MOVED 1 host", "MOVED 1 host:0", "ASK 1 host:99999"] {
-            assert_eq!(Redirect::of(text), Some(Redirect::Astray), "{text}");
+            assert_eq!(Redirect::of(text), Some(Redirect::Unparsable), "{text}");
         }
     }
 

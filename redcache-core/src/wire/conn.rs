@@ -9,20 +9,21 @@ use std::time::{Duration, Instant};
 use crate::api::config::Config;
 use crate::api::error::{CacheError, ErrorKind};
 use crate::api::key::Key;
-use crate::protocol::command::{Command, Token, Wire};
+use crate::protocol::command::{Command, Token};
+use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::{Assembly, Reply};
 use crate::protocol::script::Script;
 use crate::protocol::slot::Slot;
 use crate::protocol::topology::{self, NoTopology, Question, Topology};
 use crate::resp::{self, Frame, Limits, Scanner};
 
-mod answers;
 pub(crate) mod backoff;
+mod coalesce;
 mod handshake;
-mod run;
+mod replies;
 
+use coalesce::Coalescer;
 use handshake::{Handshake, Next};
-use run::Run;
 
 /// A command on its way, as the router gave it.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ pub(crate) struct Conn {
     tail_start: usize,
     out: Vec<u8>,
     /// The last of the awaited commands, which are not in `out` yet.
-    run: Run,
+    coalescer: Coalescer,
     /// Commands may share one. A cluster has their keys in different places.
     shares: bool,
     awaited: VecDeque<Awaited>,
@@ -169,7 +170,7 @@ impl Conn {
             tail: Vec::new(),
             tail_start: 0,
             out,
-            run: Run::default(),
+            coalescer: Coalescer::default(),
             shares: !config.servers.is_cluster(),
             awaited: VecDeque::new(),
             groups: 0,
@@ -197,19 +198,19 @@ impl Conn {
     }
 
     pub(crate) fn unwritten(&self) -> usize {
-        self.out.len() + self.run.len()
+        self.out.len() + self.coalescer.len()
     }
 
     /// Swaps the bytes to write with an empty buffer; `false` when there are none.
     pub(crate) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         into.clear();
-        self.run.close(&mut self.out);
+        self.coalescer.close(&mut self.out);
         std::mem::swap(&mut self.out, into);
         !into.is_empty()
     }
 
     /// Appends a command to the pipeline. Only a ready connection takes one.
-    pub(crate) fn send(&mut self, now: Instant, mut issued: Issued, wire: &Wire) {
+    pub(crate) fn send(&mut self, now: Instant, mut issued: Issued, locks: &LockSettings) {
         debug_assert!(
             self.is_ready() || mutant!(HandshakeNotGated),
             "commands wait for the handshake"
@@ -223,14 +224,14 @@ impl Conn {
         let by_hash = form == Form::Hash;
         let shared = issued.command.shares();
         if let Some(shared) = shared.filter(|_| self.shares && !issued.asking && !issued.alone) {
-            let count = self.run.add(shared, by_hash, &issued.command, wire, &mut self.out);
+            let count = self.coalescer.add(shared, by_hash, &issued.command, locks, &mut self.out);
             self.note_shared(count);
         } else {
-            self.run.close(&mut self.out);
+            self.coalescer.close(&mut self.out);
             if issued.asking {
-                issued.command.encode_asking(wire, by_hash, &mut self.out);
+                issued.command.encode_asking(locks, by_hash, &mut self.out);
             } else {
-                issued.command.encode(wire, by_hash, &mut self.out);
+                issued.command.encode(locks, by_hash, &mut self.out);
             }
         }
         self.awaited.push_back(Awaited::Command(issued, form));
@@ -251,7 +252,7 @@ impl Conn {
     /// Asks what the node knows of its cluster.
     pub(crate) fn ask_topology(&mut self, question: Question) {
         debug_assert!(self.is_ready(), "questions wait for the handshake");
-        self.run.close(&mut self.out);
+        self.coalescer.close(&mut self.out);
         topology::ask_epoch(&mut self.out);
         question.ask(&mut self.out);
         self.awaited.extend([Awaited::Epoch, Awaited::Topology(question)]);
@@ -281,7 +282,7 @@ impl Conn {
         now: Instant,
         input: &mut Input<'_>,
         config: &Config,
-        wire: &Wire,
+        locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
         self.last_inbound = now;
         self.ping_sent = None;
@@ -299,7 +300,7 @@ impl Conn {
                 };
                 let (frame, rest) = bytes.split_at(length);
                 input.0 = rest;
-                self.on_frame(now, &resp::decode(frame).map_err(broken)?, config, wire)?
+                self.on_frame(now, &resp::decode(frame).map_err(broken)?, config, locks)?
             } else {
                 self.tail.extend_from_slice(input.0);
                 input.0 = &[];
@@ -311,7 +312,7 @@ impl Conn {
                     return Ok(None);
                 };
                 let frame = resp::decode(&unread[..length]).map_err(broken)?;
-                let inbound = self.on_frame(now, &frame, config, wire)?;
+                let inbound = self.on_frame(now, &frame, config, locks)?;
                 drop(frame);
                 self.tail_start += length;
                 if self.tail_start < tail.len() {
@@ -339,18 +340,18 @@ impl Conn {
         now: Instant,
         frame: &Frame<'_>,
         config: &Config,
-        wire: &Wire,
+        locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
         let echo = if mutant!(EchoSwallowsNews) { self.echo.clone() } else { self.echo.take() };
         if mutant!(PushTakenForReply) && !self.awaited.is_empty() && self.is_ready() {
-            return self.on_reply(now, frame, wire);
+            return self.on_reply(now, frame, locks);
         }
         if let Frame::Push(elements) = frame {
             return Ok(self.on_push(elements, echo));
         }
         match self.state {
             State::Handshake(handshake) => self.on_handshake(handshake, frame, config),
-            State::Ready => self.on_reply(now, frame, wire),
+            State::Ready => self.on_reply(now, frame, locks),
         }
     }
 
@@ -483,7 +484,7 @@ impl Conn {
             }
             return true;
         }
-        self.run.close(&mut self.out);
+        self.coalescer.close(&mut self.out);
         resp::command(&mut self.out, &[b"PING"]);
         self.awaited.push_back(Awaited::Ignored);
         self.ping_sent = Some(now);
@@ -513,7 +514,7 @@ impl Conn {
         }
     }
 
-    /// Ends the connection; what it still owed goes back to the router.
+    /// Ends the connection; what it still unanswered goes back to the router.
     pub(crate) fn end(self) -> impl Iterator<Item = Issued> {
         let unheard = self.heard.into_iter().filter_map(|inbound| match inbound {
             Inbound::Reply { issued, .. } => Some(issued),

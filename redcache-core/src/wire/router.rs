@@ -4,7 +4,7 @@
 //! (`cluster`); the map is learned and kept up to date by asking (`discovery`), and by what nodes say instead of
 //! executing a command (`redirects`).
 //!
-//! A command that the router has taken is answered exactly once, with a [`News::Reply`] or a [`News::Failed`], no later
+//! A command that the router has taken is answered exactly once, with a [`RouterEvent::Reply`] or a [`RouterEvent::Failed`], no later
 //! than the command timeout. It is sent again only if the server has said that it did not execute it, or if executing
 //! it twice is the same as once.
 
@@ -16,7 +16,8 @@ use slab::Slab;
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{CacheError, ErrorKind};
 use crate::api::key::Key;
-use crate::protocol::command::{Command, Token, Wire};
+use crate::protocol::command::{Command, Token};
+use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
@@ -29,7 +30,7 @@ mod node;
 mod redirects;
 
 use cluster::Cluster;
-use node::{Fallen, Heard, Node, enqueue, is_lasting};
+use node::{Disconnected, Node, Received, enqueue, is_lasting};
 
 /// Names one connection attempt and, if it succeeds, the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,7 +54,7 @@ impl NodeId {
 
 /// What the router has to tell the engine.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum RouterEvent {
     /// A command was answered. Without a token its sender has given up, but the effect is there.
     Reply {
         token: Option<Token>,
@@ -64,7 +65,7 @@ pub(crate) enum News {
         /// It may have been executed before, on a connection that was lost.
         interrupted: bool,
         /// The server will report the next change of what it has said here.
-        is_reported: bool,
+        is_tracked: bool,
     },
     /// A command got no answer.
     Failed {
@@ -103,7 +104,7 @@ pub(crate) enum News {
 
 /// What the router wants of the outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Action {
     Dial { conn: ConnId, address: Address },
     HangUp { conn: ConnId },
 }
@@ -118,21 +119,21 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a Config,
-    pub(crate) wire: &'a Wire,
+    pub(crate) lock_settings: &'a LockSettings,
 }
 
 /// What the outside is still to be told.
 #[derive(Debug, Default)]
 struct Effects {
-    news: VecDeque<News>,
-    wishes: VecDeque<Wish>,
+    events: VecDeque<RouterEvent>,
+    actions: VecDeque<Action>,
 }
 
 impl Effects {
     /// Ends a command whose sender still waits.
     fn fail(&mut self, issued: Issued, error: CacheError) {
         if let Issued { token: Some(token), command, .. } = issued {
-            self.news.push_back(News::Failed { token, command, error });
+            self.events.push_back(RouterEvent::Failed { token, command, error });
         }
     }
 }
@@ -143,7 +144,7 @@ pub(crate) struct Router {
     /// `None` for a server on its own.
     cluster: Option<Box<Cluster>>,
     /// Commands whose slot nobody is known to own, oldest first.
-    homeless: VecDeque<Issued>,
+    unrouted: VecDeque<Issued>,
     /// Commands that a server refused for the moment, and when to try them again.
     paused: VecDeque<(Instant, Issued)>,
     effects: Effects,
@@ -165,7 +166,7 @@ impl Router {
         Self {
             nodes,
             cluster,
-            homeless: VecDeque::new(),
+            unrouted: VecDeque::new(),
             paused: VecDeque::new(),
             effects: Effects::default(),
             rng,
@@ -181,7 +182,7 @@ impl Router {
             Some(_) => Slot::of(command.key().as_bytes()),
         };
         if let Some(error) = self.refusal(ctx, slot, &command) {
-            self.effects.news.push_back(News::Failed { token, command, error });
+            self.effects.events.push_back(RouterEvent::Failed { token, command, error });
             return;
         }
         self.route(ctx, Issued::new(ctx.now, token, command, slot));
@@ -197,7 +198,7 @@ impl Router {
         if let Some(node) = owner {
             return node.refusal(ctx.now, command, waiting, ctx.config);
         }
-        if self.homeless.len() + waiting >= ctx.config.inflight_max {
+        if self.unrouted.len() + waiting >= ctx.config.inflight_max {
             return Some(CacheError::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
         self.cluster.as_ref()?.lasting_fault()
@@ -207,8 +208,8 @@ impl Router {
     fn route(&mut self, ctx: Context<'_>, issued: Issued) {
         let owner = self.owner(issued.slot).and_then(|id| self.nodes.get_mut(id.index()));
         match owner {
-            Some(node) => node.send(ctx.now, issued, ctx.wire),
-            None => enqueue(&mut self.homeless, issued),
+            Some(node) => node.send(ctx.now, issued, ctx.lock_settings),
+            None => enqueue(&mut self.unrouted, issued),
         }
     }
 
@@ -248,12 +249,12 @@ impl Router {
     /// How many commands wait for an answer.
     pub(crate) fn in_flight(&self) -> usize {
         let nodes = self.nodes.iter().map(|(_, node)| node.in_flight()).sum::<usize>();
-        nodes + self.homeless.len() + self.paused.len()
+        nodes + self.unrouted.len() + self.paused.len()
     }
 
     /// More than `limit` commands wait for an answer; found out by looking at no more nodes than it takes.
     pub(crate) fn is_busier_than(&self, limit: usize) -> bool {
-        let mut count = self.homeless.len() + self.paused.len();
+        let mut count = self.unrouted.len() + self.paused.len();
         count > limit
             || self.nodes.iter().any(|(_, node)| {
                 count += node.in_flight();
@@ -265,7 +266,7 @@ impl Router {
         let node = self.nodes.get_mut(id.node.index());
         if !node.is_some_and(|node| node.handle_connected(now, id, config)) {
             // An attempt that has been given up succeeded after all.
-            self.effects.wishes.push_back(Wish::HangUp { conn: id });
+            self.effects.actions.push_back(Action::HangUp { conn: id });
         }
     }
 
@@ -275,7 +276,7 @@ impl Router {
             && node.has(id)
         {
             let text = format!("{}: {reason}", node.address);
-            self.fall(ctx, id.node, &CacheError::new(ErrorKind::Unavailable, text));
+            self.on_disconnect(ctx, id.node, &CacheError::new(ErrorKind::Unavailable, text));
         }
     }
 
@@ -285,32 +286,32 @@ impl Router {
         ctx: Context<'_>,
         id: ConnId,
         input: &mut Input<'_>,
-    ) -> Option<News> {
+    ) -> Option<RouterEvent> {
         loop {
             let node = self.nodes.get_mut(id.node.index())?;
-            let inbound = match node.receive(ctx.now, id, input, ctx.config, ctx.wire) {
-                Heard::Nothing => return None,
-                Heard::Inbound(inbound) => inbound,
-                Heard::Nonsense(error, culprit) => {
-                    self.effects.wishes.push_back(Wish::HangUp { conn: id });
-                    self.fall(ctx, id.node, &error);
+            let inbound = match node.receive(ctx.now, id, input, ctx.config, ctx.lock_settings) {
+                Received::Nothing => return None,
+                Received::Inbound(inbound) => inbound,
+                Received::ProtocolError(error, culprit) => {
+                    self.effects.actions.push_back(Action::HangUp { conn: id });
+                    self.on_disconnect(ctx, id.node, &error);
                     // It is not tried again: one whose answer is too large would be so each time.
                     culprit.into_iter().for_each(|issued| self.effects.fail(issued, error.clone()));
                     return None;
                 }
             };
-            let news = match inbound {
-                Inbound::Invalidated(keys) => Some(News::Invalidated(keys)),
-                Inbound::Flushed => Some(News::Flushed { slots: self.slots_of(id.node) }),
+            let event = match inbound {
+                Inbound::Invalidated(keys) => Some(RouterEvent::Invalidated(keys)),
+                Inbound::Flushed => Some(RouterEvent::Flushed { slots: self.slots_of(id.node) }),
                 Inbound::Ready { untracked } => self.on_ready(ctx, id.node, untracked),
                 Inbound::Reply { issued, reply } => self.on_reply(ctx, id.node, issued, reply),
                 Inbound::Topology(answer) => {
                     self.on_topology(ctx, id.node, answer);
-                    self.effects.news.pop_front()
+                    self.effects.events.pop_front()
                 }
             };
-            if news.is_some() {
-                return news;
+            if event.is_some() {
+                return event;
             }
         }
     }
@@ -320,9 +321,9 @@ impl Router {
         ctx: Context<'_>,
         id: NodeId,
         untracked: Option<String>,
-    ) -> Option<News> {
+    ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(id.index())?;
-        node.on_ready(ctx.now, untracked, ctx.wire);
+        node.on_ready(ctx.now, untracked, ctx.lock_settings);
         match &mut self.cluster {
             None => Some(node.announce(SlotSet::All)),
             Some(cluster) => {
@@ -338,20 +339,20 @@ impl Router {
         from: NodeId,
         issued: Issued,
         reply: Reply,
-    ) -> Option<News> {
+    ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(from.index())?;
         node.on_answer(&reply);
         let is_tracked = node.is_tracked();
         let issued = match &reply {
             Reply::Refused(refusal) => match self.send_on(ctx, from, issued, refusal) {
                 Some(issued) => issued,
-                None => return self.effects.news.pop_front(),
+                None => return self.effects.events.pop_front(),
             },
             Reply::Read(_) | Reply::Raw(_) | Reply::Effect(_) | Reply::WriteLock(_) => issued,
         };
-        let is_reported = is_tracked && !issued.asking && self.owner(issued.slot) == Some(from);
+        let is_tracked = is_tracked && !issued.asking && self.owner(issued.slot) == Some(from);
         let Issued { token, command, slot, sent_at, interrupted, .. } = issued;
-        Some(News::Reply { token, command, slot, reply, sent_at, interrupted, is_reported })
+        Some(RouterEvent::Reply { token, command, slot, reply, sent_at, interrupted, is_tracked })
     }
 
     /// The slots of a node.
@@ -363,18 +364,19 @@ impl Router {
     }
 
     /// Gives a connection up. What may be sent again waits for the next one, or for another owner.
-    fn fall(&mut self, ctx: Context<'_>, id: NodeId, reason: &CacheError) {
+    fn on_disconnect(&mut self, ctx: Context<'_>, id: NodeId, reason: &CacheError) {
         let slots = self.slots_of(id);
         let Some(node) = self.nodes.get_mut(id.index()) else { return };
         let was_announced = node.is_announced;
-        let Fallen { was_ready, owed } = node.fall(ctx.now, reason, &mut self.rng);
+        let Disconnected { was_ready, unanswered } =
+            node.on_disconnect(ctx.now, reason, &mut self.rng);
         // Before the news of any single command: from here on nothing is tracked.
         if was_announced {
-            self.effects.news.push_back(News::Down { reason: reason.clone(), slots });
+            self.effects.events.push_back(RouterEvent::Down { reason: reason.clone(), slots });
         } else if self.cluster.is_none() || node.slots > 0 {
-            self.effects.news.push_back(News::NotUp { reason: reason.clone() });
+            self.effects.events.push_back(RouterEvent::NotUp { reason: reason.clone() });
         }
-        for issued in owed {
+        for issued in unanswered {
             self.requeue(ctx, issued);
         }
         if self.closed || (!was_ready && is_lasting(reason)) {
@@ -413,8 +415,8 @@ impl Router {
         }
     }
 
-    fn fail_homeless(&mut self, error: &CacheError) {
-        for issued in self.homeless.drain(..) {
+    fn fail_unrouted(&mut self, error: &CacheError) {
+        for issued in self.unrouted.drain(..) {
             self.effects.fail(issued, error.clone());
         }
     }
@@ -422,22 +424,22 @@ impl Router {
     /// Does what is due: dial, give up an attempt, probe, report commands that wait too long, try paused ones again.
     pub(crate) fn handle_timeout(&mut self, ctx: Context<'_>) {
         let limit = ctx.now.checked_sub(ctx.config.command_timeout);
-        self.refresh(ctx);
+        self.rediscover(ctx);
         for index in 0..self.nodes.capacity() {
             // As many as `cluster` allows.
             let id = NodeId(index as u16);
             self.dial(ctx, id);
             let Some(node) = self.nodes.get_mut(index) else { continue };
             if let Some((conn, why)) = node.overdue_link(ctx.now, ctx.config) {
-                self.effects.wishes.push_back(Wish::HangUp { conn });
+                self.effects.actions.push_back(Action::HangUp { conn });
                 self.handle_disconnected(ctx, conn, why);
             }
             if let (Some(limit), Some(node)) = (limit, self.nodes.get_mut(index)) {
                 node.report_overdue(ctx.now, limit, &mut self.effects);
             }
-            self.end_spare(ctx.now, id);
+            self.end_idle(ctx.now, id);
         }
-        self.report_homeless(limit);
+        self.report_unrouted(limit);
         while self.paused.front().is_some_and(|(at, _)| *at <= ctx.now) {
             if let Some((_, issued)) = self.paused.pop_front() {
                 self.route(ctx, issued);
@@ -449,19 +451,19 @@ impl Router {
         let conn = ConnId { number: self.dialed + 1, node: id };
         if !self.closed
             && let Some(node) = self.nodes.get_mut(id.index())
-            && let Some(wish) = node.dial(ctx.now, conn, ctx.config)
+            && let Some(action) = node.dial(ctx.now, conn, ctx.config)
         {
             self.dialed += 1;
-            self.effects.wishes.push_back(wish);
+            self.effects.actions.push_back(action);
         }
     }
 
-    fn report_homeless(&mut self, limit: Option<Instant>) {
+    fn report_unrouted(&mut self, limit: Option<Instant>) {
         let Some(limit) = limit else { return };
-        while self.homeless.front().is_some_and(|issued| issued.issued_at <= limit) {
-            let Some(issued) = self.homeless.pop_front() else { return };
+        while self.unrouted.front().is_some_and(|issued| issued.issued_at <= limit) {
+            let Some(issued) = self.unrouted.pop_front() else { return };
             let error = match &self.cluster {
-                Some(cluster) => cluster.why_homeless(issued.slot),
+                Some(cluster) => cluster.why_unrouted(issued.slot),
                 None => CacheError::new(ErrorKind::Unavailable, "no connection"),
             };
             self.effects.fail(issued, error);
@@ -472,21 +474,21 @@ impl Router {
     pub(crate) fn poll_timeout(&self, config: &Config) -> Option<Instant> {
         let nodes = self.nodes.iter();
         let nodes = nodes.filter_map(|(_, node)| node.poll_timeout(!self.closed, config)).min();
-        let homeless =
-            self.homeless.front().map(|issued| issued.issued_at + config.command_timeout);
+        let unrouted =
+            self.unrouted.front().map(|issued| issued.issued_at + config.command_timeout);
         let paused = self.paused.front().map(|(at, _)| *at);
-        let waiting = earliest(homeless, paused);
-        let cluster = earliest(self.refresh_at(), self.end_spare_at());
+        let waiting = earliest(unrouted, paused);
+        let cluster = earliest(self.rediscover_at(), self.end_idle_at());
         earliest(earliest(nodes, waiting), cluster)
     }
 
     /// Takes the next piece of news that did not come straight from the server.
-    pub(crate) fn poll_news(&mut self) -> Option<News> {
-        self.effects.news.pop_front()
+    pub(crate) fn poll_event(&mut self) -> Option<RouterEvent> {
+        self.effects.events.pop_front()
     }
 
-    pub(crate) fn poll_wish(&mut self) -> Option<Wish> {
-        self.effects.wishes.pop_front()
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.effects.actions.pop_front()
     }
 
     pub(crate) fn take_transmit(&mut self, id: ConnId, into: &mut Vec<u8>) -> bool {
@@ -519,7 +521,7 @@ impl Router {
         self.closed = true;
         let closed = CacheError::closed();
         self.end_nodes(|node| !node.is_ready());
-        self.fail_homeless(&closed);
+        self.fail_unrouted(&closed);
         if !self.nodes.iter().any(|(_, node)| node.is_ready()) {
             self.fail_paused(&closed);
         }
@@ -530,7 +532,7 @@ impl Router {
         self.closed = true;
         let closed = CacheError::closed();
         self.end_nodes(|_| true);
-        self.fail_homeless(&closed);
+        self.fail_unrouted(&closed);
         self.fail_paused(&closed);
     }
 

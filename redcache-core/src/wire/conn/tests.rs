@@ -1,13 +1,13 @@
 use super::*;
 use crate::protocol::envelope::Stored;
-use crate::protocol::lock::{LockId, Locks};
+use crate::protocol::lock::{LockId, LockSettings, Locks};
 use crate::protocol::reply::LockReply;
 
 /// A connection after its handshake, and the words of its server.
 struct Line {
     conn: Conn,
     config: Config,
-    wire: Wire,
+    locks: LockSettings,
     lock: LockId,
     now: Instant,
     /// What was said and the test has not looked at.
@@ -21,14 +21,15 @@ impl Line {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let config = Config::builder("h", 1).build().unwrap();
-        let mut locks = Locks::new(b"lock:", 0, &[7; 10]);
-        let wire = Wire {
+        let mut issuer = Locks::new(b"lock:", 0, &[7; 10]);
+        let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
-            lock_base: locks.base().to_vec(),
+            lock_base: issuer.base().to_vec(),
             lock_ttl: Duration::from_secs(10),
         };
         let conn = Conn::open(now, &config);
-        let mut line = Self { conn, config, wire, lock: locks.issue(), now, unread: String::new() };
+        let mut line =
+            Self { conn, config, locks, lock: issuer.issue(), now, unread: String::new() };
         let heard = line.hear(HANDSHAKE);
         assert!(matches!(heard[..], [Inbound::Ready { untracked: None }]), "{heard:?}");
         line.said();
@@ -38,7 +39,7 @@ impl Line {
     fn send(&mut self, sender: u64, command: Command) {
         let token = Token { sender, slot: 0 };
         let issued = Issued::new(self.now, token, command, Slot::FIRST);
-        self.conn.send(self.now, issued, &self.wire);
+        self.conn.send(self.now, issued, &self.locks);
     }
 
     fn release(&mut self, sender: u64) {
@@ -78,7 +79,7 @@ impl Line {
         for byte in bytes.chunks(1) {
             let mut input = Input(byte);
             while let Some(inbound) =
-                self.conn.next(self.now, &mut input, &self.config, &self.wire).unwrap()
+                self.conn.next(self.now, &mut input, &self.config, &self.locks).unwrap()
             {
                 heard.push(inbound);
             }
@@ -227,13 +228,13 @@ fn what_makes_no_sense_ends_the_connection() {
     ] {
         let mut line = Line::new();
         let mut input = Input(nonsense);
-        let error = line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+        let error = line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
     }
     let mut line = Line::new();
     line.send(1, read("a"));
     let mut input = Input(b":1\r\n");
-    assert!(line.conn.next(line.now, &mut input, &line.config, &line.wire).is_err());
+    assert!(line.conn.next(line.now, &mut input, &line.config, &line.locks).is_err());
 }
 
 /// Reads three keys at once, the second with the lock.
@@ -250,7 +251,7 @@ fn neighbouring_reads_share_their_first_command() {
     assert_eq!(line.conn.awaited(), 3);
     line.send(4, Command::Remove { key: Key::from("d") });
     line.send(5, read("e"));
-    let lock = String::from_utf8(line.wire.lock_base.clone()).unwrap() + "1";
+    let lock = String::from_utf8(line.locks.lock_base.clone()).unwrap() + "1";
     let set = format!("SET b {lock} NX PX 10000");
     assert_eq!(
         line.lines(),
@@ -333,7 +334,7 @@ fn neighbouring_publications_share_one_run_of_their_script() {
     }
     line.send(5, read("a"));
     let said = line.lines();
-    let lock = String::from_utf8(line.wire.lock_base.clone()).unwrap() + "1";
+    let lock = String::from_utf8(line.locks.lock_base.clone()).unwrap() + "1";
     let each = format!("{lock} __redcache:v1:0:v 1000");
     let sha = Script::Publish.sha1();
     assert_eq!(said[0], format!("EVALSHA {sha} 3 a b c {each} {each} {each}"));
@@ -365,10 +366,11 @@ fn a_shared_answer_of_another_size_ends_the_connection_and_nothing_is_lost() {
         let mut line = Line::new();
         three_reads(&mut line);
         let mut input = Input(answer.as_bytes());
-        let error = line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+        let error = line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{answer:?}");
-        let owed = line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
-        assert_eq!(owed.collect::<Vec<_>>(), [1, 2, 3], "{answer:?}");
+        let unanswered =
+            line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
+        assert_eq!(unanswered.collect::<Vec<_>>(), [1, 2, 3], "{answer:?}");
     }
     let mut line = Line::new();
     line.publish(1, "first");
@@ -376,9 +378,9 @@ fn a_shared_answer_of_another_size_ends_the_connection_and_nothing_is_lost() {
     line.publish(2, "a");
     line.publish(3, "b");
     let mut input = Input(b":1\r\n*2\r\n:1\r\n+nonsense?\r\n");
-    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap();
-    let owed = line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
-    assert_eq!(owed.collect::<Vec<_>>(), [2, 3]);
+    line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap();
+    let unanswered = line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
+    assert_eq!(unanswered.collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]
@@ -387,17 +389,17 @@ fn an_answer_beyond_the_limit_makes_those_who_share_it_ask_alone_the_next_time()
     three_reads(&mut line);
     let too_long = format!("*3\r\n$1\r\nA\r\n${}\r\n", line.config.value_max + 65);
     let mut input = Input(too_long.as_bytes());
-    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+    line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
     assert!(line.conn.take_front().is_none(), "nobody knows whose answer it is");
     let (fallen, mut line) = (line, Line::new());
     for issued in fallen.conn.end() {
         assert_eq!(issued.attempts, 0);
-        line.conn.send(line.now, issued, &line.wire);
+        line.conn.send(line.now, issued, &line.locks);
     }
     assert!(!line.said().contains("MGET"));
     let mut input = Input(b"$1\r\nA\r\n:1\r\n$99999999999\r\n");
-    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap();
-    line.conn.next(line.now, &mut input, &line.config, &line.wire).unwrap_err();
+    line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap();
+    line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
     let culprit = line.conn.take_front().and_then(|issued| issued.token);
     assert_eq!(culprit.map(|token| token.sender), Some(2));
 }

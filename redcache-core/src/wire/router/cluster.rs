@@ -14,7 +14,7 @@ use super::node::is_lasting;
 /// So many nodes are kept at most: all primaries that a cluster may have, and as many that were or will be.
 pub(super) const NODES_MAX: usize = 2 * crate::protocol::topology::PRIMARIES_MAX;
 /// How long a node is kept that owns no slot and of which nothing is awaited.
-pub(super) const SPARE_KEPT: Duration = Duration::from_secs(1);
+pub(super) const IDLE_KEPT: Duration = Duration::from_secs(1);
 /// The least time between two questions, so that a slot on the move does not make for thousands.
 const QUESTION_GAP: Duration = Duration::from_millis(50);
 /// How often a cluster is asked while one of its slots cannot be reached.
@@ -112,7 +112,7 @@ impl Cluster {
     }
 
     /// Something hints at a change of owners, of which the node at `hint` may know.
-    pub(super) fn want_refresh(&mut self, now: Instant, hint: Option<Address>) {
+    pub(super) fn request_discovery(&mut self, now: Instant, hint: Option<Address>) {
         self.hint = hint.or_else(|| self.hint.take());
         if self.asked.is_some() {
             self.again = true;
@@ -122,7 +122,7 @@ impl Cluster {
     }
 
     /// A node cannot be reached, again.
-    pub(super) fn want_refresh_soon(&mut self, now: Instant) {
+    pub(super) fn request_discovery_soon(&mut self, now: Instant) {
         self.ask_at = self.ask_at.min(now + TROUBLE_INTERVAL);
     }
 
@@ -192,7 +192,7 @@ impl Cluster {
     }
 
     /// Why a command has found no node in its time.
-    pub(super) fn why_homeless(&self, slot: Slot) -> CacheError {
+    pub(super) fn why_unrouted(&self, slot: Slot) -> CacheError {
         if self.is_known {
             let text = format!("no node of the cluster owns slot {}", slot.index());
             return CacheError::new(ErrorKind::Unavailable, text);

@@ -1,8 +1,8 @@
 //! How a cluster is found and kept in sight: asking who owns what, and what follows from the answer.
 
-use super::cluster::{NODES_MAX, SPARE_KEPT};
+use super::cluster::{IDLE_KEPT, NODES_MAX};
 use super::node::is_lasting;
-use super::{Context, News, Node, NodeId, Router, Wish};
+use super::{Action, Context, Node, NodeId, Router, RouterEvent};
 use crate::api::config::Address;
 use crate::api::error::{CacheError, ErrorKind, Transient};
 use crate::protocol::slot::{Slot, SlotSet};
@@ -12,25 +12,25 @@ use std::time::Instant;
 
 impl Router {
     /// Asks who owns what, if it is time.
-    pub(super) fn refresh(&mut self, ctx: Context<'_>) {
+    pub(super) fn rediscover(&mut self, ctx: Context<'_>) {
         let is_due = self.cluster.as_mut().is_some_and(|cluster| cluster.is_due(ctx.now));
         if !is_due || self.closed {
             return;
         }
-        match self.asker() {
+        match self.refresh_target() {
             Some(id) => self.ask(ctx, id),
-            None => self.seek(ctx),
+            None => self.try_next_seed(ctx),
         }
     }
 
     /// When there is something to ask next.
-    pub(super) fn refresh_at(&self) -> Option<Instant> {
+    pub(super) fn rediscover_at(&self) -> Option<Instant> {
         let cluster = self.cluster.as_ref().filter(|_| !self.closed);
         cluster.and_then(|cluster| cluster.poll_timeout())
     }
 
     /// The node that is asked: the one that was hinted at, else each in turn.
-    fn asker(&self) -> Option<NodeId> {
+    fn refresh_target(&self) -> Option<NodeId> {
         let cluster = self.cluster.as_ref()?;
         let is_able = |id: NodeId, node: &Node| {
             node.is_ready() && (node.slots > 0 || cluster.seeds.tried == Some(id))
@@ -59,7 +59,7 @@ impl Router {
     }
 
     /// Tries the next seed.
-    fn seek(&mut self, ctx: Context<'_>) {
+    fn try_next_seed(&mut self, ctx: Context<'_>) {
         // Each seed at most once; more is left to the next time.
         let Some(cluster) = &self.cluster else { return };
         for _ in 0..cluster.seeds.addresses.len() {
@@ -91,7 +91,7 @@ impl Router {
             return None;
         }
         let mut node = Node::new(ctx.now, address, ctx.config);
-        node.spare_until = ctx.now + SPARE_KEPT;
+        node.idle_until = ctx.now + IDLE_KEPT;
         // Less than `NODES_MAX`, which a `u16` holds.
         Some(NodeId(self.nodes.insert(node) as u16))
     }
@@ -126,7 +126,7 @@ impl Router {
                 CacheError::new(ErrorKind::Protocol, text)
             }
         };
-        self.plan_refresh(ctx);
+        self.plan_rediscovery(ctx);
         if self.cluster.as_ref().is_some_and(|cluster| cluster.seeds.tried == Some(from)) {
             self.drop_link(ctx, from, &error);
         }
@@ -135,22 +135,22 @@ impl Router {
     fn learn(&mut self, ctx: Context<'_>, from: NodeId, topology: &Topology) {
         let Some(cluster) = &mut self.cluster else { return };
         if !cluster.accepts(topology.epoch) {
-            self.plan_refresh(ctx);
+            self.plan_rediscovery(ctx);
             // Somebody else may know more.
             if let Some(cluster) = &mut self.cluster {
-                cluster.want_refresh_soon(ctx.now);
+                cluster.request_discovery_soon(ctx.now);
             }
             return;
         }
         cluster.on_known();
         cluster.seeds.tried.take_if(|tried| *tried == from);
         self.adopt(ctx, from, topology);
-        self.plan_refresh(ctx);
+        self.plan_rediscovery(ctx);
     }
 
-    fn plan_refresh(&mut self, ctx: Context<'_>) {
+    fn plan_rediscovery(&mut self, ctx: Context<'_>) {
         let is_lost = |node: &Node| node.slots > 0 && node.is_in_trouble();
-        let lost = self.nodes.iter().any(|(_, node)| is_lost(node)) || !self.homeless.is_empty();
+        let lost = self.nodes.iter().any(|(_, node)| is_lost(node)) || !self.unrouted.is_empty();
         if let Some(cluster) = &mut self.cluster {
             let interval = cluster.interval(lost, ctx.config);
             cluster.on_answered(ctx.now, interval, &mut self.rng);
@@ -179,7 +179,7 @@ impl Router {
         if changed.is_empty() {
             return;
         }
-        self.effects.news.push_back(News::Moved { slots: changed });
+        self.effects.events.push_back(RouterEvent::Moved { slots: changed });
         self.announce_owners();
         self.reroute_queues(ctx);
     }
@@ -190,7 +190,7 @@ impl Router {
         let before = cluster.assign(slot, owner);
         if let Some(node) = before.and_then(|id| self.nodes.get_mut(id.index())) {
             node.slots -= 1;
-            node.spare_until = ctx.now + SPARE_KEPT;
+            node.idle_until = ctx.now + IDLE_KEPT;
         }
         if let Some(node) = owner.and_then(|id| self.nodes.get_mut(id.index())) {
             node.slots += 1;
@@ -203,14 +203,14 @@ impl Router {
         for (index, node) in &mut self.nodes {
             if node.slots > 0 && node.is_ready() && !node.is_announced {
                 let slots = cluster.slots_of(NodeId(index as u16));
-                self.effects.news.push_back(node.announce(slots));
+                self.effects.events.push_back(node.announce(slots));
             }
         }
     }
 
     /// What waits for a connection to a node that does not own its slot any more goes to the one that does.
     fn reroute_queues(&mut self, ctx: Context<'_>) {
-        let mut waiting = std::mem::take(&mut self.homeless);
+        let mut waiting = std::mem::take(&mut self.unrouted);
         for (_, node) in &mut self.nodes {
             waiting.extend(node.take_queue());
         }
@@ -235,16 +235,16 @@ impl Router {
             cluster.on_answered(ctx.now, ctx.config.discovery_interval, &mut self.rng);
         }
         if was_ready {
-            cluster.want_refresh(ctx.now, None);
+            cluster.request_discovery(ctx.now, None);
         } else {
-            cluster.want_refresh_soon(ctx.now);
+            cluster.request_discovery_soon(ctx.now);
         }
         if cluster.seeds.tried == Some(id) {
             let is_round = cluster.seeds.pass(ctx.now, Some(reason), &mut self.rng);
             if is_round && !cluster.is_known {
-                self.effects.news.push_back(News::NotUp { reason: reason.clone() });
+                self.effects.events.push_back(RouterEvent::NotUp { reason: reason.clone() });
                 if is_lasting(reason) {
-                    self.fail_homeless(reason);
+                    self.fail_unrouted(reason);
                 }
             }
         }
@@ -264,35 +264,35 @@ impl Router {
     }
 
     /// Ends the connection to a node that owns no slot, once nothing is awaited of it.
-    pub(super) fn end_spare(&mut self, now: Instant, id: NodeId) {
+    pub(super) fn end_idle(&mut self, now: Instant, id: NodeId) {
         let node = self.nodes.get(id.index());
-        let spare_until = node.and_then(|node| self.spare_until(id, node));
-        if spare_until.is_some_and(|until| until <= now) {
+        let idle_until = node.and_then(|node| self.idle_until(id, node));
+        if idle_until.is_some_and(|until| until <= now) {
             self.nodes.remove(id.index()).hang_up(&mut self.effects);
         }
     }
 
     /// Up to when a node is kept that nobody needs; `None` for one that is needed.
-    fn spare_until(&self, id: NodeId, node: &Node) -> Option<Instant> {
+    fn idle_until(&self, id: NodeId, node: &Node) -> Option<Instant> {
         let cluster = self.cluster.as_ref()?;
         let is_needed = node.slots > 0
             || node.in_flight() > 0
             || cluster.seeds.tried == Some(id)
             || cluster.is_asked(id);
-        (!is_needed).then_some(node.spare_until)
+        (!is_needed).then_some(node.idle_until)
     }
 
     /// When the next node is to end that nobody needs.
-    pub(super) fn end_spare_at(&self) -> Option<Instant> {
+    pub(super) fn end_idle_at(&self) -> Option<Instant> {
         self.cluster.as_ref()?;
-        self.ids().filter_map(|(id, node)| self.spare_until(id, node)).min()
+        self.ids().filter_map(|(id, node)| self.idle_until(id, node)).min()
     }
 
     /// Hangs up on a node.
     pub(super) fn drop_link(&mut self, ctx: Context<'_>, id: NodeId, reason: &CacheError) {
         if let Some(conn) = self.nodes.get(id.index()).and_then(Node::open_conn) {
-            self.effects.wishes.push_back(Wish::HangUp { conn });
-            self.fall(ctx, id, reason);
+            self.effects.actions.push_back(Action::HangUp { conn });
+            self.on_disconnect(ctx, id, reason);
         }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::breaker::Breaker;
-use super::{ConnId, Effects, News, Wish, earliest};
+use super::{Action, ConnId, Effects, RouterEvent, earliest};
 use crate::api::config::{Address, Config};
 use crate::api::error::{CacheError, ErrorKind};
-use crate::protocol::command::{Command, Wire};
+use crate::protocol::command::Command;
+use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 use crate::protocol::topology::Question;
@@ -36,7 +37,7 @@ pub(super) struct Node {
     /// How many slots of the cluster it owns.
     pub(super) slots: usize,
     /// Until then it is kept although it owns no slot.
-    pub(super) spare_until: Instant,
+    pub(super) idle_until: Instant,
     /// How it tells what it knows of the cluster.
     pub(super) question: Question,
 }
@@ -48,20 +49,20 @@ enum Link {
     Open { id: ConnId, conn: Box<Conn>, until: Instant },
 }
 
-/// A connection that is no longer, and what it still owed, oldest first.
+/// A connection that is no longer, and what it still unanswered, oldest first.
 #[derive(Debug)]
-pub(super) struct Fallen {
+pub(super) struct Disconnected {
     pub(super) was_ready: bool,
-    pub(super) owed: Vec<Issued>,
+    pub(super) unanswered: Vec<Issued>,
 }
 
 /// Something that the server said, or that it makes no sense.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum Received {
     Nothing,
     Inbound(Inbound),
     /// The connection is of no further use; perhaps because of the answer to this command.
-    Nonsense(CacheError, Option<Issued>),
+    ProtocolError(CacheError, Option<Issued>),
 }
 
 impl Node {
@@ -77,7 +78,7 @@ impl Node {
             untracked: None,
             is_announced: false,
             slots: 0,
-            spare_until: now,
+            idle_until: now,
             question: Question::Shards,
         }
     }
@@ -117,10 +118,10 @@ impl Node {
         CacheError::new(ErrorKind::Unavailable, text)
     }
 
-    pub(super) fn send(&mut self, now: Instant, issued: Issued, wire: &Wire) {
+    pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
         match &mut self.link {
             Link::Open { conn, .. } if conn.is_ready() || mutant!(HandshakeNotGated) => {
-                conn.send(now, issued, wire);
+                conn.send(now, issued, locks);
             }
             Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => {
                 enqueue(&mut self.queue, issued);
@@ -194,28 +195,33 @@ impl Node {
         id: ConnId,
         input: &mut Input<'_>,
         config: &Config,
-        wire: &Wire,
-    ) -> Heard {
+        locks: &LockSettings,
+    ) -> Received {
         match &mut self.link {
             Link::Open { id: open, conn, .. } if *open == id => {
-                match conn.next(now, input, config, wire) {
-                    Ok(None) => Heard::Nothing,
-                    Ok(Some(inbound)) => Heard::Inbound(inbound),
-                    Err(error) => Heard::Nonsense(error, conn.take_front()),
+                match conn.next(now, input, config, locks) {
+                    Ok(None) => Received::Nothing,
+                    Ok(Some(inbound)) => Received::Inbound(inbound),
+                    Err(error) => Received::ProtocolError(error, conn.take_front()),
                 }
             }
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => Heard::Nothing,
+            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => Received::Nothing,
         }
     }
 
-    pub(super) fn on_ready(&mut self, now: Instant, untracked: Option<String>, wire: &Wire) {
+    pub(super) fn on_ready(
+        &mut self,
+        now: Instant,
+        untracked: Option<String>,
+        locks: &LockSettings,
+    ) {
         self.breaker.on_answer();
         self.ready_since = Some(now);
         self.fault = None;
         self.untracked = untracked;
         if let Link::Open { conn, .. } = &mut self.link {
             for issued in self.queue.drain(..) {
-                conn.send(now, issued, wire);
+                conn.send(now, issued, locks);
             }
         }
     }
@@ -228,13 +234,18 @@ impl Node {
     }
 
     /// What to tell of a connection that is ready.
-    pub(super) fn announce(&mut self, slots: SlotSet) -> News {
+    pub(super) fn announce(&mut self, slots: SlotSet) -> RouterEvent {
         self.is_announced = true;
-        News::Up { untracked: self.untracked.clone(), slots }
+        RouterEvent::Up { untracked: self.untracked.clone(), slots }
     }
 
     /// Gives the connection up, and dials again after a pause.
-    pub(super) fn fall(&mut self, now: Instant, reason: &CacheError, rng: &mut Rng) -> Fallen {
+    pub(super) fn on_disconnect(
+        &mut self,
+        now: Instant,
+        reason: &CacheError,
+        rng: &mut Rng,
+    ) -> Disconnected {
         if let Some(since) = self.ready_since.take() {
             self.backoff.on_lost(now.saturating_duration_since(since));
         }
@@ -245,11 +256,11 @@ impl Node {
         let counts = !was_ready || !is_lasting(reason);
         self.fault = counts.then(|| reason.clone());
         self.is_announced = false;
-        let owed = match link {
+        let unanswered = match link {
             Link::Open { conn, .. } => conn.end().collect(),
             Link::Down { .. } | Link::Dialing { .. } => Vec::new(),
         };
-        Fallen { was_ready, owed }
+        Disconnected { was_ready, unanswered }
     }
 
     /// Takes what waits for a connection, oldest first.
@@ -257,7 +268,7 @@ impl Node {
         std::mem::take(&mut self.queue)
     }
 
-    /// The connection, or the attempt to make it, is to end. What it still owed stays here.
+    /// The connection, or the attempt to make it, is to end. What it still unanswered stays here.
     pub(super) fn hang_up(&mut self, effects: &mut Effects) {
         let dial_at = match &self.link {
             Link::Down { dial_at } => *dial_at,
@@ -265,20 +276,20 @@ impl Node {
         };
         match std::mem::replace(&mut self.link, Link::Down { dial_at }) {
             Link::Open { id, conn, .. } => {
-                effects.wishes.push_back(Wish::HangUp { conn: id });
+                effects.actions.push_back(Action::HangUp { conn: id });
                 self.queue.extend(conn.end());
             }
-            Link::Dialing { conn, .. } => effects.wishes.push_back(Wish::HangUp { conn }),
+            Link::Dialing { conn, .. } => effects.actions.push_back(Action::HangUp { conn }),
             Link::Down { .. } => {}
         }
     }
 
     /// Dials under this name if it is time.
-    pub(super) fn dial(&mut self, now: Instant, conn: ConnId, config: &Config) -> Option<Wish> {
+    pub(super) fn dial(&mut self, now: Instant, conn: ConnId, config: &Config) -> Option<Action> {
         match self.link {
             Link::Down { dial_at } if dial_at <= now => {
                 self.link = Link::Dialing { conn, until: now + config.connect_timeout };
-                Some(Wish::Dial { conn, address: self.address.clone() })
+                Some(Action::Dial { conn, address: self.address.clone() })
             }
             Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => None,
         }
@@ -311,7 +322,7 @@ impl Node {
                 && !mutant!(OverdueNever)
             {
                 self.breaker.on_failure(now);
-                effects.news.push_back(News::Overdue { token, key });
+                effects.events.push_back(RouterEvent::Overdue { token, key });
             }
         }
         while self.queue.front().is_some_and(|issued| issued.issued_at <= limit) {

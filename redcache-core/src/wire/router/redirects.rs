@@ -2,8 +2,8 @@
 //!
 //! It was not executed, so any command may be sent again, and one that travels as several frames goes again whole.
 
-use super::cluster::SPARE_KEPT;
-use super::{Context, News, NodeId, RETRY_PAUSE, Router};
+use super::cluster::IDLE_KEPT;
+use super::{Context, NodeId, RETRY_PAUSE, Router, RouterEvent};
 use crate::api::config::Address;
 use crate::api::error::{CacheError, ErrorKind, Transient};
 use crate::protocol::redirect::Redirect;
@@ -39,11 +39,11 @@ impl Router {
         match redirect {
             Redirect::Later { outdated } => {
                 if outdated {
-                    self.want_refresh(ctx, None);
+                    self.request_discovery(ctx, None);
                 }
                 self.pause(ctx, issued)
             }
-            Redirect::Moved(_) | Redirect::Ask(_) | Redirect::Astray
+            Redirect::Moved(_) | Redirect::Ask(_) | Redirect::Unparsable
                 if issued.redirects >= REDIRECTS_MAX && !mutant!(RedirectsUnbounded) =>
             {
                 self.give_up(issued, refusal);
@@ -62,9 +62,9 @@ impl Router {
                 }
                 self.on_ask(ctx, endpoint.address(&asked), issued)
             }
-            Redirect::Astray => {
+            Redirect::Unparsable => {
                 issued.redirects = issued.redirects.saturating_add(1);
-                self.want_refresh(ctx, None);
+                self.request_discovery(ctx, None);
                 self.pause(ctx, issued)
             }
         }
@@ -85,13 +85,13 @@ impl Router {
             self.drop_link(ctx, from, &CacheError::new(ErrorKind::Unavailable, text));
             return refused;
         }
-        self.want_refresh(ctx, Some(to.clone()));
+        self.request_discovery(ctx, Some(to.clone()));
         // Only the owner knows better than our map. Another may have fallen behind it.
         if self.owner(issued.slot).is_none_or(|owner| owner == from) {
             let Some(id) = self.node_at(ctx, to) else { return self.pause(ctx, issued) };
             self.assign(ctx, issued.slot, Some(id));
             let slots: SlotSet = [issued.slot].into_iter().collect();
-            self.effects.news.push_back(News::Moved { slots });
+            self.effects.events.push_back(RouterEvent::Moved { slots });
             self.announce_owners();
         }
         if issued.redirects >= PAUSED_FROM {
@@ -107,17 +107,17 @@ impl Router {
         let id = self.node_at(ctx, to);
         match id.and_then(|id| self.nodes.get_mut(id.index())) {
             Some(node) => {
-                node.spare_until = ctx.now + SPARE_KEPT;
-                node.send(ctx.now, issued, ctx.wire);
+                node.idle_until = ctx.now + IDLE_KEPT;
+                node.send(ctx.now, issued, ctx.lock_settings);
                 None
             }
             None => self.pause(ctx, issued),
         }
     }
 
-    fn want_refresh(&mut self, ctx: Context<'_>, hint: Option<Address>) {
+    fn request_discovery(&mut self, ctx: Context<'_>, hint: Option<Address>) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.want_refresh(ctx.now, hint);
+            cluster.request_discovery(ctx.now, hint);
         }
     }
 

@@ -1,18 +1,18 @@
 use super::*;
 use crate::protocol::command::Command;
-use crate::protocol::lock::{LockId, Locks};
+use crate::protocol::lock::{LockId, LockSettings, Locks};
 use crate::resp::{Frame, Limits, Scanner, decode};
 
 /// A router, and nodes that say what the test tells them to.
 struct World {
     router: Router,
     config: Config,
-    wire: Wire,
+    locks: LockSettings,
     lock: LockId,
     now: Instant,
     /// Open connections and the port of each.
     open: Vec<(ConnId, u16)>,
-    news: Vec<News>,
+    events: Vec<RouterEvent>,
     sent: u64,
 }
 
@@ -24,15 +24,15 @@ impl World {
         let now = Instant::now();
         let seeds = seeds.iter().map(|port| ("h", *port));
         let config = Config::builder_cluster(seeds).build().unwrap();
-        let mut locks = Locks::new(b"lock:", 0, &[7; 10]);
-        let wire = Wire {
+        let mut issuer = Locks::new(b"lock:", 0, &[7; 10]);
+        let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
-            lock_base: locks.base().to_vec(),
+            lock_base: issuer.base().to_vec(),
             lock_ttl: Duration::from_secs(10),
         };
         let router = Router::new(now, &config, Rng::new(7));
-        let lock = locks.issue();
-        Self { router, config, wire, lock, now, open: Vec::new(), news: Vec::new(), sent: 0 }
+        let lock = issuer.issue();
+        Self { router, config, locks, lock, now, open: Vec::new(), events: Vec::new(), sent: 0 }
     }
 
     /// A router that knows the slots of two nodes, `a` up to 8191 and `b` from there on.
@@ -42,14 +42,14 @@ impl World {
         world.answer_topology(1, Some(5), &[(1, 0, 8191), (2, 8192, 16383)]);
         world.settle(&[]);
         assert!(world.router.is_ready());
-        world.news.clear();
+        world.events.clear();
         world
     }
 
     fn step<T>(&mut self, act: impl FnOnce(&mut Router, Context<'_>) -> T) -> T {
-        let Self { router, config, wire, now, news, .. } = self;
-        let result = act(router, Context { now: *now, config, wire });
-        news.extend(std::iter::from_fn(|| router.poll_news()));
+        let Self { router, config, locks, now, events, .. } = self;
+        let result = act(router, Context { now: *now, config, lock_settings: locks });
+        events.extend(std::iter::from_fn(|| router.poll_event()));
         result
     }
 
@@ -57,10 +57,10 @@ impl World {
     fn settle(&mut self, refusing: &[u16]) {
         for _ in 0..20 {
             self.step(|router, ctx| router.handle_timeout(ctx));
-            while let Some(wish) = self.router.poll_wish() {
-                match wish {
-                    Wish::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
-                    Wish::Dial { conn, address: Address::Tcp { port, .. } }
+            while let Some(action) = self.router.poll_action() {
+                match action {
+                    Action::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
+                    Action::Dial { conn, address: Address::Tcp { port, .. } }
                         if !refusing.contains(&port) =>
                     {
                         self.open.push((conn, port));
@@ -69,7 +69,7 @@ impl World {
                         self.take_sent(port);
                         self.hear(port, HANDSHAKE);
                     }
-                    Wish::Dial { conn, .. } => self.step(|router, ctx| {
+                    Action::Dial { conn, .. } => self.step(|router, ctx| {
                         router.handle_disconnected(ctx, conn, "refused");
                     }),
                 }
@@ -88,8 +88,8 @@ impl World {
     fn hear(&mut self, port: u16, bytes: &[u8]) {
         let conn = self.conn(port).unwrap();
         let mut input = Input(bytes);
-        while let Some(news) = self.step(|router, ctx| router.receive(ctx, conn, &mut input)) {
-            self.news.push(news);
+        while let Some(event) = self.step(|router, ctx| router.receive(ctx, conn, &mut input)) {
+            self.events.push(event);
         }
     }
 
@@ -161,23 +161,23 @@ impl World {
         self.open.iter().find(|(conn, _)| cluster.is_asked(conn.node)).map(|(_, port)| *port)
     }
 
-    fn take_news(&mut self) -> Vec<String> {
-        let name = |news: News| match news {
-            News::Reply { token, is_reported, reply, .. } => {
-                let reported = if is_reported { "reported" } else { "unreported" };
+    fn take_events(&mut self) -> Vec<String> {
+        let name = |event: RouterEvent| match event {
+            RouterEvent::Reply { token, is_tracked, reply, .. } => {
+                let tracked = if is_tracked { "tracked" } else { "untracked" };
                 let refused = if matches!(reply, Reply::Refused(_)) { " refusal" } else { "" };
-                format!("{reported}{refused} {}", token.map_or(0, |token| token.sender))
+                format!("{tracked}{refused} {}", token.map_or(0, |token| token.sender))
             }
-            News::Failed { token, error, .. } => format!("failed {}: {error}", token.sender),
-            News::Overdue { token, .. } => format!("overdue {}", token.sender),
-            News::Invalidated(_) => "invalidated".to_owned(),
-            News::Flushed { slots } => format!("flushed {}", count(&slots)),
-            News::Moved { slots } => format!("moved {}", count(&slots)),
-            News::Up { .. } => "up".to_owned(),
-            News::Down { slots, .. } => format!("down {}", count(&slots)),
-            News::NotUp { .. } => "not up".to_owned(),
+            RouterEvent::Failed { token, error, .. } => format!("failed {}: {error}", token.sender),
+            RouterEvent::Overdue { token, .. } => format!("overdue {}", token.sender),
+            RouterEvent::Invalidated(_) => "invalidated".to_owned(),
+            RouterEvent::Flushed { slots } => format!("flushed {}", count(&slots)),
+            RouterEvent::Moved { slots } => format!("moved {}", count(&slots)),
+            RouterEvent::Up { .. } => "up".to_owned(),
+            RouterEvent::Down { slots, .. } => format!("down {}", count(&slots)),
+            RouterEvent::NotUp { .. } => "not up".to_owned(),
         };
-        std::mem::take(&mut self.news).into_iter().map(name).collect()
+        std::mem::take(&mut self.events).into_iter().map(name).collect()
     }
 
     fn asks_topology(&mut self, port: u16) -> bool {
@@ -209,10 +209,10 @@ fn seeds_are_tried_one_after_another_until_one_knows_the_cluster() {
     let mut world = World::new(&[7, 8, 9]);
     world.settle(&[7]);
     assert_eq!(world.open.iter().map(|(_, port)| *port).collect::<Vec<_>>(), [8]);
-    assert_eq!((world.take_news(), world.router.is_ready()), (vec![], false));
+    assert_eq!((world.take_events(), world.router.is_ready()), (vec![], false));
     world.answer_topology(8, Some(1), &[(1, 0, 16383)]);
     world.settle(&[7]);
-    assert_eq!(world.take_news(), ["moved 16384", "up"]);
+    assert_eq!(world.take_events(), ["moved 16384", "up"]);
     world.pass(Duration::from_secs(2));
     world.settle(&[7]);
     assert_eq!(
@@ -226,14 +226,14 @@ fn seeds_are_tried_one_after_another_until_one_knows_the_cluster() {
 fn only_when_no_seed_is_of_use_the_attempt_has_failed_and_others_follow() {
     let mut world = World::new(&[7, 8]);
     world.settle(&[7, 8]);
-    assert_eq!(world.take_news(), ["not up"]);
+    assert_eq!(world.take_events(), ["not up"]);
     world.pass(Duration::from_secs(1));
     world.settle(&[7]);
     world.hear(8, b"-ERR This instance has cluster support disabled\r\n");
     world.hear(8, b"-ERR This instance has cluster support disabled\r\n");
     assert!(world.take_sent(8).contains(&"CLUSTER SLOTS".to_owned()), "the older form is tried");
     world.hear(8, b"-ERR disabled\r\n-ERR disabled\r\n");
-    assert_eq!(world.take_news(), ["not up"]);
+    assert_eq!(world.take_events(), ["not up"]);
 }
 
 #[test]
@@ -251,12 +251,12 @@ fn a_slot_that_nobody_owns_fails_its_commands_by_name_and_in_time() {
     let mut world = World::new(&[1]);
     world.settle(&[]);
     world.answer_topology(1, None, &[(1, 8192, 16383)]);
-    world.take_news();
+    world.take_events();
     world.send(read());
     world.pass(world.config.command_timeout);
     world.settle(&[]);
-    let news = world.take_news();
-    assert!(news[0].contains("no node of the cluster owns slot 5061"), "{news:?}");
+    let events = world.take_events();
+    assert!(events[0].contains("no node of the cluster owns slot 5061"), "{events:?}");
 }
 
 #[test]
@@ -266,10 +266,10 @@ fn moved_is_told_to_everybody_before_the_command_goes_on() {
     world.send(read());
     assert_eq!(world.take_sent(1), ["DEL bar", "GET bar", "PTTL bar"]);
     world.hear(1, b"-MOVED 5061 h:2\r\n-MOVED 5061 h:2\r\n-MOVED 5061 h:2\r\n");
-    assert_eq!(world.take_news(), ["moved 1"]);
+    assert_eq!(world.take_events(), ["moved 1"]);
     assert_eq!(world.take_sent(2), ["DEL bar", "GET bar", "PTTL bar"]);
     world.hear(2, b":1\r\n$1\r\nv\r\n:100\r\n");
-    assert_eq!(world.take_news(), ["reported 1", "reported 2"]);
+    assert_eq!(world.take_events(), ["tracked 1", "tracked 2"]);
     world.pass(Duration::from_millis(100));
     world.settle(&[]);
     assert!(world.asks_topology(2), "who it moved to knows best");
@@ -285,7 +285,7 @@ fn ask_is_said_before_every_frame_and_changes_nothing_else() {
     let sent = world.take_sent(2);
     assert_eq!(sent, ["ASKING", "GET bar", "ASKING", "PTTL bar", "ASKING", "SET bar"]);
     world.hear(2, b"+OK\r\n$1\r\nv\r\n+OK\r\n:100\r\n+OK\r\n_\r\n");
-    assert_eq!(world.take_news(), ["unreported 1"], "the node does not own the slot yet");
+    assert_eq!(world.take_events(), ["untracked 1"], "the node does not own the slot yet");
     world.send(remove());
     assert_eq!((world.take_sent(1), world.take_sent(2)), (vec!["DEL bar".to_owned()], vec![]));
 }
@@ -318,9 +318,9 @@ fn two_nodes_that_each_send_to_the_other_are_left_after_eight_times() {
         world.pass(RETRY_PAUSE);
         world.step(|router, ctx| router.handle_timeout(ctx));
     }
-    let news = world.take_news();
+    let events = world.take_events();
     assert_eq!(asked, 9);
-    let last = news.last().unwrap();
+    let last = events.last().unwrap();
     assert!(
         last.starts_with("failed 1") && last.contains("remove") && last.contains("MOVED"),
         "{last}"
@@ -339,7 +339,7 @@ fn a_command_that_may_not_be_repeated_is_sent_on_all_the_same() {
         world.step(|router, ctx| router.handle_timeout(ctx));
         let sent = [world.take_sent(1), world.take_sent(2)].concat();
         assert!(sent.contains(&"DEL bar".to_owned()), "{refusal}: {sent:?}");
-        assert!(world.take_news().iter().all(|news| news == "moved 1"));
+        assert!(world.take_events().iter().all(|event| event == "moved 1"));
     }
 }
 
@@ -348,7 +348,7 @@ fn a_refusal_that_is_no_redirect_is_the_answer() {
     let mut world = World::of_two();
     world.send(remove());
     world.hear(1, b"-NOPERM no\r\n");
-    assert_eq!(world.take_news(), ["reported refusal 1"]);
+    assert_eq!(world.take_events(), ["tracked refusal 1"]);
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_node_that_sends_to_itself_is_connected_anew() {
     world.send(remove());
     let before = world.conn(1);
     world.hear(1, b"-MOVED 5061 :1\r\n");
-    assert_eq!(world.take_news(), ["down 8192"]);
+    assert_eq!(world.take_events(), ["down 8192"]);
     world.pass(RETRY_PAUSE);
     world.settle(&[]);
     assert_ne!(world.conn(1), before);
@@ -423,12 +423,12 @@ fn an_older_epoch_is_ignored_and_a_newer_one_is_not() {
     world.settle(&[]);
     let port = world.asked().unwrap();
     world.answer_topology(port, Some(4), &[(2, 0, 16383)]);
-    assert_eq!(world.take_news(), [""; 0]);
+    assert_eq!(world.take_events(), [""; 0]);
     world.pass(Duration::from_secs(1));
     world.settle(&[]);
     let port = world.asked().unwrap();
     world.answer_topology(port, Some(6), &[(2, 0, 16383)]);
-    assert_eq!(world.take_news(), ["moved 8192"]);
+    assert_eq!(world.take_events(), ["moved 8192"]);
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn a_map_without_slots_never_replaces_one_with_slots() {
     world.settle(&[]);
     let port = world.asked().unwrap();
     world.answer_topology(port, Some(9), &[]);
-    assert_eq!(world.take_news(), [""; 0]);
+    assert_eq!(world.take_events(), [""; 0]);
     world.send(read());
     assert!(world.take_sent(1).ends_with(&["GET bar".to_owned(), "PTTL bar".to_owned()]));
 }
@@ -448,13 +448,13 @@ fn a_lost_node_takes_only_its_own_slots_along_and_its_queue_follows_them() {
     let mut world = World::of_two();
     world.send(read());
     world.lose(1);
-    assert_eq!(world.take_news(), ["down 8192"]);
+    assert_eq!(world.take_events(), ["down 8192"]);
     world.pass(Duration::from_millis(60));
     world.settle(&[1]);
     assert_eq!(world.asked(), Some(2), "the one that is left is asked");
-    world.news.clear();
+    world.events.clear();
     world.answer_topology(2, Some(6), &[(2, 0, 16383)]);
-    assert_eq!(world.take_news(), ["moved 8192"]);
+    assert_eq!(world.take_events(), ["moved 8192"]);
     assert_eq!(world.take_sent(2), ["GET bar", "PTTL bar"]);
     world.pass(Duration::from_secs(2));
     world.settle(&[1]);
@@ -469,22 +469,22 @@ fn a_node_without_slots_answers_what_it_owes_and_is_let_go() {
     world.pass(world.config.command_timeout / 2);
     world.step(|router, ctx| {
         let cluster = router.cluster.as_mut().unwrap();
-        cluster.want_refresh(ctx.now, Some(Address::Tcp { host: "h".to_owned(), port: 2 }));
+        cluster.request_discovery(ctx.now, Some(Address::Tcp { host: "h".to_owned(), port: 2 }));
     });
     world.settle(&[]);
     world.answer_topology(2, Some(6), &[(2, 0, 16383)]);
-    world.take_news();
+    world.take_events();
     world.settle(&[]);
     assert!(world.conn(1).is_some(), "an answer is awaited");
     world.hear(1, b"$1\r\nv\r\n:100\r\n");
     assert_eq!(
-        world.take_news(),
-        ["unreported 1"],
+        world.take_events(),
+        ["untracked 1"],
         "who does not own a slot does not report it for long"
     );
     world.pass(Duration::from_secs(2));
     world.settle(&[]);
-    assert_eq!((world.conn(1), world.take_news()), (None, vec![]));
+    assert_eq!((world.conn(1), world.take_events()), (None, vec![]));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Command, Wire};
+use super::command::Command;
+use super::lock::LockSettings;
 use crate::api::config::ENVELOPE_PREFIX;
 use crate::api::key::Key;
 use crate::protocol::envelope::{decimal_digits, push_decimal, write_envelope};
@@ -11,17 +12,17 @@ use crate::protocol::script::Script;
 
 impl Command {
     /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
-    pub(crate) fn encode(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
         match self {
             Self::Read { key } | Self::ReadRaw { key } => read(out, key),
             Self::ReadOrLock { key, lock } => {
                 read(out, key);
-                take_lock(out, wire, key, *lock);
+                take_lock(out, locks, key, *lock);
             }
-            Self::Lock { key, lock } => take_lock(out, wire, key, *lock),
+            Self::Lock { key, lock } => take_lock(out, locks, key, *lock),
             Self::Publish { key, lock, payload, compute_time, ttl } => {
                 eval(out, Script::Publish, by_hash, 3, key);
-                bulk_lock(out, wire, *lock);
+                bulk_lock(out, locks, *lock);
                 bulk_value(out, payload, *compute_time);
                 bulk_milliseconds(out, *ttl);
             }
@@ -33,25 +34,25 @@ impl Command {
             }
             Self::Release { key, lock } => {
                 eval(out, Script::Release, by_hash, 1, key);
-                bulk_lock(out, wire, *lock);
+                bulk_lock(out, locks, *lock);
             }
             Self::Renew { key, lock } => {
                 eval(out, Script::Renew, by_hash, 2, key);
-                bulk_lock(out, wire, *lock);
-                bulk_milliseconds(out, wire.lock_ttl);
+                bulk_lock(out, locks, *lock);
+                bulk_milliseconds(out, locks.lock_ttl);
             }
             Self::WriteLock { key, lock } => {
                 eval(out, Script::WriteLock, by_hash, 3, key);
-                bulk_lock(out, wire, *lock);
-                bulk_milliseconds(out, wire.lock_ttl);
+                bulk_lock(out, locks, *lock);
+                bulk_milliseconds(out, locks.lock_ttl);
                 if mutant!(WriteLockOverLocks) {
                     return bulk(out, b"no lock begins like this");
                 }
-                bulk(out, &wire.lock_prefix);
+                bulk(out, &locks.lock_prefix);
             }
             Self::Restore { key, lock, raw, ttl } => {
                 eval(out, Script::Restore, by_hash, 3, key);
-                bulk_lock(out, wire, *lock);
+                bulk_lock(out, locks, *lock);
                 bulk(out, raw);
                 bulk_milliseconds(out, ttl.unwrap_or_default());
             }
@@ -70,7 +71,7 @@ impl Command {
             }
             Self::Touch { key, ttl } => {
                 eval(out, Script::Touch, by_hash, 2, key);
-                bulk(out, &wire.lock_prefix);
+                bulk(out, &locks.lock_prefix);
                 bulk_milliseconds(out, *ttl);
             }
         }
@@ -78,13 +79,13 @@ impl Command {
 
     /// Appends the command to `out` with `ASKING` before each of its frames: a node to which a slot is on its way
     /// forgets that it was asked for it as soon as it has read one.
-    pub(crate) fn encode_asking(&self, wire: &Wire, by_hash: bool, out: &mut Vec<u8>) {
+    pub(crate) fn encode_asking(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
         match self {
             Self::Read { key } | Self::ReadRaw { key } => read_asking(out, key),
             Self::ReadOrLock { key, lock } => {
                 read_asking(out, key);
                 asking(out);
-                take_lock(out, wire, key, *lock);
+                take_lock(out, locks, key, *lock);
             }
             Self::Lock { .. }
             | Self::Publish { .. }
@@ -97,22 +98,27 @@ impl Command {
             | Self::Remove { .. }
             | Self::Touch { .. } => {
                 asking(out);
-                self.encode(wire, by_hash, out);
+                self.encode(locks, by_hash, out);
             }
         }
     }
 
     /// Appends a command that shares: its key to the keys, and to `rest` what is its own.
-    pub(crate) fn encode_shared(&self, wire: &Wire, keys: &mut Vec<u8>, rest: &mut Vec<u8>) {
+    pub(crate) fn encode_shared(
+        &self,
+        locks: &LockSettings,
+        keys: &mut Vec<u8>,
+        rest: &mut Vec<u8>,
+    ) {
         bulk(keys, self.key().as_bytes());
         match self {
             Self::Read { key } => pttl(rest, key),
             Self::ReadOrLock { key, lock } => {
                 pttl(rest, key);
-                take_lock(rest, wire, key, *lock);
+                take_lock(rest, locks, key, *lock);
             }
             Self::Publish { lock, payload, compute_time, ttl, .. } => {
-                bulk_lock(rest, wire, *lock);
+                bulk_lock(rest, locks, *lock);
                 bulk_value(rest, payload, *compute_time);
                 bulk_milliseconds(rest, *ttl);
             }
@@ -147,17 +153,17 @@ fn pttl(out: &mut Vec<u8>, key: &Key) {
     bulk(out, key.as_bytes());
 }
 
-fn take_lock(out: &mut Vec<u8>, wire: &Wire, key: &Key, lock: LockId) {
+fn take_lock(out: &mut Vec<u8>, locks: &LockSettings, key: &Key, lock: LockId) {
     let is_greedy = mutant!(LockOverAnything);
     out.extend_from_slice(if is_greedy { b"*5\r\n" } else { b"*6\r\n" });
     out.extend_from_slice(b"$3\r\nSET\r\n");
     bulk(out, key.as_bytes());
-    bulk_lock(out, wire, lock);
+    bulk_lock(out, locks, lock);
     if !is_greedy {
         out.extend_from_slice(b"$2\r\nNX\r\n");
     }
     out.extend_from_slice(b"$2\r\nPX\r\n");
-    bulk_milliseconds(out, if mutant!(LockForEver) { Duration::MAX } else { wire.lock_ttl });
+    bulk_milliseconds(out, if mutant!(LockForEver) { Duration::MAX } else { locks.lock_ttl });
 }
 
 fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: usize, key: &Key) {
@@ -213,9 +219,9 @@ fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn bulk_lock(out: &mut Vec<u8>, wire: &Wire, lock: LockId) {
-    bulk_header(out, wire.lock_base.len() + lock.digits());
-    lock.write(&wire.lock_base, out);
+fn bulk_lock(out: &mut Vec<u8>, locks: &LockSettings, lock: LockId) {
+    bulk_header(out, locks.lock_base.len() + lock.digits());
+    lock.write(&locks.lock_base, out);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::{Awaited, Conn, Form, Inbound, Issued};
 use crate::api::error::{CacheError, ErrorKind};
-use crate::protocol::command::{Command, Wire};
+use crate::protocol::command::Command;
+use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::{Answered, Assembly, ReadReply, Reply, WrongType, is_about_sharing};
 use crate::protocol::topology::{self, Topology};
 use crate::resp::Frame;
@@ -14,19 +15,20 @@ impl Conn {
         &mut self,
         now: Instant,
         frame: &Frame<'_>,
-        wire: &Wire,
+        locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
         // What is not spelled out yet is not answered.
-        let next = if self.awaited.len() > self.run.places() { self.awaited.front() } else { None };
+        let next =
+            if self.awaited.len() > self.coalescer.places() { self.awaited.front() } else { None };
         match next {
             Some(Awaited::Command(issued, _)) if issued.asking && !self.asking_answered => {
                 self.asking_answered = true;
                 Ok(None)
             }
-            Some(Awaited::Command(..)) => self.on_own_reply(now, frame, wire),
+            Some(Awaited::Command(..)) => self.on_own_reply(now, frame, locks),
             Some(Awaited::Shared(count)) => {
                 let count = *count;
-                self.on_shared_reply(now, frame, count, wire)
+                self.on_shared_reply(now, frame, count, locks)
             }
             Some(Awaited::Ignored) => {
                 self.pop_front();
@@ -52,14 +54,14 @@ impl Conn {
         &mut self,
         now: Instant,
         frame: &Frame<'_>,
-        wire: &Wire,
+        locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
         if self.begun.is_empty() {
             self.begin(0, false);
         }
         self.asking_answered = false;
-        let Some(reply) = self.take_part(0, frame, wire)? else { return Ok(None) };
-        Ok(self.finish(now, reply, wire))
+        let Some(reply) = self.take_part(0, frame, locks)? else { return Ok(None) };
+        Ok(self.finish(now, reply, locks))
     }
 
     /// A reply that is the next to each of the first awaited commands. All are reads, for which it is the first of
@@ -69,7 +71,7 @@ impl Conn {
         now: Instant,
         frame: &Frame<'_>,
         count: usize,
-        wire: &Wire,
+        locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
         self.pop_front();
         self.groups = self.groups.saturating_sub(1);
@@ -85,8 +87,8 @@ impl Conn {
             let part = parts.get(number).unwrap_or(frame);
             let place = self.begun.len();
             self.begin(place, true);
-            if let Some(reply) = self.take_part(place, part, wire)? {
-                let inbound = self.finish(now, reply, wire);
+            if let Some(reply) = self.take_part(place, part, locks)? {
+                let inbound = self.finish(now, reply, locks);
                 self.heard.extend(inbound);
             }
         }
@@ -110,10 +112,10 @@ impl Conn {
         &mut self,
         place: usize,
         frame: &Frame<'_>,
-        wire: &Wire,
+        locks: &LockSettings,
     ) -> Result<Option<Answered>, CacheError> {
         let taken = match self.begun.get_mut(place) {
-            Some(assembly) => assembly.take(frame, &wire.lock_prefix),
+            Some(assembly) => assembly.take(frame, &locks.lock_prefix),
             None => Err(WrongType),
         };
         taken.map_err(|_| self.wrong_type())
@@ -129,7 +131,12 @@ impl Conn {
     }
 
     /// The first awaited command has its answer, unless it is to be sent again.
-    fn finish(&mut self, now: Instant, answered: Answered, wire: &Wire) -> Option<Inbound> {
+    fn finish(
+        &mut self,
+        now: Instant,
+        answered: Answered,
+        locks: &LockSettings,
+    ) -> Option<Inbound> {
         let Some(Awaited::Command(mut issued, form)) = self.pop_front() else { return None };
         if let (Form::Source, Some(script)) = (form, issued.command.script()) {
             self.sources_awaited[script as usize] -= 1;
@@ -138,16 +145,16 @@ impl Conn {
             Answered::Whole(reply) => reply,
             Answered::Unclear => {
                 issued.alone = true;
-                self.send(now, issued, wire);
+                self.send(now, issued, locks);
                 return None;
             }
         };
         match &reply {
             Reply::Refused(refusal) if refusal.0.starts_with("NOSCRIPT") && form == Form::Hash => {
-                self.resend_script(now, issued, wire);
+                self.resend_script(now, issued, locks);
                 return None;
             }
-            Reply::Read(ReadReply { stored, .. }) => self.run.on_value(stored.len()),
+            Reply::Read(ReadReply { stored, .. }) => self.coalescer.on_value(stored.len()),
             _ => {}
         }
         if reply.has_written() && issued.command.is_echoed() {
@@ -158,12 +165,12 @@ impl Conn {
 
     /// The server has forgotten a script. The first command to hear of it brings the source along; those behind it
     /// find it known again.
-    fn resend_script(&mut self, now: Instant, issued: Issued, wire: &Wire) {
+    fn resend_script(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
         if let Some(script) = issued.command.script()
             && self.sources_awaited[script as usize] == 0
         {
             self.scripts_sent &= !script.bit();
         }
-        self.send(now, issued, wire);
+        self.send(now, issued, locks);
     }
 }

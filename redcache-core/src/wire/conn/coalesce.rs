@@ -3,7 +3,9 @@
 //! What surrounds a small command costs a server more than the command itself. Only what is written at one time is
 //! shared, so nobody waits for company; a lone command is spelled as if there were no sharing.
 
-use crate::protocol::command::{self, Command, Shared, Wire};
+use crate::protocol::command::{Batchable, Command};
+use crate::protocol::encode;
+use crate::protocol::lock::LockSettings;
 use crate::protocol::script::Script;
 
 /// How many share one command at most. Measured on Redis 7.0: more gain next to nothing, and other clients wait for
@@ -15,9 +17,9 @@ const BYTES_MAX: usize = 64 << 10;
 
 /// The commands at the end of the pipeline that are not spelled out yet.
 #[derive(Debug, Default)]
-pub(super) struct Run {
+pub(super) struct Coalescer {
     /// What they share, and whether a script goes by its hash.
-    open: Option<(Shared, bool)>,
+    open: Option<(Batchable, bool)>,
     count: usize,
     keys: Vec<u8>,
     /// What follows the keys: the arguments of the script, or the rest of each read.
@@ -35,12 +37,12 @@ impl Default for Expected {
     }
 }
 
-impl Run {
+impl Coalescer {
     /// Says whether a command may be the next of the run.
-    fn admits(&self, shared: Shared, by_hash: bool) -> bool {
+    fn admits(&self, shared: Batchable, by_hash: bool) -> bool {
         let count_max = match shared {
-            Shared::Reads => (BYTES_MAX / self.expected.0.max(1)).clamp(1, COUNT_MAX),
-            Shared::Publications => COUNT_MAX,
+            Batchable::Reads => (BYTES_MAX / self.expected.0.max(1)).clamp(1, COUNT_MAX),
+            Batchable::Publications => COUNT_MAX,
         };
         self.open == Some((shared, by_hash)) && self.count < count_max && self.len() < BYTES_MAX
     }
@@ -48,17 +50,17 @@ impl Run {
     /// Takes a command, and says how many it has now. What was there is spelled out first unless the two can share.
     pub(super) fn add(
         &mut self,
-        shared: Shared,
+        shared: Batchable,
         by_hash: bool,
         command: &Command,
-        wire: &Wire,
+        locks: &LockSettings,
         out: &mut Vec<u8>,
     ) -> usize {
         if !self.admits(shared, by_hash) {
             self.close(out);
             self.open = Some((shared, by_hash));
         }
-        command.encode_shared(wire, &mut self.keys, &mut self.rest);
+        command.encode_shared(locks, &mut self.keys, &mut self.rest);
         self.count += 1;
         self.count
     }
@@ -67,9 +69,9 @@ impl Run {
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
         let Some((shared, by_hash)) = self.open.take() else { return };
         match shared {
-            Shared::Reads => command::begin_reads(out, self.count),
-            Shared::Publications => {
-                command::begin_script(out, Script::Publish, by_hash, self.count, 3 * self.count);
+            Batchable::Reads => encode::begin_reads(out, self.count),
+            Batchable::Publications => {
+                encode::begin_script(out, Script::Publish, by_hash, self.count, 3 * self.count);
             }
         }
         out.extend_from_slice(&self.keys);
