@@ -77,18 +77,7 @@ impl Engine {
                 self.wake_all(now, &slots);
                 self.lost_at.take_if(|_| self.router.is_whole());
             }
-            RouterEvent::Up { untracked, slots } => {
-                self.stats.connections += 1;
-                self.observed(|| Observed::Connected);
-                self.lost_at.take_if(|_| self.router.is_whole());
-                if !mutant!(EpochKeptOnReconnect) {
-                    self.near.begin_epoch(&slots);
-                }
-                self.notice(Notice::Connected);
-                if let Some(reason) = untracked {
-                    self.notice(Notice::Untracked { reason });
-                }
-            }
+            RouterEvent::Up { untracked, slots } => self.on_connected(untracked, &slots),
             RouterEvent::Down { reason, slots } => {
                 self.is_reported = false;
                 // With several missing, the first counts.
@@ -103,6 +92,19 @@ impl Engine {
                 }
             }
             RouterEvent::NotUp { reason } => self.notice(Notice::ConnectFailed { reason }),
+        }
+    }
+
+    fn on_connected(&mut self, untracked: Option<String>, slots: &SlotSet) {
+        self.stats.connections += 1;
+        self.observed(|| Observed::Connected);
+        self.lost_at.take_if(|_| self.router.is_whole());
+        if !mutant!(EpochKeptOnReconnect) {
+            self.near.begin_epoch(slots);
+        }
+        self.notice(Notice::Connected);
+        if let Some(reason) = untracked {
+            self.notice(Notice::Untracked { reason });
         }
     }
 
