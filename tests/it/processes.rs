@@ -91,7 +91,7 @@ fn every_line_is_answered_and_the_end_of_input_is_the_end(runtime: &str) {
     let malformed = node.call(json!({"op": "get"}));
     assert_eq!(malformed["kind"], "Malformed", "{malformed}");
     let refused = node.call(json!({"op": "insert", "key": "k", "value": "v", "ttl_ms": 0}));
-    assert_eq!(refused["kind"], "Misuse", "{refused}");
+    assert_eq!(refused["kind"], "InvalidInput", "{refused}");
     assert_eq!(node.stat("calls"), 0);
     // What is under way has time to end, and is published.
     let last =

@@ -1,5 +1,7 @@
-//! What no reviewer should have to look for: imports, purity, length, attributes, and whether the documents are true.
+//! Rules that no reviewer should have to check: imports, purity, length, attributes, prose, and
+//! documents that agree with the code.
 
+mod cycles;
 mod layers;
 mod source;
 
@@ -25,7 +27,20 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("redcache-driver/src/cache.rs", "one method with its documentation for each call"),
 ];
 
-/// What the core must do without, as parts of paths.
+/// Crates whose files import each other in cycles.
+const CYCLIC: &[&str] = &[
+    "benches/src/lib.rs",
+    "redcache-blocking/src/lib.rs",
+    "redcache-core/src/lib.rs",
+    "redcache-driver/src/lib.rs",
+    "redcache-sim/src/bin/simulate/main.rs",
+    "redcache-sim/src/lib.rs",
+    "tests/it/main.rs",
+    "tests/node/main.rs",
+    "tests/support/lib.rs",
+];
+
+/// Parts of paths that the core must not name.
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
@@ -55,17 +70,55 @@ fn the_core_imports_downwards_only() {
 }
 
 #[test]
-fn the_list_of_layers_is_that_of_the_modules() {
-    let lib = read(root().join("redcache-core/src/lib.rs"));
-    let declared = lib.lines().filter_map(|line| {
-        let line = line.strip_prefix("pub ").unwrap_or(line);
-        line.strip_prefix("mod ")?.strip_suffix(';')
-    });
-    let mut declared: Vec<_> = declared.collect();
+fn the_layers_are_the_top_modules_of_the_core() {
+    let files = files_below(&root().join("redcache-core/src"), "rs");
+    let tops = files.iter().filter(|file| *file != "lib.rs" && !file.contains('/'));
+    let mut tops: Vec<_> = tops.map(|file| file.trim_end_matches(".rs")).collect();
     let mut listed: Vec<_> = layers::modules().collect();
-    declared.sort_unstable();
+    tops.sort_unstable();
     listed.sort_unstable();
-    assert_eq!(declared, listed);
+    assert_eq!(listed, tops);
+}
+
+#[test]
+fn no_file_imports_itself_through_others() {
+    let roots = crate_roots();
+    let faults = roots.iter().flat_map(|root_file| {
+        let cycles = cycles_of(root_file, &roots);
+        let excused = CYCLIC.contains(&root_file.as_str());
+        match (cycles.is_empty(), excused) {
+            (true, true) => vec![format!("{root_file} has no cycle any more: drop it from CYCLIC")],
+            (false, false) => cycles.into_iter().map(|it| format!("{root_file}: {it}")).collect(),
+            (true, false) | (false, true) => Vec::new(),
+        }
+    });
+    report("import cycles", faults);
+}
+
+/// The root files of every library, program and test of the workspace.
+fn crate_roots() -> Vec<String> {
+    let is_root = |file: &String| file.ends_with("/lib.rs") || file.ends_with("/main.rs");
+    sources().into_iter().filter(is_root).collect()
+}
+
+fn cycles_of(root_file: &str, roots: &[String]) -> Vec<String> {
+    let (folder, root_name) = root_file.rsplit_once('/').unwrap();
+    let inner = roots.iter().filter(|other| *other != root_file).map(|other| {
+        let (other, _) = other.rsplit_once('/').unwrap();
+        format!("{other}/")
+    });
+    let inner: Vec<_> = inner.filter(|other| other.starts_with(folder)).collect();
+    let files = files_below(&root().join(folder), "rs").into_iter().filter(|file| {
+        let path = format!("{folder}/{file}");
+        !file.ends_with("tests.rs")
+            && !file.contains("tests/")
+            && !inner.iter().any(|inner| path.starts_with(inner))
+    });
+    let files = files.map(|file| {
+        let text = read(root().join(folder).join(&file));
+        (file, text)
+    });
+    cycles::Crate::new(root_name, files).cycles()
 }
 
 #[test]

@@ -1,23 +1,26 @@
-//! Which module of the core may import which. An arrow that points up is an error, and so is one from one tower to the
-//! other: then neither could be understood without the other.
+//! The layers of the core: a module imports only modules of a lower row, and none beside it.
+//!
+//! An import that points up, or from one tower to the other, would make two modules one.
 
 use super::source;
 
-/// What the engine says to the outside and what it is made of, top first.
-const TOP: &[&str] = &["engine", "event"];
-/// What to do.
-const FLOW_TOWER: &[&str] = &["flow", "near"];
-/// How to say it.
-const WIRE_TOWER: &[&str] = &["wire"];
-/// What both towers speak in.
-const WORDS: &[&str] = &["protocol", "api", "resp", "rng", "mutant"];
+/// The modules of the core, top row first. The towers of one row do not know each other.
+const ROWS: &[&[Tower]] = &[
+    &[&["engine", "event"]],
+    &[&["flow", "near"], &["wire"]],
+    &[&["protocol", "api"]],
+    &[&["resp", "rng", "mutant"]],
+];
 
-/// Every module, top first; the towers stand side by side.
+/// Modules of one row, top first: each may import those after it.
+type Tower = &'static [&'static str];
+
+/// Return every module, top first.
 pub(super) fn modules() -> impl Iterator<Item = &'static str> {
-    [TOP, FLOW_TOWER, WIRE_TOWER, WORDS].into_iter().flatten().copied()
+    ROWS.iter().copied().flatten().copied().flatten().copied()
 }
 
-/// Finds what is wrong with the imports of one file; `file` is its path under `src`.
+/// Return the wrong imports of one file; `file` is its path under `src`.
 pub(super) fn faults(file: &str, text: &str) -> Vec<String> {
     let place: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
     let from = place[0];
@@ -32,13 +35,13 @@ pub(super) fn faults(file: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// The module of the core that a path leads to, unless it stays within its own.
+/// Return the top-level module that a path leads to, unless it stays within its own.
 fn imported<'a>(place: &[&str], path: &[&'a str]) -> Option<&'a str> {
     let to = match *path.first()? {
         "crate" => path.get(1)?,
         "super" => {
             let ups = path.iter().take_while(|segment| **segment == "super").count();
-            // Fewer steps up than the file is deep end inside of its module.
+            // Fewer steps up than the depth of the file end inside of its module.
             if ups < place.len() {
                 return None;
             }
@@ -50,16 +53,22 @@ fn imported<'a>(place: &[&str], path: &[&'a str]) -> Option<&'a str> {
 }
 
 fn fault(from: &str, to: &str) -> Option<&'static str> {
-    let is_in = |tower: &[&str], module| tower.contains(&module);
-    let towers = [(FLOW_TOWER, WIRE_TOWER), (WIRE_TOWER, FLOW_TOWER)];
-    if towers.iter().any(|(one, other)| is_in(one, from) && is_in(other, to)) {
-        return Some("the two towers must not know each other");
-    }
-    let height = |module| modules().position(|other| other == module);
-    match (height(from), height(to)) {
-        (Some(from), Some(to)) => (to < from).then_some("the arrow points up"),
+    let place = |module| {
+        let towers = ROWS.iter().enumerate().flat_map(|(row, towers)| {
+            towers.iter().enumerate().map(move |(number, tower)| (row, number, tower))
+        });
+        let mut places = towers.filter_map(|(row, number, tower)| {
+            Some((row, number, tower.iter().position(|other| *other == module)?))
+        });
+        places.next()
+    };
+    match (place(from), place(to)) {
         (None, _) => Some("the importing module is in no layer"),
         (_, None) => Some("this is no module; import from the module that defines it"),
+        (Some((row, one, _)), Some((other_row, other, _))) if row == other_row && one != other => {
+            Some("the two towers must not know each other")
+        }
+        (Some(from), Some(to)) => (to < from).then_some("the arrow points up"),
     }
 }
 

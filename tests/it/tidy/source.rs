@@ -1,9 +1,9 @@
-//! Just enough reading of Rust to know which paths a file mentions in its code, as opposed to its comments and texts.
+//! A reader of Rust source that tells code from comments and string literals.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// A piece of code.
+/// A token of code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token<'a> {
     Word(&'a str),
@@ -12,7 +12,7 @@ enum Token<'a> {
     Mark(char),
 }
 
-/// A path as it would stand in an import of nothing else, and the number of its line.
+/// A path as a `use` of that path alone would spell it, and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CodePath<'a> {
     pub(super) line: usize,
@@ -20,19 +20,23 @@ pub(super) struct CodePath<'a> {
 }
 
 impl CodePath<'_> {
-    /// Says whether `part`, as in `Instant::now`, is a part of the path.
+    /// Return whether the path contains `part`, such as `Instant::now`, as whole segments.
     pub(super) fn contains(&self, part: &str) -> bool {
         let part: Vec<_> = part.split("::").collect();
         self.segments.windows(part.len()).any(|window| window == part)
     }
 }
 
-/// Finds every path in the code; `use a::{b, c::d};` gives `a::b` and `a::c::d`.
+/// Return every path of the code, except that of a visibility such as `pub(in a::b)`.
+///
+/// `use a::{b, c::d};` counts as `a::b` and `a::c::d`.
 pub(super) fn paths(code: &str) -> Vec<CodePath<'_>> {
     let tokens = tokens(code);
     let mut reader = Reader { tokens: &tokens, paths: Vec::new() };
     while let Some((token, _)) = reader.tokens.first() {
-        if matches!(token, Token::Word(_)) {
+        if reader.is_at_restricted_visibility() {
+            reader.skip_visibility();
+        } else if matches!(token, Token::Word(_)) {
             reader.read_tree(&[]);
         } else {
             reader.skip();
@@ -41,7 +45,30 @@ pub(super) fn paths(code: &str) -> Vec<CodePath<'_>> {
     reader.paths
 }
 
-/// Says on which lines a macro is called.
+/// A comment that begins on `line`, with its slashes and stars.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Comment<'a> {
+    pub(super) line: usize,
+    pub(super) text: &'a str,
+}
+
+/// Return every comment of the code; each `//` line is one.
+pub(super) fn comments(code: &str) -> Vec<Comment<'_>> {
+    let mut comments = Vec::new();
+    let (mut rest, mut line) = (code, 1);
+    while let Some(first) = rest.chars().next() {
+        let (length, _) = next_token(rest, first);
+        let (read, behind) = rest.split_at(length);
+        if read.starts_with("//") || read.starts_with("/*") {
+            comments.push(Comment { line, text: read });
+        }
+        line += read.matches('\n').count();
+        rest = behind;
+    }
+    comments
+}
+
+/// Return the lines on which the macro `name` is called.
 pub(super) fn calls_of_macro(code: &str, name: &str) -> Vec<usize> {
     let call = [Token::Word(name), Token::Mark('!')];
     let tokens = tokens(code);
@@ -49,9 +76,16 @@ pub(super) fn calls_of_macro(code: &str, name: &str) -> Vec<usize> {
     calls.map(|pair| pair[0].1).collect()
 }
 
-/// Cuts the tests off that end a file.
+/// Return the text before its first inline test module.
 pub(super) fn without_tests(text: &str) -> &str {
-    text.split_once("\n#[cfg(test)]\nmod ").map_or(text, |(code, _)| code)
+    const START: &str = "\n#[cfg(test)]\nmod ";
+    let starts = text.match_indices(START).map(|(at, _)| at);
+    let is_inline = |at: &usize| {
+        let name = &text[at + START.len()..];
+        name.find([';', '{']).is_some_and(|end| name[end..].starts_with('{'))
+    };
+    let mut starts = starts.filter(is_inline);
+    starts.next().map_or(text, |at| &text[..at])
 }
 
 struct Reader<'t, 'a> {
@@ -68,7 +102,18 @@ impl<'a> Reader<'_, 'a> {
         self.tokens = self.tokens.get(1..).unwrap_or_default();
     }
 
-    /// Reads a path, or the branches of an import, behind `stem`.
+    fn is_at_restricted_visibility(&self) -> bool {
+        let start = [Token::Word("pub"), Token::Mark('('), Token::Word("in")];
+        self.tokens.iter().map(|(token, _)| *token).take(3).eq(start)
+    }
+
+    fn skip_visibility(&mut self) {
+        while self.peek().is_some_and(|token| token != Token::Mark(')')) {
+            self.skip();
+        }
+    }
+
+    /// Read a path, or the branches of an import, that follows `stem`.
     fn read_tree(&mut self, stem: &[&'a str]) {
         let line = self.tokens.first().map_or(0, |(_, line)| *line);
         let mut segments = stem.to_vec();
@@ -106,7 +151,7 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-/// Splits code into tokens with their lines. Comments and texts are left out.
+/// Split code into tokens with their lines, without comments and string literals.
 fn tokens(code: &str) -> Vec<(Token<'_>, usize)> {
     let mut tokens = Vec::new();
     let (mut rest, mut line) = (code, 1);
@@ -151,14 +196,14 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Tells `'x'` and `'\n'` from the lifetime `'x`.
+/// Return whether a quote starts a literal such as `'x'` or `'\n'`, not the lifetime `'x`.
 fn is_char_literal(rest: &str) -> bool {
     let mut chars = rest.chars().skip(1);
     let (inside, after) = (chars.next(), chars.next());
     inside == Some('\\') || after == Some('\'')
 }
 
-/// How long the text is that begins and ends with `quote`.
+/// Return the length of a literal that begins and ends with `quote`.
 fn quoted(rest: &str, quote: char) -> usize {
     let mut chars = rest.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -171,7 +216,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// How long the text is that begins as in `r#"`, if one does.
+/// Return the length of a raw string literal, if `rest` begins with one.
 fn raw_text(rest: &str) -> Option<usize> {
     let behind = ["r", "br", "cr"].into_iter().find_map(|prefix| {
         let behind = rest.strip_prefix(prefix)?;
@@ -185,7 +230,7 @@ fn raw_text(rest: &str) -> Option<usize> {
     Some(text.find(&end).map_or(rest.len(), |at| start + at + end.len()))
 }
 
-/// How long a comment is that may hold others.
+/// Return the length of a block comment, which may nest.
 fn block_comment(rest: &str) -> usize {
     let mut depth = 0_usize;
     let mut chars: Peekable<CharIndices<'_>> = rest.char_indices().peekable();
@@ -211,7 +256,7 @@ fn paths_are_found_in_code_and_nowhere_else() {
         use crate::{key, flow::{self, get::{Get as G, Input}}, conn::*};
         /* crate::comment /* crate::nested */ crate::comment */
         fn f<'a>(x: &'a crate::stored::Stored) { "crate::text \" crate::text"; }
-        const C: (char, &str) = ('"', r##"crate::raw "# crate::raw"##);
+        pub(in crate::near) const C: (char, &str) = ('"', r##"crate::raw "# crate::raw"##);
         fn g() -> Vec<::std::net::IpAddr> { $crate::rng::f::<super::lock::Id>('\'') }
     "####;
     let found: Vec<_> = paths(code)
@@ -240,4 +285,19 @@ fn a_part_of_a_path_is_whole_segments() {
     assert!(contains("std::time::Instant::now()", "Instant::now"));
     assert!(!contains("std::network::Stream", "std::net"));
     assert!(!contains("my_std::net", "std::net"));
+}
+
+#[test]
+fn comments_are_found_outside_of_literals() {
+    let code = "//! A\nfn f() {} // b\n/* c\n */ const C: &str = \"// text\";\n/// D\n";
+    let found: Vec<_> = comments(code).iter().map(|it| (it.line, it.text)).collect();
+    assert_eq!(found, [(1, "//! A"), (2, "// b"), (3, "/* c\n */"), (5, "/// D")]);
+}
+
+#[test]
+fn only_an_inline_test_module_is_cut_off() {
+    let declared = "a();\n#[cfg(test)]\nmod tests;\nb();\n";
+    assert_eq!(without_tests(declared), declared);
+    let inline = "a();\n#[cfg(test)]\nmod tests {\n}\n";
+    assert_eq!(without_tests(inline), "a();");
 }
