@@ -7,3 +7,4 @@ pub(crate) mod key;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod stats;
+pub(crate) mod tls;

@@ -38,6 +38,7 @@ pub use api::key::Key;
 pub use api::observer::{Observation, Observer, ObserverSlot, RefreshEvent};
 pub use api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
 pub use api::stats::Stats;
+pub use api::tls::{Pem, TlsConfig};
 pub use engine::{Engine, Seed, check_ttl};
 pub use event::{Event, Notice, Outcome};
 pub use flow::flights::OpId;
