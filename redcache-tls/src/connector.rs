@@ -97,17 +97,18 @@ fn trusting(
     builder: ConfigBuilder<ClientConfig, WantsVerifier>,
     tls: &TlsConfig,
 ) -> Result<WantsClientCertificate, TlsError> {
-    let mut roots = RootCertStore::empty();
-    match tls.ca() {
+    let roots = match tls.ca() {
         Some(ca) => {
+            let mut roots = RootCertStore::empty();
             for certificate in pem::certificates("tls_ca", ca)? {
                 roots.add(certificate).map_err(|error| {
                     TlsError::new(format!("`tls_ca` has a certificate that is not valid: {error}"))
                 })?;
             }
+            roots
         }
-        None => add_default_roots(&mut roots),
-    }
+        None => default_roots(),
+    };
     if roots.is_empty() {
         return Err(TlsError::new(
             "no root certificates: set `tls_ca`, or install the system's CA certificates",
@@ -116,14 +117,18 @@ fn trusting(
     Ok(builder.with_root_certificates(roots))
 }
 
-/// Adds the roots of the operating system and those compiled in, as far as features provide them.
-fn add_default_roots(roots: &mut RootCertStore) {
+/// Returns the roots of the operating system and those compiled in, as far as features provide them.
+fn default_roots() -> RootCertStore {
+    #[cfg_attr(
+        not(any(feature = "native-roots", feature = "webpki-roots")),
+        expect(unused_mut, reason = "each source of roots is a feature")
+    )]
+    let mut roots = RootCertStore::empty();
     #[cfg(feature = "native-roots")]
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     #[cfg(feature = "webpki-roots")]
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    #[cfg(not(any(feature = "native-roots", feature = "webpki-roots")))]
-    let _ = roots;
+    roots
 }
 
 /// Returns the provider that the process has installed, else the one that was compiled in.
