@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+mod deque;
 pub mod fuzz;
 mod link;
 pub mod listen;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use redcache_core::ConnId;
 
 use crate::check::route::Told;
+use crate::deque::pop_front_if;
 use crate::server::ClientId;
 use crate::world::skew::Micros;
 
@@ -108,7 +109,7 @@ impl Pipe {
         }
         let mut bytes = Vec::new();
         let mut sends = 0;
-        while let Some((_, segment)) = self.segments.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, segment)) = pop_front_if(&mut self.segments, |(at, _)| *at <= now) {
             sends += 1;
             if bytes.is_empty() {
                 bytes = segment;
@@ -118,7 +119,7 @@ impl Pipe {
         }
         if sends > 0 {
             self.delivered += bytes.len() as u64;
-            while let Some(end) = self.frame_ends.pop_front_if(|end| *end <= self.delivered) {
+            while let Some(end) = pop_front_if(&mut self.frame_ends, |end| *end <= self.delivered) {
                 self.whole_until = end;
             }
             return Arrival::Bytes(bytes, sends);
@@ -219,9 +220,10 @@ impl Link {
     /// Forgets what has reached the process, and gives the keys whose writes of its own were answered.
     pub(crate) fn settle(&mut self) -> Vec<usize> {
         let delivered = self.down.delivered;
-        while self.pledges.pop_front_if(|(end, _)| *end <= delivered).is_some() {}
+        while pop_front_if(&mut self.pledges, |(end, _)| *end <= delivered).is_some() {}
         let mut written = Vec::new();
-        while let Some((_, key)) = self.own_writes.pop_front_if(|(end, _)| *end <= delivered) {
+        while let Some((_, key)) = pop_front_if(&mut self.own_writes, |(end, _)| *end <= delivered)
+        {
             written.push(key);
         }
         if let Gate::Answered { ends_at, last } = self.gate

@@ -40,24 +40,26 @@ macro_rules! on_adapter {
     ($adapter:ident, $cache:ty, either_server, $($scenario:ident,)+) => {
         mod $adapter {
             mod real {
-                scenarios!(super::super, $cache, Real, $($scenario,)+);
+                scenarios!([super super], $cache, Real, $($scenario,)+);
             }
 
             mod embedded {
-                scenarios!(super::super, $cache, Embedded, $($scenario,)+);
+                scenarios!([super super], $cache, Embedded, $($scenario,)+);
             }
         }
     };
     ($adapter:ident, $cache:ty, own_server, $($scenario:ident,)+) => {
         mod $adapter {
-            scenarios!(super, $cache, Real, $($scenario,)+);
+            scenarios!([super], $cache, Real, $($scenario,)+);
         }
     };
 }
 
 macro_rules! scenarios {
-    ($place:path, $cache:ty, $server:ident, $($scenario:ident,)+) => {
-        use $place as place;
+    ([$($up:tt)+], $cache:ty, $server:ident, $($scenario:ident,)+) => {
+        mod place {
+            pub(super) use super::$($up::)+*;
+        }
 
         $(
             #[test]

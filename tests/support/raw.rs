@@ -90,7 +90,7 @@ impl Raw {
     /// When one is refused, or the connection fails.
     pub fn set_each<A: AsRef<[u8]>>(&mut self, words: &[A]) {
         for pair in words.chunks_exact(2) {
-            self.ok(&[b"SET", pair[0].as_ref(), pair[1].as_ref()]);
+            self.ok(&[b"SET".as_slice(), pair[0].as_ref(), pair[1].as_ref()]);
         }
     }
 

@@ -52,7 +52,9 @@ const OVERRULED_MAX: usize = 256;
 
 impl Overruled {
     pub(crate) fn add(&mut self, now: Instant, held: Held, until: Instant) {
-        while self.held.pop_front_if(|(until, _)| *until <= now).is_some() {}
+        while self.held.front().is_some_and(|(until, _)| *until <= now) {
+            self.held.pop_front();
+        }
         if self.held.len() == OVERRULED_MAX {
             self.held.pop_front();
         }

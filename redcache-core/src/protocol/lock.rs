@@ -67,7 +67,9 @@ impl Locks {
 
     /// The old value is on its way to take the lock's place, which expires by `until`.
     pub(crate) fn undo(&mut self, now: Instant, lock: LockId, until: Instant) {
-        while self.undone.pop_front_if(|(until, _)| *until <= now).is_some() {}
+        while self.undone.front().is_some_and(|(until, _)| *until <= now) {
+            self.undone.pop_front();
+        }
         self.undone.push_back((until, lock));
     }
 

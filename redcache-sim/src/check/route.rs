@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::executed::{Executed, Verb};
 use super::{Checked, Invariant};
 use crate::link::Link;
+use crate::deque::pop_front_if;
 use crate::world::cluster::port_of;
 use crate::world::queue::Happening;
 use crate::world::skew::Micros;
@@ -182,7 +183,7 @@ impl World {
         }
         while is_current
             && let Some((_, told)) =
-                self.links[link].told.pop_front_if(|(end, _)| *end <= delivered)
+                pop_front_if(&mut self.links[link].told, |(end, _)| *end <= delivered)
         {
             self.learn_owners(link, told);
         }

@@ -11,6 +11,7 @@ use super::skew::{Micros, Skew};
 use super::{Kind, World};
 use crate::check::{Checked, Fault, Invariant};
 use crate::link::{Arrival, Gate, Link};
+use crate::deque::pop_front_if;
 use crate::world::serve::{request_end, words};
 
 impl World {
@@ -267,7 +268,7 @@ impl World {
         let process = &self.processes[state.process];
         self.unwanted.clear();
         while let Some((_, key, lock)) =
-            state.granted.pop_front_if(|(end, ..)| *end <= state.down.delivered)
+            pop_front_if(&mut state.granted, |(end, ..)| *end <= state.down.delivered)
         {
             // In a cluster it goes to whoever owns the slot by now, once there is a connection to it.
             let is_near = state.node.is_none_or(|node| process.map.is_at(key, port_of(node)));

@@ -80,7 +80,7 @@ fn the_vectors_of_go_are_read_and_written<C: Cache>() {
     ];
     for (number, (stored, payload, delta_ns)) in vectors.into_iter().enumerate() {
         let key = number.to_string();
-        raw.ok(&[b"SET", key.as_bytes(), stored]);
+        raw.ok(&[b"SET".as_slice(), key.as_bytes(), stored]);
         let read = cache.get(&key).unwrap().value;
         assert_eq!(read.as_deref(), Some(payload), "{}", stored.escape_ascii());
         let answer = cache.get_with(&key, TTL, must_not_load).unwrap();

@@ -139,7 +139,7 @@ fn a_write_whose_loader_panics_puts_the_old_value_back<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    raw.set_each(&[b"k", BYTES, b"l", b"old"]);
+    raw.set_each(&[b"k".as_slice(), BYTES, b"l", b"old"]);
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
         cache.insert_with("k", TTL, || -> Result<_, Boom> { panic!("a bug in a loader") })
     }));

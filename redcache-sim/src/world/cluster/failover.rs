@@ -1,6 +1,7 @@
 //! Replicas: what reaches them, and what is lost when one of them takes over before it has.
 
 use crate::check::{Checked, Fault};
+use crate::deque::pop_front_if;
 use crate::world::World;
 use crate::world::queue::Happening;
 use crate::world::skew::Micros;
@@ -109,7 +110,7 @@ impl World {
             // What a dead primary has not sent is lost.
             let is_over = state.is_headless && now != Micros::MAX;
             let Some((_, key, copy)) =
-                state.under_way.pop_front_if(|(at, ..)| *at <= now && !is_over)
+                pop_front_if(&mut state.under_way, |(at, ..)| *at <= now && !is_over)
             else {
                 return Ok(());
             };

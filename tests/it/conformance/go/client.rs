@@ -149,7 +149,7 @@ impl Go {
 
     pub(super) fn force_set(&mut self, key: &str, payload: &[u8]) {
         let value = envelope(payload, 0);
-        self.raw.ok(&[b"SET", key.as_bytes(), &value, b"PX", b"60000"]);
+        self.raw.ok(&[b"SET".as_slice(), key.as_bytes(), &value, b"PX", b"60000"]);
     }
 
     pub(super) fn del(&mut self, key: &str) -> i64 {
