@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::executed::{Executed, Verb};
 use super::{Checked, Invariant};
-use crate::link::Link;
 use crate::deque::pop_front_if;
+use crate::link::Link;
 use crate::world::cluster::port_of;
 use crate::world::queue::Happening;
 use crate::world::skew::Micros;

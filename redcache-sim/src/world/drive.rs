@@ -10,8 +10,8 @@ use super::queue::Happening;
 use super::skew::{Micros, Skew};
 use super::{Kind, World};
 use crate::check::{Checked, Fault, Invariant};
-use crate::link::{Arrival, Gate, Link};
 use crate::deque::pop_front_if;
+use crate::link::{Arrival, Gate, Link};
 use crate::world::serve::{request_end, words};
 
 impl World {
