@@ -2,7 +2,9 @@
 //! documents that agree with the code.
 
 mod cycles;
+mod faces;
 mod layers;
+mod prose;
 mod source;
 
 use std::fmt::Write as _;
@@ -39,6 +41,25 @@ const CYCLIC: &[&str] = &[
     "tests/node/main.rs",
     "tests/support/lib.rs",
 ];
+
+/// Folders whose comments and names are not yet held to the rules of [`prose`].
+const UNREVISED: &[&str] = &[
+    "benches",
+    "examples-shared",
+    "redcache-adapter",
+    "redcache-async-std",
+    "redcache-blocking",
+    "redcache-core",
+    "redcache-driver",
+    "redcache-observe",
+    "redcache-sim",
+    "redcache-smol",
+    "redcache-tokio",
+    "tests",
+];
+
+/// Calls that the two faces document with different first paragraphs.
+const DIFFERENT: &[&str] = &["close", "on_notice", "open", "ready"];
 
 /// Parts of paths that the core must not name.
 const IMPURE: &[&str] = &[
@@ -195,6 +216,39 @@ fn nothing_is_left_unfinished() {
         marks.chain(calls).collect::<Vec<_>>()
     });
     report("unfinished", faults);
+}
+
+#[test]
+fn comments_and_names_are_plain_english() {
+    let folders = members().into_iter().chain(["examples-shared".to_owned(), "fuzz".to_owned()]);
+    let faults = folders.flat_map(|folder| {
+        let files = files_below(&root().join(&folder), "rs").into_iter();
+        let faults = files.flat_map(|file| {
+            let faults = prose::faults(&read(root().join(&folder).join(&file))).into_iter();
+            let folder = folder.clone();
+            faults.map(move |fault| format!("{folder}/{file}:{fault}"))
+        });
+        let faults: Vec<_> = faults.collect();
+        match (faults.is_empty(), UNREVISED.contains(&folder.as_str())) {
+            (true, true) => vec![format!("{folder} has become clean: drop it from UNREVISED")],
+            (false, true) => Vec::new(),
+            (_, false) => faults,
+        }
+    });
+    report("prose", faults);
+}
+
+#[test]
+fn both_faces_document_a_call_alike() {
+    let [driver, blocking] = ["redcache-driver", "redcache-blocking"]
+        .map(|member| read(root().join(member).join("src/cache.rs")));
+    assert!(faces::methods(&driver).len() > 10 && faces::methods(&blocking).len() > 10);
+    let different = faces::differences(&driver, &blocking);
+    let agreeing = DIFFERENT.iter().filter(|name| !different.iter().any(|(it, _)| it == *name));
+    let agreeing = agreeing.map(|name| format!("`{name}` agrees: drop it from DIFFERENT"));
+    let faults = different.iter().filter(|(name, _)| !DIFFERENT.contains(&name.as_str()));
+    let faults = faults.map(|(name, texts)| format!("`{name}`{texts}"));
+    report("documented differently", agreeing.chain(faults));
 }
 
 #[test]

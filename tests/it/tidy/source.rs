@@ -49,23 +49,37 @@ pub(super) fn paths(code: &str) -> Vec<CodePath<'_>> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Comment<'a> {
     pub(super) line: usize,
+    /// Whether code stands before it on its line.
+    pub(super) is_trailing: bool,
     pub(super) text: &'a str,
 }
 
 /// Return every comment of the code; each `//` line is one.
 pub(super) fn comments(code: &str) -> Vec<Comment<'_>> {
     let mut comments = Vec::new();
-    let (mut rest, mut line) = (code, 1);
+    let (mut rest, mut line, mut is_trailing) = (code, 1, false);
     while let Some(first) = rest.chars().next() {
         let (length, _) = next_token(rest, first);
         let (read, behind) = rest.split_at(length);
         if read.starts_with("//") || read.starts_with("/*") {
-            comments.push(Comment { line, text: read });
+            comments.push(Comment { line, is_trailing, text: read });
         }
-        line += read.matches('\n').count();
+        let newlines = read.matches('\n').count();
+        line += newlines;
+        is_trailing = newlines == 0 && (is_trailing || !first.is_whitespace());
         rest = behind;
     }
     comments
+}
+
+/// Return the functions of the code, each with its line.
+pub(super) fn functions(code: &str) -> Vec<(usize, &str)> {
+    let tokens = tokens(code);
+    let functions = tokens.windows(2).filter_map(|pair| match [pair[0].0, pair[1].0] {
+        [Token::Word("fn"), Token::Word(name)] => Some((pair[1].1, name)),
+        _ => None,
+    });
+    functions.collect()
 }
 
 /// Return the lines on which the macro `name` is called.
@@ -290,8 +304,11 @@ fn a_part_of_a_path_is_whole_segments() {
 #[test]
 fn comments_are_found_outside_of_literals() {
     let code = "//! A\nfn f() {} // b\n/* c\n */ const C: &str = \"// text\";\n/// D\n";
-    let found: Vec<_> = comments(code).iter().map(|it| (it.line, it.text)).collect();
-    assert_eq!(found, [(1, "//! A"), (2, "// b"), (3, "/* c\n */"), (5, "/// D")]);
+    let found: Vec<_> =
+        comments(code).iter().map(|it| (it.line, it.is_trailing, it.text)).collect();
+    let expected =
+        [(1, false, "//! A"), (2, true, "// b"), (3, false, "/* c\n */"), (5, false, "/// D")];
+    assert_eq!(found, expected);
 }
 
 #[test]
