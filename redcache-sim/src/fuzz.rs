@@ -2,12 +2,13 @@
 //!
 //! The targets of `fuzz/` only call these, and a test runs them on the corpora, so no fuzzer is needed for that.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use redcache_core::Config;
 use redcache_core::resp::{Limits, Scanner, decode};
-use redcache_core::{Config, Key};
 
 mod cluster;
+mod fixture;
 mod rig;
 mod script;
 
@@ -161,14 +162,4 @@ pub fn url(bytes: &[u8]) {
     assert!(!shown(&text).is_empty());
     let with_password = shown(&format!("redis://user:{PASSWORD}@host/{text}"));
     assert!(text.contains(PASSWORD) || !with_password.contains(PASSWORD), "a password is shown");
-}
-
-/// The keys of every rig.
-fn key(number: usize) -> Key {
-    Key::from(["a", "b", "c"][number % 3])
-}
-
-/// The origin of virtual time; it shows nowhere.
-fn origin() -> Instant {
-    Instant::now() + Duration::from_secs(24 * 3600)
 }

@@ -24,11 +24,19 @@
 
 #![forbid(unsafe_code)]
 
-pub mod check;
+mod check;
+mod clock;
 mod deque;
+pub mod fault;
 pub mod fuzz;
-mod link;
+mod history;
+pub mod invariant;
 pub mod listen;
-mod model;
+mod options;
+mod plan;
+mod request;
+mod rng;
 pub mod server;
+mod state;
+pub mod tally;
 pub mod world;

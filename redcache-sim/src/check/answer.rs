@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_core::{Answer, CacheError, CallError, ErrorKind, OpId, Outcome, Source};
 
-use super::{Checked, Invariant};
-use crate::model::{Origin, Seen, Stamp, number_of};
-use crate::world::skew::Micros;
-use crate::world::{Given, Kind, Phase, State, World};
+use crate::clock::Micros;
+use crate::history::{Origin, Seen, Stamp, number_of};
+use crate::invariant::{Checked, Invariant};
+use crate::state::call::{Given, Kind, State};
+use crate::state::world::{Phase, World};
 
 impl World {
     /// Takes the outcome of a call.

@@ -3,50 +3,15 @@
 use bytes::Bytes;
 use redcache_core::{LOCK_PREFIX, Script};
 
-use super::executed::{Executed, Part, Verb};
-use super::{Checked, Fault, Invariant};
-use crate::link::Gate;
-use crate::model::{Content, Origin, Stamp, number_of};
-use crate::world::World;
-use crate::world::skew::Micros;
-
-/// One acquisition of a lock.
-#[derive(Debug, Clone)]
-pub(crate) struct Token {
-    pub(crate) process: usize,
-    pub(crate) life: u32,
-    pub(crate) key: usize,
-    /// When it was granted, for the last time.
-    pub(crate) granted: Stamp,
-    pub(crate) granted_at: Micros,
-    /// Somebody else has changed how long it lives.
-    pub(crate) is_tampered: bool,
-    /// A failover has undone what became of it.
-    pub(crate) is_back: bool,
-    /// It is the lock of a write, and this is what it replaced.
-    pub(crate) write: Option<Replaced>,
-}
-
-/// What the lock of a write took the place of.
-#[derive(Debug, Clone)]
-pub(crate) struct Replaced {
-    /// `None` when there was nothing.
-    pub(crate) raw: Option<Bytes>,
-    /// When it would have expired.
-    pub(crate) expires_at: Option<Micros>,
-    /// The link by which the process was told of it.
-    pub(crate) link: usize,
-}
-
-/// Why keys may have changed.
-#[derive(Debug)]
-pub(crate) enum Cause<'a> {
-    Time,
-    /// Done to the server by the world itself.
-    Fault,
-    Command(&'a Executed),
-    Foreign(&'a [&'a [u8]]),
-}
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::history::{Content, Origin, number_of};
+use crate::invariant::{Checked, Invariant};
+use crate::request::words;
+use crate::state::executed::{Cause, Executed, Part, Verb};
+use crate::state::link::Gate;
+use crate::state::token::{Replaced, Token};
+use crate::state::world::World;
 
 impl World {
     /// Checks that `cause` may have made `key` hold `raw`.
@@ -330,7 +295,7 @@ impl World {
         if state.gate == Gate::Passed {
             return Ok(());
         }
-        let words = crate::world::words(frame);
+        let words = words(frame);
         let last = match words[..] {
             [b"HELLO", ..] | [b"AUTH", ..] | [b"SELECT", ..] => Some(false),
             [b"CLIENT", b"TRACKING", ..] | [b"PING"] => Some(true),

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use redcache_core::{CallError, ErrorKind, Script};
 
-use super::command::{Cause, Token};
-use super::executed::{Executed, Verb};
-use super::near::drift;
-use super::{Checked, Fault, Invariant};
-use crate::model::{Content, Origin};
-use crate::world::skew::Micros;
-use crate::world::{Phase, World};
+use crate::check::near::drift;
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::history::{Content, Origin};
+use crate::invariant::{Checked, Invariant};
+use crate::state::executed::{Cause, Executed, Verb};
+use crate::state::token::Token;
+use crate::state::world::{Phase, World};
 
 impl World {
     /// Notes when a process loses a lock otherwise than by its own doing.

@@ -2,11 +2,12 @@
 
 use redcache_core::NearHit;
 
-use super::{Breach, Checked, Invariant};
-use crate::link::{Gate, Link};
-use crate::model::Content;
-use crate::world::skew::Micros;
-use crate::world::{Kind, Phase, State, World};
+use crate::clock::Micros;
+use crate::history::Content;
+use crate::invariant::{Checked, Invariant, Violation};
+use crate::state::call::{Kind, State};
+use crate::state::link::{Gate, Link};
+use crate::state::world::{Phase, World};
 
 impl World {
     pub(crate) fn check_near(&mut self) -> Checked {
@@ -118,7 +119,7 @@ impl World {
 impl World {
     /// The link on which changes of a near entry must be told; `None` when the process is to learn by some other way
     /// that the entry is out of date.
-    fn source_of(&mut self, process: usize, key: usize) -> Result<Option<usize>, Breach> {
+    fn source_of(&mut self, process: usize, key: usize) -> Result<Option<usize>, Violation> {
         let state = &self.processes[process];
         let Some(truth) = &self.cluster else {
             return match state.links.first() {

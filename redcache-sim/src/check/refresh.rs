@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use redcache_core::{Event, Outcome, REFRESH_LOCK_PREFIX, Script};
 
-use super::executed::{Executed, Verb};
-use super::near::drift;
-use super::{Checked, Fault, Invariant};
-use crate::model::{Content, Origin, number_of};
-use crate::world::skew::Micros;
-use crate::world::{Kind, State, World};
+use crate::check::near::drift;
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::history::{Content, Origin, number_of};
+use crate::invariant::{Checked, Invariant};
+use crate::state::call::{Kind, State};
+use crate::state::executed::{Executed, Verb};
+use crate::state::world::World;
 
 impl World {
     /// The key whose refresh is locked under a name.

@@ -1,7 +1,8 @@
 //! What is left when everything is over: nothing.
 
-use super::{Checked, Fault, Invariant};
-use crate::world::World;
+use crate::fault::Fault;
+use crate::invariant::{Checked, Invariant, Violation};
+use crate::state::world::World;
 
 impl World {
     /// Checks that a process is connected again, and tracked where the server allows it.
@@ -22,7 +23,7 @@ impl World {
 
     /// Checks that nothing is left of all that happened. `false` while there is a process that
     /// was never seen without a heartbeat under way.
-    pub(crate) fn check_rest(&mut self) -> Result<bool, super::Breach> {
+    pub(crate) fn check_rest(&mut self) -> Result<bool, Violation> {
         if let Some(&call) = self.waiting.first() {
             let state = &self.calls[call];
             return Err(Invariant::Liveness.broken(format!(

@@ -1,96 +1,23 @@
 //! Where commands go in a cluster: what a process was told of it, and whether it keeps to that.
 
-use std::collections::BTreeSet;
-
-use super::executed::{Executed, Verb};
-use super::{Checked, Invariant};
+use crate::clock::Micros;
 use crate::deque::pop_front_if;
-use crate::link::Link;
-use crate::world::cluster::port_of;
-use crate::world::queue::Happening;
-use crate::world::skew::Micros;
-use crate::world::{Kind, World};
+use crate::invariant::{Checked, Invariant};
+use crate::plan::cluster::port_of;
+use crate::request::words;
+use crate::state::call::Kind;
+use crate::state::executed::{Executed, Verb};
+use crate::state::link::Link;
+use crate::state::queue::Happening;
+use crate::state::slot_map::Told;
+use crate::state::world::World;
 
 /// How often a command may be sent on: eight times, the refusal after that, and what is refused on connections that are
 /// lost with the refusal.
 const REFUSALS_MAX: u32 = 9 + 5;
 
-/// So many maps in a row may be ignored for being older than the one that is known.
-const OLDER_MAX: u8 = 8;
-
 /// How long after a new connection whoever waited when the last one was lost must have asked again.
 const REASKED_WITHIN: Micros = 80_000;
-
-/// Something that a node says of the cluster, on its way to a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// The slot of a key is at this port; `None` for one that cannot be. Of the frames of a read only the last says so,
-    /// and which is the last is not looked into.
-    Moved { key: usize, port: Option<u16>, version: u64, is_last: bool },
-    /// A key is to be asked for at this port, this once.
-    Ask { key: usize, port: Option<u16> },
-    /// The number of the map that follows.
-    Epoch(Option<u64>),
-    /// Where each key is, and which of its owners that is, if it is the true one.
-    Owners(Vec<(Option<u16>, Option<u64>)>),
-}
-
-/// What a process knows of one key.
-#[derive(Debug, Clone, Default)]
-struct Route {
-    /// The ports at which it may take the key to be.
-    owners: BTreeSet<u16>,
-    /// Where it was told to ask for it.
-    asked: BTreeSet<u16>,
-    /// Ports that are named by what it reads just now.
-    named: BTreeSet<u16>,
-    /// The latest of the key's owners that a map has named.
-    version: u64,
-}
-
-/// What a process was told of its cluster.
-#[derive(Debug)]
-pub(crate) struct Map {
-    epoch: Option<u64>,
-    older: u8,
-    routes: Vec<Route>,
-}
-
-impl Map {
-    pub(crate) fn new(keys: usize) -> Self {
-        Self { epoch: None, older: 0, routes: vec![Route::default(); keys] }
-    }
-
-    fn accepts(&mut self, epoch: Option<u64>) -> bool {
-        if epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known) {
-            self.older += 1;
-            if self.older <= OLDER_MAX {
-                return false;
-            }
-        }
-        self.older = 0;
-        self.epoch = epoch;
-        true
-    }
-
-    fn replace(&mut self, owners: Vec<(Option<u16>, Option<u64>)>) {
-        for (route, (port, version)) in self.routes.iter_mut().zip(owners) {
-            route.owners = port.into_iter().collect();
-            route.version = route.version.max(version.unwrap_or(0));
-        }
-    }
-
-    /// It must take a key to be at this port.
-    pub(crate) fn is_at(&self, key: usize, port: u16) -> bool {
-        let Route { owners, named, .. } = &self.routes[key];
-        owners.contains(&port) && owners.iter().chain(named).all(|other| *other == port)
-    }
-
-    /// A map has named this owner of a key, or a later one.
-    pub(crate) fn has_told(&self, key: usize, version: u64) -> bool {
-        self.routes[key].version >= version
-    }
-}
 
 impl World {
     /// Notes what the reply of a node to a command will tell its process of the cluster.
@@ -219,7 +146,7 @@ impl World {
 
     /// Checks that a command goes where its process must take its key to be.
     pub(crate) fn check_route(&mut self, link: usize, frame: &[u8]) -> Checked {
-        let words = crate::world::words(frame);
+        let words = words(frame);
         let at = match words.first().copied().unwrap_or_default() {
             b"EVAL" | b"EVALSHA" => 3,
             b"GET" | b"MGET" | b"PTTL" | b"SET" | b"DEL" => 1,

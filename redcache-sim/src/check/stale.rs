@@ -1,46 +1,13 @@
 //! Calls with options: what a reload is answered with, when a deadline ends a call, and which outdated copies are given.
 
-use bytes::Bytes;
 use redcache_core::{Answer, Source};
 
-use super::{Checked, Invariant};
-use crate::link::Gate;
-use crate::model::Origin;
-use crate::world::World;
-use crate::world::skew::Micros;
-
-/// What the world has seen of one key in a near cache.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Copies {
-    latest: Option<Copy>,
-    /// Copies that ended before their time, by a report of the server or a write of their own process, and have not
-    /// come back since. They are good for nothing any more.
-    ended: Vec<(Option<Bytes>, Micros)>,
-}
-
-#[derive(Debug, Clone)]
-struct Copy {
-    value: Option<Bytes>,
-    until: Micros,
-    link: usize,
-    /// When the connection was lost that would have told of its change.
-    lost_at: Option<Micros>,
-}
-
-impl Copies {
-    fn see(&mut self, now: Micros, copy: Copy) {
-        self.ended.retain(|(value, _)| *value != copy.value);
-        if let Some(before) = self.latest.replace(copy)
-            && self.latest.as_ref().is_some_and(|copy| copy.value != before.value)
-        {
-            self.ended.push((before.value, now));
-        }
-    }
-
-    fn end(&mut self, now: Micros) {
-        self.ended.extend(self.latest.take().map(|copy| (copy.value, now)));
-    }
-}
+use crate::clock::Micros;
+use crate::history::Origin;
+use crate::invariant::{Checked, Invariant};
+use crate::state::copies::Copy;
+use crate::state::link::Gate;
+use crate::state::world::World;
 
 impl World {
     /// Notes which copies a near cache has, and which have ended before their time.

@@ -2,8 +2,9 @@
 
 use redcache_core::CacheError;
 
-use super::{Checked, Invariant};
-use crate::world::{Kind, World};
+use crate::invariant::{Checked, Invariant};
+use crate::state::call::Kind;
+use crate::state::world::World;
 
 impl World {
     pub(crate) fn check_written(

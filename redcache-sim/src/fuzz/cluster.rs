@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use redcache_core::{Address, Config, ConnId, Engine, Event, Key, OpId, Outcome, Seed};
 
-use super::origin;
-use crate::world::{request_end, words};
+use super::fixture::origin;
+use crate::request::{request_end, words};
 
 const SHARDS: &str = "*1\r\n%2\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*1\r\n%4\r\n\
     $4\r\nport\r\n:7000\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$6\r\nhealth\r\n$6\r\nonline\r\n\

@@ -8,7 +8,7 @@ use redcache_core::{
     Answer, CallError, Config, ConnId, Engine, Event, Key, Loaded, OpId, Outcome, Seed,
 };
 
-use super::{key, origin};
+use super::fixture::{key, origin};
 use crate::server::{self, ClientId, Server};
 
 /// How long a value lives.

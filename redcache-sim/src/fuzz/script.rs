@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::key;
+use super::fixture::key;
 use super::rig::Rig;
 
 /// More events than this find nothing that fewer do not.

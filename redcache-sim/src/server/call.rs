@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::client::{Client, ClientId};
+use super::instance::Server;
 use super::keyspace::{Entry, Value};
-use super::reply::ReplyError;
+use super::reply::{Protocol, ReplyError};
 use super::request::integer;
-use super::{Server, reply::Protocol};
 
 #[derive(Debug)]
 pub(super) struct Call<'a> {

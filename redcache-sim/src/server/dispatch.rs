@@ -4,10 +4,14 @@ use bytes::Bytes;
 
 use super::call::Call;
 use super::client::ClientId;
-use super::commands::{self, ALLOW_BUSY, ALLOW_LOADING, Command, DENY_OOM, NO_AUTH, READ, WRITE};
+use super::commands;
+use super::commands::command::{
+    ALLOW_BUSY, ALLOW_LOADING, Command, DENY_OOM, NO_AUTH, READ, WRITE,
+};
+use super::commands::connection::quit;
 use super::config::HelloSupport;
+use super::instance::{Running, Server};
 use super::reply::{Reply, ReplyError};
-use super::{Running, Server};
 
 /// How much of an unknown command goes into the error.
 const QUOTED_MAX: usize = 128;
@@ -41,7 +45,7 @@ impl Server {
             return Err(error);
         }
         if args[0].eq_ignore_ascii_case(b"quit") {
-            return Ok(commands::quit(&mut Call { server: self, client, args }));
+            return Ok(quit(&mut Call { server: self, client, args }));
         }
         let command = self.identify(args)?;
         if let Err(error) = self.admit(client, command, args) {

@@ -1,36 +1,16 @@
 //! What a test may do to a server behind its clients' backs: faults, a restart, and turns of state.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::Server;
 use super::client::ClientId;
 use super::cluster::Cluster;
 use super::config::Config;
+use super::instance::{ScriptEffect, Server};
 use super::keyspace::Keyspace;
+use super::record::Record;
 use super::reply::ReplyError;
-use super::script::ScriptEffect;
-
-/// The ways in which a server may be sick.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    pub(super) loading: bool,
-    pub(super) read_only: bool,
-    pub(super) out_of_memory: bool,
-    pub(super) busy: bool,
-    rejections: VecDeque<(String, ReplyError)>,
-}
-
-impl Faults {
-    /// Takes the error that waits for the next command of this name.
-    pub(super) fn take_rejection(&mut self, command: &[u8]) -> Option<ReplyError> {
-        let waits = |(name, _): &(String, _)| name.as_bytes().eq_ignore_ascii_case(command);
-        let at = self.rejections.iter().position(waits)?;
-        self.rejections.remove(at).map(|(_, error)| error)
-    }
-}
 
 /// Disturbances.
 impl Server {
@@ -109,7 +89,7 @@ impl Server {
 
     /// Forgets the log of commands and the counts.
     pub fn clear_record(&mut self) {
-        self.record = super::Record::default();
+        self.record = Record::default();
     }
 
     /// Stops the server and starts it again: connections end, tracking and the script cache are gone, and so are the

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::Server;
 use super::config::Eviction;
+use super::instance::Server;
 
 impl Server {
     /// Evicts as the policy says and tells whether memory is still short.
@@ -25,10 +25,10 @@ impl Server {
         match self.config.eviction {
             Eviction::NoEviction => None,
             Eviction::AllkeysLru | Eviction::AllkeysLfu | Eviction::AllkeysRandom => {
-                self.keyspace.nth(self.chance.next(), false)
+                self.keyspace.nth(self.rng.next(), false)
             }
             Eviction::VolatileLru | Eviction::VolatileLfu | Eviction::VolatileRandom => {
-                self.keyspace.nth(self.chance.next(), true)
+                self.keyspace.nth(self.rng.next(), true)
             }
             Eviction::VolatileTtl => self.keyspace.first_to_expire().map(|(_, key)| key.clone()),
         }

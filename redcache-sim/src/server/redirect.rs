@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use redcache_core::Slot;
 
-use super::Server;
 use super::client::ClientId;
 use super::cluster::Cluster;
-use super::commands::{Command, WRITE};
+use super::commands::command::{Command, WRITE};
+use super::instance::Server;
 use super::reply::ReplyError;
 
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use redcache_core::Slot;
 
-use super::Server;
+use super::instance::Server;
 use super::keyspace::Entry;
 
 /// What a key holds, as it travels from one server to another.

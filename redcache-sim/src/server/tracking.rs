@@ -5,38 +5,14 @@
 //! a command of its own. That covers more than its own writes: keys that expire, are evicted or fall out of a full
 //! table in the course of its command are not reported to it either.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 
 use super::client::ClientId;
-use super::{Running, Server};
+use super::instance::{Running, Server};
+use super::tracking_table::TrackingTable;
 
 /// How many keys a full table gives up in one go, times one more for each time in a row that this was too few.
 const FORGET_MAX: u64 = 100;
-
-/// The readers of each key. Databases do not matter: the same name in two of them is the same key.
-#[derive(Debug, Default)]
-pub(super) struct TrackingTable {
-    readers: BTreeMap<Bytes, BTreeSet<ClientId>>,
-    rounds_over_limit: u64,
-}
-
-impl TrackingTable {
-    pub(super) fn has(&self, key: &[u8], client: ClientId) -> bool {
-        self.readers.get(key).is_some_and(|readers| readers.contains(&client))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.readers.len()
-    }
-
-    /// The key at place `nth`, counted around in a circle.
-    fn nth(&self, nth: u64) -> Option<Bytes> {
-        let len = u64::try_from(self.readers.len()).ok().filter(|&len| len > 0)?;
-        self.readers.keys().nth(usize::try_from(nth % len).ok()?).cloned()
-    }
-}
 
 impl Server {
     /// Remembers that `client` read `keys`, if it wants this read tracked.
@@ -106,7 +82,7 @@ impl Server {
                 self.tracking.rounds_over_limit = 0;
                 return;
             }
-            let nth = self.chance.next();
+            let nth = self.rng.next();
             if let Some(key) = self.tracking.nth(nth) {
                 self.invalidate(&key);
             }

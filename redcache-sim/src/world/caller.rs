@@ -3,11 +3,14 @@
 use bytes::Bytes;
 use redcache_core::{CacheError, ErrorKind, Key, OpId};
 
-use super::queue::Happening;
-use super::skew::Micros;
-use super::{Call, Kind, Manner, Phase, State, World};
-use crate::check::{Checked, Fault, Invariant};
-use crate::model::{Flavour, Origin, Version, spell};
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::history::{Flavour, Origin, Version, spell};
+use crate::invariant::{Checked, Invariant, Violation};
+use crate::state::call::{Call, Kind, State};
+use crate::state::call_style::Manner;
+use crate::state::queue::Happening;
+use crate::state::world::{Phase, World};
 
 const KINDS: [(u64, Kind); 12] = [
     (42, Kind::GetWith),
@@ -95,7 +98,7 @@ impl World {
         process: usize,
         keys: Vec<usize>,
         manner: Manner,
-    ) -> Result<Vec<usize>, crate::check::Breach> {
+    ) -> Result<Vec<usize>, Violation> {
         let now = self.time_of(process);
         let mut far = Vec::with_capacity(keys.len());
         for key in keys {

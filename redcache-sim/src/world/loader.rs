@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use redcache_core::{Key, Loaded};
 
-use super::queue::Happening;
-use super::skew::Micros;
-use super::{Given, Kind, Load, LoadEnd, Phase, State, World};
-use crate::check::{Checked, Fault, Invariant};
-use crate::model::{Flavour, Origin, Version, spell};
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::history::{Flavour, Origin, Version, spell};
+use crate::invariant::{Checked, Invariant};
+use crate::state::call::{Given, Kind, Load, LoadEnd, State};
+use crate::state::queue::Happening;
+use crate::state::world::{Phase, World};
 
 /// What a loader does, decided when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

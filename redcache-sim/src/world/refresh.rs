@@ -2,10 +2,12 @@
 
 use redcache_core::{NearHit, RefreshOptions};
 
-use super::plan::Ahead;
-use super::queue::Happening;
-use super::{Kind, Manner, World};
-use crate::check::{Checked, Invariant};
+use crate::invariant::{Checked, Invariant};
+use crate::plan::Ahead;
+use crate::state::call::Kind;
+use crate::state::call_style::Manner;
+use crate::state::queue::Happening;
+use crate::state::world::World;
 
 impl World {
     /// Registers a loader with a process that has just started.

@@ -3,14 +3,16 @@
 use redcache_core::Script;
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
 
-use super::World;
-use super::node::Node;
-use super::queue::Happening;
-use crate::check::command::Cause;
-use crate::check::executed::{Executed, Verb};
-use crate::check::{Breach, Checked, Fault, Invariant};
-use crate::link::{Arrival, Gate, Link, Pledge};
+use crate::fault::Fault;
+use crate::invariant::{Checked, Invariant, Violation};
+use crate::request::request_end;
 use crate::server::Event;
+use crate::state::executed::{Cause, Executed, Verb};
+use crate::state::link::{Gate, Link, Pledge};
+use crate::state::node::Node;
+use crate::state::pipe::Arrival;
+use crate::state::queue::Happening;
+use crate::state::world::World;
 
 impl World {
     pub(crate) fn on_server_timeout(&mut self, node: usize) -> Checked {
@@ -206,7 +208,7 @@ impl World {
         }
     }
 
-    fn pledge(&self, frame: &[u8]) -> Result<Pledge, Breach> {
+    fn pledge(&self, frame: &[u8]) -> Result<Pledge, Violation> {
         let Ok(Frame::Push(elements)) = decode(frame) else { return Err(unreadable()) };
         match &elements[..] {
             [_, Frame::Array(names)] => match &names[..] {
@@ -250,62 +252,6 @@ impl World {
     }
 }
 
-fn unreadable() -> Breach {
+fn unreadable() -> Violation {
     Invariant::WholeFrames.broken("the server model sent what is no frame")
-}
-
-/// How long the first command in `bytes` is; `None` when it is not whole.
-pub(crate) fn request_end(bytes: &[u8]) -> Option<usize> {
-    let mut rest = Words { bytes, at: 0 };
-    let count = rest.header(b'*')?;
-    for _ in 0..count {
-        rest.word()?;
-    }
-    Some(rest.at)
-}
-
-/// The words of a whole command.
-pub(crate) fn words(frame: &[u8]) -> Vec<&[u8]> {
-    let mut rest = Words { bytes: frame, at: 0 };
-    let count = rest.header(b'*').unwrap_or(0);
-    (0..count).map_while(|_| rest.word()).collect()
-}
-
-struct Words<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Words<'a> {
-    fn header(&mut self, kind: u8) -> Option<usize> {
-        let line = self.bytes.get(self.at..)?;
-        let end = line.iter().position(|&byte| byte == b'\r')?;
-        if line[0] != kind || line.get(end + 1) != Some(&b'\n') {
-            return None;
-        }
-        self.at += end + 2;
-        std::str::from_utf8(&line[1..end]).ok()?.parse().ok()
-    }
-
-    fn word(&mut self) -> Option<&'a [u8]> {
-        let length = self.header(b'$')?;
-        let word = self.bytes.get(self.at..self.at + length)?;
-        self.at += length + 2;
-        (self.at <= self.bytes.len()).then_some(word)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_ends_where_its_last_word_does() {
-        let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n";
-        assert_eq!(request_end(bytes), Some(20));
-        assert_eq!(words(&bytes[..20]), [b"GET".as_slice(), b"k"]);
-        for cut in 0..20 {
-            assert_eq!(request_end(&bytes[..cut]), None, "{cut}");
-        }
-    }
 }

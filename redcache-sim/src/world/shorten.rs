@@ -1,6 +1,7 @@
 //! The search for a shorter history with the same ending.
 
-use super::{Options, Run, simulate};
+use crate::options::Options;
+use crate::world::simulate::{Run, simulate};
 
 /// Runs the world of `seed` again and again with a shorter disturbed part, and gives the shortest found that still
 /// breaks something, with its trace.

@@ -12,7 +12,9 @@ mod mutants;
 #[path = "rebuild.rs"]
 mod mutants;
 
-use redcache_sim::check::{Fault, Invariant, Tally};
+use redcache_sim::fault::Fault;
+use redcache_sim::invariant::{Invariant, Violation};
+use redcache_sim::tally::Tally;
 use redcache_sim::world::{Options, Run, shortest, simulate};
 
 const USAGE: &str = "\
@@ -301,7 +303,7 @@ impl Arguments {
 }
 
 impl<'a> Violated<'a> {
-    fn of(violation: &'a redcache_sim::world::Violation) -> Self {
+    fn of(violation: &'a Violation) -> Self {
         Self { invariant: violation.invariant.says(), text: &violation.text }
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::command::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, Run};
 use super::connection::set_name;
-use super::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, Run};
 use crate::server::call::Call;
 use crate::server::client::{ClientId, Tracking};
 use crate::server::reply::{Reply, ReplyError};

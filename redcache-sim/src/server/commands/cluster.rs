@@ -2,7 +2,7 @@
 
 use redcache_core::Slot;
 
-use super::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, Run};
+use super::command::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, Run};
 use crate::server::call::Call;
 use crate::server::cluster::{Cluster, Member};
 use crate::server::reply::{Reply, ReplyError};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{ALLOW_BUSY, ALLOW_LOADING, Command, Keys, NO_AUTH, NO_SCRIPT};
+use super::command::{ALLOW_BUSY, ALLOW_LOADING, Command, Keys, NO_AUTH, NO_SCRIPT};
 use crate::server::call::Call;
 use crate::server::config::HelloSupport;
 use crate::server::keyspace::DATABASES;

@@ -1,6 +1,6 @@
 //! Time to live: `TTL`, `PTTL`, `EXPIRE`, `PEXPIRE`, `PERSIST`.
 
-use super::{Command, Keys, READ, WRITE};
+use super::command::{Command, Keys, READ, WRITE};
 use crate::server::call::Call;
 use crate::server::keyspace::Entry;
 use crate::server::reply::{Reply, ReplyError};

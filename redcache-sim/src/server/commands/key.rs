@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Command, DENY_OOM, Keys, READ, WRITE};
+use super::command::{Command, DENY_OOM, Keys, READ, WRITE};
 use crate::server::call::Call;
 use crate::server::keyspace::Value;
 use crate::server::reply::{Reply, ReplyError};

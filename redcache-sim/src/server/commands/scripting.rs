@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{ALLOW_BUSY, Command, Keys, NO_SCRIPT, Run};
+use super::command::{ALLOW_BUSY, Command, Keys, NO_SCRIPT, Run};
 use crate::server::call::Call;
+use crate::server::instance::ScriptCall;
 use crate::server::reply::{Reply, ReplyError};
-use crate::server::script;
+use crate::server::script_cache::{HASH_LEN, Loaded};
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("eval", -3, NO_SCRIPT, Keys::Declared, eval),
@@ -27,16 +28,39 @@ const fn subcommand(name: &'static str, arity: i32, flags: u16, run: Run) -> Com
 fn eval(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let keys = declared_keys(call)?;
     let hash = load_source(call, &call.args[1])?;
-    script::run(call, &hash, keys)
+    run(call, &hash, keys)
 }
 
 fn evalsha(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let hash = call.text(1).to_lowercase();
-    if hash.len() != script::HASH_LEN {
+    if hash.len() != HASH_LEN {
         return Err(ReplyError::NO_SCRIPT.into());
     }
     let keys = declared_keys(call)?;
-    script::run(call, &hash, keys)
+    run(call, &hash, keys)
+}
+
+/// Runs a script of the cache for a client whose `EVAL` or `EVALSHA` declares this many keys.
+fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError> {
+    let Some(Loaded { effect, is_checked_first }) = call.server.scripts.get(hash) else {
+        return Err(ReplyError::NO_SCRIPT.into());
+    };
+    if is_checked_first {
+        if call.server.is_replica() {
+            return Err(ReplyError::READ_ONLY.into());
+        }
+        if call.server.out_of_memory {
+            return Err(ReplyError::OUT_OF_MEMORY.into());
+        }
+    }
+    let (keys, args) = call.args[3..].split_at(keys);
+    let (client, server) = (call.client, &mut *call.server);
+    effect(&mut ScriptCall { server, client, keys, args, wrote: false }).map_err(|error| {
+        // All of a script but its first line stands in one.
+        let line = 1 + u8::from(is_checked_first);
+        let at = format!(" script: {hash}, on @user_script:{line}.");
+        ReplyError::new([error.as_bytes(), at.as_bytes()].concat())
+    })
 }
 
 /// How many of the arguments after the third word are keys.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Command, DENY_OOM, Keys, READ, WRITE, expiry};
+use super::command::{Command, DENY_OOM, Keys, READ, WRITE};
+use super::expiry;
 use crate::server::call::Call;
 use crate::server::keyspace::Value;
 use crate::server::reply::{Reply, ReplyError};

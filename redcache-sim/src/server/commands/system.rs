@@ -3,7 +3,7 @@
 mod config;
 mod info;
 
-use super::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, READ, WRITE};
+use super::command::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, READ, WRITE};
 use crate::server::call::Call;
 use crate::server::keyspace::DATABASES;
 use crate::server::reply::{Reply, ReplyError};

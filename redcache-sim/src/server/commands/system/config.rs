@@ -1,7 +1,7 @@
 //! `CONFIG`: the settings that the model has.
 
 use crate::server::call::Call;
-use crate::server::commands::{ALLOW_LOADING, Command, Keys, NO_SCRIPT};
+use crate::server::commands::command::{ALLOW_LOADING, Command, Keys, NO_SCRIPT};
 use crate::server::config::{Config, Eviction};
 use crate::server::reply::{Reply, ReplyError};
 use crate::server::request::integer;

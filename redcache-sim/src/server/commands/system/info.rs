@@ -1,7 +1,7 @@
 //! `INFO`: a few figures that clients and tests look at, in the sections that Redis has them in.
 
-use crate::server::Server;
 use crate::server::call::Call;
+use crate::server::instance::Server;
 use crate::server::reply::{Reply, ReplyError};
 
 type Section = (&'static str, fn(&Server) -> String);

@@ -1,0 +1,254 @@
+//! What a seed decides before the world begins: who lives in it, on what links, and what will go wrong.
+
+pub(crate) mod cluster;
+pub(crate) mod faults;
+
+use std::time::Duration;
+
+use redcache_core::{Config, Key};
+
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::plan::cluster::{ClusterPlan, HOST, port_of};
+use crate::plan::faults::{Faults, HABITS, Kind, strikes};
+use crate::rng::Rng;
+use crate::server;
+
+/// Where bytes are cut on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cuts {
+    Never,
+    /// Into a few pieces.
+    Some,
+    /// Each byte on its own, as far as frames are short.
+    Everywhere,
+}
+
+/// The times of redcache's configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) lock: Duration,
+    pub(crate) command: Duration,
+    pub(crate) load: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) connect: Duration,
+    pub(crate) reconnect: Duration,
+    pub(crate) near: Duration,
+}
+
+/// What a seed decides before the world begins.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// `None` for a server on its own.
+    pub(crate) cluster: Option<ClusterPlan>,
+    pub(crate) processes: usize,
+    pub(crate) callers: usize,
+    pub(crate) keys: Vec<Key>,
+    /// How long faults may strike and callers make calls.
+    pub(crate) disturbed: Micros,
+    /// How long a caller pauses between calls, at most.
+    pub(crate) think: Micros,
+    pub(crate) latency: Micros,
+    pub(crate) jitter: Micros,
+    pub(crate) cuts: Cuts,
+    /// Bytes arrive only at multiples of this.
+    pub(crate) quantum: Micros,
+    pub(crate) times: Times,
+    pub(crate) near_bytes: u64,
+    pub(crate) value_max: usize,
+    /// The ttl of values, at most.
+    pub(crate) ttl: Duration,
+    pub(crate) faults: Faults,
+    /// When each planned fault strikes.
+    pub(crate) strikes: Vec<(Micros, Fault)>,
+    /// Parts in a million by which the clocks are fast: the server's, then each process's.
+    pub(crate) skews: Vec<i64>,
+    pub(crate) server: server::Config,
+    /// Nothing disturbs links and server, so nothing may fail or be late.
+    pub(crate) is_steady: bool,
+    /// Not even a load that is given up, or a key that somebody else writes.
+    pub(crate) is_pristine: bool,
+    /// Processes are paused at times.
+    pub(crate) strike_pauses: bool,
+    /// Some calls are made otherwise than by default.
+    pub(crate) has_manners: bool,
+    /// For how long an outdated copy may stand in for an error, and for a wait.
+    pub(crate) stale_if_error: Duration,
+    pub(crate) stale_while_revalidate: Duration,
+    /// When a registered loader refreshes values ahead, if there is one.
+    pub(crate) refresh: Option<Ahead>,
+}
+
+/// The options of refresh-ahead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
+    pub(crate) after: f64,
+    pub(crate) beta: f64,
+}
+
+/// How much faster or slower a clock may run than the world's, in parts in a million.
+const SKEW_MAX: u64 = 10_000;
+
+impl Plan {
+    pub(crate) fn new(seed: u64, is_cluster: bool) -> Self {
+        let mut dice = Rng::new(seed ^ 0x7265_6463_6163_6865);
+        let cluster = is_cluster.then(|| ClusterPlan::new(&mut dice));
+        let processes = dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 5)]);
+        let mut latency = dice.pick(&[50, 200, 1000, 3000]);
+        let kind = dice.weighted(&[(2, Kind::Pristine), (4, Kind::Gentle), (9, Kind::Rough)]);
+        let mut times = times(kind, &mut dice);
+        // Where a slot goes from node to node, a command has to reach all of them in its time.
+        let is_brisk = is_cluster && kind != Kind::Rough;
+        if is_brisk {
+            latency = latency.min(1000);
+            times.connect = Duration::from_millis(200);
+        }
+        let mut faults = Faults::default();
+        let habits = if kind == Kind::Pristine { 0 } else { dice.below(4) };
+        for _ in 0..habits {
+            faults.add(dice.pick(&HABITS));
+        }
+        let disturbed = dice.weighted(&[(3, 80_000), (5, 300_000), (3, 900_000)]);
+        let strikes = strikes(kind, disturbed, is_cluster, &mut dice);
+        for (_, fault) in &strikes {
+            faults.add(*fault);
+        }
+        let mut server =
+            server::Config { log_max: 0, seed: dice.next(), ..server::Config::default() };
+        server.version = dice.pick(&[(7, 0, 15), (7, 2, 4), (7, 4, 1)]);
+        if kind == Kind::Rough && dice.chance(60) {
+            disable_tracking(&mut faults, &mut server, &mut dice);
+        }
+        let skewed = dice.chance(300);
+        if skewed {
+            faults.add(Fault::Skew);
+        }
+        let skews = (0..=processes).map(|_| if skewed { skew(&mut dice) } else { 0 }).collect();
+        let mut plan = Self {
+            cluster,
+            processes,
+            callers: dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 6)]),
+            keys: keys(is_cluster, &mut dice),
+            disturbed,
+            think: dice.pick(&[4_000, 20_000, 60_000]),
+            latency,
+            jitter: dice.pick(&[0, latency / 2, latency * 2]),
+            cuts: dice.weighted(&[(6, Cuts::Never), (3, Cuts::Some), (1, Cuts::Everywhere)]),
+            quantum: dice.weighted(&[(6, 1), (2, 500), (u64::from(!is_brisk), 5_000)]),
+            times,
+            near_bytes: dice.weighted(&[(1, 0), (7, 64 << 10), (2, 4 << 10)]),
+            value_max: 256,
+            ttl: if faults.has(Fault::Expiry) {
+                Duration::from_millis(dice.between(2, 200))
+            } else {
+                Duration::from_secs(3600)
+            },
+            is_steady: kind != Kind::Rough,
+            is_pristine: kind == Kind::Pristine,
+            strike_pauses: kind == Kind::Rough && dice.chance(300),
+            faults,
+            strikes,
+            skews,
+            server,
+            // Decided last: whatever stands above is the same with and without.
+            has_manners: dice.chance(400),
+            stale_if_error: staleness(is_cluster, &mut dice),
+            stale_while_revalidate: staleness(is_cluster, &mut dice),
+            refresh: None,
+        };
+        // What is checked of both is known of one server only.
+        if !is_cluster && dice.chance(250) {
+            plan.refresh_ahead(&mut dice);
+        }
+        plan
+    }
+
+    /// Values live for so short a time that they are due while the world lasts.
+    fn refresh_ahead(&mut self, dice: &mut Rng) {
+        self.ttl = Duration::from_millis(dice.between(60, 400));
+        self.faults.add(Fault::Expiry);
+        let (after, beta) =
+            dice.pick(&[(0.1, 0.0), (0.5, 0.0), (0.5, 0.0), (0.8, 0.0), (0.0, 3.0), (0.5, 3.0)]);
+        self.refresh = Some(Ahead { after, beta });
+    }
+
+    /// Outdated copies may be given.
+    pub(crate) fn allows_stale(&self) -> bool {
+        !(self.stale_if_error.is_zero() && self.stale_while_revalidate.is_zero())
+    }
+
+    /// Some loads take longer than they are given.
+    pub(crate) fn has_long_loads(&self) -> bool {
+        let long = [Fault::LoaderNeverEnds, Fault::LoaderSlowerThanLock, Fault::LoaderSlow];
+        long.into_iter().any(|fault| self.faults.has(fault))
+    }
+
+    /// The configuration of every process.
+    pub(crate) fn config(&self) -> Result<Config, redcache_core::ConfigError> {
+        let times = &self.times;
+        let builder = match &self.cluster {
+            None => Config::builder("redis", 6379),
+            Some(cluster) => {
+                let seeds = cluster.seeds.iter().map(|&node| (HOST, port_of(node)));
+                Config::builder_cluster(seeds).discovery_interval(cluster.refresh)
+            }
+        };
+        builder
+            .lock_ttl(times.lock)
+            .command_timeout(times.command)
+            .load_timeout(times.load)
+            .heartbeat_interval(times.heartbeat)
+            .connect_timeout(times.connect)
+            .reconnect_delay_max(times.reconnect)
+            .near_ttl_max(times.near)
+            .near_cache_bytes(self.near_bytes)
+            .value_max(self.value_max)
+            .stale_if_error(self.stale_if_error)
+            .stale_while_revalidate(self.stale_while_revalidate)
+            .build()
+    }
+}
+
+fn times(kind: Kind, dice: &mut Rng) -> Times {
+    let mut pick = |millis: &[u64]| Duration::from_millis(dice.pick(millis));
+    Times {
+        lock: pick(&[100, 150, 400]),
+        command: pick(if kind == Kind::Rough { &[60, 150, 400] } else { &[400] }),
+        load: pick(&[150, 500]),
+        heartbeat: pick(&[100, 300, 700]),
+        connect: pick(&[60, 200]),
+        reconnect: pick(&[50, 300]),
+        near: pick(&[20, 300, 3_600_000, 3_600_000]),
+    }
+}
+
+fn staleness(is_cluster: bool, dice: &mut Rng) -> Duration {
+    if is_cluster {
+        return Duration::ZERO;
+    }
+    Duration::from_millis(dice.weighted(&[(7, 0), (1, 30), (2, 500)]))
+}
+
+fn disable_tracking(faults: &mut Faults, server: &mut server::Config, dice: &mut Rng) {
+    if dice.chance(500) {
+        faults.add(Fault::NoTracking);
+        server.forbidden.insert("client|tracking".to_owned());
+    } else {
+        faults.add(Fault::NoProto);
+        server.hello = server::HelloSupport::NoProto;
+    }
+}
+
+fn skew(dice: &mut Rng) -> i64 {
+    let skew = i64::try_from(dice.below(2 * SKEW_MAX + 1)).unwrap_or(0);
+    skew - i64::try_from(SKEW_MAX).unwrap_or(0)
+}
+
+fn keys(is_cluster: bool, dice: &mut Rng) -> Vec<Key> {
+    // In a cluster, two of them share a slot.
+    let last: &[u8] = if is_cluster { b"{k}" } else { b"\x00\r\n>\xff" };
+    let names: [&[u8]; 5] = [b"k", b"user:{1}", b"__redcache:lock:key", b"", last];
+    let first = dice.index(names.len());
+    let count = dice.weighted(&[(4, 1), (4, 2), (2, 4)]);
+    (0..count).map(|at| Key::from(names[(first + at) % names.len()])).collect()
+}

@@ -1,0 +1,95 @@
+//! A command: its name, how many words it takes, its flags, and which words are keys.
+
+use bytes::Bytes;
+
+use crate::server::call::Call;
+use crate::server::reply::{Reply, ReplyError};
+use crate::server::request::integer;
+
+/// Changes keys; a replica refuses it.
+pub(in crate::server) const WRITE: u16 = 1;
+/// Only reads keys; a client that tracks is told when they change.
+pub(in crate::server) const READ: u16 = 2;
+/// Needs memory; refused when there is none.
+pub(in crate::server) const DENY_OOM: u16 = 4;
+/// Runs before the client has said its password.
+pub(in crate::server) const NO_AUTH: u16 = 8;
+/// Runs while the server loads its dataset.
+pub(in crate::server) const ALLOW_LOADING: u16 = 16;
+/// Runs while a script keeps the server busy.
+pub(in crate::server) const ALLOW_BUSY: u16 = 32;
+/// Refused in a script.
+pub(in crate::server) const NO_SCRIPT: u16 = 64;
+
+pub(in crate::server) type Run = fn(&mut Call<'_>) -> Result<Reply, ReplyError>;
+
+/// One command, or one subcommand of it.
+#[derive(Debug)]
+pub(in crate::server) struct Command {
+    /// The full name in lower case, a subcommand's after a bar: `client|id`.
+    pub(in crate::server) name: &'static str,
+    /// How many words it takes, its name included; negative when this is only the least number.
+    arity: i32,
+    flags: u16,
+    keys: Keys,
+    run: Run,
+    pub(in crate::server) subcommands: &'static [Self],
+}
+
+/// Which arguments are keys.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::server) enum Keys {
+    None,
+    First,
+    All,
+    /// As many as the second argument says, after it.
+    Declared,
+}
+
+impl Command {
+    pub(super) const fn new(
+        name: &'static str,
+        arity: i32,
+        flags: u16,
+        keys: Keys,
+        run: Run,
+    ) -> Self {
+        Self { name, arity, flags, keys, run, subcommands: &[] }
+    }
+
+    pub(super) const fn family(name: &'static str, subcommands: &'static [Self]) -> Self {
+        let run: Run = |_| Err(ReplyError::SYNTAX.into());
+        Self { name, arity: -2, flags: 0, keys: Keys::None, run, subcommands }
+    }
+
+    pub(in crate::server) fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(in crate::server) fn accepts(&self, words: usize) -> bool {
+        let words = i32::try_from(words).unwrap_or(i32::MAX);
+        if self.arity < 0 { words >= -self.arity } else { words == self.arity }
+    }
+
+    pub(in crate::server) fn keys<'a>(&self, args: &'a [Bytes]) -> &'a [Bytes] {
+        match self.keys {
+            Keys::None => &[],
+            Keys::First => args.get(1..2).unwrap_or(&[]),
+            Keys::All => args.get(1..).unwrap_or(&[]),
+            Keys::Declared => {
+                let count = args.get(2).and_then(|count| integer(count)).unwrap_or(0);
+                let count = usize::try_from(count).unwrap_or(0);
+                args.get(3..).and_then(|rest| rest.get(..count)).unwrap_or(&[])
+            }
+        }
+    }
+
+    pub(in crate::server) fn run(&self, call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+        (self.run)(call)
+    }
+
+    pub(in crate::server) fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
+        let bar = self.name.len() + 1;
+        self.subcommands.iter().find(|it| it.name.as_bytes()[bar..].eq_ignore_ascii_case(name))
+    }
+}

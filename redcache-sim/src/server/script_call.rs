@@ -1,0 +1,62 @@
+//! Scripts: which were sent to the server, and what each source that the model knows does.
+//!
+//! There is no Lua here. A script is known by its exact source and does what its [`ScriptEffect`] does. That runs
+//! commands through the same table as clients do, so that keys, tracking and refusals come out as they would.
+
+use bytes::Bytes;
+
+use super::commands;
+use super::commands::command::{DENY_OOM, NO_SCRIPT, READ, WRITE};
+use super::instance::ScriptCall;
+use super::reply::{Reply, ReplyError};
+
+impl<'a> ScriptCall<'a> {
+    /// The keys that the caller declared.
+    pub fn keys(&self) -> &'a [Bytes] {
+        self.keys
+    }
+
+    /// The arguments after the keys.
+    pub fn args(&self) -> &'a [Bytes] {
+        self.args
+    }
+
+    /// Runs a command, as `redis.call` does.
+    ///
+    /// # Errors
+    ///
+    /// The command's own error, or the server's reason to refuse it. Pass it on to end the script, as Lua would.
+    pub fn call(&mut self, words: &[&[u8]]) -> Result<Reply, ReplyError> {
+        let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
+        let command = words.first().and_then(|name| commands::find(name));
+        let command = command
+            .ok_or_else(|| ReplyError::new("ERR Unknown Redis command called from script"))?;
+        if !command.accepts(words.len()) {
+            return Err("ERR Wrong number of args calling Redis command from script".into());
+        }
+        if command.has(NO_SCRIPT) || !command.subcommands.is_empty() {
+            return Err("ERR This Redis command is not allowed from script".into());
+        }
+        if self.server.config.forbidden.contains(command.name) {
+            return Err(ReplyError::forbidden(command.name));
+        }
+        if self.server.is_replica() && command.has(WRITE) {
+            return Err(ReplyError::READ_ONLY.into());
+        }
+        // A script that has written already is not stopped halfway.
+        if self.server.out_of_memory && command.has(DENY_OOM) && !self.wrote {
+            return Err(ReplyError::OUT_OF_MEMORY.into());
+        }
+        if self.server.check_slots(self.client, command, &words).is_err() {
+            return Err("ERR Script attempted to access a non local key in a cluster node".into());
+        }
+        self.wrote |= command.has(WRITE);
+        let outcome = self.server.call(self.client, command, &words);
+        if command.has(READ) {
+            let by_script = self.server.config.tracks_what_scripts_read();
+            let keys = if by_script { command.keys(&words) } else { self.keys };
+            self.server.remember_read(self.client, keys);
+        }
+        outcome
+    }
+}

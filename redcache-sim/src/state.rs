@@ -1,0 +1,16 @@
+//! The parts of a simulated world, without what happens to them.
+
+pub(crate) mod call;
+pub(crate) mod call_style;
+pub(crate) mod cluster;
+pub(crate) mod copies;
+pub(crate) mod executed;
+pub(crate) mod link;
+pub(crate) mod node;
+pub(crate) mod pipe;
+pub(crate) mod process;
+pub(crate) mod queue;
+pub(crate) mod slot_map;
+pub(crate) mod token;
+pub(crate) mod trace;
+pub(crate) mod world;

@@ -1,0 +1,115 @@
+//! A cluster as it really is, whatever its nodes believe.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use redcache_core::{Key, Slot};
+
+use crate::clock::{Micros, Skew};
+use crate::fault::Fault;
+use crate::plan::cluster::{HOST, SHARDS, port_of};
+use crate::server;
+use crate::server::{Cluster, KeyCopy, Member, Server};
+use crate::state::node::Node;
+
+/// A primary, and the replica that follows it.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) primary: usize,
+    pub(crate) replica: usize,
+    /// What the replica has not been told yet of each key, and when it will be.
+    pub(crate) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
+    /// What was last sent of each key.
+    pub(crate) sent: Vec<Option<KeyCopy>>,
+    /// The primary is dead, and the replica has not taken over.
+    pub(crate) is_headless: bool,
+}
+
+/// A cluster as it really is.
+#[derive(Debug)]
+pub(crate) struct Truth {
+    pub(crate) view: Cluster,
+    pub(crate) shards: Vec<Shard>,
+    /// The slot of each key.
+    pub(crate) slots: Vec<Slot>,
+    /// Slots that move key by key, and to which shard.
+    pub(crate) moving: BTreeMap<Slot, usize>,
+    /// What makes the view of a node another than this one.
+    pub(crate) deluded: Vec<Option<Fault>>,
+    /// How often the slot of each key has changed its owner, and whose it ever was.
+    pub(crate) versions: Vec<u64>,
+    pub(crate) owners: Vec<BTreeSet<usize>>,
+    pub(crate) lag: Micros,
+}
+
+impl Truth {
+    pub(crate) fn new(keys: &[Key], lag: Micros) -> Self {
+        let members = (0..2 * SHARDS).map(|node| Member {
+            replica_of: node.checked_sub(SHARDS),
+            epoch: node as u64 + 1,
+            ..Member::new(format!("{node:040}"), HOST, port_of(node))
+        });
+        let mut view = Cluster::new(members.collect(), 0);
+        let count = usize::from(Slot::COUNT);
+        let slots = (0..Slot::COUNT).filter_map(Slot::new);
+        slots.for_each(|slot| view.assign(slot, Some(slot.index() * SHARDS / count)));
+        let shards = (0..SHARDS).map(|shard| Shard {
+            primary: shard,
+            replica: shard + SHARDS,
+            under_way: VecDeque::new(),
+            sent: vec![None; keys.len()],
+            is_headless: false,
+        });
+        let slots: Vec<Slot> = keys.iter().map(|key| Slot::of(key.as_bytes())).collect();
+        let owners = slots.iter().map(|slot| view.owner(*slot).into_iter().collect()).collect();
+        Self {
+            view,
+            shards: shards.collect(),
+            slots,
+            moving: BTreeMap::new(),
+            deluded: vec![None; 2 * SHARDS],
+            versions: vec![0; keys.len()],
+            owners,
+            lag,
+        }
+    }
+
+    /// The node that owns the slot of a key.
+    pub(crate) fn owner(&self, key: usize) -> usize {
+        // Every slot has an owner from the start, and only ever gets another.
+        self.view.owner(self.slots[key]).unwrap_or(0)
+    }
+
+    pub(crate) fn shard_of(&self, key: usize) -> usize {
+        let owner = self.owner(key);
+        self.shards.iter().position(|shard| shard.primary == owner).unwrap_or(0)
+    }
+
+    pub(crate) fn keys_of(&self, slot: Slot) -> Vec<usize> {
+        (0..self.slots.len()).filter(|&key| self.slots[key] == slot).collect()
+    }
+
+    /// Notes that the slots of these keys have another owner than before.
+    pub(crate) fn turn_over(&mut self, keys: &[usize]) {
+        for &key in keys {
+            self.versions[key] += 1;
+            let owner = self.owner(key);
+            self.owners[key].insert(owner);
+        }
+    }
+
+    pub(crate) fn rise(&mut self, winner: usize) {
+        let epoch = self.view.epoch() + 1;
+        self.view.set_epoch(epoch);
+        self.view.member_mut(winner).epoch = epoch;
+    }
+}
+
+/// Makes the nodes of a cluster, which know of each other.
+pub(crate) fn nodes(truth: &Truth, clock: &Skew, config: &server::Config) -> Vec<Node> {
+    let node = |number: usize| {
+        let mut server = Server::new(clock.at(0), config.clone());
+        server.join_cluster(truth.view.seen_by(number));
+        Node::new(server)
+    };
+    (0..2 * SHARDS).map(node).collect()
+}

@@ -1,0 +1,128 @@
+//! A command as the server carries it out.
+
+use bytes::Bytes;
+use redcache_core::{LOCK_PREFIX, Script};
+
+use crate::clock::Micros;
+use crate::request::words;
+use crate::state::world::World;
+
+/// What a command of a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Read,
+    Lock,
+    Insert,
+    Remove,
+    Script(Script),
+    /// Asks for the number of the map of the cluster.
+    Epoch,
+    /// Asks for the map.
+    Owners,
+    Other,
+}
+
+/// A command of a process that the server carries out.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) link: usize,
+    pub(crate) process: usize,
+    pub(crate) life: u32,
+    pub(crate) verb: Verb,
+    pub(crate) parts: Vec<Part>,
+    /// The key whose refresh lock it concerns.
+    pub(crate) refresh: Option<usize>,
+    /// It is of a kind that changes its keys.
+    pub(crate) wrote: bool,
+}
+
+/// What a command does to one of its keys.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) key: usize,
+    /// The words that concern it, after the key.
+    pub(crate) words: Vec<Bytes>,
+    /// When the key was to expire before the command.
+    pub(crate) expires_at: Option<Micros>,
+}
+
+impl Executed {
+    pub(crate) fn of(world: &World, link: usize, frame: &[u8]) -> Self {
+        let words = words(frame);
+        let (verb, at) = match words.first().copied().unwrap_or_default() {
+            b"GET" | b"PTTL" | b"MGET" => (Verb::Read, 1),
+            b"SET" if words.get(2).is_some_and(|value| is_lock(value)) => (Verb::Lock, 1),
+            b"SET" => (Verb::Insert, 1),
+            b"DEL" => (Verb::Remove, 1),
+            b"EVAL" => (script(words.get(1), |script| script.source()), 3),
+            b"EVALSHA" => (script(words.get(1), |script| script.sha1()), 3),
+            b"CLUSTER" if words.get(1) == Some(&&b"INFO"[..]) => (Verb::Epoch, words.len()),
+            b"CLUSTER" => (Verb::Owners, words.len()),
+            _ => (Verb::Other, words.len()),
+        };
+        // Only publications have several keys that change.
+        let keys = match (verb, words.get(2)) {
+            (Verb::Script(_), Some(count)) => number(count),
+            _ => 1,
+        };
+        let (names, rest) = words[at..].split_at(keys.min(words.len() - at));
+        let parts = names.iter().enumerate().filter_map(|(place, name)| {
+            let key = world.key_named(name)?;
+            let ttl = world.ttl_of(key);
+            let width = rest.len() / keys;
+            Some(Part {
+                key,
+                words: rest[place * width..][..width].iter().map(|word| copied(word)).collect(),
+                expires_at: ttl.map(|ttl| world.now + world.server_clock.stretch(ttl)),
+            })
+        });
+        Self {
+            link,
+            process: world.links[link].process,
+            life: world.links[link].life,
+            verb,
+            refresh: names.first().and_then(|name| world.key_refreshed_under(name)),
+            parts: parts.collect(),
+            wrote: !matches!(verb, Verb::Read | Verb::Epoch | Verb::Owners | Verb::Other),
+        }
+    }
+
+    /// What it does to a key.
+    pub(crate) fn part(&self, key: usize) -> Option<&Part> {
+        self.parts.iter().find(|part| part.key == key)
+    }
+
+    /// The lock that it names beside a key.
+    pub(crate) fn lock(&self, key: usize) -> Option<&Bytes> {
+        self.part(key)?.words.first()
+    }
+}
+
+fn number(word: &[u8]) -> usize {
+    std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()).unwrap_or(1)
+}
+
+fn copied(word: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(word)
+}
+
+/// Values of processes travel in an envelope, so what begins like a lock is one.
+fn is_lock(value: &[u8]) -> bool {
+    value.starts_with(LOCK_PREFIX.as_bytes())
+}
+
+fn script(named: Option<&&[u8]>, name: impl Fn(Script) -> &'static str) -> Verb {
+    let named = named.copied().unwrap_or_default();
+    let known = Script::ALL.into_iter().find(|script| name(*script).as_bytes() == named);
+    known.map_or(Verb::Other, Verb::Script)
+}
+
+/// Why keys may have changed.
+#[derive(Debug)]
+pub(crate) enum Cause<'a> {
+    Time,
+    /// Done to the server by the world itself.
+    Fault,
+    Command(&'a Executed),
+    Foreign(&'a [&'a [u8]]),
+}

@@ -1,0 +1,164 @@
+//! One direction of a link: bytes in order, that arrive late, in pieces, or never.
+
+use std::collections::VecDeque;
+
+use crate::clock::Micros;
+use crate::deque::pop_front_if;
+
+/// One direction of a link.
+#[derive(Debug, Default)]
+pub(crate) struct Pipe {
+    segments: VecDeque<(Micros, Vec<u8>)>,
+    last_at: Micros,
+    /// Nothing arrives before this moment.
+    pub(crate) held_until: Micros,
+    /// Nothing arrives any more, and nobody is told.
+    pub(crate) dead: bool,
+    /// When the other side learns that no more bytes come; it learns the bytes before that first.
+    pub(crate) end: Option<Micros>,
+    pub(crate) sent: u64,
+    pub(crate) delivered: u64,
+    /// Where the frames end that have not arrived.
+    frame_ends: VecDeque<u64>,
+    /// Where the last frame ended that has arrived whole.
+    whole_until: u64,
+}
+
+/// What arrives at one moment.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Nothing,
+    /// Bytes, and of how many sends they are.
+    Bytes(Vec<u8>, usize),
+    End,
+}
+
+/// Where a cut falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CutAt {
+    Before,
+    Inside,
+    After,
+}
+
+impl Pipe {
+    /// Notes where a frame ends that is about to be sent.
+    pub(crate) fn frame(&mut self, ends_at: u64) {
+        self.frame_ends.push_back(ends_at);
+    }
+
+    /// Puts bytes on the way, and gives when they arrive; never before what was sent earlier.
+    pub(crate) fn send(&mut self, at: Micros, bytes: Vec<u8>) -> Micros {
+        self.sent += bytes.len() as u64;
+        self.last_at = self.last_at.max(at);
+        if self.end.is_none() {
+            self.segments.push_back((self.last_at, bytes));
+        }
+        self.last_at
+    }
+
+    /// Ends the pipe behind what was sent, and gives when that is noticed.
+    pub(crate) fn finish(&mut self, at: Micros) -> Micros {
+        self.last_at = self.last_at.max(at);
+        *self.end.get_or_insert(self.last_at)
+    }
+
+    /// Ends the pipe `kept` bytes behind what has arrived.
+    pub(crate) fn cut(&mut self, at: Micros, kept: u64) -> CutAt {
+        let mut left = kept;
+        let mut segments = VecDeque::new();
+        for (at, mut bytes) in self.segments.drain(..) {
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= bytes.len() as u64;
+            if !bytes.is_empty() {
+                segments.push_back((at, bytes));
+            }
+        }
+        self.segments = segments;
+        let place = self.delivered + kept;
+        let whole = self.sent == place || self.frame_ends.contains(&place);
+        let cut = match (whole, kept) {
+            (false, 1..) => CutAt::Inside,
+            // Nothing more arrives of a frame of which some has.
+            (false, 0) if self.whole_until != self.delivered => CutAt::Inside,
+            (false, 0) => CutAt::Before,
+            (true, _) if self.sent > place => CutAt::Before,
+            (true, _) => CutAt::After,
+        };
+        self.last_at = self.last_at.max(at);
+        self.end = Some(self.end.map_or(self.last_at, |end| end.min(self.last_at)));
+        cut
+    }
+
+    pub(crate) fn under_way(&self) -> u64 {
+        self.segments.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    /// Takes all that has arrived by `now`.
+    pub(crate) fn arrive(&mut self, now: Micros) -> Arrival {
+        if self.dead || now < self.held_until {
+            return Arrival::Nothing;
+        }
+        let mut bytes = Vec::new();
+        let mut sends = 0;
+        while let Some((_, segment)) = pop_front_if(&mut self.segments, |(at, _)| *at <= now) {
+            sends += 1;
+            if bytes.is_empty() {
+                bytes = segment;
+            } else {
+                bytes.extend_from_slice(&segment);
+            }
+        }
+        if sends > 0 {
+            self.delivered += bytes.len() as u64;
+            while let Some(end) = pop_front_if(&mut self.frame_ends, |end| *end <= self.delivered) {
+                self.whole_until = end;
+            }
+            return Arrival::Bytes(bytes, sends);
+        }
+        match self.end {
+            Some(end) if end <= now && self.segments.is_empty() => Arrival::End,
+            Some(_) | None => Arrival::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_arrive_in_order_and_coalesce_behind_a_hold() {
+        let mut pipe = Pipe::default();
+        assert_eq!(pipe.send(5, b"ab".to_vec()), 5);
+        assert_eq!(pipe.send(3, b"c".to_vec()), 5);
+        pipe.held_until = 9;
+        assert!(matches!(pipe.arrive(8), Arrival::Nothing));
+        let Arrival::Bytes(bytes, 2) = pipe.arrive(9) else { panic!() };
+        assert_eq!(bytes, b"abc");
+    }
+
+    #[test]
+    fn a_cut_knows_where_in_a_frame_it_falls() {
+        for (arrived, kept, expected) in [
+            (0, 0, CutAt::Before),
+            (0, 2, CutAt::Inside),
+            (2, 0, CutAt::Inside),
+            (4, 0, CutAt::Before),
+            (0, 4, CutAt::Before),
+            (4, 4, CutAt::After),
+        ] {
+            let mut pipe = Pipe::default();
+            pipe.frame(4);
+            pipe.frame(8);
+            let bytes = vec![0; arrived];
+            if arrived > 0 {
+                pipe.send(0, bytes);
+                assert!(matches!(pipe.arrive(0), Arrival::Bytes(..)));
+            }
+            pipe.send(1, vec![0; 8 - arrived]);
+            assert_eq!(pipe.cut(1, kept), expected, "{arrived} arrived, {kept} kept");
+            assert_eq!(pipe.under_way(), kept);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How often each fault struck and each invariant had something to say: a check that is never put to use proves
+//! nothing.
+
+use crate::fault::Fault;
+use crate::invariant::Invariant;
+
+/// How often each fault and each premise of an invariant occurred.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    faults: [u64; Fault::ALL.len()],
+    premises: [u64; Invariant::ALL.len()],
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { faults: [0; Fault::ALL.len()], premises: [0; Invariant::ALL.len()] }
+    }
+}
+
+impl Tally {
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    pub(crate) fn premise(&mut self, invariant: Invariant) {
+        self.premises[invariant as usize] += 1;
+    }
+
+    /// Adds what another tally counted.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, count) in self.faults.iter_mut().zip(&other.faults) {
+            *sum += count;
+        }
+        for (sum, count) in self.premises.iter_mut().zip(&other.premises) {
+            *sum += count;
+        }
+    }
+
+    /// Each fault and how often it struck.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> + '_ {
+        Fault::ALL.into_iter().zip(self.faults)
+    }
+
+    /// Each invariant and how often its premise held, so that it was put to the test.
+    pub fn premises(&self) -> impl Iterator<Item = (Invariant, u64)> + '_ {
+        Invariant::ALL.into_iter().zip(self.premises)
+    }
+}

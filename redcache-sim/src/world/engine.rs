@@ -1,0 +1,375 @@
+//! The adapters of the simulated processes: they carry bytes, time and events between engines and links, and decide
+//! nothing.
+
+use redcache_core::{Address, ConnId, Engine, Event, OpId, Seed};
+
+use crate::clock::{Micros, Skew};
+use crate::deque::pop_front_if;
+use crate::fault::Fault;
+use crate::invariant::{Checked, Invariant, Violation};
+use crate::plan::Cuts;
+use crate::plan::cluster::{HOST, port_of};
+use crate::request::{request_end, words};
+use crate::state::call::Kind;
+use crate::state::link::{Gate, Link};
+use crate::state::pipe::Arrival;
+use crate::state::process::Process;
+use crate::state::queue::Happening;
+use crate::state::world::World;
+
+impl World {
+    /// Starts a process, for the first time or after a crash.
+    pub(crate) fn start_process(&mut self, process: usize) -> Checked {
+        let clock = Skew::new(self.start, self.plan.skews[process + 1]);
+        let mut random = [0; 32];
+        for chunk in random.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.caller_dice.next().to_le_bytes());
+        }
+        let seed = Seed { random, unix_ms: 1_700_000_000_000 };
+        let config =
+            self.plan.config().map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
+        let engine = Engine::new(clock.at(self.now), &seed, config);
+        let life = self.processes.get(process).map_or(0, |before| before.life + 1);
+        let fresh = Process::new(engine, clock, life, self.keys.len());
+        if process < self.processes.len() {
+            self.processes[process] = fresh;
+        } else {
+            self.processes.push(fresh);
+        }
+        self.processes[process].shaken_at = self.now;
+        self.register(process)?;
+        self.trace.line(self.now, || format!("p{process} starts, life {life}"));
+        self.drain(process)
+    }
+
+    pub(crate) fn on_engine_timeout(&mut self, process: usize) -> Checked {
+        let now = self.time_of(process);
+        let state = &mut self.processes[process];
+        if state.timer_at != Some(self.now) {
+            return Ok(());
+        }
+        state.timer_at = None;
+        state.engine.handle_timeout(now);
+        let drained = self.drain(process);
+        self.is_handing_over = false;
+        drained
+    }
+
+    /// Carries out every wish of an engine.
+    pub(crate) fn drain(&mut self, process: usize) -> Checked {
+        loop {
+            while let Some(event) = self.processes[process].engine.poll_event() {
+                self.on_event(process, event)?;
+            }
+            let engine = &mut self.processes[process].engine;
+            let Some(conn) = engine.poll_transmit() else { break };
+            let mut bytes = Vec::new();
+            engine.take_transmit(conn, &mut bytes);
+            let mut links = self.processes[process].links.iter().copied();
+            let link = links.find(|&link| self.links[link].conn == conn);
+            let link = link.ok_or_else(|| {
+                Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
+            })?;
+            self.transmit(link, bytes)?;
+        }
+        self.set_timer(process);
+        Ok(())
+    }
+
+    fn set_timer(&mut self, process: usize) {
+        let state = &mut self.processes[process];
+        let at = state.engine.poll_timeout().filter(|_| state.is_open);
+        let at = at.map(|at| state.clock.when(at).max(self.now));
+        if at != state.timer_at {
+            state.timer_at = at;
+            if let Some(at) = at {
+                self.queue.plan(at, Happening::EngineTimeout(process));
+            }
+        }
+    }
+
+    fn on_event(&mut self, process: usize, event: Event) -> Checked {
+        match event {
+            Event::Dial { conn, address } => self.dial(process, conn, &address),
+            Event::HangUp { conn } => {
+                let life = self.processes[process].life;
+                let mine =
+                    |link: &Link| (link.process, link.life, link.conn) == (process, life, conn);
+                if let Some(link) = self.links.iter().rposition(mine) {
+                    self.hang_up(link);
+                }
+                Ok(())
+            }
+            Event::Load { op } => {
+                let call = self.call_of(process, op)?;
+                let keys = self.calls[call].keys.clone();
+                self.start_load(call, keys, false)
+            }
+            Event::LoadMany { op, keys } => {
+                let call = self.call_of(process, op)?;
+                let named = keys.iter().map(|key| self.key_named(key.as_bytes())).collect();
+                let keys: Option<Vec<usize>> = named;
+                let keys = keys.ok_or_else(|| {
+                    Invariant::BatchExact.broken("a load of a key that nobody asked for")
+                })?;
+                if self.calls[call].kind == Kind::Refresh {
+                    self.calls[call].keys.clone_from(&keys);
+                }
+                self.start_load(call, keys, true)
+            }
+            Event::Refresh { .. } => {
+                self.call_worker(process);
+                Ok(())
+            }
+            Event::Done { op, outcome } => self.on_done(process, op, outcome),
+            Event::Notice(notice) => {
+                self.trace.line(self.now, || format!("p{process} notes: {notice}"));
+                Ok(())
+            }
+            Event::Closed => {
+                self.trace.line(self.now, || format!("p{process} is closed"));
+                let state = &mut self.processes[process];
+                state.is_open = false;
+                state.closing_since = None;
+                Ok(())
+            }
+            other => Err(Invariant::Completion.broken(format!("an unknown event: {other:?}"))),
+        }
+    }
+
+    /// Begins to connect; nobody listens at an address that is none of the servers'.
+    fn dial(&mut self, process: usize, conn: ConnId, address: &Address) -> Checked {
+        let life = self.processes[process].life;
+        let link = self.links.len();
+        let node = self.node_at(address);
+        self.links.push(Link::new(process, life, conn, node));
+        self.processes[process].links.push(link);
+        if node.is_some_and(|node| self.now < self.nodes[node].hanging_until) {
+            self.tally.fault(Fault::DialHangs);
+        } else {
+            let at = self.now + 2 * self.delay();
+            self.queue.plan(at, Happening::Dialed(link));
+        }
+        self.trace.line(self.now, || format!("p{process} dials link {link} to {address}"));
+        Ok(())
+    }
+
+    fn node_at(&self, address: &Address) -> Option<usize> {
+        match (address, &self.cluster) {
+            (_, None) => Some(0),
+            (Address::Tcp { host, port }, Some(_)) if host == HOST => {
+                (0..self.nodes.len()).find(|&node| port_of(node) == *port)
+            }
+            (Address::Tcp { .. } | Address::Unix(_), Some(_)) => None,
+        }
+    }
+
+    fn call_of(&self, process: usize, op: OpId) -> Result<usize, Violation> {
+        let call = self.processes[process].call(op);
+        call.ok_or_else(|| {
+            Invariant::CancelNeutrality.broken(format!("p{process} is asked to load for nobody"))
+        })
+    }
+
+    /// The process ends a link; what it has sent still arrives.
+    pub(crate) fn hang_up(&mut self, link: usize) {
+        let at = self.now + self.delay();
+        let state = &mut self.links[link];
+        state.is_current = false;
+        let end = state.up.finish(at);
+        let process = &mut self.processes[state.process];
+        process.lose(link, state.node, state.gate == Gate::Passed, self.now);
+        self.stamp += 1;
+        process.writes_unknown(self.stamp);
+        self.queue.plan(end, Happening::ToServer(link));
+        self.trace.line(self.now, || format!("link {link} is hung up"));
+    }
+
+    pub(crate) fn on_dialed(&mut self, link: usize) -> Checked {
+        let Link { process, conn, is_current, node, .. } = self.links[link];
+        if !is_current {
+            return Ok(());
+        }
+        let now = self.time_of(process);
+        let node = node.filter(|&node| self.now >= self.nodes[node].refused_until);
+        let Some(node) = node else {
+            self.tally.fault(Fault::DialRefused);
+            self.links[link].is_current = false;
+            let state = &mut self.processes[process];
+            state.links.retain(|&other| other != link);
+            state.engine.handle_disconnected(now, conn, "connection refused");
+            self.trace.line(self.now, || format!("link {link} is refused"));
+            return self.drain(process);
+        };
+        let client = self.nodes[node].server.connect(self.server_clock.at(self.now));
+        self.links[link].client = Some(client);
+        self.nodes[node].clients.insert(client, link);
+        self.trace.line(self.now, || format!("link {link} of p{process} is made"));
+        self.processes[process].engine.handle_connected(now, conn);
+        self.collect(node, None)?;
+        self.drain(process)
+    }
+
+    pub(crate) fn on_to_client(&mut self, link: usize) -> Checked {
+        let now = self.now;
+        let state = &mut self.links[link];
+        if !state.is_current {
+            return Ok(());
+        }
+        if now < state.down.held_until {
+            self.queue.plan(state.down.held_until, Happening::ToClient(link));
+            return Ok(());
+        }
+        let process = state.process;
+        match state.down.arrive(now) {
+            Arrival::Nothing => Ok(()),
+            Arrival::Bytes(bytes, sends) => {
+                let was_passed = state.gate == Gate::Passed;
+                let written = state.settle();
+                self.stamp += 1;
+                for key in written {
+                    self.processes[process].learned[key].replaced = self.stamp;
+                }
+                let state = &self.links[link];
+                if !was_passed && state.gate == Gate::Passed {
+                    self.processes[process].shaken_at = now;
+                    self.expect_reasked(link);
+                }
+                self.begin_reading(link);
+                if sends > 1 {
+                    self.tally.fault(Fault::Coalesce);
+                }
+                self.trace.bytes(&bytes);
+                self.trace.line(now, || format!("link {link} ▶ p{process}: {}", shown(&bytes)));
+                self.expect_returns(link);
+                let conn = self.links[link].conn;
+                let at = self.time_of(process);
+                self.processes[process].engine.handle_read(at, conn, &bytes);
+                self.plan_end(link);
+                self.drain(process)?;
+                self.end_reading(link);
+                self.check_returned(link)
+            }
+            Arrival::End => {
+                state.is_current = false;
+                let Link { conn, node, gate, .. } = *state;
+                self.trace.line(now, || format!("link {link} ends for p{process}"));
+                let at = self.time_of(process);
+                let owner = &mut self.processes[process];
+                owner.lose(link, node, gate == Gate::Passed, now);
+                self.stamp += 1;
+                owner.writes_unknown(self.stamp);
+                owner.engine.handle_disconnected(at, conn, "connection reset");
+                self.drain(process)
+            }
+        }
+    }
+
+    /// Notes which locks reach the process that nobody in it waits for.
+    fn expect_returns(&mut self, link: usize) {
+        let state = &mut self.links[link];
+        let process = &self.processes[state.process];
+        self.unwanted.clear();
+        while let Some((_, key, lock)) =
+            pop_front_if(&mut state.granted, |(end, ..)| *end <= state.down.delivered)
+        {
+            // In a cluster it goes to whoever owns the slot by now, once there is a connection to it.
+            let is_near = state.node.is_none_or(|node| process.map.is_at(key, port_of(node)));
+            let is_unwanted = process.learned[key].waiting == 0 && process.closing_since.is_none();
+            if is_unwanted && (is_near || self.cluster.is_none()) {
+                self.unwanted.push(lock);
+            }
+        }
+    }
+
+    /// Checks that a lock which nobody wants has been given back at once.
+    fn check_returned(&self, link: usize) -> Checked {
+        let process = self.links[link].process;
+        Invariant::Orphans.holds(self.unwanted.is_empty() || !self.links[link].is_current, || {
+            format!("p{process} keeps {:?}, which came too late", self.unwanted)
+        })
+    }
+
+    /// An end that waited behind bytes is noticed after them.
+    fn plan_end(&mut self, link: usize) {
+        if let Some(end) = self.links[link].down.end {
+            self.queue.plan(end.max(self.now), Happening::ToClient(link));
+        }
+    }
+
+    /// Puts what a process writes on its link.
+    fn transmit(&mut self, link: usize, bytes: Vec<u8>) -> Checked {
+        self.trace.bytes(&bytes);
+        let process = self.links[link].process;
+        self.trace.line(self.now, || format!("p{process} ▶ link {link}: {}", shown(&bytes)));
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = request_end(&bytes[at..]).ok_or_else(|| {
+                Invariant::WholeFrames.broken(format!("p{process} wrote part of a command"))
+            })?;
+            let frame = &bytes[at..at + length];
+            at += length;
+            self.check_gate(link, frame)?;
+            self.check_route(link, frame)?;
+            if !self.unwanted.is_empty() {
+                let words = words(frame);
+                self.unwanted.retain(|lock| !words.contains(&&lock[..]));
+            }
+            let up = &mut self.links[link].up;
+            up.frame(up.sent + at as u64);
+        }
+        self.tally.premise(Invariant::WholeFrames);
+        self.check_asking_over(link)?;
+        let mut arrives = self.now + self.delay();
+        for piece in self.pieces(bytes) {
+            arrives = self.links[link].up.send(arrives, piece);
+            self.queue.plan(arrives, Happening::ToServer(link));
+            arrives += self.link_dice.below(100);
+        }
+        Ok(())
+    }
+
+    /// How long the next bytes take from one side to the other.
+    pub(crate) fn delay(&mut self) -> Micros {
+        let delay = self.plan.latency + self.link_dice.below(self.plan.jitter + 1);
+        let quantum = self.plan.quantum;
+        (self.now + delay).next_multiple_of(quantum) - self.now
+    }
+
+    /// Cuts bytes into the pieces in which they travel.
+    pub(crate) fn pieces(&mut self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        /// One transmission makes no more steps than this.
+        const PIECES_MAX: usize = 12;
+        let cuts = match self.plan.cuts {
+            Cuts::Some if self.link_dice.chance(400) => 1 + self.link_dice.index(3),
+            Cuts::Everywhere if self.link_dice.chance(700) => bytes.len().min(PIECES_MAX),
+            Cuts::Never | Cuts::Some | Cuts::Everywhere => 0,
+        };
+        if cuts == 0 || bytes.len() < 2 {
+            return vec![bytes];
+        }
+        let mut places: Vec<_> =
+            (0..cuts).map(|_| 1 + self.link_dice.index(bytes.len() - 1)).collect();
+        if self.plan.cuts == Cuts::Everywhere {
+            places = (1..bytes.len().min(PIECES_MAX)).collect();
+        }
+        places.sort_unstable();
+        places.dedup();
+        self.tally.fault(Fault::Split);
+        let mut rest = bytes;
+        let mut pieces = Vec::with_capacity(places.len() + 1);
+        for place in places.into_iter().rev() {
+            pieces.push(rest.split_off(place));
+        }
+        pieces.push(rest);
+        pieces.reverse();
+        pieces
+    }
+}
+
+/// Bytes for people to read.
+fn shown(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 360;
+    let text = bytes[..bytes.len().min(SHOWN_MAX)].escape_ascii().to_string();
+    text.replace("\\r\\n", "␍")
+}

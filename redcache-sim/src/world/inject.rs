@@ -1,0 +1,303 @@
+//! The faults as they strike.
+
+use crate::clock::Micros;
+use crate::fault::Fault;
+use crate::history::{Flavour, Origin, spell};
+use crate::invariant::{Checked, Invariant};
+use crate::state::call::State;
+use crate::state::link::{Link, Pledge};
+use crate::state::pipe::CutAt;
+use crate::state::queue::Happening;
+use crate::state::world::{Phase, World};
+
+mod cluster;
+mod server;
+
+impl World {
+    /// Lets a planned fault strike.
+    pub(crate) fn strike(&mut self, at: usize) -> Checked {
+        if self.phase != Phase::Disturbed {
+            return Ok(());
+        }
+        let (_, fault) = self.plan.strikes[at];
+        self.trace.mix(&[fault as u64]);
+        self.trace.line(self.now, || format!("FAULT: {}", fault.name()));
+        match fault {
+            Fault::Stall
+            | Fault::DeadBothWays
+            | Fault::DeadToServer
+            | Fault::DeadToClient
+            | Fault::CutBefore
+            | Fault::CutInside
+            | Fault::CutAfter
+            | Fault::LastWords => self.strike_link(fault),
+            Fault::DialRefused
+            | Fault::DialHangs
+            | Fault::RestartKeep
+            | Fault::RestartEmpty
+            | Fault::Down
+            | Fault::FlushAll
+            | Fault::Eviction
+            | Fault::TableOverflow
+            | Fault::Loading
+            | Fault::ReadOnly
+            | Fault::OutOfMemory
+            | Fault::Busy
+            | Fault::MaxClients
+            | Fault::ScriptFlush
+            | Fault::TryAgain => self.strike_server(fault),
+            Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
+                self.strike_push(fault)
+            }
+            Fault::ForeignSet
+            | Fault::ForeignDelete
+            | Fault::ForeignExpire
+            | Fault::ForeignLock
+            | Fault::ForeignEndlessLock => self.strike_key(fault),
+            Fault::Crash | Fault::Close => self.strike_process(fault),
+            _ if fault.is_of_cluster() => self.strike_cluster(fault),
+            _ => Ok(()),
+        }?;
+        if self.plan.strike_pauses && self.fault_dice.chance(150) {
+            self.pause();
+        }
+        Ok(())
+    }
+
+    /// Stops a process in its tracks for a while.
+    fn pause(&mut self) {
+        let process = self.fault_dice.index(self.processes.len());
+        let lasts =
+            self.fault_dice.below(2 * u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0));
+        self.tally.fault(Fault::Pause);
+        self.trace.line(self.now, || format!("p{process} is paused for {lasts} µs"));
+        let state = &mut self.processes[process];
+        state.paused_until = state.paused_until.max(self.now + lasts);
+        state.shaken_at = state.paused_until;
+        self.queue.plan(state.paused_until, Happening::Resume(process));
+    }
+
+    /// A link that a process uses, if one does.
+    fn some_link(&mut self) -> Option<usize> {
+        let links: Vec<usize> = self
+            .processes
+            .iter()
+            .flat_map(|process| process.links.iter().copied())
+            .filter(|&link| self.links[link].client.is_some())
+            .collect();
+        (!links.is_empty()).then(|| self.fault_dice.pick(&links))
+    }
+
+    pub(super) fn strike_link(&mut self, fault: Fault) -> Checked {
+        let Some(link) = self.some_link() else { return Ok(()) };
+        let now = self.now;
+        match fault {
+            Fault::Stall => {
+                self.tally.fault(fault);
+                let lasts = self.fault_dice.below(self.longest_hold());
+                let state = &mut self.links[link];
+                let pipe =
+                    if self.fault_dice.chance(500) { &mut state.up } else { &mut state.down };
+                pipe.held_until = now + lasts;
+            }
+            Fault::DeadBothWays | Fault::DeadToServer | Fault::DeadToClient => {
+                self.tally.fault(fault);
+                let state = &mut self.links[link];
+                state.up.dead |= fault != Fault::DeadToClient;
+                state.down.dead |= fault != Fault::DeadToServer;
+                if state.down.dead {
+                    self.queue.plan(now + self.silence_max(link), Happening::Silence(link));
+                }
+            }
+            Fault::LastWords => self.cut_off(link),
+            _ => self.cut(link, fault),
+        }
+        Ok(())
+    }
+
+    /// Ends a link for its process, while the server has yet to read what was sent on it.
+    fn cut_off(&mut self, link: usize) {
+        self.tally.fault(Fault::LastWords);
+        let at = self.now + self.delay();
+        let lasts = self.fault_dice.below(self.longest_hold() / 4);
+        let Link { up, down, .. } = &mut self.links[link];
+        up.held_until = up.held_until.max(self.now + lasts);
+        down.cut(at, 0);
+        let end = down.end.unwrap_or(at);
+        self.queue.plan(end.max(self.now), Happening::ToClient(link));
+        self.trace.line(self.now, || format!("link {link} is lost; what it carries is late"));
+    }
+
+    /// How long a link may be held back, at most.
+    pub(crate) fn longest_hold(&self) -> Micros {
+        400_000
+    }
+
+    fn cut(&mut self, link: usize, fault: Fault) {
+        let now = self.now;
+        for up in [true, false] {
+            let at = now + self.delay();
+            let state = &mut self.links[link];
+            let pipe = if up { &mut state.up } else { &mut state.down };
+            let under_way = pipe.under_way();
+            let kept = match fault {
+                Fault::CutBefore => 0,
+                Fault::CutAfter => under_way,
+                _ => self.fault_dice.between(0, under_way),
+            };
+            let cut = pipe.cut(at, kept);
+            let end = pipe.end.unwrap_or(at);
+            self.tally.fault(match cut {
+                CutAt::Before => Fault::CutBefore,
+                CutAt::Inside => Fault::CutInside,
+                CutAt::After => Fault::CutAfter,
+            });
+            let happening = if up { Happening::ToServer(link) } else { Happening::ToClient(link) };
+            self.queue.plan(end.max(now), happening);
+        }
+        self.trace.line(now, || format!("link {link} is cut"));
+    }
+
+    /// How long a process may go on with a link on which nothing arrives.
+    fn silence_max(&self, link: usize) -> Micros {
+        let clock = &self.processes[self.links[link].process].clock;
+        2 * clock.stretch(self.plan.times.heartbeat)
+            + clock.stretch(self.plan.times.connect)
+            + 1_000
+    }
+
+    /// Checks that a link on which nothing arrives any more has been given up.
+    pub(crate) fn check_silence(&mut self, link: usize) -> Checked {
+        // A process that was paused in the meantime notices so much later.
+        let due = self.processes[self.links[link].process].paused_until + self.silence_max(link);
+        if due > self.now {
+            self.queue.plan(due, Happening::Silence(link));
+            return Ok(());
+        }
+        let state = &self.links[link];
+        self.tally.premise(Invariant::Heartbeat);
+        let lives = self.processes[state.process].life == state.life
+            && self.processes[state.process].is_open;
+        Invariant::Heartbeat.holds(!(state.is_current && lives), || {
+            format!("p{} still uses link {link}, which has long been silent", state.process)
+        })
+    }
+
+    fn strike_push(&mut self, fault: Fault) -> Checked {
+        let Some(link) = self.some_link() else { return Ok(()) };
+        let state = &self.links[link];
+        // A push may stand between any two frames, but nothing does before the handshake's first word.
+        if !state.tracked || state.down.end.is_some() {
+            return Ok(());
+        }
+        self.tally.fault(fault);
+        let mut bytes = Vec::new();
+        let mut pledge = None;
+        match fault {
+            Fault::SpuriousPush => {
+                let key = self.fault_dice.index(self.keys.len());
+                let name = self.keys[key].name.as_bytes();
+                bytes.extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n*1\r\n");
+                bytes.extend_from_slice(format!("${}\r\n", name.len()).as_bytes());
+                bytes.extend_from_slice(name);
+                bytes.extend_from_slice(b"\r\n");
+                pledge = Some(Pledge::Key(key));
+            }
+            Fault::SpuriousFlush => {
+                bytes.extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n_\r\n");
+                pledge = Some(Pledge::All);
+            }
+            _ => bytes.extend_from_slice(self.fault_dice.pick(&[
+                &b">3\r\n+message\r\n+a\r\n+b\r\n"[..],
+                b">2\r\n$10\r\ninvalidate\r\n*0\r\n",
+                b">1\r\n+tracking-redir-broken\r\n",
+            ])),
+        }
+        let ends_at = self.links[link].down.sent + bytes.len() as u64;
+        self.links[link].down.frame(ends_at);
+        if let Some(pledge) = pledge {
+            self.links[link].pledges.push_back((ends_at, pledge));
+        }
+        self.put_down(link, bytes);
+        Ok(())
+    }
+
+    fn strike_key(&mut self, fault: Fault) -> Checked {
+        let key = self.fault_dice.index(self.keys.len());
+        let name = self.keys[key].name.clone();
+        self.tally.fault(fault);
+        let lock = format!("{}foreign:{}", redcache_core::LOCK_PREFIX, self.fault_dice.next());
+        let millis = self.fault_dice.between(1, 300).to_string();
+        match fault {
+            Fault::ForeignSet => {
+                let number = self.new_version(key, Origin::Foreign);
+                // A value without an envelope must not look like a lock or an envelope.
+                let payload = spell(Flavour::Plain, key, number);
+                self.versions[number].payload = Some(payload.clone());
+                let raw = if self.fault_dice.chance(500) {
+                    [redcache_core::ENVELOPE_PREFIX, b"5:", &payload].concat()
+                } else {
+                    payload.to_vec()
+                };
+                self.execute_at_home(key, &[b"SET", name.as_bytes(), &raw])
+            }
+            Fault::ForeignDelete => self.execute_at_home(key, &[b"DEL", name.as_bytes()]),
+            Fault::ForeignExpire => {
+                self.execute_at_home(key, &[b"PEXPIRE", name.as_bytes(), millis.as_bytes()])
+            }
+            Fault::ForeignLock => self.execute_at_home(
+                key,
+                &[b"SET", name.as_bytes(), lock.as_bytes(), b"PX", millis.as_bytes()],
+            ),
+            _ => self.execute_at_home(key, &[b"SET", name.as_bytes(), lock.as_bytes()]),
+        }
+    }
+
+    fn strike_process(&mut self, fault: Fault) -> Checked {
+        let process = self.fault_dice.index(self.processes.len());
+        if !self.processes[process].is_open || self.processes[process].closing_since.is_some() {
+            return Ok(());
+        }
+        self.tally.fault(fault);
+        let lasts = self.processes[process].clock.stretch(self.plan.times.command).max(1_000_000);
+        let pause = self.fault_dice.below(100_000);
+        if fault == Fault::Close {
+            self.trace.line(self.now, || format!("p{process} closes its cache"));
+            let now = self.time_of(process);
+            self.processes[process].closing_since = Some(self.now);
+            self.processes[process].engine.close(now);
+            self.queue.plan(self.now + lasts + 20_000 + pause, Happening::Restart(process));
+            return self.drain(process);
+        }
+        self.trace.line(self.now, || format!("p{process} crashes"));
+        self.processes[process].is_open = false;
+        self.processes[process].timer_at = None;
+        let lost: Vec<usize> = self
+            .waiting
+            .iter()
+            .copied()
+            .filter(|&call| self.calls[call].process == process)
+            .collect();
+        for call in lost {
+            self.end_call(call, State::Lost);
+        }
+        for link in std::mem::take(&mut self.processes[process].links) {
+            self.links[link].is_current = false;
+            self.cut(link, Fault::CutInside);
+        }
+        self.queue.plan(self.now + pause, Happening::Restart(process));
+        Ok(())
+    }
+
+    /// Starts a process again that crashed or closed its cache.
+    pub(crate) fn restart_process(&mut self, process: usize) -> Checked {
+        let state = &self.processes[process];
+        Invariant::Completion.holds(state.closing_since.is_none(), || {
+            format!("p{process} has not ended closing its cache")
+        })?;
+        if state.is_open {
+            return Ok(());
+        }
+        self.start_process(process)
+    }
+}

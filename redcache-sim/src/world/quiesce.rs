@@ -1,0 +1,119 @@
+//! The end of a run: the faults stop, what they broke heals, the last calls are made, and everything comes to rest.
+
+use std::time::Duration;
+
+use crate::clock::Micros;
+use crate::fault::REFUSABLE;
+use crate::invariant::Checked;
+use crate::state::call::Kind;
+use crate::state::call_style::Manner;
+use crate::state::executed::Cause;
+use crate::state::queue::Happening;
+use crate::state::world::{Phase, World};
+
+impl World {
+    /// Ends the disturbed part.
+    pub(crate) fn calm(&mut self) -> Checked {
+        if self.phase != Phase::Disturbed {
+            return Ok(());
+        }
+        self.phase = Phase::Calm;
+        self.trace.line(self.now, || "the faults are over".to_owned());
+        self.heal_cluster()?;
+        for node in 0..self.nodes.len() {
+            self.heal(node)?;
+        }
+        for link in &mut self.links {
+            link.up.held_until = link.up.held_until.min(self.now);
+            link.down.held_until = link.down.held_until.min(self.now);
+        }
+        for link in 0..self.links.len() {
+            self.queue.plan(self.now, Happening::ToServer(link));
+            self.queue.plan(self.now, Happening::ToClient(link));
+        }
+        let pauses = self.processes.iter().map(|process| process.paused_until);
+        let latest = pauses.max().unwrap_or(0).max(self.now);
+        self.queue.plan(latest + self.healing(), Happening::Healed);
+        self.look(&Cause::Fault)?;
+        (0..self.nodes.len()).try_for_each(|node| self.collect(node, None))
+    }
+
+    /// Ends whatever a server suffers from.
+    fn heal(&mut self, node: usize) -> Checked {
+        let state = &mut self.nodes[node];
+        state.refused_until = 0;
+        state.hanging_until = 0;
+        state.server.set_loading(false);
+        state.server.set_read_only(false);
+        state.server.set_out_of_memory(false);
+        state.server.set_busy(false);
+        state.server.configure(|config| {
+            config.clients_max = 10_000;
+            config.tracking_keys_max = 1_000_000;
+        });
+        for _ in 0..std::mem::take(&mut state.rejections) {
+            // Uses up a refusal that nobody has met; the command itself is too short to be carried out.
+            for command in REFUSABLE {
+                self.execute_foreign(node, &[command.as_bytes()])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long it takes at most until every process has a connection again: to notice that the old one is dead, to
+    /// pause, to try, and to start again after closing.
+    fn healing(&self) -> Micros {
+        let times = &self.plan.times;
+        let span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
+        let restart = 1_200_000;
+        // A map that is out of date is asked for again, and a node that has nothing to say passed over.
+        let map = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {
+            2 * cluster.refresh + 4 * times.command + Duration::from_secs(2)
+        });
+        self.slowest(span + map) + restart + 20 * self.one_way()
+    }
+
+    /// A span on the slowest clock.
+    fn slowest(&self, span: Duration) -> Micros {
+        self.processes.iter().map(|process| process.clock.stretch(span)).max().unwrap_or(0)
+    }
+
+    /// Makes the last calls: of every process, for every key.
+    pub(crate) fn healed(&mut self) -> Checked {
+        self.check_healed()?;
+        self.phase = Phase::Probing;
+        self.trace.line(self.now, || "the last calls".to_owned());
+        for process in 0..self.processes.len() {
+            for key in 0..self.keys.len() {
+                // A lock that somebody else has left for good keeps writers out.
+                let is_open = !self.is_locked_by_strangers(key);
+                let kind = self.caller_dice.weighted(&[(2, Kind::GetWith), (1, Kind::SetWith)]);
+                let kind = if is_open { kind } else { Kind::GetWith };
+                let caller = process * self.plan.callers;
+                let probe = Manner { is_probe: true, ..Manner::default() };
+                self.call(caller, kind, vec![key], probe)?;
+            }
+        }
+        let times = &self.plan.times;
+        let span = 3 * times.load + 3 * times.lock + 4 * times.command;
+        self.queue.plan(self.now + self.slowest(span) + 60 * self.one_way(), Happening::Rest);
+        Ok(())
+    }
+
+    /// Checks that everything is at rest.
+    pub(crate) fn rest(&mut self) -> Checked {
+        (0..self.nodes.len()).try_for_each(|node| self.tell_time(node))?;
+        if self.check_rest()? {
+            self.check_refreshable()?;
+            self.phase = Phase::Over;
+        } else {
+            self.rest_checks += 1;
+            self.queue.plan(self.now + self.one_way() / 2 + 100, Happening::Rest);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rest_checks(&self) -> u32 {
+        self.rest_checks
+    }
+}

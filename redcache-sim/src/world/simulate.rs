@@ -1,0 +1,203 @@
+//! A whole world in one thread: processes that share a Redis, the links between them, and what goes wrong.
+//!
+//! [`simulate`] is a function of its seed. Each process is a real [`redcache_core::Engine`]; the server is the model in
+//! [`crate::server`]; links, callers, loaders, faults and time are made here. After every step the checks of
+//! [`crate::check`] look at both sides. Towards the end the faults stop, and everything must come to rest.
+//!
+//! ```text
+//!  callers, loaders ─▶ engine ─▶ link ─▶ server
+//!         ▲              ▲  ▼      ▲        ▲
+//!         └── outcomes ──┘  near   └ faults ┘
+//! ```
+//!
+//! ```
+//! use redcache_sim::world::{Options, simulate};
+//!
+//! let run = simulate(7, &Options::default());
+//! assert!(run.violation.is_none());
+//! assert_eq!(run.hash, simulate(7, &Options::default()).hash);
+//! ```
+
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::invariant::{Checked, Invariant, Violation};
+use crate::options::Options;
+use crate::state::queue::Happening;
+use crate::state::world::{Phase, World};
+use crate::tally::Tally;
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The seed that it was made from.
+    pub seed: u64,
+    /// How many things happened.
+    pub steps: u64,
+    /// How many of them before the faults ended.
+    pub disturbed_steps: u64,
+    /// How many calls were made.
+    pub calls: u64,
+    /// How much time passed in the world.
+    pub lasted: Duration,
+    /// Of everything that happened; equal for equal seeds.
+    pub hash: u64,
+    /// How often each fault and each premise occurred.
+    pub tally: Tally,
+    /// What did not hold, if something did not. The run ended there.
+    pub violation: Option<Violation>,
+    /// What happened, line by line, if it was wanted.
+    pub trace: Vec<String>,
+}
+
+/// Runs the world of a seed to its end, or to the first violation.
+pub fn simulate(seed: u64, options: &Options) -> Run {
+    let mut world = World::new(seed, options);
+    let broken = world.run().err();
+    world.trace.line(world.now, || match &broken {
+        Some(it) => format!("BROKEN: {} ({})", it.invariant.says(), it.text),
+        None => "all at rest".to_owned(),
+    });
+    Run {
+        seed,
+        steps: world.steps,
+        disturbed_steps: world.disturbed_steps,
+        calls: world.calls_made,
+        lasted: Duration::from_micros(world.now),
+        hash: world.trace.hash(),
+        tally: world.tally,
+        violation: broken,
+        trace: world.trace.into_lines(),
+    }
+}
+
+/// More steps than any run of an engine that makes progress takes.
+const STEPS_MAX: u64 = 400_000;
+
+impl World {
+    fn run(&mut self) -> Checked {
+        self.begin()?;
+        while let Some((at, happening)) = self.queue.next() {
+            self.now = self.now.max(at);
+            if self.put_off(happening) {
+                continue;
+            }
+            self.steps += 1;
+            self.trace.mix(&[at, self.stamp]);
+            self.step(happening)?;
+            self.check_near()?;
+            self.check_wake_ups()?;
+            if self.phase == Phase::Over {
+                return Ok(());
+            }
+            if self.phase == Phase::Disturbed {
+                self.disturbed_steps = self.steps;
+                if self.steps == self.disturbed_steps_max {
+                    self.calm()?;
+                }
+            }
+            Invariant::Liveness
+                .holds(self.steps < STEPS_MAX, || format!("no rest after {STEPS_MAX} steps"))?;
+        }
+        Err(Invariant::Liveness.broken("nothing is left to happen"))
+    }
+
+    fn begin(&mut self) -> Checked {
+        if self.plan.faults.has(Fault::Skew) {
+            self.tally.fault(Fault::Skew);
+        }
+        for fault in [Fault::NoTracking, Fault::NoProto] {
+            if self.plan.faults.has(fault) {
+                self.tally.fault(fault);
+            }
+        }
+        self.trace.line(0, || "the world begins".to_owned());
+        for process in 0..self.plan.processes {
+            self.start_process(process)?;
+            for caller in 0..self.plan.callers {
+                let at = self.caller_dice.below(self.plan.think);
+                self.queue.plan(at, Happening::Act(process * self.plan.callers + caller));
+            }
+        }
+        for at in 0..self.plan.strikes.len() {
+            self.queue.plan(self.plan.strikes[at].0, Happening::Fault(at));
+        }
+        self.queue.plan(self.plan.disturbed, Happening::Calm);
+        Ok(())
+    }
+
+    /// Puts off what concerns a process that is paused.
+    fn put_off(&mut self, happening: Happening) -> bool {
+        let process = match happening {
+            Happening::EngineTimeout(process) | Happening::Work(process, _) => process,
+            Happening::Dialed(link) | Happening::ToClient(link) => self.links[link].process,
+            Happening::Act(caller) => caller / self.plan.callers,
+            Happening::Drop(call) | Happening::Loaded(call, _) | Happening::Deadline(call) => {
+                self.calls[call].process
+            }
+            Happening::Silence(link) => self.links[link].process,
+            Happening::ServerTimeout(_)
+            | Happening::Replicate(_)
+            | Happening::MoveKey(_)
+            | Happening::EndMove(_)
+            | Happening::Trim(..)
+            | Happening::Promote(_)
+            | Happening::Reasked(_)
+            | Happening::ToServer(_)
+            | Happening::Fault(_)
+            | Happening::Recover(..)
+            | Happening::Resume(_)
+            | Happening::Restart(_)
+            | Happening::Calm
+            | Happening::Healed
+            | Happening::Rest => return false,
+        };
+        let until = self.processes[process].paused_until;
+        if until <= self.now {
+            return false;
+        }
+        if let Happening::EngineTimeout(process) = happening {
+            let timer = &mut self.processes[process].timer_at;
+            if *timer != Some(self.now) {
+                return true;
+            }
+            *timer = Some(until);
+        }
+        let slack = match happening {
+            // What the pause kept from happening has to happen first.
+            Happening::Deadline(_) | Happening::Silence(_) => 2 * self.one_way(),
+            _ => 0,
+        };
+        self.queue.plan(until + slack, happening);
+        true
+    }
+
+    fn step(&mut self, happening: Happening) -> Checked {
+        match happening {
+            Happening::EngineTimeout(process) => self.on_engine_timeout(process),
+            Happening::ServerTimeout(node) => self.on_server_timeout(node),
+            Happening::Dialed(link) => self.on_dialed(link),
+            Happening::ToServer(link) => self.on_to_server(link),
+            Happening::ToClient(link) => self.on_to_client(link),
+            Happening::Act(caller) => self.act(caller),
+            Happening::Work(process, life) => self.work(process, life),
+            Happening::Drop(call) => self.drop_call(call),
+            Happening::Loaded(call, turn) => self.on_load_ended(call, turn),
+            Happening::Deadline(call) => self.check_deadline(call),
+            Happening::Silence(link) => self.check_silence(link),
+            Happening::Fault(strike) => self.strike(strike),
+            Happening::Recover(node, fault) => self.recover(node, fault),
+            Happening::Replicate(shard) => self.replicate(shard, self.now),
+            Happening::MoveKey(key) => self.move_key(key),
+            Happening::EndMove(key) => self.end_move(key),
+            Happening::Trim(node, key) => self.trim(node, key),
+            Happening::Promote(shard) => self.succeed(shard),
+            Happening::Reasked(link) => self.check_reasked(link),
+            Happening::Resume(_) => Ok(()),
+            Happening::Restart(process) => self.restart_process(process),
+            Happening::Calm => self.calm(),
+            Happening::Healed => self.healed(),
+            Happening::Rest => self.rest(),
+        }
+    }
+}
