@@ -35,8 +35,6 @@ const CYCLIC: &[&str] = &[
     "redcache-blocking/src/lib.rs",
     "redcache-core/src/lib.rs",
     "redcache-driver/src/lib.rs",
-    "redcache-sim/src/bin/simulate/main.rs",
-    "redcache-sim/src/lib.rs",
     "tests/it/main.rs",
     "tests/node/main.rs",
     "tests/support/lib.rs",

@@ -8,7 +8,7 @@ use std::time::Instant;
 use redcache_core::Mutant;
 use redcache_sim::world::{Options, simulate};
 
-use super::{Arguments, Hunt};
+use crate::arguments::{Arguments, Hunt};
 
 /// How a bug was found.
 struct Catch {
@@ -17,7 +17,7 @@ struct Catch {
 }
 
 /// Switches on each of the wanted bugs and runs worlds until one of them breaks. `true` when all were found.
-pub(super) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
+pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     let wanted: Vec<Mutant> = match hunt {
         Hunt::All => Mutant::ALL.to_vec(),
         Hunt::One(name) => {

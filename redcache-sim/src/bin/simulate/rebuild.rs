@@ -5,10 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Arguments, Hunt};
+use crate::arguments::{Arguments, Hunt};
 
 /// Builds with the bugs, in a folder of its own so that no other build takes anything from it, and hunts them there.
-pub(super) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
+pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

@@ -1,0 +1,102 @@
+//! The command line.
+
+use redcache_sim::fault::Fault;
+use redcache_sim::invariant::Invariant;
+use redcache_sim::tally::Tally;
+use redcache_sim::world::Options;
+
+pub(crate) const USAGE: &str = "\
+simulate [--cluster] [--seeds N] [--from SEED] [--threads N] [--json]
+simulate [--cluster] --replay SEED [--from-start]
+simulate --mutants | --mutant NAME [--seeds N]
+
+  --cluster      worlds with a cluster instead of one server
+  --seeds N      how many worlds to run (default 2000)
+  --from SEED    the first seed (default 0)
+  --threads N    how many to run at once (default: one per processor)
+  --json         print the report as JSON
+  --replay SEED  print what happens in one world; of one that breaks, the shortest history found
+  --from-start   with --replay: print the whole history, however long
+  --mutants      build once more with bugs, and switch on one after the other; each must be found (default: within
+                 10000 seeds)
+  --mutant NAME  the same with one bug
+
+Exit status: 0 when all held, 1 when something was broken or a fault or premise never occurred, 2 for a wrong call.";
+
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    pub(crate) seeds: u64,
+    pub(crate) from: u64,
+    pub(crate) threads: usize,
+    pub(crate) json: bool,
+    pub(crate) cluster: bool,
+    pub(crate) replay: Option<u64>,
+    pub(crate) whole: bool,
+    pub(crate) hunt: Option<Hunt>,
+}
+
+/// Which bugs to switch on.
+#[derive(Debug)]
+pub(crate) enum Hunt {
+    All,
+    One(String),
+}
+
+impl Arguments {
+    /// What every world is run with.
+    pub(crate) fn options(&self) -> Options {
+        Options { cluster: self.cluster, ..Options::default() }
+    }
+
+    /// The faults that can strike at all.
+    pub(crate) fn faults(&self, tally: &Tally) -> impl Iterator<Item = (Fault, u64)> {
+        tally.faults().filter(|(fault, _)| self.cluster || !fault.is_of_cluster())
+    }
+
+    /// The invariants that can be put to the test at all.
+    pub(crate) fn premises(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
+        tally.premises().filter(|(it, _)| {
+            if self.cluster { !it.is_of_one_server() } else { !it.is_of_cluster() }
+        })
+    }
+}
+
+pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut arguments = Arguments {
+        seeds: 0,
+        from: 0,
+        threads,
+        json: false,
+        cluster: false,
+        replay: None,
+        whole: false,
+        hunt: None,
+    };
+    while let Some(word) = words.next() {
+        let mut number = || {
+            let text = words.next().ok_or_else(|| format!("{word} wants a number"))?;
+            text.parse::<u64>().map_err(|_| format!("{word} wants a number, not `{text}`"))
+        };
+        match word.as_str() {
+            "--seeds" => arguments.seeds = number()?,
+            "--from" => arguments.from = number()?,
+            "--threads" => arguments.threads = usize::try_from(number()?.max(1)).unwrap_or(1),
+            "--replay" => arguments.replay = Some(number()?),
+            "--mutants" => arguments.hunt = Some(Hunt::All),
+            "--mutant" => {
+                let name = words.next().ok_or("--mutant wants a name")?;
+                arguments.hunt = Some(Hunt::One(name));
+            }
+            "--cluster" => arguments.cluster = true,
+            "--json" => arguments.json = true,
+            "--from-start" => arguments.whole = true,
+            "--help" | "-h" => return Ok(None),
+            _ => return Err(format!("`{word}` is not an option")),
+        }
+    }
+    if arguments.seeds == 0 {
+        arguments.seeds = if arguments.hunt.is_some() { 10_000 } else { 2_000 };
+    }
+    Ok(Some(arguments))
+}

@@ -1,0 +1,106 @@
+//! What a run of many seeds prints.
+
+use std::io::{self, Write};
+
+use redcache_sim::invariant::Violation;
+use redcache_sim::world::shortest;
+
+use crate::arguments::Arguments;
+use crate::sum::Sum;
+
+/// How many broken seeds are shown with their history.
+pub(crate) const SHOWN_MAX: usize = 1;
+
+/// How many lines of that history, counted from its end.
+const SHOWN_LINES: usize = 60;
+
+pub(crate) fn write_report(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    sum: &Sum,
+    seconds: f64,
+) -> io::Result<()> {
+    writeln!(out, "how often each fault struck:")?;
+    for (fault, count) in arguments.faults(&sum.tally) {
+        writeln!(out, "{count:>12}  {}", fault.name())?;
+    }
+    writeln!(out, "how often each invariant was put to the test:")?;
+    for (invariant, count) in arguments.premises(&sum.tally) {
+        writeln!(out, "{count:>12}  {}", invariant.says())?;
+    }
+    for run in &sum.broken {
+        if let Some(violation) = &run.violation {
+            let (seed, steps) = (run.seed, run.steps);
+            let Violated { invariant, text } = Violated::of(violation);
+            writeln!(out, "BROKEN by seed {seed} at step {steps}: {invariant} ({text})")?;
+        }
+    }
+    writeln!(
+        out,
+        "{} histories, {} steps, {} calls, hash {:016x} in {seconds:.1} s: {:.0} histories/s, {} broken",
+        arguments.seeds,
+        sum.steps,
+        sum.calls,
+        sum.hash,
+        arguments.seeds as f64 / seconds,
+        sum.broken.len()
+    )
+}
+
+struct Violated<'a> {
+    invariant: &'static str,
+    text: &'a str,
+}
+
+impl<'a> Violated<'a> {
+    fn of(violation: &'a Violation) -> Self {
+        Self { invariant: violation.invariant.says(), text: &violation.text }
+    }
+}
+
+pub(crate) fn write_broken(out: &mut impl Write, seed: u64, cluster: bool) -> io::Result<()> {
+    let run = shortest(seed, cluster);
+    writeln!(out, "the shortest history of seed {seed} that was found to break:")?;
+    let skipped = run.trace.len().saturating_sub(SHOWN_LINES);
+    if skipped > 0 {
+        writeln!(out, "({skipped} lines before these)")?;
+    }
+    for line in &run.trace[skipped..] {
+        writeln!(out, "{line}")?;
+    }
+    let option = if cluster { " --cluster" } else { "" };
+    writeln!(out, "all of it: simulate{option} --replay {seed}")
+}
+
+pub(crate) fn write_json(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    sum: &Sum,
+    seconds: f64,
+) -> io::Result<()> {
+    let faults =
+        arguments.faults(&sum.tally).map(|(fault, count)| format!("\"{fault:?}\":{count}"));
+    let premises = arguments.premises(&sum.tally).map(|(it, count)| format!("\"{it:?}\":{count}"));
+    let broken = sum.broken.iter().filter_map(|run| {
+        let violation = run.violation.as_ref()?;
+        let text = violation.text.escape_default();
+        Some(format!(
+            "{{\"seed\":{},\"step\":{},\"invariant\":\"{:?}\",\"text\":\"{}\"}}",
+            run.seed,
+            run.steps,
+            violation.invariant,
+            text.to_string().replace("\\'", "'").replace("\\u{", "u{")
+        ))
+    });
+    writeln!(
+        out,
+        "{{\"from\":{},\"histories\":{},\"steps\":{},\"calls\":{},\"seconds\":{seconds:.3},\"faults\":{{{}}},\"premises\":{{{}}},\"broken\":[{}]}}",
+        arguments.from,
+        arguments.seeds,
+        sum.steps,
+        sum.calls,
+        faults.collect::<Vec<_>>().join(","),
+        premises.collect::<Vec<_>>().join(","),
+        broken.collect::<Vec<_>>().join(",")
+    )
+}
