@@ -20,7 +20,7 @@ use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::{LockSettings, Locks};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
-use crate::wire::conn::Input;
+use crate::wire::inbound::Input;
 use crate::wire::router::{Action, ConnId, Context, Router};
 
 mod calls;

@@ -1,4 +1,9 @@
-//! How commands travel: the router picks a server, a connection turns commands into bytes and bytes into replies.
+//! How commands reach a server.
+//!
+//! The router picks the server; a connection turns commands into bytes and bytes into replies.
 
-pub(crate) mod conn;
+mod backoff;
+mod conn;
+pub(crate) mod inbound;
+mod issued;
 pub(crate) mod router;

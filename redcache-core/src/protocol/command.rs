@@ -56,7 +56,7 @@ pub(crate) enum Batchable {
 }
 
 /// A payload from this size on is spelled straight into the output.
-const SHARED_PAYLOAD_MAX: usize = 16 << 10;
+const BATCHED_PAYLOAD_MAX: usize = 16 << 10;
 
 impl Command {
     pub(crate) fn key(&self) -> &Key {
@@ -133,10 +133,10 @@ impl Command {
     }
 
     /// Says with which of its neighbours the command may share one.
-    pub(crate) fn shares(&self) -> Option<Batchable> {
+    pub(crate) fn batchable(&self) -> Option<Batchable> {
         match self {
             Self::Read { .. } | Self::ReadOrLock { .. } => Some(Batchable::Reads),
-            Self::Publish { payload, .. } if payload.len() <= SHARED_PAYLOAD_MAX => {
+            Self::Publish { payload, .. } if payload.len() <= BATCHED_PAYLOAD_MAX => {
                 Some(Batchable::Publications)
             }
             Self::Publish { .. }

@@ -104,7 +104,7 @@ impl Command {
     }
 
     /// Appends a command that shares: its key to the keys, and to `rest` what is its own.
-    pub(crate) fn encode_shared(
+    pub(crate) fn encode_batched(
         &self,
         locks: &LockSettings,
         keys: &mut Vec<u8>,

@@ -127,7 +127,7 @@ pub(crate) enum Assembly {
     Read {
         parts: u8,
         lock: bool,
-        is_shared: bool,
+        is_batched: bool,
         reply: ReadReply,
         refusal: Option<Refusal>,
     },
@@ -136,7 +136,7 @@ pub(crate) enum Assembly {
         first: Option<Result<Option<Bytes>, Refusal>>,
     },
     Effect {
-        is_shared: bool,
+        is_batched: bool,
     },
     WriteLock,
 }
@@ -154,8 +154,8 @@ pub(crate) enum Answered {
 pub(crate) struct WrongType;
 
 impl Assembly {
-    pub(crate) fn read(lock: bool, is_shared: bool) -> Self {
-        Self::Read { parts: 0, lock, is_shared, reply: ReadReply::default(), refusal: None }
+    pub(crate) fn read(lock: bool, is_batched: bool) -> Self {
+        Self::Read { parts: 0, lock, is_batched, reply: ReadReply::default(), refusal: None }
     }
 
     /// Notes that the key was invalidated while the command is only partly answered.
@@ -171,11 +171,11 @@ impl Assembly {
         frame: &Frame<'_>,
         lock_prefix: &[u8],
     ) -> Result<Option<Answered>, WrongType> {
-        let (parts, lock, is_shared, reply, refusal) = match self {
-            Self::Read { parts, lock, is_shared, reply, refusal } => {
-                (parts, *lock, *is_shared, reply, refusal)
+        let (parts, lock, is_batched, reply, refusal) = match self {
+            Self::Read { parts, lock, is_batched, reply, refusal } => {
+                (parts, *lock, *is_batched, reply, refusal)
             }
-            Self::Effect { is_shared: true } if is_unclear(frame) => {
+            Self::Effect { is_batched: true } if is_unclear(frame) => {
                 return Ok(Some(Answered::Unclear));
             }
             Self::Effect { .. } => return effect(frame).map(Answered::Whole).map(Some),
@@ -219,8 +219,8 @@ impl Assembly {
             let is_silent = reply.stored == Stored::Missing && reply.ttl != Ttl::Absent;
             let refusal = refusal.take();
             let is_unclear =
-                refusal.as_ref().map_or(is_silent, |it| is_about_sharing(it.0.as_bytes()));
-            if is_shared && is_unclear {
+                refusal.as_ref().map_or(is_silent, |it| is_about_batching(it.0.as_bytes()));
+            if is_batched && is_unclear {
                 return Ok(Some(Answered::Unclear));
             }
             if let Some(refusal) = refusal {
@@ -232,12 +232,12 @@ impl Assembly {
 }
 
 /// Says whether a command that others shared may have been refused for the sake of another, or for being shared.
-pub(crate) fn is_about_sharing(refusal: &[u8]) -> bool {
+pub(crate) fn is_about_batching(refusal: &[u8]) -> bool {
     [&b"NOPERM "[..], b"CROSSSLOT ", b"ERR "].iter().any(|begins| refusal.starts_with(begins))
 }
 
 fn is_unclear(frame: &Frame<'_>) -> bool {
-    matches!(frame, Frame::Error(text) if is_about_sharing(text))
+    matches!(frame, Frame::Error(text) if is_about_batching(text))
 }
 
 fn raw(

@@ -21,7 +21,8 @@ use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
-use crate::wire::conn::{Inbound, Input, Issued};
+use crate::wire::inbound::{Inbound, Input};
+use crate::wire::issued::Issued;
 
 mod breaker;
 mod cluster;

@@ -1,40 +1,71 @@
-//! Replies, and which of the commands on their way each belongs to.
+//! Pairs each reply with the command that it answers.
 
 use std::time::Instant;
 
-use super::{Awaited, Conn, Form, Inbound, Issued};
+use super::awaited::{Awaited, Form};
+use super::pipeline::Pipeline;
 use crate::api::error::{CacheError, ErrorKind};
+use crate::api::key::Key;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
-use crate::protocol::reply::{Answered, Assembly, ReadReply, Reply, WrongType, is_about_sharing};
+use crate::protocol::reply::{Answered, Assembly, ReadReply, Reply, WrongType, is_about_batching};
 use crate::protocol::topology::{self, Topology};
 use crate::resp::Frame;
+use crate::wire::inbound::Inbound;
 
-impl Conn {
+impl Pipeline {
+    /// Take a push. `echo` is the key of the write whose reply came just before.
+    pub(super) fn on_push(&mut self, elements: &[Frame<'_>], echo: Option<Key>) -> Option<Inbound> {
+        match elements {
+            [Frame::Bulk(b"invalidate"), Frame::Array(keys)] => {
+                let mut names = Vec::with_capacity(keys.len());
+                for key in keys {
+                    let Frame::Bulk(name) = key else { return Some(self.on_flushed()) };
+                    names.push(Key::copy_from(name));
+                }
+                if let ([name], Some(written)) = (&names[..], &echo)
+                    && name == written
+                {
+                    return None;
+                }
+                self.mark_invalidated(|command| names.contains(command.key()));
+                Some(Inbound::Invalidated(names))
+            }
+            // Null stands for every key; an unreadable invalidation must be taken for the same.
+            [Frame::Bulk(b"invalidate"), ..] => Some(self.on_flushed()),
+            _ => None,
+        }
+    }
+
+    fn on_flushed(&mut self) -> Inbound {
+        self.mark_invalidated(|_| true);
+        Inbound::Flushed
+    }
+
+    /// Take the next reply.
     pub(super) fn on_reply(
         &mut self,
         now: Instant,
         frame: &Frame<'_>,
         locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
-        // What is not spelled out yet is not answered.
-        let next =
-            if self.awaited.len() > self.coalescer.places() { self.awaited.front() } else { None };
-        match next {
-            Some(Awaited::Command(issued, _)) if issued.asking && !self.asking_answered => {
+        // A command that is not encoded yet has no reply.
+        let is_sent = self.awaited.len() > self.coalescer.count();
+        match self.awaited.front().filter(|_| is_sent) {
+            Some(Awaited::Command { issued, .. }) if issued.asking && !self.asking_answered => {
                 self.asking_answered = true;
                 Ok(None)
             }
-            Some(Awaited::Command(..)) => self.on_own_reply(now, frame, locks),
-            Some(Awaited::Shared(count)) => {
-                let count = *count;
-                self.on_shared_reply(now, frame, count, locks)
+            Some(Awaited::Command { batch: 0, .. }) => self.on_own_reply(now, frame, locks),
+            Some(Awaited::Command { batch, .. }) => {
+                let count = *batch;
+                self.on_batch_reply(now, frame, count, locks)
             }
             Some(Awaited::Ignored) => {
                 self.pop_front();
                 Ok(None)
             }
-            Some(Awaited::Epoch) => {
+            Some(Awaited::ClusterInfo) => {
                 self.epoch = topology::read_epoch(frame);
                 self.pop_front();
                 Ok(None)
@@ -49,7 +80,7 @@ impl Conn {
         }
     }
 
-    /// A reply to the first awaited command alone.
+    /// Take a reply to the first awaited command alone.
     fn on_own_reply(
         &mut self,
         now: Instant,
@@ -60,25 +91,23 @@ impl Conn {
             self.begin(0, false);
         }
         self.asking_answered = false;
-        let Some(reply) = self.take_part(0, frame, locks)? else { return Ok(None) };
-        Ok(self.finish(now, reply, locks))
+        let Some(answered) = self.take_part(0, frame, locks)? else { return Ok(None) };
+        Ok(self.finish(now, answered, locks))
     }
 
-    /// A reply that is the next to each of the first awaited commands. All are reads, for which it is the first of
-    /// several replies, or none is, and it is their only one.
-    fn on_shared_reply(
+    /// Take the common reply of a batch. Reads get the first of several replies by it, publications their only one.
+    fn on_batch_reply(
         &mut self,
         now: Instant,
         frame: &Frame<'_>,
         count: usize,
         locks: &LockSettings,
     ) -> Result<Option<Inbound>, CacheError> {
-        self.pop_front();
-        self.groups = self.groups.saturating_sub(1);
+        self.awaited.unbatch_front();
         let parts: &[Frame<'_>] = match frame {
             Frame::Array(parts) if parts.len() == count => parts,
             Frame::Error(text) => {
-                self.shares &= !is_about_sharing(text);
+                self.batches &= !is_about_batching(text);
                 &[]
             }
             _ => return Err(self.wrong_type()),
@@ -87,27 +116,35 @@ impl Conn {
             let part = parts.get(number).unwrap_or(frame);
             let place = self.begun.len();
             self.begin(place, true);
-            if let Some(reply) = self.take_part(place, part, locks)? {
-                let inbound = self.finish(now, reply, locks);
-                self.heard.extend(inbound);
+            if let Some(answered) = self.take_part(place, part, locks)? {
+                let inbound = self.finish(now, answered, locks);
+                self.ready.extend(inbound);
             }
         }
-        Ok(self.heard.pop_front())
+        Ok(self.ready.pop_front())
     }
 
-    /// The answer of the awaited command in this place begins.
-    fn begin(&mut self, place: usize, is_shared: bool) {
-        let Some(Awaited::Command(issued, _)) = self.awaited.get(place) else { return };
+    /// Begin the answer of the awaited command in this place.
+    fn begin(&mut self, place: usize, is_batched: bool) {
+        let Some(Awaited::Command { issued, .. }) = self.awaited.get(place) else { return };
         self.begun.push_back(match issued.command {
-            Command::Read { .. } => Assembly::read(false, is_shared),
-            Command::ReadOrLock { .. } => Assembly::read(true, is_shared),
+            Command::Read { .. } => Assembly::read(false, is_batched),
+            Command::ReadOrLock { .. } => Assembly::read(true, is_batched),
             Command::ReadRaw { .. } => Assembly::Raw { first: None },
             Command::WriteLock { .. } => Assembly::WriteLock,
-            _ => Assembly::Effect { is_shared },
+            Command::Lock { .. }
+            | Command::Publish { .. }
+            | Command::Replace { .. }
+            | Command::Release { .. }
+            | Command::Renew { .. }
+            | Command::Restore { .. }
+            | Command::Insert { .. }
+            | Command::Remove { .. }
+            | Command::Touch { .. } => Assembly::Effect { is_batched },
         });
     }
 
-    /// Takes one reply to the awaited command in this place; gives its whole answer with the last.
+    /// Take one reply to the awaited command in this place. Return the whole answer with the last one.
     fn take_part(
         &mut self,
         place: usize,
@@ -123,23 +160,23 @@ impl Conn {
 
     fn wrong_type(&self) -> CacheError {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
-            Awaited::Command(issued, _) => Some(issued.command.name()),
-            _ => None,
+            Awaited::Command { issued, .. } => Some(issued.command.name()),
+            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
         });
         let text = format!("the reply to `{}` is not of its type", name.unwrap_or_default());
         CacheError::new(ErrorKind::Protocol, text)
     }
 
-    /// The first awaited command has its answer, unless it is to be sent again.
+    /// End the first awaited command with its answer, or send it again.
     fn finish(
         &mut self,
         now: Instant,
         answered: Answered,
         locks: &LockSettings,
     ) -> Option<Inbound> {
-        let Some(Awaited::Command(mut issued, form)) = self.pop_front() else { return None };
+        let Some(Awaited::Command { mut issued, form, .. }) = self.pop_front() else { return None };
         if let (Form::Source, Some(script)) = (form, issued.command.script()) {
-            self.sources_awaited[script as usize] -= 1;
+            self.scripts.on_source_answered(script);
         }
         let reply = match answered {
             Answered::Whole(reply) => reply,
@@ -151,26 +188,18 @@ impl Conn {
         };
         match &reply {
             Reply::Refused(refusal) if refusal.0.starts_with("NOSCRIPT") && form == Form::Hash => {
-                self.resend_script(now, issued, locks);
+                if let Some(script) = issued.command.script() {
+                    self.scripts.on_unknown(script);
+                }
+                self.send(now, issued, locks);
                 return None;
             }
             Reply::Read(ReadReply { stored, .. }) => self.coalescer.on_value(stored.len()),
-            _ => {}
+            Reply::Refused(_) | Reply::Effect(_) | Reply::WriteLock(_) | Reply::Raw(_) => {}
         }
         if reply.has_written() && issued.command.is_echoed() {
             self.echo = Some(issued.command.key().clone());
         }
         Some(Inbound::Reply { issued, reply })
-    }
-
-    /// The server has forgotten a script. The first command to hear of it brings the source along; those behind it
-    /// find it known again.
-    fn resend_script(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        if let Some(script) = issued.command.script()
-            && self.sources_awaited[script as usize] == 0
-        {
-            self.scripts_sent &= !script.bit();
-        }
-        self.send(now, issued, locks);
     }
 }

@@ -1,7 +1,13 @@
+use std::time::Duration;
+
 use super::*;
+use crate::api::error::ErrorKind;
+use crate::protocol::command::Command;
 use crate::protocol::envelope::Stored;
 use crate::protocol::lock::{LockId, LockSettings, Locks};
-use crate::protocol::reply::LockReply;
+use crate::protocol::reply::{LockReply, Reply};
+use crate::protocol::script::Script;
+use crate::protocol::slot::Slot;
 
 /// A connection after its handshake, and the words of its server.
 struct Line {

@@ -7,7 +7,7 @@ use crate::api::config::{Address, Config};
 use crate::api::error::{CacheError, ErrorKind};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
-use crate::wire::conn::backoff::Backoff;
+use crate::wire::backoff::Backoff;
 
 use super::node::is_lasting;
 

@@ -13,8 +13,10 @@ use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 use crate::protocol::topology::Question;
 use crate::rng::Rng;
-use crate::wire::conn::backoff::Backoff;
-use crate::wire::conn::{Conn, Inbound, Input, Issued};
+use crate::wire::backoff::Backoff;
+use crate::wire::conn::Conn;
+use crate::wire::inbound::{Inbound, Input};
+use crate::wire::issued::Issued;
 
 /// How many bytes may wait to be written before further commands are refused.
 const UNWRITTEN_MAX: usize = 256 << 20;

@@ -9,7 +9,7 @@ use crate::api::error::{CacheError, ErrorKind, Transient};
 use crate::protocol::redirect::Redirect;
 use crate::protocol::reply::Refusal;
 use crate::protocol::slot::SlotSet;
-use crate::wire::conn::Issued;
+use crate::wire::issued::Issued;
 
 /// How often a command is sent on before its failure is final.
 const REDIRECTS_MAX: u8 = 8;

@@ -1,0 +1,190 @@
+//! The queue of commands that a connection has sent and the server has not answered.
+//!
+//! Replies belong to commands by position alone, so a command keeps its place until its reply came, whether or not its
+//! sender still waits.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use crate::api::key::Key;
+use crate::protocol::command::Token;
+use crate::protocol::topology::Question;
+use crate::wire::issued::Issued;
+
+/// A request whose reply has not come.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    Command {
+        issued: Issued,
+        form: Form,
+        /// The next reply answers a batch of this many commands, of which this is the first; zero outside a batch.
+        batch: usize,
+    },
+    /// A request whose reply is of no interest.
+    Ignored,
+    /// `CLUSTER INFO`. It precedes the topology, so that its epoch is not newer.
+    ClusterInfo,
+    Topology(Question),
+}
+
+/// How a script was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Hash,
+    Source,
+}
+
+/// The unanswered requests of one connection, in the order in which they were sent.
+#[derive(Debug, Default)]
+pub(super) struct AwaitedQueue {
+    entries: VecDeque<Awaited>,
+    /// The number of the first entry; every later entry has the next number.
+    first: u64,
+    deadlines: Deadlines,
+}
+
+/// The commands with a waiting sender, by the time of issue. Each operation costs O(log n) at most.
+#[derive(Debug, Default)]
+struct Deadlines {
+    /// Commands that were issued in the order in which they were sent.
+    in_order: VecDeque<(Instant, u64)>,
+    /// Commands that were sent behind younger ones: they are sent for the second time.
+    late: BTreeSet<(Instant, u64)>,
+}
+
+impl AwaitedQueue {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn push(&mut self, awaited: Awaited) {
+        if let Awaited::Command { issued, .. } = &awaited
+            && issued.token.is_some()
+        {
+            self.deadlines.push(issued.issued_at, self.first + self.entries.len() as u64);
+        }
+        self.entries.push_back(awaited);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Awaited> {
+        let awaited = self.entries.pop_front()?;
+        if let Awaited::Command { issued, .. } = &awaited {
+            self.deadlines.remove(issued.issued_at, self.first);
+        }
+        self.first += 1;
+        Some(awaited)
+    }
+
+    pub(super) fn front(&self) -> Option<&Awaited> {
+        self.entries.front()
+    }
+
+    pub(super) fn get(&self, place: usize) -> Option<&Awaited> {
+        self.entries.get(place)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Awaited> {
+        self.entries.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Awaited> {
+        self.entries.iter_mut()
+    }
+
+    /// Make one batch of the last `count` commands.
+    pub(super) fn batch_last(&mut self, count: usize) {
+        let place = self.entries.len().checked_sub(count);
+        if let Some(Awaited::Command { batch, .. }) =
+            place.and_then(|place| self.entries.get_mut(place))
+        {
+            *batch = count;
+        }
+    }
+
+    /// Dissolve the batch at the front, whose common reply has come.
+    pub(super) fn unbatch_front(&mut self) {
+        if let Some(Awaited::Command { batch, .. }) = self.entries.front_mut() {
+            *batch = 0;
+        }
+    }
+
+    /// Return the token and key of the next command that was issued at `limit` or before and whose sender still waits.
+    /// The sender no longer waits then.
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+        loop {
+            let number = self.deadlines.pop(limit)?;
+            let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+            if let Some(Awaited::Command { issued, .. }) = self.entries.get_mut(place)
+                && let Some(token) = issued.token.take()
+            {
+                return Some((token, issued.command.key().clone()));
+            }
+        }
+    }
+
+    /// Return the time of issue of the oldest command with a waiting sender.
+    pub(super) fn oldest_issued(&self) -> Option<Instant> {
+        self.deadlines.first()
+    }
+
+    /// Drop the entry of a command, as if its call had taken its place along.
+    #[cfg(redcache_mutants)]
+    pub(super) fn drop_slot(&mut self, token: Token) {
+        self.entries.retain(|awaited| match awaited {
+            Awaited::Command { issued, .. } => issued.token != Some(token),
+            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => true,
+        });
+    }
+}
+
+impl IntoIterator for AwaitedQueue {
+    type Item = Awaited;
+    type IntoIter = std::collections::vec_deque::IntoIter<Awaited>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
+impl Deadlines {
+    fn push(&mut self, issued_at: Instant, number: u64) {
+        let is_late = self.in_order.back().is_some_and(|(last, _)| issued_at < *last);
+        if is_late && !mutant!(OverdueByFrontOnly) {
+            self.late.insert((issued_at, number));
+        } else {
+            self.in_order.push_back((issued_at, number));
+        }
+    }
+
+    /// Remove a command that is answered. It is the first in its queue unless it was overdue.
+    fn remove(&mut self, issued_at: Instant, number: u64) {
+        if self.in_order.pop_front_if(|(_, first)| *first == number).is_none() {
+            self.late.remove(&(issued_at, number));
+        }
+    }
+
+    /// Remove and return the first command that was issued at `limit` or before.
+    fn pop(&mut self, limit: Instant) -> Option<u64> {
+        let late = self.late.first().copied().filter(|(issued_at, _)| *issued_at <= limit);
+        let in_order = self.in_order.front().copied().filter(|(issued_at, _)| *issued_at <= limit);
+        if late.is_some_and(|late| in_order.is_none_or(|other| late < other)) {
+            self.late.pop_first().map(|(_, number)| number)
+        } else {
+            in_order?;
+            self.in_order.pop_front().map(|(_, number)| number)
+        }
+    }
+
+    fn first(&self) -> Option<Instant> {
+        let in_order = self.in_order.front().map(|(issued_at, _)| *issued_at);
+        let late = self.late.first().map(|(issued_at, _)| *issued_at);
+        match (in_order, late) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+}

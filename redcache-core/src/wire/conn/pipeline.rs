@@ -1,0 +1,184 @@
+//! The commands of one connection from their bytes to their replies.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::awaited::{Awaited, AwaitedQueue, Form};
+use super::coalesce::Coalescer;
+use super::scripts::SentScripts;
+use crate::api::key::Key;
+use crate::protocol::command::{Command, Token};
+use crate::protocol::lock::LockSettings;
+use crate::protocol::reply::Assembly;
+use crate::protocol::topology::{self, Question};
+use crate::resp;
+use crate::wire::inbound::Inbound;
+use crate::wire::issued::Issued;
+
+/// The outbound bytes of a connection and the replies that it waits for.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) out: Vec<u8>,
+    /// The last of the awaited commands, which are not in `out` yet.
+    pub(super) coalescer: Coalescer,
+    /// Commands may be batched. The keys of a batch must be on one node.
+    pub(super) batches: bool,
+    pub(super) awaited: AwaitedQueue,
+    /// The partial answers of the first awaited commands.
+    pub(super) begun: VecDeque<Assembly>,
+    /// The answers that one reply gave beyond its first.
+    pub(super) ready: VecDeque<Inbound>,
+    /// The first awaited command sends `ASKING` before each frame, and the reply to the last one has come.
+    pub(super) asking_answered: bool,
+    /// The epoch of the topology whose reply comes next.
+    pub(super) epoch: Option<u64>,
+    /// The key that was just written: if the server tracked it for this connection, the next message is the push for
+    /// that write.
+    pub(super) echo: Option<Key>,
+    pub(super) scripts: SentScripts,
+}
+
+impl Pipeline {
+    pub(super) fn new(batches: bool) -> Self {
+        Self {
+            out: Vec::new(),
+            coalescer: Coalescer::default(),
+            batches,
+            awaited: AwaitedQueue::default(),
+            begun: VecDeque::new(),
+            ready: VecDeque::new(),
+            asking_answered: false,
+            epoch: None,
+            echo: None,
+            scripts: SentScripts::default(),
+        }
+    }
+
+    pub(super) fn unwritten(&self) -> usize {
+        self.out.len() + self.coalescer.len()
+    }
+
+    /// Swap the bytes to write with an empty buffer. Return `false` when there are none.
+    pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
+        into.clear();
+        self.coalescer.close(&mut self.out);
+        std::mem::swap(&mut self.out, into);
+        !into.is_empty()
+    }
+
+    /// Append a command.
+    pub(super) fn send(&mut self, now: Instant, mut issued: Issued, locks: &LockSettings) {
+        issued.command.on_waited(now.saturating_duration_since(issued.sent_at));
+        issued.sent_at = now;
+        issued.attempts = issued.attempts.saturating_add(1);
+        let form = self.scripts.form(issued.command.script());
+        let by_hash = form == Form::Hash;
+        let mut batch = 1;
+        let batchable = issued.command.batchable();
+        if let Some(batchable) =
+            batchable.filter(|_| self.batches && !issued.asking && !issued.alone)
+        {
+            let command = &issued.command;
+            batch = self.coalescer.add((batchable, by_hash), command, locks, &mut self.out);
+        } else {
+            self.coalescer.close(&mut self.out);
+            if issued.asking {
+                issued.command.encode_asking(locks, by_hash, &mut self.out);
+            } else {
+                issued.command.encode(locks, by_hash, &mut self.out);
+            }
+        }
+        self.awaited.push(Awaited::Command { issued, form, batch: 0 });
+        if batch > 1 {
+            self.awaited.batch_last(batch);
+        }
+    }
+
+    /// Ask what the node knows of its cluster.
+    pub(super) fn ask_topology(&mut self, question: Question) {
+        self.coalescer.close(&mut self.out);
+        topology::ask_epoch(&mut self.out);
+        question.ask(&mut self.out);
+        self.awaited.push(Awaited::ClusterInfo);
+        self.awaited.push(Awaited::Topology(question));
+    }
+
+    pub(super) fn ping(&mut self) {
+        self.coalescer.close(&mut self.out);
+        resp::command(&mut self.out, &[b"PING"]);
+        self.awaited.push(Awaited::Ignored);
+    }
+
+    /// Expect `count` replies of no interest.
+    pub(super) fn ignore(&mut self, count: usize) {
+        (0..count).for_each(|_| self.awaited.push(Awaited::Ignored));
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Awaited> {
+        self.begun.pop_front();
+        self.asking_answered = false;
+        self.awaited.pop_front()
+    }
+
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+        let overdue = self.awaited.next_overdue(limit);
+        if overdue.is_some() && mutant!(ReplySlotDroppedOnTimeout) {
+            self.pop_front();
+        }
+        overdue
+    }
+
+    /// Mark the partial answers of the commands that a push concerns.
+    pub(super) fn mark_invalidated(&mut self, concerns: impl Fn(&Command) -> bool) {
+        for (assembly, awaited) in self.begun.iter_mut().zip(self.awaited.iter()) {
+            if let Awaited::Command { issued, .. } = awaited
+                && concerns(&issued.command)
+            {
+                assembly.on_invalidated();
+            }
+        }
+    }
+
+    /// Return how many values the next frame may hold.
+    pub(super) fn values_max(&self) -> usize {
+        match self.awaited.front() {
+            Some(Awaited::Command { batch: count @ 1.., .. }) => *count,
+            _ => 1,
+        }
+    }
+
+    /// Remove the command whose reply was being read when the stream broke. A batch stays instead, and each of its
+    /// commands goes alone the next time, so that only the command at fault has the fault again.
+    pub(super) fn take_front(&mut self) -> Option<Issued> {
+        if let Some(Awaited::Command { batch: count @ 1.., .. }) = self.awaited.front() {
+            let count = *count;
+            self.awaited.unbatch_front();
+            for awaited in self.awaited.iter_mut().take(count) {
+                if let Awaited::Command { issued, .. } = awaited {
+                    issued.alone = true;
+                    issued.attempts = issued.attempts.saturating_sub(1);
+                }
+            }
+            return None;
+        }
+        match self.pop_front()? {
+            Awaited::Command { issued, .. } => Some(issued),
+            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
+        }
+    }
+
+    /// End the pipeline. Return the unanswered commands, oldest first.
+    pub(super) fn end(self) -> impl Iterator<Item = Issued> {
+        let ready = self.ready.into_iter().filter_map(|inbound| match inbound {
+            Inbound::Reply { issued, .. } => Some(issued),
+            Inbound::Ready { .. }
+            | Inbound::Invalidated(_)
+            | Inbound::Flushed
+            | Inbound::Topology(_) => None,
+        });
+        ready.chain(self.awaited.into_iter().filter_map(|awaited| match awaited {
+            Awaited::Command { issued, .. } => Some(issued),
+            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
+        }))
+    }
+}

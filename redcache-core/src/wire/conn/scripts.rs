@@ -1,0 +1,38 @@
+//! Which scripts the server knows, as far as one connection can tell.
+
+use super::awaited::Form;
+use crate::protocol::script::Script;
+
+/// The scripts whose source was sent on a connection.
+#[derive(Debug, Default)]
+pub(super) struct SentScripts {
+    /// One bit for each script whose source was sent.
+    sent: u8,
+    /// For each script, how many unanswered commands carry its source.
+    unanswered: [u32; Script::ALL.len()],
+}
+
+impl SentScripts {
+    /// Return how to send a script. The first use on a connection carries the source, which costs bytes but no round
+    /// trip; later ones carry its hash.
+    pub(super) fn form(&mut self, script: Option<Script>) -> Form {
+        let Some(script) = script.filter(|script| self.sent & script.bit() == 0) else {
+            return Form::Hash;
+        };
+        self.sent |= script.bit();
+        self.unanswered[script as usize] += 1;
+        Form::Source
+    }
+
+    /// The command that carried a source is answered.
+    pub(super) fn on_source_answered(&mut self, script: Script) {
+        self.unanswered[script as usize] -= 1;
+    }
+
+    /// The server has forgotten a script. The next command carries its source, unless one does already.
+    pub(super) fn on_unknown(&mut self, script: Script) {
+        if self.unanswered[script as usize] == 0 {
+            self.sent &= !script.bit();
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Bytes from a server, and what they amount to.
+
+use crate::api::key::Key;
+use crate::protocol::reply::Reply;
+use crate::protocol::topology::{NoTopology, Topology};
+
+use super::issued::Issued;
+
+/// Bytes that were just read; a connection consumes them frame by frame.
+#[derive(Debug)]
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+
+/// One message of the server.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are replies, and a box would cost each an allocation"
+)]
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// The handshake is complete.
+    Ready { untracked: Option<String> },
+    /// A command is answered.
+    Reply { issued: Issued, reply: Reply },
+    /// The server invalidated these keys.
+    Invalidated(Vec<Key>),
+    /// The server invalidated every key.
+    Flushed,
+    /// The node answered a topology question.
+    Topology(Result<Topology, NoTopology>),
+}
