@@ -162,7 +162,9 @@ impl Deadlines {
 
     /// Remove a command that is answered. It is the first in its queue unless it was overdue.
     fn remove(&mut self, issued_at: Instant, number: u64) {
-        if self.in_order.pop_front_if(|(_, first)| *first == number).is_none() {
+        if self.in_order.front().is_some_and(|(_, first)| *first == number) {
+            self.in_order.pop_front();
+        } else {
             self.late.remove(&(issued_at, number));
         }
     }
