@@ -75,6 +75,7 @@ macro_rules! scenarios {
     };
 }
 
+mod boom;
 pub(crate) mod cache;
 mod port;
 pub(crate) mod scene;

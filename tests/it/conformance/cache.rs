@@ -18,7 +18,7 @@ use redcache_driver::Runtime;
 use redcache_smol::Smol;
 use redcache_tokio::Tokio;
 
-use super::scene::Boom;
+use super::boom::Boom;
 
 /// One outcome for each key of a batch.
 pub(crate) type PerKey<T, E = Infallible> = Result<Vec<Result<T, Error<E>>>, Error<E>>;

@@ -13,7 +13,7 @@ use redcache_tests::{Direction, Proxy};
 use super::cache::{AsyncCache, Host};
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, must_not_load, seen, timed,
-    wait_until, wait_until_idle,
+    wait_until, wait_until_blocked, wait_until_idle,
 };
 use super::server::Server;
 
@@ -101,7 +101,7 @@ fn a_cancelled_leader_costs_another_client_under_100_ms<C: AsyncCache>() {
         drive::<C::Host, _>(leader.as_mut(), "it loads", || cache.stats().loads == 1);
         thread::scope(|scope| {
             let next = scope.spawn(|| other.get_with("k", TTL, || found("v")));
-            wait_until("it waits", || other.stats().lock_waits > 0 && other.stats().commands == 0);
+            wait_until_blocked(&other);
             let dropped_at = Instant::now();
             drop(leader);
             assert_eq!(seen(next.join().unwrap()), "v from loaded");

@@ -10,7 +10,7 @@ use super::cache::Cache;
 use super::port;
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, must_not_load, seen, timed,
-    wait_until,
+    wait_until, wait_until_blocked,
 };
 use super::server::Server;
 
@@ -46,13 +46,13 @@ fn close_ends_every_call_and_gives_the_locks_back<C: Cache>() {
     let (gate, door) = gate();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| cache.get_with("held", TTL, must_not_load));
-        wait_until("it waits", || cache.stats().lock_waits > 0);
-        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        wait_until_blocked(&cache);
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         let follower = scope.spawn(|| cache.get_with("k", TTL, must_not_load));
         wait_until("all have called", || cache.stats().calls == 3);
         let elsewhere = scope.spawn(|| other.get_with("k", TTL, || found("theirs")));
-        wait_until("the other waits", || other.stats().lock_waits > 0);
+        wait_until_blocked(&other);
         let (errors, elapsed) = timed(|| {
             cache.close();
             [waiter, follower].map(|call| cache_error(call.join().unwrap()))
@@ -76,10 +76,7 @@ fn close_lets_a_batch_go_too<C: Cache>() {
         let keys: Vec<_> = (0..100).map(|number| number.to_string()).collect();
         let cache = &cache;
         let batch = scope.spawn(move || {
-            cache.get_many_with(&keys, TTL, |_| {
-                door.pass();
-                Ok::<_, Boom>(Vec::new())
-            })
+            cache.get_many_with(&keys, TTL, |_| door.then(Ok::<_, Boom>(Vec::new())))
         });
         gate.reached();
         assert_eq!(server.connect().integer(&["DBSIZE"]), 100);
@@ -160,7 +157,7 @@ fn a_cache_whose_server_has_stalled_closes_within_bounds<C: Cache>() {
     let cache = connected::<C>(proxy.url() + LONG_LOCK + "&command_timeout=60s");
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         proxy.hold(Direction::ToServer);
         let call = scope.spawn(|| cache.get("l"));

@@ -127,7 +127,7 @@ fn check_untracked<C: Cache>(url: &str, why: &str) {
     let notices = Notices::of(&cache);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         let waiter = scope.spawn(|| other.get_with("k", TTL, must_not_load));
         wait_until("it has polled", || other.stats().lock_waits >= 3);

@@ -142,8 +142,7 @@ fn a_read_without_a_loader_does_not_wait_for_a_write<C: Cache>() {
     server.connect().ok(&["SET", "k", "old"]);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let write =
-            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("new")).1));
+        let write = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("new"))));
         gate.reached();
         // What such a write has begun to change counts as absent; who wants the value has a loader to wait with.
         for reader in [&cache, &other] {

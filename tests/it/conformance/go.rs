@@ -13,7 +13,7 @@ use self::client::{Go, Held, WriteLock, read_held};
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate,
-    must_not_load, seen, wait_until,
+    must_not_load, seen, wait_until, wait_until_blocked,
 };
 
 with_a_server_of_its_own![
@@ -39,14 +39,6 @@ with_a_server_of_its_own![
     neither_side_touches_or_refreshes_a_lock_of_the_other,
     a_refresh_by_go_reaches_our_near_cache,
 ];
-
-#[track_caller]
-fn wait_until_we_wait<C: Cache>(cache: &C) {
-    wait_until("we wait for the lock of Go", || {
-        let stats = cache.stats();
-        stats.lock_waits > 0 && stats.commands == 0
-    });
-}
 
 /// What Go would read there, without being tracked.
 fn held(raw: &mut Raw, key: &str) -> Held {
@@ -146,7 +138,7 @@ fn we_wait_for_the_load_of_go_and_take_its_value<C: Cache>() {
     let lock = go.lock("k", 60_000).unwrap();
     thread::scope(|scope| {
         let call = scope.spawn(|| seen(cache.get_with("k", TTL, must_not_load)));
-        wait_until_we_wait(&cache);
+        wait_until_blocked(&cache);
         assert_eq!(go.renew("k", &lock, 60_000), 1);
         wait_until("we have looked again", || cache.stats().invalidations > 0);
         assert_eq!(go.publish("k", &lock, b"theirs", 7_000), 1);
@@ -161,7 +153,7 @@ fn we_load_at_once_when_the_load_of_go_has_failed<C: Cache>() {
     let lock = go.lock("k", 60_000).unwrap();
     thread::scope(|scope| {
         let call = scope.spawn(|| seen(cache.get_with("k", TTL, || found("ours"))));
-        wait_until_we_wait(&cache);
+        wait_until_blocked(&cache);
         let began = Instant::now();
         assert_eq!(go.release("k", &lock), 1);
         assert_eq!(call.join().unwrap(), "ours from loaded");
@@ -179,7 +171,7 @@ fn while_go_waits<C: Cache>(
 ) -> Vec<u8> {
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let ours = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), loaded).1));
+        let ours = scope.spawn(|| cache.get_with("k", TTL, move || door.then(loaded)));
         gate.reached();
         let mut go = Go::connect(server);
         // As in Go's `Get`: it reads, its lock is refused, and it waits for a push.
@@ -215,8 +207,7 @@ fn go_waits_on_when_our_lock_is_renewed<C: Cache>() {
     let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url() + "?lock_ttl=200ms"));
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let ours =
-            scope.spawn(|| seen(cache.get_with("k", TTL, move || (door.pass(), found("v")).1)));
+        let ours = scope.spawn(|| seen(cache.get_with("k", TTL, move || door.then(found("v")))));
         gate.reached();
         let Held::Lock(lock) = go.read("k") else { panic!("no lock") };
         // Twice, which is longer than the lock would have lived.
@@ -257,8 +248,7 @@ fn a_batch_of_ours_takes_from_go_what_go_loads<C: Cache>() {
 fn during_our_load<C: Cache>(cache: &C, act: impl FnOnce()) -> String {
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let ours =
-            scope.spawn(|| seen(cache.get_with("k", TTL, move || (door.pass(), found("old")).1)));
+        let ours = scope.spawn(|| seen(cache.get_with("k", TTL, move || door.then(found("old")))));
         gate.reached();
         act();
         gate.open();
@@ -315,7 +305,7 @@ fn we_wait_for_a_write_of_go<C: Cache>() {
     wait_until("the old value is not near", || seen(cache.get("k")) == "nothing from redis");
     thread::scope(|scope| {
         let call = scope.spawn(|| seen(cache.get_with("k", TTL, must_not_load)));
-        wait_until_we_wait(&cache);
+        wait_until_blocked(&cache);
         assert_eq!(go.publish("k", &lock, b"new", 0), 1);
         assert_eq!(call.join().unwrap(), "new from redis");
     });
@@ -329,7 +319,7 @@ fn a_write_that_go_takes_back_shows_us_the_old_value<C: Cache>() {
     let WriteLock::Taken { old: Some(old), pttl } = taken else { panic!("{taken:?}") };
     thread::scope(|scope| {
         let call = scope.spawn(|| seen(cache.get_with("k", TTL, must_not_load)));
-        wait_until_we_wait(&cache);
+        wait_until_blocked(&cache);
         assert_eq!(go.roll_back("k", &lock, Some(&old), pttl), 1);
         assert_eq!(call.join().unwrap(), "old from redis");
     });
@@ -345,7 +335,7 @@ fn while_go_waits_for_our_write<C: Cache>(
     let (gate, door) = gate();
     let mut go = Go::connect(server);
     thread::scope(|scope| {
-        let ours = scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), loaded).1));
+        let ours = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(loaded)));
         gate.reached();
         let Held::Lock(lock) = go.read("k") else { panic!("no lock") };
         assert_eq!(go.lock("k", 60_000), None);
@@ -386,7 +376,7 @@ fn writes_of_both_take_turns<C: Cache>() {
     assert_eq!(taken, WriteLock::Taken { old: None, pttl: 0 });
     thread::scope(|scope| {
         let ours = scope.spawn(|| cache.insert_with("k", TTL, || found("ours")));
-        wait_until_we_wait(&cache);
+        wait_until_blocked(&cache);
         assert_eq!(go.publish("k", &lock, b"theirs", 0), 1);
         assert!(ours.join().unwrap().unwrap());
     });
@@ -394,8 +384,7 @@ fn writes_of_both_take_turns<C: Cache>() {
     // What Go deletes while we write stays deleted.
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let ours =
-            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("late")).1));
+        let ours = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("late"))));
         gate.reached();
         assert_eq!(go.del("k"), 1);
         gate.open();

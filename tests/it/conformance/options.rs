@@ -109,12 +109,8 @@ fn a_reload_does_not_take_the_value_of_a_load_that_began_before_it<C: Cache>() {
     let (gate, door) = gate();
     thread::scope(|scope| {
         let cache = &cache;
-        let earlier = scope.spawn(move || {
-            seen(cache.get_with("k", TTL, || {
-                door.pass();
-                found("old")
-            }))
-        });
+        let earlier =
+            scope.spawn(move || seen(cache.get_with("k", TTL, || door.then(found("old")))));
         gate.reached();
         assert_eq!(seen(reloading(cache).get_with("k", TTL, || found("new"))), "new from loaded");
         gate.open();
@@ -148,10 +144,7 @@ fn who_asks_during_a_reload_is_given_the_new_value<C: Cache>() {
     thread::scope(|scope| {
         let (cache, other) = (&cache, &other);
         scope.spawn(move || {
-            let load = || {
-                door.pass();
-                found("new")
-            };
+            let load = || door.then(found("new"));
             assert_eq!(seen(reloading(cache).get_with("k", TTL, load)), "new from loaded");
         });
         gate.reached();
@@ -212,12 +205,7 @@ fn a_follower_past_its_deadline_leaves_the_load_to_the_others<C: Cache>() {
     let (gate, door) = gate();
     thread::scope(|scope| {
         let cache = &cache;
-        let leader = scope.spawn(move || {
-            seen(cache.get_with("k", TTL, || {
-                door.pass();
-                found("v")
-            }))
-        });
+        let leader = scope.spawn(move || seen(cache.get_with("k", TTL, || door.then(found("v")))));
         gate.reached();
         let error = cache_error(limited(cache).get_with("k", TTL, must_not_load));
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
@@ -235,10 +223,7 @@ fn a_loader_past_its_deadline_hands_its_lock_over<C: Cache>() {
     let second = thread::scope(|scope| {
         let cache = &cache;
         let first = scope.spawn(move || {
-            let load = || {
-                door.pass();
-                found("late")
-            };
+            let load = || door.then(found("late"));
             cache_error(limited(cache).get_with("k", TTL, load)).kind()
         });
         gate.reached();
@@ -264,10 +249,7 @@ fn a_write_past_its_deadline_puts_the_old_value_back<C: Cache>() {
     thread::scope(|scope| {
         let cache = &cache;
         let write = scope.spawn(move || {
-            let load = || {
-                door.pass();
-                found("new")
-            };
+            let load = || door.then(found("new"));
             cache_error(limited(cache).insert_with("k", TTL, load)).kind()
         });
         gate.reached();

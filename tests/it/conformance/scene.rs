@@ -1,6 +1,6 @@
 //! What scenarios are made of: callers, gates for their loaders, and bounded waits for what must happen.
 
-use std::fmt::{self, Debug, Display};
+use std::fmt::Debug;
 use std::panic;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use redcache_core::{Answer, CacheError, Error, Key, Loaded, Notice};
 
+pub(crate) use super::boom::Boom;
 use super::cache::{Cache, Failure};
 
 /// How long a value lives where that does not matter.
@@ -51,16 +52,6 @@ pub(crate) fn connected<C: Cache>(url: impl AsRef<str>) -> C {
         url.push_str("command_timeout=10s");
     }
     C::connect(&url).unwrap()
-}
-
-/// A loader's error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Boom(pub(crate) &'static str);
-
-impl Display for Boom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
 }
 
 /// What a loader gives that finds a value.
@@ -142,7 +133,16 @@ pub(crate) fn wait_until_idle<C: Cache>(cache: &C) {
     });
 }
 
-/// Says how long `act` takes.
+/// Wait until a call waits for the lock of another client, with no command on its way.
+#[track_caller]
+pub(crate) fn wait_until_blocked<C: Cache>(cache: &C) {
+    wait_until("a call waits for a lock", || {
+        let stats = cache.stats();
+        stats.lock_waits > 0 && stats.commands == 0
+    });
+}
+
+/// Return the result of `act` and the time it took.
 pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = act();
@@ -186,6 +186,12 @@ impl Door {
         let _ = self.arrives.send(());
         let end = self.opened.recv_timeout(2 * PATIENCE);
         assert_eq!(end, Err(RecvTimeoutError::Disconnected), "the gate was never opened");
+    }
+
+    /// Stand at the door until it is opened, then return `outcome`.
+    pub(crate) fn then<T>(&self, outcome: T) -> T {
+        self.pass();
+        outcome
     }
 }
 

@@ -10,7 +10,7 @@ use redcache_tests::{Direction, Proxy, Raw};
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, load_error, must_not_load,
-    seen, timed, wait_until, wait_until_idle,
+    seen, timed, wait_until, wait_until_blocked, wait_until_idle,
 };
 use super::server::Server;
 
@@ -178,8 +178,7 @@ fn a_write_beyond_its_time_is_an_error_and_the_old_value_comes_back<C: Cache>() 
     raw.ok(&["SET", "k", "old"]);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let write =
-            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("v")).1));
+        let write = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         wait_until("the old value is back", || raw.get("k").is_some_and(|value| value == b"old"));
         gate.open();
@@ -196,8 +195,7 @@ fn a_closed_cache_puts_the_old_value_back<C: Cache>() {
     raw.ok(&[&b"SET"[..], b"k", BYTES]);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let write =
-            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("v")).1));
+        let write = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         let next = scope.spawn(|| cache.insert_with("k", TTL, must_not_load));
         wait_until("it has lined up", || cache.stats().calls == 2);
@@ -263,13 +261,10 @@ fn a_write_waits_for_a_reader_of_its_own_process<C: Cache>() {
 fn write_waits<C: Cache>(server: &Server, writer: &C, reader: &C, loads: u64) {
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let read = scope.spawn(|| reader.get_with("k", TTL, move || (door.pass(), found("r")).1));
+        let read = scope.spawn(|| reader.get_with("k", TTL, move || door.then(found("r"))));
         gate.reached();
         let write = scope.spawn(|| writer.insert_with("k", TTL, || found("w")));
-        wait_until("the write waits", || {
-            let stats = writer.stats();
-            stats.lock_waits > 0 && stats.commands == 0
-        });
+        wait_until_blocked(writer);
         assert_eq!(writer.stats().loads, loads);
         gate.open();
         let (stored, elapsed) = timed(|| write.join().unwrap());
@@ -288,10 +283,10 @@ fn a_write_waits_for_the_write_of_another_process<C: Cache>() {
     server.connect().ok(&["SET", "k", "old"]);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let first = scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), boom()).1));
+        let first = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(boom())));
         gate.reached();
         let second = scope.spawn(|| other.insert_with("k", TTL, || found("second")));
-        wait_until("the second waits", || other.stats().lock_waits > 0);
+        wait_until_blocked(&other);
         assert_eq!(other.stats().loads, 0);
         gate.open();
         let (stored, elapsed) = timed(|| second.join().unwrap());
@@ -329,8 +324,7 @@ fn writes_of_one_key_take_turns_without_asking_redis_in_between<C: Cache>() {
     wait_until_idle(&cache);
     proxy.clear();
     thread::scope(|scope| {
-        let first =
-            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("0")).1));
+        let first = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("0"))));
         gate.reached();
         for number in 1..5 {
             let (cache, order) = (&cache, &order);
@@ -360,15 +354,11 @@ fn a_reader_waits_for_a_write_and_sees_its_value<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "old from redis");
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let write =
-            scope.spawn(|| cache.insert_with("k", TTL, move || (door.pass(), found("new")).1));
+        let write = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("new"))));
         gate.reached();
         let readers = [&cache, &other].map(|cache| {
             let reader = scope.spawn(|| timed(|| cache.get_with("k", TTL, must_not_load)));
-            wait_until("the reader waits", || {
-                let stats = cache.stats();
-                stats.lock_waits > 0 && stats.commands == 0
-            });
+            wait_until_blocked(cache);
             reader
         });
         gate.open();
@@ -425,7 +415,7 @@ fn a_batch_that_is_blocked_holds_nothing_meanwhile<C: Cache>() {
     raw.set_each(&["a", "old", "m", THEIRS, "z", "old"]);
     thread::scope(|scope| {
         let write = scope.spawn(|| cache.insert_many_with(&["z", "m", "a", "n"], TTL, all));
-        wait_until("it waits", || cache.stats().lock_waits > 0 && cache.stats().commands == 0);
+        wait_until_blocked(&cache);
         let values = ["a", "z"].map(|key| raw.get(key).unwrap());
         assert_eq!((values, raw.get("n")), ([b"old".to_vec(), b"old".to_vec()], None));
         raw.integer(&["DEL", "m"]);

@@ -147,10 +147,7 @@ fn who_joined_with_another_error_type_is_given_the_text<C: Cache>() {
     thread::scope(|scope| {
         let cache = &cache;
         let leader = scope.spawn(move || {
-            let load = || {
-                door.pass();
-                Err(Boom("no such table"))
-            };
+            let load = || door.then(Err(Boom("no such table")));
             cache.get_with("k", TTL, load)
         });
         gate.reached();
@@ -250,8 +247,7 @@ fn a_batch_loads_what_is_free_while_others_load_the_rest<C: Cache>() {
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let holder =
-            scope.spawn(|| other.get_with("b", TTL, move || (door.pass(), found("theirs")).1));
+        let holder = scope.spawn(|| other.get_with("b", TTL, move || door.then(found("theirs"))));
         gate.reached();
         let mut gate = Some(gate);
         let mut asked = Vec::new();

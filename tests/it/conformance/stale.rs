@@ -140,12 +140,8 @@ fn who_would_wait_for_a_load_is_given_the_outdated_copy_at_once<C: Cache>() {
     let (gate, door) = gate();
     thread::scope(|scope| {
         let cache = &cache;
-        let leader = scope.spawn(move || {
-            seen(cache.get_with("k", TTL, || {
-                door.pass();
-                found("new")
-            }))
-        });
+        let leader =
+            scope.spawn(move || seen(cache.get_with("k", TTL, || door.then(found("new")))));
         gate.reached();
         for _ in 0..2 {
             let (answer, took) = timed(|| seen(cache.get_with("k", TTL, must_not_load)));

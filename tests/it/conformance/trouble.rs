@@ -10,7 +10,7 @@ use redcache_tests::{Direction, Proxy, RedisServer};
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, LONG_LOCK, Notices, TTL, all_found, all_seen, cache_error, connected, found, gate,
-    must_not_load, names_found, seen, timed, wait_until, wait_until_idle,
+    must_not_load, names_found, seen, timed, wait_until, wait_until_blocked, wait_until_idle,
 };
 use super::server::Server;
 
@@ -63,10 +63,10 @@ fn a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_plac
     let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("a")).1));
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("a"))));
         gate.reached();
         let waiter = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("b"))));
-        wait_until("it waits", || other.stats().lock_waits > 0);
+        wait_until_blocked(&other);
         server.restart();
         // The lock is gone with the server, so who waited for it loads.
         let (answer, elapsed) = waiter.join().unwrap();
@@ -87,8 +87,8 @@ fn a_server_that_dies_for_good_is_an_error_within_bounds<C: Cache>() {
     let (gate, door) = gate();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| cache.get_with("held", TTL, must_not_load));
-        wait_until("it waits", || cache.stats().lock_waits > 0);
-        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        wait_until_blocked(&cache);
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         server.stop();
         let (error, elapsed) = timed(|| cache_error(waiter.join().unwrap()));

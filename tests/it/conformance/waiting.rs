@@ -9,7 +9,7 @@ use redcache_tests::{Direction, Proxy, Raw};
 use super::cache::Cache;
 use super::scene::{
     AT_ONCE, LONG_LOCK, TTL, all_found, all_seen, cache_error, connected, found, gate,
-    must_not_load, seen, timed, wait_until, wait_until_idle,
+    must_not_load, seen, timed, wait_until, wait_until_blocked, wait_until_idle,
 };
 use super::server::Server;
 
@@ -38,14 +38,6 @@ fn lock(raw: &mut Raw, ttl_ms: u32) {
     raw.ok(&["SET", "k", FOREIGN, "PX", &ttl_ms.to_string()]);
 }
 
-#[track_caller]
-fn wait_until_it_waits<C: Cache>(cache: &C) {
-    wait_until("it waits for the lock", || {
-        let stats = cache.stats();
-        stats.lock_waits > 0 && stats.commands == 0
-    });
-}
-
 /// Has callers wait for the lock of somebody else who would hold it for a minute, lets `happen` happen, and gives
 /// what the callers then see at once.
 #[track_caller]
@@ -55,7 +47,7 @@ fn woken<C: Cache>(server: &Server, happen: impl FnOnce(&C, &mut Raw)) -> [Strin
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (answers, elapsed) = thread::scope(|scope| {
         let one = scope.spawn(|| seen(cache.get_with("k", TTL, || found("ours"))));
-        wait_until_it_waits(&cache);
+        wait_until_blocked(&cache);
         let two = scope.spawn(|| seen(cache.get_with("k", TTL, || found("ours"))));
         wait_until("both wait", || cache.stats().calls == 2);
         timed(|| {
@@ -187,7 +179,7 @@ fn a_slow_load_keeps_its_lock<C: Cache>() {
     let mut raw = server.connect();
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let leader = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("v")).1));
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("v"))));
         gate.reached();
         let waiter = scope.spawn(|| other.get_with("k", TTL, must_not_load));
         // Far beyond one lock's life: until it has grown younger three times.
@@ -212,8 +204,7 @@ fn a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load<C: Cache>() 
     let other = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let leader =
-            scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("late")).1));
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("late"))));
         gate.reached();
         let follower = scope.spawn(|| timed(|| cache.get_with("k", TTL, must_not_load)));
         let waiter = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("theirs"))));

@@ -126,7 +126,7 @@ fn a_remove_voids_the_load_that_is_under_way<C: Cache>() {
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let call = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("old")).1));
+        let call = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("old"))));
         gate.reached();
         assert!(cache.remove("k").unwrap());
         gate.open();
@@ -145,10 +145,7 @@ fn a_remove_by_another_client_voids_the_load_that_is_under_way<C: Cache>() {
         let keys = ["k", "l"];
         let cache = &cache;
         let call = scope.spawn(move || {
-            cache.get_many_with(&keys, TTL, |keys| {
-                door.pass();
-                all_found(keys, "old")
-            })
+            cache.get_many_with(&keys, TTL, |keys| door.then(all_found(keys, "old")))
         });
         gate.reached();
         assert!(other.remove("k").unwrap());
@@ -165,7 +162,7 @@ fn an_insert_is_not_overwritten_by_the_load_that_is_under_way<C: Cache>() {
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let call = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("old")).1));
+        let call = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("old"))));
         gate.reached();
         cache.insert("k", "new", TTL).unwrap();
         gate.open();
@@ -180,7 +177,7 @@ fn who_asks_after_a_remove_never_joins_the_load_from_before_it<C: Cache>() {
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
     thread::scope(|scope| {
-        let call = scope.spawn(|| cache.get_with("k", TTL, move || (door.pass(), found("old")).1));
+        let call = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("old"))));
         gate.reached();
         assert!(cache.remove("k").unwrap());
         assert_eq!(seen(cache.get_with("k", TTL, || found("new"))), "new from loaded");
