@@ -5,16 +5,16 @@
 //! REDIS_URL=redis://localhost:6379 cargo run --example quickstart_async_std
 //! ```
 //!
-//! What it does stands in `examples-shared/tour.rs`; only the runtime is chosen here.
+//! What it does stands in `shared/tour.rs`; only the runtime is chosen here.
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
 use async_std::task::{self, spawn, spawn_blocking as unblock, yield_now};
 use redcache_async_std::{Answer, Cache, Error, Key, Source};
 
-#[path = "../../examples-shared/stage.rs"]
+#[path = "shared/stage.rs"]
 mod stage;
-#[path = "../../examples-shared/tour.rs"]
+#[path = "shared/tour.rs"]
 mod tour;
 
 fn main() -> Result<(), stage::BoxError> {

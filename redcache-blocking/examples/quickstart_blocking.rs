@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use redcache_blocking::{Answer, Cache, Error, Key, Source};
 
-#[path = "../../examples-shared/stage.rs"]
+#[path = "shared/stage.rs"]
 mod stage;
 
 use stage::{BoxError, Redis, Report, Table};

@@ -5,7 +5,7 @@
 //! REDIS_URL=redis://localhost:6379 cargo run --example quickstart_smol
 //! ```
 //!
-//! What it does stands in `examples-shared/tour.rs`; only the runtime is chosen here.
+//! What it does stands in `shared/tour.rs`; only the runtime is chosen here.
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
@@ -13,9 +13,9 @@ use redcache_smol::{Answer, Cache, Error, Key, Source};
 use smol::future::yield_now;
 use smol::{spawn, unblock};
 
-#[path = "../../examples-shared/stage.rs"]
+#[path = "shared/stage.rs"]
 mod stage;
-#[path = "../../examples-shared/tour.rs"]
+#[path = "shared/tour.rs"]
 mod tour;
 
 fn main() -> Result<(), stage::BoxError> {

@@ -5,7 +5,7 @@
 //! REDIS_URL=redis://localhost:6379 cargo run --example quickstart
 //! ```
 //!
-//! What it does stands in `examples-shared/tour.rs`; only the runtime is chosen here.
+//! What it does stands in `shared/tour.rs`; only the runtime is chosen here.
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
@@ -15,9 +15,9 @@ use std::panic::resume_unwind;
 use redcache_tokio::{Answer, Cache, Error, Key, Source};
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 
-#[path = "../../examples-shared/stage.rs"]
+#[path = "shared/stage.rs"]
 mod stage;
-#[path = "../../examples-shared/tour.rs"]
+#[path = "shared/tour.rs"]
 mod tour;
 
 #[tokio::main]

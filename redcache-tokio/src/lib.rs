@@ -135,5 +135,5 @@ where
 
 /// Compiles the example of the README with the tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
