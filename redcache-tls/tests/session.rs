@@ -61,6 +61,12 @@ fn provider() -> rustls::crypto::CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
+/// Return a connector that uses ring, whatever features this build has.
+fn connector(tls: &TlsConfig) -> Result<Connector, TlsError> {
+    let _ = provider().install_default();
+    Connector::new(tls)
+}
+
 /// Sends `PING` through a session to a server that echoes. Bytes travel in pieces of `piece`.
 fn echo(session: &mut Session, config: ServerConfig, piece: usize) -> Result<Vec<u8>, TlsError> {
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
@@ -95,7 +101,7 @@ fn echo(session: &mut Session, config: ServerConfig, piece: usize) -> Result<Vec
 }
 
 fn connect(tls: &TlsConfig, host: &str, config: ServerConfig) -> Result<Vec<u8>, String> {
-    let session = Connector::new(tls).and_then(|connector| connector.session(host));
+    let session = connector(tls).and_then(|connector| connector.session(host));
     let mut session = session.map_err(|error| error.to_string())?;
     echo(&mut session, config, usize::MAX).map_err(|error| error.to_string())
 }
@@ -103,7 +109,7 @@ fn connect(tls: &TlsConfig, host: &str, config: ServerConfig) -> Result<Vec<u8>,
 #[test]
 fn bytes_arrive_whole_however_they_are_cut() {
     let authority = Authority::new();
-    let connector = Connector::new(&TlsConfig::new().ca_pem(authority.pem())).unwrap();
+    let connector = connector(&TlsConfig::new().ca_pem(authority.pem())).unwrap();
     for piece in [1, 2, 7, 100, usize::MAX] {
         let mut session = connector.session("localhost").unwrap();
         assert_eq!(echo(&mut session, authority.server("localhost"), piece).unwrap(), b"PING");
@@ -172,7 +178,7 @@ fn a_server_that_wants_a_client_certificate_gets_it_or_the_error_says_so() {
 
 #[test]
 fn a_server_without_tls_is_told_at_its_first_byte() {
-    let connector = Connector::new(&TlsConfig::new().insecure(true)).unwrap();
+    let connector = connector(&TlsConfig::new().insecure(true)).unwrap();
     for answer in ["-ERR unknown command", "+PONG", "HTTP/1.1 400"] {
         let mut session = connector.session("localhost").unwrap();
         let error = session.read(answer.as_bytes(), &mut Vec::new()).unwrap_err();
@@ -186,7 +192,7 @@ fn settings_that_cannot_be_used_are_refused_by_name() {
     let (certificate, _) = authority.sign(CertificateParams::new(Vec::new()).unwrap());
     let other = KeyPair::generate().unwrap();
     let refused = |tls: TlsConfig, parts: &[&str]| {
-        let error = Connector::new(&tls).unwrap_err().to_string();
+        let error = connector(&tls).unwrap_err().to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     };
     refused(TlsConfig::new().ca_file("/nowhere/ca.crt"), &["tls_ca", "/nowhere/ca.crt"]);
@@ -202,7 +208,7 @@ fn settings_that_cannot_be_used_are_refused_by_name() {
 
 #[test]
 fn no_bytes_of_a_server_panic_a_session() {
-    let connector = Connector::new(&TlsConfig::new().insecure(true)).unwrap();
+    let connector = connector(&TlsConfig::new().insecure(true)).unwrap();
     let mut state = 1_u64;
     for length in 0..400 {
         let mut session = connector.session("localhost").unwrap();
