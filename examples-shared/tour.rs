@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::stage::{BoxError, Redis, Report, Table};
-use crate::{Answer, Cache, Error, Key, Source, spawn, unblock, yield_now};
+use crate::{Answer, Cache, Key, LoadError, Source, spawn, unblock, yield_now};
 
 /// How long a row stays in Redis unless it is removed.
 const TTL: Duration = Duration::from_secs(60);
@@ -31,13 +31,13 @@ impl Repository {
 
     /// Reads a row. When neither this process nor Redis has it, one caller among all processes asks the database. That
     /// there is no such row is remembered as well.
-    async fn get_by_id(&self, id: u32) -> Result<Answer, Error<BoxError>> {
+    async fn get_by_id(&self, id: u32) -> Result<Answer, LoadError<BoxError>> {
         let load = || self.query(move |table| table.find(id));
         self.cache.get_with(self.key(id), TTL, load).await
     }
 
     /// Reads several rows, those that are missing with one query. The ones that it does not find do not exist.
-    async fn get_by_ids(&self, ids: &[u32]) -> Result<Vec<Answer>, Error<BoxError>> {
+    async fn get_by_ids(&self, ids: &[u32]) -> Result<Vec<Answer>, LoadError<BoxError>> {
         let load = async |missing: Vec<Key>| {
             let ids: Vec<u32> = missing.iter().filter_map(id_of).collect();
             let rows = self.query(move |table| table.find_many(&ids)).await?;

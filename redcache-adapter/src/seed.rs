@@ -2,16 +2,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redcache_core::{CacheError, Seed};
+use redcache_core::{Error, Seed};
 
 /// Return a new seed from the operating system's generator and the wall clock.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Unavailable`](redcache_core::ErrorKind::Unavailable) if the operating system has no randomness.
-pub fn new_seed() -> Result<Seed, CacheError> {
+pub fn new_seed() -> Result<Seed, Error> {
     let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(CacheError::no_randomness)?;
+    getrandom::fill(&mut random).map_err(Error::no_randomness)?;
     // A clock before 1970 costs the locks their order in time, and nothing else.
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_blocking::{Answer, Cache, Error, Key, Source};
+use redcache_blocking::{Answer, Cache, Key, LoadError, Source};
 
 #[path = "shared/stage.rs"]
 mod stage;
@@ -43,13 +43,13 @@ impl Repository {
 
     /// Reads a row. When neither this process nor Redis has it, one caller among all processes asks the database. That
     /// there is no such row is remembered as well.
-    fn get_by_id(&self, id: u32) -> Result<Answer, Error<rusqlite::Error>> {
+    fn get_by_id(&self, id: u32) -> Result<Answer, LoadError<rusqlite::Error>> {
         let load = || self.table.find(id);
         self.cache.get_with(self.key(id), TTL, load)
     }
 
     /// Reads several rows, those that are missing with one query. The ones that it does not find do not exist.
-    fn get_by_ids(&self, ids: &[u32]) -> Result<Vec<Answer>, Error<rusqlite::Error>> {
+    fn get_by_ids(&self, ids: &[u32]) -> Result<Vec<Answer>, LoadError<rusqlite::Error>> {
         let load = |missing: Vec<Key>| {
             let ids: Vec<u32> = missing.iter().filter_map(id_of).collect();
             let rows = self.table.find_many(&ids)?;

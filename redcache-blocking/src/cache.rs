@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redcache_adapter::{coarse_now, new_seed};
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
-    NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Source, Stats, check_ttl,
+    Answer, Batch, BatchResult, BoxError, CallError, CallOptions, Config, Engine, Error, Key,
+    LoadError, LoadOptions, Loaded, NearHit, Notice, Observer, OpId, Outcome, RefreshOptions,
+    Source, Stats, check_ttl,
 };
 
 use crate::call::{self, Call, Turn};
@@ -88,9 +89,9 @@ impl Cache {
     pub fn connect<C>(config: C) -> Result<Self, Error>
     where
         C: TryInto<Config>,
-        CacheError: From<C::Error>,
+        Error: From<C::Error>,
     {
-        let config = config.try_into().map_err(CacheError::from)?;
+        let config = config.try_into().map_err(Error::from)?;
         let cache = Self::open(config)?;
         cache.ready()?;
         Ok(cache)
@@ -116,8 +117,8 @@ impl Cache {
         let shared = Arc::new(Shared::new(config, &new_seed()?));
         // From here on, dropping the handle ends what has been started.
         let cache = Self { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
-        timer::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
-        listener::start(&cache.handle.shared).map_err(CacheError::no_thread)?;
+        timer::start(&cache.handle.shared).map_err(Error::no_thread)?;
+        listener::start(&cache.handle.shared).map_err(Error::no_thread)?;
         Ok(cache)
     }
 
@@ -179,7 +180,7 @@ impl Cache {
         let mut call = self.begin(|engine, now| engine.get(now, key))?;
         loop {
             if let Turn::Done(Outcome::Answer(result)) = call.turn() {
-                return result.map_err(Error::from_call);
+                return result.map_err(Error::from);
             }
         }
     }
@@ -203,7 +204,7 @@ impl Cache {
     pub fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Result<Answer, Error>>, Error> {
+    ) -> BatchResult<Answer> {
         let mut batch = self.ask_near(keys);
         if batch.is_complete() {
             return Ok(batch.into_answers());
@@ -226,7 +227,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Load`] when the loader failed, be it this call's or that of a call it had joined; otherwise the
+    /// [`LoadError::Loader`] when the loader failed, be it this call's or that of a call it had joined; otherwise the
     /// cache's own trouble. A value that was loaded is returned also when it cannot be stored.
     ///
     /// # Examples
@@ -248,11 +249,11 @@ impl Cache {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: L,
-    ) -> Result<Answer, Error<E>>
+    ) -> Result<Answer, LoadError<E>>
     where
         L: FnOnce() -> Result<T, E>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         check_ttl(ttl)?;
         let key = key.as_ref();
@@ -263,7 +264,7 @@ impl Cache {
         let options = LoadOptions::new(ttl, self.options);
         let begin = |engine: &mut Engine, now| engine.get_with(now, key, options);
         match call::load(self.shared(), self.options, begin, loader)? {
-            Outcome::Answer(result) => result.map_err(Error::from_call),
+            Outcome::Answer(result) => result.map_err(LoadError::from),
             other => unreachable!("`get_with` ended with {other:?}"),
         }
     }
@@ -300,14 +301,14 @@ impl Cache {
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
         loader: L,
-    ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>>
+    ) -> BatchResult<Answer, LoadError<E>>
     where
         K: AsRef<[u8]>,
         L: FnMut(Vec<Key>) -> Result<M, E>,
         M: IntoIterator<Item = (N, T)>,
         N: Into<Key>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         check_ttl(ttl)?;
         let mut batch = self.ask_near(keys);
@@ -340,7 +341,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`Error::Load`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
+    /// [`LoadError::Loader`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
     /// removed or overwritten the key meanwhile, which prevails: the value was not stored.
     /// [`ErrorKind::LockTimeout`](crate::ErrorKind::LockTimeout) when others kept the key locked; the loader did not
     /// run then. Otherwise the cache's own trouble; [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) and
@@ -365,16 +366,16 @@ impl Cache {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: L,
-    ) -> Result<bool, Error<E>>
+    ) -> Result<bool, LoadError<E>>
     where
         L: FnOnce() -> Result<T, E>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         let key = Key::copy_from(key.as_ref());
         let begin = |engine: &mut Engine, now| engine.insert_with(now, key, ttl);
         match call::load(self.shared(), self.options, begin, loader)? {
-            Outcome::Stored(result) => result.map_err(Error::from_call),
+            Outcome::Stored(result) => result.map_err(LoadError::from),
             other => unreachable!("`insert_with` ended with {other:?}"),
         }
     }
@@ -414,14 +415,14 @@ impl Cache {
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
         loader: L,
-    ) -> Result<Vec<Result<bool, Error<E>>>, Error<E>>
+    ) -> BatchResult<bool, LoadError<E>>
     where
         K: AsRef<[u8]>,
         L: FnOnce(Vec<Key>) -> Result<M, E>,
         M: IntoIterator<Item = (N, T)>,
         N: Into<Key>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         let keys = copy_keys(keys);
         let begin = |engine: &mut Engine, now| engine.insert_many_with(now, keys, ttl);
@@ -430,7 +431,7 @@ impl Cache {
         let once = |keys| loader.take().expect("a write loads at most once")(keys);
         match call::load_many(self.shared(), self.options, begin, once)? {
             Outcome::StoredMany(results) => {
-                Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
+                Ok(results.into_iter().map(|result| result.map_err(LoadError::from)).collect())
             }
             other => unreachable!("`insert_many_with` ended with {other:?}"),
         }
@@ -487,7 +488,7 @@ impl Cache {
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Duration,
-    ) -> Result<Vec<Result<(), Error>>, Error> {
+    ) -> BatchResult<()> {
         let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), value.into());
         let entries = entries.into_iter().map(entry).collect();
         let written = self.write_many(|engine, now| engine.insert_many(now, entries, ttl))?;
@@ -532,7 +533,7 @@ impl Cache {
     pub fn remove_many<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+    ) -> BatchResult<bool> {
         let keys = copy_keys(keys);
         self.write_many(|engine, now| engine.remove_many(now, keys))
     }
@@ -580,7 +581,7 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+    ) -> BatchResult<bool> {
         let keys = copy_keys(keys);
         self.write_many(|engine, now| engine.touch_many(now, keys, ttl))
     }
@@ -622,7 +623,7 @@ impl Cache {
         M: IntoIterator<Item = (N, T)>,
         N: Into<Key>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         RefreshingCache::new(self.clone(), options, loader)
     }
@@ -699,7 +700,7 @@ impl Cache {
     /// ```no_run
     /// # fn example(cache: redcache_blocking::Cache) {
     /// cache.close();
-    /// assert_eq!(cache.get("key").unwrap_err().cache_error().unwrap().kind(), redcache_blocking::ErrorKind::Closed);
+    /// assert_eq!(cache.get("key").unwrap_err().kind(), redcache_blocking::ErrorKind::Closed);
     /// # }
     /// ```
     pub fn close(&self) {
@@ -722,8 +723,8 @@ impl Cache {
     /// Hands a call to the engine, with its deadline.
     fn begin(
         &self,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
-    ) -> Result<Call<'_>, CacheError> {
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+    ) -> Result<Call<'_>, Error> {
         Call::begin(self.shared(), self.options, begin)
     }
 
@@ -740,7 +741,7 @@ impl Cache {
         self.shared().observer.tell(|observer| observer.on_answer(Source::Near));
     }
 
-    fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
+    fn ask_near<K: AsRef<[u8]>, E: From<CallError>>(
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
@@ -750,24 +751,24 @@ impl Cache {
 
     fn write(
         &self,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
     ) -> Result<bool, Error> {
         let mut call = self.begin(begin)?;
         loop {
             if let Turn::Done(Outcome::Written(result)) = call.turn() {
-                return result.map_err(Error::from);
+                return result;
             }
         }
     }
 
     fn write_many(
         &self,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+    ) -> BatchResult<bool> {
         let mut call = self.begin(begin)?;
         loop {
             if let Turn::Done(Outcome::WrittenMany(results)) = call.turn() {
-                return Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect());
+                return Ok(results);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! A call in flight: how one with a loader goes, where its thread waits, and what is given back should it not wait to the end.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use redcache_core::{CacheError, CallOptions, Engine, Key, LoadFailure, Loaded, OpId, Outcome};
+use redcache_core::{
+    BoxError, CallOptions, Engine, Error, Key, LoadFailure, Loaded, OpId, Outcome,
+};
 
 use crate::shared::Shared;
 
@@ -59,13 +60,13 @@ impl Seat {
 pub(crate) fn load<L, T, E>(
     shared: &Shared,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
     loader: L,
-) -> Result<Outcome, CacheError>
+) -> Result<Outcome, Error>
 where
     L: FnOnce() -> Result<T, E>,
     T: Into<Loaded>,
-    E: fmt::Display + Send + Sync + 'static,
+    E: Into<BoxError> + 'static,
 {
     let mut loader = Some(loader);
     let mut call = Call::begin(shared, options, begin)?;
@@ -75,7 +76,7 @@ where
             // A call is asked for its load at most once.
             Turn::Load => {
                 if let Some(loader) = loader.take() {
-                    let loaded = loader().map(Into::into).map_err(failure);
+                    let loaded = loader().map(Into::into).map_err(LoadFailure::new);
                     call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
                 }
             }
@@ -88,15 +89,15 @@ where
 pub(crate) fn load_many<L, M, N, T, E>(
     shared: &Shared,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
     mut loader: L,
-) -> Result<Outcome, CacheError>
+) -> Result<Outcome, Error>
 where
     L: FnMut(Vec<Key>) -> Result<M, E>,
     M: IntoIterator<Item = (N, T)>,
     N: Into<Key>,
     T: Into<Loaded>,
-    E: fmt::Display + Send + Sync + 'static,
+    E: Into<BoxError> + 'static,
 {
     let mut call = Call::begin(shared, options, begin)?;
     loop {
@@ -105,16 +106,12 @@ where
             Turn::LoadMany(keys) => {
                 let entry = |(key, value): (N, T)| (key.into(), value.into());
                 let loaded = loader(keys).map(|found| found.into_iter().map(entry).collect());
-                let loaded = loaded.map_err(failure);
+                let loaded = loaded.map_err(LoadFailure::new);
                 call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
             }
             Turn::Load => {}
         }
     }
-}
-
-fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
-    Arc::new(error)
 }
 
 /// Cancels its call when it is dropped before the call is over, which is when a loader panics.
@@ -130,8 +127,8 @@ impl<'a> Call<'a> {
     pub(crate) fn begin(
         shared: &'a Shared,
         options: CallOptions,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
-    ) -> Result<Self, CacheError> {
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+    ) -> Result<Self, Error> {
         let seat = Seat::take();
         let op = shared.step(|state, now| {
             let op = begin(&mut state.engine, now)?;
@@ -139,7 +136,7 @@ impl<'a> Call<'a> {
                 state.engine.set_timeout(now, op, after);
             }
             state.seat(op, &seat);
-            Ok::<_, CacheError>(op)
+            Ok::<_, Error>(op)
         })?;
         Ok(Self { shared, op, seat, over: false })
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Engine, Error, Key, LoadFailure, LoadOptions, Loaded,
-    LoaderId, NearHit, Outcome, RefreshOptions, RefreshPolicy,
+    Answer, Batch, BatchResult, BoxError, CallOptions, Engine, Error, Key, LoadError, LoadOptions,
+    Loaded, LoaderId, NearHit, Outcome, RefreshOptions, RefreshPolicy,
 };
 
 use crate::cache::Cache;
@@ -17,16 +17,7 @@ use crate::shared::Shared;
 type Load<E> = Result<Vec<(Key, Loaded)>, E>;
 type Loader<E> = Arc<dyn Fn(Vec<Key>) -> Load<E> + Send + Sync>;
 /// A loader whose error type is its own business.
-pub(crate) type Refresher = Arc<dyn Fn(Vec<Key>) -> Load<Failure> + Send + Sync>;
-
-/// A loader's error as the core carries it.
-pub(crate) struct Failure(Arc<dyn LoadFailure>);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+pub(crate) type Refresher = Arc<dyn Fn(Vec<Key>) -> Load<BoxError> + Send + Sync>;
 
 /// A cache together with a loader, which also refreshes values in the background before they expire. Made by
 /// [`Cache::refreshing`].
@@ -70,7 +61,7 @@ impl<E> fmt::Debug for RefreshingCache<E> {
     }
 }
 
-impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
+impl<E: Into<BoxError> + 'static> RefreshingCache<E> {
     pub(crate) fn new<L, M, N, T>(
         cache: Cache,
         options: RefreshOptions,
@@ -87,13 +78,12 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
             loader(keys).map(|found| found.into_iter().map(entry).collect())
         });
         let untyped = Arc::clone(&loader);
-        let refresher: Refresher =
-            Arc::new(move |keys| untyped(keys).map_err(|error| Failure(Arc::new(error))));
+        let refresher: Refresher = Arc::new(move |keys| untyped(keys).map_err(Into::into));
         let shared = Arc::clone(cache.shared_arc());
         let policy = shared.step(|state, now| {
             let policy = state.engine.register_refresh(now, options)?;
             state.keep_refresher(policy.loader(), refresher);
-            Ok::<_, CacheError>(policy)
+            Ok::<_, Error>(policy)
         })?;
         Ok(Self { cache, registered: Arc::new(Registered { shared, policy, loader }) })
     }
@@ -103,7 +93,7 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
     /// # Errors
     ///
     /// As for [`Cache::get_with`]. What goes wrong with a refresh concerns no caller; the statistics count it.
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error<E>> {
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
         let key = key.as_ref();
         if let Some(hit) = self.cache.near(key) {
             self.note(key, &hit, Instant::now());
@@ -111,7 +101,7 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
         }
         let mut answers = self.get_many([key])?;
         // There is one answer for each key.
-        answers.pop().unwrap_or_else(|| Err(CacheError::closed().into()))
+        answers.pop().unwrap_or_else(|| Err(Error::closed().into()))
     }
 
     /// Reads several keys as [`Cache::get_many_with`] does, with the registered loader, and has those refreshed that
@@ -123,7 +113,7 @@ impl<E: fmt::Display + Send + Sync + 'static> RefreshingCache<E> {
     pub fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>> {
+    ) -> BatchResult<Answer, LoadError<E>> {
         let Registered { shared, policy, loader } = &*self.registered;
         let (now, options) = (Instant::now(), self.cache.options());
         let note = |key: &[u8], hit: &NearHit| {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redcache_core::{
-    Address, CacheError, Config, ConnId, Engine, Event, LoaderId, Near, Notice, Observation,
+    Address, Config, ConnId, Engine, Error, Event, LoaderId, Near, Notice, Observation,
     ObserverSlot, OpId, Outcome, Seed,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct State {
     pub(crate) sleeps_until: Option<Instant>,
     pub(crate) closed: bool,
     /// How the last attempt to connect went.
-    connected: Option<Result<(), CacheError>>,
+    connected: Option<Result<(), Error>>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) listener: Option<Listener>,
 }
@@ -196,11 +196,11 @@ impl Shared {
     }
 
     /// Waits until an attempt to connect has succeeded or failed.
-    pub(crate) fn wait_connected(&self) -> Result<(), CacheError> {
+    pub(crate) fn wait_connected(&self) -> Result<(), Error> {
         let state = self.wait_while(|state| !state.closed && state.connected.is_none());
         match &state.connected {
             Some(connected) if !state.closed => connected.clone(),
-            _ => Err(CacheError::closed()),
+            _ => Err(Error::closed()),
         }
     }
 

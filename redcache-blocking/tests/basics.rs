@@ -51,8 +51,8 @@ fn every_call_gives_what_it_says() {
     let values: Vec<_> = loaded.unwrap().into_iter().map(|answer| answer.unwrap().value).collect();
     assert_eq!(values, [Some("3".into()), Some("4".into()), None]);
     let failed = cache.get_with("f", TTL, || Err::<Loaded, _>("no such table")).unwrap_err();
-    assert_eq!(failed.load_error(), Some(&"no such table"));
+    assert_eq!(failed.loader_error().unwrap().to_string(), "no such table");
     cache.close();
     let closed = cache.get("c").unwrap_err();
-    assert_eq!(closed.cache_error().unwrap().kind(), ErrorKind::Closed);
+    assert_eq!(closed.kind(), ErrorKind::Closed);
 }

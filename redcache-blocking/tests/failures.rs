@@ -16,7 +16,7 @@ const TTL: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(5);
 
 fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
-    result.unwrap_err().cache_error().unwrap().kind()
+    result.unwrap_err().kind()
 }
 
 /// Has the notices of `cache` sent over a channel.
@@ -62,7 +62,7 @@ fn a_refused_connection_fails_connect_at_once_and_calls_by_their_deadline() {
 #[test]
 fn a_wrong_setting_is_refused_by_name() {
     let error = Cache::connect("redis://localhost/?lock_ttl=1ms").unwrap_err();
-    assert_eq!(error.cache_error().unwrap().kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("lock_ttl"), "{error}");
 }
 

@@ -1,9 +1,10 @@
-//! The types that an application meets: settings, options, keys, answers, errors, counters, observers.
+//! The types of the public API: settings, options, keys, answers, errors, counters, observers.
 
 pub(crate) mod answer;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod key;
+pub(crate) mod load_error;
 pub(crate) mod observer;
 pub(crate) mod options;
 pub(crate) mod stats;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api::config::Config;
-use crate::api::error::CacheError;
+use crate::api::error::Error;
 use crate::api::observer::Observed;
 use crate::api::stats::Stats;
 use crate::event::{Event, Notice};
@@ -356,10 +356,10 @@ impl Engine {
         self.events.push_back(Event::Notice(notice));
     }
 
-    fn check_open(&self) -> Result<(), CacheError> {
+    fn check_open(&self) -> Result<(), Error> {
         match self.closing {
             Closing::No => Ok(()),
-            Closing::Until(_) | Closing::Done => Err(CacheError::closed()),
+            Closing::Until(_) | Closing::Done => Err(Error::closed()),
         }
     }
 }

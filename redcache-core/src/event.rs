@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::api::answer::Answer;
 use crate::api::config::Address;
-use crate::api::error::{CacheError, CallError};
+use crate::api::error::Error;
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::api::observer::Observation;
 use crate::api::options::LoaderId;
 use crate::flow::flights::OpId;
@@ -69,9 +70,9 @@ pub enum Outcome {
     /// Of a call that asks for several, in the order of its keys.
     Answers(Vec<Result<Answer, CallError>>),
     /// Of a call that writes one key: whether it changed anything.
-    Written(Result<bool, CacheError>),
+    Written(Result<bool, Error>),
     /// Of a call that writes several, in the order of its keys.
-    WrittenMany(Vec<Result<bool, CacheError>>),
+    WrittenMany(Vec<Result<bool, Error>>),
     /// Of a call that loads and writes one key: whether there was something to store.
     Stored(Result<bool, CallError>),
     /// Of a call that loads and writes several, in the order of its keys.
@@ -94,12 +95,12 @@ pub enum Notice {
     /// A connection was lost.
     Disconnected {
         /// Why.
-        reason: CacheError,
+        reason: Error,
     },
     /// An attempt to connect failed; others follow.
     ConnectFailed {
         /// Why.
-        reason: CacheError,
+        reason: Error,
     },
     /// A loaded value was given to its callers but cannot be stored.
     NotStored {

@@ -33,8 +33,9 @@ pub use api::config::{
     Address, Config, ConfigBuilder, ConfigError, ENVELOPE_PREFIX, LOCK_PREFIX, NOT_FOUND_MARKER,
     OnRedisDown, REFRESH_LOCK_PREFIX, Servers,
 };
-pub use api::error::{CacheError, CallError, Error, ErrorKind, LoadFailure};
+pub use api::error::{BatchResult, BoxError, Error, ErrorKind};
 pub use api::key::Key;
+pub use api::load_error::{CallError, LoadError, LoadFailure, SharedError};
 pub use api::observer::{Observation, Observer, ObserverSlot, RefreshEvent};
 pub use api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
 pub use api::stats::Stats;

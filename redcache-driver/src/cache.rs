@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_adapter::new_seed;
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Config, Engine, Error, Key, LoadOptions, Loaded,
-    NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Seed, Source, Stats, check_ttl,
+    Answer, Batch, BatchResult, BoxError, CallError, CallOptions, Config, Engine, Error, Key,
+    LoadError, LoadOptions, Loaded, NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Seed,
+    Source, Stats, check_ttl,
 };
 
 use crate::call::{self, Call};
@@ -67,9 +68,9 @@ impl<R: Runtime + Default> Cache<R> {
     pub async fn connect<C>(config: C) -> Result<Self, Error>
     where
         C: TryInto<Config>,
-        CacheError: From<C::Error>,
+        Error: From<C::Error>,
     {
-        let config = config.try_into().map_err(CacheError::from)?;
+        let config = config.try_into().map_err(Error::from)?;
         let cache = Self::open(config, R::default())?;
         cache.ready().await?;
         Ok(cache)
@@ -106,7 +107,7 @@ impl<R: Runtime> Cache<R> {
         poll_fn(|cx| {
             let mut state = self.shared().lock();
             if state.closed {
-                return Poll::Ready(Err(CacheError::closed().into()));
+                return Poll::Ready(Err(Error::closed().into()));
             }
             match &state.connected {
                 Some(Ok(())) => Poll::Ready(Ok(())),
@@ -159,7 +160,7 @@ impl<R: Runtime> Cache<R> {
         let mut call = self.begin(|engine, now| engine.get(now, key)).await?;
         loop {
             if let Turn::Done(Outcome::Answer(result)) = call.turn().await {
-                return result.map_err(Error::from_call);
+                return result.map_err(Error::from);
             }
         }
     }
@@ -172,7 +173,7 @@ impl<R: Runtime> Cache<R> {
     pub async fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Result<Answer, Error>>, Error> {
+    ) -> BatchResult<Answer> {
         let mut batch = self.ask_near(keys);
         if batch.is_complete() {
             return Ok(batch.into_answers());
@@ -194,7 +195,7 @@ impl<R: Runtime> Cache<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Load`] when the loader failed, be it this call's or that of a call it had joined; otherwise the
+    /// [`LoadError::Loader`] when the loader failed, be it this call's or that of a call it had joined; otherwise the
     /// cache's own trouble. A value that was loaded is returned also when it cannot be stored.
     ///
     /// # Examples
@@ -218,12 +219,12 @@ impl<R: Runtime> Cache<R> {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: L,
-    ) -> Result<Answer, Error<E>>
+    ) -> Result<Answer, LoadError<E>>
     where
         L: FnOnce() -> F,
         F: Future<Output = Result<T, E>>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         check_ttl(ttl)?;
         let key = key.as_ref();
@@ -234,7 +235,7 @@ impl<R: Runtime> Cache<R> {
         let options = LoadOptions::new(ttl, self.options);
         let begin = |engine: &mut Engine, now| engine.get_with(now, key, options);
         match call::load(self.shared(), self.options, begin, loader).await? {
-            Outcome::Answer(result) => result.map_err(Error::from_call),
+            Outcome::Answer(result) => result.map_err(LoadError::from),
             other => unreachable!("`get_with` ended with {other:?}"),
         }
     }
@@ -254,7 +255,7 @@ impl<R: Runtime> Cache<R> {
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
         loader: L,
-    ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>>
+    ) -> BatchResult<Answer, LoadError<E>>
     where
         K: AsRef<[u8]>,
         L: FnMut(Vec<Key>) -> F,
@@ -262,7 +263,7 @@ impl<R: Runtime> Cache<R> {
         M: IntoIterator<Item = (N, T)>,
         N: Into<Key>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         check_ttl(ttl)?;
         let mut batch = self.ask_near(keys);
@@ -293,7 +294,7 @@ impl<R: Runtime> Cache<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Load`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
+    /// [`LoadError::Loader`] when the loader failed. [`ErrorKind::LockLost`](crate::ErrorKind::LockLost) when somebody has
     /// removed or overwritten the key meanwhile, which prevails: the value was not stored.
     /// [`ErrorKind::LockTimeout`](crate::ErrorKind::LockTimeout) when others kept the key locked; the loader did not
     /// run then. Otherwise the cache's own trouble; [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) and
@@ -320,17 +321,17 @@ impl<R: Runtime> Cache<R> {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: L,
-    ) -> Result<bool, Error<E>>
+    ) -> Result<bool, LoadError<E>>
     where
         L: FnOnce() -> F,
         F: Future<Output = Result<T, E>>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         let key = Key::copy_from(key.as_ref());
         let begin = |engine: &mut Engine, now| engine.insert_with(now, key, ttl);
         match call::load(self.shared(), self.options, begin, loader).await? {
-            Outcome::Stored(result) => result.map_err(Error::from_call),
+            Outcome::Stored(result) => result.map_err(LoadError::from),
             other => unreachable!("`insert_with` ended with {other:?}"),
         }
     }
@@ -371,7 +372,7 @@ impl<R: Runtime> Cache<R> {
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
         loader: L,
-    ) -> Result<Vec<Result<bool, Error<E>>>, Error<E>>
+    ) -> BatchResult<bool, LoadError<E>>
     where
         K: AsRef<[u8]>,
         L: FnOnce(Vec<Key>) -> F,
@@ -379,7 +380,7 @@ impl<R: Runtime> Cache<R> {
         M: IntoIterator<Item = (N, T)>,
         N: Into<Key>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         let keys = copy_keys(keys);
         let begin = |engine: &mut Engine, now| engine.insert_many_with(now, keys, ttl);
@@ -388,7 +389,7 @@ impl<R: Runtime> Cache<R> {
         let once = |keys| loader.take().expect("a write loads at most once")(keys);
         match call::load_many(self.shared(), self.options, begin, once).await? {
             Outcome::StoredMany(results) => {
-                Ok(results.into_iter().map(|result| result.map_err(Error::from_call)).collect())
+                Ok(results.into_iter().map(|result| result.map_err(LoadError::from)).collect())
             }
             other => unreachable!("`insert_many_with` ended with {other:?}"),
         }
@@ -420,7 +421,7 @@ impl<R: Runtime> Cache<R> {
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Duration,
-    ) -> Result<Vec<Result<(), Error>>, Error> {
+    ) -> BatchResult<()> {
         let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), value.into());
         let entries = entries.into_iter().map(entry).collect();
         let written = self.write_many(|engine, now| engine.insert_many(now, entries, ttl)).await?;
@@ -447,7 +448,7 @@ impl<R: Runtime> Cache<R> {
     pub async fn remove_many<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+    ) -> BatchResult<bool> {
         let keys = copy_keys(keys);
         self.write_many(|engine, now| engine.remove_many(now, keys)).await
     }
@@ -472,7 +473,7 @@ impl<R: Runtime> Cache<R> {
         &self,
         keys: impl IntoIterator<Item = K>,
         ttl: Duration,
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+    ) -> BatchResult<bool> {
         let keys = copy_keys(keys);
         self.write_many(|engine, now| engine.touch_many(now, keys, ttl)).await
     }
@@ -514,7 +515,7 @@ impl<R: Runtime> Cache<R> {
         M: IntoIterator<Item = (N, T)>,
         N: Into<Key>,
         T: Into<Loaded>,
-        E: fmt::Display + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
     {
         RefreshingCache::new(self.clone(), options, loader)
     }
@@ -597,8 +598,8 @@ impl<R: Runtime> Cache<R> {
     /// Hands a call to the engine, with its deadline.
     async fn begin(
         &self,
-        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
-    ) -> Result<Call<'_, R>, CacheError> {
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, Error>,
+    ) -> Result<Call<'_, R>, Error> {
         Call::begin(self.shared(), self.options, begin).await
     }
 
@@ -615,7 +616,7 @@ impl<R: Runtime> Cache<R> {
         self.shared().observer.tell(|observer| observer.on_answer(Source::Near));
     }
 
-    fn ask_near<K: AsRef<[u8]>, E: Send + Sync + 'static>(
+    fn ask_near<K: AsRef<[u8]>, E: From<CallError>>(
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Batch<E> {
@@ -626,24 +627,24 @@ impl<R: Runtime> Cache<R> {
 
     async fn write(
         &self,
-        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, Error>,
     ) -> Result<bool, Error> {
         let mut call = self.begin(begin).await?;
         loop {
             if let Turn::Done(Outcome::Written(result)) = call.turn().await {
-                return result.map_err(Error::from);
+                return result;
             }
         }
     }
 
     async fn write_many(
         &self,
-        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, CacheError>,
-    ) -> Result<Vec<Result<bool, Error>>, Error> {
+        begin: impl FnOnce(&mut Engine, std::time::Instant) -> Result<OpId, Error>,
+    ) -> BatchResult<bool> {
         let mut call = self.begin(begin).await?;
         loop {
             if let Turn::Done(Outcome::WrittenMany(results)) = call.turn().await {
-                return Ok(results.into_iter().map(|result| result.map_err(Error::from)).collect());
+                return Ok(results);
             }
         }
     }

@@ -1,13 +1,13 @@
 //! A call in flight: how one with a loader goes, what its future holds on to, and gives back when it is dropped.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use redcache_core::{CacheError, CallOptions, Engine, Key, LoadFailure, Loaded, OpId, Outcome};
+use redcache_core::{
+    BoxError, CallOptions, Engine, Error, Key, LoadFailure, Loaded, OpId, Outcome,
+};
 
 use crate::runtime::Runtime;
 use crate::shared::{Shared, Turn};
@@ -16,14 +16,14 @@ use crate::shared::{Shared, Turn};
 pub(crate) async fn load<R: Runtime, L, F, T, E>(
     shared: &Shared<R>,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
     loader: L,
-) -> Result<Outcome, CacheError>
+) -> Result<Outcome, Error>
 where
     L: FnOnce() -> F,
     F: Future<Output = Result<T, E>>,
     T: Into<Loaded>,
-    E: fmt::Display + Send + Sync + 'static,
+    E: Into<BoxError> + 'static,
 {
     let mut loader = Some(loader);
     let mut call = Call::begin(shared, options, begin).await?;
@@ -36,7 +36,7 @@ where
                 let loader = loader.take().expect("a call loads at most once");
                 match call.run(loader()).await {
                     Ok(loaded) => {
-                        let loaded = loaded.map(Into::into).map_err(failure);
+                        let loaded = loaded.map(Into::into).map_err(LoadFailure::new);
                         call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
                         call.turn().await
                     }
@@ -52,16 +52,16 @@ where
 pub(crate) async fn load_many<R: Runtime, L, F, M, N, T, E>(
     shared: &Shared<R>,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
+    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
     mut loader: L,
-) -> Result<Outcome, CacheError>
+) -> Result<Outcome, Error>
 where
     L: FnMut(Vec<Key>) -> F,
     F: Future<Output = Result<M, E>>,
     M: IntoIterator<Item = (N, T)>,
     N: Into<Key>,
     T: Into<Loaded>,
-    E: fmt::Display + Send + Sync + 'static,
+    E: Into<BoxError> + 'static,
 {
     let mut call = Call::begin(shared, options, begin).await?;
     let mut turn = call.turn().await;
@@ -72,7 +72,7 @@ where
                 Ok(loaded) => {
                     let entry = |(key, value): (N, T)| (key.into(), value.into());
                     let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
-                    let loaded = loaded.map_err(failure);
+                    let loaded = loaded.map_err(LoadFailure::new);
                     call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
                     call.turn().await
                 }
@@ -81,10 +81,6 @@ where
             Turn::Load => call.turn().await,
         };
     }
-}
-
-fn failure<E: fmt::Display + Send + Sync + 'static>(error: E) -> Arc<dyn LoadFailure> {
-    Arc::new(error)
 }
 
 /// Cancels its call when it is dropped before the call is over, be it that the future was dropped or that a loader
@@ -103,8 +99,8 @@ impl<'a, R: Runtime> Call<'a, R> {
     pub(crate) async fn begin(
         shared: &'a Shared<R>,
         options: CallOptions,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, CacheError>,
-    ) -> Result<Self, CacheError> {
+        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+    ) -> Result<Self, Error> {
         let mut begin = Some(begin);
         poll_fn(|cx| {
             // Ready at its first poll, so it is polled just once.

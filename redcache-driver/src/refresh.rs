@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::Instant;
 
 use redcache_core::{
-    Answer, Batch, CacheError, CallOptions, Engine, Error, Key, LoadFailure, LoadOptions, Loaded,
-    LoaderId, NearHit, Outcome, RefreshOptions, RefreshPolicy,
+    Answer, Batch, BatchResult, BoxError, CallOptions, Engine, Error, Key, LoadError, LoadOptions,
+    Loaded, LoaderId, NearHit, Outcome, RefreshOptions, RefreshPolicy,
 };
 
 use crate::cache::Cache;
@@ -21,16 +21,7 @@ use crate::shared::Shared;
 type Load<E> = Pin<Box<dyn Future<Output = Result<Vec<(Key, Loaded)>, E>> + Send>>;
 type Loader<E> = Arc<dyn Fn(Vec<Key>) -> Load<E> + Send + Sync>;
 /// A loader whose error type is its own business.
-pub(crate) type Refresher = Arc<dyn Fn(Vec<Key>) -> Load<Failure> + Send + Sync>;
-
-/// A loader's error as the core carries it.
-pub(crate) struct Failure(Arc<dyn LoadFailure>);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+pub(crate) type Refresher = Arc<dyn Fn(Vec<Key>) -> Load<BoxError> + Send + Sync>;
 
 /// A cache together with a loader, which also refreshes values in the background before they expire. Made by
 /// [`Cache::refreshing`].
@@ -74,7 +65,7 @@ impl<R: Runtime, E> fmt::Debug for RefreshingCache<R, E> {
     }
 }
 
-impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> {
+impl<R: Runtime, E: Into<BoxError> + 'static> RefreshingCache<R, E> {
     pub(crate) fn new<L, F, M, N, T>(
         cache: Cache<R>,
         options: RefreshOptions,
@@ -97,13 +88,13 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
         let untyped = Arc::clone(&loader);
         let refresher: Refresher = Arc::new(move |keys| {
             let load = untyped(keys);
-            Box::pin(async move { load.await.map_err(|error| Failure(Arc::new(error))) })
+            Box::pin(async move { load.await.map_err(Into::into) })
         });
         let shared = Arc::clone(cache.shared_arc());
         let policy = shared.step(|state, now| {
             let policy = state.engine.register_refresh(now, options)?;
             state.keep_refresher(policy.loader(), refresher);
-            Ok::<_, CacheError>(policy)
+            Ok::<_, Error>(policy)
         })?;
         Ok(Self { cache, registered: Arc::new(Registered { shared, policy, loader }) })
     }
@@ -113,7 +104,7 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
     /// # Errors
     ///
     /// As for [`Cache::get_with`]. What goes wrong with a refresh concerns no caller; the statistics count it.
-    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error<E>> {
+    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
         let key = key.as_ref();
         if let Some(hit) = self.cache.near(key) {
             self.note(key, &hit, self.now());
@@ -121,7 +112,7 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
         }
         let mut answers = self.get_many([key]).await?;
         // There is one answer for each key.
-        answers.pop().unwrap_or_else(|| Err(CacheError::closed().into()))
+        answers.pop().unwrap_or_else(|| Err(Error::closed().into()))
     }
 
     /// Reads several keys as [`Cache::get_many_with`] does, with the registered loader, and has those refreshed that
@@ -133,7 +124,7 @@ impl<R: Runtime, E: fmt::Display + Send + Sync + 'static> RefreshingCache<R, E> 
     pub async fn get_many<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<Vec<Result<Answer, Error<E>>>, Error<E>> {
+    ) -> BatchResult<Answer, LoadError<E>> {
         let Registered { shared, policy, loader } = &*self.registered;
         let (now, options) = (self.now(), self.cache.options());
         let note = |key: &[u8], hit: &NearHit| {

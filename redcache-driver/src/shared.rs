@@ -11,8 +11,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use redcache_core::{
-    Address, CacheError, ConnId, Engine, Event, Key, LoaderId, Near, Notice, Observation,
-    ObserverSlot, OpId, Outcome, Seed,
+    Address, ConnId, Engine, Error, Event, Key, LoaderId, Near, Notice, Observation, ObserverSlot,
+    OpId, Outcome, Seed,
 };
 use slab::Slab;
 
@@ -56,7 +56,7 @@ pub(crate) struct State<R: Runtime> {
     /// Tasks that have not ended yet.
     pub(crate) tasks: usize,
     /// How the last attempt to connect went.
-    pub(crate) connected: Option<Result<(), CacheError>>,
+    pub(crate) connected: Option<Result<(), Error>>,
     /// Wait for `connected`, or for the end of everything.
     pub(crate) watchers: Vec<Waker>,
     notices: VecDeque<Notice>,

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcache_core::{Config, Error, ErrorKind, Seed};
+use redcache_core::{Config, ErrorKind, Seed};
 use shuttle::future::{block_on, spawn};
 use shuttle::scheduler::PctScheduler;
 use shuttle::{Config as Checker, Runner};
@@ -52,10 +52,7 @@ fn check<F: Future<Output = ()>>(scene: impl Fn(Cache<Piped>) -> F + Send + Sync
 
 async fn get_with(cache: &Cache<Piped>, key: &str) -> Result<(), ErrorKind> {
     let load = || async { Ok::<_, io::Error>("v") };
-    let answer = cache.get_with(key, TTL, load).await.map_err(|error| match error {
-        Error::Cache(error) => error.kind(),
-        other => panic!("{other}"),
-    })?;
+    let answer = cache.get_with(key, TTL, load).await.map_err(|error| error.kind())?;
     assert_eq!(answer.value.as_deref(), Some(&b"v"[..]));
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redcache_driver::{Answer, Error, Key, Runtime, Stats};
+use redcache_driver::{Answer, BatchResult, Error, Key, LoadError, Runtime, Stats};
 
 use crate::load::Load;
 
@@ -14,7 +14,7 @@ use crate::load::Load;
 const STACK: usize = 512 << 10;
 
 /// One outcome for each key of a batch.
-pub(crate) type PerKey = Result<Vec<Result<Answer, Error<String>>>, Error<String>>;
+pub(crate) type PerKey = BatchResult<Answer, LoadError<String>>;
 
 /// A cache whose calls are tasks of a runtime, or threads.
 pub(crate) trait Adapter: Clone + Send + Sync + 'static {
@@ -31,7 +31,7 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
         key: &str,
         ttl: Duration,
         load: &Load,
-    ) -> impl Future<Output = Result<Answer, Error<String>>> + Send;
+    ) -> impl Future<Output = Result<Answer, LoadError<String>>> + Send;
     fn get_many_with(
         &self,
         keys: &[String],
@@ -43,7 +43,7 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
         key: &str,
         ttl: Duration,
         load: &Load,
-    ) -> impl Future<Output = Result<bool, Error<String>>> + Send;
+    ) -> impl Future<Output = Result<bool, LoadError<String>>> + Send;
     fn insert(
         &self,
         key: &str,
@@ -121,7 +121,7 @@ impl<R: Runtime> Adapter for Async<R> {
         key: &str,
         ttl: Duration,
         load: &Load,
-    ) -> Result<Answer, Error<String>> {
+    ) -> Result<Answer, LoadError<String>> {
         let loader = || async {
             self.runtime.sleep_until(load.begin()).await;
             load.one()
@@ -142,7 +142,7 @@ impl<R: Runtime> Adapter for Async<R> {
         key: &str,
         ttl: Duration,
         load: &Load,
-    ) -> Result<bool, Error<String>> {
+    ) -> Result<bool, LoadError<String>> {
         let loader = || async {
             self.runtime.sleep_until(load.begin()).await;
             load.one()
@@ -167,7 +167,7 @@ impl Adapter for Blocking {
         key: &str,
         ttl: Duration,
         load: &Load,
-    ) -> impl Future<Output = Result<Answer, Error<String>>> + Send {
+    ) -> impl Future<Output = Result<Answer, LoadError<String>>> + Send {
         ready(self.cache.get_with(key, ttl, || {
             sleep_until(load.begin());
             load.one()
@@ -191,7 +191,7 @@ impl Adapter for Blocking {
         key: &str,
         ttl: Duration,
         load: &Load,
-    ) -> impl Future<Output = Result<bool, Error<String>>> + Send {
+    ) -> impl Future<Output = Result<bool, LoadError<String>>> + Send {
         ready(self.cache.insert_with(key, ttl, || {
             sleep_until(load.begin());
             load.one()

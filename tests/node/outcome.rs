@@ -1,9 +1,9 @@
 //! What a call ended with, as the line that says so.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::time::Duration;
 
-use redcache_driver::{Answer, Error, Stats};
+use redcache_driver::{Answer, Error, ErrorKind, Stats};
 use serde_json::{Map, Value, json};
 
 use crate::adapter::PerKey;
@@ -45,19 +45,17 @@ impl Outcome {
         line
     }
 
-    pub(crate) fn of_written<T: Into<Value>, E: Display + Debug>(
-        result: Result<T, Error<E>>,
-    ) -> Self {
-        result.map_or_else(Into::into, Self::ok)
+    pub(crate) fn of_written<T: Into<Value>, E: Into<Error>>(result: Result<T, E>) -> Self {
+        result.map_or_else(Self::of_error, Self::ok)
     }
 
-    pub(crate) fn of_read<E: Display + Debug>(result: Result<Answer, Error<E>>) -> Self {
+    pub(crate) fn of_read<E: Into<Error>>(result: Result<Answer, E>) -> Self {
         match result {
             Ok(answer) => {
                 let (value, source) = (value(&answer), answer.source.as_str().into());
                 Self::Ok { value, source, errors: Map::new() }
             }
-            Err(error) => error.into(),
+            Err(error) => Self::of_error(error),
         }
     }
 
@@ -65,7 +63,7 @@ impl Outcome {
     pub(crate) fn of_batch(keys: Vec<String>, results: PerKey) -> Self {
         let results = match results {
             Ok(results) => results,
-            Err(error) => return error.into(),
+            Err(error) => return Self::of_error(error),
         };
         let (mut values, mut sources, mut errors) = (Map::new(), Map::new(), Map::new());
         let mut first_error = None;
@@ -82,23 +80,22 @@ impl Outcome {
             }
         }
         match first_error {
-            Some(error) if values.is_empty() => error.into(),
+            Some(error) if values.is_empty() => Self::of_error(error),
             _ => Self::Ok { value: values.into(), source: sources.into(), errors },
         }
     }
 
-    pub(crate) fn of_stats(stats: &Stats) -> Self {
-        Self::ok(counters(stats))
-    }
-}
-
-impl<E: Display + Debug> From<Error<E>> for Outcome {
-    fn from(error: Error<E>) -> Self {
-        let kind = match error.cache_error() {
-            Some(cache) => format!("{:?}", cache.kind()),
-            None => "Load".to_owned(),
+    fn of_error(error: impl Into<Error>) -> Self {
+        let error = error.into();
+        let kind = match error.kind() {
+            ErrorKind::LoadFailed => "Load".to_owned(),
+            kind => format!("{kind:?}"),
         };
         Self::Failed { error: error.to_string(), kind }
+    }
+
+    pub(crate) fn of_stats(stats: &Stats) -> Self {
+        Self::ok(counters(stats))
     }
 }
 

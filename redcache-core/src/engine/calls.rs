@@ -1,6 +1,5 @@
 //! The calls of the application.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,8 +7,9 @@ use bytes::Bytes;
 use super::ops::{FetchMany, Gather, Op};
 use super::{Engine, Sender};
 use crate::api::answer::Loaded;
-use crate::api::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
 use crate::api::options::LoadOptions;
 use crate::event::{Event, Outcome};
 use crate::flow::flights::{Caller, OpId};
@@ -20,10 +20,10 @@ use crate::protocol::command::Command;
 /// # Errors
 ///
 /// [`ErrorKind::InvalidInput`] when it is under a millisecond: Redis counts in whole ones, and would delete the key.
-pub fn check_ttl(ttl: Duration) -> Result<(), CacheError> {
+pub fn check_ttl(ttl: Duration) -> Result<(), Error> {
     if ttl < Duration::from_millis(1) {
         let text = format!("the ttl is {ttl:?}; it must be at least 1ms");
-        return Err(CacheError::new(ErrorKind::InvalidInput, text));
+        return Err(Error::new(ErrorKind::InvalidInput, text));
     }
     Ok(())
 }
@@ -34,7 +34,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`], or [`ErrorKind::InvalidInput`] for an impossible key. Nothing was sent then.
-    pub fn get(&mut self, now: Instant, key: Key) -> Result<OpId, CacheError> {
+    pub fn get(&mut self, now: Instant, key: Key) -> Result<OpId, Error> {
         self.check_open()?;
         self.check_key(&key)?;
         let op = self.ops.insert(Op::Read);
@@ -48,7 +48,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get`](Self::get), or too many keys.
-    pub fn get_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, CacheError> {
+    pub fn get_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
         self.check_batch(&keys)?;
         let op = self.ops.insert(Op::ReadMany(Gather::new(keys.len())));
         for (slot, key) in (0..).zip(keys) {
@@ -69,7 +69,7 @@ impl Engine {
         now: Instant,
         key: Key,
         options: impl Into<LoadOptions>,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         let options = options.into();
         self.check_open()?;
         self.check_key(&key)?;
@@ -94,7 +94,7 @@ impl Engine {
         now: Instant,
         keys: Vec<Key>,
         options: impl Into<LoadOptions>,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         let options = options.into();
         self.check_batch(&keys)?;
         check_ttl(options.ttl)?;
@@ -123,12 +123,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get_with`](Self::get_with).
-    pub fn insert_with(
-        &mut self,
-        now: Instant,
-        key: Key,
-        ttl: Duration,
-    ) -> Result<OpId, CacheError> {
+    pub fn insert_with(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
         self.begin_set(now, vec![key], ttl, false)
     }
@@ -143,7 +138,7 @@ impl Engine {
         now: Instant,
         keys: Vec<Key>,
         ttl: Duration,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         check_ttl(ttl)?;
         self.begin_set(now, keys, ttl, true)
     }
@@ -159,7 +154,7 @@ impl Engine {
         key: Key,
         value: Bytes,
         ttl: Duration,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
         self.check_value(&key, &value)?;
         self.write(now, Command::Insert { key, payload: value, ttl })
@@ -175,7 +170,7 @@ impl Engine {
         now: Instant,
         entries: Vec<(Key, Bytes)>,
         ttl: Duration,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         check_ttl(ttl)?;
         for (key, value) in &entries {
             self.check_value(key, value)?;
@@ -189,7 +184,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get`](Self::get).
-    pub fn remove(&mut self, now: Instant, key: Key) -> Result<OpId, CacheError> {
+    pub fn remove(&mut self, now: Instant, key: Key) -> Result<OpId, Error> {
         self.write(now, Command::Remove { key })
     }
 
@@ -198,7 +193,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get_many`](Self::get_many).
-    pub fn remove_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, CacheError> {
+    pub fn remove_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
         self.write_many(now, keys.into_iter().map(|key| Command::Remove { key }).collect())
     }
 
@@ -207,7 +202,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get_with`](Self::get_with).
-    pub fn touch(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, CacheError> {
+    pub fn touch(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
         self.write(now, Command::Touch { key, ttl })
     }
@@ -222,18 +217,13 @@ impl Engine {
         now: Instant,
         keys: Vec<Key>,
         ttl: Duration,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         check_ttl(ttl)?;
         self.write_many(now, keys.into_iter().map(|key| Command::Touch { key, ttl }).collect())
     }
 
     /// The loader of a `get_with` or `insert_with` has ended.
-    pub fn handle_loaded(
-        &mut self,
-        now: Instant,
-        op: OpId,
-        loaded: Result<Loaded, Arc<dyn LoadFailure>>,
-    ) {
+    pub fn handle_loaded(&mut self, now: Instant, op: OpId, loaded: Result<Loaded, LoadFailure>) {
         match self.ops.get_mut(op) {
             Some(Op::Set(_)) => self.on_set_loaded(now, op, loaded),
             _ => self.on_loaded(now, op, loaded),
@@ -247,7 +237,7 @@ impl Engine {
         &mut self,
         now: Instant,
         op: OpId,
-        loaded: Result<Vec<(Key, Loaded)>, Arc<dyn LoadFailure>>,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
     ) {
         match self.ops.get_mut(op) {
             Some(Op::Set(_)) => self.on_set_loaded_many(now, op, loaded),
@@ -257,7 +247,7 @@ impl Engine {
         self.drain(now);
     }
 
-    fn write(&mut self, now: Instant, command: Command) -> Result<OpId, CacheError> {
+    fn write(&mut self, now: Instant, command: Command) -> Result<OpId, Error> {
         self.check_open()?;
         self.check_key(command.key())?;
         let op = self.ops.insert(Op::Write);
@@ -266,7 +256,7 @@ impl Engine {
         Ok(op)
     }
 
-    fn write_many(&mut self, now: Instant, commands: Vec<Command>) -> Result<OpId, CacheError> {
+    fn write_many(&mut self, now: Instant, commands: Vec<Command>) -> Result<OpId, Error> {
         self.check_open()?;
         self.check_count(commands.len())?;
         for command in &commands {
@@ -293,33 +283,33 @@ impl Engine {
         self.events.push_back(Event::Done { op, outcome });
     }
 
-    pub(super) fn check_key(&self, key: &Key) -> Result<(), CacheError> {
+    pub(super) fn check_key(&self, key: &Key) -> Result<(), Error> {
         let (length, limit) = (key.as_bytes().len(), self.config.value_max);
         if length > limit {
             let text = format!("the key has {length} bytes; `value_max` allows {limit}");
-            return Err(CacheError::new(ErrorKind::InvalidInput, text).about(key));
+            return Err(Error::new(ErrorKind::InvalidInput, text).about(key));
         }
         Ok(())
     }
 
-    pub(super) fn check_batch(&self, keys: &[Key]) -> Result<(), CacheError> {
+    pub(super) fn check_batch(&self, keys: &[Key]) -> Result<(), Error> {
         self.check_open()?;
         self.check_count(keys.len())?;
         keys.iter().try_for_each(|key| self.check_key(key))
     }
 
-    fn check_count(&self, keys: usize) -> Result<(), CacheError> {
+    fn check_count(&self, keys: usize) -> Result<(), Error> {
         let limit = self.config.keys_max;
         if keys > limit {
             let text = format!("the batch has {keys} keys; `keys_max` allows {limit}");
-            return Err(CacheError::new(ErrorKind::InvalidInput, text));
+            return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         Ok(())
     }
 
-    fn check_value(&self, key: &Key, value: &[u8]) -> Result<(), CacheError> {
+    fn check_value(&self, key: &Key, value: &[u8]) -> Result<(), Error> {
         match self.unstorable(value) {
-            Some(why) => Err(CacheError::new(ErrorKind::InvalidInput, why).about(key)),
+            Some(why) => Err(Error::new(ErrorKind::InvalidInput, why).about(key)),
             None => Ok(()),
         }
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::ops::{Deadline, Op};
-use crate::api::error::{CacheError, CallError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
+use crate::api::load_error::CallError;
 use crate::event::{Event, Outcome};
 use crate::flow::flights::{Caller, FlightId, OpId};
 use crate::flow::timers::Timer;
@@ -52,7 +53,7 @@ impl Engine {
         }
         let Some(deadline) = self.ops.take_deadline(op) else { return };
         let text = format!("it is {:?}", deadline.after);
-        let error = CacheError::new(ErrorKind::DeadlineExceeded, text);
+        let error = Error::new(ErrorKind::DeadlineExceeded, text);
         let flights = self.flights_of(op);
         self.fail_early(now, op, &error);
         for (flight, slot) in flights {
@@ -62,7 +63,7 @@ impl Engine {
 
     /// Ends every call, gives back every lock.
     pub(super) fn abort_all(&mut self, now: Instant) {
-        let closed = CacheError::closed();
+        let closed = Error::closed();
         for op in self.ops.ids() {
             self.fail_early(now, op, &closed);
         }
@@ -72,7 +73,7 @@ impl Engine {
     }
 
     /// Tells the caller of a call that is not over; it has still to leave the flights it is aboard.
-    fn fail_early(&mut self, now: Instant, op: OpId, error: &CacheError) {
+    fn fail_early(&mut self, now: Instant, op: OpId, error: &Error) {
         if let Some(Op::Set(_)) = self.ops.get_mut(op) {
             return self.fail_set(now, op, error);
         }

@@ -1,7 +1,6 @@
 //! Flights under way: who boards, who leads, what each step asks for, how they end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +9,8 @@ use super::ops::Op;
 use super::{Engine, Sender};
 use crate::api::answer::{Answer, Loaded, Source};
 use crate::api::config::OnRedisDown;
-use crate::api::error::{CallError, LoadFailure};
 use crate::api::key::Key;
+use crate::api::load_error::{CallError, LoadFailure};
 use crate::api::observer::Observed;
 use crate::api::options::LoadOptions;
 use crate::event::{Event, Notice, Outcome};
@@ -425,7 +424,7 @@ impl Engine {
         &mut self,
         now: Instant,
         op: OpId,
-        loaded: Result<Loaded, Arc<dyn LoadFailure>>,
+        loaded: Result<Loaded, LoadFailure>,
     ) {
         let Some(Op::Fetch { flight: id }) = self.ops.get_mut(op) else {
             return;
@@ -454,7 +453,7 @@ impl Engine {
         &mut self,
         now: Instant,
         op: OpId,
-        loaded: Result<Vec<(Key, Loaded)>, Arc<dyn LoadFailure>>,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
     ) {
         let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) else {
             return;
@@ -467,7 +466,7 @@ impl Engine {
             Err(failure) => {
                 for (_, slot) in loading {
                     let Some(id) = self.loading(Caller { op, slot }) else { continue };
-                    let input = self.load_failed(Arc::clone(&failure));
+                    let input = self.load_failed(failure.clone());
                     self.advance(now, id, input);
                 }
             }
@@ -518,7 +517,7 @@ impl Engine {
         }
     }
 
-    fn load_failed(&mut self, failure: Arc<dyn LoadFailure>) -> Input {
+    fn load_failed(&mut self, failure: LoadFailure) -> Input {
         self.stats.load_failures += 1;
         Input::LoadFailed(Failure(failure))
     }
@@ -619,7 +618,7 @@ impl Engine {
             End::LoadFailed(Failure(failure)) => (Err(CallError::Load(failure)), Source::Loaded),
             End::Failed(error) => (Err(error.about(key).into()), Source::Redis),
             End::Abandoned => {
-                let closed = crate::api::error::CacheError::closed();
+                let closed = crate::api::error::Error::closed();
                 (Err(closed.into()), Source::Redis)
             }
         }

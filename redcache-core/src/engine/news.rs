@@ -6,8 +6,9 @@ use super::coherence::may_change_value;
 use super::ops::Op;
 use super::{Closing, Engine, Sender};
 use crate::api::answer::{Answer, Source};
-use crate::api::error::{CacheError, CallError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::api::observer::Observed;
 use crate::event::{Event, Notice, Outcome};
 use crate::flow::flights::{Caller, OpId};
@@ -56,7 +57,7 @@ impl Engine {
                 if !self.only_reads(token) {
                     self.near.remove(key.as_bytes());
                 }
-                let error = CacheError::new(ErrorKind::Timeout, "the limit is `command_timeout`");
+                let error = Error::new(ErrorKind::Timeout, "the limit is `command_timeout`");
                 self.fail(now, token, &key, &error);
             }
             RouterEvent::Invalidated(keys) => self.on_invalidated(now, keys),
@@ -279,7 +280,7 @@ impl Engine {
             Reply::Effect(done) => self.written(op, slot, Ok(done)),
             Reply::WriteLock(_) | Reply::Raw(_) => {}
             Reply::Refused(refusal) => {
-                let error = CacheError::new(ErrorKind::Server, String::from(refusal.0)).about(key);
+                let error = Error::new(ErrorKind::Server, String::from(refusal.0)).about(key);
                 self.fail_call(now, caller, key, error);
             }
         }
@@ -327,7 +328,7 @@ impl Engine {
         self.events.push_back(Event::Done { op, outcome });
     }
 
-    fn written(&mut self, op: OpId, slot: u32, result: Result<bool, CacheError>) {
+    fn written(&mut self, op: OpId, slot: u32, result: Result<bool, Error>) {
         let outcome = match self.ops.get_mut(op) {
             Some(Op::Write) => Outcome::Written(result),
             Some(Op::WriteMany(gather)) => match gather.put(slot, result) {
@@ -348,7 +349,7 @@ impl Engine {
         self.events.push_back(Event::Done { op, outcome });
     }
 
-    fn fail(&mut self, now: Instant, token: Token, key: &Key, error: &CacheError) {
+    fn fail(&mut self, now: Instant, token: Token, key: &Key, error: &Error) {
         match Sender::of(token) {
             Sender::Flight(id) => self.advance(now, id, Input::Failed(error.clone())),
             Sender::Call(op, slot) => match self.ops.get_mut(op) {
@@ -360,7 +361,7 @@ impl Engine {
         }
     }
 
-    fn fail_call(&mut self, now: Instant, caller: Caller, key: &Key, error: CacheError) {
+    fn fail_call(&mut self, now: Instant, caller: Caller, key: &Key, error: Error) {
         let Caller { op, slot } = caller;
         match self.ops.get_mut(op) {
             Some(Op::Write | Op::WriteMany(_)) => self.written(op, slot, Err(error)),

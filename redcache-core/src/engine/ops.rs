@@ -7,8 +7,9 @@ use slab::Slab;
 use super::refresh::Job;
 use super::set::SetMany;
 use crate::api::answer::Answer;
-use crate::api::error::{CacheError, CallError};
+use crate::api::error::Error;
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::flow::flights::{FlightId, OpId};
 
 /// A call and what it waits for.
@@ -29,7 +30,7 @@ pub(super) enum Op {
     /// `insert`, `remove`, `touch`.
     Write,
     /// `insert_many`, `remove_many`, `touch_many`.
-    WriteMany(Gather<bool, CacheError>),
+    WriteMany(Gather<bool, Error>),
 }
 
 /// Results that come in one by one, in any order.

@@ -15,7 +15,7 @@ use slab::Slab;
 
 use super::Engine;
 use super::ops::Op;
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::observer::{Observed, RefreshEvent};
 use crate::api::options::{LoaderId, RefreshOptions};
@@ -102,7 +102,7 @@ impl Engine {
         &mut self,
         now: Instant,
         options: RefreshOptions,
-    ) -> Result<RefreshPolicy, CacheError> {
+    ) -> Result<RefreshPolicy, Error> {
         self.check_open()?;
         super::check_ttl(options.ttl)?;
         options.check()?;
@@ -198,9 +198,9 @@ impl Engine {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`] when the cache is, or the loader is not registered any more.
-    pub fn begin_refresh(&mut self, now: Instant, family: LoaderId) -> Result<OpId, CacheError> {
+    pub fn begin_refresh(&mut self, now: Instant, family: LoaderId) -> Result<OpId, Error> {
         self.check_open()?;
-        let entry = self.refreshes.family(family).ok_or_else(CacheError::closed)?;
+        let entry = self.refreshes.family(family).ok_or_else(Error::closed)?;
         entry.is_called = false;
         let (queue, ttl) = (std::mem::take(&mut entry.queue), entry.options.ttl);
         self.refreshes.queued -= queue.len();
@@ -232,7 +232,7 @@ fn lock_key(prefix: &[u8], key: &Key) -> Key {
 }
 
 impl RefreshOptions {
-    fn check(&self) -> Result<(), CacheError> {
+    fn check(&self) -> Result<(), Error> {
         let wrong = if !(0.0..1.0).contains(&self.after) {
             format!("`refresh_at_fraction` is {}; it must be at least 0 and under 1", self.after)
         } else if !(self.beta >= 0.0 && self.beta.is_finite()) {
@@ -240,6 +240,6 @@ impl RefreshOptions {
         } else {
             return Ok(());
         };
-        Err(CacheError::new(ErrorKind::InvalidInput, wrong))
+        Err(Error::new(ErrorKind::InvalidInput, wrong))
     }
 }

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use super::news::Answered;
 use super::ops::Op;
 use super::{Closing, Engine, Sender};
-use crate::api::error::{CacheError, CallError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::api::observer::Observed;
 use crate::event::Event;
 use crate::flow::flights::{Caller, OpId};
@@ -45,7 +46,7 @@ impl Engine {
         keys: Vec<Key>,
         ttl: Duration,
         is_many: bool,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         self.check_batch(&keys)?;
         let give_up_at = now + self.config.load_timeout + self.config.lock_ttl;
         let set = SetMany::new(keys, ttl, is_many, give_up_at);
@@ -167,7 +168,7 @@ impl Engine {
         self.steer_set(now, caller);
     }
 
-    pub(super) fn on_set_failed(&mut self, now: Instant, caller: Caller, error: CacheError) {
+    pub(super) fn on_set_failed(&mut self, now: Instant, caller: Caller, error: Error) {
         self.advance_set(now, caller, Input::Failed(error));
         self.steer_set(now, caller);
     }
@@ -259,7 +260,7 @@ impl Engine {
     fn lock_timeout(&self) -> End {
         let limit = self.config.load_timeout + self.config.lock_ttl;
         let text = format!("the limit is `load_timeout` and `lock_ttl` together, {limit:?}");
-        End::Failed(CacheError::new(ErrorKind::LockTimeout, text))
+        End::Failed(Error::new(ErrorKind::LockTimeout, text))
     }
 
     /// The key has changed.
@@ -301,7 +302,7 @@ impl Engine {
     }
 
     /// The same for a caller that is still there to be told.
-    pub(super) fn fail_set(&mut self, now: Instant, op: OpId, error: &CacheError) {
+    pub(super) fn fail_set(&mut self, now: Instant, op: OpId, error: &Error) {
         let Some(set) = self.set_mut(op) else { return };
         if !set.is_abandoned {
             let failed = || Err(CallError::Cache(error.clone()));
@@ -325,7 +326,7 @@ impl Engine {
         let Some(Op::Set(set)) = self.end_op(op) else { return };
         self.note_wait(now, set.waiting_since);
         if !set.is_abandoned {
-            let abandoned = || Err(CallError::Cache(CacheError::closed()));
+            let abandoned = || Err(CallError::Cache(Error::closed()));
             let outcome = set.outcome(|entry| entry.result.clone().unwrap_or_else(abandoned));
             self.events.push_back(Event::Done { op, outcome });
         }
@@ -361,9 +362,9 @@ fn result(key: &Key, end: End) -> Result<bool, CallError> {
     match end {
         End::Stored => Ok(true),
         End::Kept => Ok(false),
-        End::Lost => Err(CacheError::new(ErrorKind::LockLost, "").about(key).into()),
+        End::Lost => Err(Error::new(ErrorKind::LockLost, "").about(key).into()),
         End::LoadFailed(Failure(failure)) => Err(CallError::Load(failure)),
         End::Failed(error) => Err(error.about(key).into()),
-        End::Abandoned => Err(CacheError::closed().into()),
+        End::Abandoned => Err(Error::closed().into()),
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::api::answer::Answer;
-use crate::api::error::CallError;
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::flow::flights::{Caller, FlightId};
 use crate::flow::get::{Get, Input};
 use crate::near::{Evidence, Staleness};

@@ -31,13 +31,13 @@
 //!
 //! What is loaded is always given to those who asked, stored or not.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::api::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
 use crate::flow::held::{Held, Overruled};
 use crate::flow::pace::{LoadTimes, Patience};
 use crate::protocol::command::Command;
@@ -75,7 +75,7 @@ pub(crate) enum Input {
     Effect(bool),
     Refused(Refusal),
     /// No answer: the step failed before Redis could give one.
-    Failed(CacheError),
+    Failed(Error),
     Loaded(Load),
     /// The loader failed; its error goes to everybody who joined.
     LoadFailed(Failure),
@@ -103,7 +103,7 @@ pub(crate) struct Load {
 
 /// A loader's error, opaque to the core.
 #[derive(Clone)]
-pub(crate) struct Failure(pub(crate) Arc<dyn LoadFailure>);
+pub(crate) struct Failure(pub(crate) LoadFailure);
 
 impl std::fmt::Debug for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -137,7 +137,7 @@ pub(crate) enum End {
         found: Found,
     },
     LoadFailed(Failure),
-    Failed(CacheError),
+    Failed(Error),
     Abandoned,
 }
 
@@ -406,7 +406,7 @@ fn on_load_due(
     if scene.load_times().is_over(since, scene.now) {
         release(lock, scene, out);
         let text = format!("the limit is `load_timeout`, {:?}", scene.load_timeout);
-        return Step::Done(End::Failed(CacheError::new(ErrorKind::LoadTimeout, text)));
+        return Step::Done(End::Failed(Error::new(ErrorKind::LoadTimeout, text)));
     }
     if let Some(lock) = lock.filter(|_| !mutant!(LockNotRenewed)) {
         out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
@@ -447,7 +447,7 @@ fn on_woken(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
 }
 
 fn failed(refusal: Refusal) -> Step {
-    Step::Done(End::Failed(CacheError::new(ErrorKind::Server, String::from(refusal.0))))
+    Step::Done(End::Failed(Error::new(ErrorKind::Server, String::from(refusal.0))))
 }
 
 #[cfg(test)]

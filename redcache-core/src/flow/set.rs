@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::flow::get::Failure;
 use crate::flow::held::{Held, Overruled};
@@ -68,7 +68,7 @@ pub(crate) enum Input {
     },
     Refused(Refusal),
     /// No answer: the step failed before Redis could give one.
-    Failed(CacheError),
+    Failed(Error),
     /// Another key of the call is locked by somebody else. Nobody waits with a lock in hand.
     GiveBack,
     /// The load goes on; its lock is to live on, too.
@@ -95,7 +95,7 @@ pub(crate) enum End {
     /// Somebody else has changed the key in the meantime, or the lock has expired. Nothing was stored.
     Lost,
     LoadFailed(Failure),
-    Failed(CacheError),
+    Failed(Error),
     Abandoned,
 }
 
@@ -240,13 +240,13 @@ fn published(done: bool, interrupted: bool) -> End {
     match (done || mutant!(LostWriteSaysStored), interrupted) {
         (true, _) => End::Stored,
         // What took the lock away may have been our own value.
-        (false, true) => End::Failed(CacheError::new(ErrorKind::OutcomeUnknown, "")),
+        (false, true) => End::Failed(Error::new(ErrorKind::OutcomeUnknown, "")),
         (false, false) => End::Lost,
     }
 }
 
 fn failed(refusal: Refusal) -> End {
-    End::Failed(CacheError::new(ErrorKind::Server, String::from(refusal.0)))
+    End::Failed(Error::new(ErrorKind::Server, String::from(refusal.0)))
 }
 
 #[cfg(test)]

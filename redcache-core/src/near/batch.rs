@@ -3,21 +3,21 @@
 use std::time::Instant;
 
 use crate::api::answer::Answer;
-use crate::api::error::{CallError, Error};
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::api::options::CallOptions;
 use crate::near::{Near, NearHit};
 
 /// The answers to a batch, in the order of its keys, with gaps where the near cache had none.
 #[derive(Debug)]
 pub struct Batch<E> {
-    answers: Vec<Result<Answer, Error<E>>>,
+    answers: Vec<Result<Answer, E>>,
     /// Where the gaps are.
     gaps: Vec<usize>,
     far: Vec<Key>,
 }
 
-impl<E: Send + Sync + 'static> Batch<E> {
+impl<E: From<CallError>> Batch<E> {
     /// Asks the near cache for each key, all at the one time `now`, unless `options` say not to.
     pub fn ask<K: AsRef<[u8]>>(
         near: &Near,
@@ -66,15 +66,15 @@ impl<E: Send + Sync + 'static> Batch<E> {
     }
 
     /// Fills the gaps with the answers to the far keys, in their order.
-    pub fn fill(mut self, found: Vec<Result<Answer, CallError>>) -> Vec<Result<Answer, Error<E>>> {
+    pub fn fill(mut self, found: Vec<Result<Answer, CallError>>) -> Vec<Result<Answer, E>> {
         for (gap, result) in self.gaps.into_iter().zip(found) {
-            self.answers[gap] = result.map_err(Error::from_call);
+            self.answers[gap] = result.map_err(E::from);
         }
         self.answers
     }
 
     /// Gives the answers of a complete batch.
-    pub fn into_answers(self) -> Vec<Result<Answer, Error<E>>> {
+    pub fn into_answers(self) -> Vec<Result<Answer, E>> {
         self.answers
     }
 }

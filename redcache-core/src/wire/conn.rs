@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::api::config::Config;
-use crate::api::error::CacheError;
+use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::protocol::command::Token;
 use crate::protocol::lock::LockSettings;
@@ -102,7 +102,7 @@ impl Conn {
         input: &mut Input<'_>,
         config: &Config,
         locks: &LockSettings,
-    ) -> Result<Option<Inbound>, CacheError> {
+    ) -> Result<Option<Inbound>, Error> {
         self.heartbeat.on_inbound(now);
         if let Some(inbound) = self.pipeline.ready.pop_front() {
             return Ok(Some(inbound));
@@ -172,7 +172,7 @@ impl Phase {
         frame: &Frame<'_>,
         pipeline: &mut Pipeline,
         (config, locks): (&Config, &LockSettings),
-    ) -> Result<Option<Inbound>, CacheError> {
+    ) -> Result<Option<Inbound>, Error> {
         let keeps_echo = mutant!(EchoSwallowsNews);
         let echo = if keeps_echo { pipeline.echo.clone() } else { pipeline.echo.take() };
         let is_ready = matches!(self, Self::Ready);

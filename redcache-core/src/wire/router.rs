@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::api::config::{Address, Config, Servers};
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::LockSettings;
@@ -72,7 +72,7 @@ pub(crate) enum RouterEvent {
     Failed {
         token: Token,
         command: Command,
-        error: CacheError,
+        error: Error,
     },
     /// The sender of a command has waited long enough; its answer will come without a token.
     Overdue {
@@ -94,12 +94,12 @@ pub(crate) enum RouterEvent {
     },
     /// A connection is gone, and with it all that was tracked.
     Down {
-        reason: CacheError,
+        reason: Error,
         slots: SlotSet,
     },
     /// An attempt to connect failed.
     NotUp {
-        reason: CacheError,
+        reason: Error,
     },
 }
 
@@ -132,7 +132,7 @@ struct Effects {
 
 impl Effects {
     /// Ends a command whose sender still waits.
-    fn fail(&mut self, issued: Issued, error: CacheError) {
+    fn fail(&mut self, issued: Issued, error: Error) {
         if let Issued { token: Some(token), command, .. } = issued {
             self.events.push_back(RouterEvent::Failed { token, command, error });
         }
@@ -189,18 +189,18 @@ impl Router {
         self.route(ctx, Issued::new(ctx.now, token, command, slot));
     }
 
-    fn refusal(&mut self, ctx: Context<'_>, slot: Slot, command: &Command) -> Option<CacheError> {
+    fn refusal(&mut self, ctx: Context<'_>, slot: Slot, command: &Command) -> Option<Error> {
         let waiting = self.paused.len();
         let owner = self.owner(slot).and_then(|id| self.nodes.get_mut(id.index()));
         // What is released on the way out still finds an open connection.
         if self.closed && !owner.as_ref().is_some_and(|node| node.is_ready()) {
-            return Some(CacheError::closed());
+            return Some(Error::closed());
         }
         if let Some(node) = owner {
             return node.refusal(ctx.now, command, waiting, ctx.config);
         }
         if self.unrouted.len() + waiting >= ctx.config.inflight_max {
-            return Some(CacheError::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
+            return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
         self.cluster.as_ref()?.lasting_fault()
     }
@@ -277,7 +277,7 @@ impl Router {
             && node.has(id)
         {
             let text = format!("{}: {reason}", node.address);
-            self.on_disconnect(ctx, id.node, &CacheError::new(ErrorKind::Unavailable, text));
+            self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
         }
     }
 
@@ -365,7 +365,7 @@ impl Router {
     }
 
     /// Gives a connection up. What may be sent again waits for the next one, or for another owner.
-    fn on_disconnect(&mut self, ctx: Context<'_>, id: NodeId, reason: &CacheError) {
+    fn on_disconnect(&mut self, ctx: Context<'_>, id: NodeId, reason: &Error) {
         let slots = self.slots_of(id);
         let Some(node) = self.nodes.get_mut(id.index()) else { return };
         let was_announced = node.is_announced;
@@ -399,24 +399,24 @@ impl Router {
         if is_repeatable && issued.attempts < ATTEMPTS_MAX {
             self.route(ctx, issued);
         } else {
-            self.effects.fail(issued, CacheError::new(ErrorKind::OutcomeUnknown, ""));
+            self.effects.fail(issued, Error::new(ErrorKind::OutcomeUnknown, ""));
         }
     }
 
-    fn fail_queue(&mut self, id: NodeId, error: &CacheError) {
+    fn fail_queue(&mut self, id: NodeId, error: &Error) {
         let Some(node) = self.nodes.get_mut(id.index()) else { return };
         for issued in node.take_queue() {
             self.effects.fail(issued, error.clone());
         }
     }
 
-    fn fail_paused(&mut self, error: &CacheError) {
+    fn fail_paused(&mut self, error: &Error) {
         for (_, issued) in self.paused.drain(..) {
             self.effects.fail(issued, error.clone());
         }
     }
 
-    fn fail_unrouted(&mut self, error: &CacheError) {
+    fn fail_unrouted(&mut self, error: &Error) {
         for issued in self.unrouted.drain(..) {
             self.effects.fail(issued, error.clone());
         }
@@ -465,7 +465,7 @@ impl Router {
             let Some(issued) = self.unrouted.pop_front() else { return };
             let error = match &self.cluster {
                 Some(cluster) => cluster.why_unrouted(issued.slot),
-                None => CacheError::new(ErrorKind::Unavailable, "no connection"),
+                None => Error::new(ErrorKind::Unavailable, "no connection"),
             };
             self.effects.fail(issued, error);
         }
@@ -520,7 +520,7 @@ impl Router {
     /// Makes no further connection; what is under way, and what is released, still gets through.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        let closed = CacheError::closed();
+        let closed = Error::closed();
         self.end_nodes(|node| !node.is_ready());
         self.fail_unrouted(&closed);
         if !self.nodes.iter().any(|(_, node)| node.is_ready()) {
@@ -531,7 +531,7 @@ impl Router {
     /// Ends every connection, whatever is under way.
     pub(crate) fn hang_up(&mut self) {
         self.closed = true;
-        let closed = CacheError::closed();
+        let closed = Error::closed();
         self.end_nodes(|_| true);
         self.fail_unrouted(&closed);
         self.fail_paused(&closed);
@@ -541,7 +541,7 @@ impl Router {
         for (_, node) in self.nodes.iter_mut().filter(|(_, node)| ends(node)) {
             node.hang_up(&mut self.effects);
             for issued in node.take_queue() {
-                self.effects.fail(issued, CacheError::closed());
+                self.effects.fail(issued, Error::closed());
             }
         }
     }

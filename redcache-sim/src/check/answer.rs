@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redcache_core::{Answer, CacheError, CallError, ErrorKind, OpId, Outcome, Source};
+use redcache_core::{Answer, CallError, Error, ErrorKind, OpId, Outcome, Source};
 
 use crate::clock::Micros;
 use crate::history::{Origin, Seen, Stamp, number_of};
@@ -328,7 +328,7 @@ impl World {
             .holds(is_shared, || format!("call {call} fails with {text}, which is not its own"))
     }
 
-    pub(crate) fn check_error(&self, call: usize, slot: usize, error: &CacheError) -> Checked {
+    pub(crate) fn check_error(&self, call: usize, slot: usize, error: &Error) -> Checked {
         let state = &self.calls[call];
         let process = &self.processes[state.process];
         let kind = error.kind();

@@ -1,6 +1,6 @@
 //! What writers are told, against what was carried out.
 
-use redcache_core::CacheError;
+use redcache_core::Error;
 
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::Kind;
@@ -11,7 +11,7 @@ impl World {
         &mut self,
         call: usize,
         slot: usize,
-        result: &Result<bool, CacheError>,
+        result: &Result<bool, Error>,
     ) -> Checked {
         let effective = match result {
             Ok(effective) => *effective,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_core::{
-    Answer, CallError, Config, ConnId, Engine, Event, Key, Loaded, OpId, Outcome, Seed,
+    Answer, CallError, Config, ConnId, Engine, Event, Key, LoadFailure, Loaded, OpId, Outcome, Seed,
 };
 
 use super::fixture::{key, origin};
@@ -136,7 +136,7 @@ impl Rig {
         self.begin(op, keys);
     }
 
-    fn begin(&mut self, op: Result<OpId, redcache_core::CacheError>, keys: Vec<Key>) {
+    fn begin(&mut self, op: Result<OpId, redcache_core::Error>, keys: Vec<Key>) {
         if let Ok(op) = op {
             assert!(self.calls.insert(op, keys).is_none(), "two calls have one id");
         }
@@ -158,19 +158,19 @@ impl Rig {
             return;
         }
         let Load { op, keys } = self.loads.swap_remove(which % self.loads.len());
-        let failure = || std::sync::Arc::new("failed");
+        let failure = || LoadFailure::new("failed");
         let (now, made) = (self.now, &mut self.made);
         match keys {
             Some(keys) => {
                 let load = |key: Key| (key.clone(), Loaded::value(Self::spell(&key, made)));
                 let found = keys.into_iter().map(load).collect();
-                let loaded = if succeeds { Ok(found) } else { Err(failure() as _) };
+                let loaded = if succeeds { Ok(found) } else { Err(failure()) };
                 self.engine.handle_loaded_many(now, op, loaded);
             }
             None => {
                 let keys = self.calls.get(&op).cloned().unwrap_or_default();
                 let value = keys.first().map(|key| Loaded::value(Self::spell(key, made)));
-                let loaded = value.filter(|_| succeeds).ok_or_else(|| failure() as _);
+                let loaded = value.filter(|_| succeeds).ok_or_else(failure);
                 self.engine.handle_loaded(now, op, loaded);
             }
         }

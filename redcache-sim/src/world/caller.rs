@@ -1,7 +1,7 @@
 //! Callers: what they ask for, what they do with the near cache before, and how they leave.
 
 use bytes::Bytes;
-use redcache_core::{CacheError, ErrorKind, Key, OpId};
+use redcache_core::{Error, ErrorKind, Key, OpId};
 
 use crate::clock::Micros;
 use crate::fault::Fault;
@@ -133,7 +133,7 @@ impl World {
         keys: &[usize],
         versions: &[usize],
         manner: Manner,
-    ) -> Result<OpId, CacheError> {
+    ) -> Result<OpId, Error> {
         let ttl = self.plan.ttl;
         let names: Vec<Key> = keys.iter().map(|&key| self.keys[key].name.clone()).collect();
         let first = names.first().cloned();

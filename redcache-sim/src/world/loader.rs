@@ -1,8 +1,6 @@
 //! Loaders: how long they take and how they end.
 
-use std::sync::Arc;
-
-use redcache_core::{Key, Loaded};
+use redcache_core::{Key, LoadFailure, Loaded};
 
 use crate::clock::Micros;
 use crate::fault::Fault;
@@ -241,7 +239,7 @@ impl World {
                 for &key in &load.keys {
                     self.calls[call].given.push((key, Given::Failure(number)));
                 }
-                let failure = Arc::new(format!("failure {number}"));
+                let failure = LoadFailure::new(format!("failure {number}"));
                 let engine = &mut self.processes[process].engine;
                 if is_batch {
                     engine.handle_loaded_many(now, op, Err(failure));

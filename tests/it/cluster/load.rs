@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use redcache_core::{CacheError, Error, ErrorKind, Loaded};
+use redcache_core::{Error, ErrorKind, LoadError, Loaded};
 
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{Boom, TTL};
@@ -46,13 +46,13 @@ impl Database {
     }
 
     /// Reads a key through a cache; gives the number of the change that the answer comes from.
-    pub(crate) fn read<C: Cache>(&self, cache: &C, key: usize) -> Result<u64, CacheError> {
+    pub(crate) fn read<C: Cache>(&self, cache: &C, key: usize) -> Result<u64, Error> {
         match cache.get_with(&self.keys[key], TTL, || self.load(key)) {
             Ok(answer) => {
                 let value = answer.value.expect("every key is found");
                 Ok(std::str::from_utf8(&value).unwrap().parse().unwrap())
             }
-            Err(Error::Cache(error)) => Err(error),
+            Err(LoadError::Cache(error)) => Err(error),
             Err(other) => panic!("{other}"),
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn while_busy<C: Cache, T>(
     database: &Database,
     reliance: Reliance,
     event: impl FnOnce() -> T,
-) -> (T, Vec<CacheError>) {
+) -> (T, Vec<Error>) {
     let stops = AtomicBool::new(false);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..)
@@ -106,7 +106,7 @@ struct Client<'a, C> {
     /// The last change of each key that this client has made and been told of.
     changed: Vec<u64>,
     random: u64,
-    errors: Vec<CacheError>,
+    errors: Vec<Error>,
 }
 
 impl<'a, C: Cache> Client<'a, C> {
@@ -115,7 +115,7 @@ impl<'a, C: Cache> Client<'a, C> {
         Self { cache, database, changed, random: number, errors: Vec::new() }
     }
 
-    fn work(mut self, reliance: Reliance, stops: &AtomicBool) -> Vec<CacheError> {
+    fn work(mut self, reliance: Reliance, stops: &AtomicBool) -> Vec<Error> {
         while !stops.load(Ordering::SeqCst) {
             let key = self.below(self.database.keys.len());
             match self.below(8) {
@@ -174,12 +174,13 @@ impl<'a, C: Cache> Client<'a, C> {
         }
     }
 
-    fn failed<E: std::fmt::Debug>(&mut self, error: Error<E>) {
-        match error {
+    fn failed(&mut self, error: impl Into<Error>) {
+        let error = error.into();
+        match error.kind() {
             // Another client has removed the key meanwhile, as it may.
-            Error::Cache(error) if error.kind() == ErrorKind::LockLost => {}
-            Error::Cache(error) => self.errors.push(error),
-            other => panic!("{other:?}"),
+            ErrorKind::LockLost => {}
+            ErrorKind::LoadFailed => panic!("{error}"),
+            _ => self.errors.push(error),
         }
     }
 }

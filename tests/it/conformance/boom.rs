@@ -9,3 +9,5 @@ impl fmt::Display for Boom {
         f.write_str(self.0)
     }
 }
+
+impl std::error::Error for Boom {}

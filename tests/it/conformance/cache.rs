@@ -3,8 +3,8 @@
 //! Callers of a scenario are threads. On an async adapter each of them drives its call's future by itself, while the
 //! runtime of the adapter carries the connection.
 
-use std::convert::{Infallible, identity};
-use std::fmt::{Debug, Display};
+use std::convert::identity;
+use std::fmt::Debug;
 use std::future::{Future, ready};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_async_std::AsyncStd;
 use redcache_core::{
-    Answer, CallOptions, Config, Error, Key, Loaded, Notice, Observer, RefreshOptions, Stats,
+    Answer, BatchResult, BoxError, CallOptions, Config, Error, Key, LoadError, Loaded, Notice,
+    Observer, RefreshOptions, Stats,
 };
 use redcache_driver::Runtime;
 use redcache_smol::Smol;
@@ -20,13 +21,10 @@ use redcache_tokio::Tokio;
 
 use super::boom::Boom;
 
-/// One outcome for each key of a batch.
-pub(crate) type PerKey<T, E = Infallible> = Result<Vec<Result<T, Error<E>>>, Error<E>>;
+/// A loader's error.
+pub(crate) trait Failure: Into<BoxError> + 'static {}
 
-/// What a loader's error must be.
-pub(crate) trait Failure: Debug + Display + Send + Sync + 'static {}
-
-impl<E: Debug + Display + Send + Sync + 'static> Failure for E {}
+impl<E: Into<BoxError> + 'static> Failure for E {}
 
 /// The calls that every adapter has.
 pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
@@ -34,42 +32,46 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn open(url: &str) -> Self;
     fn ready(&self) -> Result<(), Error>;
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error>;
-    fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<Answer>;
+    fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<Answer>;
     fn get_with<E: Failure>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<Answer, Error<E>>;
+    ) -> Result<Answer, LoadError<E>>;
     fn get_many_with<K: AsRef<[u8]>, E: Failure>(
         &self,
         keys: &[K],
         ttl: Duration,
         loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
-    ) -> PerKey<Answer, E>;
+    ) -> BatchResult<Answer, LoadError<E>>;
     fn insert_with<E: Failure>(
         &self,
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<bool, Error<E>>;
+    ) -> Result<bool, LoadError<E>>;
     fn insert_many_with<K: AsRef<[u8]>, E: Failure>(
         &self,
         keys: &[K],
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
-    ) -> PerKey<bool, E>;
+    ) -> BatchResult<bool, LoadError<E>>;
     fn insert(
         &self,
         key: impl AsRef<[u8]>,
         value: impl Into<Bytes>,
         ttl: Duration,
     ) -> Result<(), Error>;
-    fn insert_many<K: AsRef<[u8]>>(&self, entries: Vec<(K, Bytes)>, ttl: Duration) -> PerKey<()>;
+    fn insert_many<K: AsRef<[u8]>>(
+        &self,
+        entries: Vec<(K, Bytes)>,
+        ttl: Duration,
+    ) -> BatchResult<()>;
     fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error>;
-    fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool>;
+    fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<bool>;
     fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
-    fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool>;
+    fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> BatchResult<bool>;
     fn with_options(&self, options: CallOptions) -> Self;
     fn observe(&self, observer: impl Observer + 'static) -> bool;
     fn refreshing(
@@ -84,7 +86,7 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
 }
 
 /// Reads a key through a registered loader, until it is dropped.
-pub(crate) type Reader = Box<dyn Fn(&str) -> Result<Answer, Error<Boom>> + Send + Sync>;
+pub(crate) type Reader = Box<dyn Fn(&str) -> Result<Answer, LoadError<Boom>> + Send + Sync>;
 
 /// A cache whose calls are futures, for what only futures can do.
 pub(crate) trait AsyncCache: Cache {
@@ -144,7 +146,7 @@ macro_rules! same_calls {
             $end(self.get(key))
         }
 
-        fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<Answer> {
+        fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<Answer> {
             $end(self.get_many(keys))
         }
 
@@ -161,7 +163,7 @@ macro_rules! same_calls {
             &self,
             entries: Vec<(K, Bytes)>,
             ttl: Duration,
-        ) -> PerKey<()> {
+        ) -> BatchResult<()> {
             $end(self.insert_many(entries, ttl))
         }
 
@@ -169,7 +171,7 @@ macro_rules! same_calls {
             $end(self.remove(key))
         }
 
-        fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> PerKey<bool> {
+        fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<bool> {
             $end(self.remove_many(keys))
         }
 
@@ -177,7 +179,7 @@ macro_rules! same_calls {
             $end(self.touch(key, ttl))
         }
 
-        fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> PerKey<bool> {
+        fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> BatchResult<bool> {
             $end(self.touch_many(keys, ttl))
         }
 
@@ -218,7 +220,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<Answer, Error<E>> {
+    ) -> Result<Answer, LoadError<E>> {
         R::block_on(self.get_with(key, ttl, || async { loader() }))
     }
 
@@ -227,7 +229,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         keys: &[K],
         ttl: Duration,
         mut loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
-    ) -> PerKey<Answer, E> {
+    ) -> BatchResult<Answer, LoadError<E>> {
         R::block_on(self.get_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
@@ -236,7 +238,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<bool, Error<E>> {
+    ) -> Result<bool, LoadError<E>> {
         R::block_on(self.insert_with(key, ttl, || async { loader() }))
     }
 
@@ -245,7 +247,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         keys: &[K],
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
-    ) -> PerKey<bool, E> {
+    ) -> BatchResult<bool, LoadError<E>> {
         R::block_on(self.insert_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
@@ -278,7 +280,7 @@ impl Cache for redcache_blocking::Cache {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<Answer, Error<E>> {
+    ) -> Result<Answer, LoadError<E>> {
         self.get_with(key, ttl, loader)
     }
 
@@ -287,7 +289,7 @@ impl Cache for redcache_blocking::Cache {
         keys: &[K],
         ttl: Duration,
         loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
-    ) -> PerKey<Answer, E> {
+    ) -> BatchResult<Answer, LoadError<E>> {
         self.get_many_with(keys, ttl, loader)
     }
 
@@ -296,7 +298,7 @@ impl Cache for redcache_blocking::Cache {
         key: impl AsRef<[u8]>,
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
-    ) -> Result<bool, Error<E>> {
+    ) -> Result<bool, LoadError<E>> {
         self.insert_with(key, ttl, loader)
     }
 
@@ -305,7 +307,7 @@ impl Cache for redcache_blocking::Cache {
         keys: &[K],
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
-    ) -> PerKey<bool, E> {
+    ) -> BatchResult<bool, LoadError<E>> {
         self.insert_many_with(keys, ttl, loader)
     }
 

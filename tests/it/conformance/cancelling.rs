@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_core::{Answer, Error, ErrorKind, Loaded};
+use redcache_core::{Answer, ErrorKind, LoadError, Loaded};
 use redcache_tests::{Direction, Proxy};
 
 use super::cache::{AsyncCache, Host};
@@ -57,7 +57,7 @@ fn cut_short<H: Host, F: Future>(call: F, polls: usize) {
 }
 
 /// A load of `k` that never ends.
-fn endless_load<C: AsyncCache>(cache: &C) -> impl Future<Output = Result<Answer, Error<Boom>>> {
+fn endless_load<C: AsyncCache>(cache: &C) -> impl Future<Output = Result<Answer, LoadError<Boom>>> {
     cache.handle().get_with("k", TTL, pending::<Result<Loaded, Boom>>)
 }
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use redcache_core::{CacheError, ErrorKind};
+use redcache_core::{Error, ErrorKind};
 use redcache_tests::{Direction, Proxy};
 
 use super::cache::Cache;
@@ -25,7 +25,7 @@ on_every_adapter![
 
 with_a_server_of_its_own![close_ends_the_connection, dropping_the_last_handle_ends_the_connection,];
 
-fn check_closed(errors: impl IntoIterator<Item = CacheError>) {
+fn check_closed(errors: impl IntoIterator<Item = Error>) {
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
         assert!(!error.is_retryable());

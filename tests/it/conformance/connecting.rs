@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use redcache_core::{Error, ErrorKind, Notice};
+use redcache_core::{ErrorKind, Notice};
 use redcache_sim::listen::EmbeddedServer;
 use redcache_sim::server::{Config, HelloSupport};
 use redcache_tests::{Proxy, RedisServer};
@@ -297,11 +297,10 @@ fn no_secret_is_ever_shown<C: Cache>() {
     let cache = C::open(&url);
     let notices = Notices::of(&cache);
     let get = cache.get("k").unwrap_err();
-    let Error::Cache(of_get) = &get else { panic!("{get:?}") };
     notices.wait_for(1, |notice| matches!(notice, Notice::ConnectFailed { .. }));
     let config_error = C::connect(&(url + "?lock_ttl=x")).unwrap_err();
     let shown = [
-        format!("{config:?} {cache:?} {error:?} {error} {get:?} {get} {of_get:?} {of_get}"),
+        format!("{config:?} {cache:?} {error:?} {error} {get:?} {get}"),
         format!("{config_error:?} {config_error} {}", notices.text()),
     ];
     for text in shown {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redcache_core::{Error, ErrorKind, Key, Loaded, RefreshOptions};
+use redcache_core::{ErrorKind, Key, LoadError, Loaded, RefreshOptions};
 
 use super::cache::{Cache, Reader};
 use super::scene::{
@@ -299,7 +299,7 @@ fn a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed<C: Cache>(
     let ((), took) = timed(|| cache.close());
     assert!(took < 2 * AT_ONCE, "{took:?}");
     match read("k") {
-        Err(Error::Cache(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
+        Err(LoadError::Cache(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
         other => panic!("{other:?}"),
     }
     // Published or given back, it has left no lock.

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_core::{Answer, CacheError, Error, Key, Loaded, Notice};
+use redcache_core::{
+    Answer, BatchResult, Error, ErrorKind, Key, LoadError, Loaded, Notice, SharedError,
+};
 
 pub(crate) use super::boom::Boom;
-use super::cache::{Cache, Failure};
+use super::cache::Cache;
 
 /// How long a value lives where that does not matter.
 pub(crate) const TTL: Duration = Duration::from_secs(60);
@@ -79,7 +81,7 @@ pub(crate) fn must_not_load() -> Result<Loaded, Boom> {
 
 /// An answer in words, `v from near`, to be compared.
 #[track_caller]
-pub(crate) fn seen<E: Debug>(answer: Result<Answer, Error<E>>) -> String {
+pub(crate) fn seen<E: Debug>(answer: Result<Answer, E>) -> String {
     let answer = answer.unwrap();
     let value = answer
         .value
@@ -90,26 +92,23 @@ pub(crate) fn seen<E: Debug>(answer: Result<Answer, Error<E>>) -> String {
 
 /// The answers of a batch in words.
 #[track_caller]
-pub(crate) fn all_seen<E: Debug>(
-    answers: Result<Vec<Result<Answer, Error<E>>>, Error<E>>,
-) -> Vec<String> {
+pub(crate) fn all_seen<E: Debug>(answers: BatchResult<Answer, E>) -> Vec<String> {
     answers.unwrap().into_iter().map(seen).collect()
 }
 
 /// The error of a call that the cache must have failed.
 #[track_caller]
-pub(crate) fn cache_error<T: Debug, E: Debug>(result: Result<T, Error<E>>) -> CacheError {
-    match result {
-        Err(Error::Cache(error)) => error,
-        other => panic!("not an error of the cache: {other:?}"),
-    }
+pub(crate) fn cache_error<T: Debug, E: Into<Error>>(result: Result<T, E>) -> Error {
+    let error = result.map_err(Into::into).unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::LoadFailed, "{error}");
+    error
 }
 
 /// The error of a call whose loader must have failed.
 #[track_caller]
-pub(crate) fn load_error<T: Debug, E: Failure>(result: Result<T, Error<E>>) -> Arc<E> {
+pub(crate) fn load_error<T: Debug, E>(result: Result<T, LoadError<E>>) -> SharedError<E> {
     match result {
-        Err(Error::Load(error)) => error,
+        Err(LoadError::Loader(error)) => error,
         other => panic!("not an error of the loader: {other:?}"),
     }
 }

@@ -1,11 +1,10 @@
 //! Many callers of one key: one of them loads, in this process and in all others, and the rest share what comes of it.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use redcache_core::{Answer, Error, ErrorKind};
+use redcache_core::{Answer, ErrorKind, LoadError, SharedError};
 use redcache_tests::Raw;
 
 use super::cache::Cache;
@@ -128,13 +127,13 @@ fn everybody_who_joined_a_failed_load_is_given_its_error<C: Cache>() {
         wait_until("all have called", || cache.stats().calls == 10);
         Err(Boom("no such table"))
     };
-    let errors: Vec<Arc<Boom>> = thread::scope(|scope| {
+    let errors: Vec<SharedError<Boom>> = thread::scope(|scope| {
         let call = |_| scope.spawn(|| load_error(cache.get_with("k", TTL, load)));
         let calls: Vec<_> = (0..10).map(call).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     assert!(errors.iter().all(|error| **error == Boom("no such table")));
-    assert!(errors.windows(2).all(|pair| Arc::ptr_eq(&pair[0], &pair[1])), "it is one error");
+    assert!(errors.windows(2).all(|pair| std::ptr::eq(&*pair[0], &*pair[1])), "it is one error");
     assert_eq!(cache.stats().load_failures, 1);
     // A failure is not remembered.
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
@@ -151,7 +150,7 @@ fn who_joined_with_another_error_type_is_given_the_text<C: Cache>() {
             cache.get_with("k", TTL, load)
         });
         gate.reached();
-        let follower = scope.spawn(|| -> Result<Answer, Error<std::io::Error>> {
+        let follower = scope.spawn(|| -> Result<Answer, LoadError<std::io::Error>> {
             cache.get_with("k", TTL, || panic!("the loader ran"))
         });
         wait_until("both are aboard", || cache.stats().calls == 2);

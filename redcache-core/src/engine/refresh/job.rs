@@ -1,7 +1,6 @@
 //! One run of a registered loader: its keys, their refresh locks, the load, and what becomes of the result.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::news::Answered;
@@ -9,8 +8,8 @@ use super::super::ops::Op;
 use super::super::{Engine, Sender};
 use super::{Due, lock_key};
 use crate::api::answer::Loaded;
-use crate::api::error::LoadFailure;
 use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
 use crate::api::observer::{Observed, RefreshEvent};
 use crate::api::options::LoaderId;
 use crate::event::{Event, Notice, Outcome};
@@ -229,7 +228,7 @@ impl Engine {
         &mut self,
         now: Instant,
         op: OpId,
-        loaded: Result<Vec<(Key, Loaded)>, Arc<dyn LoadFailure>>,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
     ) {
         let Some(job) = self.job(op) else { return };
         let Stage::Load { since } = job.stage else { return };

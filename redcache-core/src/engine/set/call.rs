@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::api::error::CallError;
 use crate::api::key::Key;
+use crate::api::load_error::CallError;
 use crate::event::Outcome;
 use crate::flow::pace::Patience;
 use crate::flow::set::Set;

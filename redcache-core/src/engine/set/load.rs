@@ -1,14 +1,14 @@
 //! The load of a write: its loader, the life of its locks meanwhile, and what becomes of the result.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::Stage;
 use super::{Engine, Op};
 use crate::api::answer::Loaded;
-use crate::api::error::{CacheError, ErrorKind, LoadFailure};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
 use crate::api::observer::Observed;
 use crate::event::Event;
 use crate::flow::flights::{Caller, OpId};
@@ -40,7 +40,7 @@ impl Engine {
         let times = self.load_times();
         if times.is_over(since, now) {
             let text = format!("the limit is `load_timeout`, {:?}", times.load_timeout);
-            let error = CacheError::new(ErrorKind::LoadTimeout, text);
+            let error = Error::new(ErrorKind::LoadTimeout, text);
             return self.end_set(now, op, &End::Failed(error));
         }
         self.advance_all(now, op, || Input::Renew);
@@ -56,7 +56,7 @@ impl Engine {
         &mut self,
         now: Instant,
         op: OpId,
-        loaded: Result<Loaded, Arc<dyn LoadFailure>>,
+        loaded: Result<Loaded, LoadFailure>,
     ) {
         let Some(set) = self.set_mut(op) else { return };
         let Some(entry) = set.entries.first() else { return };
@@ -68,7 +68,7 @@ impl Engine {
         &mut self,
         now: Instant,
         op: OpId,
-        loaded: Result<Vec<(Key, Loaded)>, Arc<dyn LoadFailure>>,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
     ) {
         let Some(set) = self.set_mut(op) else { return };
         let Stage::Load { since } = set.stage else { return };
@@ -106,7 +106,7 @@ impl Engine {
             return Input::Over(End::Kept);
         };
         if let Some(why) = self.unstorable_load(&loaded, ttl) {
-            return Input::Over(End::Failed(CacheError::new(ErrorKind::InvalidInput, why)));
+            return Input::Over(End::Failed(Error::new(ErrorKind::InvalidInput, why)));
         }
         let ttl = loaded.ttl.unwrap_or(ttl);
         let payload = loaded.value.unwrap_or_else(|| self.config.not_found_marker.clone());

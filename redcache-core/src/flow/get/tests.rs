@@ -145,7 +145,7 @@ const LEFT: Ttl = Ttl::Left(Duration::from_secs(3));
 
 /// Everything that a flight in this state can be told.
 fn inputs(state: &Get) -> Vec<Input> {
-    let failed = || Input::Failed(CacheError::new(ErrorKind::Timeout, ""));
+    let failed = || Input::Failed(Error::new(ErrorKind::Timeout, ""));
     match state {
         Get::Read { lock } => {
             let mut inputs = vec![
@@ -179,7 +179,7 @@ fn inputs(state: &Get) -> Vec<Input> {
         Get::Load { .. } => vec![
             a_load(true),
             a_load(false),
-            Input::LoadFailed(Failure(Arc::new("no"))),
+            Input::LoadFailed(Failure(LoadFailure::new("no"))),
             Input::Abandoned,
             Input::LoadDue,
             Input::Woken,
@@ -242,7 +242,7 @@ fn a_failed_load_gives_the_lock_back() {
     let state = flight.start(false);
     let state = flight.next(state, missing(LockReply::NotTried));
     let state = flight.next(state, Input::Effect(true));
-    let step = flight.tell(state, Input::LoadFailed(Failure(Arc::new("no"))));
+    let step = flight.tell(state, Input::LoadFailed(Failure(LoadFailure::new("no"))));
     assert!(matches!(step, Step::Done(End::LoadFailed(_))), "{step:?}");
     assert_eq!(flight.sent, ["read", "lock", "release"]);
 }
@@ -346,7 +346,7 @@ fn a_load_keeps_its_lock_until_its_own_time_is_over() {
 
 #[test]
 fn without_redis_the_loader_runs_only_where_that_is_wanted() {
-    let failed = || Input::Failed(CacheError::new(ErrorKind::Unavailable, ""));
+    let failed = || Input::Failed(Error::new(ErrorKind::Unavailable, ""));
     let mut flight = Flight::new();
     let state = flight.start(true);
     assert!(matches!(flight.tell(state, failed()), Step::Done(End::Failed(_))));

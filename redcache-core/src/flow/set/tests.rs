@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::load_error::LoadFailure;
 use crate::protocol::reply::Replaced;
 
 /// A write of one key with nothing but its flow, and a ledger of what it asked for.
@@ -114,7 +115,7 @@ fn refused() -> Input {
 
 /// Everything that a write in this state can be told.
 fn inputs(write: &Write, state: &Set) -> Vec<Input> {
-    let failed = || Input::Failed(CacheError::new(ErrorKind::Timeout, ""));
+    let failed = || Input::Failed(Error::new(ErrorKind::Timeout, ""));
     match state {
         Set::Unlock => vec![Input::Attempt, Input::Over(End::Abandoned)],
         Set::Lock { lock } => vec![
@@ -134,7 +135,7 @@ fn inputs(write: &Write, state: &Set) -> Vec<Input> {
             Input::GiveBack,
             Input::Renew,
             Input::Over(End::Kept),
-            Input::Over(End::LoadFailed(Failure(std::sync::Arc::new("no")))),
+            Input::Over(End::LoadFailed(Failure(LoadFailure::new("no")))),
         ],
         Set::Publish { .. } => vec![
             Input::Published { done: true, interrupted: false },
@@ -200,7 +201,7 @@ fn undone(raw: &'static [u8], ttl: Ttl) -> Command {
     let granted = write.granted(raw, ttl);
     let state = write.next(state, granted);
     write.now += Duration::from_secs(2);
-    let step = write.tell(state, Input::Over(End::LoadFailed(Failure(std::sync::Arc::new("no")))));
+    let step = write.tell(state, Input::Over(End::LoadFailed(Failure(LoadFailure::new("no")))));
     assert!(matches!(step, Step::Done(End::LoadFailed(_))), "{step:?}");
     write.sent.pop().unwrap()
 }

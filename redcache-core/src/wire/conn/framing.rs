@@ -1,6 +1,6 @@
 //! Cuts the byte stream of a connection into frames.
 
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::resp::{self, Limits, Scanner};
 use crate::wire::inbound::Input;
 
@@ -30,7 +30,7 @@ impl Framing {
         &'a mut self,
         input: &mut Input<'i>,
         unfinished_max: usize,
-    ) -> Result<Option<&'a [u8]>, CacheError> {
+    ) -> Result<Option<&'a [u8]>, Error> {
         if self.start == self.tail.len() {
             self.tail = Vec::new();
             self.start = 0;
@@ -63,15 +63,15 @@ impl Framing {
 }
 
 /// Bound the memory for an unfinished frame. The scanner bounds each string, but a frame may hold many.
-fn check_unfinished(length: usize, unfinished_max: usize) -> Result<(), CacheError> {
+fn check_unfinished(length: usize, unfinished_max: usize) -> Result<(), Error> {
     if length <= unfinished_max.saturating_add(OVERHEAD_MAX) {
         return Ok(());
     }
     let text = "a frame is longer than `value_max` for each value in it and 1 MiB";
-    Err(CacheError::new(ErrorKind::Protocol, text))
+    Err(Error::new(ErrorKind::Protocol, text))
 }
 
-pub(super) fn broken(error: resp::DecodeError) -> CacheError {
+pub(super) fn broken(error: resp::DecodeError) -> Error {
     let text = format!("{error} (does a Redis without TLS listen on this port?)");
-    CacheError::new(ErrorKind::Protocol, text)
+    Error::new(ErrorKind::Protocol, text)
 }

@@ -17,7 +17,7 @@
 //! would shift every later reply. Only the best-effort `SETINFO` shares its round trip with the first commands.
 
 use crate::api::config::Config;
-use crate::api::error::{CacheError, ErrorKind, Transient};
+use crate::api::error::{Error, ErrorKind, Transient};
 use crate::resp::{Frame, command};
 
 /// The reply that the handshake waits for.
@@ -39,7 +39,7 @@ pub(crate) enum Next {
         untracked: Option<String>,
         ignored: usize,
     },
-    Fail(CacheError),
+    Fail(Error),
 }
 
 impl Handshake {
@@ -84,7 +84,7 @@ impl Handshake {
                 introduce(Some(format!("CLIENT TRACKING was refused: {text}")), out)
             }
             (_, Frame::Error(text)) => Next::Fail(refused(text)),
-            _ => Next::Fail(CacheError::new(
+            _ => Next::Fail(Error::new(
                 ErrorKind::Protocol,
                 "a reply of the handshake is not one that Redis gives",
             )),
@@ -141,7 +141,7 @@ fn introduce(untracked: Option<String>, out: &mut Vec<u8>) -> Next {
     Next::Ready { untracked, ignored: 2 }
 }
 
-fn refused(text: &[u8]) -> CacheError {
+fn refused(text: &[u8]) -> Error {
     let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     let kind = match code {
         b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => ErrorKind::Authentication,
@@ -151,7 +151,7 @@ fn refused(text: &[u8]) -> CacheError {
         // The server has no place for us, or is not ready: worth another try.
         _ => ErrorKind::Unavailable,
     };
-    CacheError::new(kind, String::from_utf8_lossy(text).into_owned())
+    Error::new(kind, String::from_utf8_lossy(text).into_owned())
 }
 
 #[cfg(test)]

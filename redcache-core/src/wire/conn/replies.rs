@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::awaited::{Awaited, Form};
 use super::pipeline::Pipeline;
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
@@ -48,7 +48,7 @@ impl Pipeline {
         now: Instant,
         frame: &Frame<'_>,
         locks: &LockSettings,
-    ) -> Result<Option<Inbound>, CacheError> {
+    ) -> Result<Option<Inbound>, Error> {
         // A command that is not encoded yet has no reply.
         let is_sent = self.awaited.len() > self.coalescer.count();
         match self.awaited.front().filter(|_| is_sent) {
@@ -76,7 +76,7 @@ impl Pipeline {
                 self.pop_front();
                 Ok(Some(Inbound::Topology(read.map(|topology| Topology { epoch, ..topology }))))
             }
-            None => Err(CacheError::new(ErrorKind::Protocol, "a reply came that nobody asked for")),
+            None => Err(Error::new(ErrorKind::Protocol, "a reply came that nobody asked for")),
         }
     }
 
@@ -86,7 +86,7 @@ impl Pipeline {
         now: Instant,
         frame: &Frame<'_>,
         locks: &LockSettings,
-    ) -> Result<Option<Inbound>, CacheError> {
+    ) -> Result<Option<Inbound>, Error> {
         if self.begun.is_empty() {
             self.begin(0, false);
         }
@@ -102,7 +102,7 @@ impl Pipeline {
         frame: &Frame<'_>,
         count: usize,
         locks: &LockSettings,
-    ) -> Result<Option<Inbound>, CacheError> {
+    ) -> Result<Option<Inbound>, Error> {
         self.awaited.unbatch_front();
         let parts: &[Frame<'_>] = match frame {
             Frame::Array(parts) if parts.len() == count => parts,
@@ -150,7 +150,7 @@ impl Pipeline {
         place: usize,
         frame: &Frame<'_>,
         locks: &LockSettings,
-    ) -> Result<Option<Answered>, CacheError> {
+    ) -> Result<Option<Answered>, Error> {
         let taken = match self.begun.get_mut(place) {
             Some(assembly) => assembly.take(frame, &locks.lock_prefix),
             None => Err(WrongType),
@@ -158,13 +158,13 @@ impl Pipeline {
         taken.map_err(|_| self.wrong_type())
     }
 
-    fn wrong_type(&self) -> CacheError {
+    fn wrong_type(&self) -> Error {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued.command.name()),
             Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
         });
         let text = format!("the reply to `{}` is not of its type", name.unwrap_or_default());
-        CacheError::new(ErrorKind::Protocol, text)
+        Error::new(ErrorKind::Protocol, text)
     }
 
     /// End the first awaited command with its answer, or send it again.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{ConnId, NodeId};
 use crate::api::config::{Address, Config};
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
@@ -56,7 +56,7 @@ pub(super) struct Seeds {
     try_at: Instant,
     backoff: Backoff,
     /// Why the last one could not be asked.
-    fault: Option<CacheError>,
+    fault: Option<Error>,
 }
 
 impl Cluster {
@@ -187,18 +187,18 @@ impl Cluster {
     }
 
     /// Why no command can be sent, and will not be able to within its time.
-    pub(super) fn lasting_fault(&self) -> Option<CacheError> {
+    pub(super) fn lasting_fault(&self) -> Option<Error> {
         self.seeds.fault.clone().filter(|fault| !self.is_known && is_lasting(fault))
     }
 
     /// Why a command has found no node in its time.
-    pub(super) fn why_unrouted(&self, slot: Slot) -> CacheError {
+    pub(super) fn why_unrouted(&self, slot: Slot) -> Error {
         if self.is_known {
             let text = format!("no node of the cluster owns slot {}", slot.index());
-            return CacheError::new(ErrorKind::Unavailable, text);
+            return Error::new(ErrorKind::Unavailable, text);
         }
         let nobody =
-            || CacheError::new(ErrorKind::Unavailable, "no node of the cluster has answered yet");
+            || Error::new(ErrorKind::Unavailable, "no node of the cluster has answered yet");
         self.seeds.fault.clone().unwrap_or_else(nobody)
     }
 
@@ -218,12 +218,7 @@ impl Seeds {
     }
 
     /// The seed that was next is of no use. Says whether all of them have been tried.
-    pub(super) fn pass(
-        &mut self,
-        now: Instant,
-        reason: Option<&CacheError>,
-        rng: &mut Rng,
-    ) -> bool {
+    pub(super) fn pass(&mut self, now: Instant, reason: Option<&Error>, rng: &mut Rng) -> bool {
         self.tried = None;
         self.fault = reason.cloned().or_else(|| self.fault.take());
         self.next += 1;

@@ -4,7 +4,7 @@ use super::cluster::{IDLE_KEPT, NODES_MAX};
 use super::node::is_lasting;
 use super::{Action, Context, Node, NodeId, Router, RouterEvent};
 use crate::api::config::Address;
-use crate::api::error::{CacheError, ErrorKind, Transient};
+use crate::api::error::{Error, ErrorKind, Transient};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::protocol::topology::{NoTopology, Question, Topology};
 
@@ -114,16 +114,16 @@ impl Router {
             }
             Ok(_) => {
                 let text = format!("{}: it knows of no slot that is owned", node.address);
-                CacheError::new(ErrorKind::Unavailable, text)
+                Error::new(ErrorKind::Unavailable, text)
             }
             Err(NoTopology::Refused(refusal)) => {
                 let is_passing = Transient::of(refusal.0.as_bytes()).is_some();
                 let kind = if is_passing { ErrorKind::Unavailable } else { ErrorKind::Server };
-                CacheError::new(kind, format!("{}: {}", node.address, refusal.0))
+                Error::new(kind, format!("{}: {}", node.address, refusal.0))
             }
             Err(NoTopology::Malformed(why)) => {
                 let text = format!("{}: in what it says of its cluster, {why}", node.address);
-                CacheError::new(ErrorKind::Protocol, text)
+                Error::new(ErrorKind::Protocol, text)
             }
         };
         self.plan_rediscovery(ctx);
@@ -228,7 +228,7 @@ impl Router {
         &mut self,
         ctx: Context<'_>,
         id: NodeId,
-        (was_ready, reason): (bool, &CacheError),
+        (was_ready, reason): (bool, &Error),
     ) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.is_asked(id) {
@@ -289,7 +289,7 @@ impl Router {
     }
 
     /// Hangs up on a node.
-    pub(super) fn drop_link(&mut self, ctx: Context<'_>, id: NodeId, reason: &CacheError) {
+    pub(super) fn drop_link(&mut self, ctx: Context<'_>, id: NodeId, reason: &Error) {
         if let Some(conn) = self.nodes.get(id.index()).and_then(Node::open_conn) {
             self.effects.actions.push_back(Action::HangUp { conn });
             self.on_disconnect(ctx, id, reason);

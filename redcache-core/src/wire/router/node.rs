@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::breaker::Breaker;
 use super::{Action, ConnId, Effects, RouterEvent, earliest};
 use crate::api::config::{Address, Config};
-use crate::api::error::{CacheError, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::Reply;
@@ -31,7 +31,7 @@ pub(super) struct Node {
     backoff: Backoff,
     ready_since: Option<Instant>,
     /// Why the last attempt to connect failed.
-    fault: Option<CacheError>,
+    fault: Option<Error>,
     /// Why the server does not report changes on the connection, if it does not.
     untracked: Option<String>,
     /// The engine was told that the connection is ready.
@@ -64,7 +64,7 @@ pub(super) enum Received {
     Nothing,
     Inbound(Inbound),
     /// The connection is of no further use; perhaps because of the answer to this command.
-    ProtocolError(CacheError, Option<Issued>),
+    ProtocolError(Error, Option<Issued>),
 }
 
 impl Node {
@@ -92,13 +92,13 @@ impl Node {
         command: &Command,
         waiting: usize,
         config: &Config,
-    ) -> Option<CacheError> {
+    ) -> Option<Error> {
         if self.in_flight() + waiting >= config.inflight_max {
-            return Some(CacheError::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
+            return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
         if matches!(&self.link, Link::Open { conn, .. } if conn.unwritten() > UNWRITTEN_MAX) {
             let text = "the server does not read what is sent";
-            return Some(CacheError::new(ErrorKind::Overloaded, text));
+            return Some(Error::new(ErrorKind::Overloaded, text));
         }
         if let Some(fault) = self.fault.as_ref().filter(|fault| is_lasting(fault))
             && !self.is_ready()
@@ -110,14 +110,14 @@ impl Node {
         if passes { None } else { Some(self.resting(config)) }
     }
 
-    fn resting(&self, config: &Config) -> CacheError {
+    fn resting(&self, config: &Config) -> Error {
         let reason =
             self.fault.as_ref().map_or_else(String::new, |fault| format!(", last: {fault}"));
         let (failures, pause) = (config.breaker_failures, config.breaker_pause);
         let text = format!(
             "{failures} commands in a row went unanswered, next try within {pause:?}{reason}"
         );
-        CacheError::new(ErrorKind::Unavailable, text)
+        Error::new(ErrorKind::Unavailable, text)
     }
 
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
@@ -245,7 +245,7 @@ impl Node {
     pub(super) fn on_disconnect(
         &mut self,
         now: Instant,
-        reason: &CacheError,
+        reason: &Error,
         rng: &mut Rng,
     ) -> Disconnected {
         if let Some(since) = self.ready_since.take() {
@@ -337,9 +337,9 @@ impl Node {
         }
     }
 
-    fn unavailable(&self) -> CacheError {
+    fn unavailable(&self) -> Error {
         let no_answer =
-            || CacheError::new(ErrorKind::Unavailable, "no connection within `command_timeout`");
+            || Error::new(ErrorKind::Unavailable, "no connection within `command_timeout`");
         self.fault.clone().unwrap_or_else(no_answer)
     }
 
@@ -408,6 +408,6 @@ pub(super) fn enqueue(queue: &mut VecDeque<Issued>, issued: Issued) {
 }
 
 /// A login that was refused, or a port that is not Redis, will not mend itself within a call.
-pub(super) fn is_lasting(fault: &CacheError) -> bool {
+pub(super) fn is_lasting(fault: &Error) -> bool {
     matches!(fault.kind(), ErrorKind::Authentication | ErrorKind::Protocol)
 }

@@ -5,7 +5,7 @@
 use super::cluster::IDLE_KEPT;
 use super::{Context, NodeId, RETRY_PAUSE, Router, RouterEvent};
 use crate::api::config::Address;
-use crate::api::error::{CacheError, ErrorKind, Transient};
+use crate::api::error::{Error, ErrorKind, Transient};
 use crate::protocol::redirect::Redirect;
 use crate::protocol::reply::Refusal;
 use crate::protocol::slot::SlotSet;
@@ -82,7 +82,7 @@ impl Router {
         if to == asked {
             let text = format!("{asked}: it sends to itself what it does not take");
             let refused = self.pause(ctx, issued);
-            self.drop_link(ctx, from, &CacheError::new(ErrorKind::Unavailable, text));
+            self.drop_link(ctx, from, &Error::new(ErrorKind::Unavailable, text));
             return refused;
         }
         self.request_discovery(ctx, Some(to.clone()));
@@ -137,6 +137,6 @@ impl Router {
     fn give_up(&mut self, issued: Issued, refusal: &Refusal) {
         let (name, last) = (issued.command.name(), &refusal.0);
         let text = format!("the {name} was sent on {REDIRECTS_MAX} times, at last with `{last}`");
-        self.effects.fail(issued, CacheError::new(ErrorKind::Unavailable, text));
+        self.effects.fail(issued, Error::new(ErrorKind::Unavailable, text));
     }
 }
