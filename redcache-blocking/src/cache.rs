@@ -128,7 +128,7 @@ impl Cache {
     ///
     /// Why the latest attempt failed. Others follow in the background.
     pub fn ready(&self) -> Result<(), Error> {
-        Ok(self.shared().wait_connected()?)
+        self.shared().wait_connected()
     }
 
     /// Gives a handle of the same cache whose calls are made with `options`. It costs no more than a clone, so it may be

@@ -107,11 +107,11 @@ impl<R: Runtime> Cache<R> {
         poll_fn(|cx| {
             let mut state = self.shared().lock();
             if state.closed {
-                return Poll::Ready(Err(Error::closed().into()));
+                return Poll::Ready(Err(Error::closed()));
             }
             match &state.connected {
                 Some(Ok(())) => Poll::Ready(Ok(())),
-                Some(Err(reason)) => Poll::Ready(Err(reason.clone().into())),
+                Some(Err(reason)) => Poll::Ready(Err(reason.clone())),
                 None => {
                     state.watchers.push(cx.waker().clone());
                     Poll::Pending
