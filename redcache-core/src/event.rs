@@ -1,4 +1,4 @@
-//! What the engine tells the outside.
+//! The engine's events.
 
 use std::fmt;
 
@@ -9,104 +9,104 @@ use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::Observation;
 use crate::api::options::LoaderId;
-use crate::flow::flights::OpId;
+use crate::flow::call::OpId;
 use crate::wire::router::ConnId;
 
-/// Something for the adapter to do or to pass on.
+/// A request to the adapter, or a result for it to pass on.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// Connect to `address`, then report `handle_connected` or `handle_disconnected`.
+    /// Connect to `address`, then call `handle_connected` or `handle_disconnected`.
     Dial {
-        /// How to name the connection.
+        /// The connection's name.
         conn: ConnId,
-        /// Where to.
+        /// The server's address.
         address: Address,
     },
-    /// Drop the connection, or the attempt to make it. Nothing needs to be reported.
+    /// Drop the connection, or the attempt to establish it. The engine expects no report.
     HangUp {
-        /// Which one.
+        /// The connection.
         conn: ConnId,
     },
-    /// Run the loader of this call and report `handle_loaded`.
+    /// Run the call's loader, then call `handle_loaded`.
     Load {
-        /// Whose.
+        /// The call.
         op: OpId,
     },
-    /// Run the batch loader of this call for these keys and report `handle_loaded_many`.
+    /// Run the call's batch loader for these keys, then call `handle_loaded_many`.
     LoadMany {
-        /// Whose.
+        /// The call.
         op: OpId,
-        /// For which of its keys.
+        /// The keys to load.
         keys: Vec<Key>,
     },
-    /// Run a registered loader in the background: call `begin_refresh`, do what the call asks for until it is over, and
-    /// report `handle_refresh_over` in any case.
+    /// Run a registered loader in the background: call `begin_refresh`, serve the call until it is
+    /// done, and call `handle_refresh_over` in any case.
     Refresh {
-        /// Which loader.
+        /// The loader.
         loader: LoaderId,
     },
-    /// The call is over; its id will name another call soon.
+    /// The call is done. Another call may reuse its index.
     Done {
-        /// Which call.
+        /// The call.
         op: OpId,
-        /// What came of it.
+        /// The call's outcome.
         outcome: Outcome,
     },
-    /// Something for the observer, if there is one.
+    /// An event for the observer, after [`Engine::observe`](crate::Engine::observe).
     Observed(Observation),
-    /// Something that whoever runs the service should know.
+    /// A notice for the operator.
     Notice(Notice),
-    /// After `close`: everything is told and released, and no connection is left.
+    /// The last event after `close`: all locks are released and all connections have ended.
     Closed,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Of a call that asks for one key.
+    /// The answer of `get` or `get_with`.
     Answer(Result<Answer, CallError>),
-    /// Of a call that asks for several, in the order of its keys.
+    /// The answers of `get_many` or `get_many_with`, in the order of the keys.
     Answers(Vec<Result<Answer, CallError>>),
-    /// Of a call that writes one key: whether it changed anything.
+    /// Whether `insert`, `remove` or `touch` has changed the key.
     Written(Result<bool, Error>),
-    /// Of a call that writes several, in the order of its keys.
+    /// The same for `insert_many`, `remove_many` or `touch_many`, in the order of the keys.
     WrittenMany(Vec<Result<bool, Error>>),
-    /// Of a call that loads and writes one key: whether there was something to store.
+    /// Whether the loader of `insert_with` returned a value to store.
     Stored(Result<bool, CallError>),
-    /// Of a call that loads and writes several, in the order of its keys.
+    /// The same for `insert_many_with`, in the order of the keys.
     StoredMany(Vec<Result<bool, CallError>>),
-    /// Of a refresh; nobody waits for it.
+    /// The end of a refresh. It has no caller.
     Refreshed,
 }
 
-/// Something that whoever runs the service should know.
+/// A notice for the operator of the service.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Notice {
     /// A connection is ready.
     Connected,
-    /// The server will not report changes, so nothing is kept in the near cache and waiting polls.
+    /// The server does not report changes, so the near cache is off and waiting calls poll.
     Untracked {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A connection was lost.
     Disconnected {
-        /// Why.
+        /// The reason.
         reason: Error,
     },
-    /// An attempt to connect failed; others follow.
+    /// An attempt to connect failed. More attempts follow.
     ConnectFailed {
-        /// Why.
+        /// The reason.
         reason: Error,
     },
-    /// A loaded value was given to its callers but cannot be stored.
+    /// A loaded value has answered its callers but cannot be stored.
     NotStored {
-        /// Under which key.
+        /// The value's key.
         key: Key,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -116,7 +116,7 @@ impl fmt::Display for Notice {
         match self {
             Self::Connected => f.write_str("connected"),
             Self::Untracked { reason } => {
-                write!(f, "near cache off, waiting polls: {reason}")
+                write!(f, "near cache off, waiting calls poll: {reason}")
             }
             Self::Disconnected { reason } => write!(f, "connection lost: {reason}"),
             Self::ConnectFailed { reason } => write!(f, "connecting failed: {reason}"),

@@ -42,7 +42,7 @@ pub use api::stats::Stats;
 pub use api::tls::{Pem, TlsConfig};
 pub use engine::{Engine, Seed, check_ttl};
 pub use event::{Event, Notice, Outcome};
-pub use flow::flights::OpId;
+pub use flow::call::OpId;
 pub use flow::refresh_policy::RefreshPolicy;
 #[cfg(redcache_mutants)]
 pub use mutant::Mutant;

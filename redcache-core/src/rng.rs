@@ -1,13 +1,14 @@
-//! The seeded generator behind jitter and coins. It is not for secrets.
+//! The seeded generator for jitter and sampling. It is not for secrets.
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+/// 2014).
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
-/// What is added to the state with each number.
+/// The increment of the state with each number.
 pub(crate) const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Gives the number that follows the state.
+/// Return the number that follows the state.
 pub(crate) fn mix(state: u64) -> u64 {
     let mut z = state.wrapping_add(GAMMA);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,12 +27,12 @@ impl Rng {
         mix(state)
     }
 
-    /// A number in `[0, 1)`.
+    /// Return a number in `[0, 1)`.
     pub(crate) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A duration in `[0, bound)`.
+    /// Return a duration in `[0, bound)`.
     pub(crate) fn below(&mut self, bound: std::time::Duration) -> std::time::Duration {
         bound.mul_f64(self.fraction())
     }

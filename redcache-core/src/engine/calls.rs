@@ -4,62 +4,46 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::ops::{FetchMany, Gather, Op};
-use super::{Engine, Sender};
-use crate::api::answer::Loaded;
-use crate::api::error::{Error, ErrorKind};
+use super::env::Cx;
+use super::state::Engine;
+use super::validate::check_ttl;
+use crate::api::error::Error;
 use crate::api::key::Key;
-use crate::api::load_error::LoadFailure;
-use crate::api::options::LoadOptions;
-use crate::event::{Event, Outcome};
-use crate::flow::flights::{Caller, OpId};
+use crate::api::options::{LoadOptions, LoaderId, RefreshOptions};
+use crate::flow::call::OpId;
+use crate::flow::refresh_policy::RefreshPolicy;
 use crate::protocol::command::Command;
 
-/// Checks the ttl of a value.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidInput`] when it is under a millisecond: Redis counts in whole ones, and would delete the key.
-pub fn check_ttl(ttl: Duration) -> Result<(), Error> {
-    if ttl < Duration::from_millis(1) {
-        let text = format!("the ttl is {ttl:?}; it must be at least 1ms");
-        return Err(Error::new(ErrorKind::InvalidInput, text));
-    }
-    Ok(())
-}
-
 impl Engine {
-    /// Reads a key; nothing is loaded, and a key that somebody loads counts as missing.
+    /// Read a key without loading it. A key that is being loaded counts as missing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`], or [`ErrorKind::InvalidInput`] for an impossible key. Nothing was sent then.
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed), or
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the key is too long. Nothing
+    /// was sent.
     pub fn get(&mut self, now: Instant, key: Key) -> Result<OpId, Error> {
-        self.check_open()?;
-        self.check_key(&key)?;
-        let op = self.ops.insert(Op::Read);
-        self.send(now, Sender::Call(op, 0).token(), Command::Read { key });
+        self.env.check_open()?;
+        self.env.check_key(&key)?;
+        let op = self.plain.read(&mut self.env, Cx::at(now), key);
         self.drain(now);
         Ok(op)
     }
 
-    /// Reads several keys in one pipeline; the answers come in their order.
+    /// Read several keys in one pipeline. The answers have the order of the keys.
     ///
     /// # Errors
     ///
     /// As for [`get`](Self::get), or too many keys.
     pub fn get_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
-        self.check_batch(&keys)?;
-        let op = self.ops.insert(Op::ReadMany(Gather::new(keys.len())));
-        for (slot, key) in (0..).zip(keys) {
-            self.send(now, Sender::Call(op, slot).token(), Command::Read { key });
-        }
-        self.finish_empty(op);
+        self.env.check_batch(keys.iter())?;
+        let op = self.plain.read_many(&mut self.env, Cx::at(now), keys);
         self.drain(now);
         Ok(op)
     }
 
-    /// Reads a key; on a miss [`Event::Load`] asks for the caller's loader, unless somebody else loads it already.
+    /// Read a key. On a miss, [`Event::Load`](crate::Event::Load) asks for the caller's loader,
+    /// unless another call or process loads the key already.
     ///
     /// # Errors
     ///
@@ -71,20 +55,16 @@ impl Engine {
         options: impl Into<LoadOptions>,
     ) -> Result<OpId, Error> {
         let options = options.into();
-        self.check_open()?;
-        self.check_key(&key)?;
+        self.env.check_open()?;
+        self.env.check_key(&key)?;
         check_ttl(options.ttl).map_err(|error| error.about(&key))?;
-        // The flight is known only after it has a caller to name.
-        let op = self.ops.insert(Op::Read);
-        let flight = self.board(now, key, Caller { op, slot: 0 }, options);
-        if let Some(entry) = self.ops.get_mut(op) {
-            *entry = Op::Fetch { flight };
-        }
+        let op = self.fetches.get(&mut self.env, Cx::at(now), key, options);
         self.drain(now);
         Ok(op)
     }
 
-    /// Reads several keys; [`Event::LoadMany`] asks for what is missing, in one load as far as it is free at once.
+    /// Read several keys. [`Event::LoadMany`](crate::Event::LoadMany) asks for the missing ones, in
+    /// one load as far as their locks are free at the same time.
     ///
     /// # Errors
     ///
@@ -96,39 +76,26 @@ impl Engine {
         options: impl Into<LoadOptions>,
     ) -> Result<OpId, Error> {
         let options = options.into();
-        self.check_batch(&keys)?;
+        self.env.check_batch(keys.iter())?;
         check_ttl(options.ttl)?;
-        let op = self.ops.insert(Op::FetchMany(Box::new(FetchMany {
-            answers: Gather::new(keys.len()),
-            flights: Vec::with_capacity(keys.len()),
-            reading: 0,
-            to_load: Vec::new(),
-            loading: Vec::new(),
-            load_started: None,
-        })));
-        for (slot, key) in (0..).zip(keys) {
-            let flight = self.board(now, key, Caller { op, slot }, options);
-            if let Some(Op::FetchMany(batch)) = self.ops.get_mut(op) {
-                batch.flights.push(flight);
-            }
-        }
-        self.finish_empty(op);
+        let op = self.fetches.get_many(&mut self.env, Cx::at(now), keys, options);
         self.drain(now);
         Ok(op)
     }
 
-    /// Locks a key in the place of its value, has [`Event::Load`] ask for the caller's loader, and stores what it gives.
-    /// Until then the key is locked for everybody; should nothing come of it, the old value is put back.
+    /// Replace a key's value by a lock, have [`Event::Load`](crate::Event::Load) ask for the
+    /// caller's loader, and store its result. If nothing is stored, the old value is restored.
     ///
     /// # Errors
     ///
     /// As for [`get_with`](Self::get_with).
     pub fn insert_with(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
-        self.begin_set(now, vec![key], ttl, false)
+        self.start_write(now, vec![key], ttl, false)
     }
 
-    /// The same for several keys: [`Event::LoadMany`] follows once all that can be locked are.
+    /// Do the same for several keys. [`Event::LoadMany`](crate::Event::LoadMany) follows once all
+    /// locks that can be had are held.
     ///
     /// # Errors
     ///
@@ -140,14 +107,29 @@ impl Engine {
         ttl: Duration,
     ) -> Result<OpId, Error> {
         check_ttl(ttl)?;
-        self.begin_set(now, keys, ttl, true)
+        self.start_write(now, keys, ttl, true)
     }
 
-    /// Writes a value, whatever the key holds. A load of the key that is under way anywhere will not be stored.
+    fn start_write(
+        &mut self,
+        now: Instant,
+        keys: Vec<Key>,
+        ttl: Duration,
+        is_many: bool,
+    ) -> Result<OpId, Error> {
+        self.env.check_batch(keys.iter())?;
+        let op = self.writes.start(&mut self.env, Cx::at(now), keys, (ttl, is_many));
+        self.drain(now);
+        Ok(op)
+    }
+
+    /// Write a value, whatever the key holds. A load of the key that is running anywhere will not
+    /// be stored.
     ///
     /// # Errors
     ///
-    /// As for [`get_with`](Self::get_with), or a value that is too large or equal to the "not found" marker.
+    /// As for [`get_with`](Self::get_with), or a value that is too large or equal to the marker for
+    /// "not found".
     pub fn insert(
         &mut self,
         now: Instant,
@@ -156,15 +138,16 @@ impl Engine {
         ttl: Duration,
     ) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
-        self.check_value(&key, &value)?;
+        self.env.check_value(&key, &value)?;
         self.write(now, Command::Insert { key, payload: value, ttl })
     }
 
-    /// Writes several values in one pipeline.
+    /// Write several values in one pipeline.
     ///
     /// # Errors
     ///
-    /// As for [`insert`](Self::insert) and [`get_many`](Self::get_many); nothing was sent then, for any key.
+    /// As for [`insert`](Self::insert) and [`get_many`](Self::get_many). Nothing was sent, for any
+    /// key.
     pub fn insert_many(
         &mut self,
         now: Instant,
@@ -173,13 +156,13 @@ impl Engine {
     ) -> Result<OpId, Error> {
         check_ttl(ttl)?;
         for (key, value) in &entries {
-            self.check_value(key, value)?;
+            self.env.check_value(key, value)?;
         }
         let insert = |(key, payload)| Command::Insert { key, payload, ttl };
         self.write_many(now, entries.into_iter().map(insert).collect())
     }
 
-    /// Deletes a key, and voids the lock of whoever loads it.
+    /// Delete a key, and void the lock of a load of it.
     ///
     /// # Errors
     ///
@@ -188,7 +171,7 @@ impl Engine {
         self.write(now, Command::Remove { key })
     }
 
-    /// Deletes several keys in one pipeline.
+    /// Delete several keys in one pipeline.
     ///
     /// # Errors
     ///
@@ -197,7 +180,7 @@ impl Engine {
         self.write_many(now, keys.into_iter().map(|key| Command::Remove { key }).collect())
     }
 
-    /// Gives a value a new time to live; a key that is absent or locked is left alone.
+    /// Set a value's ttl. An absent or locked key stays as it is.
     ///
     /// # Errors
     ///
@@ -207,7 +190,7 @@ impl Engine {
         self.write(now, Command::Touch { key, ttl })
     }
 
-    /// Gives several values a new time to live.
+    /// Set the ttl of several values.
     ///
     /// # Errors
     ///
@@ -222,112 +205,65 @@ impl Engine {
         self.write_many(now, keys.into_iter().map(|key| Command::Touch { key, ttl }).collect())
     }
 
-    /// The loader of a `get_with` or `insert_with` has ended.
-    pub fn handle_loaded(&mut self, now: Instant, op: OpId, loaded: Result<Loaded, LoadFailure>) {
-        match self.ops.get_mut(op) {
-            Some(Op::Set(_)) => self.on_set_loaded(now, op, loaded),
-            _ => self.on_loaded(now, op, loaded),
-        }
-        self.drain(now);
-    }
-
-    /// The loader of a `get_many_with` or `insert_many_with` has ended. A key that is left out is "not found" for the
-    /// first, and stays as it was for the second; one that was not asked for is ignored and counted.
-    pub fn handle_loaded_many(
-        &mut self,
-        now: Instant,
-        op: OpId,
-        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
-    ) {
-        match self.ops.get_mut(op) {
-            Some(Op::Set(_)) => self.on_set_loaded_many(now, op, loaded),
-            Some(Op::Refresh(_)) => self.on_refresh_loaded(now, op, loaded),
-            _ => self.on_loaded_many(now, op, loaded),
-        }
-        self.drain(now);
-    }
-
     fn write(&mut self, now: Instant, command: Command) -> Result<OpId, Error> {
-        self.check_open()?;
-        self.check_key(command.key())?;
-        let op = self.ops.insert(Op::Write);
-        self.send(now, Sender::Call(op, 0).token(), command);
+        self.env.check_open()?;
+        self.env.check_key(command.key())?;
+        let op = self.plain.write(&mut self.env, Cx::at(now), command);
         self.drain(now);
         Ok(op)
     }
 
     fn write_many(&mut self, now: Instant, commands: Vec<Command>) -> Result<OpId, Error> {
-        self.check_open()?;
-        self.check_count(commands.len())?;
-        for command in &commands {
-            self.check_key(command.key())?;
-        }
-        let op = self.ops.insert(Op::WriteMany(Gather::new(commands.len())));
-        for (slot, command) in (0..).zip(commands) {
-            self.send(now, Sender::Call(op, slot).token(), command);
-        }
-        self.finish_empty(op);
+        self.env.check_batch(commands.iter().map(Command::key))?;
+        let op = self.plain.write_many(&mut self.env, Cx::at(now), commands);
         self.drain(now);
         Ok(op)
     }
 
-    /// A batch without keys is over as soon as it begins.
-    fn finish_empty(&mut self, op: OpId) {
-        let outcome = match self.ops.get_mut(op) {
-            Some(Op::ReadMany(gather)) if gather.is_empty() => Outcome::Answers(Vec::new()),
-            Some(Op::FetchMany(batch)) if batch.answers.is_empty() => Outcome::Answers(Vec::new()),
-            Some(Op::WriteMany(gather)) if gather.is_empty() => Outcome::WrittenMany(Vec::new()),
-            _ => return,
-        };
-        self.end_op(op);
-        self.events.push_back(Event::Done { op, outcome });
+    /// Register a loader for refreshes. Its policy decides which hits of the near cache the adapter
+    /// reports with [`refresh`](Self::refresh).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an option out of its range,
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the cache is closed.
+    pub fn register_refresh(
+        &mut self,
+        now: Instant,
+        options: RefreshOptions,
+    ) -> Result<RefreshPolicy, Error> {
+        self.env.check_open()?;
+        self.refreshes.register(&mut self.env, now, options)
     }
 
-    pub(super) fn check_key(&self, key: &Key) -> Result<(), Error> {
-        let (length, limit) = (key.as_bytes().len(), self.config.value_max);
-        if length > limit {
-            let text = format!("the key has {length} bytes; `value_max` allows {limit}");
-            return Err(Error::new(ErrorKind::InvalidInput, text).about(key));
-        }
-        Ok(())
+    /// Forget a loader. A load that it has begun is still published.
+    pub fn unregister_refresh(&mut self, loader: LoaderId) {
+        self.refreshes.unregister(loader);
     }
 
-    pub(super) fn check_batch(&self, keys: &[Key]) -> Result<(), Error> {
-        self.check_open()?;
-        self.check_count(keys.len())?;
-        keys.iter().try_for_each(|key| self.check_key(key))
+    /// Queue a key for a refresh: a hit has found it due, and its value expires at `expires_at`.
+    pub fn refresh(&mut self, now: Instant, loader: LoaderId, key: Key, expires_at: Instant) {
+        self.refreshes.trigger(&mut self.env, Cx::at(now), loader, (key, expires_at));
     }
 
-    fn check_count(&self, keys: usize) -> Result<(), Error> {
-        let limit = self.config.keys_max;
-        if keys > limit {
-            let text = format!("the batch has {keys} keys; `keys_max` allows {limit}");
-            return Err(Error::new(ErrorKind::InvalidInput, text));
-        }
-        Ok(())
+    /// Start a worker on all due keys of its loader. [`Event::LoadMany`](crate::Event::LoadMany)
+    /// and then [`Event::Done`](crate::Event::Done) follow, or just the latter if no key is due any
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the cache is closed, or the loader is no
+    /// longer registered.
+    pub fn begin_refresh(&mut self, now: Instant, loader: LoaderId) -> Result<OpId, Error> {
+        self.env.check_open()?;
+        let op = self.refreshes.begin(&mut self.env, Cx::at(now), loader)?;
+        self.drain(now);
+        Ok(op)
     }
 
-    fn check_value(&self, key: &Key, value: &[u8]) -> Result<(), Error> {
-        match self.unstorable(value) {
-            Some(why) => Err(Error::new(ErrorKind::InvalidInput, why).about(key)),
-            None => Ok(()),
-        }
-    }
-
-    /// Why what a loader gave cannot be stored, if it cannot.
-    pub(super) fn unstorable_load(&self, loaded: &Loaded, ttl: Duration) -> Option<String> {
-        let reason = loaded.value.as_ref().and_then(|value| self.unstorable(value));
-        let ttl = loaded.ttl.unwrap_or(ttl);
-        reason.or_else(|| check_ttl(ttl).err().map(|error| error.to_string()))
-    }
-
-    /// Why a value cannot be stored, if it cannot.
-    pub(super) fn unstorable(&self, value: &[u8]) -> Option<String> {
-        let (length, limit) = (value.len(), self.config.value_max);
-        if length > limit {
-            return Some(format!("the value has {length} bytes; `value_max` allows {limit}"));
-        }
-        (value == self.config.not_found_marker)
-            .then(|| "the value equals `not_found_marker` and would read as not found".to_owned())
+    /// A worker has ended, with its work done or not.
+    pub fn handle_refresh_over(&mut self, now: Instant, loader: LoaderId) {
+        self.refreshes.on_worker_over(&mut self.env, loader);
+        self.drain(now);
     }
 }

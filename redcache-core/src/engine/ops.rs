@@ -1,186 +1,160 @@
-//! The table of calls in flight.
+//! The table of calls in flight, and each machine's share of it.
 
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::refresh::Job;
-use super::set::SetMany;
-use crate::api::answer::Answer;
-use crate::api::error::Error;
-use crate::api::key::Key;
-use crate::api::load_error::CallError;
-use crate::flow::flights::{FlightId, OpId};
+use crate::flow::call::OpId;
 
-/// A call and what it waits for.
-#[derive(Debug)]
-pub(super) enum Op {
-    /// `get`.
-    Read,
-    /// `get_many`.
-    ReadMany(Gather<Answer, CallError>),
-    /// `get_with`.
-    Fetch { flight: FlightId },
-    /// `get_many_with`.
-    FetchMany(Box<FetchMany>),
+/// The machine that serves a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// `get`, `get_many`, `insert`, `insert_many`, `remove`, `touch` and their batches.
+    Plain,
+    /// `get_with`, `get_many_with`.
+    Fetches,
     /// `insert_with`, `insert_many_with`.
-    Set(Box<SetMany>),
+    Writes,
     /// A run of a registered loader.
-    Refresh(Box<Job>),
-    /// `insert`, `remove`, `touch`.
-    Write,
-    /// `insert_many`, `remove_many`, `touch_many`.
-    WriteMany(Gather<bool, Error>),
+    Refreshes,
 }
 
-/// Results that come in one by one, in any order.
-#[derive(Debug)]
-pub(super) struct Gather<T, E> {
-    results: Vec<Option<Result<T, E>>>,
-    open: usize,
-}
-
-impl<T, E> Gather<T, E> {
-    pub(super) fn new(keys: usize) -> Self {
-        let mut results = Vec::new();
-        results.resize_with(keys, || None);
-        Self { results, open: keys }
-    }
-
-    /// Takes one result; gives all with the last one.
-    pub(super) fn put(&mut self, slot: u32, result: Result<T, E>) -> Option<Vec<Result<T, E>>> {
-        let place = self.results.get_mut(slot as usize)?;
-        if place.replace(result).is_none() {
-            self.open -= 1;
-        }
-        if self.open > 0 {
-            return None;
-        }
-        if mutant!(CrossedAnswers) && self.results.len() > 1 {
-            let last = self.results.len() - 1;
-            self.results.swap(last - 1, last);
-        }
-        Some(std::mem::take(&mut self.results).into_iter().flatten().collect())
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.results.is_empty()
-    }
-
-    /// Gives all results, the missing ones made by `make`.
-    pub(super) fn fill(self, make: impl Fn() -> Result<T, E>) -> Vec<Result<T, E>> {
-        self.results.into_iter().map(|result| result.unwrap_or_else(&make)).collect()
-    }
-
-    /// The slots that have no result yet.
-    pub(super) fn open(&self) -> Vec<u32> {
-        // As many as the call has keys, which `keys_max` bounds.
-        (0..)
-            .zip(&self.results)
-            .filter(|(_, result)| result.is_none())
-            .map(|(slot, _)| slot)
-            .collect()
-    }
-}
-
-/// A batch that fetches keys and loads what is missing, a few keys at a time as they become free.
-#[derive(Debug)]
-pub(super) struct FetchMany {
-    pub(super) answers: Gather<Answer, CallError>,
-    /// The flight of each key; of duplicates too.
-    pub(super) flights: Vec<FlightId>,
-    /// How many of the flights that it leads wait for an answer of Redis. While there are any, the load waits for
-    /// company.
-    pub(super) reading: usize,
-    pub(super) to_load: Vec<u32>,
-    pub(super) loading: Vec<(Key, u32)>,
-    pub(super) load_started: Option<Instant>,
-}
-
-impl FetchMany {
-    /// The flights of the keys that have no answer yet, and which keys these are.
-    pub(super) fn open_flights(&self) -> Vec<(FlightId, u32)> {
-        let flight = |slot: u32| self.flights.get(slot as usize).map(|&flight| (flight, slot));
-        self.answers.open().into_iter().filter_map(flight).collect()
-    }
-}
-
-#[derive(Debug)]
-struct Entry {
-    generation: u32,
-    op: Op,
-    deadline: Option<Deadline>,
-}
-
-/// When a call has to be over.
+/// The time limit of a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
-    pub(super) at: Instant,
-    pub(super) after: Duration,
+pub(crate) struct Timeout {
+    pub(crate) at: Instant,
+    pub(crate) after: Duration,
 }
 
+#[derive(Debug)]
+struct Record {
+    generation: u32,
+    machine: Machine,
+    timeout: Option<Timeout>,
+}
+
+/// The calls in flight: their ids, machines and time limits.
 #[derive(Debug, Default)]
-pub(super) struct Ops {
-    ops: Slab<Entry>,
+pub(crate) struct Ops {
+    records: Slab<Record>,
     generation: u32,
 }
 
 impl Ops {
-    pub(super) fn insert(&mut self, op: Op) -> OpId {
-        // One bit stays free for the tokens of flights.
+    pub(crate) fn insert(&mut self, machine: Machine) -> OpId {
+        // The tokens of flights need one bit.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
-        OpId { index: self.ops.insert(Entry { generation, op, deadline: None }) as u32, generation }
+        // Calls in flight are bounded far below 2^32.
+        let index = self.records.insert(Record { generation, machine, timeout: None }) as u32;
+        OpId { index, generation }
     }
 
-    pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Op> {
-        self.entry_mut(id).map(|entry| &mut entry.op)
+    /// Return the call's machine; `None` if the call has ended.
+    pub(crate) fn machine(&self, id: OpId) -> Option<Machine> {
+        let record = self.records.get(id.index as usize)?;
+        (record.generation == id.generation).then_some(record.machine)
     }
 
-    fn entry_mut(&mut self, id: OpId) -> Option<&mut Entry> {
-        self.ops.get_mut(id.index as usize).filter(|entry| entry.generation == id.generation)
+    fn record_mut(&mut self, id: OpId) -> Option<&mut Record> {
+        self.records.get_mut(id.index as usize).filter(|it| it.generation == id.generation)
     }
 
-    pub(super) fn set_deadline(&mut self, id: OpId, deadline: Deadline) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.deadline = Some(deadline);
-        }
+    /// Set the call's time limit. Return `false` if the call has ended.
+    pub(crate) fn set_timeout(&mut self, id: OpId, timeout: Timeout) -> bool {
+        let record = self.record_mut(id);
+        record.map(|record| record.timeout = Some(timeout)).is_some()
     }
 
-    pub(super) fn take_deadline(&mut self, id: OpId) -> Option<Deadline> {
-        self.entry_mut(id)?.deadline.take()
+    pub(crate) fn take_timeout(&mut self, id: OpId) -> Option<Timeout> {
+        self.record_mut(id)?.timeout.take()
     }
 
-    pub(super) fn contains(&self, id: OpId) -> bool {
-        self.ops.get(id.index as usize).is_some_and(|entry| entry.generation == id.generation)
+    /// Remove the call. Return its time limit, which the caller has to disarm.
+    pub(crate) fn remove(&mut self, id: OpId) -> Option<Timeout> {
+        let timeout = self.record_mut(id)?.timeout.take();
+        self.records.remove(id.index as usize);
+        timeout
     }
 
-    pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
-        if !self.contains(id) {
-            return None;
-        }
-        self.ops.try_remove(id.index as usize).map(|entry| entry.op)
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.ops.len()
-    }
-
-    /// The calls that write under a lock.
-    pub(super) fn sets(&self) -> Vec<OpId> {
-        self.select(|op| matches!(op, Op::Set(_)))
-    }
-
-    pub(super) fn ids(&self) -> Vec<OpId> {
-        self.select(|_| true)
-    }
-
-    fn select(&self, is_wanted: impl Fn(&Op) -> bool) -> Vec<OpId> {
-        let wanted = self.ops.iter().filter(|(_, entry)| is_wanted(&entry.op));
-        let id = |(index, entry): (usize, &Entry)| OpId {
+    /// Return all calls in the order of their slots.
+    pub(crate) fn ids(&self) -> Vec<OpId> {
+        let id = |(index, record): (usize, &Record)| OpId {
             index: index as u32,
-            generation: entry.generation,
+            generation: record.generation,
         };
-        wanted.map(id).collect()
+        self.records.iter().map(id).collect()
+    }
+}
+
+/// A machine's own data for its calls, found by their slots.
+#[derive(Debug)]
+pub(crate) struct OpMap<T> {
+    slots: Vec<Option<(u32, T)>>,
+}
+
+impl<T> Default for OpMap<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new() }
+    }
+}
+
+impl<T> OpMap<T> {
+    pub(crate) fn insert(&mut self, id: OpId, data: T) {
+        if self.slots.len() <= id.index() {
+            self.slots.resize_with(id.index() + 1, || None);
+        }
+        self.slots[id.index()] = Some((id.generation, data));
+    }
+
+    pub(crate) fn get(&self, id: OpId) -> Option<&T> {
+        let (generation, data) = self.slots.get(id.index())?.as_ref()?;
+        (*generation == id.generation).then_some(data)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: OpId) -> Option<&mut T> {
+        let (generation, data) = self.slots.get_mut(id.index())?.as_mut()?;
+        (*generation == id.generation).then_some(data)
+    }
+
+    pub(crate) fn contains(&self, id: OpId) -> bool {
+        self.get(id).is_some()
+    }
+
+    pub(crate) fn remove(&mut self, id: OpId) -> Option<T> {
+        let slot = self.slots.get_mut(id.index())?;
+        slot.take_if(|(generation, _)| *generation == id.generation).map(|(_, data)| data)
+    }
+
+    /// Return all calls of the machine in the order of their slots.
+    pub(crate) fn ids(&self) -> Vec<OpId> {
+        let id = |(index, slot): (u32, &Option<(u32, T)>)| {
+            slot.as_ref().map(|&(generation, _)| OpId { index, generation })
+        };
+        (0..).zip(&self.slots).filter_map(id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_not_found_by_the_id_of_the_one_before_it_in_its_slot() {
+        let (mut ops, mut map) = (Ops::default(), OpMap::default());
+        let first = ops.insert(Machine::Plain);
+        map.insert(first, "first");
+        assert_eq!(ops.remove(first).map(|it| it.after), None);
+        assert_eq!(map.remove(first), Some("first"));
+        let second = ops.insert(Machine::Writes);
+        map.insert(second, "second");
+        assert_eq!((first.index, ops.machine(first), map.get(first)), (second.index, None, None));
+        assert_eq!(map.remove(first), None);
+        assert_eq!((ops.machine(second), map.ids()), (Some(Machine::Writes), vec![second]));
+        assert_eq!((ops.ids(), ops.len()), (vec![second], 1));
     }
 }

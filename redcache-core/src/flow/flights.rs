@@ -1,5 +1,6 @@
-//! Who fetches which key, and who waits for it: one flight per key and process, with one leader and any number of
-//! followers.
+//! Flights: at most one fetch per key and process that later callers can join.
+//!
+//! A flight has one leader, which runs the loader, and any number of followers.
 
 use std::hash::BuildHasher;
 
@@ -9,58 +10,37 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use crate::api::key::Key;
+use crate::flow::call::{Caller, OpId};
 
 /// Names a flight while it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FlightId(pub(crate) u32);
 
-/// A call in flight.
-///
-/// It is named by a slot of the table of calls and a number that no other call in that slot ever has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OpId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
-
-impl OpId {
-    /// Gives a small number that is unique among the calls in flight, to index a table with.
-    pub fn index(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// One key of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) op: OpId,
-    /// Which of the call's keys it is.
-    pub(crate) slot: u32,
-}
-
-/// A key on its way to those who asked for it. `C` is its course: what is being done about it.
+/// The fetch of one key and its callers. `F` is the state of the fetch.
 #[derive(Debug)]
-pub(crate) struct Flight<C> {
+pub(crate) struct Flight<F> {
     pub(crate) key: Key,
-    pub(crate) course: C,
-    /// The first to ask, or who took over; it runs the loader.
+    pub(crate) fetch: F,
+    /// The caller that runs the loader: the first, or its successor.
     pub(crate) leader: Option<Caller>,
-    /// In the order they came. Those whose call is over are passed over when their turn comes.
+    /// The other callers, in order of arrival. Callers whose call has ended are skipped.
     pub(crate) followers: Vec<Caller>,
-    /// How many of the followers may have left since the last look.
+    /// The number of followers that may have left since `followers` was last tidied.
     departed: usize,
-    /// Later callers find it by its key.
+    /// Later callers of the key find the flight.
     listed: bool,
 }
 
-impl<C> Flight<C> {
-    /// Later callers of the key find it.
+impl<F> Flight<F> {
+    /// Return whether later callers of the key find the flight.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed
     }
 
-    /// A follower has left. The line is tidied once half of it may be gone, so that a crowd that leaves one by one
-    /// costs no more than a walk along the line.
+    /// Note that a follower has left.
+    ///
+    /// The list is tidied once half of it may be gone. So a crowd that leaves one by one costs no
+    /// more than one walk along the list.
     pub(crate) fn on_departed(&mut self, is_here: impl Fn(OpId) -> bool) {
         self.departed += 1;
         if self.departed * 2 > self.followers.len() {
@@ -70,14 +50,15 @@ impl<C> Flight<C> {
     }
 }
 
+/// The flights of this process, by id and by key.
 #[derive(Debug)]
-pub(crate) struct Flights<C> {
-    flights: Slab<Flight<C>>,
+pub(crate) struct Flights<F> {
+    flights: Slab<Flight<F>>,
     by_key: HashTable<u32>,
     hasher: SeedableRandomState,
 }
 
-impl<C> Flights<C> {
+impl<F> Flights<F> {
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         Self { flights: Slab::new(), by_key: HashTable::new(), hasher }
@@ -87,11 +68,11 @@ impl<C> Flights<C> {
         self.flights.len()
     }
 
-    pub(crate) fn get(&self, id: FlightId) -> Option<&Flight<C>> {
+    pub(crate) fn get(&self, id: FlightId) -> Option<&Flight<F>> {
         self.flights.get(id.0 as usize)
     }
 
-    pub(crate) fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight<C>> {
+    pub(crate) fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight<F>> {
         self.flights.get_mut(id.0 as usize)
     }
 
@@ -101,12 +82,12 @@ impl<C> Flights<C> {
         found.map(|&id| FlightId(id))
     }
 
-    /// Starts a flight that later callers of `key` will find.
-    pub(crate) fn start(&mut self, key: Key, course: C, leader: Caller) -> FlightId {
+    /// Start a flight that later callers of `key` find.
+    pub(crate) fn start(&mut self, key: Key, fetch: F, leader: Caller) -> FlightId {
         let hash = self.hasher.hash_one(key.as_bytes());
         let leader = Some(leader);
         let flight =
-            Flight { key, course, leader, followers: Vec::new(), departed: 0, listed: true };
+            Flight { key, fetch, leader, followers: Vec::new(), departed: 0, listed: true };
         // Each flight belongs to a call, and calls in flight are bounded far below 2^32.
         let id = self.flights.insert(flight) as u32;
         let Self { flights, by_key, hasher } = self;
@@ -114,7 +95,7 @@ impl<C> Flights<C> {
         FlightId(id)
     }
 
-    /// Later callers of the key no longer find the flight; those aboard stay.
+    /// Hide the flight from later callers of its key. Its callers stay.
     pub(crate) fn unlist(&mut self, id: FlightId) {
         let Some(flight) = self.flights.get_mut(id.0 as usize) else {
             return;
@@ -127,15 +108,15 @@ impl<C> Flights<C> {
         }
     }
 
-    /// Ends a flight and gives what is left of it.
-    pub(crate) fn end(&mut self, id: FlightId) -> Option<Flight<C>> {
+    /// Remove a flight and return it.
+    pub(crate) fn end(&mut self, id: FlightId) -> Option<Flight<F>> {
         self.unlist(id);
         self.flights.try_remove(id.0 as usize)
     }
 
-    /// The flights whose course `is_wanted`, oldest slot first.
-    pub(crate) fn select(&self, is_wanted: impl Fn(&C) -> bool) -> Vec<FlightId> {
-        let wanted = self.flights.iter().filter(|(_, flight)| is_wanted(&flight.course));
+    /// Return the flights whose fetch `is_wanted`, oldest slot first.
+    pub(crate) fn select(&self, is_wanted: impl Fn(&F) -> bool) -> Vec<FlightId> {
+        let wanted = self.flights.iter().filter(|(_, flight)| is_wanted(&flight.fetch));
         wanted.map(|(id, _)| FlightId(id as u32)).collect()
     }
 }
@@ -157,9 +138,9 @@ mod tests {
         assert_eq!(flights.find(b"k"), None);
         let second = flights.start(Key::from("k"), "second", caller(2));
         assert_eq!(flights.find(b"k"), Some(second));
-        assert_eq!(flights.end(first).unwrap().course, "first");
+        assert_eq!(flights.end(first).unwrap().fetch, "first");
         assert_eq!(flights.find(b"k"), Some(second));
-        assert_eq!(flights.select(|course| *course == "second"), [second]);
+        assert_eq!(flights.select(|fetch| *fetch == "second"), [second]);
         assert!(flights.end(second).is_some());
         assert_eq!((flights.find(b"k"), flights.len()), (None, 0));
     }

@@ -1,282 +1,197 @@
-//! `get_with`: read the key; on a miss hold its lock, load and publish; if another holds the lock, wait.
+//! `get_with`: read the key; on a miss lock it, load and publish; wait for another's lock.
 //!
-//! | waiting for | told                        | asks for        | then      |
-//! |-------------|-----------------------------|-----------------|-----------|
-//! | `Read`      | a value                     |                 | done      |
-//! | `Read`      | missing, lock granted       | load            | `Load`    |
-//! | `Read`      | missing, lock not tried     | lock            | `Lock`    |
-//! | `Read`      | missing, lock just taken    | a deadline      | `Unlock`  |
-//! | `Read`      | missing, lock refused       | load            | `Load` without a lock |
-//! | `Read`      | another's lock, or that of a write of ours | a deadline | `Unlock` |
-//! | `Read`      | a lock that we left behind  | release, read   | `Read`    |
-//! | `Read`      | patience is at its end      | load            | `Load` without a lock |
-//! | `Read`, `Lock` | Redis cannot be asked    | load, if that is wanted | `Load` without a lock |
-//! | `Lock`      | granted                     | load            | `Load`    |
-//! | `Lock`      | taken                       | read            | `Read`    |
-//! | `Lock`      | refused                     | load            | `Load` without a lock |
-//! | `Read`      | to reload, lock granted     | load            | `Load`    |
-//! | `Read`      | to reload, lock refused     | load            | `Load` without a lock |
-//! | `Load`      | a value                     | publish         | `Publish` |
-//! | `Load`      | a value, no lock            |                 | done      |
-//! | `Load`      | failure, or nobody is left  | release         | done      |
-//! | `Load`      | half of the lock's life over | renew          | `Load`    |
-//! | `Load`      | its time is over            | release         | done      |
-//! | `Publish`   | stored                      |                 | done      |
-//! | `Publish`   | lock lost                   |                 | done for the loader, others start over |
-//! | `Publish`   | refused, or no answer       | release         | done      |
-//! | `Unlock`    | changed, or deadline passed | read            | `Read`    |
-//! | `Unlock`    | nobody is left              |                 | done      |
+//! | state            | input                           | effect           | next                |
+//! |------------------|---------------------------------|------------------|---------------------|
+//! | `AwaitRead`      | a value                         |                  | done                |
+//! | `AwaitRead`      | missing, lock granted           | load             | `Loading`           |
+//! | `AwaitRead`      | missing, lock not tried         | lock             | `AwaitLock`         |
+//! | `AwaitRead`      | missing, lock just taken        | a deadline       | `AwaitUnlock`       |
+//! | `AwaitRead`      | missing, lock refused           | load             | `Loading`, no lock  |
+//! | `AwaitRead`      | a lock in use                   | a deadline       | `AwaitUnlock`       |
+//! | `AwaitRead`      | an unused lock of this process  | undo it, read    | `AwaitRead`         |
+//! | `AwaitRead`      | a lock, and patience is over    | load             | `Loading`, no lock  |
+//! | `AwaitLock`      | granted                         | load             | `Loading`           |
+//! | `AwaitLock`      | taken                           | read             | `AwaitRead`         |
+//! | `AwaitLock`      | refused                         | load             | `Loading`, no lock  |
+//! | `AwaitWriteLock` | granted                         | load             | `Loading`           |
+//! | `AwaitWriteLock` | refused                         | load             | `Loading`, no lock  |
+//! | `AwaitWriteLock` | a lock                          | as `AwaitRead`   |                     |
+//! | any of these     | no reply, direct loads allowed  | load             | `Loading`, no lock  |
+//! | `Loading`        | a value                         | publish          | `Publishing`        |
+//! | `Loading`        | a value, no lock                |                  | done                |
+//! | `Loading`        | failure, or no caller is left   | undo the lock    | done                |
+//! | `Loading`        | half of the lock's ttl is over  | renew            | `Loading`           |
+//! | `Loading`        | the load timeout                | undo the lock    | done                |
+//! | `Publishing`     | stored                          |                  | done                |
+//! | `Publishing`     | lock lost                       |                  | done; joiners rejoin |
+//! | `Publishing`     | refused, or no reply            | undo the lock    | done                |
+//! | `AwaitUnlock`    | change, or deadline             | read             | `AwaitRead`         |
+//! | `AwaitUnlock`    | no caller is left               |                  | done                |
 //!
-//! To reload, the read is a write lock: whatever is there gives way to it. To release it is to put that back.
+//! A reload starts with a write lock instead of a read: the lock replaces any value, and undoing
+//! it restores the value.
 //!
-//! What is loaded is always given to those who asked, stored or not.
+//! A loaded value always reaches the callers, stored or not.
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::api::error::{Error, ErrorKind};
-use crate::api::key::Key;
-use crate::api::load_error::LoadFailure;
-use crate::flow::held::{Held, Overruled};
-use crate::flow::pace::{LoadTimes, Patience};
+use crate::flow::held::Held;
+use crate::flow::publication::LoadedValue;
 use crate::protocol::command::Command;
-use crate::protocol::envelope::{Stored, Value};
-use crate::protocol::lock::{LockId, Locks};
-use crate::protocol::reply::{LockReply, ReadReply, Refusal, Replaced, Ttl, WriteLockReply};
-use crate::rng::Rng;
+use crate::protocol::envelope::Stored;
+use crate::protocol::lock::LockId;
+use crate::protocol::reply::{LockReply, ReadReply, Refusal, Ttl, WriteLockReply};
 
-/// Where one key's flight stands, named for what it waits for.
+mod context;
+
+pub(crate) use context::{Context, Effects, End, Found, Input};
+
+/// The state of one key's fetch, named for what it awaits.
 #[derive(Debug)]
 pub(crate) enum Get {
-    /// The answer to a read, with the lock that it tried for.
-    Read { lock: Option<LockId> },
-    /// The answer to a lock attempt.
-    Lock { lock: LockId },
-    /// The loader.
-    Load { lock: Option<LockId>, since: Instant },
-    /// The answer to a publish.
-    Publish { lock: LockId, outcome: Found },
-    /// The end of a lock that is not the flight's own.
-    Unlock,
+    /// The reply to a read, and to the lock attempt that went with it.
+    AwaitRead { lock: Option<LockId> },
+    /// The reply to a lock attempt.
+    AwaitLock { lock: LockId },
+    /// The reply to a reload's write lock.
+    AwaitWriteLock { lock: LockId },
+    /// The loader's result.
+    Loading { held: Option<Held>, since: Instant },
+    /// The reply to a publish.
+    Publishing { held: Held, found: Found },
+    /// The end of a lock that the fetch does not own.
+    AwaitUnlock,
 }
 
-/// What a flight is told.
-#[derive(Debug)]
-pub(crate) enum Input {
-    Read(ReadReply),
-    /// The answer to a write lock.
-    Locked {
-        reply: WriteLockReply,
-        asked_at: Instant,
-        /// The connection was lost on the way, so the lock may be asked for once more from what was left of it.
-        interrupted: bool,
-    },
-    Effect(bool),
-    Refused(Refusal),
-    /// No answer: the step failed before Redis could give one.
-    Failed(Error),
-    Loaded(Load),
-    /// The loader failed; its error goes to everybody who joined.
-    LoadFailed(Failure),
-    /// The last caller is gone.
-    Abandoned,
-    /// The key has changed, or with the connection the promise to hear of a change is gone.
-    Woken,
-    /// The deadline of a wait has passed.
-    WaitOver,
-    /// It is time to look after a load: its lock needs to be renewed, or its own time is over.
-    LoadDue,
-}
-
-/// A load's result as it is to be stored.
-#[derive(Debug)]
-pub(crate) struct Load {
-    /// What the callers get; `None` when not found.
-    pub(crate) value: Option<Bytes>,
-    /// What goes into Redis: the value, or the marker of "not found".
-    pub(crate) payload: Bytes,
-    pub(crate) compute_time: Duration,
-    pub(crate) ttl: Duration,
-    pub(crate) store: bool,
-}
-
-/// A loader's error, opaque to the core.
-#[derive(Clone)]
-pub(crate) struct Failure(pub(crate) LoadFailure);
-
-impl std::fmt::Debug for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Failure")
-    }
-}
-
-/// A value that a flight ends with.
-#[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub(crate) value: Option<Bytes>,
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) age: Option<Duration>,
-}
-
-/// How a flight ends.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// Redis had the value.
-    Hit {
-        value: Value,
-        ttl: Ttl,
-    },
-    Loaded {
-        found: Found,
-        stored: bool,
-    },
-    /// The load's lock was lost, so its value is older than something that happened since. It answers the call that
-    /// loaded it, whose question is older still; those who joined later start over.
-    Outdated {
-        found: Found,
-    },
-    LoadFailed(Failure),
-    Failed(Error),
-    Abandoned,
-}
-
-/// What comes after an input.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) enum Step {
     Next(Get),
     Done(End),
 }
 
-/// What a flight wants done; the engine decides where.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    /// Commands whose answer the flight waits for.
-    pub(crate) send: Option<Command>,
-    /// A command that goes before it; its answer says nothing.
-    pub(crate) send_aside: Option<Command>,
-    /// The next caller in line is to run its loader.
-    pub(crate) load: bool,
-    pub(crate) wait_until: Option<Instant>,
-    pub(crate) load_due_at: Option<Instant>,
-}
-
-impl Outbox {
-    /// The flight is about to wait for another's lock, to read, or to lock.
-    pub(crate) fn goes_on_before_loading(&self) -> bool {
-        let asks = match &self.send {
-            Some(Command::Read { .. } | Command::Lock { .. } | Command::WriteLock { .. }) => true,
-            Some(_) | None => false,
-        };
-        asks || self.wait_until.is_some()
-    }
-}
-
-/// What a step may look at besides its state and input.
-#[derive(Debug)]
-pub(crate) struct Scene<'a> {
-    pub(crate) now: Instant,
-    pub(crate) key: &'a Key,
-    pub(crate) patience: &'a mut Patience,
-    pub(crate) locks: &'a mut Locks,
-    pub(crate) rng: &'a mut Rng,
-    pub(crate) lock_ttl: Duration,
-    pub(crate) load_timeout: Duration,
-    /// Load whatever is there.
-    pub(crate) reload: bool,
-    /// What the flight's lock has replaced, and when.
-    pub(crate) replaced: &'a mut Option<(Replaced, Instant)>,
-    /// Locks of this process that are no longer in the way of later loads.
-    pub(crate) overruled: &'a mut Overruled,
-    /// A later flight of the key is the one that counts.
-    pub(crate) is_overruled: bool,
-    /// The server reports changes of what was read.
-    pub(crate) tracked: bool,
-    /// Without an answer of Redis, the loader is to run all the same.
-    pub(crate) loads_direct: bool,
-}
-
-impl Scene<'_> {
-    fn load_times(&self) -> LoadTimes {
-        LoadTimes { lock_ttl: self.lock_ttl, load_timeout: self.load_timeout }
-    }
-}
-
 impl Get {
-    /// The lock that it holds or has asked for.
+    /// Return the lock that the fetch holds or has asked for.
     pub(crate) fn lock(&self) -> Option<LockId> {
         match self {
-            Self::Read { lock } | Self::Load { lock, .. } => *lock,
-            Self::Lock { lock } | Self::Publish { lock, .. } => Some(*lock),
-            Self::Unlock => None,
+            Self::AwaitRead { lock } => *lock,
+            Self::AwaitLock { lock } | Self::AwaitWriteLock { lock } => Some(*lock),
+            Self::Loading { held, .. } => held.as_ref().map(|held| held.lock),
+            Self::Publishing { held, .. } => Some(held.lock),
+            Self::AwaitUnlock => None,
         }
     }
 
-    /// Reads the key, and tries for its lock in the same round trip if that is worth it.
-    pub(crate) fn start(scene: &mut Scene<'_>, speculate: bool, out: &mut Outbox) -> Self {
-        if scene.reload {
-            return lock_over(scene, out);
+    /// Return the lock that the fetch holds.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Loading { held, .. } => held.as_ref(),
+            Self::Publishing { held, .. } => Some(held),
+            Self::AwaitRead { .. }
+            | Self::AwaitLock { .. }
+            | Self::AwaitWriteLock { .. }
+            | Self::AwaitUnlock => None,
         }
-        let key = scene.key.clone();
+    }
+
+    /// Return whether the fetch loads without a lock in Redis.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Self::Loading { held: None, .. })
+    }
+
+    /// Return whether a reply of Redis is all that keeps the fetch from loading or ending.
+    pub(crate) fn is_reading(&self) -> bool {
+        match self {
+            Self::AwaitRead { .. } | Self::AwaitLock { .. } | Self::AwaitWriteLock { .. } => true,
+            Self::Loading { .. } | Self::Publishing { .. } | Self::AwaitUnlock => false,
+        }
+    }
+
+    /// Read the key, and try for its lock in the same round trip if `speculate` is set.
+    pub(crate) fn start(context: &mut Context<'_>, speculate: bool, effects: &mut Effects) -> Self {
+        if context.reload {
+            return write_lock(context, effects);
+        }
+        let key = context.key.clone();
         if !speculate {
-            out.send = Some(Command::Read { key });
-            return Self::Read { lock: None };
+            effects.send = Some(Command::Read { key });
+            return Self::AwaitRead { lock: None };
         }
-        let lock = scene.locks.issue();
-        out.send = Some(Command::ReadOrLock { key, lock });
-        Self::Read { lock: Some(lock) }
+        let lock = context.locks.issue();
+        effects.send = Some(Command::ReadOrLock { key, lock });
+        Self::AwaitRead { lock: Some(lock) }
     }
 
-    pub(crate) fn handle(self, input: Input, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    pub(crate) fn handle(
+        self,
+        input: Input,
+        context: &mut Context<'_>,
+        effects: &mut Effects,
+    ) -> Step {
         match (self, input) {
-            (Self::Read { lock }, Input::Read(reply)) => on_read(lock, reply, scene, out),
-            (Self::Read { lock: Some(lock) }, Input::Locked { reply, asked_at, interrupted }) => {
-                on_locked(lock, reply, asked_at, interrupted, scene, out)
+            (Self::AwaitRead { lock }, Input::Read(reply)) => {
+                on_read(lock, reply, context, effects)
             }
-            // What is loaded can be given all the same.
-            (Self::Read { .. }, Input::Refused(_)) if scene.reload => load(None, scene, out),
-            (Self::Read { .. }, Input::Refused(refusal)) => failed(refusal),
-            (Self::Read { .. } | Self::Lock { .. }, Input::Failed(_)) if scene.loads_direct => {
-                load(None, scene, out)
+            (
+                Self::AwaitWriteLock { lock },
+                Input::WriteLocked { reply, asked_at, interrupted },
+            ) => on_write_locked(reply, (lock, asked_at, interrupted), context, effects),
+            // A reload can answer its callers without a lock.
+            (Self::AwaitWriteLock { .. }, Input::Refused(_)) => load(None, context, effects),
+            (Self::AwaitRead { .. }, Input::Refused(refusal)) => refused(refusal),
+            (
+                Self::AwaitRead { .. } | Self::AwaitLock { .. } | Self::AwaitWriteLock { .. },
+                Input::Failed(error),
+            ) => {
+                if context.loads_direct {
+                    load(None, context, effects)
+                } else {
+                    Step::Done(End::Failed(error))
+                }
             }
-            (Self::Read { .. } | Self::Lock { .. }, Input::Failed(error)) => {
-                Step::Done(End::Failed(error))
+            (Self::AwaitLock { lock }, Input::Effect(true)) => load(Some(lock), context, effects),
+            // Only a read tracks the key, so a wait needs another read first.
+            (Self::AwaitLock { .. }, Input::Effect(false)) => reread(context, effects),
+            (Self::AwaitLock { .. }, Input::Refused(_)) => load(None, context, effects),
+            (Self::Loading { held, .. }, Input::Loaded(loaded)) => {
+                on_loaded(held, loaded, context, effects)
             }
-            (Self::Lock { lock }, Input::Effect(true)) => load(Some(lock), scene, out),
-            // Only a read subscribes to the key, so read again before waiting for it.
-            (Self::Lock { .. }, Input::Effect(false)) => reread(scene, out),
-            (Self::Lock { .. }, Input::Refused(_)) => load(None, scene, out),
-            (Self::Load { lock, .. }, Input::Loaded(loaded)) => on_loaded(lock, loaded, scene, out),
-            (Self::Load { lock, .. }, Input::LoadFailed(failure)) => {
-                release(lock, scene, out);
+            (Self::Loading { held, .. }, Input::LoadFailed(failure)) => {
+                undo(held, context, effects);
                 Step::Done(End::LoadFailed(failure))
             }
-            (Self::Load { lock, .. }, Input::Abandoned) => {
-                release(lock, scene, out);
+            (Self::Loading { held, .. }, Input::Abandoned) => {
+                undo(held, context, effects);
                 Step::Done(End::Abandoned)
             }
-            (Self::Load { lock, since }, Input::LoadDue) => on_load_due(lock, since, scene, out),
-            (Self::Publish { outcome: found, .. }, Input::Effect(true)) => {
+            (Self::Loading { held, since }, Input::LoadDue) => {
+                on_load_due(held, since, context, effects)
+            }
+            (Self::Publishing { found, .. }, Input::Effect(true)) => {
                 Step::Done(End::Loaded { found, stored: true })
             }
-            (Self::Publish { outcome: found, .. }, Input::Effect(false)) => {
+            (Self::Publishing { found, .. }, Input::Effect(false)) => {
                 Step::Done(End::Outdated { found })
             }
-            // Without an answer it may have been stored all the same; then the release does nothing.
-            (Self::Publish { lock, outcome: found }, Input::Refused(_) | Input::Failed(_)) => {
-                release(Some(lock), scene, out);
+            // Without a reply the value may be stored; undoing the lock then does nothing.
+            (Self::Publishing { held, found }, Input::Refused(_) | Input::Failed(_)) => {
+                undo(Some(held), context, effects);
                 Step::Done(End::Loaded { found, stored: false })
             }
-            (Self::Unlock, Input::Woken) => on_woken(scene, out),
-            (Self::Unlock, Input::WaitOver) => reread(scene, out),
-            (Self::Unlock, Input::Abandoned) => Step::Done(End::Abandoned),
-            // What is under way is answered first; nobody being left, or a change, makes no difference before that.
+            (Self::AwaitUnlock, Input::Woken) => on_woken(context, effects),
+            (Self::AwaitUnlock, Input::WaitOver) => reread(context, effects),
+            (Self::AwaitUnlock, Input::Abandoned) => Step::Done(End::Abandoned),
+            // A command in flight is answered first.
             (
-                state @ (Self::Read { .. } | Self::Lock { .. } | Self::Publish { .. }),
+                state @ (Self::AwaitRead { .. }
+                | Self::AwaitLock { .. }
+                | Self::AwaitWriteLock { .. }
+                | Self::Publishing { .. }),
                 Input::Abandoned | Input::Woken,
             ) => Step::Next(state),
-            (state @ Self::Load { .. }, Input::Woken) => Step::Next(state),
-            (state, input) => unreachable!("{state:?} cannot be told {input:?}"),
+            (state @ Self::Loading { .. }, Input::Woken) => Step::Next(state),
+            (state, input) => unreachable!("{state:?} has no transition for {input:?}"),
         }
     }
 }
@@ -284,169 +199,183 @@ impl Get {
 fn on_read(
     lock: Option<LockId>,
     reply: ReadReply,
-    scene: &mut Scene<'_>,
-    out: &mut Outbox,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
 ) -> Step {
     if reply.lock == LockReply::Granted {
-        return load(lock, scene, out);
+        return load(lock, context, effects);
     }
     match reply.stored {
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
-        Stored::Lock(raw) => on_taken(&raw, reply.ttl, reply.invalidated, scene, out),
+        Stored::Lock(raw) => on_taken(&raw, reply.ttl, reply.invalidated, context, effects),
         Stored::Missing => match reply.lock {
             LockReply::NotTried => {
-                let lock = scene.locks.issue();
-                out.send = Some(Command::Lock { key: scene.key.clone(), lock });
-                Step::Next(Get::Lock { lock })
+                let lock = context.locks.issue();
+                effects.send = Some(Command::Lock { key: context.key.clone(), lock });
+                Step::Next(Get::AwaitLock { lock })
             }
-            // What was read is older than the lock that got ahead, so its ttl is not known yet.
-            LockReply::Taken => wait(Ttl::Absent, reply.invalidated, scene, out),
-            // A server that is full or may not be written to still answers reads: the value is loaded and not stored.
-            LockReply::Refused(_) => load(None, scene, out),
-            LockReply::Granted => load(lock, scene, out),
+            // The other's lock came after the read, so its ttl is unknown.
+            LockReply::Taken => wait(Ttl::Absent, reply.invalidated, context, effects),
+            // A server that is full or read-only still answers reads.
+            LockReply::Refused(_) => load(None, context, effects),
+            LockReply::Granted => load(lock, context, effects),
         },
     }
 }
 
-/// A lock is there, perhaps the very one that was asked for.
+/// The key holds a lock, which may be the one that this fetch has asked for.
 fn on_taken(
     raw: &[u8],
     ttl: Ttl,
     invalidated: bool,
-    scene: &mut Scene<'_>,
-    out: &mut Outbox,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
 ) -> Step {
-    match scene.locks.recognise(raw) {
+    match context.locks.recognise(raw) {
         // A call of this process writes the key.
-        Some(own) if scene.locks.is_live(own, scene.now) && !mutant!(LiveLockReleased) => {
-            wait(ttl, invalidated, scene, out)
+        Some(own) if context.locks.is_live(own, context.now) && !mutant!(LiveLockReleased) => {
+            wait(ttl, invalidated, context, effects)
         }
-        // Or the later flight loads it.
-        Some(_) if scene.is_overruled => wait(ttl, invalidated, scene, out),
-        Some(orphan) => {
-            out.send_aside = Some(scene.overruled.undo(orphan, scene.key, scene.now));
-            // Counted as a wake-up, because a server that may not be written to keeps the lock.
-            on_woken(scene, out)
+        // The later flight may be loading it.
+        Some(_) if context.is_superseded => wait(ttl, invalidated, context, effects),
+        Some(unused) => {
+            let undo = context.superseded.undo(unused, context.key, context.now);
+            effects.send_detached = Some(undo);
+            // It counts as a wake-up, because a read-only server keeps the lock.
+            on_woken(context, effects)
         }
-        None => wait(ttl, invalidated, scene, out),
+        None => wait(ttl, invalidated, context, effects),
     }
 }
 
-/// Asks for a lock in the place of whatever is there.
-fn lock_over(scene: &mut Scene<'_>, out: &mut Outbox) -> Get {
-    let lock = scene.locks.issue();
-    out.send = Some(Command::WriteLock { key: scene.key.clone(), lock });
-    Get::Read { lock: Some(lock) }
+fn write_lock(context: &mut Context<'_>, effects: &mut Effects) -> Get {
+    let lock = context.locks.issue();
+    effects.send = Some(Command::WriteLock { key: context.key.clone(), lock });
+    Get::AwaitWriteLock { lock }
 }
 
-fn on_locked(
-    lock: LockId,
+fn on_write_locked(
     reply: WriteLockReply,
-    asked_at: Instant,
-    interrupted: bool,
-    scene: &mut Scene<'_>,
-    out: &mut Outbox,
+    (lock, asked_at, interrupted): (LockId, Instant, bool),
+    context: &mut Context<'_>,
+    effects: &mut Effects,
 ) -> Step {
     match reply {
         WriteLockReply::Granted(replaced) => {
-            *scene.replaced = replaced.map(|replaced| (replaced, asked_at));
+            let held = Some(Held { lock, replaced, since: asked_at });
             if interrupted && !mutant!(RepeatedLockTrusted) {
-                release(Some(lock), scene, out);
-                return Step::Next(lock_over(scene, out));
+                undo(held, context, effects);
+                return Step::Next(write_lock(context, effects));
             }
-            load(Some(lock), scene, out)
+            load_holding(held, context, effects)
         }
-        WriteLockReply::Taken { lock: raw, ttl } => on_taken(&raw, ttl, false, scene, out),
+        WriteLockReply::Taken { lock: raw, ttl } => on_taken(&raw, ttl, false, context, effects),
     }
 }
 
-fn load(lock: Option<LockId>, scene: &Scene<'_>, out: &mut Outbox) -> Step {
-    out.load = true;
-    out.load_due_at = Some(scene.load_times().due_at(scene.now, scene.now, lock.is_some()));
-    Step::Next(Get::Load { lock, since: scene.now })
+fn load(lock: Option<LockId>, context: &Context<'_>, effects: &mut Effects) -> Step {
+    let held = lock.map(|lock| Held { lock, replaced: None, since: context.now });
+    load_holding(held, context, effects)
 }
 
-fn on_loaded(lock: Option<LockId>, loaded: Load, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+fn load_holding(held: Option<Held>, context: &Context<'_>, effects: &mut Effects) -> Step {
+    effects.start_load = true;
+    let now = context.now;
+    effects.load_due_at = Some(context.load_times.due_at(now, now, held.is_some()));
+    Step::Next(Get::Loading { held, since: now })
+}
+
+fn on_loaded(
+    held: Option<Held>,
+    loaded: LoadedValue,
+    context: &Context<'_>,
+    effects: &mut Effects,
+) -> Step {
     let age = Some(Duration::ZERO);
-    let Load { value, payload, compute_time, ttl, store } = loaded;
-    let (Some(lock), true) = (lock, store) else {
-        release(lock, scene, out);
-        return Step::Done(End::Loaded { found: Found { value, ttl: None, age }, stored: false });
+    let LoadedValue { value, publication } = loaded;
+    let (held, publication) = match (held, publication) {
+        (Some(held), Some(publication)) => (held, publication),
+        (held, _) => {
+            undo(held, context, effects);
+            let found = Found { value, ttl: None, age };
+            return Step::Done(End::Loaded { found, stored: false });
+        }
     };
-    let key = scene.key.clone();
-    if mutant!(PublishWithoutCompare) {
-        out.send = Some(Command::Insert { key, payload, ttl });
-        return Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl), age } });
-    }
-    out.send = Some(Command::Publish { key, lock, payload, compute_time, ttl });
-    Step::Next(Get::Publish { lock, outcome: Found { value, ttl: Some(ttl), age } })
+    let (key, ttl) = (context.key.clone(), publication.ttl);
+    effects.send = Some(if mutant!(PublishWithoutCompare) {
+        Command::Insert { key, payload: publication.payload, ttl }
+    } else {
+        publication.publish(key, held.lock)
+    });
+    Step::Next(Get::Publishing { held, found: Found { value, ttl: Some(ttl), age } })
 }
 
-fn release(lock: Option<LockId>, scene: &mut Scene<'_>, out: &mut Outbox) {
+fn undo(held: Option<Held>, context: &Context<'_>, effects: &mut Effects) {
     if mutant!(LockKeptOnFailure) {
         return;
     }
     if mutant!(ReleaseByDelete) {
-        out.send_aside = Some(Command::Remove { key: scene.key.clone() });
+        effects.send_detached = Some(Command::Remove { key: context.key.clone() });
         return;
     }
-    if let Some(lock) = lock {
-        let (replaced, since) = scene.replaced.take().unzip();
-        let held = Held { lock, replaced, since: since.unwrap_or(scene.now) };
-        out.send_aside = Some(held.undo(scene.key.clone(), scene.now));
+    if let Some(held) = held {
+        effects.send_detached = Some(held.undo(context.key.clone(), context.now));
     }
 }
 
 fn on_load_due(
-    lock: Option<LockId>,
+    held: Option<Held>,
     since: Instant,
-    scene: &mut Scene<'_>,
-    out: &mut Outbox,
+    context: &Context<'_>,
+    effects: &mut Effects,
 ) -> Step {
-    if scene.load_times().is_over(since, scene.now) {
-        release(lock, scene, out);
-        let text = format!("the limit is `load_timeout`, {:?}", scene.load_timeout);
+    let times = context.load_times;
+    if times.is_over(since, context.now) {
+        undo(held, context, effects);
+        let text = format!("the limit is `load_timeout`, {:?}", times.load_timeout);
         return Step::Done(End::Failed(Error::new(ErrorKind::LoadTimeout, text)));
     }
-    if let Some(lock) = lock.filter(|_| !mutant!(LockNotRenewed)) {
-        out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock });
+    if let Some(held) = held.as_ref().filter(|_| !mutant!(LockNotRenewed)) {
+        let (key, lock) = (context.key.clone(), held.lock);
+        effects.send_detached = Some(Command::Renew { key, lock });
     }
-    out.load_due_at = Some(scene.load_times().due_at(since, scene.now, lock.is_some()));
-    Step::Next(Get::Load { lock, since })
+    effects.load_due_at = Some(times.due_at(since, context.now, held.is_some()));
+    Step::Next(Get::Loading { held, since })
 }
 
-/// Reads again, without another lock attempt: the key was locked a moment ago.
-fn reread(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
-    if scene.reload {
-        return Step::Next(lock_over(scene, out));
+/// Read again without a lock attempt, because the key was locked a moment ago.
+fn reread(context: &mut Context<'_>, effects: &mut Effects) -> Step {
+    if context.reload {
+        return Step::Next(write_lock(context, effects));
     }
-    out.send = Some(Command::Read { key: scene.key.clone() });
-    Step::Next(Get::Read { lock: None })
+    effects.send = Some(Command::Read { key: context.key.clone() });
+    Step::Next(Get::AwaitRead { lock: None })
 }
 
-fn wait(ttl: Ttl, invalidated: bool, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
-    let patience_left = scene.patience.left(scene.now, scene.load_timeout + scene.lock_ttl);
-    if scene.patience.is_endless_again(ttl) || patience_left.is_zero() {
-        return load(None, scene, out);
+fn wait(ttl: Ttl, invalidated: bool, context: &mut Context<'_>, effects: &mut Effects) -> Step {
+    let (now, times) = (context.now, context.load_times);
+    let patience_left = context.patience.left(now, times.load_timeout + times.lock_ttl);
+    if context.patience.is_endless_again(ttl) || patience_left.is_zero() {
+        return load(None, context, effects);
     }
     if invalidated && !mutant!(WaiterAfterRead) {
-        return on_woken(scene, out);
+        return on_woken(context, effects);
     }
-    let bound = scene.patience.bound(ttl, scene.lock_ttl, scene.tracked, scene.rng);
-    // The lock's life is whatever its holder chose; ours to give is no more than our patience.
-    out.wait_until = Some(scene.now + bound.min(patience_left));
-    Step::Next(Get::Unlock)
+    let bound = context.patience.bound(ttl, times.lock_ttl, context.tracked, context.rng);
+    // The ttl is the holder's choice, so the fetch's own patience limits it.
+    effects.wait_until = Some(now + bound.min(patience_left));
+    Step::Next(Get::AwaitUnlock)
 }
 
-fn on_woken(scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
-    let Some(pause) = scene.patience.on_woken() else {
-        return reread(scene, out);
+fn on_woken(context: &mut Context<'_>, effects: &mut Effects) -> Step {
+    let Some(pause) = context.patience.on_woken() else {
+        return reread(context, effects);
     };
-    out.wait_until = Some(scene.now + pause);
-    Step::Next(Get::Unlock)
+    effects.wait_until = Some(context.now + pause);
+    Step::Next(Get::AwaitUnlock)
 }
 
-fn failed(refusal: Refusal) -> Step {
+fn refused(refusal: Refusal) -> Step {
     Step::Done(End::Failed(Error::new(ErrorKind::Server, String::from(refusal.0))))
 }
 

@@ -1,11 +1,11 @@
-//! How long a flow waits for the locks of others, how often it looks, and when it looks after its own.
+//! The pace of a flow: its waits for the locks of others, and the care of its own lock.
 
 use std::time::{Duration, Instant};
 
 use crate::protocol::reply::Ttl;
 use crate::rng::Rng;
 
-/// How long a flow has been waiting for others, over all its attempts.
+/// A flow's waiting for others, over all its attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     since: Option<Instant>,
@@ -14,27 +14,27 @@ pub(crate) struct Patience {
     endless_lock_seen: bool,
 }
 
-/// So many wake-ups in one wait are answered at once; later ones are spaced out, because a server that evicts its
-/// tracking table sends them without a cause.
+/// The number of wake-ups that a flow answers at once. Later ones are spaced out: a server that
+/// evicts its tracking table sends invalidations without a change.
 const PROMPT_WAKES_MAX: u32 = 16;
 const SPACED_WAKE: Duration = Duration::from_millis(20);
-/// The first pause between two polls of a server that does not report changes.
+/// The first pause between two polls of a server without tracking.
 const POLL_FIRST: Duration = Duration::from_millis(5);
 const POLL_MAX: Duration = Duration::from_millis(500);
 
 impl Patience {
-    /// What is left of `limit`, which began to run when this was asked first.
+    /// Return the rest of `limit`, which starts with the first call of this function.
     pub(crate) fn left(&mut self, now: Instant, limit: Duration) -> Duration {
         let since = *self.since.get_or_insert(now);
         (since + limit).saturating_duration_since(now)
     }
 
-    /// Notes how long a lock lives; says whether it is the second time that one lives for ever.
+    /// Note a lock's ttl. Return `true` if this is the second lock without expiry.
     pub(crate) fn is_endless_again(&mut self, ttl: Ttl) -> bool {
         ttl == Ttl::Endless && std::mem::replace(&mut self.endless_lock_seen, true)
     }
 
-    /// How long to wait for a lock at most.
+    /// Return the longest wait for a lock with this ttl.
     pub(crate) fn bound(
         &mut self,
         ttl: Ttl,
@@ -46,27 +46,28 @@ impl Patience {
             Ttl::Left(left) => left,
             Ttl::Endless | Ttl::Absent => lock_ttl,
         };
-        // A whole millisecond more, because Redis rounds, and jitter, because everybody waits for the same instant.
+        // A whole millisecond more, because Redis rounds. Jitter, because all waiters of a lock
+        // would otherwise read again at the same instant.
         let jitter = rng.below(lock_life.min(POLL_MAX) / 10);
         let bound = lock_life.saturating_add(Duration::from_millis(1) + jitter);
         if tracked { bound } else { bound.min(self.poll_pause(rng)) }
     }
 
-    /// Doubles from the first pause to the longest, with jitter.
+    /// Return a pause that doubles from the first to the longest, with jitter.
     fn poll_pause(&mut self, rng: &mut Rng) -> Duration {
         let nominal = POLL_FIRST.saturating_mul(1 << self.wakes.min(16)).min(POLL_MAX);
         self.wakes += 1;
         nominal / 2 + rng.below(nominal / 2)
     }
 
-    /// Counts a wake-up; gives the pause to keep before looking again, once there have been many.
+    /// Count a wake-up. Return the pause before the next read once there have been many.
     pub(crate) fn on_woken(&mut self) -> Option<Duration> {
         self.wakes += 1;
         (self.wakes > PROMPT_WAKES_MAX).then_some(SPACED_WAKE)
     }
 }
 
-/// The two times that a load keeps: how long its lock lives, and how long it may take.
+/// The limits of a load: the ttl of its lock, and the load timeout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadTimes {
     pub(crate) lock_ttl: Duration,
@@ -74,8 +75,10 @@ pub(crate) struct LoadTimes {
 }
 
 impl LoadTimes {
-    /// When to look after a load next. One that takes longer than half of its lock's life keeps its lock, up to the
-    /// load's own deadline. Renewing makes everybody who waits read again, so loads of normal length do without.
+    /// Return the next instant at which a load needs attention.
+    ///
+    /// A lock is renewed after half its ttl, up to the load timeout. A renewal wakes every waiter,
+    /// so a load of normal length has none.
     pub(crate) fn due_at(self, since: Instant, now: Instant, locked: bool) -> Instant {
         let over = since + self.load_timeout;
         if locked { over.min(now + self.lock_ttl / 2) } else { over }

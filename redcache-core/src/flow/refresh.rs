@@ -1,46 +1,46 @@
-//! Refresh-ahead of one key: hold its refresh lock, look at what is there, load, and put the new value in its place.
+//! Refresh-ahead of one key: take its refresh lock, read the value, load, and replace the value.
 //!
-//! | waiting for | told                              | asks for | then      |
-//! |-------------|-----------------------------------|----------|-----------|
-//! | `Lock`      | granted                           | read     | `Read`    |
-//! | `Lock`      | another has it                    |          | done      |
-//! | `Lock`      | refused, or no answer             |          | done      |
-//! | `Read`      | the value that was due            |          | `Load`    |
-//! | `Read`      | a newer one, a lock, nothing      | unlock   | done      |
-//! | `Read`      | refused, or no answer             | unlock   | done      |
-//! | `Load`      | half of the lock's life over      | renew    | `Load`    |
-//! | `Load`      | a value                           | replace  | `Publish` |
-//! | `Load`      | nothing to store, or that it is over | unlock | done     |
-//! | `Publish`   | an answer, or none                | unlock   | done      |
+//! | state        | input                            | effect  | next         |
+//! |--------------|----------------------------------|---------|--------------|
+//! | `AwaitLock`  | granted                          | read    | `AwaitRead`  |
+//! | `AwaitLock`  | taken                            |         | done         |
+//! | `AwaitLock`  | refused, or no reply             |         | done         |
+//! | `AwaitRead`  | the value that was due           |         | `Loading`    |
+//! | `AwaitRead`  | a newer value, a lock, nothing   | release | done         |
+//! | `AwaitRead`  | refused, or no reply             | release | done         |
+//! | `Loading`    | half of the lock's ttl is over   | renew   | `Loading`    |
+//! | `Loading`    | a value                          | replace | `Publishing` |
+//! | `Loading`    | nothing to store, or over        | release | done         |
+//! | `Publishing` | a reply, or none                 | release | done         |
 //!
-//! The refresh lock is a key of its own, so the old value stays readable all the time. What it keeps apart is work, in
-//! all processes together and with those of redcache for Go; what keeps the value right is that it is only replaced
-//! where it is, byte for byte, the one that the refresh has read.
+//! The refresh lock is a key of its own, so the old value stays readable. It saves work in all
+//! processes, those of redcache for Go included. Correctness comes from the replacement: it
+//! compares the key with the exact bytes that the refresh has read.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::api::key::Key;
-use crate::flow::set::Load;
+use crate::flow::publication::Publication;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockId;
 use crate::protocol::reply::{Replaced, Ttl};
 
-/// Where one key's refresh stands, named for what it waits for.
+/// The state of one key's refresh, named for what it awaits.
 #[derive(Debug)]
 pub(crate) enum Refresh {
-    /// The answer to an attempt at the refresh lock.
-    Lock { lock: LockId },
-    /// What the key holds.
-    Read { lock: LockId },
-    /// The loader.
-    Load { lock: LockId, raw: Bytes },
-    /// Whether the new value is in the place of the old one.
-    Publish { lock: LockId },
+    /// The reply to an attempt at the refresh lock.
+    AwaitLock { lock: LockId },
+    /// The key's value.
+    AwaitRead { lock: LockId },
+    /// The loader's result.
+    Loading { lock: LockId, raw: Bytes },
+    /// The reply to the replacement.
+    Publishing { lock: LockId },
 }
 
-/// What a refresh is told.
+/// An input of a refresh.
 #[derive(Debug)]
 pub(crate) enum Input {
     Locked(bool),
@@ -49,123 +49,127 @@ pub(crate) enum Input {
         asked_at: Instant,
     },
     Published(bool),
-    /// The server refused, or gave no answer.
+    /// The server refused the command or gave no reply.
     Failed,
-    Loaded(Load),
+    Loaded(Publication),
     Renew,
     /// Nothing will be published.
     Over(End),
 }
 
-/// How the refresh of a key ends.
+/// The end of a key's refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Refreshed,
-    /// Somebody else does it or has done it, or there is nothing left to refresh.
+    /// Another process refreshes or has refreshed the key, or the key has no value.
     Skipped,
     Failed,
     Panicked,
-    /// The loader had nothing to store, or nobody is there to run it.
+    /// The loader returned nothing to store, or its worker is gone.
     Kept,
 }
 
-/// What comes after an input.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) enum Step {
     Next(Refresh),
     Done(End),
 }
 
-/// What a refresh wants done.
+/// The wishes of one step. The engine carries them out.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct Effects {
     pub(crate) send: Option<Command>,
-    /// A command whose answer says nothing.
-    pub(crate) send_aside: Option<Command>,
+    /// A command whose reply is discarded.
+    pub(crate) send_detached: Option<Command>,
 }
 
-/// What a step may look at besides its state and input.
+/// Everything that a step may use besides its state and input.
 #[derive(Debug)]
-pub(crate) struct Scene<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) key: &'a Key,
-    /// The name of the refresh lock.
+    /// The refresh lock's key.
     pub(crate) lock_key: &'a Key,
-    /// What every lock in the place of a value begins with.
+    /// The prefix of every lock that can be in the place of a value.
     pub(crate) lock_prefix: &'a [u8],
-    /// A value that lives on after this is not the one that was due.
+    /// A value that expires after this instant is newer than the one that was due.
     pub(crate) newer_after: Instant,
 }
 
 impl Refresh {
-    pub(crate) fn start(lock: LockId, scene: &Scene<'_>, out: &mut Outbox) -> Self {
+    pub(crate) fn start(lock: LockId, context: &Context<'_>, effects: &mut Effects) -> Self {
         if mutant!(RefreshWithoutLock) {
-            out.send = Some(Command::ReadRaw { key: scene.key.clone() });
-            return Self::Read { lock };
+            effects.send = Some(Command::ReadRaw { key: context.key.clone() });
+            return Self::AwaitRead { lock };
         }
-        out.send = Some(Command::Lock { key: scene.lock_key.clone(), lock });
-        Self::Lock { lock }
+        effects.send = Some(Command::Lock { key: context.lock_key.clone(), lock });
+        Self::AwaitLock { lock }
     }
 
+    /// Return whether the refresh awaits a reply of Redis.
     pub(crate) fn is_asking(&self) -> bool {
-        !matches!(self, Self::Load { .. })
+        match self {
+            Self::AwaitLock { .. } | Self::AwaitRead { .. } | Self::Publishing { .. } => true,
+            Self::Loading { .. } => false,
+        }
     }
 
-    pub(crate) fn handle(self, input: Input, scene: &Scene<'_>, out: &mut Outbox) -> Step {
+    pub(crate) fn handle(self, input: Input, context: &Context<'_>, effects: &mut Effects) -> Step {
         match (self, input) {
-            (Self::Lock { lock }, Input::Locked(true)) => {
-                out.send = Some(Command::ReadRaw { key: scene.key.clone() });
-                Step::Next(Self::Read { lock })
+            (Self::AwaitLock { lock }, Input::Locked(true)) => {
+                effects.send = Some(Command::ReadRaw { key: context.key.clone() });
+                Step::Next(Self::AwaitRead { lock })
             }
-            (Self::Lock { .. }, Input::Locked(false)) => Step::Done(End::Skipped),
-            (Self::Lock { .. }, Input::Failed) => Step::Done(End::Failed),
-            (Self::Read { lock }, Input::Read { found, asked_at }) => {
-                match found.filter(|found| is_due(found, asked_at, scene)) {
-                    Some(Replaced { raw, .. }) => Step::Next(Self::Load { lock, raw }),
-                    None => over(lock, End::Skipped, scene, out),
+            (Self::AwaitLock { .. }, Input::Locked(false)) => Step::Done(End::Skipped),
+            (Self::AwaitLock { .. }, Input::Failed) => Step::Done(End::Failed),
+            (Self::AwaitRead { lock }, Input::Read { found, asked_at }) => {
+                match found.filter(|found| is_due(found, asked_at, context)) {
+                    Some(Replaced { raw, .. }) => Step::Next(Self::Loading { lock, raw }),
+                    None => over(lock, End::Skipped, context, effects),
                 }
             }
-            (Self::Read { lock } | Self::Publish { lock }, Input::Failed) => {
-                over(lock, End::Failed, scene, out)
+            (Self::AwaitRead { lock } | Self::Publishing { lock }, Input::Failed) => {
+                over(lock, End::Failed, context, effects)
             }
-            (Self::Load { lock, raw }, Input::Renew) => {
-                let key = scene.lock_key.clone();
-                out.send_aside = Some(Command::Renew { key, lock });
-                Step::Next(Self::Load { lock, raw })
+            (Self::Loading { lock, raw }, Input::Renew) => {
+                let key = context.lock_key.clone();
+                effects.send_detached = Some(Command::Renew { key, lock });
+                Step::Next(Self::Loading { lock, raw })
             }
-            (Self::Load { lock, raw }, Input::Loaded(load)) => {
-                let Load { payload, compute_time, ttl } = load;
-                let (key, expected) = (scene.key.clone(), raw);
-                if mutant!(RefreshWithoutCompare) {
-                    out.send = Some(Command::Insert { key, payload, ttl });
-                    return Step::Next(Self::Publish { lock });
-                }
-                out.send = Some(Command::Replace { key, expected, payload, compute_time, ttl });
-                Step::Next(Self::Publish { lock })
+            (Self::Loading { lock, raw }, Input::Loaded(publication)) => {
+                let Publication { payload, compute_time, ttl } = publication;
+                let (key, expected) = (context.key.clone(), raw);
+                effects.send = Some(if mutant!(RefreshWithoutCompare) {
+                    Command::Insert { key, payload, ttl }
+                } else {
+                    Command::Replace { key, expected, payload, compute_time, ttl }
+                });
+                Step::Next(Self::Publishing { lock })
             }
-            (Self::Load { lock, .. }, Input::Over(end)) => over(lock, end, scene, out),
-            (Self::Publish { lock }, Input::Published(done)) => {
+            (Self::Loading { lock, .. }, Input::Over(end)) => over(lock, end, context, effects),
+            (Self::Publishing { lock }, Input::Published(done)) => {
                 let end = if done { End::Refreshed } else { End::Skipped };
-                over(lock, end, scene, out)
+                over(lock, end, context, effects)
             }
-            // What is under way is answered first.
+            // A command in flight is answered first.
             (
-                state @ (Self::Lock { .. } | Self::Read { .. } | Self::Publish { .. }),
+                state @ (Self::AwaitLock { .. } | Self::AwaitRead { .. } | Self::Publishing { .. }),
                 Input::Over(_),
             ) => Step::Next(state),
-            (state, input) => unreachable!("{state:?} cannot be told {input:?}"),
+            (state, input) => unreachable!("{state:?} has no transition for {input:?}"),
         }
     }
 }
 
-/// Says whether the key still holds what was due.
-fn is_due(found: &Replaced, asked_at: Instant, scene: &Scene<'_>) -> bool {
+/// Return whether the key still holds the value that was due.
+fn is_due(found: &Replaced, asked_at: Instant, context: &Context<'_>) -> bool {
     let Ttl::Left(left) = found.ttl else { return false };
-    let is_older = asked_at.checked_add(left).is_some_and(|at| at <= scene.newer_after);
-    (is_older || mutant!(RefreshRecheckSkipped)) && !found.raw.starts_with(scene.lock_prefix)
+    let is_older = asked_at.checked_add(left).is_some_and(|at| at <= context.newer_after);
+    (is_older || mutant!(RefreshRecheckSkipped)) && !found.raw.starts_with(context.lock_prefix)
 }
 
-fn over(lock: LockId, end: End, scene: &Scene<'_>, out: &mut Outbox) -> Step {
-    out.send_aside = Some(Command::Release { key: scene.lock_key.clone(), lock });
+fn over(lock: LockId, end: End, context: &Context<'_>, effects: &mut Effects) -> Step {
+    effects.send_detached = Some(Command::Release { key: context.lock_key.clone(), lock });
     Step::Done(end)
 }
 
@@ -178,23 +182,24 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Tells a refresh all inputs; gives the names of what it asked for and how it ended.
+    /// Pass all inputs to a refresh. Return the names of its commands, and its end.
     fn play(inputs: impl FnOnce(Instant) -> Vec<Input>) -> (Vec<&'static str>, Option<End>) {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let (key, lock_key) = (Key::from("k"), Key::from("refresh:{k}"));
-        let scene = Scene {
+        let context = Context {
             key: &key,
             lock_key: &lock_key,
             lock_prefix: b"lock:",
             newer_after: now + SECOND,
         };
-        let mut out = Outbox::default();
+        let mut effects = Effects::default();
         let lock = Locks::new(b"lock:", 0, &[7; 10]).issue();
-        let mut state = Refresh::start(lock, &scene, &mut out);
+        let mut state = Refresh::start(lock, &context, &mut effects);
         let mut sent = Vec::new();
-        let mut note = |out: &mut Outbox| {
-            for command in [out.send_aside.take(), out.send.take()].into_iter().flatten() {
+        let mut note = |effects: &mut Effects| {
+            for command in [effects.send_detached.take(), effects.send.take()].into_iter().flatten()
+            {
                 let on_lock = command.key() == &lock_key;
                 let is_lock = matches!(
                     command,
@@ -204,10 +209,10 @@ mod tests {
                 sent.push(command.name());
             }
         };
-        note(&mut out);
+        note(&mut effects);
         for input in inputs(now) {
-            let step = state.handle(input, &scene, &mut out);
-            note(&mut out);
+            let step = state.handle(input, &context, &mut effects);
+            note(&mut effects);
             match step {
                 Step::Next(next) => state = next,
                 Step::Done(end) => return (sent, Some(end)),
@@ -220,23 +225,23 @@ mod tests {
         Input::Read { found: Some(Replaced { raw: Bytes::from_static(raw), ttl }), asked_at }
     }
 
-    fn load() -> Input {
+    fn loaded() -> Input {
         let payload = Bytes::from_static(b"new");
-        Input::Loaded(Load { payload, compute_time: Duration::ZERO, ttl: SECOND })
+        Input::Loaded(Publication { payload, compute_time: Duration::ZERO, ttl: SECOND })
     }
 
     #[test]
-    fn what_was_due_is_loaded_and_replaced_under_the_refresh_lock() {
+    fn a_due_value_is_loaded_and_replaced_under_the_refresh_lock() {
         let (sent, end) = play(|now| {
             let value = read(b"old", Ttl::Left(SECOND), now);
-            vec![Input::Locked(true), value, Input::Renew, load(), Input::Published(true)]
+            vec![Input::Locked(true), value, Input::Renew, loaded(), Input::Published(true)]
         });
         assert_eq!(sent, ["lock", "read raw", "renew", "replace", "release"]);
         assert_eq!(end, Some(End::Refreshed));
     }
 
     #[test]
-    fn what_is_newer_or_locked_or_gone_is_left_alone() {
+    fn a_newer_value_a_lock_or_an_absent_key_is_left_alone() {
         let later = SECOND + Duration::from_millis(1);
         let found = [(&b"new"[..], Ttl::Left(later)), (b"lock:theirs:1", Ttl::Left(SECOND))];
         let found = found.into_iter().chain([(&b"for ever"[..], Ttl::Endless)]);
@@ -250,18 +255,18 @@ mod tests {
     }
 
     #[test]
-    fn another_process_that_refreshes_is_not_disturbed() {
+    fn the_refresh_of_another_process_is_not_disturbed() {
         let (sent, end) = play(|_| vec![Input::Locked(false)]);
         assert_eq!((sent, end), (vec!["lock"], Some(End::Skipped)));
     }
 
     #[test]
-    fn whatever_goes_wrong_the_refresh_lock_goes_back() {
+    fn the_refresh_lock_is_released_after_any_failure() {
         let begin = |now| vec![Input::Locked(true), read(b"old", Ttl::Left(SECOND), now)];
         for (inputs, expected) in [
             (vec![Input::Over(End::Failed)], End::Failed),
-            (vec![load(), Input::Failed], End::Failed),
-            (vec![load(), Input::Published(false)], End::Skipped),
+            (vec![loaded(), Input::Failed], End::Failed),
+            (vec![loaded(), Input::Published(false)], End::Skipped),
         ] {
             let (sent, end) = play(|now| begin(now).into_iter().chain(inputs).collect());
             assert_eq!((sent.last(), end), (Some(&"release"), Some(expected)));

@@ -1,8 +1,9 @@
-//! Which reads have their key refreshed before it expires.
+//! The decision which reads have their key refreshed before its value expires.
 //!
-//! A read is due when the last part of the value's time has begun (`refresh_at_fraction`), or earlier by chance: the sooner, the
-//! longer the value took to make and the closer its end is (`refresh_beta`; Vattani, Chierichetti and Lowenstein,
-//! "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
+//! A read is due in the last part of the value's ttl (`refresh_at_fraction`), or earlier at random
+//! (`refresh_beta`): the longer the load took and the closer the expiry is, the likelier. The
+//! second rule is from Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
+//! Prevention", VLDB 2015.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +16,12 @@ use crate::api::options::{LoaderId, RefreshOptions};
 use crate::near::NearHit;
 use crate::rng::{GAMMA, mix};
 
-/// So many keys that were found due a moment ago are remembered, so that not every hit on them asks for the engine.
+/// The number of due keys that are remembered, so that not every hit on them locks the engine.
 const MARKS: usize = 256;
-/// How long such a moment is.
+/// A due key is reported once in this time.
 const DEDUP_WINDOW: Duration = Duration::from_millis(20);
 
-/// Says of each hit in the near cache whether its key is to be refreshed; without any lock.
+/// A loader's rule for hits in the near cache: is the key due for a refresh? It takes no lock.
 #[derive(Debug)]
 pub struct RefreshPolicy {
     loader: LoaderId,
@@ -43,43 +44,44 @@ impl RefreshPolicy {
         }
     }
 
-    /// Gives the loader's id, to be told to the engine.
+    /// Return the loader's id.
     pub fn loader(&self) -> LoaderId {
         self.loader
     }
 
-    /// Gives the options that the loader was registered with.
+    /// Return the options that the loader was registered with.
     pub fn options(&self) -> RefreshOptions {
         self.options
     }
 
-    /// Says whether the engine is to be asked to refresh the key. For one key it says so at most every few
+    /// Return whether the engine should refresh the key; for one key, at most every few
     /// milliseconds.
     pub fn is_due(&self, key: &[u8], hit: &NearHit, now: Instant) -> bool {
-        // What this process has published, it knows the whole life of, which a loader may have chosen.
+        // A process knows the whole ttl of its own publications. The loader may have chosen it.
         let life = if hit.is_published { hit.ttl + hit.age } else { self.options.ttl };
         let due = is_due(&self.options, hit.ttl, life, hit.compute_time, || self.sample());
         due && self.mark(key, now)
     }
 
-    /// A number in `(0, 1]`.
+    /// Return a number in `(0, 1]`.
     fn sample(&self) -> f64 {
         let state = self.rng_state.fetch_add(GAMMA, Ordering::Relaxed);
         (1 + (mix(state) >> 11)) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Says whether the key is not marked yet in this moment, and marks it.
+    /// Mark the key for this time window. Return `false` if it was marked already.
     fn mark(&self, key: &[u8], now: Instant) -> bool {
-        let moment =
+        let window =
             now.saturating_duration_since(self.since).as_millis() / DEDUP_WINDOW.as_millis();
         let hash = self.hasher.hash_one(key);
-        // The lower bits tell moments apart, the upper ones keys.
-        let mark = (hash & !0xffff) | (moment as u64 & 0xffff);
+        // The lower bits name the window, the upper bits the key.
+        let mark = (hash & !0xffff) | (window as u64 & 0xffff);
         self.marks[hash as usize % MARKS].swap(mark, Ordering::Relaxed) != mark
     }
 }
 
-/// Says whether a value that has this much `left` of its `life` is to be refreshed; `sample` gives a number in `(0, 1]`.
+/// Return whether a value with this much `left` of its `life` is due. `sample` returns a number in
+/// `(0, 1]`.
 pub(crate) fn is_due(
     options: &RefreshOptions,
     left: Duration,
@@ -92,7 +94,7 @@ pub(crate) fn is_due(
         return true;
     }
     let lead = compute_time.as_secs_f64() * options.beta;
-    // No sample can give more than 37 times that, so most reads need none.
+    // A sample multiplies `lead` by 37 at most, so most reads need none.
     options.beta > 0.0 && left <= lead * 37.0 && left <= lead * -sample().ln()
 }
 
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_part_of_a_life_is_due() {
+    fn the_last_part_of_a_ttl_is_due() {
         let due = |after, left| {
             let never = || panic!("no chance without beta");
             is_due(&options(after, 0.0), left * SECOND, 100 * SECOND, SECOND, never)
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_a_value_took_and_the_nearer_its_end_the_likelier_it_is_due() {
+    fn a_long_load_and_a_close_expiry_make_a_read_likelier_to_be_due() {
         let policy =
             RefreshPolicy::new(now(), LoaderId { index: 0, generation: 0 }, options(0.0, 1.0), 7);
         let share = |left: u32, took: u32| {
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_due_once_in_a_moment() {
+    fn a_key_is_due_once_in_a_time_window() {
         let start = now();
         let loader = LoaderId { index: 0, generation: 0 };
         let policy = RefreshPolicy::new(start, loader, options(0.5, 0.0), 7);
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_loader_gave_a_shorter_life_is_not_due_before_its_own_last_part() {
+    fn a_value_with_a_shorter_ttl_of_its_own_is_due_in_the_last_part_of_that_ttl() {
         let policy =
             RefreshPolicy::new(now(), LoaderId { index: 0, generation: 0 }, options(0.8, 0.0), 7);
         let hit = |is_published| NearHit {

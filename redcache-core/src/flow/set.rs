@@ -1,251 +1,183 @@
-//! `insert_with`: put a lock in the place of the value, load and publish; whatever goes wrong, put the value back.
+//! `insert_with`: replace the value by a lock, load and publish; on any failure restore the value.
 //!
-//! | waiting for | told                              | asks for   | then      |
-//! |-------------|-----------------------------------|------------|-----------|
-//! | `Unlock`    | to try                            | write lock | `Lock`    |
-//! | `Unlock`    | that it is over                   |            | done      |
-//! | `Lock`      | granted                           |            | `Load`    |
-//! | `Lock`      | another's lock is there           | a deadline | `Unlock`  |
-//! | `Lock`      | a lock that we left behind is     | release    | `Unlock`  |
-//! | `Lock`      | granted, but asked for twice      | restore    | `Unlock`  |
-//! | `Lock`      | refused, or no answer             |            | done      |
-//! | `Load`      | another key of the call is locked | restore    | `Unlock`  |
-//! | `Load`      | half of the lock's life over      | renew      | `Load`    |
-//! | `Load`      | a value                           | publish    | `Publish` |
-//! | `Load`      | that it is over                   | restore    | done      |
-//! | `Publish`   | stored                            |            | done      |
-//! | `Publish`   | lock lost                         |            | done      |
-//! | `Publish`   | refused, or no answer             | restore    | done      |
+//! | state         | input                             | effect       | next          |
+//! |---------------|-----------------------------------|--------------|---------------|
+//! | `AwaitUnlock` | attempt                           | write lock   | `AwaitLock`   |
+//! | `AwaitUnlock` | over                              |              | done          |
+//! | `AwaitLock`   | granted                           |              | `Loading`     |
+//! | `AwaitLock`   | another's lock                    | a deadline   | `AwaitUnlock` |
+//! | `AwaitLock`   | an unused lock of this process    | undo it      | `AwaitUnlock` |
+//! | `AwaitLock`   | granted, but sent twice           | restore      | `AwaitUnlock` |
+//! | `AwaitLock`   | refused, or no reply              |              | done          |
+//! | `Loading`     | another key of the call is locked | restore      | `AwaitUnlock` |
+//! | `Loading`     | half of the lock's ttl is over    | renew        | `Loading`     |
+//! | `Loading`     | a value                           | publish      | `Publishing`  |
+//! | `Loading`     | over                              | restore      | done          |
+//! | `Publishing`  | stored                            |              | done          |
+//! | `Publishing`  | lock lost                         |              | done          |
+//! | `Publishing`  | refused, or no reply              | restore      | done          |
 //!
-//! It is over when the loader has failed, takes too long or has nothing to store, when patience with the locks of
-//! others is at its end, or when the caller is gone. What is under way then is answered first. To restore is to put
-//! back the exact bytes with what is left of their time, or to delete the lock if there were none; it compares with
-//! our lock, so it never undoes what somebody else has done since.
+//! A write is over when the loader fails, exceeds `load_timeout` or stores nothing, when patience
+//! with the locks of others ends, or when the caller leaves. A command in flight is answered first.
+//! A restore puts back the exact bytes with the rest of their ttl, or deletes the lock if it
+//! replaced nothing. It compares with the lock, so it never undoes another's later write.
 //!
-//! A value is never written without the lock, and a write that was not stored never passes for one that was.
+//! A value is written only under the lock, and a write that was not stored never reports success.
 
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
+use std::time::Instant;
 
 use crate::api::error::{Error, ErrorKind};
-use crate::api::key::Key;
-use crate::flow::get::Failure;
-use crate::flow::held::{Held, Overruled};
+use crate::flow::held::Held;
 use crate::protocol::command::Command;
-use crate::protocol::lock::{LockId, Locks};
-use crate::protocol::reply::{Refusal, Ttl, WriteLockReply};
+use crate::protocol::lock::LockId;
+use crate::protocol::reply::{Refusal, WriteLockReply};
 
-/// Where one key's write stands, named for what it waits for.
+mod context;
+
+pub(crate) use context::{Context, Effects, End, Input};
+
+/// The state of one key's write, named for what it awaits.
 #[derive(Debug)]
 pub(crate) enum Set {
-    /// The end of another's lock, or just the next attempt.
-    Unlock,
-    /// The answer to a write lock.
-    Lock { lock: LockId },
-    /// The locks of the call's other keys, then the loader.
-    Load { held: Held },
-    /// The answer to a publish.
-    Publish { held: Held },
+    /// The end of another's lock, or the next attempt.
+    AwaitUnlock,
+    /// The reply to a write lock.
+    AwaitLock { lock: LockId },
+    /// The locks of the call's other keys, then the loader's result.
+    Loading { held: Held },
+    /// The reply to a publish.
+    Publishing { held: Held },
 }
 
-/// What a write is told.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// It is its turn to try for the lock.
-    Attempt,
-    Locked {
-        reply: WriteLockReply,
-        asked_at: Instant,
-        /// The connection was lost on the way, so the lock may be asked for once more from what was left of it.
-        interrupted: bool,
-    },
-    /// A publish was answered.
-    Published {
-        done: bool,
-        /// The connection was lost on the way, so an earlier one may have done it.
-        interrupted: bool,
-    },
-    Refused(Refusal),
-    /// No answer: the step failed before Redis could give one.
-    Failed(Error),
-    /// Another key of the call is locked by somebody else. Nobody waits with a lock in hand.
-    GiveBack,
-    /// The load goes on; its lock is to live on, too.
-    Renew,
-    Loaded(Load),
-    /// Nothing will be published.
-    Over(End),
-}
-
-/// A load's result as it is to be stored.
-#[derive(Debug)]
-pub(crate) struct Load {
-    pub(crate) payload: Bytes,
-    pub(crate) compute_time: Duration,
-    pub(crate) ttl: Duration,
-}
-
-/// How the write of a key ends.
-#[derive(Debug, Clone)]
-pub(crate) enum End {
-    Stored,
-    /// The loader had nothing to store, so everything is as it was.
-    Kept,
-    /// Somebody else has changed the key in the meantime, or the lock has expired. Nothing was stored.
-    Lost,
-    LoadFailed(Failure),
-    Failed(Error),
-    Abandoned,
-}
-
-/// What comes after an input.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) enum Step {
     Next(Set),
     Done(End),
 }
 
-/// What a write wants done; the engine decides where.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    /// A command whose answer it waits for.
-    pub(crate) send: Option<Command>,
-    /// A command whose answer says nothing.
-    pub(crate) send_aside: Option<Command>,
-    /// It waits for another's lock, which has this long to live.
-    pub(crate) blocked: Option<Ttl>,
-}
-
-/// What a step may look at besides its state and input.
-#[derive(Debug)]
-pub(crate) struct Scene<'a> {
-    pub(crate) now: Instant,
-    pub(crate) key: &'a Key,
-    pub(crate) locks: &'a mut Locks,
-    /// The lock under which this process loads the key.
-    pub(crate) loading: Option<LockId>,
-    /// Locks of this process that are no longer in the way of later loads.
-    pub(crate) overruled: &'a mut Overruled,
-}
-
 impl Set {
-    /// The lock that it holds or has asked for.
+    /// Return the lock that the write holds or has asked for.
     pub(crate) fn lock(&self) -> Option<LockId> {
         match self {
-            Self::Unlock => None,
-            Self::Lock { lock } => Some(*lock),
-            Self::Load { held } | Self::Publish { held } => Some(held.lock),
+            Self::AwaitUnlock => None,
+            Self::AwaitLock { lock } => Some(*lock),
+            Self::Loading { held } | Self::Publishing { held } => Some(held.lock),
         }
     }
 
-    pub(crate) fn handle(self, input: Input, scene: &mut Scene<'_>, out: &mut Outbox) -> Step {
+    pub(crate) fn handle(
+        self,
+        input: Input,
+        context: &mut Context<'_>,
+        effects: &mut Effects,
+    ) -> Step {
         match (self, input) {
-            (Self::Unlock, Input::Attempt) => {
-                let lock = scene.locks.issue();
-                out.send = Some(Command::WriteLock { key: scene.key.clone(), lock });
-                Step::Next(Self::Lock { lock })
+            (Self::AwaitUnlock, Input::Attempt) => {
+                let lock = context.locks.issue();
+                effects.send = Some(Command::WriteLock { key: context.key.clone(), lock });
+                Step::Next(Self::AwaitLock { lock })
             }
-            (Self::Unlock, Input::Over(end)) => Step::Done(end),
-            (Self::Lock { lock }, Input::Locked { reply, asked_at, interrupted }) => {
-                match on_locked(lock, reply, asked_at, scene, out) {
-                    Step::Next(Self::Load { held })
-                        if interrupted && !mutant!(RepeatedLockTrusted) =>
-                    {
-                        give_back(held, scene, out);
-                        Step::Next(Self::Unlock)
-                    }
-                    step => step,
+            (Self::AwaitUnlock, Input::Over(end)) => Step::Done(end),
+            (
+                Self::AwaitLock { lock },
+                Input::Locked { reply, asked_at, interrupted, fetching },
+            ) => match on_locked(reply, (lock, asked_at, fetching), context, effects) {
+                Self::Loading { held } if interrupted && !mutant!(RepeatedLockTrusted) => {
+                    give_back(held, context, effects);
+                    Step::Next(Self::AwaitUnlock)
                 }
-            }
-            (Self::Lock { .. }, Input::Refused(refusal)) => Step::Done(failed(refusal)),
-            (Self::Lock { .. }, Input::Failed(error)) => Step::Done(End::Failed(error)),
-            (Self::Load { held }, Input::GiveBack | Input::Attempt)
+                next => Step::Next(next),
+            },
+            (Self::AwaitLock { .. }, Input::Refused(refusal)) => Step::Done(refused(refusal)),
+            (Self::AwaitLock { .. }, Input::Failed(error)) => Step::Done(End::Failed(error)),
+            (Self::Loading { held }, Input::GiveBack | Input::Attempt)
                 if mutant!(WritersHoldAndWait) =>
             {
-                Step::Next(Self::Load { held })
+                Step::Next(Self::Loading { held })
             }
-            (Self::Load { held }, Input::GiveBack) => {
-                give_back(held, scene, out);
-                Step::Next(Self::Unlock)
+            (Self::Loading { held }, Input::GiveBack) => {
+                give_back(held, context, effects);
+                Step::Next(Self::AwaitUnlock)
             }
-            (Self::Load { held }, Input::Renew) => {
-                out.send_aside = Some(Command::Renew { key: scene.key.clone(), lock: held.lock });
-                Step::Next(Self::Load { held })
+            (Self::Loading { held }, Input::Renew) => {
+                let (key, lock) = (context.key.clone(), held.lock);
+                effects.send_detached = Some(Command::Renew { key, lock });
+                Step::Next(Self::Loading { held })
             }
-            (Self::Load { held }, Input::Loaded(load)) => {
-                let Load { payload, compute_time, ttl } = load;
-                let (key, lock) = (scene.key.clone(), held.lock);
-                out.send = Some(Command::Publish { key, lock, payload, compute_time, ttl });
-                Step::Next(Self::Publish { held })
+            (Self::Loading { held }, Input::Loaded(publication)) => {
+                effects.send = Some(publication.publish(context.key.clone(), held.lock));
+                Step::Next(Self::Publishing { held })
             }
-            (Self::Load { .. }, Input::Over(End::Abandoned)) if mutant!(DroppedWriteKeepsLock) => {
+            (Self::Loading { .. }, Input::Over(End::Abandoned))
+                if mutant!(DroppedWriteKeepsLock) =>
+            {
                 Step::Done(End::Abandoned)
             }
-            (Self::Load { held }, Input::Over(end)) => {
-                give_back(held, scene, out);
+            (Self::Loading { held }, Input::Over(end)) => {
+                give_back(held, context, effects);
                 Step::Done(end)
             }
-            (Self::Publish { .. }, Input::Published { done, interrupted }) => {
+            (Self::Publishing { .. }, Input::Published { done, interrupted }) => {
                 Step::Done(published(done, interrupted))
             }
-            (Self::Publish { held }, Input::Refused(refusal)) => {
-                give_back(held, scene, out);
-                Step::Done(failed(refusal))
+            (Self::Publishing { held }, Input::Refused(refusal)) => {
+                give_back(held, context, effects);
+                Step::Done(refused(refusal))
             }
-            // Without an answer it may have been stored all the same; then there is no lock left to replace.
-            (Self::Publish { held }, Input::Failed(error)) => {
-                give_back(held, scene, out);
+            // Without a reply the value may be stored; the restore then finds no lock to replace.
+            (Self::Publishing { held }, Input::Failed(error)) => {
+                give_back(held, context, effects);
                 Step::Done(End::Failed(error))
             }
-            (state @ (Self::Lock { .. } | Self::Publish { .. }), Input::Over(_)) => {
+            (state @ (Self::AwaitLock { .. } | Self::Publishing { .. }), Input::Over(_)) => {
                 Step::Next(state)
             }
-            (state, input) => unreachable!("{state:?} cannot be told {input:?}"),
+            (state, input) => unreachable!("{state:?} has no transition for {input:?}"),
         }
     }
 }
 
 fn on_locked(
-    lock: LockId,
     reply: WriteLockReply,
-    asked_at: Instant,
-    scene: &mut Scene<'_>,
-    out: &mut Outbox,
-) -> Step {
-    let granted =
-        |replaced| Step::Next(Set::Load { held: Held { lock, replaced, since: asked_at } });
+    (lock, asked_at, fetching): (LockId, Instant, Option<LockId>),
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> Set {
     let (raw, ttl) = match reply {
-        WriteLockReply::Granted(replaced) => return granted(replaced),
+        WriteLockReply::Granted(replaced) => {
+            return Set::Loading { held: Held { lock, replaced, since: asked_at } };
+        }
         WriteLockReply::Taken { lock, ttl } => (lock, ttl),
     };
-    match scene.locks.recognise(&raw) {
-        // The first answer to this very attempt was lost with its connection, and the old value with it.
+    match context.locks.recognise(&raw) {
+        // The connection lost the first reply to this attempt, and the old value with it.
         Some(own) if own == lock => {
-            out.send_aside = Some(Command::Release { key: scene.key.clone(), lock });
+            effects.send_detached = Some(Command::Release { key: context.key.clone(), lock });
         }
-        Some(own) if scene.loading != Some(own) && !scene.locks.is_live(own, scene.now) => {
-            out.send_aside = Some(scene.overruled.undo(own, scene.key, scene.now));
+        Some(own) if fetching != Some(own) && !context.locks.is_live(own, context.now) => {
+            let undo = context.superseded.undo(own, context.key, context.now);
+            effects.send_detached = Some(undo);
         }
-        Some(_) | None => out.blocked = Some(ttl),
+        Some(_) | None => effects.blocked = Some(ttl),
     }
-    Step::Next(Set::Unlock)
+    Set::AwaitUnlock
 }
 
-fn give_back(held: Held, scene: &Scene<'_>, out: &mut Outbox) {
-    out.send_aside = Some(held.undo(scene.key.clone(), scene.now));
+fn give_back(held: Held, context: &Context<'_>, effects: &mut Effects) {
+    effects.send_detached = Some(held.undo(context.key.clone(), context.now));
 }
 
 fn published(done: bool, interrupted: bool) -> End {
     match (done || mutant!(LostWriteSaysStored), interrupted) {
         (true, _) => End::Stored,
-        // What took the lock away may have been our own value.
+        // The earlier copy of the command may have replaced the lock by this very value.
         (false, true) => End::Failed(Error::new(ErrorKind::OutcomeUnknown, "")),
         (false, false) => End::Lost,
     }
 }
 
-fn failed(refusal: Refusal) -> End {
+fn refused(refusal: Refusal) -> End {
     End::Failed(Error::new(ErrorKind::Server, String::from(refusal.0)))
 }
 

@@ -1,7 +1,7 @@
-//! Should a read try for the lock in the same round trip?
+//! The decision whether a read tries for the lock in the same round trip.
 //!
-//! The attempt saves a round trip on a miss and is wasted work for the server on a hit. So it is made while traffic is
-//! light, when latency is all that counts, or while misses are common.
+//! The attempt saves a round trip on a miss and costs the server work on a hit. A read makes it
+//! while traffic is light, when latency matters most, or while misses are common.
 
 /// The share of misses among recent reads, as a moving average.
 #[derive(Debug, Clone)]
@@ -10,20 +10,21 @@ pub(crate) struct Speculation {
     miss_rate: u32,
 }
 
-/// Up to so many commands under way the server has time to spare.
+/// Up to this many commands in flight the server has time to spare.
 const LIGHT_TRAFFIC_MAX: usize = 8;
-/// A quarter: a wasted attempt costs the server about 0.5 µs of 1.3, a missing one costs the caller a round trip.
+/// A quarter: a wasted attempt costs the server about 0.5 µs of 1.3, a missing one costs the
+/// caller a round trip.
 const MISS_RATE_MIN: u32 = 1 << 14;
-/// Each read weighs a 32nd.
+/// The weight of a read, as a power of two: 1/32.
 const WEIGHT_SHIFT: u32 = 5;
 
 impl Speculation {
-    /// Expects misses: who has read nothing yet has just started, and so have the others, as often as not.
+    /// Expect misses: a process without reads has just started, and its Redis may be cold too.
     pub(crate) fn new() -> Self {
         Self { miss_rate: 1 << 16 }
     }
 
-    /// `is_busier_than` says whether more than so many commands are under way.
+    /// Return whether the attempt pays. `is_busier_than` compares the commands in flight.
     pub(crate) fn is_worth_it(&self, is_busier_than: impl FnOnce(usize) -> bool) -> bool {
         self.miss_rate >= MISS_RATE_MIN || !is_busier_than(LIGHT_TRAFFIC_MAX)
     }
@@ -41,9 +42,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_worth_it_in_light_traffic_or_when_misses_are_common() {
+    fn the_attempt_pays_in_light_traffic_or_when_misses_are_common() {
         let mut speculation = Speculation::new();
-        assert!(speculation.is_worth_it(|limit| 1000 > limit), "nothing is known yet");
+        assert!(speculation.is_worth_it(|limit| 1000 > limit), "nothing was read yet");
         for _ in 0..64 {
             speculation.on_read(false);
         }

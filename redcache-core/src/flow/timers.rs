@@ -1,23 +1,24 @@
-//! Deadlines by name. When one passes, the engine turns its name into an input; nobody stores a callback.
+//! Deadlines by name. The engine turns an expired name into an input; nobody stores a callback.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::flow::flights::{FlightId, OpId};
+use crate::flow::call::OpId;
+use crate::flow::flights::FlightId;
 
-/// What a deadline is for.
+/// The purpose of a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// A flight has waited long enough for somebody else's lock, or paused long enough before another try.
-    Wait(FlightId),
-    /// A flight's load has passed half of its lock's life, or its own deadline.
-    Load(FlightId),
-    /// A write has waited long enough, for its turn or for somebody else's lock, or it is time to look after its load.
-    Set(OpId),
-    /// It is time to look after the load of a refresh.
+    /// A flight's wait for another's lock, or its pause before another read, is over.
+    FlightWait(FlightId),
+    /// A flight's load needs its lock renewed, or has reached `load_timeout`.
+    FlightLoad(FlightId),
+    /// A locked write's wait or pause is over, or its load needs attention.
+    Write(OpId),
+    /// A refresh's load needs its locks renewed, or has reached `load_timeout`.
     Refresh(OpId),
-    /// A call has taken as long as it may.
-    Deadline(OpId),
+    /// A call has reached its timeout.
+    Timeout(OpId),
 }
 
 /// The armed deadlines, earliest first.
@@ -37,7 +38,7 @@ impl Timers {
         self.0.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest timer whose deadline has come.
+    /// Take the earliest timer whose deadline has come.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<Timer> {
         if self.next()? > now {
             return None;

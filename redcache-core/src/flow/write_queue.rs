@@ -1,42 +1,43 @@
-//! Who writes which key under its lock, in the order they came: within a process writes of one key take turns without
-//! a word to Redis.
+//! The order of this process's locked writes, key by key.
 //!
-//! A write lines up for all its keys at once. So of two writes the same one is ahead wherever they meet, and the first
-//! of all is first everywhere: no two can wait for each other.
+//! Within a process, writes of one key take turns without traffic to Redis. A write enters the
+//! queues of all its keys at once, so two writes have the same order wherever they meet, and no
+//! two can wait for each other.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::api::key::Key;
-use crate::flow::flights::{Caller, OpId};
+use crate::flow::call::{Caller, OpId};
 
+/// One queue of writers for each key that is being written.
 #[derive(Debug, Default)]
-pub(crate) struct Writers {
-    lines: BTreeMap<Key, VecDeque<Caller>>,
+pub(crate) struct WriteQueue {
+    queues: BTreeMap<Key, VecDeque<Caller>>,
 }
 
-impl Writers {
-    /// Lines up for `key`; `true` when nobody is ahead.
-    pub(crate) fn line_up(&mut self, key: &Key, caller: Caller) -> bool {
-        let line = self.lines.entry(key.clone()).or_default();
-        line.push_back(caller);
-        line.len() == 1 || mutant!(WritersOutOfTurn)
+impl WriteQueue {
+    /// Append the caller to the queue for `key`. Return `true` if the caller is its head.
+    pub(crate) fn enqueue(&mut self, key: &Key, caller: Caller) -> bool {
+        let queue = self.queues.entry(key.clone()).or_default();
+        queue.push_back(caller);
+        queue.len() == 1 || mutant!(WritersOutOfTurn)
     }
 
-    /// Whose turn it is.
-    pub(crate) fn first(&self, key: &Key) -> Option<Caller> {
-        self.lines.get(key)?.front().copied()
+    /// Return the head of the queue for `key`.
+    pub(crate) fn head(&self, key: &Key) -> Option<Caller> {
+        self.queues.get(key)?.front().copied()
     }
 
-    /// Leaves the line of `key`; gives the one whose turn it is by that.
+    /// Remove the caller from the queue for `key`. Return the new head if the head changed.
     pub(crate) fn leave(&mut self, key: &Key, op: OpId) -> Option<Caller> {
-        let line = self.lines.get_mut(key)?;
-        let at = line.iter().position(|caller| caller.op == op)?;
-        line.remove(at);
-        if line.is_empty() {
-            self.lines.remove(key);
+        let queue = self.queues.get_mut(key)?;
+        let at = queue.iter().position(|caller| caller.op == op)?;
+        queue.remove(at);
+        if queue.is_empty() {
+            self.queues.remove(key);
             return None;
         }
-        line.front().copied().filter(|_| at == 0)
+        queue.front().copied().filter(|_| at == 0)
     }
 }
 
@@ -49,17 +50,17 @@ mod tests {
     }
 
     #[test]
-    fn writers_of_a_key_take_turns_in_the_order_they_came() {
-        let (mut writers, key) = (Writers::default(), Key::from("k"));
+    fn writers_of_a_key_take_turns_in_the_order_of_their_arrival() {
+        let (mut queue, key) = (WriteQueue::default(), Key::from("k"));
         let [first, second, third] = [1, 2, 3].map(caller);
-        assert!(writers.line_up(&key, first));
-        assert!(!writers.line_up(&key, second));
-        assert!(!writers.line_up(&key, third));
-        assert_eq!(writers.leave(&key, second.op), None);
-        assert_eq!(writers.first(&key), Some(first));
-        assert_eq!(writers.leave(&key, first.op), Some(third));
-        assert_eq!(writers.leave(&key, third.op), None);
-        assert_eq!(writers.first(&key), None);
-        assert!(writers.lines.is_empty());
+        assert!(queue.enqueue(&key, first));
+        assert!(!queue.enqueue(&key, second));
+        assert!(!queue.enqueue(&key, third));
+        assert_eq!(queue.leave(&key, second.op), None);
+        assert_eq!(queue.head(&key), Some(first));
+        assert_eq!(queue.leave(&key, first.op), Some(third));
+        assert_eq!(queue.leave(&key, third.op), None);
+        assert_eq!(queue.head(&key), None);
+        assert!(queue.queues.is_empty());
     }
 }

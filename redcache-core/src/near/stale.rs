@@ -82,7 +82,7 @@ impl Near {
             return;
         }
         let now = Time::of(now, self.base);
-        if mutant!(StaleAfterNews)
+        if mutant!(StaleAfterInvalidation)
             && let Some(packed) = store.peek(key)
             && packed.is_good(now)
         {

@@ -173,7 +173,7 @@ impl Phase {
         pipeline: &mut Pipeline,
         (config, locks): (&Config, &LockSettings),
     ) -> Result<Option<Inbound>, Error> {
-        let keeps_echo = mutant!(EchoSwallowsNews);
+        let keeps_echo = mutant!(EchoSwallowsInvalidation);
         let echo = if keeps_echo { pipeline.echo.clone() } else { pipeline.echo.take() };
         let is_ready = matches!(self, Self::Ready);
         if mutant!(PushTakenForReply) && !pipeline.awaited.is_empty() && is_ready {

@@ -1,22 +1,32 @@
-use super::*;
+use bytes::Bytes;
 
-/// A flight with nothing but its flow, and a ledger of what it asked for.
+use super::*;
+use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
+use crate::flow::pace::{LoadTimes, Patience};
+use crate::flow::publication::Publication;
+use crate::flow::superseded::SupersededLocks;
+use crate::protocol::envelope::Value;
+use crate::protocol::lock::Locks;
+use crate::protocol::reply::Replaced;
+use crate::rng::Rng;
+
+/// A fetch without an engine, and a record of its commands.
 struct Flight {
     key: Key,
     patience: Patience,
     locks: Locks,
     rng: Rng,
     now: Instant,
-    /// The lock attempt whose answer is awaited.
+    /// The lock attempt without a reply.
     attempt: Option<LockId>,
-    /// Locks that Redis has given us and that nobody has published or released.
+    /// Granted locks that were neither published nor released.
     held: Vec<LockId>,
     loading: bool,
     loads_direct: bool,
     reload: bool,
-    replaced: Option<(Replaced, Instant)>,
-    overruled: Overruled,
-    is_overruled: bool,
+    superseded: SupersededLocks,
+    is_superseded: bool,
     wait_until: Option<Instant>,
     sent: Vec<&'static str>,
 }
@@ -36,78 +46,82 @@ impl Flight {
             loading: false,
             loads_direct: false,
             reload: false,
-            replaced: None,
-            overruled: Overruled::default(),
-            is_overruled: false,
+            superseded: SupersededLocks::default(),
+            is_superseded: false,
             wait_until: None,
             sent: Vec::new(),
         }
     }
 
-    fn scene(&mut self) -> Scene<'_> {
-        Scene {
+    fn context(&mut self) -> Context<'_> {
+        Context {
             now: self.now,
             key: &self.key,
             patience: &mut self.patience,
             locks: &mut self.locks,
             rng: &mut self.rng,
-            lock_ttl: Duration::from_secs(10),
-            load_timeout: Duration::from_secs(60),
+            load_times: LoadTimes {
+                lock_ttl: Duration::from_secs(10),
+                load_timeout: Duration::from_secs(60),
+            },
             reload: self.reload,
-            replaced: &mut self.replaced,
-            overruled: &mut self.overruled,
-            is_overruled: self.is_overruled,
+            superseded: &mut self.superseded,
+            is_superseded: self.is_superseded,
             tracked: true,
             loads_direct: self.loads_direct,
         }
     }
 
     fn start(&mut self, speculate: bool) -> Get {
-        let mut out = Outbox::default();
-        let state = Get::start(&mut self.scene(), speculate, &mut out);
-        self.note(out);
+        let mut effects = Effects::default();
+        let state = Get::start(&mut self.context(), speculate, &mut effects);
+        self.note(effects);
         state
     }
 
-    fn tell(&mut self, state: Get, input: Input) -> Step {
+    fn handle(&mut self, state: Get, input: Input) -> Step {
         match (&state, &input) {
-            (Get::Read { .. }, Input::Read(reply)) if reply.lock == LockReply::Granted => {
+            (Get::AwaitRead { .. }, Input::Read(reply)) if reply.lock == LockReply::Granted => {
                 self.held.extend(self.attempt);
             }
-            (Get::Lock { lock }, Input::Effect(true)) => self.held.push(*lock),
-            (Get::Publish { lock, .. }, Input::Effect(_)) => self.settle(*lock),
+            (Get::AwaitLock { lock }, Input::Effect(true)) => self.held.push(*lock),
+            (
+                Get::AwaitWriteLock { lock },
+                Input::WriteLocked { reply: WriteLockReply::Granted(_), .. },
+            ) => self.held.push(*lock),
+            (Get::Publishing { held, .. }, Input::Effect(_)) => self.forget(held.lock),
             _ => {}
         }
-        let mut out = Outbox::default();
-        let step = state.handle(input, &mut self.scene(), &mut out);
+        let mut effects = Effects::default();
+        let step = state.handle(input, &mut self.context(), &mut effects);
         self.loading = false;
-        self.note(out);
+        self.note(effects);
         step
     }
 
-    /// The same where the flight goes on.
+    /// Do the same for an input that does not end the fetch.
     fn next(&mut self, state: Get, input: Input) -> Get {
-        match self.tell(state, input) {
+        match self.handle(state, input) {
             Step::Next(next) => next,
             Step::Done(end) => panic!("ended: {end:?}"),
         }
     }
 
-    fn settle(&mut self, lock: LockId) {
+    fn forget(&mut self, lock: LockId) {
         self.held.retain(|held| *held != lock);
     }
 
-    fn note(&mut self, out: Outbox) {
-        for command in [out.send_aside, out.send].into_iter().flatten() {
+    fn note(&mut self, effects: Effects) {
+        for command in [effects.send_detached, effects.send].into_iter().flatten() {
             self.sent.push(command.name());
             match command {
                 Command::ReadOrLock { lock, .. } => self.attempt = Some(lock),
-                Command::Release { lock, .. } => self.settle(lock),
+                Command::Release { lock, .. } | Command::Restore { lock, .. } => self.forget(lock),
                 _ => {}
             }
         }
-        self.loading |= out.load;
-        self.wait_until = out.wait_until;
+        self.loading |= effects.start_load;
+        self.wait_until = effects.wait_until;
     }
 }
 
@@ -119,8 +133,21 @@ fn missing(lock: LockReply) -> Input {
     read(Stored::Missing, Ttl::Absent, lock, false)
 }
 
+fn theirs_raw() -> Bytes {
+    Bytes::from_static(b"lock:theirs:1")
+}
+
 fn theirs() -> Stored {
-    Stored::Lock(Bytes::from_static(b"lock:theirs:1"))
+    Stored::Lock(theirs_raw())
+}
+
+fn write_locked(flight: &Flight, reply: WriteLockReply, interrupted: bool) -> Input {
+    Input::WriteLocked { reply, asked_at: flight.now, interrupted }
+}
+
+fn over_a_value(ttl: Ttl) -> WriteLockReply {
+    let raw = Bytes::from_static(b"__redcache:v1:7:old");
+    WriteLockReply::Granted(Some(Replaced { raw, ttl }))
 }
 
 fn a_value() -> Stored {
@@ -128,13 +155,13 @@ fn a_value() -> Stored {
 }
 
 fn a_load(store: bool) -> Input {
-    Input::Loaded(Load {
-        value: Some(Bytes::from_static(b"v")),
-        payload: Bytes::from_static(b"v"),
+    let payload = Bytes::from_static(b"v");
+    let publication = store.then(|| Publication {
+        payload: payload.clone(),
         compute_time: Duration::ZERO,
         ttl: Duration::from_secs(1),
-        store,
-    })
+    });
+    Input::Loaded(LoadedValue { value: Some(payload), publication })
 }
 
 fn refusal() -> Refusal {
@@ -143,11 +170,11 @@ fn refusal() -> Refusal {
 
 const LEFT: Ttl = Ttl::Left(Duration::from_secs(3));
 
-/// Everything that a flight in this state can be told.
-fn inputs(state: &Get) -> Vec<Input> {
+/// Return every input that a fetch in this state can have.
+fn inputs(flight: &Flight, state: &Get) -> Vec<Input> {
     let failed = || Input::Failed(Error::new(ErrorKind::Timeout, ""));
     match state {
-        Get::Read { lock } => {
+        Get::AwaitRead { lock } => {
             let mut inputs = vec![
                 Input::Abandoned,
                 Input::Woken,
@@ -168,7 +195,7 @@ fn inputs(state: &Get) -> Vec<Input> {
             }
             inputs
         }
-        Get::Lock { .. } | Get::Publish { .. } => vec![
+        Get::AwaitLock { .. } | Get::Publishing { .. } => vec![
             Input::Effect(true),
             Input::Effect(false),
             Input::Refused(refusal()),
@@ -176,46 +203,56 @@ fn inputs(state: &Get) -> Vec<Input> {
             Input::Abandoned,
             Input::Woken,
         ],
-        Get::Load { .. } => vec![
+        Get::Loading { .. } => vec![
             a_load(true),
             a_load(false),
-            Input::LoadFailed(Failure(LoadFailure::new("no"))),
+            Input::LoadFailed(LoadFailure::new("no")),
             Input::Abandoned,
             Input::LoadDue,
             Input::Woken,
         ],
-        Get::Unlock => vec![Input::Woken, Input::WaitOver, Input::Abandoned],
+        Get::AwaitWriteLock { .. } => vec![
+            write_locked(flight, WriteLockReply::Granted(None), false),
+            write_locked(flight, over_a_value(LEFT), false),
+            write_locked(flight, over_a_value(LEFT), true),
+            write_locked(flight, WriteLockReply::Taken { lock: theirs_raw(), ttl: LEFT }, false),
+            Input::Refused(refusal()),
+            failed(),
+            Input::Abandoned,
+            Input::Woken,
+        ],
+        Get::AwaitUnlock => vec![Input::Woken, Input::WaitOver, Input::Abandoned],
     }
 }
 
-/// Replays a path of choices from the start; gives how many inputs may come next, or `None` at its end.
-fn replay(speculate: bool, path: &[usize]) -> Option<usize> {
-    let mut flight = Flight::new();
+/// Replay a path of choices. Return the number of possible next inputs, or `None` at its end.
+fn replay((speculate, reload): (bool, bool), path: &[usize]) -> Option<usize> {
+    let mut flight = Flight { reload, ..Flight::new() };
     let mut state = flight.start(speculate);
     for &choice in path {
-        let input = inputs(&state).swap_remove(choice);
-        match flight.tell(state, input) {
+        let input = inputs(&flight, &state).swap_remove(choice);
+        match flight.handle(state, input) {
             Step::Next(next) => state = next,
             Step::Done(end) => {
                 assert!(flight.held.is_empty(), "a lock is left behind at {end:?} by {path:?}");
                 return None;
             }
         }
-        let in_hand = matches!(state, Get::Load { lock: Some(_), .. } | Get::Publish { .. });
-        assert_eq!(flight.held.len(), usize::from(in_hand), "{path:?} led to {state:?}");
+        let is_held = matches!(state, Get::Loading { held: Some(_), .. } | Get::Publishing { .. });
+        assert_eq!(flight.held.len(), usize::from(is_held), "{path:?} led to {state:?}");
     }
-    Some(inputs(&state).len())
+    Some(inputs(&flight, &state).len())
 }
 
 #[test]
-fn a_held_lock_is_always_published_released_or_in_hand() {
+fn a_granted_lock_is_always_published_released_or_held() {
     const LENGTH_MAX: usize = 6;
     let mut paths = 0;
-    for speculate in [false, true] {
+    for mode in [(false, false), (true, false), (false, true)] {
         let mut open = vec![Vec::new()];
         while let Some(path) = open.pop() {
             paths += 1;
-            let choices = replay(speculate, &path).filter(|_| path.len() < LENGTH_MAX);
+            let choices = replay(mode, &path).filter(|_| path.len() < LENGTH_MAX);
             for choice in 0..choices.unwrap_or(0) {
                 open.push(path.iter().copied().chain([choice]).collect());
             }
@@ -231,18 +268,18 @@ fn a_cold_miss_reads_loads_and_publishes() {
     let state = flight.next(state, missing(LockReply::Granted));
     assert!(flight.loading);
     let state = flight.next(state, a_load(true));
-    let step = flight.tell(state, Input::Effect(true));
+    let step = flight.handle(state, Input::Effect(true));
     assert!(matches!(step, Step::Done(End::Loaded { stored: true, .. })), "{step:?}");
     assert_eq!(flight.sent, ["read or lock", "publish"]);
 }
 
 #[test]
-fn a_failed_load_gives_the_lock_back() {
+fn a_failed_load_releases_the_lock() {
     let mut flight = Flight::new();
     let state = flight.start(false);
     let state = flight.next(state, missing(LockReply::NotTried));
     let state = flight.next(state, Input::Effect(true));
-    let step = flight.tell(state, Input::LoadFailed(Failure(LoadFailure::new("no"))));
+    let step = flight.handle(state, Input::LoadFailed(LoadFailure::new("no")));
     assert!(matches!(step, Step::Done(End::LoadFailed(_))), "{step:?}");
     assert_eq!(flight.sent, ["read", "lock", "release"]);
 }
@@ -255,11 +292,11 @@ fn a_lock_without_expiry_is_waited_for_once() {
     let state = flight.next(state, endless());
     let state = flight.next(state, Input::WaitOver);
     let state = flight.next(state, endless());
-    assert!(matches!(state, Get::Load { lock: None, .. }), "{state:?}");
+    assert!(matches!(state, Get::Loading { held: None, .. }), "{state:?}");
 }
 
 #[test]
-fn patience_with_others_ends_in_a_load_without_the_lock() {
+fn a_fetch_loads_without_the_lock_when_its_patience_ends() {
     let mut flight = Flight::new();
     let locked = || read(theirs(), LEFT, LockReply::NotTried, false);
     let state = flight.start(false);
@@ -267,32 +304,32 @@ fn patience_with_others_ends_in_a_load_without_the_lock() {
     flight.now += Duration::from_secs(70);
     let state = flight.next(state, Input::WaitOver);
     let state = flight.next(state, locked());
-    assert!(matches!(state, Get::Load { lock: None, .. }), "{state:?}");
+    assert!(matches!(state, Get::Loading { held: None, .. }), "{state:?}");
 }
 
 #[test]
-fn a_lock_that_lives_for_ages_is_waited_for_no_longer_than_patience_lasts() {
+fn a_wait_for_a_lock_with_a_long_ttl_is_limited_by_patience() {
     let mut flight = Flight::new();
     let state = flight.start(true);
     let ages = Ttl::Left(Duration::from_millis(i64::MAX as u64));
     let state = flight.next(state, read(theirs(), ages, LockReply::Taken, false));
-    assert!(matches!(state, Get::Unlock), "{state:?}");
+    assert!(matches!(state, Get::AwaitUnlock), "{state:?}");
     let patience = Duration::from_secs(60 + 10);
     assert_eq!(flight.wait_until, Some(flight.now + patience));
     flight.now += patience;
     let state = flight.next(state, Input::WaitOver);
     let state = flight.next(state, read(theirs(), ages, LockReply::NotTried, false));
-    assert!(matches!(state, Get::Load { lock: None, .. }), "{state:?}");
+    assert!(matches!(state, Get::Loading { held: None, .. }), "{state:?}");
 }
 
 #[test]
-fn a_storm_of_wake_ups_is_answered_at_a_bounded_pace() {
+fn a_storm_of_wake_ups_causes_reads_at_a_bounded_pace() {
     let mut flight = Flight::new();
     let mut state = flight.start(false);
     let mut pauses = 0;
     for _ in 0..100 {
         let input = match state {
-            Get::Read { .. } => read(theirs(), LEFT, LockReply::NotTried, true),
+            Get::AwaitRead { .. } => read(theirs(), LEFT, LockReply::NotTried, true),
             _ => {
                 pauses += 1;
                 Input::WaitOver
@@ -304,19 +341,19 @@ fn a_storm_of_wake_ups_is_answered_at_a_bounded_pace() {
 }
 
 #[test]
-fn the_lock_of_an_attempt_that_was_sent_twice_goes_back() {
+fn the_lock_of_an_attempt_that_was_sent_twice_is_released() {
     let mut flight = Flight::new();
     let state = flight.start(true);
     let mut raw = Vec::new();
     flight.attempt.unwrap().write(flight.locks.base(), &mut raw);
     let own = read(Stored::Lock(raw.into()), LEFT, LockReply::Taken, false);
     let state = flight.next(state, own);
-    assert!(matches!(state, Get::Read { lock: None }), "{state:?}");
+    assert!(matches!(state, Get::AwaitRead { lock: None }), "{state:?}");
     assert_eq!(flight.sent, ["read or lock", "release", "read"]);
 }
 
 #[test]
-fn a_lock_that_we_left_behind_is_released() {
+fn an_unused_lock_of_this_process_is_released() {
     let mut flight = Flight::new();
     let orphan = flight.locks.issue();
     let mut raw = Vec::new();
@@ -324,12 +361,12 @@ fn a_lock_that_we_left_behind_is_released() {
     let state = flight.start(false);
     let own = read(Stored::Lock(raw.into()), LEFT, LockReply::NotTried, false);
     let state = flight.next(state, own);
-    assert!(matches!(state, Get::Read { lock: None }), "{state:?}");
+    assert!(matches!(state, Get::AwaitRead { lock: None }), "{state:?}");
     assert_eq!(flight.sent, ["read", "release", "read"]);
 }
 
 #[test]
-fn a_load_keeps_its_lock_until_its_own_time_is_over() {
+fn a_load_keeps_its_lock_until_the_load_timeout() {
     let mut flight = Flight::new();
     let state = flight.start(true);
     let mut state = flight.next(state, missing(LockReply::Granted));
@@ -338,64 +375,59 @@ fn a_load_keeps_its_lock_until_its_own_time_is_over() {
         state = flight.next(state, Input::LoadDue);
     }
     flight.now += Duration::from_secs(5);
-    let Step::Done(End::Failed(error)) = flight.tell(state, Input::LoadDue) else { panic!() };
+    let Step::Done(End::Failed(error)) = flight.handle(state, Input::LoadDue) else { panic!() };
     assert_eq!(error.kind(), ErrorKind::LoadTimeout);
     assert_eq!(flight.sent.iter().filter(|name| **name == "renew").count(), 11);
     assert_eq!(flight.sent.last(), Some(&"release"));
 }
 
 #[test]
-fn without_redis_the_loader_runs_only_where_that_is_wanted() {
+fn without_redis_the_loader_runs_only_if_direct_loads_are_allowed() {
     let failed = || Input::Failed(Error::new(ErrorKind::Unavailable, ""));
     let mut flight = Flight::new();
     let state = flight.start(true);
-    assert!(matches!(flight.tell(state, failed()), Step::Done(End::Failed(_))));
+    assert!(matches!(flight.handle(state, failed()), Step::Done(End::Failed(_))));
     flight.loads_direct = true;
     let state = flight.start(true);
     let state = flight.next(state, failed());
     assert!(flight.loading);
-    let step = flight.tell(state, a_load(true));
+    let step = flight.handle(state, a_load(true));
     assert!(matches!(step, Step::Done(End::Loaded { stored: false, .. })), "{step:?}");
 }
 
 #[test]
-fn a_reload_puts_its_lock_over_the_value_and_a_failure_puts_the_value_back() {
-    let raw = Bytes::from_static(b"__redcache:v1:7:old");
-    let replaced = Replaced { raw, ttl: Ttl::Left(Duration::from_secs(9)) };
-    let granted = |flight: &Flight, replaced| Input::Locked {
-        reply: WriteLockReply::Granted(replaced),
-        asked_at: flight.now,
-        interrupted: false,
-    };
-    for (replaced, given_back) in [(Some(replaced), "restore"), (None, "release")] {
+fn a_reload_replaces_the_value_by_its_lock_and_a_failure_restores_it() {
+    let ttl = Ttl::Left(Duration::from_secs(9));
+    for (granted, given_back) in
+        [(over_a_value(ttl), "restore"), (WriteLockReply::Granted(None), "release")]
+    {
         let mut flight = Flight { reload: true, ..Flight::new() };
         let state = flight.start(true);
-        let input = granted(&flight, replaced.clone());
+        let input = write_locked(&flight, granted, false);
         let state = flight.next(state, input);
-        assert!(flight.loading && matches!(state, Get::Load { lock: Some(_), .. }), "{state:?}");
-        flight.tell(state, Input::Abandoned);
+        assert!(flight.loading && matches!(state, Get::Loading { held: Some(_), .. }), "{state:?}");
+        flight.handle(state, Input::Abandoned);
         assert_eq!(flight.sent, ["write lock", given_back]);
     }
 }
 
 #[test]
-fn a_reload_waits_for_the_lock_of_another_and_then_locks_again() {
+fn a_reload_waits_for_anothers_lock_and_then_locks_again() {
     let mut flight = Flight { reload: true, ..Flight::new() };
     let state = flight.start(false);
-    let lock = Bytes::from_static(b"lock:theirs:1");
-    let reply = WriteLockReply::Taken { lock, ttl: Ttl::Left(Duration::from_secs(3)) };
-    let input = Input::Locked { reply, asked_at: flight.now, interrupted: false };
+    let taken = WriteLockReply::Taken { lock: theirs_raw(), ttl: LEFT };
+    let input = write_locked(&flight, taken, false);
     let state = flight.next(state, input);
-    assert!(matches!(state, Get::Unlock) && flight.wait_until > Some(flight.now), "{state:?}");
+    assert!(matches!(state, Get::AwaitUnlock) && flight.wait_until > Some(flight.now), "{state:?}");
     let state = flight.next(state, Input::Woken);
-    assert!(matches!(state, Get::Read { lock: Some(_) }), "{state:?}");
+    assert!(matches!(state, Get::AwaitWriteLock { .. }), "{state:?}");
     assert_eq!(flight.sent, ["write lock", "write lock"]);
 }
 
 #[test]
-fn a_reload_that_cannot_lock_still_gives_what_it_loads() {
+fn a_reload_without_a_lock_still_answers_its_callers() {
     let mut flight = Flight { reload: true, ..Flight::new() };
     let state = flight.start(true);
     let state = flight.next(state, Input::Refused(refusal()));
-    assert!(flight.loading && matches!(state, Get::Load { lock: None, .. }), "{state:?}");
+    assert!(flight.loading && matches!(state, Get::Loading { held: None, .. }), "{state:?}");
 }

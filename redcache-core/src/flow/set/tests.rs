@@ -1,14 +1,22 @@
-use super::*;
-use crate::api::load_error::LoadFailure;
-use crate::protocol::reply::Replaced;
+use std::time::Duration;
 
-/// A write of one key with nothing but its flow, and a ledger of what it asked for.
+use bytes::Bytes;
+
+use super::*;
+use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
+use crate::flow::publication::Publication;
+use crate::flow::superseded::SupersededLocks;
+use crate::protocol::lock::Locks;
+use crate::protocol::reply::{Replaced, Ttl};
+
+/// A write of one key without an engine, and a record of its commands.
 struct Write {
     key: Key,
     locks: Locks,
-    loading: Option<LockId>,
+    fetching: Option<LockId>,
     now: Instant,
-    /// Locks that Redis has given us and that nobody has published, restored or released.
+    /// Granted locks that were neither published, restored nor released.
     held: Vec<LockId>,
     attempt: Option<LockId>,
     blocked: Option<Ttl>,
@@ -22,7 +30,7 @@ impl Write {
         Self {
             key: Key::from("k"),
             locks: Locks::new(b"lock:", 0, &[7; 10]),
-            loading: None,
+            fetching: None,
             now,
             held: Vec::new(),
             attempt: None,
@@ -31,33 +39,28 @@ impl Write {
         }
     }
 
-    fn tell(&mut self, state: Set, input: Input) -> Step {
+    fn handle(&mut self, state: Set, input: Input) -> Step {
         match (&state, &input) {
-            (Set::Lock { lock }, Input::Locked { reply, .. }) => {
+            (Set::AwaitLock { lock }, Input::Locked { reply, .. }) => {
                 let own = match reply {
                     WriteLockReply::Granted(_) => true,
                     WriteLockReply::Taken { lock: raw, .. } => *raw == self.raw(*lock),
                 };
                 self.held.extend(own.then_some(*lock));
             }
-            (Set::Publish { held }, Input::Published { .. }) => self.settle(held.lock),
+            (Set::Publishing { held }, Input::Published { .. }) => self.forget(held.lock),
             _ => {}
         }
-        let mut out = Outbox::default();
-        let Self { key, locks, loading, now, .. } = self;
-        let mut scene = Scene {
-            now: *now,
-            key,
-            locks,
-            loading: *loading,
-            overruled: &mut Overruled::default(),
-        };
-        let step = state.handle(input, &mut scene, &mut out);
-        self.blocked = out.blocked;
-        for command in [out.send_aside, out.send].into_iter().flatten() {
+        let mut effects = Effects::default();
+        let Self { key, locks, now, .. } = self;
+        let mut context =
+            Context { now: *now, key, locks, superseded: &mut SupersededLocks::default() };
+        let step = state.handle(input, &mut context, &mut effects);
+        self.blocked = effects.blocked;
+        for command in [effects.send_detached, effects.send].into_iter().flatten() {
             match &command {
                 Command::WriteLock { lock, .. } => self.attempt = Some(*lock),
-                Command::Release { lock, .. } | Command::Restore { lock, .. } => self.settle(*lock),
+                Command::Release { lock, .. } | Command::Restore { lock, .. } => self.forget(*lock),
                 _ => {}
             }
             self.sent.push(command);
@@ -65,15 +68,15 @@ impl Write {
         step
     }
 
-    /// The same where the write goes on.
+    /// Do the same for an input that does not end the write.
     fn next(&mut self, state: Set, input: Input) -> Set {
-        match self.tell(state, input) {
+        match self.handle(state, input) {
             Step::Next(next) => next,
             Step::Done(end) => panic!("ended: {end:?}"),
         }
     }
 
-    fn settle(&mut self, lock: LockId) {
+    fn forget(&mut self, lock: LockId) {
         self.held.retain(|held| *held != lock);
     }
 
@@ -84,7 +87,7 @@ impl Write {
     }
 
     fn locked(&self, reply: WriteLockReply) -> Input {
-        Input::Locked { reply, asked_at: self.now, interrupted: false }
+        Input::Locked { reply, asked_at: self.now, interrupted: false, fetching: self.fetching }
     }
 
     fn granted(&self, raw: &'static [u8], ttl: Ttl) -> Input {
@@ -106,19 +109,23 @@ const THEIRS: Bytes = Bytes::from_static(b"lock:theirs:1");
 
 fn a_load() -> Input {
     let payload = Bytes::from_static(b"v");
-    Input::Loaded(Load { payload, compute_time: Duration::ZERO, ttl: Duration::from_secs(1) })
+    Input::Loaded(Publication {
+        payload,
+        compute_time: Duration::ZERO,
+        ttl: Duration::from_secs(1),
+    })
 }
 
 fn refused() -> Input {
     Input::Refused(Refusal::of(b"OOM command not allowed"))
 }
 
-/// Everything that a write in this state can be told.
+/// Return every input that a write in this state can have.
 fn inputs(write: &Write, state: &Set) -> Vec<Input> {
     let failed = || Input::Failed(Error::new(ErrorKind::Timeout, ""));
     match state {
-        Set::Unlock => vec![Input::Attempt, Input::Over(End::Abandoned)],
-        Set::Lock { lock } => vec![
+        Set::AwaitUnlock => vec![Input::Attempt, Input::Over(End::Abandoned)],
+        Set::AwaitLock { lock } => vec![
             write.locked(WriteLockReply::Granted(None)),
             write.granted(b"old", LEFT),
             write.granted(b"old", Ttl::Endless),
@@ -130,14 +137,14 @@ fn inputs(write: &Write, state: &Set) -> Vec<Input> {
             failed(),
             Input::Over(End::Abandoned),
         ],
-        Set::Load { .. } => vec![
+        Set::Loading { .. } => vec![
             a_load(),
             Input::GiveBack,
             Input::Renew,
             Input::Over(End::Kept),
-            Input::Over(End::LoadFailed(Failure(LoadFailure::new("no")))),
+            Input::Over(End::LoadFailed(LoadFailure::new("no"))),
         ],
-        Set::Publish { .. } => vec![
+        Set::Publishing { .. } => vec![
             Input::Published { done: true, interrupted: false },
             Input::Published { done: false, interrupted: false },
             Input::Published { done: false, interrupted: true },
@@ -148,26 +155,26 @@ fn inputs(write: &Write, state: &Set) -> Vec<Input> {
     }
 }
 
-/// Replays a path of choices from the start; gives how many inputs may come next, or `None` at its end.
+/// Replay a path of choices. Return the number of possible next inputs, or `None` at its end.
 fn replay(path: &[usize]) -> Option<usize> {
-    let (mut write, mut state) = (Write::new(), Set::Unlock);
+    let (mut write, mut state) = (Write::new(), Set::AwaitUnlock);
     for &choice in path {
         let input = inputs(&write, &state).swap_remove(choice);
-        match write.tell(state, input) {
+        match write.handle(state, input) {
             Step::Next(next) => state = next,
             Step::Done(end) => {
                 assert!(write.held.is_empty(), "a lock is left behind at {end:?} by {path:?}");
                 return None;
             }
         }
-        let in_hand = matches!(state, Set::Load { .. } | Set::Publish { .. });
-        assert_eq!(write.held.len(), usize::from(in_hand), "{path:?} led to {state:?}");
+        let is_held = matches!(state, Set::Loading { .. } | Set::Publishing { .. });
+        assert_eq!(write.held.len(), usize::from(is_held), "{path:?} led to {state:?}");
     }
     Some(inputs(&write, &state).len())
 }
 
 #[test]
-fn a_held_write_lock_is_always_published_restored_released_or_in_hand() {
+fn a_granted_write_lock_is_always_published_restored_released_or_held() {
     const LENGTH_MAX: usize = 6;
     let mut paths = 0;
     let mut open = vec![Vec::new()];
@@ -184,98 +191,98 @@ fn a_held_write_lock_is_always_published_restored_released_or_in_hand() {
 #[test]
 fn a_write_locks_loads_and_publishes() {
     let mut write = Write::new();
-    let state = write.next(Set::Unlock, Input::Attempt);
+    let state = write.next(Set::AwaitUnlock, Input::Attempt);
     let granted = write.granted(b"old", LEFT);
     let state = write.next(state, granted);
     let state = write.next(state, a_load());
-    let step = write.tell(state, Input::Published { done: true, interrupted: false });
+    let step = write.handle(state, Input::Published { done: true, interrupted: false });
     assert!(matches!(step, Step::Done(End::Stored)), "{step:?}");
     assert_eq!(write.names(), ["write lock", "publish"]);
 }
 
-/// What is sent when a write that had replaced `raw` with `ttl` fails two seconds later.
+/// Return the command of a write that replaced `raw` with `ttl` and fails two seconds later.
 #[track_caller]
 fn undone(raw: &'static [u8], ttl: Ttl) -> Command {
     let mut write = Write::new();
-    let state = write.next(Set::Unlock, Input::Attempt);
+    let state = write.next(Set::AwaitUnlock, Input::Attempt);
     let granted = write.granted(raw, ttl);
     let state = write.next(state, granted);
     write.now += Duration::from_secs(2);
-    let step = write.tell(state, Input::Over(End::LoadFailed(Failure(LoadFailure::new("no")))));
+    let step = write.handle(state, Input::Over(End::LoadFailed(LoadFailure::new("no"))));
     assert!(matches!(step, Step::Done(End::LoadFailed(_))), "{step:?}");
     write.sent.pop().unwrap()
 }
 
 #[test]
-fn a_failed_write_puts_back_the_exact_bytes_with_what_is_left_of_their_time() {
+fn a_failed_write_restores_the_exact_bytes_with_the_rest_of_their_ttl() {
     let Command::Restore { raw, ttl, .. } = undone(b"\0\xff", LEFT) else { panic!() };
     assert_eq!((&raw[..], ttl), (&b"\0\xff"[..], Some(Duration::from_secs(1))));
 }
 
 #[test]
-fn a_failed_write_leaves_a_value_without_expiry_without_expiry() {
+fn a_failed_write_restores_a_value_without_expiry_without_expiry() {
     let Command::Restore { ttl: None, .. } = undone(b"old", Ttl::Endless) else { panic!() };
 }
 
 #[test]
-fn a_value_whose_time_is_over_is_not_put_back() {
+fn an_expired_value_is_not_restored() {
     for ttl in [Duration::ZERO, Duration::from_secs(2), Duration::from_micros(2_000_999)] {
         assert_eq!(undone(b"old", Ttl::Left(ttl)).name(), "release");
     }
 }
 
 #[test]
-fn the_lock_of_somebody_else_is_waited_for() {
+fn a_write_waits_for_anothers_lock() {
     let mut write = Write::new();
-    let state = write.next(Set::Unlock, Input::Attempt);
+    let state = write.next(Set::AwaitUnlock, Input::Attempt);
     let taken = write.taken(THEIRS);
     let state = write.next(state, taken);
-    assert!(matches!(state, Set::Unlock), "{state:?}");
+    assert!(matches!(state, Set::AwaitUnlock), "{state:?}");
     assert_eq!((write.blocked, write.names()), (Some(LEFT), vec!["write lock"]));
 }
 
 #[test]
-fn a_lock_of_this_process_is_waited_for_while_it_is_in_use_and_else_released() {
+fn a_write_waits_for_a_used_lock_of_its_process_and_releases_an_unused_one() {
     let mut write = Write::new();
     let (of_a_load, of_a_write) = (write.locks.issue(), write.locks.issue());
     let left_behind = write.locks.issue();
-    write.loading = Some(of_a_load);
+    write.fetching = Some(of_a_load);
     write.locks.keep(of_a_write);
     for (lock, waits) in [(of_a_load, true), (of_a_write, true), (left_behind, false)] {
-        let state = write.next(Set::Unlock, Input::Attempt);
+        let state = write.next(Set::AwaitUnlock, Input::Attempt);
         let taken = write.taken(write.raw(lock));
         let state = write.next(state, taken);
-        assert!(matches!(state, Set::Unlock), "{state:?}");
+        assert!(matches!(state, Set::AwaitUnlock), "{state:?}");
         assert_eq!(write.blocked.is_some(), waits);
     }
     assert_eq!(write.names(), ["write lock", "write lock", "write lock", "release"]);
 }
 
 #[test]
-fn the_lock_of_an_attempt_that_was_sent_twice_goes_back_and_another_is_tried() {
+fn the_lock_of_an_attempt_that_was_sent_twice_is_restored_and_tried_again() {
     let mut write = Write::new();
-    let state = write.next(Set::Unlock, Input::Attempt);
+    let state = write.next(Set::AwaitUnlock, Input::Attempt);
     let own = write.taken(write.raw(write.attempt.unwrap()));
     let state = write.next(state, own);
     let state = write.next(state, Input::Attempt);
     let replaced = Some(Replaced { raw: Bytes::from_static(b"old"), ttl: LEFT });
     let reply = WriteLockReply::Granted(replaced);
-    let granted = Input::Locked { reply, asked_at: write.now, interrupted: true };
+    let granted = Input::Locked { reply, asked_at: write.now, interrupted: true, fetching: None };
     let state = write.next(state, granted);
-    assert!(matches!(state, Set::Unlock), "{state:?}");
+    assert!(matches!(state, Set::AwaitUnlock), "{state:?}");
     assert_eq!(write.names(), ["write lock", "release", "write lock", "restore"]);
     assert_eq!(write.blocked, None);
 }
 
 #[test]
-fn a_lost_lock_is_no_success_and_after_a_lost_connection_no_certain_failure() {
+fn a_lost_lock_is_a_failure_and_after_a_lost_connection_an_unknown_outcome() {
     for (interrupted, is_lost) in [(false, true), (true, false)] {
         let mut write = Write::new();
-        let state = write.next(Set::Unlock, Input::Attempt);
+        let state = write.next(Set::AwaitUnlock, Input::Attempt);
         let granted = write.locked(WriteLockReply::Granted(None));
         let state = write.next(state, granted);
         let state = write.next(state, a_load());
-        let Step::Done(end) = write.tell(state, Input::Published { done: false, interrupted })
+        let Step::Done(end) = write.handle(state, Input::Published { done: false, interrupted })
         else {
             panic!()
         };

@@ -1,0 +1,158 @@
+//! The surroundings that the machines share.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::ops::{Machine, Ops, Timeout};
+use super::sender::Sender;
+use crate::api::config::Config;
+use crate::api::error::Error;
+use crate::api::observer::Observed;
+use crate::api::stats::Stats;
+use crate::event::{Event, Notice, Outcome};
+use crate::flow::call::OpId;
+use crate::flow::pace::LoadTimes;
+use crate::flow::superseded::SupersededLocks;
+use crate::flow::timers::{Timer, Timers};
+use crate::near::Near;
+use crate::protocol::command::Command;
+use crate::protocol::lock::{LockSettings, Locks};
+use crate::rng::Rng;
+use crate::wire::router::{Context, Router};
+
+/// The circumstances of one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cx {
+    pub(crate) now: Instant,
+    /// The step handles a reply, and the server will report the next change of its key.
+    pub(crate) tracked: bool,
+}
+
+impl Cx {
+    /// Return the circumstances of a step that handles no reply.
+    pub(crate) fn at(now: Instant) -> Self {
+        Self { now, tracked: false }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    No,
+    /// Locks are being released. The connections end at this instant at the latest.
+    Until(Instant),
+    Done,
+}
+
+/// Everything that a machine may touch besides its own state.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) config: Config,
+    pub(crate) lock_settings: LockSettings,
+    pub(crate) near: Arc<Near>,
+    pub(crate) router: Router,
+    pub(crate) ops: Ops,
+    pub(crate) timers: Timers,
+    pub(crate) locks: Locks,
+    pub(crate) superseded: SupersededLocks,
+    pub(crate) rng: Rng,
+    pub(crate) stats: Stats,
+    /// The earliest loss among the connections that are missing.
+    pub(crate) disconnected_at: Option<Instant>,
+    pub(crate) closing: Closing,
+    pub(crate) events: VecDeque<Event>,
+    /// The adapter wants [`Event::Observed`].
+    pub(crate) is_observed: bool,
+}
+
+impl Env {
+    /// Return the router and the context of one of its steps.
+    pub(crate) fn router(&mut self, now: Instant) -> (&mut Router, Context<'_>) {
+        let Self { config, lock_settings, router, .. } = self;
+        (router, Context { now, config, lock_settings })
+    }
+
+    pub(crate) fn send(&mut self, cx: Cx, sender: Sender, command: Command) {
+        let now = cx.now;
+        if let Command::Restore { lock, .. } = &command {
+            self.locks.undo(now, *lock, now + self.config.lock_ttl);
+        }
+        let (router, context) = self.router(now);
+        router.send(context, sender.token(), command);
+    }
+
+    /// Send a command whose reply is discarded.
+    pub(crate) fn send_detached(&mut self, cx: Cx, command: Option<Command>) {
+        if let Some(command) = command {
+            self.send(cx, Sender::Nobody, command);
+        }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.push(Event::Notice(notice));
+    }
+
+    pub(crate) fn observe(&mut self, observed: impl FnOnce() -> Observed) {
+        if self.is_observed {
+            self.push(Event::Observed(observed().into()));
+        }
+    }
+
+    /// Report a wait for the locks of others that has ended, if there was one.
+    pub(crate) fn observe_lock_wait(&mut self, cx: Cx, since: Option<Instant>) {
+        if let Some(since) = since {
+            self.observe(|| Observed::LockWait(cx.now - since));
+        }
+    }
+
+    pub(crate) fn start_op(&mut self, machine: Machine) -> OpId {
+        self.ops.insert(machine)
+    }
+
+    /// End a call without an outcome.
+    pub(crate) fn end_op(&mut self, op: OpId) {
+        if let Some(Timeout { at, .. }) = self.ops.remove(op) {
+            self.timers.disarm(Timer::Timeout(op), at);
+        }
+    }
+
+    /// End a call with an outcome.
+    pub(crate) fn finish(&mut self, op: OpId, outcome: Outcome) {
+        self.end_op(op);
+        self.push(Event::Done { op, outcome });
+    }
+
+    /// Move a timer from its old deadline to a new one.
+    pub(crate) fn rearm(&mut self, timer: Timer, from: Option<Instant>, to: Option<Instant>) {
+        if let Some(at) = from {
+            self.timers.disarm(timer, at);
+        }
+        if let Some(at) = to {
+            self.timers.arm(timer, at);
+        }
+    }
+
+    pub(crate) fn load_times(&self) -> LoadTimes {
+        let (lock_ttl, load_timeout) = (self.config.lock_ttl, self.config.load_timeout);
+        LoadTimes { lock_ttl, load_timeout }
+    }
+
+    /// Return the application's view of a payload: the marker is no value.
+    pub(crate) fn unmark(&self, payload: Bytes) -> Option<Bytes> {
+        (payload != self.config.not_found_marker).then_some(payload)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.closing == Closing::No
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.is_open() { Ok(()) } else { Err(Error::closed()) }
+    }
+}

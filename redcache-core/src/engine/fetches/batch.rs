@@ -1,0 +1,133 @@
+//! The loads of batches: one load for all keys that are free at the same time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::call::FetchCall;
+use super::state::Fetches;
+use crate::api::answer::Loaded;
+use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
+use crate::api::observer::Observed;
+use crate::engine::env::{Cx, Env};
+use crate::event::Event;
+use crate::flow::call::{Caller, OpId};
+use crate::flow::flights::FlightId;
+use crate::protocol::command::Command;
+
+impl Fetches {
+    /// Count a flight that a batch leads and that has begun or ended to await a reply.
+    pub(super) fn count_reading(&mut self, leader: Caller, change: isize) {
+        if let Some(FetchCall::Many(batch)) = self.calls.get_mut(leader.op) {
+            batch.reading = batch.reading.saturating_add_signed(change);
+        }
+    }
+
+    /// Start a batch's load if all its reads have their replies and none of its loads runs.
+    pub(super) fn start_batch_if_ready(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        if let Some(FetchCall::Many(batch)) = self.calls.get(op)
+            && batch.reading == 0
+        {
+            self.start_batch(env, cx, op);
+        }
+    }
+
+    /// Start the load of the batch that has to load the flight's key, even if the batch still
+    /// reads other keys: the key's lock blocks other processes.
+    pub(super) fn start_due_batch(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
+        if let Some(Caller { op, slot }) = self.flights.get(id).and_then(|flight| flight.leader)
+            && let Some(FetchCall::Many(batch)) = self.calls.get(op)
+            && batch.to_load.contains(&slot)
+        {
+            self.start_batch(env, cx, op);
+        }
+    }
+
+    /// Start a batch's load for all keys that wait for it, if none of its loads runs.
+    fn start_batch(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) else { return };
+        if batch.to_load.is_empty() || !batch.loading.is_empty() {
+            return;
+        }
+        let slots = std::mem::take(&mut batch.to_load);
+        let mut loading = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let Some(id) = self.loading_flight(Caller { op, slot }) else { continue };
+            let Some(flight) = self.flights.get_mut(id) else { continue };
+            // Until now the batch was reading other keys.
+            flight.fetch.restart_load(cx.now);
+            loading.push((flight.key.clone(), slot));
+        }
+        if loading.is_empty() {
+            return;
+        }
+        let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) else { return };
+        batch.loading = loading;
+        batch.load_started = Some(cx.now);
+        let keys: Vec<_> = batch.loading.iter().map(|(key, _)| key.clone()).collect();
+        env.stats.loads += keys.len() as u64;
+        env.push(Event::LoadMany { op, keys });
+    }
+
+    /// The loader of a `get_many_with` has returned.
+    pub(crate) fn on_loaded_many(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        op: OpId,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
+    ) {
+        let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) else { return };
+        let loading = std::mem::take(&mut batch.loading);
+        let took = batch.load_started.take().map_or(Duration::ZERO, |since| cx.now - since);
+        let (keys, is_ok) = (loading.len(), loaded.is_ok());
+        env.observe(|| Observed::Load { keys, took, is_ok });
+        match loaded {
+            Err(failure) => {
+                for (_, slot) in loading {
+                    let Some(id) = self.loading_flight(Caller { op, slot }) else { continue };
+                    self.take_failure(env, cx, id, failure.clone());
+                }
+            }
+            Ok(found) => self.take_loaded_many(env, cx, (op, loading), (found, took)),
+        }
+        self.start_batch_if_ready(env, cx, op);
+    }
+
+    fn take_loaded_many(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        (op, loading): (OpId, Vec<(Key, u32)>),
+        (found, took): (Vec<(Key, Loaded)>, Duration),
+    ) {
+        let compute_time = took / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+        let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
+        for (key, slot) in loading {
+            if mutant!(MissingKeyForgotten) && !found.contains_key(&key) {
+                continue;
+            }
+            let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
+            let Some(id) = self.loading_flight(Caller { op, slot }) else { continue };
+            self.take_loaded(env, cx, id, (one, compute_time));
+        }
+        if mutant!(ExtraKeyStored) {
+            for (key, extra) in &found {
+                let payload = extra.value.clone().unwrap_or_default();
+                let ttl = Duration::from_secs(9);
+                let insert = Command::Insert { key: key.clone(), payload, ttl };
+                env.send_detached(cx, Some(insert));
+            }
+        }
+        env.stats.extra_keys += found.len() as u64;
+    }
+
+    /// Return the flight that a caller of a batch loads for. The flight may have ended before the
+    /// load, and another may have its id.
+    fn loading_flight(&self, caller: Caller) -> Option<FlightId> {
+        let Some(FetchCall::Many(batch)) = self.calls.get(caller.op) else { return None };
+        let id = *batch.flights.get(caller.slot as usize)?;
+        let flight = self.flights.get(id)?;
+        (flight.leader == Some(caller) && flight.fetch.is_loading()).then_some(id)
+    }
+}

@@ -1,0 +1,82 @@
+//! The calls that fetch.
+
+use std::time::Instant;
+
+use crate::api::answer::Answer;
+use crate::api::error::Error;
+use crate::api::key::Key;
+use crate::api::load_error::CallError;
+use crate::engine::gather::Gather;
+use crate::event::Outcome;
+use crate::flow::call::Caller;
+use crate::flow::flights::FlightId;
+
+/// A call with a loader.
+#[derive(Debug)]
+pub(super) enum FetchCall {
+    /// `get_with`. It has no flight while it joins one.
+    One { flight: Option<FlightId> },
+    /// `get_many_with`.
+    Many(Box<Batch>),
+}
+
+/// A batch that fetches keys and loads the missing ones, a few at a time as they become free.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) answers: Gather<Answer, CallError>,
+    /// One flight for each slot; equal keys share one.
+    pub(super) flights: Vec<FlightId>,
+    /// The number of flights that the batch leads and that await a reply. The load starts once
+    /// there are none.
+    pub(super) reading: usize,
+    pub(super) to_load: Vec<u32>,
+    pub(super) loading: Vec<(Key, u32)>,
+    pub(super) load_started: Option<Instant>,
+}
+
+impl FetchCall {
+    /// Return the flights of the keys without an answer, with the slots of these keys.
+    pub(super) fn open_flights(&self) -> Vec<(FlightId, u32)> {
+        match self {
+            Self::One { flight } => flight.map(|flight| (flight, 0)).into_iter().collect(),
+            Self::Many(batch) => {
+                let flight = |slot: u32| Some((*batch.flights.get(slot as usize)?, slot));
+                batch.answers.open().into_iter().filter_map(flight).collect()
+            }
+        }
+    }
+
+    /// Note the flight that a caller of this call has joined.
+    pub(super) fn set_flight(&mut self, caller: Caller, id: FlightId) {
+        match self {
+            Self::One { flight } => *flight = Some(id),
+            Self::Many(batch) => {
+                if let Some(flight) = batch.flights.get_mut(caller.slot as usize) {
+                    *flight = id;
+                }
+            }
+        }
+    }
+
+    /// Return the outcome of a call that ends with an error.
+    pub(super) fn failed(self, error: &Error) -> Outcome {
+        let failed = || Err(CallError::Cache(error.clone()));
+        match self {
+            Self::One { .. } => Outcome::Answer(failed()),
+            Self::Many(batch) => Outcome::Answers(batch.answers.fill(failed)),
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn new(keys: usize) -> Self {
+        Self {
+            answers: Gather::new(keys),
+            flights: Vec::with_capacity(keys),
+            reading: 0,
+            to_load: Vec::new(),
+            loading: Vec::new(),
+            load_started: None,
+        }
+    }
+}

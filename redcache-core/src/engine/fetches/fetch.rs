@@ -1,0 +1,103 @@
+//! The fetch of one key, as its flight carries it.
+
+use std::time::Instant;
+
+use crate::api::options::LoadOptions;
+use crate::flow::call::Caller;
+use crate::flow::get::{Get, Input};
+use crate::flow::pace::Patience;
+use crate::flow::timers::Timer;
+use crate::near::Evidence;
+
+/// The fetch of one key.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// `None` only while a step runs.
+    pub(super) state: Option<Get>,
+    pub(super) patience: Patience,
+    /// The first caller's options.
+    pub(super) options: LoadOptions,
+    /// The start of its wait for the locks of others.
+    pub(super) waiting_since: Option<Instant>,
+    /// Redis's latest word on the key, as long as it is no value.
+    pub(super) evidence: Evidence,
+    pub(super) timer: Option<(Timer, Instant)>,
+    /// The caller whose loader made the value that is being published. If it has left, its
+    /// successor did not load.
+    pub(super) loaded_by: Option<Caller>,
+}
+
+impl Fetch {
+    pub(super) fn new(options: LoadOptions) -> Self {
+        Self {
+            state: None,
+            patience: Patience::default(),
+            options,
+            waiting_since: None,
+            evidence: Evidence::Nothing,
+            timer: None,
+            loaded_by: None,
+        }
+    }
+
+    /// Return whether it loads without a lock in Redis.
+    pub(super) fn is_direct(&self) -> bool {
+        self.state.as_ref().is_some_and(Get::is_direct)
+    }
+
+    /// Return whether a reply of Redis is all that keeps it from loading or ending.
+    pub(super) fn is_reading(&self) -> bool {
+        self.state.as_ref().is_some_and(Get::is_reading)
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        matches!(self.state, Some(Get::Loading { .. }))
+    }
+
+    pub(super) fn is_publishing(&self) -> bool {
+        matches!(self.state, Some(Get::Publishing { .. }))
+    }
+
+    /// Return whether it waits for another's lock.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, Some(Get::AwaitUnlock))
+    }
+
+    /// Return when its load began.
+    pub(super) fn loading_since(&self) -> Option<Instant> {
+        match &self.state {
+            Some(Get::Loading { since, .. }) => Some(*since),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Give its load the whole load timeout from now on.
+    pub(super) fn restart_load(&mut self, now: Instant) {
+        if let Some(Get::Loading { since, .. }) = &mut self.state {
+            *since = now;
+        }
+    }
+
+    /// Note what an input says about the key. A value ends the fetch, so any other reply means
+    /// that there is none.
+    pub(super) fn note_evidence(&mut self, input: &Input) {
+        match input {
+            Input::Read(_) | Input::WriteLocked { .. } | Input::Effect(_) => {
+                self.evidence = Evidence::NoValue;
+            }
+            Input::Failed(_) => self.evidence = Evidence::Nothing,
+            Input::Refused(_)
+            | Input::Loaded(_)
+            | Input::LoadFailed(_)
+            | Input::Abandoned
+            | Input::Woken
+            | Input::WaitOver
+            | Input::LoadDue => {}
+        }
+    }
+
+    /// Return whether it is going to load in any case, and has not begun to.
+    pub(super) fn will_reload(&self) -> bool {
+        self.options.reload && (self.is_reading() || self.is_waiting())
+    }
+}

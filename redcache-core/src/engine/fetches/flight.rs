@@ -1,0 +1,261 @@
+//! A flight's life: how callers join it, what its inputs do, what other writes mean for it.
+
+use std::time::Instant;
+
+use super::fetch::Fetch;
+use super::state::Fetches;
+use crate::api::config::OnRedisDown;
+use crate::api::key::Key;
+use crate::api::options::LoadOptions;
+use crate::engine::env::{Cx, Env};
+use crate::engine::sender::Sender;
+use crate::flow::call::Caller;
+use crate::flow::flights::{Flight, FlightId};
+use crate::flow::get::{Context, Effects, End, Get, Input, Step};
+use crate::flow::held::Held;
+use crate::flow::timers::Timer;
+use crate::protocol::slot::SlotSet;
+
+impl Fetches {
+    /// Join the flight of a key, or start one. Return the flight.
+    pub(super) fn join_or_start(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        (key, options): (Key, LoadOptions),
+        caller: Caller,
+    ) -> FlightId {
+        if options.reload {
+            self.supersede_for_reload(env, cx, &key);
+        }
+        if let Some(id) = self.flights.find(key.as_bytes()) {
+            if mutant!(SingleFlightLost) {
+                self.flights.unlist(id);
+                return self.join_or_start(env, cx, (key, options), caller);
+            }
+            self.join(id, caller);
+            self.answer_stale_waiters(env, cx, id);
+            return id;
+        }
+        let speculate = self.speculation.is_worth_it(|limit| env.router.is_busier_than(limit));
+        let id = self.flights.start(key, Fetch::new(options), caller);
+        let mut effects = Effects::default();
+        if let Some((state, mut context)) = self.context(env, cx, id) {
+            *state = Some(Get::start(&mut context, speculate, &mut effects));
+        }
+        self.count_reading(caller, 1);
+        self.carry_out(env, cx, id, effects);
+        id
+    }
+
+    fn join(&mut self, id: FlightId, caller: Caller) {
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        // A flight without callers still awaits a reply; the newcomer takes it over. A value that
+        // is being published has a loader already.
+        if flight.leader.is_some() || flight.fetch.is_publishing() {
+            flight.followers.push(caller);
+            return;
+        }
+        flight.leader = Some(caller);
+        if flight.fetch.is_reading() {
+            self.count_reading(caller, 1);
+        }
+    }
+
+    /// A reload joins only a flight whose load begins later, and begins in any case.
+    fn supersede_for_reload(&mut self, env: &mut Env, cx: Cx, key: &Key) {
+        let Some(id) = self.flights.find(key.as_bytes()) else { return };
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        let fetch = &mut flight.fetch;
+        if fetch.is_waiting() {
+            // No command is in flight, so it can become a reload.
+            fetch.options.reload = true;
+        }
+        if !fetch.will_reload() && !mutant!(ReloadJoinsLoad) {
+            self.supersede(env, cx, id);
+        }
+    }
+
+    /// Hide the flight from later callers, and let later loads undo its lock.
+    fn supersede(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
+        let Some(Flight { fetch, .. }) = self.flights.get(id) else { return };
+        if let Some(held) = fetch.state.as_ref().and_then(Get::held)
+            && let Some(replaced) = held.replaced.clone()
+        {
+            let held = Held { lock: held.lock, replaced: Some(replaced), since: held.since };
+            env.superseded.add(cx.now, held, cx.now + env.config.lock_ttl);
+        }
+        self.flights.unlist(id);
+    }
+
+    /// Return a flight's fetch and the context of its next step.
+    fn context<'a>(
+        &'a mut self,
+        env: &'a mut Env,
+        cx: Cx,
+        id: FlightId,
+    ) -> Option<(&'a mut Option<Get>, Context<'a>)> {
+        let loads_direct = env.config.on_redis_down == OnRedisDown::LoadDirect
+            && self.direct_loads < env.config.direct_loads_max;
+        let load_times = env.load_times();
+        let flight = self.flights.get_mut(id)?;
+        let is_superseded = !flight.is_listed();
+        let Flight { key, fetch, .. } = flight;
+        let Fetch { state, patience, options, .. } = fetch;
+        let context = Context {
+            now: cx.now,
+            key,
+            patience,
+            load_times,
+            locks: &mut env.locks,
+            rng: &mut env.rng,
+            reload: options.reload,
+            superseded: &mut env.superseded,
+            is_superseded,
+            tracked: cx.tracked,
+            loads_direct,
+        };
+        Some((state, context))
+    }
+
+    /// Pass an input to a flight and carry out the effects.
+    pub(crate) fn advance(&mut self, env: &mut Env, cx: Cx, id: FlightId, input: Input) {
+        let Some(Flight { fetch, leader, .. }) = self.flights.get_mut(id) else { return };
+        let (was_reading, was_direct) = (fetch.is_reading(), fetch.is_direct());
+        let leader = *leader;
+        fetch.note_evidence(&input);
+        let mut effects = Effects::default();
+        let Some((state, mut context)) = self.context(env, cx, id) else { return };
+        let Some(before) = state.take() else { return };
+        let end = match before.handle(input, &mut context, &mut effects) {
+            Step::Next(next) => {
+                *state = Some(next);
+                None
+            }
+            Step::Done(end) => Some(end),
+        };
+        self.count_change(id, was_reading, was_direct);
+        let end = end.or_else(|| {
+            // No caller is left that a lock or a wait could serve.
+            (leader.is_none() && effects.goes_on_before_loading()).then_some(End::Abandoned)
+        });
+        if let Some(end) = end {
+            env.send_detached(cx, effects.send_detached);
+            self.complete(env, cx, id, end);
+        } else if self.is_to_rejoin(id) {
+            env.send_detached(cx, effects.send_detached);
+            self.rejoin_all(env, cx, id);
+        } else {
+            self.carry_out(env, cx, id, effects);
+            self.answer_stale_waiters(env, cx, id);
+        }
+        if let Some(leader) = leader {
+            self.start_batch_if_ready(env, cx, leader.op);
+        }
+    }
+
+    /// Update the counts that depend on a flight's state.
+    fn count_change(&mut self, id: FlightId, was_reading: bool, was_direct: bool) {
+        let Some(Flight { fetch, leader, .. }) = self.flights.get(id) else { return };
+        self.direct_loads += usize::from(fetch.is_direct());
+        self.direct_loads -= usize::from(was_direct);
+        let is_reading = fetch.is_reading();
+        if let Some(leader) = *leader
+            && was_reading != is_reading
+        {
+            self.count_reading(leader, if is_reading { 1 } else { -1 });
+        }
+    }
+
+    fn carry_out(&mut self, env: &mut Env, cx: Cx, id: FlightId, effects: Effects) {
+        env.send_detached(cx, effects.send_detached);
+        if let Some(command) = effects.send {
+            env.send(cx, Sender::Flight(id), command);
+        }
+        self.set_timer(env, id, effects.wait_until, effects.load_due_at);
+        let Some(Flight { fetch, .. }) = self.flights.get_mut(id) else { return };
+        if effects.wait_until.is_some() {
+            env.stats.lock_waits += 1;
+            fetch.waiting_since.get_or_insert(cx.now);
+        }
+        if effects.start_load {
+            env.observe_lock_wait(cx, fetch.waiting_since.take());
+            self.start_load(env, cx, id);
+        }
+    }
+
+    pub(super) fn set_timer(
+        &mut self,
+        env: &mut Env,
+        id: FlightId,
+        wait_until: Option<Instant>,
+        load_due_at: Option<Instant>,
+    ) {
+        let Some(Flight { fetch, .. }) = self.flights.get_mut(id) else { return };
+        let wanted = match (wait_until, load_due_at) {
+            (Some(at), _) => Some((Timer::FlightWait(id), at)),
+            (None, Some(at)) => Some((Timer::FlightLoad(id), at)),
+            (None, None) if fetch.is_loading() => return,
+            (None, None) => None,
+        };
+        if let Some((timer, at)) = std::mem::replace(&mut fetch.timer, wanted) {
+            env.timers.disarm(timer, at);
+        }
+        if let Some((timer, at)) = wanted {
+            env.timers.arm(timer, at);
+        }
+    }
+
+    /// A flight's wait has reached its deadline.
+    pub(crate) fn on_wait_over(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
+        self.forget_timer(id);
+        self.advance(env, cx, id, Input::WaitOver);
+    }
+
+    /// A flight's load needs its lock renewed, or has reached its timeout.
+    pub(crate) fn on_load_due(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
+        self.forget_timer(id);
+        self.start_due_batch(env, cx, id);
+        self.advance(env, cx, id, Input::LoadDue);
+    }
+
+    fn forget_timer(&mut self, id: FlightId) {
+        if let Some(flight) = self.flights.get_mut(id) {
+            flight.fetch.timer = None;
+        }
+    }
+
+    /// A write of this process has changed the key. If it `replaces` the value, callers that come
+    /// later may not join a load that began before it.
+    pub(crate) fn on_own_write(&mut self, env: &mut Env, cx: Cx, key: &Key, replaces: bool) {
+        let Some(id) = self.flights.find(key.as_bytes()) else { return };
+        let Some(Flight { fetch, .. }) = self.flights.get(id) else { return };
+        if fetch.is_waiting() {
+            self.advance(env, cx, id, Input::Woken);
+        } else if replaces
+            && (fetch.is_loading() || fetch.is_publishing())
+            && !mutant!(OwnWriteJoinsLoad)
+        {
+            self.supersede(env, cx, id);
+        }
+    }
+
+    /// Wake the flight that waits for a lock on `key`.
+    pub(crate) fn wake(&mut self, env: &mut Env, cx: Cx, key: &Key) {
+        if let Some(id) = self.flights.find(key.as_bytes())
+            && self.flights.get(id).is_some_and(|flight| flight.fetch.is_waiting())
+        {
+            self.advance(env, cx, id, Input::Woken);
+        }
+    }
+
+    /// Wake all flights that wait for a lock on a key of these slots.
+    pub(crate) fn wake_all(&mut self, env: &mut Env, cx: Cx, slots: &SlotSet) {
+        for id in self.flights.select(Fetch::is_waiting) {
+            let flight = self.flights.get(id);
+            if flight.is_some_and(|flight| slots.contains_key(flight.key.as_bytes())) {
+                self.advance(env, cx, id, Input::Woken);
+            }
+        }
+    }
+}

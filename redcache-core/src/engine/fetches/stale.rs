@@ -1,0 +1,45 @@
+//! Outdated entries as answers of callers that would wait.
+
+use super::state::Fetches;
+use crate::api::answer::Answer;
+use crate::engine::env::{Cx, Env};
+use crate::flow::call::Caller;
+use crate::flow::flights::FlightId;
+use crate::flow::get::Input;
+
+impl Fetches {
+    /// Answer the callers that would wait for another's load with the outdated entry, if there is
+    /// one. A flight that waits for another process ends with its last caller.
+    pub(super) fn answer_stale_waiters(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
+        let Some(answer) = self.stale_for_waiters(env, cx, id) else { return };
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        let mut answered = std::mem::take(&mut flight.followers);
+        let is_over = flight.fetch.is_waiting();
+        if is_over {
+            answered.extend(flight.leader.take());
+        }
+        for caller in answered {
+            self.answer_stale(env, caller, answer.clone());
+        }
+        if is_over {
+            self.advance(env, cx, id, Input::Abandoned);
+        }
+    }
+
+    fn stale_for_waiters(&self, env: &Env, cx: Cx, id: FlightId) -> Option<Answer> {
+        let flight = self.flights.get(id)?;
+        let fetch = &flight.fetch;
+        let waits = fetch.is_loading() || fetch.is_waiting();
+        if !waits || fetch.options.reload {
+            return None;
+        }
+        env.stale_while_revalidate(cx, &flight.key, fetch.evidence)
+    }
+
+    pub(super) fn answer_stale(&mut self, env: &mut Env, caller: Caller, answer: Answer) {
+        if self.is_here(caller) {
+            env.stats.stale += 1;
+            self.answer_caller(env, caller, Ok(answer));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The state of the fetches, and the calls that start them.
+
+use super::call::{Batch, FetchCall};
+use super::fetch::Fetch;
+use crate::api::error::Error;
+use crate::api::key::Key;
+use crate::api::options::{LoadOptions, LoaderId};
+use crate::engine::env::{Cx, Env};
+use crate::engine::ops::{Machine, OpMap};
+use crate::event::Outcome;
+use crate::flow::call::{Caller, OpId};
+use crate::flow::flights::{FlightId, Flights};
+use crate::flow::speculation::Speculation;
+use crate::protocol::lock::LockId;
+
+/// The machine of the calls with a loader.
+#[derive(Debug)]
+pub(crate) struct Fetches {
+    pub(super) flights: Flights<Fetch>,
+    pub(super) calls: OpMap<FetchCall>,
+    pub(super) speculation: Speculation,
+    /// The number of flights that load without a lock in Redis.
+    pub(super) direct_loads: usize,
+}
+
+impl Fetches {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            flights: Flights::new(seed),
+            calls: OpMap::default(),
+            speculation: Speculation::new(),
+            direct_loads: 0,
+        }
+    }
+
+    /// Start a `get_with`.
+    pub(crate) fn get(&mut self, env: &mut Env, cx: Cx, key: Key, options: LoadOptions) -> OpId {
+        let op = env.start_op(Machine::Fetches);
+        self.calls.insert(op, FetchCall::One { flight: None });
+        let caller = Caller { op, slot: 0 };
+        let flight = self.join_or_start(env, cx, (key, options), caller);
+        if let Some(call) = self.calls.get_mut(op) {
+            call.set_flight(caller, flight);
+        }
+        op
+    }
+
+    /// Start a `get_many_with`.
+    pub(crate) fn get_many(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        keys: Vec<Key>,
+        options: LoadOptions,
+    ) -> OpId {
+        let op = env.start_op(Machine::Fetches);
+        if keys.is_empty() {
+            env.finish(op, Outcome::Answers(Vec::new()));
+            return op;
+        }
+        self.calls.insert(op, FetchCall::Many(Box::new(Batch::new(keys.len()))));
+        for (slot, key) in (0..).zip(keys) {
+            let flight = self.join_or_start(env, cx, (key, options), Caller { op, slot });
+            if let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) {
+                batch.flights.push(flight);
+            }
+        }
+        op
+    }
+
+    /// Return the number of flights.
+    pub(crate) fn len(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Return whether a flight exists.
+    pub(crate) fn contains(&self, id: FlightId) -> bool {
+        self.flights.get(id).is_some()
+    }
+
+    /// Return the key of a flight, and the registered loader that refreshes it.
+    pub(crate) fn refreshed_by(&self, id: FlightId) -> Option<(&Key, LoaderId)> {
+        let flight = self.flights.get(id)?;
+        Some((&flight.key, flight.fetch.options.refreshed_by?))
+    }
+
+    /// Return the lock that the flight of `key` holds or has asked for.
+    pub(crate) fn lock_of(&self, key: &Key) -> Option<LockId> {
+        self.find(key)?.state.as_ref()?.lock()
+    }
+
+    /// Return whether the flight of `key` holds the key's lock.
+    pub(crate) fn holds_lock(&self, key: &Key) -> bool {
+        self.find(key).and_then(|fetch| fetch.state.as_ref()?.held()).is_some()
+    }
+
+    fn find(&self, key: &Key) -> Option<&Fetch> {
+        let id = self.flights.find(key.as_bytes())?;
+        Some(&self.flights.get(id)?.fetch)
+    }
+
+    /// Return whether the call has not ended.
+    pub(super) fn is_here(&self, caller: Caller) -> bool {
+        self.calls.contains(caller.op)
+    }
+
+    /// Note whether a read has missed.
+    pub(crate) fn on_read(&mut self, missed: bool) {
+        self.speculation.on_read(missed);
+    }
+
+    /// End a call with an error. It still has to leave its flights.
+    pub(crate) fn fail(&mut self, env: &mut Env, op: OpId, error: &Error) {
+        if let Some(call) = self.calls.remove(op) {
+            env.finish(op, call.failed(error));
+        }
+    }
+
+    /// Return the flights that the call is waiting for, with the slots of their keys.
+    pub(crate) fn flights_of(&self, op: OpId) -> Vec<(FlightId, u32)> {
+        self.calls.get(op).map(FetchCall::open_flights).unwrap_or_default()
+    }
+}

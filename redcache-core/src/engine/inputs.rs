@@ -1,0 +1,139 @@
+//! The engine's inputs from the outside: connections, bytes, time, loaders, the end.
+
+use std::time::{Duration, Instant};
+
+use super::env::{Closing, Cx};
+use super::ops::Machine;
+use super::state::Engine;
+use crate::api::answer::Loaded;
+use crate::api::error::Error;
+use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
+use crate::event::Event;
+use crate::flow::call::OpId;
+use crate::flow::timers::Timer;
+use crate::protocol::slot::SlotSet;
+use crate::wire::inbound::Input;
+use crate::wire::router::{Action, ConnId};
+
+/// The longest wait of `close` for the release of locks.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// A connection that the engine asked for is established.
+    pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
+        let (router, context) = self.env.router(now);
+        router.handle_connected(now, conn, context.config);
+        self.drain(now);
+    }
+
+    /// A connection, or the attempt to establish it, has failed.
+    pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
+        let (router, context) = self.env.router(now);
+        router.handle_disconnected(context, conn, reason);
+        self.drain(now);
+    }
+
+    /// Bytes have arrived. They may be cut anywhere.
+    pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        let mut input = Input(bytes);
+        loop {
+            let (router, context) = self.env.router(now);
+            let Some(event) = router.receive(context, conn, &mut input) else { break };
+            self.on_router_event(now, event);
+        }
+        self.drain(now);
+    }
+
+    /// Time has passed. Call it at [`poll_timeout`](Self::poll_timeout); it is harmless earlier.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let (router, context) = self.env.router(now);
+        router.handle_timeout(context);
+        while let Some(timer) = self.env.timers.expired(now) {
+            self.on_timer(Cx::at(now), timer);
+        }
+        self.drain(now);
+    }
+
+    fn on_timer(&mut self, cx: Cx, timer: Timer) {
+        let env = &mut self.env;
+        match timer {
+            Timer::FlightWait(id) => self.fetches.on_wait_over(env, cx, id),
+            Timer::FlightLoad(id) => self.fetches.on_load_due(env, cx, id),
+            Timer::Write(op) => self.writes.on_timer(env, cx, op),
+            Timer::Refresh(op) => self.refreshes.on_timer(env, cx, op),
+            Timer::Timeout(op) => self.on_call_timeout(cx, op),
+        }
+    }
+
+    /// The loader of a `get_with` or `insert_with` has returned.
+    pub fn handle_loaded(&mut self, now: Instant, op: OpId, loaded: Result<Loaded, LoadFailure>) {
+        let (cx, env) = (Cx::at(now), &mut self.env);
+        match env.ops.machine(op) {
+            Some(Machine::Fetches) => self.fetches.on_loaded(env, cx, op, loaded),
+            Some(Machine::Writes) => self.writes.on_loaded(env, cx, op, loaded),
+            Some(Machine::Plain | Machine::Refreshes) | None => {}
+        }
+        self.drain(now);
+    }
+
+    /// The loader of a batch or a refresh has returned. A key that it left out is "not found", and
+    /// stays as it was for `insert_many_with`. A key that it was not asked for is counted and
+    /// ignored.
+    pub fn handle_loaded_many(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
+    ) {
+        let (cx, env) = (Cx::at(now), &mut self.env);
+        match env.ops.machine(op) {
+            Some(Machine::Fetches) => self.fetches.on_loaded_many(env, cx, op, loaded),
+            Some(Machine::Writes) => self.writes.on_loaded_many(env, cx, op, loaded),
+            Some(Machine::Refreshes) => self.refreshes.on_loaded(env, cx, op, loaded),
+            Some(Machine::Plain) | None => {}
+        }
+        self.drain(now);
+    }
+
+    /// Have the engine emit [`Event::Observed`] for an [`Observer`](crate::Observer).
+    pub fn observe(&mut self) {
+        self.env.is_observed = true;
+    }
+
+    /// End every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), release the locks, and
+    /// then end the connections. [`Event::Closed`] follows within a second.
+    pub fn close(&mut self, now: Instant) {
+        if self.env.is_open() {
+            let limit = CLOSE_MAX.min(self.env.config.command_timeout);
+            self.env.closing = Closing::Until(now + limit);
+            self.env.near.begin_epoch(&SlotSet::All);
+            self.end_all(Cx::at(now), &Error::closed());
+            self.env.router.close();
+        }
+        self.drain(now);
+    }
+
+    /// Pass the router's events to the machines and its actions to the adapter until there are
+    /// none.
+    pub(super) fn drain(&mut self, now: Instant) {
+        while let Some(event) = self.env.router.poll_event() {
+            self.on_router_event(now, event);
+        }
+        let env = &mut self.env;
+        if let Closing::Until(limit) = env.closing
+            && (now >= limit || !env.router.is_busier_than(0))
+        {
+            env.closing = Closing::Done;
+            env.router.hang_up();
+            while env.router.poll_event().is_some() {}
+            env.push(Event::Closed);
+        }
+        while let Some(action) = env.router.poll_action() {
+            env.push(match action {
+                Action::Dial { conn, address } => Event::Dial { conn, address },
+                Action::HangUp { conn } => Event::HangUp { conn },
+            });
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The engine's outputs, and the questions that it answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::env::Closing;
+use super::state::Engine;
+use crate::api::config::Config;
+use crate::api::stats::Stats;
+use crate::event::Event;
+use crate::near::Near;
+use crate::wire::router::ConnId;
+
+/// With more calls in flight, each write to a connection serves several.
+const QUIET_CALLS_MAX: usize = 2;
+
+impl Engine {
+    /// Take the next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.env.events.pop_front()
+    }
+
+    /// Return the instant of the next [`handle_timeout`](Self::handle_timeout), if no other input
+    /// comes first.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let env = &self.env;
+        let closing = match env.closing {
+            Closing::Until(at) => Some(at),
+            Closing::No | Closing::Done => None,
+        };
+        let timers = [env.timers.next(), env.router.poll_timeout(&env.config), closing];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Return a connection that has bytes to write.
+    #[must_use]
+    pub fn poll_transmit(&self) -> Option<ConnId> {
+        self.transmits().next()
+    }
+
+    /// Return all connections that have bytes to write, for adapters that delegate the writing.
+    pub fn transmits(&self) -> impl Iterator<Item = ConnId> {
+        self.env.router.transmits()
+    }
+
+    /// Return whether `conn` has bytes to write.
+    #[must_use]
+    pub fn has_transmit(&self, conn: ConnId) -> bool {
+        self.env.router.has_transmit(conn)
+    }
+
+    /// Replace the buffer's content by the bytes to write on `conn`. Return `false` if there are
+    /// none. The adapter writes all of them, in order.
+    pub fn take_transmit(&mut self, conn: ConnId, into: &mut Vec<u8>) -> bool {
+        self.env.router.take_transmit(conn, into)
+    }
+
+    /// Return the number of bytes to write on a connection.
+    pub fn unwritten(&self, conn: ConnId) -> usize {
+        self.env.router.unwritten(conn)
+    }
+
+    /// Return the near cache, which adapters read without the engine.
+    pub fn near(&self) -> &Arc<Near> {
+        &self.env.near
+    }
+
+    /// Return the settings.
+    pub fn config(&self) -> &Config {
+        &self.env.config
+    }
+
+    /// Return whether a connection accepts commands; in a cluster, one to any primary.
+    pub fn is_connected(&self) -> bool {
+        self.env.router.is_ready()
+    }
+
+    /// Return whether the server reports changes, so that the near cache is in use; in a cluster,
+    /// every connected primary.
+    pub fn is_tracked(&self) -> bool {
+        self.env.is_open() && self.env.router.is_tracked()
+    }
+
+    /// Return the number of commands without a reply.
+    pub fn in_flight(&self) -> usize {
+        self.env.router.in_flight()
+    }
+
+    /// Return whether so few calls are in flight that bytes to write need not wait for more.
+    pub fn is_quiet(&self) -> bool {
+        self.env.ops.len() <= QUIET_CALLS_MAX
+    }
+
+    /// Return whether more than `commands` commands have no reply. Cheaper than
+    /// [`in_flight`](Self::in_flight).
+    pub fn is_busier_than(&self, commands: usize) -> bool {
+        self.env.router.is_busier_than(commands)
+    }
+
+    /// Return the counters.
+    pub fn stats(&self) -> Stats {
+        let env = &self.env;
+        Stats {
+            near_hits: env.near.hits(),
+            near_entries: env.near.len() as u64,
+            near_bytes: env.near.bytes(),
+            calls: env.ops.len() as u64,
+            flights: self.fetches.len() as u64,
+            commands: env.router.in_flight() as u64,
+            timers: env.timers.len() as u64,
+            ..env.stats
+        }
+    }
+}

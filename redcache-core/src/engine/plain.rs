@@ -1,0 +1,198 @@
+//! Calls of one command per key: `get`, `insert`, `remove`, `touch`, and their batches.
+
+use super::env::{Cx, Env};
+use super::exchange::mismatch;
+use super::gather::Gather;
+use super::ops::{Machine, OpMap};
+use super::sender::Sender;
+use crate::api::answer::{Answer, Source};
+use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
+use crate::api::load_error::CallError;
+use crate::api::observer::Observed;
+use crate::event::Outcome;
+use crate::flow::call::{Caller, OpId};
+use crate::near::Evidence;
+use crate::protocol::command::Command;
+use crate::protocol::envelope::Stored;
+use crate::protocol::reply::{ReadReply, Reply, Ttl};
+
+#[derive(Debug)]
+enum PlainCall {
+    Read,
+    ReadMany(Gather<Answer, CallError>),
+    Write,
+    WriteMany(Gather<bool, Error>),
+}
+
+/// The machine of plain calls.
+#[derive(Debug, Default)]
+pub(crate) struct PlainCalls {
+    calls: OpMap<PlainCall>,
+}
+
+impl PlainCalls {
+    pub(crate) fn read(&mut self, env: &mut Env, cx: Cx, key: Key) -> OpId {
+        self.start(env, cx, PlainCall::Read, [Command::Read { key }])
+    }
+
+    pub(crate) fn read_many(&mut self, env: &mut Env, cx: Cx, keys: Vec<Key>) -> OpId {
+        let call = PlainCall::ReadMany(Gather::new(keys.len()));
+        if keys.is_empty() {
+            return end_at_once(env, Outcome::Answers(Vec::new()));
+        }
+        self.start(env, cx, call, keys.into_iter().map(|key| Command::Read { key }))
+    }
+
+    pub(crate) fn write(&mut self, env: &mut Env, cx: Cx, command: Command) -> OpId {
+        self.start(env, cx, PlainCall::Write, [command])
+    }
+
+    pub(crate) fn write_many(&mut self, env: &mut Env, cx: Cx, commands: Vec<Command>) -> OpId {
+        if commands.is_empty() {
+            return end_at_once(env, Outcome::WrittenMany(Vec::new()));
+        }
+        let call = PlainCall::WriteMany(Gather::new(commands.len()));
+        self.start(env, cx, call, commands)
+    }
+
+    fn start(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        call: PlainCall,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> OpId {
+        let op = env.start_op(Machine::Plain);
+        self.calls.insert(op, call);
+        for (slot, command) in (0..).zip(commands) {
+            env.send(cx, Sender::Call(Caller { op, slot }), command);
+        }
+        op
+    }
+
+    pub(crate) fn on_reply(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        caller: Caller,
+        (key, reply): (&Key, Reply),
+    ) {
+        match (self.calls.get(caller.op), reply) {
+            (None, _) => {}
+            (_, Reply::Refused(refusal)) => {
+                let error = Error::new(ErrorKind::Server, String::from(refusal.0));
+                self.on_failed(env, cx, caller, (key, error));
+            }
+            (Some(PlainCall::Read | PlainCall::ReadMany(_)), Reply::Read(read)) => {
+                let answer = read_answer(env, read);
+                self.answer(env, caller, Ok(answer));
+            }
+            (Some(PlainCall::Write | PlainCall::WriteMany(_)), Reply::Effect(done)) => {
+                self.written(env, caller, Ok(done));
+            }
+            (Some(_), _) => self.on_failed(env, cx, caller, (key, mismatch())),
+        }
+    }
+
+    /// A command has failed, with or without a reply.
+    pub(crate) fn on_failed(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        caller: Caller,
+        (key, error): (&Key, Error),
+    ) {
+        let error = error.about(key);
+        match self.calls.get(caller.op) {
+            Some(PlainCall::Write | PlainCall::WriteMany(_)) => {
+                self.written(env, caller, Err(error));
+            }
+            Some(PlainCall::Read | PlainCall::ReadMany(_)) => {
+                let stale = env.stale_if_error(cx, key, Evidence::Nothing);
+                env.stats.stale += u64::from(stale.is_some());
+                self.answer(env, caller, stale.ok_or_else(|| error.into()));
+            }
+            None => {}
+        }
+    }
+
+    fn answer(&mut self, env: &mut Env, caller: Caller, result: Result<Answer, CallError>) {
+        if let Ok(answer) = &result {
+            let source = answer.source;
+            env.observe(|| Observed::Answer(source));
+        }
+        let outcome = match self.calls.get_mut(caller.op) {
+            Some(PlainCall::Read) => Outcome::Answer(result),
+            Some(PlainCall::ReadMany(gather)) => match gather.put(caller.slot, result) {
+                Some(all) => Outcome::Answers(all),
+                None => return,
+            },
+            Some(PlainCall::Write | PlainCall::WriteMany(_)) | None => return,
+        };
+        self.calls.remove(caller.op);
+        env.finish(caller.op, outcome);
+    }
+
+    fn written(&mut self, env: &mut Env, caller: Caller, result: Result<bool, Error>) {
+        let outcome = match self.calls.get_mut(caller.op) {
+            Some(PlainCall::Write) => Outcome::Written(result),
+            Some(PlainCall::WriteMany(gather)) => match gather.put(caller.slot, result) {
+                Some(all) => Outcome::WrittenMany(all),
+                None => return,
+            },
+            Some(PlainCall::Read | PlainCall::ReadMany(_)) | None => return,
+        };
+        self.calls.remove(caller.op);
+        env.finish(caller.op, outcome);
+    }
+
+    /// Return whether the call only reads.
+    pub(crate) fn is_read(&self, op: OpId) -> bool {
+        matches!(self.calls.get(op), Some(PlainCall::Read | PlainCall::ReadMany(_)))
+    }
+
+    /// End a call whose caller has left. Its replies are discarded.
+    pub(crate) fn cancel(&mut self, env: &mut Env, op: OpId) {
+        self.calls.remove(op);
+        env.end_op(op);
+    }
+
+    /// End a call with an error.
+    pub(crate) fn fail(&mut self, env: &mut Env, op: OpId, error: &Error) {
+        let failed = || Err(CallError::Cache(error.clone()));
+        let outcome = match self.calls.remove(op) {
+            Some(PlainCall::Read) => Outcome::Answer(failed()),
+            Some(PlainCall::ReadMany(gather)) => Outcome::Answers(gather.fill(failed)),
+            Some(PlainCall::Write) => Outcome::Written(Err(error.clone())),
+            Some(PlainCall::WriteMany(gather)) => {
+                Outcome::WrittenMany(gather.fill(|| Err(error.clone())))
+            }
+            None => return,
+        };
+        env.finish(op, outcome);
+    }
+}
+
+fn end_at_once(env: &mut Env, outcome: Outcome) -> OpId {
+    let op = env.start_op(Machine::Plain);
+    env.finish(op, outcome);
+    op
+}
+
+fn read_answer(env: &mut Env, read: ReadReply) -> Answer {
+    let ttl = match read.ttl {
+        Ttl::Left(left) => Some(left),
+        Ttl::Absent | Ttl::Endless => None,
+    };
+    match read.stored {
+        Stored::Value(value) => {
+            env.stats.redis_hits += 1;
+            Answer { value: env.unmark(value.payload), source: Source::Redis, ttl, age: None }
+        }
+        Stored::Missing | Stored::Lock(_) => {
+            env.stats.misses += 1;
+            Answer::none()
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The router's events, and what they mean for the near cache and the machines.
+//!
+//! Here the machines meet: a write of this process wakes fetches and writes, a hit triggers a
+//! refresh, a write recognises the lock of a fetch, an invalidation reaches all of them.
+
+use std::time::Instant;
+
+use super::coherence::may_change_value;
+use super::env::Cx;
+use super::exchange::{Exchange, mismatch};
+use super::ops::Machine;
+use super::sender::Sender;
+use super::state::Engine;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
+use crate::api::observer::Observed;
+use crate::event::{Event, Notice};
+use crate::flow::call::Caller;
+use crate::flow::flights::FlightId;
+use crate::flow::get::Input;
+use crate::protocol::command::{Command, Token};
+use crate::protocol::envelope::Stored;
+use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl};
+use crate::protocol::slot::{Slot, SlotSet};
+use crate::wire::router::RouterEvent;
+
+impl Engine {
+    pub(super) fn on_router_event(&mut self, now: Instant, event: RouterEvent) {
+        let cx = Cx::at(now);
+        match event {
+            RouterEvent::Reply {
+                token,
+                command,
+                slot,
+                reply,
+                sent_at,
+                interrupted,
+                is_tracked,
+            } => {
+                let cx = Cx { now, tracked: is_tracked && self.env.is_open() };
+                let exchange = Exchange { command, reply, sent_at, interrupted };
+                self.on_answered(cx, token, slot, exchange);
+            }
+            RouterEvent::Failed { token, command, error } => {
+                if may_change_value(&command) {
+                    self.env.near.remove(command.key().as_bytes());
+                }
+                self.on_own_write(cx, &command, false);
+                self.on_failed(cx, token, command.key(), error);
+            }
+            RouterEvent::Overdue { token, key } => {
+                if self.may_write(token) {
+                    self.env.near.remove(key.as_bytes());
+                }
+                let error = Error::new(ErrorKind::Timeout, "the limit is `command_timeout`");
+                self.on_failed(cx, token, &key, error);
+            }
+            RouterEvent::Invalidated(keys) => self.on_invalidated(cx, keys),
+            RouterEvent::Flushed { slots } => self.on_flushed(cx, &slots),
+            RouterEvent::Moved { slots } => {
+                if !mutant!(MovedKeepsNear) {
+                    self.env.near.begin_epoch(&slots);
+                }
+                self.wake_all(cx, &slots);
+                self.note_if_whole();
+            }
+            RouterEvent::Up { untracked, slots } => self.on_connected(untracked, &slots),
+            RouterEvent::Down { reason, slots } => self.on_disconnected(cx, reason, &slots),
+            RouterEvent::NotUp { reason } => self.env.notice(Notice::ConnectFailed { reason }),
+        }
+    }
+
+    fn on_connected(&mut self, untracked: Option<String>, slots: &SlotSet) {
+        self.note_if_whole();
+        let env = &mut self.env;
+        env.stats.connections += 1;
+        env.observe(|| Observed::Connected);
+        if !mutant!(EpochKeptOnReconnect) {
+            env.near.begin_epoch(slots);
+        }
+        env.notice(Notice::Connected);
+        if let Some(reason) = untracked {
+            env.notice(Notice::Untracked { reason });
+        }
+    }
+
+    /// Forget the loss of a connection once none is missing.
+    fn note_if_whole(&mut self) {
+        if self.env.router.is_whole() {
+            self.env.disconnected_at = None;
+        }
+    }
+
+    fn on_disconnected(&mut self, cx: Cx, reason: Error, slots: &SlotSet) {
+        let env = &mut self.env;
+        env.disconnected_at.get_or_insert(cx.now);
+        env.observe(|| Observed::Disconnected);
+        if !mutant!(EpochKeptOnReconnect) {
+            env.near.lose_epoch(slots);
+        }
+        env.notice(Notice::Disconnected { reason });
+        if !mutant!(LostNodeWakesNobody) {
+            self.wake_all(cx, slots);
+        }
+    }
+
+    fn on_flushed(&mut self, cx: Cx, slots: &SlotSet) {
+        self.env.stats.flushes += 1;
+        self.env.observe(|| Observed::Flushed);
+        if !mutant!(FlushIgnoredByNear) {
+            self.env.near.begin_epoch(slots);
+        }
+        if !mutant!(FlushIgnoredByWaiters) {
+            self.wake_all(cx, slots);
+        }
+    }
+
+    fn on_invalidated(&mut self, cx: Cx, keys: Vec<Key>) {
+        let env = &mut self.env;
+        env.stats.invalidations += keys.len() as u64;
+        env.observe(|| Observed::Invalidated(keys.len()));
+        let is_late = mutant!(NearFilledByCaller)
+            && env.events.iter().any(|event| matches!(event, Event::Done { .. }));
+        for key in keys {
+            if !is_late {
+                self.invalidate_near(cx, &key);
+            }
+            if !mutant!(PushIgnoredByWaiters) {
+                self.wake(cx, &key);
+            }
+        }
+    }
+
+    /// Drop a key's near entry because the server has reported a change. Under a lock of this
+    /// process, the change was no expiry of the value.
+    fn invalidate_near(&self, cx: Cx, key: &Key) {
+        if self.fetches.holds_lock(key) {
+            self.env.near.remove(key.as_bytes());
+        } else {
+            self.env.near.on_reported(key.as_bytes(), cx.now);
+        }
+    }
+
+    /// Wake the write and the fetch that wait for a lock on `key`.
+    fn wake(&mut self, cx: Cx, key: &Key) {
+        self.writes.wake(&mut self.env, cx, key);
+        self.fetches.wake(&mut self.env, cx, key);
+    }
+
+    /// Wake all writes and fetches that wait for a lock on a key of these slots.
+    fn wake_all(&mut self, cx: Cx, slots: &SlotSet) {
+        self.writes.wake_all(&mut self.env, cx, slots);
+        self.fetches.wake_all(&mut self.env, cx, slots);
+    }
+
+    fn on_answered(&mut self, cx: Cx, token: Option<Token>, slot: Slot, exchange: Exchange) {
+        let Exchange { command, reply, sent_at, interrupted } = &exchange;
+        let took = cx.now.saturating_duration_since(*sent_at);
+        self.env.observe(|| Observed::RoundTrip(command.name(), took));
+        self.env.keep_coherent(cx, slot, &exchange);
+        // An earlier copy, sent on a connection that was lost, may have had the effect.
+        let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;
+        self.on_own_write(cx, command, is_void);
+        self.on_reply(cx, token, exchange);
+    }
+
+    /// A write of this process has ended: tell the write and the fetch of the same key before the
+    /// caller. The server's own report is ignored.
+    fn on_own_write(&mut self, cx: Cx, command: &Command, is_void: bool) {
+        let replaces = match command {
+            Command::Insert { .. } | Command::Remove { .. } => true,
+            // A locked write's value is newer than a load that began before it.
+            Command::Publish { lock, .. } => !is_void && self.env.locks.is_live(*lock, cx.now),
+            // A renewed lock is no longer tracked, so its waiters read it again.
+            Command::Release { .. }
+            | Command::Renew { .. }
+            | Command::Replace { .. }
+            | Command::Restore { .. }
+            | Command::Touch { .. } => false,
+            Command::Read { .. }
+            | Command::ReadRaw { .. }
+            | Command::ReadOrLock { .. }
+            | Command::Lock { .. }
+            | Command::WriteLock { .. } => return,
+        };
+        self.writes.wake(&mut self.env, cx, command.key());
+        self.fetches.on_own_write(&mut self.env, cx, command.key(), replaces);
+    }
+
+    fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
+        match token.map_or(Sender::Nobody, Sender::of) {
+            Sender::Flight(id) if self.fetches.contains(id) => {
+                self.on_fetch_reply(cx, id, exchange);
+            }
+            Sender::Flight(_) | Sender::Nobody => self.env.return_unwanted(cx, exchange),
+            Sender::Call(caller) => self.on_call_reply(cx, caller, exchange),
+        }
+    }
+
+    fn on_fetch_reply(&mut self, cx: Cx, id: FlightId, exchange: Exchange) {
+        if let Reply::Read(read) = &exchange.reply {
+            self.fetches.on_read(!matches!(read.stored, Stored::Value(_)));
+        }
+        let exchange = self.env.distrust_interrupted(cx, exchange);
+        let input = match exchange.reply {
+            Reply::Read(read) => {
+                self.refresh_if_hit(cx, id, &read);
+                Input::Read(read)
+            }
+            Reply::Effect(done) => Input::Effect(done),
+            Reply::Refused(refusal) => Input::Refused(refusal),
+            Reply::WriteLock(reply) => {
+                let (asked_at, interrupted) = (exchange.sent_at, exchange.interrupted);
+                Input::WriteLocked { reply, asked_at, interrupted }
+            }
+            Reply::Raw(_) => Input::Failed(mismatch()),
+        };
+        self.fetches.advance(&mut self.env, cx, id, input);
+    }
+
+    /// Trigger the refresh of a value that a fetch has found in Redis, if it is due.
+    fn refresh_if_hit(&mut self, cx: Cx, id: FlightId, read: &ReadReply) {
+        let (Stored::Value(value), Ttl::Left(left)) = (&read.stored, read.ttl) else { return };
+        if read.lock != LockReply::Granted
+            && let Some((key, loader)) = self.fetches.refreshed_by(id)
+        {
+            let due = (key, left, value.compute_time);
+            self.refreshes.trigger_if_due(&mut self.env, cx, loader, due);
+        }
+    }
+
+    fn on_call_reply(&mut self, cx: Cx, caller: Caller, exchange: Exchange) {
+        let env = &mut self.env;
+        match env.ops.machine(caller.op) {
+            Some(Machine::Plain) => {
+                let reply = (exchange.command.key(), exchange.reply);
+                self.plain.on_reply(env, cx, caller, reply);
+            }
+            Some(Machine::Writes) => {
+                let fetching = self.fetches.lock_of(exchange.command.key());
+                self.writes.on_reply(env, cx, caller, (exchange, fetching));
+            }
+            Some(Machine::Refreshes) => self.refreshes.on_reply(env, cx, caller, exchange),
+            // The call has ended.
+            Some(Machine::Fetches) | None => {}
+        }
+    }
+
+    /// A command has no reply.
+    fn on_failed(&mut self, cx: Cx, token: Token, key: &Key, error: Error) {
+        let env = &mut self.env;
+        match Sender::of(token) {
+            Sender::Flight(id) => self.fetches.advance(env, cx, id, Input::Failed(error)),
+            Sender::Call(caller) => match env.ops.machine(caller.op) {
+                Some(Machine::Plain) => self.plain.on_failed(env, cx, caller, (key, error)),
+                Some(Machine::Writes) => self.writes.on_failed(env, cx, caller, error),
+                Some(Machine::Refreshes) => self.refreshes.on_failed(env, cx, caller),
+                Some(Machine::Fetches) | None => {}
+            },
+            Sender::Nobody => {}
+        }
+    }
+
+    /// Return whether a token's command may have changed a value for good, and not just a lock or
+    /// the value that replaces it.
+    fn may_write(&self, token: Token) -> bool {
+        match Sender::of(token) {
+            Sender::Flight(_) => false,
+            Sender::Call(caller) => !self.plain.is_read(caller.op),
+            Sender::Nobody => true,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Locks that Redis granted and no call needs.
+
+use super::env::{Cx, Env};
+use super::exchange::Exchange;
+use super::sender::Sender;
+use crate::flow::held::Held;
+use crate::protocol::command::Command;
+use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
+
+impl Env {
+    /// Give up the lock of an attempt that was sent twice.
+    ///
+    /// The server may still execute the copy that was sent on the lost connection. It would bring
+    /// the lock back to life after a deletion that was meant to void it.
+    pub(crate) fn distrust_interrupted(&mut self, cx: Cx, mut exchange: Exchange) -> Exchange {
+        if !exchange.interrupted || mutant!(RepeatedLockTrusted) {
+            return exchange;
+        }
+        let lock = match (&exchange.command, &mut exchange.reply) {
+            (Command::ReadOrLock { lock, .. }, Reply::Read(read))
+                if read.lock == LockReply::Granted =>
+            {
+                read.lock = LockReply::NotTried;
+                *lock
+            }
+            (Command::Lock { lock, .. }, Reply::Effect(granted @ true)) => {
+                *granted = false;
+                *lock
+            }
+            _ => return exchange,
+        };
+        let key = exchange.command.key().clone();
+        self.send(cx, Sender::Nobody, Command::Release { key, lock });
+        exchange
+    }
+
+    /// Undo a lock whose sender has ended.
+    pub(crate) fn return_unwanted(&mut self, cx: Cx, exchange: Exchange) {
+        let Exchange { command, reply, sent_at, .. } = exchange;
+        let key = command.key().clone();
+        let undo = match (command, reply) {
+            _ if mutant!(UnwantedLockKept) => return,
+            (Command::ReadOrLock { lock, .. }, Reply::Read(read))
+                if read.lock == LockReply::Granted =>
+            {
+                Command::Release { key, lock }
+            }
+            (Command::Lock { lock, .. }, Reply::Effect(true)) => Command::Release { key, lock },
+            (
+                Command::WriteLock { lock, .. },
+                Reply::WriteLock(WriteLockReply::Granted(replaced)),
+            ) => Held { lock, replaced, since: sent_at }.undo(key, cx.now),
+            // A server without memory for the old value can still delete the lock.
+            (Command::Restore { lock, .. }, Reply::Refused(_)) => Command::Release { key, lock },
+            _ => return,
+        };
+        self.send(cx, Sender::Nobody, undo);
+    }
+}

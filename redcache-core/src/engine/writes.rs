@@ -1,0 +1,20 @@
+//! Locked writes: the turns of a process's writes, the locks of a call's keys, the load, the end.
+//!
+//! ```text
+//!  Turn ──▶ Lock ──▶ Load ──▶ Publish ──▶ done
+//!            │ ▲
+//!            ▼ │
+//!           Pause     no lock is held here
+//! ```
+//!
+//! An attempt asks for the locks of all keys in one pipeline. If another process has one of them,
+//! the granted ones are given back at once, and the next attempt follows when all blocked keys may
+//! be free. A key that fails on its own drops out; the others go on.
+
+mod attempt;
+mod call;
+mod end;
+mod load;
+mod state;
+
+pub(super) use state::Writes;

@@ -1,0 +1,62 @@
+//! The end of a locked write, and the turn of the next.
+
+use super::state::Writes;
+use crate::api::error::Error;
+use crate::api::load_error::CallError;
+use crate::engine::env::{Cx, Env};
+use crate::event::Event;
+use crate::flow::call::OpId;
+use crate::flow::set::{End, Input};
+
+impl Writes {
+    /// End a call whose caller has left. Commands in flight are answered first, then undone.
+    pub(crate) fn abandon(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let Some(call) = self.calls.get_mut(op) else { return };
+        call.is_abandoned = true;
+        self.end(env, cx, op, &End::Abandoned);
+    }
+
+    /// End a call with an error for its caller.
+    pub(crate) fn fail(&mut self, env: &mut Env, cx: Cx, op: OpId, error: &Error) {
+        let Some(call) = self.calls.get(op) else { return };
+        if !call.is_abandoned {
+            let outcome = call.outcome(&Err(CallError::Cache(error.clone())));
+            env.push(Event::Done { op, outcome });
+        }
+        self.abandon(env, cx, op);
+    }
+
+    /// End all keys without a command in flight in the same way.
+    pub(super) fn end(&mut self, env: &mut Env, cx: Cx, op: OpId, end: &End) {
+        self.advance_all(env, cx, op, || Input::Over(end.clone()));
+        if self.calls.get(op).is_some_and(|call| call.count.asking == 0) {
+            self.finish(env, cx, op);
+        }
+    }
+
+    /// Report the outcome, and let the next writes of the keys have their turn.
+    pub(super) fn finish(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        self.set_timer(env, op, None);
+        let Some(call) = self.calls.remove(op) else { return };
+        env.end_op(op);
+        env.observe_lock_wait(cx, call.waiting_since);
+        if !call.is_abandoned {
+            let outcome = call.outcome(&Err(CallError::Cache(Error::closed())));
+            env.push(Event::Done { op, outcome });
+        }
+        for write in &call.keys {
+            if let Some(next) = self.queue.leave(&write.key, op) {
+                self.on_turn(env, cx, next.op);
+            }
+        }
+    }
+
+    /// A write has become the head of one more queue.
+    fn on_turn(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let Some(call) = self.calls.get_mut(op) else { return };
+        call.keys_ahead -= 1;
+        if call.keys_ahead == 0 && env.is_open() {
+            self.attempt(env, cx, op);
+        }
+    }
+}

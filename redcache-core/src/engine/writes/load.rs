@@ -1,0 +1,108 @@
+//! The load of a write: its loader, the care of its locks meanwhile, and the loader's result.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::call::Phase;
+use super::state::Writes;
+use crate::api::answer::Loaded;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
+use crate::api::observer::Observed;
+use crate::engine::env::{Cx, Env};
+use crate::event::Event;
+use crate::flow::call::{Caller, OpId};
+use crate::flow::publication::Publication;
+use crate::flow::set::{End, Input};
+
+impl Writes {
+    /// Have the caller run its loader: the call holds all locks that it can get.
+    pub(super) fn start_load(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let Some(call) = self.calls.get_mut(op) else { return };
+        call.phase = Phase::Load { since: cx.now };
+        let waiting_since = call.waiting_since.take();
+        let held = call.keys.iter().filter(|write| write.state.is_some());
+        let keys: Vec<_> = held.map(|write| write.key.clone()).collect();
+        env.stats.loads += keys.len() as u64;
+        let is_many = call.is_many;
+        env.push(if is_many { Event::LoadMany { op, keys } } else { Event::Load { op } });
+        env.observe_lock_wait(cx, waiting_since);
+        let at = env.load_times().due_at(cx.now, cx.now, true);
+        self.set_timer(env, op, Some(at));
+    }
+
+    pub(super) fn on_load_due(&mut self, env: &mut Env, cx: Cx, op: OpId, since: Instant) {
+        let times = env.load_times();
+        if times.is_over(since, cx.now) {
+            let text = format!("the limit is `load_timeout`, {:?}", times.load_timeout);
+            let error = Error::new(ErrorKind::LoadTimeout, text);
+            return self.end(env, cx, op, &End::Failed(error));
+        }
+        self.advance_all(env, cx, op, || Input::Renew);
+        self.set_timer(env, op, Some(times.due_at(since, cx.now, true)));
+    }
+
+    /// The loader of an `insert_with` has returned.
+    pub(crate) fn on_loaded(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        op: OpId,
+        loaded: Result<Loaded, LoadFailure>,
+    ) {
+        let Some(write) = self.calls.get(op).and_then(|call| call.keys.first()) else { return };
+        let key = write.key.clone();
+        self.on_loaded_many(env, cx, op, loaded.map(|loaded| vec![(key, loaded)]));
+    }
+
+    /// The loader of an `insert_many_with` has returned.
+    pub(crate) fn on_loaded_many(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        op: OpId,
+        loaded: Result<Vec<(Key, Loaded)>, LoadFailure>,
+    ) {
+        let Some(call) = self.calls.get_mut(op) else { return };
+        let Phase::Load { since } = call.phase else { return };
+        let (ttl, held) = (call.ttl, call.count.holding);
+        let (took, is_ok) = (cx.now - since, loaded.is_ok());
+        env.observe(|| Observed::Load { keys: held, took, is_ok });
+        let found = match loaded {
+            Ok(found) => found,
+            Err(failure) => {
+                env.stats.load_failures += held as u64;
+                return self.end(env, cx, op, &End::LoadFailed(failure));
+            }
+        };
+        call.phase = Phase::Publish;
+        let count = call.keys.len() as u32;
+        self.set_timer(env, op, None);
+        let compute_time = took / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+        let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
+        for slot in 0..count {
+            let Some(call) = self.calls.get(op) else { return };
+            let Some(key) = call.held_key(slot) else { continue };
+            let input = input(env, found.remove(key), (ttl, compute_time));
+            self.advance(env, cx, Caller { op, slot }, input);
+        }
+        env.stats.extra_keys += found.len() as u64;
+        // If nothing is published, no reply will continue the call.
+        self.steer(env, cx, Caller { op, slot: 0 });
+    }
+}
+
+/// Return a loader's result for one key as an input of its write.
+fn input(env: &Env, loaded: Option<Loaded>, (ttl, compute_time): (Duration, Duration)) -> Input {
+    let is_stored = |loaded: &Loaded| loaded.store || mutant!(KeptWriteIsPublished);
+    let Some(loaded) = loaded.filter(is_stored) else {
+        return Input::Over(End::Kept);
+    };
+    if let Some(why) = env.unstorable_load(&loaded, ttl) {
+        return Input::Over(End::Failed(Error::new(ErrorKind::InvalidInput, why)));
+    }
+    let ttl = loaded.ttl.unwrap_or(ttl);
+    let payload = loaded.value.unwrap_or_else(|| env.config.not_found_marker.clone());
+    Input::Loaded(Publication { payload, compute_time, ttl })
+}

@@ -1,0 +1,53 @@
+//! The state of the locked writes, and the calls that start them.
+
+use std::time::{Duration, Instant};
+
+use super::call::WriteCall;
+use crate::api::key::Key;
+use crate::engine::env::{Cx, Env};
+use crate::engine::ops::{Machine, OpMap};
+use crate::flow::call::{Caller, OpId};
+use crate::flow::timers::Timer;
+use crate::flow::write_queue::WriteQueue;
+
+/// The machine of the locked writes.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    pub(super) calls: OpMap<Box<WriteCall>>,
+    pub(super) queue: WriteQueue,
+}
+
+impl Writes {
+    /// Start an `insert_with` or, if `is_many`, an `insert_many_with`.
+    pub(crate) fn start(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        keys: Vec<Key>,
+        (ttl, is_many): (Duration, bool),
+    ) -> OpId {
+        let give_up_at = cx.now + env.config.load_timeout + env.config.lock_ttl;
+        let mut call = WriteCall::new(keys, ttl, is_many, give_up_at);
+        let op = env.start_op(Machine::Writes);
+        for (slot, write) in (0..).zip(&call.keys) {
+            let is_head = self.queue.enqueue(&write.key, Caller { op, slot });
+            call.keys_ahead += usize::from(!is_head);
+        }
+        let (is_empty, keys_ahead) = (call.keys.is_empty(), call.keys_ahead);
+        self.calls.insert(op, Box::new(call));
+        if is_empty {
+            self.finish(env, cx, op);
+        } else if keys_ahead == 0 {
+            self.attempt(env, cx, op);
+        } else {
+            self.set_timer(env, op, Some(give_up_at));
+        }
+        op
+    }
+
+    pub(super) fn set_timer(&mut self, env: &mut Env, op: OpId, at: Option<Instant>) {
+        let Some(call) = self.calls.get_mut(op) else { return };
+        let before = std::mem::replace(&mut call.timer, at);
+        env.rearm(Timer::Write(op), before, at);
+    }
+}

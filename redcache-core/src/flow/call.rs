@@ -1,0 +1,23 @@
+//! Names of calls.
+
+/// Names a call in flight: a slot of the table of calls and a number that the slot never reuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl OpId {
+    /// Return a small number that is unique among the calls in flight, for indexing a table.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// One key of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) op: OpId,
+    /// The key's position in the call.
+    pub(crate) slot: u32,
+}

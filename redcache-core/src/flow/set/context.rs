@@ -1,0 +1,78 @@
+//! The surroundings of a locked write: its inputs, its effects, and what a step may use.
+
+use std::time::Instant;
+
+use crate::api::error::Error;
+use crate::api::key::Key;
+use crate::api::load_error::LoadFailure;
+use crate::flow::publication::Publication;
+use crate::flow::superseded::SupersededLocks;
+use crate::protocol::command::Command;
+use crate::protocol::lock::{LockId, Locks};
+use crate::protocol::reply::{Refusal, Ttl, WriteLockReply};
+
+/// An input of a write.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Try for the lock.
+    Attempt,
+    Locked {
+        reply: WriteLockReply,
+        asked_at: Instant,
+        /// The connection was lost on the way, so the server may still execute a first copy of
+        /// the command.
+        interrupted: bool,
+        /// The lock under which a flight of this process fetches the key.
+        fetching: Option<LockId>,
+    },
+    /// The reply to a publish.
+    Published {
+        done: bool,
+        /// The connection was lost on the way, so an earlier copy may have been executed.
+        interrupted: bool,
+    },
+    Refused(Refusal),
+    /// The step failed without a reply.
+    Failed(Error),
+    /// Another process locks another key of the call. No write waits while it holds a lock.
+    GiveBack,
+    /// The load goes on, so its lock needs a new ttl.
+    Renew,
+    Loaded(Publication),
+    /// Nothing will be published.
+    Over(End),
+}
+
+/// The end of a key's write.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Stored,
+    /// The loader returned nothing to store, so the old value is restored.
+    Kept,
+    /// Another writer has changed the key, or the lock has expired. Nothing was stored.
+    Lost,
+    LoadFailed(LoadFailure),
+    Failed(Error),
+    Abandoned,
+}
+
+/// The wishes of one step. The engine carries them out.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// A command whose reply the write awaits.
+    pub(crate) send: Option<Command>,
+    /// A command whose reply is discarded.
+    pub(crate) send_detached: Option<Command>,
+    /// The write is blocked by another's lock with this ttl.
+    pub(crate) blocked: Option<Ttl>,
+}
+
+/// Everything that a step may use besides its state and input.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) key: &'a Key,
+    pub(crate) locks: &'a mut Locks,
+    /// Locks of this process that no longer block later loads.
+    pub(crate) superseded: &'a mut SupersededLocks,
+}
