@@ -12,7 +12,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
         "W1",
         "a leader that is cancelled or fails leaves followers of nobody, who wait for a whole lock_ttl",
         &[
-            "conformance::cancelling::a_cancelled_leader_costs_the_next_caller_under_100_ms",
+            "virtual_time::a_cancelled_leader_costs_no_time_in_its_process_or_another",
             "conformance::sharing::a_leader_that_panics_is_followed_by_the_next_in_line",
             "conformance::defects::a_read_that_failed_leaves_nobody_waiting",
         ],
@@ -21,7 +21,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
         "W2",
         "a loader slower than its lock is run again without end, its value thrown away",
         &[
-            "conformance::waiting::a_slow_load_keeps_its_lock",
+            "virtual_time::a_slow_load_keeps_its_lock",
             "processes::a_holder_that_was_frozen_beyond_its_lock_publishes_nothing_and_has_its_value",
         ],
     ),
@@ -223,7 +223,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
         "d",
         "a loader is run without end, as in W2 and W3",
         &[
-            "conformance::waiting::a_slow_load_keeps_its_lock",
+            "virtual_time::a_slow_load_keeps_its_lock",
             "conformance::loads::a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for",
         ],
     ),

@@ -9,3 +9,4 @@ mod contract;
 mod defects;
 mod processes;
 mod tidy;
+mod virtual_time;

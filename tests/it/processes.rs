@@ -134,7 +134,7 @@ fn a_holder_that_was_frozen_beyond_its_lock_publishes_nothing_and_has_its_value(
     let mut holder = Node::start_with(runtime, &server, &["--lock-ttl-ms", "400"]);
     let mut other = Node::start("tokio", &server);
     other.call(json!({"op": "get", "key": "warm"}));
-    let load = json!({"value": "old", "delay_ms": 150});
+    let load = json!({"value": "old", "delay_ms": 3_000});
     let late = holder.ask(json!({"op": "get_with", "key": "k", "load": load}));
     wait_until_locked(&mut raw, "k");
     holder.pause();
@@ -172,7 +172,7 @@ fn a_holder_that_closes_during_its_load_lets_the_others_load_at_once(runtime: &s
 fn a_cancelled_holder_lets_the_others_load_at_once(runtime: &str) {
     let server = RedisServer::start();
     let (mut holder, mut other) = (Node::start(runtime, &server), Node::start("smol", &server));
-    let delay = if runtime == "blocking" { 100 } else { 60_000 };
+    let delay = if runtime == "blocking" { 2_000 } else { 60_000 };
     let load = json!({"value": "old", "delay_ms": delay});
     let dropped = holder.ask(json!({"op": "get_with", "key": "k", "load": load}));
     wait_until_locked(&mut server.connect(), "k");

@@ -18,7 +18,6 @@ const LINES_MAX: usize = 400;
 const LONG_FILES: &[(&str, &str)] = &[
     ("redcache-blocking/src/cache.rs", "one method with its documentation for each call"),
     ("redcache-core/src/api/config.rs", "one setter with its documentation for each option"),
-    ("redcache-core/src/wire/conn.rs", "who is owed which reply is easier to trust in one place"),
     ("redcache-core/src/engine.rs", "all that an adapter may do, in one place"),
     ("redcache-core/src/engine/fetch.rs", "a flight from boarding to landing"),
     (
@@ -52,6 +51,7 @@ const UNREVISED: &[&str] = &[
     "redcache-observe",
     "redcache-sim",
     "redcache-smol",
+    "redcache-tls",
     "redcache-tokio",
     "tests",
 ];

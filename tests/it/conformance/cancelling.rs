@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::mpsc;
 use std::task::Poll;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redcache_core::{Answer, ErrorKind, LoadError, Loaded};
 use redcache_tests::{Direction, Proxy};
@@ -18,8 +18,8 @@ use super::scene::{
 use super::server::Server;
 
 on_every_async_adapter![
-    a_cancelled_leader_costs_the_next_caller_under_100_ms,
-    a_cancelled_leader_costs_another_client_under_100_ms,
+    a_cancelled_leader_hands_its_load_to_the_next_caller,
+    a_cancelled_leader_hands_its_lock_to_another_client,
     a_cancelled_batch_hands_on_what_it_was_loading,
     a_call_that_is_cancelled_before_its_lock_is_granted_leaves_no_lock,
     a_call_that_is_cancelled_while_it_publishes_still_publishes,
@@ -61,56 +61,38 @@ fn endless_load<C: AsyncCache>(cache: &C) -> impl Future<Output = Result<Answer,
     cache.handle().get_with("k", TTL, pending::<Result<Loaded, Boom>>)
 }
 
-/// The one in the middle: one slow round on a busy machine proves nothing.
-fn median<const N: usize>(mut times: [Duration; N]) -> Duration {
-    times.sort_unstable();
-    times[N / 2]
-}
-
-fn a_cancelled_leader_costs_the_next_caller_under_100_ms<C: AsyncCache>() {
+fn a_cancelled_leader_hands_its_load_to_the_next_caller<C: AsyncCache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
-    let times = [(); 5].map(|()| {
-        let mut leader = Box::pin(endless_load(&cache));
-        drive::<C::Host, _>(leader.as_mut(), "it loads", || cache.stats().loads % 2 == 1);
-        thread::scope(|scope| {
-            let (loads, loading) = mpsc::channel();
-            let load = move || {
-                loads.send(Instant::now()).unwrap();
-                found("v")
-            };
-            let next = scope.spawn(|| cache.get_with("k", TTL, load));
-            wait_until("it is aboard", || cache.stats().calls == 2);
-            let dropped_at = Instant::now();
-            drop(leader);
-            assert_eq!(seen(next.join().unwrap()), "v from loaded");
-            assert!(cache.remove("k").unwrap(), "the value was stored under the leader's lock");
-            loading.recv().unwrap() - dropped_at
-        })
+    let mut leader = Box::pin(endless_load(&cache));
+    drive::<C::Host, _>(leader.as_mut(), "it loads", || cache.stats().loads == 1);
+    thread::scope(|scope| {
+        let next = scope.spawn(|| timed(|| cache.get_with("k", TTL, || found("v"))));
+        wait_until("the follower has joined", || cache.stats().calls == 2);
+        drop(leader);
+        let (answer, elapsed) = next.join().unwrap();
+        assert_eq!(seen(answer), "v from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
     });
-    assert!(median(times) < Duration::from_millis(100), "{times:?}");
+    assert!(cache.remove("k").unwrap(), "the value was stored under the leader's lock");
     wait_until_idle(&cache);
 }
 
-fn a_cancelled_leader_costs_another_client_under_100_ms<C: AsyncCache>() {
+fn a_cancelled_leader_hands_its_lock_to_another_client<C: AsyncCache>() {
     let server = Server::start();
     let url = server.url() + LONG_LOCK;
-    let times = [(); 5].map(|()| {
-        let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
-        let mut leader = Box::pin(endless_load(&cache));
-        drive::<C::Host, _>(leader.as_mut(), "it loads", || cache.stats().loads == 1);
-        thread::scope(|scope| {
-            let next = scope.spawn(|| other.get_with("k", TTL, || found("v")));
-            wait_until_blocked(&other);
-            let dropped_at = Instant::now();
-            drop(leader);
-            assert_eq!(seen(next.join().unwrap()), "v from loaded");
-            let elapsed = dropped_at.elapsed();
-            assert!(other.remove("k").unwrap());
-            elapsed
-        })
+    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    let mut leader = Box::pin(endless_load(&cache));
+    drive::<C::Host, _>(leader.as_mut(), "it loads", || cache.stats().loads == 1);
+    thread::scope(|scope| {
+        let next = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("v"))));
+        wait_until_blocked(&other);
+        drop(leader);
+        let (answer, elapsed) = next.join().unwrap();
+        assert_eq!(seen(answer), "v from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
     });
-    assert!(median(times) < Duration::from_millis(100), "{times:?}");
+    assert!(other.remove("k").unwrap());
 }
 
 fn a_cancelled_batch_hands_on_what_it_was_loading<C: AsyncCache>() {

@@ -204,7 +204,7 @@ fn go_loads_at_once_when_our_load_has_failed<C: Cache>() {
 
 fn go_waits_on_when_our_lock_is_renewed<C: Cache>() {
     let server = RedisServer::start();
-    let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url() + "?lock_ttl=200ms"));
+    let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url() + "?lock_ttl=3s"));
     let (gate, door) = gate();
     thread::scope(|scope| {
         let ours = scope.spawn(|| seen(cache.get_with("k", TTL, move || door.then(found("v")))));
