@@ -8,7 +8,7 @@ pub(crate) type Micros = u64;
 
 /// One clock: where it started and how fast it runs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Skew {
+pub(crate) struct SkewedClock {
     start: Instant,
     /// How many microseconds it shows for a million of the world's.
     rate: u64,
@@ -16,7 +16,7 @@ pub(crate) struct Skew {
 
 const MILLION: u64 = 1_000_000;
 
-impl Skew {
+impl SkewedClock {
     /// A clock that is `ppm` parts in a million fast or slow.
     pub(crate) fn new(start: Instant, ppm: i64) -> Self {
         Self { start, rate: MILLION.saturating_add_signed(ppm) }
@@ -53,7 +53,7 @@ mod tests {
     fn a_moment_found_for_an_instant_is_the_first_that_shows_it() {
         let start = Instant::now();
         for ppm in [-20_000, -1, 0, 7, 20_000] {
-            let clock = Skew::new(start, ppm);
+            let clock = SkewedClock::new(start, ppm);
             for micros in [0, 1, 999, 123_456, 86_400_000_000] {
                 let at = start + Duration::from_micros(micros) + Duration::from_nanos(1);
                 let now = clock.when(at);

@@ -2,7 +2,7 @@
 
 /// The ways in which a simulated world goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each fault says in `name` what it is")]
+#[expect(missing_docs, reason = "each fault description in `name` what it is")]
 pub enum Fault {
     Split,
     Coalesce,
@@ -57,7 +57,7 @@ pub enum Fault {
     Crash,
     Close,
     Pause,
-    Skew,
+    SkewedClock,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -69,7 +69,7 @@ pub enum Fault {
     SlotsUnserved,
     MovedLoop,
     MovedToSelf,
-    MovedAstray,
+    MovedToUnknown,
     StaleMap,
     EmptyMap,
     UnknownHost,
@@ -131,7 +131,7 @@ impl Fault {
         Self::Crash,
         Self::Close,
         Self::Pause,
-        Self::Skew,
+        Self::SkewedClock,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -143,7 +143,7 @@ impl Fault {
         Self::SlotsUnserved,
         Self::MovedLoop,
         Self::MovedToSelf,
-        Self::MovedAstray,
+        Self::MovedToUnknown,
         Self::StaleMap,
         Self::EmptyMap,
         Self::UnknownHost,
@@ -210,7 +210,7 @@ impl Fault {
             Self::Crash => "process crashed",
             Self::Close => "cache closed midway",
             Self::Pause => "process paused",
-            Self::Skew => "clocks at different rates",
+            Self::SkewedClock => "clocks at different rates",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, its old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",
@@ -222,7 +222,7 @@ impl Fault {
             Self::SlotsUnserved => "node without its slots",
             Self::MovedLoop => "two nodes send to each other",
             Self::MovedToSelf => "node sends to itself",
-            Self::MovedAstray => "node sends to nobody",
+            Self::MovedToUnknown => "node sends to nobody",
             Self::StaleMap => "node with an old map",
             Self::EmptyMap => "node with an empty map",
             Self::UnknownHost => "node that knows no hosts",

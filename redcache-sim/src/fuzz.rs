@@ -114,7 +114,7 @@ pub fn topology(bytes: &[u8]) {
         match purpose % 6 {
             0 => cluster.claim(piece.to_vec()),
             1 | 2 => {
-                let (reply, is_owned) = cluster::spell(purpose % 6 == 1, piece);
+                let (reply, is_owned) = cluster::encode_value(purpose % 6 == 1, piece);
                 cluster.recover();
                 cluster.claim(reply);
                 cluster.refresh();

@@ -47,7 +47,7 @@ fn open(raw: &Bytes) -> Option<Bytes> {
 
 /// How long a key held one content.
 #[derive(Debug)]
-pub(crate) struct Era {
+pub(crate) struct Period {
     pub(crate) content: Content,
     pub(crate) from: Stamp,
     /// Past the last stamp at which it held.
@@ -57,7 +57,7 @@ pub(crate) struct Era {
 
 /// When something was true that may have been so more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Validity {
     /// When it was first.
     pub(crate) from: Stamp,
     /// When it was no longer, for the last time.
@@ -69,9 +69,9 @@ pub(crate) struct Seen {
 pub(crate) struct KeyModel {
     pub(crate) name: Key,
     pub(crate) raw: Option<Bytes>,
-    pub(crate) eras: Vec<Era>,
+    pub(crate) periods: Vec<Period>,
     /// The last command that was to replace or delete whatever the key held.
-    pub(crate) overruled: Stamp,
+    pub(crate) overwritten: Stamp,
     /// Since when, for a reason other than its expiry, the key has held no lock.
     pub(crate) unlocked_since: Option<Micros>,
     /// How many locks were granted, and how many loads ran with or without.
@@ -81,12 +81,13 @@ pub(crate) struct KeyModel {
 
 impl KeyModel {
     pub(crate) fn new(name: Key) -> Self {
-        let absent = Era { content: Content::Absent, from: 0, to: Stamp::MAX, to_at: Micros::MAX };
+        let absent =
+            Period { content: Content::Absent, from: 0, to: Stamp::MAX, to_at: Micros::MAX };
         Self {
             name,
             raw: None,
-            eras: vec![absent],
-            overruled: 0,
+            periods: vec![absent],
+            overwritten: 0,
             unlocked_since: Some(0),
             grants: 0,
             loads: 0,
@@ -95,44 +96,44 @@ impl KeyModel {
 
     /// Notes that the key now holds `raw`.
     pub(crate) fn turn(&mut self, stamp: Stamp, now: Micros, raw: Option<Bytes>) {
-        if let Some(last) = self.eras.last_mut() {
+        if let Some(last) = self.periods.last_mut() {
             last.to = stamp;
             last.to_at = now;
         }
         let content = Content::of(raw.as_ref());
         let is_lock = content == Content::Lock;
         self.unlocked_since = if is_lock { None } else { self.unlocked_since.or(Some(now)) };
-        self.eras.push(Era { content, from: stamp, to: Stamp::MAX, to_at: Micros::MAX });
+        self.periods.push(Period { content, from: stamp, to: Stamp::MAX, to_at: Micros::MAX });
         self.raw = raw;
     }
 
     pub(crate) fn content(&self) -> &Content {
         // A key is made with a first era, and none is ever taken away.
-        &self.eras[self.eras.len() - 1].content
+        &self.periods[self.periods.len() - 1].content
     }
 
     /// When what a reader was told by `value` was true, as far as it was not over before `since`.
-    pub(crate) fn seen(&self, value: Option<&Bytes>, since: Micros) -> Option<Seen> {
+    pub(crate) fn seen(&self, value: Option<&Bytes>, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| content.reads_as(value))
     }
 
     /// When what a reader was told by `value` was true for the last time.
     pub(crate) fn last_true_at(&self, value: Option<&Bytes>, now: Micros) -> Option<Micros> {
-        let era = self.eras.iter().rev().find(|era| era.content.reads_as(value))?;
-        Some(era.to_at.min(now))
+        let period = self.periods.iter().rev().find(|period| period.content.reads_as(value))?;
+        Some(period.to_at.min(now))
     }
 
     /// The same for a key that says that there is nothing.
-    pub(crate) fn seen_not_found(&self, since: Micros) -> Option<Seen> {
+    pub(crate) fn seen_not_found(&self, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| *content == Content::NotFound)
     }
 
-    fn seen_as(&self, since: Micros, fits: impl Fn(&Content) -> bool) -> Option<Seen> {
-        let lately = self.eras.iter().rev().take_while(|era| era.to_at >= since);
-        let mut fitting = lately.filter(|era| fits(&era.content));
+    fn seen_as(&self, since: Micros, fits: impl Fn(&Content) -> bool) -> Option<Validity> {
+        let lately = self.periods.iter().rev().take_while(|period| period.to_at >= since);
+        let mut fitting = lately.filter(|period| fits(&period.content));
         let last = fitting.next()?;
         let first = fitting.last().unwrap_or(last);
-        Some(Seen { from: first.from, to: last.to })
+        Some(Validity { from: first.from, to: last.to })
     }
 }
 
@@ -144,7 +145,7 @@ pub(crate) enum Origin {
         process: usize,
         life: u32,
         /// When the loader began.
-        born: Stamp,
+        begun: Stamp,
         /// When it ended; [`Micros::MAX`] while it runs.
         ended_at: Micros,
     },
@@ -167,7 +168,7 @@ pub(crate) struct Version {
 
 /// How a value looks apart from its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flavour {
+pub(crate) enum ValueShape {
     Plain,
     LockLike,
     EnvelopeLike,
@@ -176,19 +177,19 @@ pub(crate) enum Flavour {
 }
 
 /// Spells a value so that it names its key and its number, whatever else it looks like.
-pub(crate) fn spell(flavour: Flavour, key: usize, number: usize) -> Bytes {
-    let front: Vec<u8> = match flavour {
-        Flavour::Plain => Vec::new(),
-        Flavour::LockLike => LOCK_PREFIX.as_bytes().to_vec(),
-        Flavour::EnvelopeLike => [ENVELOPE_PREFIX, b"7:"].concat(),
-        Flavour::Framed => b">2\r\n$10\r\ninvalidate\r\n_\r\n$-1\r\n".to_vec(),
-        Flavour::Padded(length) => vec![b'.'; length],
+pub(crate) fn encode_value(shape: ValueShape, key: usize, number: usize) -> Bytes {
+    let front: Vec<u8> = match shape {
+        ValueShape::Plain => Vec::new(),
+        ValueShape::LockLike => LOCK_PREFIX.as_bytes().to_vec(),
+        ValueShape::EnvelopeLike => [ENVELOPE_PREFIX, b"7:"].concat(),
+        ValueShape::Framed => b">2\r\n$10\r\ninvalidate\r\n_\r\n$-1\r\n".to_vec(),
+        ValueShape::Padded(length) => vec![b'.'; length],
     };
     Bytes::from([&front[..], format!("|{key}|{number}").as_bytes()].concat())
 }
 
 /// Reads the key and the number out of a value.
-pub(crate) fn number_of(value: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn decode_value(value: &[u8]) -> Option<(usize, usize)> {
     let mut parts = value.rsplit(|&byte| byte == b'|');
     let number = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let key = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
@@ -201,17 +202,17 @@ mod tests {
 
     #[test]
     fn a_value_names_its_key_and_number_whatever_it_looks_like() {
-        let flavours = [
-            Flavour::Plain,
-            Flavour::LockLike,
-            Flavour::EnvelopeLike,
-            Flavour::Framed,
-            Flavour::Padded(99),
+        let shapes = [
+            ValueShape::Plain,
+            ValueShape::LockLike,
+            ValueShape::EnvelopeLike,
+            ValueShape::Framed,
+            ValueShape::Padded(99),
         ];
-        for flavour in flavours {
-            assert_eq!(number_of(&spell(flavour, 3, 141)), Some((3, 141)));
+        for shape in shapes {
+            assert_eq!(decode_value(&encode_value(shape, 3, 141)), Some((3, 141)));
         }
-        assert_eq!(number_of(b"__redcache:not-found"), None);
+        assert_eq!(decode_value(b"__redcache:not-found"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each invariant says in `says` what it demands")]
+#[expect(missing_docs, reason = "each invariant description in `description` what it demands")]
 pub enum Invariant {
     Pairing,
     CancelNeutrality,
@@ -33,7 +33,7 @@ pub enum Invariant {
     IdleLock,
     Renewed,
     PutBack,
-    StoredIsTold,
+    StoredIsReported,
     Turns,
     Accounting,
     SingleFlight,
@@ -54,7 +54,7 @@ pub enum Invariant {
     RefreshWorkers,
     Liveness,
     Rest,
-    Reasked,
+    Reread,
     RedirectsBounded,
     AskingFirst,
     ByTheMap,
@@ -90,7 +90,7 @@ impl Invariant {
         Self::IdleLock,
         Self::Renewed,
         Self::PutBack,
-        Self::StoredIsTold,
+        Self::StoredIsReported,
         Self::Turns,
         Self::Accounting,
         Self::SingleFlight,
@@ -111,7 +111,7 @@ impl Invariant {
         Self::RefreshWorkers,
         Self::Liveness,
         Self::Rest,
-        Self::Reasked,
+        Self::Reread,
         Self::RedirectsBounded,
         Self::AskingFirst,
         Self::ByTheMap,
@@ -129,7 +129,7 @@ impl Invariant {
     }
 
     /// Says what it demands.
-    pub fn says(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::Pairing => "an answer belongs to the key that was asked for",
             Self::CancelNeutrality => "a call that was dropped is never heard of again",
@@ -159,7 +159,7 @@ impl Invariant {
             Self::PutBack => {
                 "a write that comes to nothing puts back what was there, with the time it had left"
             }
-            Self::StoredIsTold => "a write that was stored is said to be, and no other is",
+            Self::StoredIsReported => "a write that was stored is said to be, and no other is",
             Self::Turns => "a process writes a key once at a time",
             Self::Accounting => "undisturbed, every load has a lock of its own",
             Self::SingleFlight => "a process loads a key once at a time",
@@ -182,14 +182,18 @@ impl Invariant {
             Self::RefreshOnce => "a key is refreshed under its lock, by one process at a time",
             Self::RefreshDue => "what another has refreshed is not refreshed once more",
             Self::RefreshWorkers => "no refresh costs a worker or a key, whatever becomes of it",
-            Self::Liveness => "once the faults are over, calls succeed in bounded time",
+            Self::Liveness => {
+                "once the faults are over, calls promote_replica_if_due in bounded time"
+            }
             Self::Rest => "at rest nothing is left behind",
-            Self::Reasked => "who waits when a connection is lost asks again on the next one",
+            Self::Reread => "who waits when a connection is lost asks again on the next one",
             Self::RedirectsBounded => "a command is sent on from node to node only so often",
             Self::AskingFirst => {
                 "ASKING stands before the very command that a node was to be asked with"
             }
-            Self::ByTheMap => "commands go where MOVED or the newest map says, not where ASK does",
+            Self::ByTheMap => {
+                "commands go where MOVED or the newest map description, not where ASK does"
+            }
             Self::OwnerKeepsNear => "what is near of a slot ends with its owner, as far as known",
         }
     }

@@ -10,7 +10,7 @@ use redcache_core::{Config, Key};
 use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::plan::cluster::{ClusterPlan, HOST, port_of};
-use crate::plan::faults::{Faults, HABITS, Kind, strikes};
+use crate::plan::faults::{Faults, Kind, LOADER_AND_CALLER_FAULTS, injections};
 use crate::rng::Rng;
 use crate::server;
 
@@ -59,29 +59,29 @@ pub(crate) struct Plan {
     /// The ttl of values, at most.
     pub(crate) ttl: Duration,
     pub(crate) faults: Faults,
-    /// When each planned fault strikes.
-    pub(crate) strikes: Vec<(Micros, Fault)>,
+    /// When each planned fault injections.
+    pub(crate) injections: Vec<(Micros, Fault)>,
     /// Parts in a million by which the clocks are fast: the server's, then each process's.
     pub(crate) skews: Vec<i64>,
     pub(crate) server: server::Config,
     /// Nothing disturbs links and server, so nothing may fail or be late.
-    pub(crate) is_steady: bool,
+    pub(crate) is_healthy: bool,
     /// Not even a load that is given up, or a key that somebody else writes.
-    pub(crate) is_pristine: bool,
+    pub(crate) is_undisturbed: bool,
     /// Processes are paused at times.
-    pub(crate) strike_pauses: bool,
+    pub(crate) pauses_processes: bool,
     /// Some calls are made otherwise than by default.
-    pub(crate) has_manners: bool,
+    pub(crate) has_call_styles: bool,
     /// For how long an outdated copy may stand in for an error, and for a wait.
     pub(crate) stale_if_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
     /// When a registered loader refreshes values ahead, if there is one.
-    pub(crate) refresh: Option<Ahead>,
+    pub(crate) refresh: Option<RefreshAhead>,
 }
 
 /// The options of refresh-ahead.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ahead {
+pub(crate) struct RefreshAhead {
     pub(crate) after: f64,
     pub(crate) beta: f64,
 }
@@ -91,85 +91,85 @@ const SKEW_MAX: u64 = 10_000;
 
 impl Plan {
     pub(crate) fn new(seed: u64, is_cluster: bool) -> Self {
-        let mut dice = Rng::new(seed ^ 0x7265_6463_6163_6865);
-        let cluster = is_cluster.then(|| ClusterPlan::new(&mut dice));
-        let processes = dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 5)]);
-        let mut latency = dice.pick(&[50, 200, 1000, 3000]);
-        let kind = dice.weighted(&[(2, Kind::Pristine), (4, Kind::Gentle), (9, Kind::Rough)]);
-        let mut times = times(kind, &mut dice);
+        let mut rng = Rng::new(seed ^ 0x7265_6463_6163_6865);
+        let cluster = is_cluster.then(|| ClusterPlan::new(&mut rng));
+        let processes = rng.weighted(&[(2, 1), (4, 2), (3, 3), (1, 5)]);
+        let mut latency = rng.pick(&[50, 200, 1000, 3000]);
+        let kind = rng.weighted(&[(2, Kind::Undisturbed), (4, Kind::Harmless), (9, Kind::Harmful)]);
+        let mut times = times(kind, &mut rng);
         // Where a slot goes from node to node, a command has to reach all of them in its time.
-        let is_brisk = is_cluster && kind != Kind::Rough;
+        let is_brisk = is_cluster && kind != Kind::Harmful;
         if is_brisk {
             latency = latency.min(1000);
             times.connect = Duration::from_millis(200);
         }
         let mut faults = Faults::default();
-        let habits = if kind == Kind::Pristine { 0 } else { dice.below(4) };
-        for _ in 0..habits {
-            faults.add(dice.pick(&HABITS));
+        let behaviors = if kind == Kind::Undisturbed { 0 } else { rng.below(4) };
+        for _ in 0..behaviors {
+            faults.add(rng.pick(&LOADER_AND_CALLER_FAULTS));
         }
-        let disturbed = dice.weighted(&[(3, 80_000), (5, 300_000), (3, 900_000)]);
-        let strikes = strikes(kind, disturbed, is_cluster, &mut dice);
-        for (_, fault) in &strikes {
+        let disturbed = rng.weighted(&[(3, 80_000), (5, 300_000), (3, 900_000)]);
+        let injections = injections(kind, disturbed, is_cluster, &mut rng);
+        for (_, fault) in &injections {
             faults.add(*fault);
         }
         let mut server =
-            server::Config { log_max: 0, seed: dice.next(), ..server::Config::default() };
-        server.version = dice.pick(&[(7, 0, 15), (7, 2, 4), (7, 4, 1)]);
-        if kind == Kind::Rough && dice.chance(60) {
-            disable_tracking(&mut faults, &mut server, &mut dice);
+            server::Config { log_max: 0, seed: rng.next(), ..server::Config::default() };
+        server.version = rng.pick(&[(7, 0, 15), (7, 2, 4), (7, 4, 1)]);
+        if kind == Kind::Harmful && rng.chance(60) {
+            disable_tracking(&mut faults, &mut server, &mut rng);
         }
-        let skewed = dice.chance(300);
+        let skewed = rng.chance(300);
         if skewed {
-            faults.add(Fault::Skew);
+            faults.add(Fault::SkewedClock);
         }
-        let skews = (0..=processes).map(|_| if skewed { skew(&mut dice) } else { 0 }).collect();
+        let skews = (0..=processes).map(|_| if skewed { skew(&mut rng) } else { 0 }).collect();
         let mut plan = Self {
             cluster,
             processes,
-            callers: dice.weighted(&[(2, 1), (4, 2), (3, 3), (1, 6)]),
-            keys: keys(is_cluster, &mut dice),
+            callers: rng.weighted(&[(2, 1), (4, 2), (3, 3), (1, 6)]),
+            keys: keys(is_cluster, &mut rng),
             disturbed,
-            think: dice.pick(&[4_000, 20_000, 60_000]),
+            think: rng.pick(&[4_000, 20_000, 60_000]),
             latency,
-            jitter: dice.pick(&[0, latency / 2, latency * 2]),
-            cuts: dice.weighted(&[(6, Cuts::Never), (3, Cuts::Some), (1, Cuts::Everywhere)]),
-            quantum: dice.weighted(&[(6, 1), (2, 500), (u64::from(!is_brisk), 5_000)]),
+            jitter: rng.pick(&[0, latency / 2, latency * 2]),
+            cuts: rng.weighted(&[(6, Cuts::Never), (3, Cuts::Some), (1, Cuts::Everywhere)]),
+            quantum: rng.weighted(&[(6, 1), (2, 500), (u64::from(!is_brisk), 5_000)]),
             times,
-            near_bytes: dice.weighted(&[(1, 0), (7, 64 << 10), (2, 4 << 10)]),
+            near_bytes: rng.weighted(&[(1, 0), (7, 64 << 10), (2, 4 << 10)]),
             value_max: 256,
             ttl: if faults.has(Fault::Expiry) {
-                Duration::from_millis(dice.between(2, 200))
+                Duration::from_millis(rng.between(2, 200))
             } else {
                 Duration::from_secs(3600)
             },
-            is_steady: kind != Kind::Rough,
-            is_pristine: kind == Kind::Pristine,
-            strike_pauses: kind == Kind::Rough && dice.chance(300),
+            is_healthy: kind != Kind::Harmful,
+            is_undisturbed: kind == Kind::Undisturbed,
+            pauses_processes: kind == Kind::Harmful && rng.chance(300),
             faults,
-            strikes,
+            injections,
             skews,
             server,
             // Decided last: whatever stands above is the same with and without.
-            has_manners: dice.chance(400),
-            stale_if_error: staleness(is_cluster, &mut dice),
-            stale_while_revalidate: staleness(is_cluster, &mut dice),
+            has_call_styles: rng.chance(400),
+            stale_if_error: staleness(is_cluster, &mut rng),
+            stale_while_revalidate: staleness(is_cluster, &mut rng),
             refresh: None,
         };
         // What is checked of both is known of one server only.
-        if !is_cluster && dice.chance(250) {
-            plan.refresh_ahead(&mut dice);
+        if !is_cluster && rng.chance(250) {
+            plan.refresh_ahead(&mut rng);
         }
         plan
     }
 
     /// Values live for so short a time that they are due while the world lasts.
-    fn refresh_ahead(&mut self, dice: &mut Rng) {
-        self.ttl = Duration::from_millis(dice.between(60, 400));
+    fn refresh_ahead(&mut self, rng: &mut Rng) {
+        self.ttl = Duration::from_millis(rng.between(60, 400));
         self.faults.add(Fault::Expiry);
         let (after, beta) =
-            dice.pick(&[(0.1, 0.0), (0.5, 0.0), (0.5, 0.0), (0.8, 0.0), (0.0, 3.0), (0.5, 3.0)]);
-        self.refresh = Some(Ahead { after, beta });
+            rng.pick(&[(0.1, 0.0), (0.5, 0.0), (0.5, 0.0), (0.8, 0.0), (0.0, 3.0), (0.5, 3.0)]);
+        self.refresh = Some(RefreshAhead { after, beta });
     }
 
     /// Outdated copies may be given.
@@ -209,11 +209,11 @@ impl Plan {
     }
 }
 
-fn times(kind: Kind, dice: &mut Rng) -> Times {
-    let mut pick = |millis: &[u64]| Duration::from_millis(dice.pick(millis));
+fn times(kind: Kind, rng: &mut Rng) -> Times {
+    let mut pick = |millis: &[u64]| Duration::from_millis(rng.pick(millis));
     Times {
         lock: pick(&[100, 150, 400]),
-        command: pick(if kind == Kind::Rough { &[60, 150, 400] } else { &[400] }),
+        command: pick(if kind == Kind::Harmful { &[60, 150, 400] } else { &[400] }),
         load: pick(&[150, 500]),
         heartbeat: pick(&[100, 300, 700]),
         connect: pick(&[60, 200]),
@@ -222,15 +222,15 @@ fn times(kind: Kind, dice: &mut Rng) -> Times {
     }
 }
 
-fn staleness(is_cluster: bool, dice: &mut Rng) -> Duration {
+fn staleness(is_cluster: bool, rng: &mut Rng) -> Duration {
     if is_cluster {
         return Duration::ZERO;
     }
-    Duration::from_millis(dice.weighted(&[(7, 0), (1, 30), (2, 500)]))
+    Duration::from_millis(rng.weighted(&[(7, 0), (1, 30), (2, 500)]))
 }
 
-fn disable_tracking(faults: &mut Faults, server: &mut server::Config, dice: &mut Rng) {
-    if dice.chance(500) {
+fn disable_tracking(faults: &mut Faults, server: &mut server::Config, rng: &mut Rng) {
+    if rng.chance(500) {
         faults.add(Fault::NoTracking);
         server.forbidden.insert("client|tracking".to_owned());
     } else {
@@ -239,16 +239,16 @@ fn disable_tracking(faults: &mut Faults, server: &mut server::Config, dice: &mut
     }
 }
 
-fn skew(dice: &mut Rng) -> i64 {
-    let skew = i64::try_from(dice.below(2 * SKEW_MAX + 1)).unwrap_or(0);
+fn skew(rng: &mut Rng) -> i64 {
+    let skew = i64::try_from(rng.below(2 * SKEW_MAX + 1)).unwrap_or(0);
     skew - i64::try_from(SKEW_MAX).unwrap_or(0)
 }
 
-fn keys(is_cluster: bool, dice: &mut Rng) -> Vec<Key> {
+fn keys(is_cluster: bool, rng: &mut Rng) -> Vec<Key> {
     // In a cluster, two of them share a slot.
     let last: &[u8] = if is_cluster { b"{k}" } else { b"\x00\r\n>\xff" };
     let names: [&[u8]; 5] = [b"k", b"user:{1}", b"__redcache:lock:key", b"", last];
-    let first = dice.index(names.len());
-    let count = dice.weighted(&[(4, 1), (4, 2), (2, 4)]);
+    let first = rng.index(names.len());
+    let count = rng.weighted(&[(4, 1), (4, 2), (2, 4)]);
     (0..count).map(|at| Key::from(names[(first + at) % names.len()])).collect()
 }

@@ -3,9 +3,9 @@
 pub(crate) mod call;
 pub(crate) mod call_style;
 pub(crate) mod cluster;
-pub(crate) mod copies;
 pub(crate) mod executed;
 pub(crate) mod link;
+pub(crate) mod near_history;
 pub(crate) mod node;
 pub(crate) mod pipe;
 pub(crate) mod process;

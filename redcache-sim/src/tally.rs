@@ -8,12 +8,12 @@ use crate::invariant::Invariant;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     faults: [u64; Fault::ALL.len()],
-    premises: [u64; Invariant::ALL.len()],
+    coverage: [u64; Invariant::ALL.len()],
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { faults: [0; Fault::ALL.len()], premises: [0; Invariant::ALL.len()] }
+        Self { faults: [0; Fault::ALL.len()], coverage: [0; Invariant::ALL.len()] }
     }
 }
 
@@ -22,8 +22,8 @@ impl Tally {
         self.faults[fault as usize] += 1;
     }
 
-    pub(crate) fn premise(&mut self, invariant: Invariant) {
-        self.premises[invariant as usize] += 1;
+    pub(crate) fn cover(&mut self, invariant: Invariant) {
+        self.coverage[invariant as usize] += 1;
     }
 
     /// Adds what another tally counted.
@@ -31,7 +31,7 @@ impl Tally {
         for (sum, count) in self.faults.iter_mut().zip(&other.faults) {
             *sum += count;
         }
-        for (sum, count) in self.premises.iter_mut().zip(&other.premises) {
+        for (sum, count) in self.coverage.iter_mut().zip(&other.coverage) {
             *sum += count;
         }
     }
@@ -42,7 +42,7 @@ impl Tally {
     }
 
     /// Each invariant and how often its premise held, so that it was put to the test.
-    pub fn premises(&self) -> impl Iterator<Item = (Invariant, u64)> + '_ {
-        Invariant::ALL.into_iter().zip(self.premises)
+    pub fn coverage(&self) -> impl Iterator<Item = (Invariant, u64)> + '_ {
+        Invariant::ALL.into_iter().zip(self.coverage)
     }
 }

@@ -16,7 +16,7 @@ fn check(seed: u64, cluster: bool) -> Run {
         let tail = &trace[trace.len().saturating_sub(40)..];
         panic!(
             "seed {seed}: {}: {}\n{}",
-            violation.invariant.says(),
+            violation.invariant.description(),
             violation.text,
             tail.join("\n")
         );
@@ -47,7 +47,7 @@ const FOUND: [(u64, &str); 17] = [
     (209, "a lock that could not be released was asked for in a tight loop"),
     (214, "a server that was busy during the handshake was used untracked from then on"),
     (282, "who took over a flight that was publishing was told that it had loaded"),
-    (387, "the same, with a value that a write had overruled"),
+    (387, "the same, with a value that a write had overwritten"),
     (12546, "a flight without callers waited, and locked for nobody"),
     (12751, "the same, after its only caller was dropped at once"),
     (10598, "commands of a lost connection waited in another order than that of their issue"),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redcache_core::{Answer, CallError, Error, ErrorKind, OpId, Outcome, Source};
 
 use crate::clock::Micros;
-use crate::history::{Origin, Seen, Stamp, number_of};
+use crate::history::{Origin, Stamp, Validity, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Given, Kind, State};
 use crate::state::world::{Phase, World};
@@ -20,26 +20,26 @@ impl World {
         };
         self.trace.line(self.now, || format!("call {call} ends: {outcome:?}"));
         self.trace.mix(&[call as u64, self.now]);
-        self.tally.premise(Invariant::Completion);
+        self.tally.cover(Invariant::Completion);
         if self.calls[call].kind == Kind::Refresh {
             return self.on_refreshed(process, call, &outcome);
         }
         self.check_outcome(call, &outcome)?;
-        self.count_premises(call);
+        self.count_coverage(call);
         self.note_deadline(call);
         self.processes[process].forget(op);
         self.end_call(call, State::Done);
         Ok(())
     }
 
-    fn count_premises(&mut self, call: usize) {
-        if self.plan.is_steady {
-            self.tally.premise(Invariant::NoErrorWithoutCause);
+    fn count_coverage(&mut self, call: usize) {
+        if self.plan.is_healthy {
+            self.tally.cover(Invariant::NoErrorWithoutCause);
         }
         let state = &self.calls[call];
         let is_foreign = |key: &usize| self.is_locked_by_strangers(*key);
         if state.kind.loads() && state.keys.iter().any(is_foreign) {
-            self.tally.premise(Invariant::ForeignLock);
+            self.tally.cover(Invariant::ForeignLock);
         }
     }
 
@@ -105,7 +105,7 @@ impl World {
         let mut given = state.given.iter().filter(|(of, _)| *of == key).map(|(_, given)| given);
         if answer.source == Source::Loaded {
             let fits = given.any(|given| *given == Given::Value(answer.value.clone()));
-            self.tally.premise(Invariant::LoadedIsReturned);
+            self.tally.cover(Invariant::LoadedIsReturned);
             return Invariant::LoadedIsReturned.holds(fits, || {
                 format!("call {call} got {answer:?} for key {key} and loaded {:?}", state.given)
             });
@@ -115,7 +115,7 @@ impl World {
         Invariant::LoadedIsReturned.holds(is_repeated || given.next().is_none(), || {
             format!("call {call} got {answer:?} for key {key} and loaded {:?}", state.given)
         })?;
-        self.tally.premise(Invariant::Pairing);
+        self.tally.cover(Invariant::Pairing);
         if let Some(value) = &answer.value {
             self.check_spelling(key, value)?;
         }
@@ -129,12 +129,12 @@ impl World {
 
     /// Checks that a value belongs to the key and is what was written, byte for byte.
     pub(crate) fn check_spelling(&mut self, key: usize, value: &Bytes) -> Checked {
-        let named = number_of(value);
+        let named = decode_value(value);
         Invariant::Pairing.holds(named.is_some_and(|(other, _)| other == key), || {
             format!("key {key} was answered with {value:?}")
         })?;
         let version = named.and_then(|(_, number)| self.versions.get(number));
-        self.tally.premise(Invariant::Opaque);
+        self.tally.cover(Invariant::Opaque);
         Invariant::Opaque
             .holds(version.is_some_and(|it| it.payload.as_ref() == Some(value)), || {
                 format!("key {key} was answered with {value:?}, which nobody wrote")
@@ -146,7 +146,7 @@ impl World {
         let state = &self.calls[call];
         let process = &self.processes[state.process];
         let mut patience = process.clock.stretch(self.plan.times.command) + self.one_way();
-        if self.plan.strike_pauses {
+        if self.plan.pauses_processes {
             patience += 2 * process.clock.stretch(self.plan.times.lock);
         }
         state.started_at.saturating_sub(patience)
@@ -157,19 +157,19 @@ impl World {
         let key = state.keys[slot];
         let is_read = matches!(state.kind, Kind::Get | Kind::GetMany);
         let since = if is_read { state.started_at } else { self.joined_since(call) };
-        let era = if is_read || value.is_some() {
+        let period = if is_read || value.is_some() {
             self.keys[key].seen(value, since)
         } else {
             self.keys[key].seen_not_found(since)
         };
-        self.tally.premise(Invariant::BoundedStaleness);
-        let Some(era) = era else {
+        self.tally.cover(Invariant::BoundedStaleness);
+        let Some(period) = period else {
             return Err(Invariant::BoundedStaleness.broken(format!(
                 "call {call}, made at {} µs, got {value:?} for key {key}, not true since {since} µs",
                 state.started_at
             )));
         };
-        let (from, to) = (era.from, era.to);
+        let (from, to) = (period.from, period.to);
         self.check_floors(call, slot, value, to, is_read)?;
         if is_read {
             self.learn(call, slot, from);
@@ -182,10 +182,10 @@ impl World {
         let key = state.keys[slot];
         // A write may have been lost, and what it had replaced be there again to be read.
         let floor = state.own_floors[slot];
-        let is_back = |born: &Stamp| self.cluster.is_some() && *born < floor;
-        if let Some(born) = self.joined_load(call, key, value).filter(|born| !is_back(born)) {
-            self.tally.premise(Invariant::OwnWrites);
-            return Invariant::OwnWrites.holds(value.is_none() || born >= floor, || {
+        let is_back = |begun: &Stamp| self.cluster.is_some() && *begun < floor;
+        if let Some(begun) = self.joined_load(call, key, value).filter(|begun| !is_back(begun)) {
+            self.tally.cover(Invariant::OwnWrites);
+            return Invariant::OwnWrites.holds(value.is_none() || begun >= floor, || {
                 format!("call {call} joined a load of key {key} older than a write of its process")
             });
         }
@@ -204,16 +204,16 @@ impl World {
             {
                 None
             }
-            Origin::Load { process, life, ended_at, born, .. } => ((process, life)
+            Origin::Load { process, life, ended_at, begun, .. } => ((process, life)
                 == (state.process, state.life)
                 && ended_at >= since
                 && ended_at <= self.now)
-                .then_some(born),
+                .then_some(begun),
             Origin::Insert { .. } | Origin::Foreign => None,
         };
         match value {
             Some(value) => {
-                let (_, number) = number_of(value)?;
+                let (_, number) = decode_value(value)?;
                 is_joined(&self.versions.get(number)?.origin)
             }
             None => {
@@ -239,7 +239,7 @@ impl World {
         let state = &self.calls[call];
         let (key, own, seen) = (state.keys[slot], state.own_floors[slot], state.seen_floors[slot]);
         if own > 0 {
-            self.tally.premise(Invariant::OwnWrites);
+            self.tally.cover(Invariant::OwnWrites);
             Invariant::OwnWrites.holds(to > own, || {
                 format!(
                     "call {call} got {value:?} for key {key}, true until {to}; own write at {own}"
@@ -247,7 +247,7 @@ impl World {
             })?;
         }
         if seen > 0 && is_read {
-            self.tally.premise(Invariant::Monotonic);
+            self.tally.cover(Invariant::Monotonic);
             Invariant::Monotonic.holds(to > seen, || {
                 format!("call {call} got {value:?} for key {key}, true until {to}; at {seen} newer")
             })?;
@@ -268,7 +268,7 @@ impl World {
         key: usize,
         value: Option<&Bytes>,
     ) -> Checked {
-        self.tally.premise(Invariant::BoundedStaleness);
+        self.tally.cover(Invariant::BoundedStaleness);
         if let Some(value) = value {
             self.check_spelling(key, value)?;
         }
@@ -280,18 +280,18 @@ impl World {
         });
         let asking = state.clock.stretch(asking);
         let bound = 2 * heartbeat + 4 * self.one_way() + self.longest_hold() + asking;
-        let since = self.now.saturating_sub(bound).min(state.shaken_at);
-        let era = match value {
+        let since = self.now.saturating_sub(bound).min(state.disrupted_at);
+        let period = match value {
             Some(_) => self.keys[key].seen(value, since),
             None => self.keys[key].seen_not_found(since),
         };
-        let Some(Seen { from, to }) = era else {
+        let Some(Validity { from, to }) = period else {
             return Err(Invariant::BoundedStaleness
                 .broken(format!("p{process} has {value:?} for key {key} near, not true lately")));
         };
         let learned = state.learned[key];
         if learned.own_write > 0 {
-            self.tally.premise(Invariant::OwnWrites);
+            self.tally.cover(Invariant::OwnWrites);
         }
         Invariant::OwnWrites.holds(to > learned.own_write, || {
             format!(
@@ -300,7 +300,7 @@ impl World {
             )
         })?;
         if learned.seen > 0 {
-            self.tally.premise(Invariant::Monotonic);
+            self.tally.cover(Invariant::Monotonic);
         }
         Invariant::Monotonic.holds(to > learned.seen, || {
             format!("p{process} has {value:?} for key {key} near; at {} newer", learned.seen)
@@ -314,7 +314,7 @@ impl World {
         let key = state.keys[slot];
         let number = text.strip_prefix("failure ").and_then(|number| number.parse().ok());
         let failed = number.and_then(|number: usize| self.failures.get(number));
-        self.tally.premise(Invariant::FailureIsShared);
+        self.tally.cover(Invariant::FailureIsShared);
         let is_shared = failed.is_some_and(|&(of, at)| {
             let other = &self.calls[of];
             // A write has its own load.
@@ -340,13 +340,13 @@ impl World {
             ErrorKind::Closed => process.closing_since.is_some() || !process.is_open,
             // A batch loads once all that it reads is answered, and that takes time from its loads.
             ErrorKind::LoadTimeout => {
-                let is_held_up = state.kind.is_batch() && !self.plan.is_steady;
-                self.plan.has_long_loads() || self.plan.strike_pauses || is_held_up
+                let is_held_up = state.kind.is_batch() && !self.plan.is_healthy;
+                self.plan.has_long_loads() || self.plan.pauses_processes || is_held_up
             }
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::OutcomeUnknown => {
-                !self.plan.is_steady
+                !self.plan.is_healthy
             }
-            ErrorKind::Server => !self.plan.is_steady,
+            ErrorKind::Server => !self.plan.is_healthy,
             ErrorKind::LockLost => {
                 state.kind.is_set() && process.learned[state.keys[slot]].lock_lost >= state.started
             }
@@ -356,7 +356,7 @@ impl World {
                 state.kind.is_set() && waited + 1_000 >= process.clock.stretch(patience)
             }
             ErrorKind::DeadlineExceeded => {
-                let bound = self.bound(state.process, state.manner);
+                let bound = self.bound(state.process, state.style);
                 bound.is_some_and(|bound| self.now + 2 >= state.started_at + bound)
             }
             ErrorKind::InvalidInput => state.unstorable.contains(&state.keys[slot]),
@@ -374,7 +374,7 @@ impl World {
         Invariant::LoadedIsReturned.holds(!has_loaded || is_late || is_cut_short, || {
             format!("call {call} has loaded and fails with {error:?}")
         })?;
-        Invariant::Liveness.holds(!(state.manner.is_probe && self.phase >= Phase::Probing), || {
+        Invariant::Liveness.holds(!(state.style.is_probe && self.phase >= Phase::Probing), || {
             format!("call {call}, made after the faults, fails with {error:?}")
         })
     }

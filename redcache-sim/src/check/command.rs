@@ -5,7 +5,7 @@ use redcache_core::{LOCK_PREFIX, Script};
 
 use crate::clock::Micros;
 use crate::fault::Fault;
-use crate::history::{Content, Origin, number_of};
+use crate::history::{Content, Origin, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::request::words;
 use crate::state::executed::{Cause, Executed, Part, Verb};
@@ -36,7 +36,7 @@ impl World {
             }
             Cause::Fault => Ok(()),
             Cause::Foreign(_) => {
-                self.keys[key].overruled = self.stamp;
+                self.keys[key].overwritten = self.stamp;
                 Ok(())
             }
             Cause::Command(executed) => {
@@ -75,7 +75,7 @@ impl World {
 
     fn check_lock(&mut self, key: usize, raw: Option<&Bytes>, executed: &Executed) -> Checked {
         let process = executed.process;
-        self.tally.premise(Invariant::LockOverNothing);
+        self.tally.cover(Invariant::LockOverNothing);
         let held = &self.keys[key].raw;
         Invariant::LockOverNothing
             .holds(held.is_none(), || format!("p{process} locked key {key} over {held:?}"))?;
@@ -90,7 +90,7 @@ impl World {
         executed: &Executed,
         expires_at: Option<Micros>,
     ) -> Checked {
-        self.tally.premise(Invariant::LockOverNothing);
+        self.tally.cover(Invariant::LockOverNothing);
         let is_free = *self.keys[key].content() != Content::Lock;
         Invariant::LockOverNothing
             .holds(is_free, || format!("p{} took the lock of key {key} away", executed.process))?;
@@ -112,7 +112,7 @@ impl World {
         let Some(raw) = raw.filter(|raw| raw.starts_with(LOCK_PREFIX.as_bytes())) else {
             return Err(Invariant::LockOverNothing.broken("a lock that does not look like one"));
         };
-        self.tally.premise(Invariant::UniqueTokens);
+        self.tally.cover(Invariant::UniqueTokens);
         let (granted, granted_at) = (self.stamp, self.now);
         let (is_tampered, is_back) = (false, false);
         let token = Token { process, life, key, granted, granted_at, is_tampered, is_back, write };
@@ -130,8 +130,8 @@ impl World {
         let is_own = token
             .is_some_and(|it| (it.process, it.life) == (executed.process, executed.life))
             && executed.lock(key) == held;
-        self.tally.premise(Invariant::ReleaseOwn);
-        self.tally.premise(Invariant::Orphans);
+        self.tally.cover(Invariant::ReleaseOwn);
+        self.tally.cover(Invariant::Orphans);
         Invariant::ReleaseOwn
             .holds(is_own, || format!("p{} released {held:?} of key {key}", executed.process))
     }
@@ -140,17 +140,17 @@ impl World {
         let Executed { process, life, .. } = *executed;
         let held = self.keys[key].raw.as_ref();
         let token = held.and_then(|held| self.tokens.get(held)).cloned();
-        self.tally.premise(Invariant::PublishOwn);
+        self.tally.cover(Invariant::PublishOwn);
         let own = token.filter(|it| (it.process, it.life) == (process, life));
         let Some(token) = own.filter(|_| executed.lock(key) == held) else {
             return Err(Invariant::PublishOwn
                 .broken(format!("p{process} published over {held:?} of key {key}")));
         };
-        self.tally.premise(Invariant::DeleteBeatsLoad);
+        self.tally.cover(Invariant::DeleteBeatsLoad);
         let Content::Value(payload) = Content::of(raw) else {
-            let overruled = self.keys[key].overruled;
+            let overwritten = self.keys[key].overwritten;
             self.note_not_found_stored(key, &token);
-            return Invariant::DeleteBeatsLoad.holds(overruled < token.granted, || {
+            return Invariant::DeleteBeatsLoad.holds(overwritten < token.granted, || {
                 format!("p{process} published \"not found\" of key {key} over a newer write")
             });
         };
@@ -164,7 +164,7 @@ impl World {
         executed: &Executed,
         token: &Token,
     ) -> Checked {
-        let version = number_of(payload).filter(|(other, _)| *other == key);
+        let version = decode_value(payload).filter(|(other, _)| *other == key);
         let Some(version) = version.and_then(|(_, number)| self.versions.get_mut(number)) else {
             return Err(Invariant::BatchExact.broken(format!("key {key} got {payload:?}")));
         };
@@ -172,7 +172,7 @@ impl World {
         Invariant::Opaque.holds(version.payload.as_ref() == Some(payload), || {
             format!("key {key} got {payload:?} for {:?}", version.payload)
         })?;
-        let Origin::Load { process, life, born, .. } = version.origin else {
+        let Origin::Load { process, life, begun, .. } = version.origin else {
             return Err(
                 Invariant::PublishOwn.broken(format!("{payload:?} was published and never loaded"))
             );
@@ -181,12 +181,14 @@ impl World {
             .holds((process, life) == (executed.process, executed.life), || {
                 format!("p{} published a load of p{process}", executed.process)
             })?;
-        Invariant::PublishOwn.holds(born >= token.granted, || {
+        Invariant::PublishOwn.holds(begun >= token.granted, || {
             format!("{payload:?} of key {key} was loaded before its lock was taken")
         })?;
-        let overruled = self.keys[key].overruled;
-        Invariant::DeleteBeatsLoad.holds(overruled <= born, || {
-            format!("{payload:?} was loaded at {born} and published over the write at {overruled}")
+        let overwritten = self.keys[key].overwritten;
+        Invariant::DeleteBeatsLoad.holds(overwritten <= begun, || {
+            format!(
+                "{payload:?} was loaded at {begun} and published over the write at {overwritten}"
+            )
         })
     }
 
@@ -204,7 +206,7 @@ impl World {
             Cause::Time | Cause::Fault | Cause::Foreign(_) => return Ok(()),
         };
         if executed.verb == Verb::Script(Script::Renew) {
-            self.tally.premise(Invariant::Renewed);
+            self.tally.cover(Invariant::Renewed);
         }
         if executed.wrote {
             for part in &executed.parts {
@@ -219,7 +221,7 @@ impl World {
         if self.tokens.get(raw).is_none_or(|token| token.is_tampered) {
             return Ok(());
         }
-        self.tally.premise(Invariant::LockTtl);
+        self.tally.cover(Invariant::LockTtl);
         let ttl = self.ttl_of(key);
         let limit = self.plan.times.lock;
         Invariant::LockTtl.holds(ttl.is_some_and(|ttl| ttl <= limit), || {
@@ -237,7 +239,7 @@ impl World {
         let key = part.key;
         let stamp = self.stamp;
         if matches!(executed.verb, Verb::Insert | Verb::Remove) {
-            self.keys[key].overruled = stamp;
+            self.keys[key].overwritten = stamp;
         }
         if executed.verb == Verb::Insert {
             return self.count_insert(part);
@@ -263,7 +265,7 @@ impl World {
             writes.effective += 1;
         }
         writes.unclaimed.push(stamp);
-        self.tally.premise(Invariant::SafeRetry);
+        self.tally.cover(Invariant::SafeRetry);
         let (done, asked) = (writes.carried_out(), writes.asked);
         Invariant::SafeRetry.holds(done <= asked, || {
             let verb = executed.verb;
@@ -277,14 +279,14 @@ impl World {
     fn count_insert(&mut self, part: &Part) -> Checked {
         let key = part.key;
         let Content::Value(payload) = Content::of(part.words.first()) else { return Ok(()) };
-        let number = number_of(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
+        let number = decode_value(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
         let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
             return Err(Invariant::Opaque.broken(format!("key {key} was set to {payload:?}")));
         };
         Invariant::RefreshOver.holds(!matches!(version.origin, Origin::Load { .. }), || {
             format!("{payload:?} was loaded and stored over whatever was there")
         })?;
-        self.tally.premise(Invariant::SafeRetry);
+        self.tally.cover(Invariant::SafeRetry);
         let before = version.executed.replace(self.stamp);
         Invariant::SafeRetry.holds(before.is_none(), || format!("{payload:?} was inserted twice"))
     }
@@ -301,7 +303,7 @@ impl World {
             [b"CLIENT", b"TRACKING", ..] | [b"PING"] => Some(true),
             _ => None,
         };
-        self.tally.premise(Invariant::GatedHandshake);
+        self.tally.cover(Invariant::GatedHandshake);
         match (state.gate, last) {
             (Gate::Open, Some(last)) => {
                 state.gate = Gate::Awaiting { last };

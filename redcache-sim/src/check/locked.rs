@@ -31,7 +31,7 @@ impl World {
 
     /// Checks that a lock whose time is over is not one under which somebody loads.
     pub(crate) fn check_renewed(&self, key: usize) -> Checked {
-        if !self.plan.is_steady || self.phase > Phase::Calm {
+        if !self.plan.is_healthy || self.phase > Phase::Quiesced {
             return Ok(());
         }
         let held = self.keys[key].raw.as_ref();
@@ -59,13 +59,13 @@ impl World {
                 format!("the lock of key {key} had replaced nothing")
             });
         };
-        self.tally.premise(Invariant::PutBack);
+        self.tally.cover(Invariant::PutBack);
         let mut slack = self.one_way() + drift(self.now - granted_at) + 3_000;
-        if !self.plan.is_steady {
+        if !self.plan.is_healthy {
             slack += 2 * self.longest_hold();
         }
         let was_cut = replaced.link != executed.link && !self.links[replaced.link].is_current;
-        let is_lost = !self.plan.is_steady && (was_cut || self.refuses_values());
+        let is_lost = !self.plan.is_healthy && (was_cut || self.refuses_values());
         let Some(raw) = raw else {
             let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
             // The answer that brought the old value was lost, or the server had no room to take it back.
@@ -73,7 +73,7 @@ impl World {
                 format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
             });
         };
-        if was_cut && !self.plan.is_steady {
+        if was_cut && !self.plan.is_healthy {
             // The lock was asked for twice, and the request on the lost connection was executed last.
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl World {
             Fault::EmptyMap,
             Fault::MovedLoop,
             Fault::MovedToSelf,
-            Fault::MovedAstray,
+            Fault::MovedToUnknown,
         ];
         refusing.into_iter().any(|fault| self.plan.faults.has(fault))
     }
@@ -122,9 +122,9 @@ impl World {
     pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token) {
         let stamp = self.stamp;
         let is_it = |origin: &Origin| {
-            matches!(*origin, Origin::Load { process, life, born, ended_at, .. }
+            matches!(*origin, Origin::Load { process, life, begun, ended_at, .. }
                 if (process, life) == (token.process, token.life)
-                    && born >= token.granted
+                    && begun >= token.granted
                     && ended_at != Micros::MAX)
         };
         let mut versions = self.versions.iter_mut().rev();
@@ -143,7 +143,7 @@ impl World {
         slot: usize,
         result: &Result<bool, CallError>,
     ) -> Checked {
-        self.tally.premise(Invariant::StoredIsTold);
+        self.tally.cover(Invariant::StoredIsReported);
         let state = &self.calls[call];
         let (process, key) = (state.process, state.keys[slot]);
         let loaded = state.versions.iter().map(|&number| &self.versions[number]);
@@ -153,7 +153,7 @@ impl World {
             Ok(true) => {
                 let stamp = stored.filter(|_| !state.unstored.contains(&key));
                 let stamp = stamp.ok_or_else(|| {
-                    Invariant::StoredIsTold
+                    Invariant::StoredIsReported
                         .broken(format!("call {call} did not store key {key} and is told so"))
                 })?;
                 let learned = &mut self.processes[process].learned[key];
@@ -162,7 +162,7 @@ impl World {
             }
             Ok(false) => {
                 let is_kept = stored.is_none() && state.unstored.contains(&key);
-                return Invariant::StoredIsTold.holds(is_kept, || {
+                return Invariant::StoredIsReported.holds(is_kept, || {
                     format!("call {call} is told that it had nothing to store for key {key}")
                 });
             }
@@ -174,13 +174,13 @@ impl World {
                         | ErrorKind::LoadTimeout
                         | ErrorKind::InvalidInput
                 );
-                Invariant::StoredIsTold.holds(!is_certain || stored.is_none(), || {
+                Invariant::StoredIsReported.holds(!is_certain || stored.is_none(), || {
                     format!("call {call} has stored key {key} and is told: {error}")
                 })?;
                 self.check_error(call, slot, error)?;
             }
             Err(CallError::Load(failure)) => {
-                Invariant::StoredIsTold.holds(stored.is_none(), || {
+                Invariant::StoredIsReported.holds(stored.is_none(), || {
                     format!("call {call} has stored key {key} and is told: {failure}")
                 })?;
                 self.check_failure(call, slot, &failure.to_string())?;
@@ -205,8 +205,8 @@ impl World {
             {
                 continue;
             }
-            self.tally.premise(Invariant::IdleLock);
-            let since = token.granted_at.max(learned.load_until).max(process.shaken_at);
+            self.tally.cover(Invariant::IdleLock);
+            let since = token.granted_at.max(learned.load_until).max(process.disrupted_at);
             let since = since.max(process.paused_until).max(learned.reloaded_at);
             Invariant::IdleLock.holds(self.now <= since + limit, || {
                 format!("p{} keeps key {number} locked and does not load it", token.process)

@@ -16,7 +16,7 @@ impl World {
             if !state.is_open && state.closing_since.is_none() {
                 continue;
             }
-            self.note_copies(process);
+            self.note_near_entries(process);
             let bytes = self.processes[process].engine.near().bytes();
             Invariant::NearBytes.holds(bytes <= self.plan.near_bytes, || {
                 format!("p{process} keeps {bytes} bytes near, allowed are {}", self.plan.near_bytes)
@@ -24,7 +24,7 @@ impl World {
             if bytes == 0 {
                 continue;
             }
-            self.tally.premise(Invariant::NearBytes);
+            self.tally.cover(Invariant::NearBytes);
             let now = self.time_of(process);
             for key in 0..self.keys.len() {
                 let near = self.processes[process].engine.near();
@@ -39,12 +39,13 @@ impl World {
     fn check_entry(&mut self, process: usize, key: usize, hit: &NearHit) -> Checked {
         let Some(link) = self.source_of(process, key)? else { return Ok(()) };
         let link = &self.links[link];
-        self.tally.premise(Invariant::FailClosed);
+        self.tally.cover(Invariant::FailClosed);
         Invariant::FailClosed.holds(link.gate == Gate::Passed && link.tracked, || {
             format!("p{process} serves key {key} from near and is not tracked")
         })?;
-        self.tally.premise(Invariant::Tracked);
-        let Some(client) = link.client.filter(|_| !link.is_dying() && !link.is_doomed(key)) else {
+        self.tally.cover(Invariant::Tracked);
+        let Some(client) = link.client.filter(|_| !link.will_end() && !link.will_invalidate(key))
+        else {
             return Ok(());
         };
         let name = self.keys[key].name.as_bytes();
@@ -69,7 +70,7 @@ impl World {
             }
         }
         let Some(left) = left else { return Ok(()) };
-        self.tally.premise(Invariant::Lifetime);
+        self.tally.cover(Invariant::Lifetime);
         // The clocks have drifted apart since the value was read, which may have been at the world's beginning.
         Invariant::Lifetime.holds(kept <= left + drift(kept + self.now) + 2_000, || {
             format!("p{process} keeps key {key} for {kept} µs, the server for {left} µs")
@@ -78,7 +79,7 @@ impl World {
 
     /// Checks, where nothing disturbs links and server, that nobody waits for a key that is free or has a value.
     pub(crate) fn check_wake_ups(&mut self) -> Checked {
-        if !self.plan.is_steady || self.phase > Phase::Calm {
+        if !self.plan.is_healthy || self.phase > Phase::Quiesced {
             return Ok(());
         }
         // A wake-up, a read, a lock and a publish, with a script that was forgotten, and the pause between many wakes.
@@ -101,7 +102,7 @@ impl World {
             }
             let since = unlocked
                 .max(state.started_at)
-                .max(process.shaken_at)
+                .max(process.disrupted_at)
                 .max(process.learned[key].load_until)
                 .max(process.paused_until)
                 .max(if state.kind.is_set() { process.learned[key].idle_since } else { 0 });
@@ -121,7 +122,7 @@ impl World {
     /// that the entry is out of date.
     fn source_of(&mut self, process: usize, key: usize) -> Result<Option<usize>, Violation> {
         let state = &self.processes[process];
-        let Some(truth) = &self.cluster else {
+        let Some(cluster) = &self.cluster else {
             return match state.links.first() {
                 Some(&link) => Ok(Some(link)),
                 None => Err(Invariant::FailClosed.broken(format!(
@@ -129,21 +130,21 @@ impl World {
                 ))),
             };
         };
-        let (owner, version) = (truth.owner(key), truth.versions[key]);
+        let (owner, version) = (cluster.owner(key), cluster.versions[key]);
         let was_owner =
-            |link: &Link| link.node.is_some_and(|node| truth.owners[key].contains(&node));
+            |link: &Link| link.node.is_some_and(|node| cluster.owners[key].contains(&node));
         let links = || state.links.iter().copied().filter(|&link| was_owner(&self.links[link]));
         if version > 0 {
-            self.tally.premise(Invariant::OwnerKeepsNear);
+            self.tally.cover(Invariant::OwnerKeepsNear);
         }
         let is_untold = |link: &Link| {
             link.node != Some(owner)
-                && !link.has_told(key, version)
-                && !state.map.has_told(key, version)
+                && !link.knows_owner(key, version)
+                && !state.map.knows_owner(key, version)
         };
         let is_excused = |link: &Link| {
             let is_live = link.gate == Gate::Passed && link.tracked;
-            is_live && (link.is_dying() || link.is_doomed(key) || is_untold(link))
+            is_live && (link.will_end() || link.will_invalidate(key) || is_untold(link))
         };
         if links().any(|link| is_excused(&self.links[link])) {
             return Ok(None);
@@ -159,13 +160,13 @@ impl World {
     /// Counts that a call waited for a lock of somebody else, and was woken.
     pub(crate) fn count_wake_up(&mut self, call: usize) {
         let state = &self.calls[call];
-        if !self.plan.is_steady || state.kind != Kind::GetWith || !state.given.is_empty() {
+        if !self.plan.is_healthy || state.kind != Kind::GetWith || !state.given.is_empty() {
             return;
         }
-        let eras = self.keys[state.keys[0]].eras.iter().rev();
-        let mut during = eras.take_while(|era| era.to_at >= state.started_at);
-        if during.any(|era| era.content == Content::Lock) {
-            self.tally.premise(Invariant::WakeUp);
+        let periods = self.keys[state.keys[0]].periods.iter().rev();
+        let mut during = periods.take_while(|period| period.to_at >= state.started_at);
+        if during.any(|period| period.content == Content::Lock) {
+            self.tally.cover(Invariant::WakeUp);
         }
     }
 
@@ -182,7 +183,7 @@ impl World {
         self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
             let reloads =
-                call.kind == Kind::GetManyWith && (call.manner.reload || call.is_superseded);
+                call.kind == Kind::GetManyWith && (call.style.reload || call.is_superseded);
             call.process == process && reloads && call.keys.contains(&key)
         })
     }
@@ -202,7 +203,7 @@ impl World {
             if self.cluster.is_some() && process.closing_since.is_some() {
                 continue;
             }
-            let since = learned.idle_since.max(process.shaken_at).max(process.paused_until);
+            let since = learned.idle_since.max(process.disrupted_at).max(process.paused_until);
             Invariant::Orphans.holds(self.now <= since + limit, || {
                 format!(
                     "p{} keeps key {number} locked and has wanted nothing of it since {since} µs",

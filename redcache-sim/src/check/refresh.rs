@@ -6,7 +6,7 @@ use redcache_core::{Event, Outcome, REFRESH_LOCK_PREFIX, Script};
 use crate::check::near::drift;
 use crate::clock::Micros;
 use crate::fault::Fault;
-use crate::history::{Content, Origin, number_of};
+use crate::history::{Content, Origin, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Kind, State};
 use crate::state::executed::{Executed, Verb};
@@ -46,7 +46,7 @@ impl World {
         let (name, limit) = (name.concat(), self.plan.times.lock);
         let server = &self.nodes[self.home(key)].server;
         let (is_held, ttl) = (server.value(0, &name).is_some(), server.ttl(0, &name));
-        self.tally.premise(Invariant::RefreshLock);
+        self.tally.cover(Invariant::RefreshLock);
         Invariant::RefreshLock.holds(!is_held || ttl.is_some_and(|ttl| ttl <= limit), || {
             format!("the refresh lock of key {key} lives {ttl:?}, and the limit is {limit:?}")
         })?;
@@ -69,11 +69,11 @@ impl World {
         learned.refresh_loads += 1;
         let (loads, grants) = (learned.refresh_loads, learned.refresh_grants);
         let left = learned.least_left;
-        self.tally.premise(Invariant::RefreshOnce);
+        self.tally.cover(Invariant::RefreshOnce);
         Invariant::RefreshOnce.holds(loads <= grants, || {
             format!("p{process} refreshes key {key} for time {loads}, locked {grants} times")
         })?;
-        if self.plan.is_steady && !self.plan.faults.has(Fault::FlushAll) {
+        if self.plan.is_healthy && !self.plan.faults.has(Fault::FlushAll) {
             let others = self.waiting.iter().map(|&call| &self.calls[call]);
             let mut others = others.filter(|call| call.kind == Kind::Refresh);
             let other = others.find(|call| {
@@ -84,13 +84,13 @@ impl World {
                 format!("p{process} refreshes key {key}, and another process does too")
             })?;
         }
-        let Some(ahead) = self.plan.refresh else { return Ok(()) };
+        let Some(refresh) = self.plan.refresh else { return Ok(()) };
         // By chance any value may be due, and a loader may have chosen another life.
-        if ahead.beta > 0.0 || self.plan.faults.has(Fault::LoaderOwnTtl) {
+        if refresh.beta > 0.0 || self.plan.faults.has(Fault::LoaderOwnTtl) {
             return Ok(());
         }
-        self.tally.premise(Invariant::RefreshDue);
-        let part = 1.0 - ahead.after + 1.0 / 32.0;
+        self.tally.cover(Invariant::RefreshDue);
+        let part = 1.0 - refresh.after + 1.0 / 32.0;
         let limit = self.server_clock.stretch(self.plan.ttl.mul_f64(part));
         let limit = limit + drift(limit) + 3_000;
         Invariant::RefreshDue.holds(left.is_some_and(|left| left <= limit), || {
@@ -105,7 +105,7 @@ impl World {
         raw: Option<&Bytes>,
         executed: &Executed,
     ) -> Checked {
-        self.tally.premise(Invariant::RefreshOver);
+        self.tally.cover(Invariant::RefreshOver);
         let held = self.keys[key].raw.clone();
         Invariant::RefreshOver
             .holds(held.is_some() && executed.lock(key) == held.as_ref(), || {
@@ -113,12 +113,12 @@ impl World {
             })?;
         // What says that there is nothing does not say which load has found that.
         let Content::Value(payload) = Content::of(raw) else { return Ok(()) };
-        let number = number_of(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
+        let number = decode_value(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
         let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
             return Err(Invariant::BatchExact.broken(format!("key {key} got {payload:?}")));
         };
         version.executed = Some(self.stamp);
-        let Origin::Load { call, process, life, born, .. } = version.origin else {
+        let Origin::Load { call, process, life, begun, .. } = version.origin else {
             return Err(Invariant::RefreshOver.broken(format!("{payload:?} was never loaded")));
         };
         let is_own = (process, life) == (executed.process, executed.life)
@@ -126,13 +126,13 @@ impl World {
         Invariant::RefreshOver
             .holds(is_own, || format!("{payload:?} of key {key} is of another load"))?;
         let old = Content::of(held.as_ref());
-        let read = self.keys[key].eras.iter().find(|era| era.content == old);
-        Invariant::RefreshOver.holds(read.is_some_and(|era| era.from <= born), || {
+        let read = self.keys[key].periods.iter().find(|period| period.content == old);
+        Invariant::RefreshOver.holds(read.is_some_and(|period| period.from <= begun), || {
             format!("p{process} replaced {held:?} of key {key}, which came after its load")
         })?;
-        let overruled = self.keys[key].overruled;
-        Invariant::DeleteBeatsLoad.holds(overruled <= born, || {
-            format!("{payload:?} was loaded at {born} and replaces the write at {overruled}")
+        let overwritten = self.keys[key].overwritten;
+        Invariant::DeleteBeatsLoad.holds(overwritten <= begun, || {
+            format!("{payload:?} was loaded at {begun} and replaces the write at {overwritten}")
         })
     }
 
@@ -158,7 +158,7 @@ impl World {
         /// The longest rest after failures.
         const REST_MAX: Micros = 10_000_000;
         for process in 0..self.processes.len() {
-            let Some(family) = self.processes[process].family() else { continue };
+            let Some(loader_id) = self.processes[process].loader_id() else { continue };
             let clock = self.processes[process].clock;
             let now =
                 clock.at(self.now + clock.stretch(std::time::Duration::from_micros(REST_MAX)));
@@ -166,14 +166,14 @@ impl World {
             let engine = &mut self.processes[process].engine;
             let before = engine.stats().refreshes_triggered;
             for name in &names {
-                engine.refresh(now, family, name.clone(), now);
+                engine.refresh(now, loader_id, name.clone(), now);
             }
             let triggered = engine.stats().refreshes_triggered - before;
             let mut called = 0;
             while let Some(event) = engine.poll_event() {
                 called += usize::from(matches!(event, Event::Refresh { .. }));
             }
-            self.tally.premise(Invariant::RefreshWorkers);
+            self.tally.cover(Invariant::RefreshWorkers);
             let is_able = triggered == names.len() as u64 && called == 1;
             Invariant::RefreshWorkers.holds(is_able, || {
                 format!("p{process} takes {triggered} keys and calls for {called} workers")

@@ -8,7 +8,7 @@ impl World {
     /// Checks that a process is connected again, and tracked where the server allows it.
     pub(crate) fn check_healed(&mut self) -> Checked {
         for (number, process) in self.processes.iter().enumerate() {
-            self.tally.premise(Invariant::Liveness);
+            self.tally.cover(Invariant::Liveness);
             Invariant::Liveness.holds(process.engine.is_connected(), || {
                 format!("p{number} has no connection long after the last fault")
             })?;
@@ -35,7 +35,7 @@ impl World {
         let mut is_quiet = true;
         for (number, process) in self.processes.iter_mut().enumerate() {
             let stats = process.engine.stats();
-            self.tally.premise(Invariant::Rest);
+            self.tally.cover(Invariant::Rest);
             let left = (stats.calls, stats.flights, stats.timers);
             Invariant::Rest.holds(left == (0, 0, 0), || {
                 format!("p{number} is left with {left:?} calls, flights and timers")

@@ -8,8 +8,8 @@ use crate::request::words;
 use crate::state::call::Kind;
 use crate::state::executed::{Executed, Verb};
 use crate::state::link::Link;
-use crate::state::queue::Happening;
-use crate::state::slot_map::Told;
+use crate::state::queue::Event;
+use crate::state::slot_map::TopologyReply;
 use crate::state::world::World;
 
 /// How often a command may be sent on: eight times, the refusal after that, and what is refused on connections that are
@@ -17,47 +17,47 @@ use crate::state::world::World;
 const REFUSALS_MAX: u32 = 9 + 5;
 
 /// How long after a new connection whoever waited when the last one was lost must have asked again.
-const REASKED_WITHIN: Micros = 80_000;
+const REREAD_WITHIN: Micros = 80_000;
 
 impl World {
     /// Notes what the reply of a node to a command will tell its process of the cluster.
-    pub(crate) fn tell_owners(
+    pub(crate) fn note_topology_reply(
         &mut self,
         link: usize,
         executed: &Executed,
         frame: &[u8],
         ends_at: u64,
     ) -> Checked {
-        let (Some(node), Some(truth)) = (self.links[link].node, &self.cluster) else {
+        let (Some(node), Some(cluster)) = (self.links[link].node, &self.cluster) else {
             return Ok(());
         };
         let told = match (executed.verb, executed.parts.first().map(|part| part.key)) {
-            (Verb::Epoch, _) if frame[0] == b'-' => Told::Epoch(None),
+            (Verb::Epoch, _) if frame[0] == b'-' => TopologyReply::Epoch(None),
             (Verb::Epoch, _) => {
-                Told::Epoch(self.nodes[node].server.cluster().map(|view| view.epoch()))
+                TopologyReply::Epoch(self.nodes[node].server.cluster().map(|view| view.epoch()))
             }
             (Verb::Owners, _) if frame[0] == b'-' => return Ok(()),
             (Verb::Owners, _) => {
                 let Some(view) = self.nodes[node].server.cluster() else { return Ok(()) };
                 let owners = (0..self.keys.len()).map(|key| {
-                    let owner = view.owner(truth.slots[key]);
+                    let owner = view.owner(cluster.slots[key]);
                     let port = owner.map(|owner| view.members()[owner].port);
                     let port = port.filter(|port| *port != 0);
-                    let is_true = port == Some(port_of(truth.owner(key)));
-                    (port, is_true.then_some(truth.versions[key]))
+                    let is_true = port == Some(port_of(cluster.owner(key)));
+                    (port, is_true.then_some(cluster.versions[key]))
                 });
-                Told::Owners(owners.collect())
+                TopologyReply::Owners(owners.collect())
             }
             (_, Some(key)) if frame.starts_with(b"-MOVED ") => {
-                let (version, is_last) = (truth.versions[key], executed.verb != Verb::Read);
-                Told::Moved { key, port: port_in(frame), version, is_last }
+                let (version, is_last) = (cluster.versions[key], executed.verb != Verb::Read);
+                TopologyReply::Moved { key, port: port_in(frame), version, is_last }
             }
             (_, Some(key)) if frame.starts_with(b"-ASK ") => {
-                Told::Ask { key, port: port_in(frame) }
+                TopologyReply::Ask { key, port: port_in(frame) }
             }
             _ => return Ok(()),
         };
-        if matches!(told, Told::Moved { .. } | Told::Ask { .. }) {
+        if matches!(told, TopologyReply::Moved { .. } | TopologyReply::Ask { .. }) {
             self.check_redirects(executed)?;
         }
         self.links[link].told.push_back((ends_at, told));
@@ -66,7 +66,7 @@ impl World {
 
     /// Checks that a command is not sent on for ever. Only those are counted that no other is equal to.
     fn check_redirects(&mut self, executed: &Executed) -> Checked {
-        self.tally.premise(Invariant::RedirectsBounded);
+        self.tally.cover(Invariant::RedirectsBounded);
         let name = executed.parts.first().and_then(|part| part.words.first());
         let (Verb::Lock | Verb::Insert, Some(name)) = (executed.verb, name) else {
             return Ok(());
@@ -84,11 +84,11 @@ impl World {
         let routes = &mut self.processes[process].map.routes;
         for (_, told) in told.iter().take_while(|(end, _)| *end <= down.delivered) {
             match told {
-                Told::Moved { port, .. } | Told::Ask { port, .. } => {
+                TopologyReply::Moved { port, .. } | TopologyReply::Ask { port, .. } => {
                     routes.iter_mut().for_each(|route| route.named.extend(port));
                 }
-                Told::Epoch(_) => {}
-                Told::Owners(owners) => {
+                TopologyReply::Epoch(_) => {}
+                TopologyReply::Owners(owners) => {
                     for (route, (port, _)) in routes.iter_mut().zip(owners) {
                         route.named.extend(port);
                     }
@@ -116,15 +116,15 @@ impl World {
         }
     }
 
-    fn learn_owners(&mut self, link: usize, told: Told) {
-        let Some(truth) = &self.cluster else { return };
+    fn learn_owners(&mut self, link: usize, told: TopologyReply) {
+        let Some(cluster) = &self.cluster else { return };
         let state = &mut self.links[link];
         let map = &mut self.processes[state.process].map;
         match told {
-            Told::Moved { key, port, version, is_last } => {
+            TopologyReply::Moved { key, port, version, is_last } => {
                 let is_self = port.is_some() && port == state.node.map(port_of);
-                for other in 0..truth.slots.len() {
-                    if truth.slots[other] == truth.slots[key] && !is_self {
+                for other in 0..cluster.slots.len() {
+                    if cluster.slots[other] == cluster.slots[key] && !is_self {
                         map.routes[other].owners.extend(port);
                     }
                 }
@@ -132,11 +132,11 @@ impl World {
                     state.moved.push((key, version));
                 }
             }
-            Told::Ask { key, port } => map.routes[key].asked.extend(port),
-            Told::Epoch(epoch) => state.epoch = epoch,
+            TopologyReply::Ask { key, port } => map.routes[key].asked.extend(port),
+            TopologyReply::Epoch(epoch) => state.epoch = epoch,
             // A node that knows of no owner at all is not believed.
-            Told::Owners(owners) if owners.iter().all(|(port, _)| port.is_none()) => {}
-            Told::Owners(owners) => {
+            TopologyReply::Owners(owners) if owners.iter().all(|(port, _)| port.is_none()) => {}
+            TopologyReply::Owners(owners) => {
                 if map.accepts(state.epoch.take()) {
                     map.replace(owners);
                 }
@@ -172,13 +172,13 @@ impl World {
         };
         let (route, port) = (&self.processes[process].map.routes[key], port_of(node));
         if is_asking {
-            self.tally.premise(Invariant::AskingFirst);
+            self.tally.cover(Invariant::AskingFirst);
             return Invariant::AskingFirst
                 .holds(route.asked.contains(&port) || route.named.contains(&port), || {
                     format!("p{process} asks n{node} for key {key} and was not told to")
                 });
         }
-        self.tally.premise(Invariant::ByTheMap);
+        self.tally.cover(Invariant::ByTheMap);
         // A script whose hash was not known goes again to where it was.
         let is_repeated = words[0] == b"EVAL";
         let is_there = route.owners.contains(&port) || route.named.contains(&port);
@@ -198,16 +198,16 @@ impl World {
     }
 
     /// Plans a look at those who waited for keys of a node when the connection to it was lost.
-    pub(crate) fn expect_reasked(&mut self, link: usize) {
+    pub(crate) fn expect_reread(&mut self, link: usize) {
         let state = &mut self.links[link];
         let lost = &mut self.processes[state.process].lost;
         let Some(at) = lost.iter().position(|(node, _)| *node == state.node) else { return };
         state.lost_at = lost.swap_remove(at).1;
-        self.queue.plan(self.now + REASKED_WITHIN, Happening::Reasked(link));
+        self.queue.plan(self.now + REREAD_WITHIN, Event::Reread(link));
     }
 
     /// Checks that whoever waited when a connection was lost has asked again.
-    pub(crate) fn check_reasked(&mut self, link: usize) -> Checked {
+    pub(crate) fn check_reread(&mut self, link: usize) -> Checked {
         let state = &self.links[link];
         let process = &self.processes[state.process];
         let lives = process.life == state.life && process.is_open;
@@ -231,8 +231,8 @@ impl World {
                 && !self.is_in_batch(state.process, key)
         });
         let forgotten = forgotten.map(|(call, _)| call);
-        self.tally.premise(Invariant::Reasked);
-        Invariant::Reasked.holds(forgotten.is_none(), || {
+        self.tally.cover(Invariant::Reread);
+        Invariant::Reread.holds(forgotten.is_none(), || {
             format!("call {forgotten:?} waits as if the connection of {lost_at} µs still were")
         })
     }

@@ -5,13 +5,13 @@ use redcache_core::{Answer, Source};
 use crate::clock::Micros;
 use crate::history::Origin;
 use crate::invariant::{Checked, Invariant};
-use crate::state::copies::Copy;
 use crate::state::link::Gate;
+use crate::state::near_history::Copy;
 use crate::state::world::World;
 
 impl World {
     /// Notes which copies a near cache has, and which have ended before their time.
-    pub(crate) fn note_copies(&mut self, process: usize) {
+    pub(crate) fn note_near_entries(&mut self, process: usize) {
         if !self.plan.allows_stale() {
             return;
         }
@@ -21,13 +21,13 @@ impl World {
         for key in 0..self.keys.len() {
             let state = &mut self.processes[process];
             let hit = state.engine.near().peek(self.keys[key].name.as_bytes(), at);
-            let copies = &mut state.copies[key];
+            let near_history = &mut state.near_history[key];
             if let (Some(hit), Some(link)) = (hit, link) {
                 let until = now + state.clock.stretch(hit.ttl);
-                copies.see(now, Copy { value: hit.value, until, link, lost_at: None });
+                near_history.see(now, Copy { value: hit.value, until, link, lost_at: None });
                 continue;
             }
-            let Some(copy) = &mut copies.latest else { continue };
+            let Some(copy) = &mut near_history.latest else { continue };
             if link != Some(copy.link) {
                 copy.lost_at.get_or_insert(now);
             }
@@ -35,7 +35,7 @@ impl World {
             let is_early = now + 2_000 < copy.until;
             let is_over = if copy.lost_at.is_some() { is_open } else { is_early };
             if is_over {
-                copies.end(now);
+                near_history.end(now);
             }
         }
     }
@@ -48,10 +48,10 @@ impl World {
         let invariant =
             if for_wait.is_zero() { Invariant::StaleForError } else { Invariant::StaleForWait };
         let is_certain = for_wait.is_zero() || for_error.is_zero();
-        let is_reload = state.manner.reload && state.kind.loads();
+        let is_reload = state.style.reload && state.kind.loads();
         let is_allowed = self.plan.allows_stale() && !is_reload;
         invariant.holds(is_allowed, || format!("call {call} may not be given {answer:?}"))?;
-        let copies = &process.copies[key];
+        let near_history = &process.near_history[key];
         // A copy that was outdated when it came was never seen as a hit.
         let true_until = self.keys[key].last_true_at(answer.value.as_ref(), self.now);
         // A batch is told all its answers once it has the last.
@@ -59,10 +59,10 @@ impl World {
         let has_ended = |(value, at): &(_, Micros)| {
             *value == answer.value && *at <= since && true_until <= Some(*at)
         };
-        invariant.holds(!copies.ended.iter().any(has_ended), || {
+        invariant.holds(!near_history.ended.iter().any(has_ended), || {
             format!("call {call} is given {answer:?} for key {key}, which ended before its time")
         })?;
-        let seen = copies.latest.as_ref().filter(|copy| copy.value == answer.value);
+        let seen = near_history.latest.as_ref().filter(|copy| copy.value == answer.value);
         let seen_until = seen.map(|copy| copy.lost_at.map_or(copy.until, |at| at.min(copy.until)));
         let until = seen_until.max(true_until).unwrap_or(0);
         let until = until + process.clock.stretch(for_error.max(for_wait)) + 2_000;
@@ -70,7 +70,7 @@ impl World {
             format!("call {call} is given {answer:?} for key {key}, at the latest until {until} µs")
         })?;
         if is_certain {
-            self.tally.premise(invariant);
+            self.tally.cover(invariant);
         }
         match &answer.value {
             Some(value) => self.check_spelling(key, value),
@@ -81,17 +81,17 @@ impl World {
     /// Checks that who reloads a key is given what was loaded since then.
     pub(crate) fn check_reloaded(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
         let state = &self.calls[call];
-        if !state.manner.reload || !state.kind.loads() {
+        if !state.style.reload || !state.kind.loads() {
             return Ok(());
         }
         let key = state.keys[slot];
         let since = state.started;
         let is_since = self.versions.iter().rev().any(|version| {
-            let is_load = matches!(version.origin, Origin::Load { process, life, born, .. }
-                if (process, life) == (state.process, state.life) && born > since);
+            let is_load = matches!(version.origin, Origin::Load { process, life, begun, .. }
+                if (process, life) == (state.process, state.life) && begun > since);
             version.key == key && version.payload == answer.value && is_load
         });
-        self.tally.premise(Invariant::Reloaded);
+        self.tally.cover(Invariant::Reloaded);
         let is_loaded = matches!(answer.source, Source::Loaded | Source::Joined);
         Invariant::Reloaded.holds(is_loaded && is_since, || {
             format!("call {call} reloads key {key} and is given {answer:?}")
@@ -101,9 +101,9 @@ impl World {
     /// Notes that a call is over whose deadline has passed: what it loaded goes to the next in line.
     pub(crate) fn note_deadline(&mut self, call: usize) {
         let state = &self.calls[call];
-        let bound = self.bound(state.process, state.manner);
+        let bound = self.bound(state.process, state.style);
         if bound.is_some_and(|bound| self.now + 2 >= state.started_at + bound) {
-            self.tally.premise(Invariant::Deadline);
+            self.tally.cover(Invariant::Deadline);
             self.is_handing_over = true;
         }
     }

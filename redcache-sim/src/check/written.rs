@@ -22,7 +22,7 @@ impl World {
                 return self.check_error(call, slot, error);
             }
         };
-        self.tally.premise(Invariant::Pairing);
+        self.tally.cover(Invariant::Pairing);
         let state = &self.calls[call];
         let (key, started, kind) = (state.keys[slot], state.started, state.kind);
         if matches!(kind, Kind::Insert | Kind::InsertMany) {

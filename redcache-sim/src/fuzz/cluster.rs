@@ -166,7 +166,7 @@ impl Cluster {
 
 /// Spells a topology out of any bytes, as `CLUSTER SHARDS` or `CLUSTER SLOTS` would say it. Also says whether it
 /// names an owner of any slot.
-pub(super) fn spell(by_shards: bool, bytes: &[u8]) -> (Vec<u8>, bool) {
+pub(super) fn encode_value(by_shards: bool, bytes: &[u8]) -> (Vec<u8>, bool) {
     const ENTRY: usize = 8;
     let mut out = format!("*{}\r\n", bytes.chunks(ENTRY).count()).into_bytes();
     let mut is_owned = false;

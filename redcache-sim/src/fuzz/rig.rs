@@ -129,7 +129,7 @@ impl Rig {
             5 => (engine.remove(now, one.clone()), vec![one]),
             6 => (engine.touch(now, one.clone(), TTL), vec![one]),
             _ => {
-                let value = Self::spell(&one, &mut self.made);
+                let value = Self::encode_value(&one, &mut self.made);
                 (engine.insert(now, one.clone(), value, TTL), vec![one])
             }
         };
@@ -162,14 +162,14 @@ impl Rig {
         let (now, made) = (self.now, &mut self.made);
         match keys {
             Some(keys) => {
-                let load = |key: Key| (key.clone(), Loaded::value(Self::spell(&key, made)));
+                let load = |key: Key| (key.clone(), Loaded::value(Self::encode_value(&key, made)));
                 let found = keys.into_iter().map(load).collect();
                 let loaded = if succeeds { Ok(found) } else { Err(failure()) };
                 self.engine.handle_loaded_many(now, op, loaded);
             }
             None => {
                 let keys = self.calls.get(&op).cloned().unwrap_or_default();
-                let value = keys.first().map(|key| Loaded::value(Self::spell(key, made)));
+                let value = keys.first().map(|key| Loaded::value(Self::encode_value(key, made)));
                 let loaded = value.filter(|_| succeeds).ok_or_else(failure);
                 self.engine.handle_loaded(now, op, loaded);
             }
@@ -178,7 +178,7 @@ impl Rig {
     }
 
     /// A value that names its key.
-    pub(super) fn spell(key: &Key, made: &mut u32) -> Bytes {
+    pub(super) fn encode_value(key: &Key, made: &mut u32) -> Bytes {
         *made += 1;
         Bytes::from([key.as_bytes(), format!("|{made}").as_bytes()].concat())
     }

@@ -30,14 +30,14 @@ pub(crate) struct ClusterPlan {
 }
 
 impl ClusterPlan {
-    pub(crate) fn new(dice: &mut Rng) -> Self {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
         let nodes = 2 * SHARDS;
-        let first = dice.index(nodes);
-        let count = dice.weighted(&[(1, 1), (3, 3), (1, nodes)]);
+        let first = rng.index(nodes);
+        let count = rng.weighted(&[(1, 1), (3, 3), (1, nodes)]);
         Self {
-            lag: dice.pick(&[0, 1_000, 20_000, 100_000]),
+            lag: rng.pick(&[0, 1_000, 20_000, 100_000]),
             seeds: (0..count).map(|at| (first + at) % nodes).collect(),
-            refresh: Duration::from_millis(dice.pick(&[100, 300, 1_000])),
+            refresh: Duration::from_millis(rng.pick(&[100, 300, 1_000])),
         }
     }
 }

@@ -19,7 +19,7 @@ impl Faults {
 }
 
 /// Faults that strike at a moment of the plan.
-pub(crate) const STRIKES: [Fault; 33] = [
+pub(crate) const INJECTED: [Fault; 33] = [
     Fault::Stall,
     Fault::DeadBothWays,
     Fault::DeadToServer,
@@ -56,7 +56,7 @@ pub(crate) const STRIKES: [Fault; 33] = [
 ];
 
 /// Those that leave links and server in good health, so that nothing may fail or be late for them.
-pub(crate) const GENTLE: [Fault; 13] = [
+pub(crate) const HARMLESS: [Fault; 13] = [
     Fault::FlushAll,
     Fault::Eviction,
     Fault::TableOverflow,
@@ -73,7 +73,7 @@ pub(crate) const GENTLE: [Fault; 13] = [
 ];
 
 /// Those that strike a cluster, besides.
-pub(crate) const CLUSTER_STRIKES: [Fault; 14] = [
+pub(crate) const CLUSTER_INJECTED: [Fault; 14] = [
     Fault::SlotMoved,
     Fault::SlotMovedLate,
     Fault::SlotMigrates,
@@ -84,18 +84,18 @@ pub(crate) const CLUSTER_STRIKES: [Fault; 14] = [
     Fault::SlotsUnserved,
     Fault::MovedLoop,
     Fault::MovedToSelf,
-    Fault::MovedAstray,
+    Fault::MovedToUnknown,
     Fault::StaleMap,
     Fault::EmptyMap,
     Fault::UnknownHost,
 ];
 
 /// Those of them that a cluster in good health goes through.
-pub(crate) const CLUSTER_GENTLE: [Fault; 3] =
+pub(crate) const CLUSTER_HARMLESS: [Fault; 3] =
     [Fault::SlotMoved, Fault::SlotMigrates, Fault::Failover];
 
 /// What loaders and callers may do.
-pub(crate) const HABITS: [Fault; 14] = [
+pub(crate) const LOADER_AND_CALLER_FAULTS: [Fault; 14] = [
     Fault::LoaderSlow,
     Fault::LoaderSlowerThanLock,
     Fault::LoaderFails,
@@ -115,33 +115,34 @@ pub(crate) const HABITS: [Fault; 14] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Nothing goes wrong.
-    Pristine,
+    Undisturbed,
     /// Links and server are in good health.
-    Gentle,
-    Rough,
+    Harmless,
+    Harmful,
 }
 
-pub(crate) fn strikes(
+pub(crate) fn injections(
     kind: Kind,
     disturbed: Micros,
     is_cluster: bool,
-    dice: &mut Rng,
+    rng: &mut Rng,
 ) -> Vec<(Micros, Fault)> {
     let choices: &[Fault] = match kind {
-        Kind::Pristine => return Vec::new(),
-        Kind::Gentle => &GENTLE,
-        Kind::Rough => &STRIKES,
+        Kind::Undisturbed => return Vec::new(),
+        Kind::Harmless => &HARMLESS,
+        Kind::Harmful => &INJECTED,
     };
     // A few classes that strike often meet in more ways than many that strike once.
-    let of_cluster: &[Fault] = if kind == Kind::Rough { &CLUSTER_STRIKES } else { &CLUSTER_GENTLE };
-    let class = |dice: &mut Rng| {
-        let choices = if is_cluster && dice.chance(600) { of_cluster } else { choices };
-        dice.pick(choices)
+    let of_cluster: &[Fault] =
+        if kind == Kind::Harmful { &CLUSTER_INJECTED } else { &CLUSTER_HARMLESS };
+    let class = |rng: &mut Rng| {
+        let choices = if is_cluster && rng.chance(600) { of_cluster } else { choices };
+        rng.pick(choices)
     };
-    let classes: Vec<Fault> = (0..dice.between(1, 4)).map(|_| class(dice)).collect();
-    let count = dice.between(1, 12);
-    let mut strikes: Vec<_> =
-        (0..count).map(|_| (dice.below(disturbed), dice.pick(&classes))).collect();
-    strikes.sort_unstable_by_key(|(at, _)| *at);
-    strikes
+    let classes: Vec<Fault> = (0..rng.between(1, 4)).map(|_| class(rng)).collect();
+    let count = rng.between(1, 12);
+    let mut injections: Vec<_> =
+        (0..count).map(|_| (rng.below(disturbed), rng.pick(&classes))).collect();
+    injections.sort_unstable_by_key(|(at, _)| *at);
+    injections
 }

@@ -5,7 +5,7 @@ use redcache_core::OpId;
 
 use crate::clock::Micros;
 use crate::history::Stamp;
-use crate::state::call_style::Manner;
+use crate::state::call_style::CallStyle;
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,8 @@ pub(crate) struct Load {
     /// Counts the loads of one call.
     pub(crate) turn: u32,
     pub(crate) keys: Vec<usize>,
-    pub(crate) born: Stamp,
-    pub(crate) born_at: Micros,
+    pub(crate) begun: Stamp,
+    pub(crate) begun_at: Micros,
     pub(crate) end: LoadEnd,
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct Call {
     pub(crate) loads: u32,
     /// What finished loads gave, by key.
     pub(crate) given: Vec<(usize, Given)>,
-    pub(crate) manner: Manner,
+    pub(crate) style: CallStyle,
     /// A reload of one of its keys was asked for or ended while it waited, or it has joined somebody of whom that is
     /// true: its load may run beside another.
     pub(crate) is_superseded: bool,

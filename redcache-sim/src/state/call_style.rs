@@ -6,7 +6,7 @@ use redcache_core::{CallOptions, LoadOptions, LoaderId};
 
 /// What the options of a call are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Manner {
+pub(crate) struct CallStyle {
     pub(crate) skip_near: bool,
     pub(crate) reload: bool,
     pub(crate) deadline: Option<Duration>,
@@ -16,7 +16,7 @@ pub(crate) struct Manner {
     pub(crate) is_probe: bool,
 }
 
-impl Manner {
+impl CallStyle {
     pub(crate) fn options(self) -> CallOptions {
         let mut options = CallOptions::new();
         if self.skip_near {
@@ -32,10 +32,10 @@ impl Manner {
     }
 
     /// The same for a call that loads; `family` is the registered loader.
-    pub(crate) fn load(self, ttl: Duration, family: Option<LoaderId>) -> LoadOptions {
+    pub(crate) fn load(self, ttl: Duration, loader_id: Option<LoaderId>) -> LoadOptions {
         let load = LoadOptions::new(ttl, self.options());
-        match family.filter(|_| self.is_refreshing) {
-            Some(family) => load.refreshed_by(family),
+        match loader_id.filter(|_| self.is_refreshing) {
+            Some(loader_id) => load.refreshed_by(loader_id),
             None => load,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use redcache_core::{Key, Slot};
 
-use crate::clock::{Micros, Skew};
+use crate::clock::{Micros, SkewedClock};
 use crate::fault::Fault;
 use crate::plan::cluster::{HOST, SHARDS, port_of};
 use crate::server;
@@ -21,12 +21,12 @@ pub(crate) struct Shard {
     /// What was last sent of each key.
     pub(crate) sent: Vec<Option<KeyCopy>>,
     /// The primary is dead, and the replica has not taken over.
-    pub(crate) is_headless: bool,
+    pub(crate) lacks_primary: bool,
 }
 
 /// A cluster as it really is.
 #[derive(Debug)]
-pub(crate) struct Truth {
+pub(crate) struct ClusterState {
     pub(crate) view: Cluster,
     pub(crate) shards: Vec<Shard>,
     /// The slot of each key.
@@ -34,14 +34,14 @@ pub(crate) struct Truth {
     /// Slots that move key by key, and to which shard.
     pub(crate) moving: BTreeMap<Slot, usize>,
     /// What makes the view of a node another than this one.
-    pub(crate) deluded: Vec<Option<Fault>>,
+    pub(crate) distorted: Vec<Option<Fault>>,
     /// How often the slot of each key has changed its owner, and whose it ever was.
     pub(crate) versions: Vec<u64>,
     pub(crate) owners: Vec<BTreeSet<usize>>,
     pub(crate) lag: Micros,
 }
 
-impl Truth {
+impl ClusterState {
     pub(crate) fn new(keys: &[Key], lag: Micros) -> Self {
         let members = (0..2 * SHARDS).map(|node| Member {
             replica_of: node.checked_sub(SHARDS),
@@ -57,7 +57,7 @@ impl Truth {
             replica: shard + SHARDS,
             under_way: VecDeque::new(),
             sent: vec![None; keys.len()],
-            is_headless: false,
+            lacks_primary: false,
         });
         let slots: Vec<Slot> = keys.iter().map(|key| Slot::of(key.as_bytes())).collect();
         let owners = slots.iter().map(|slot| view.owner(*slot).into_iter().collect()).collect();
@@ -66,7 +66,7 @@ impl Truth {
             shards: shards.collect(),
             slots,
             moving: BTreeMap::new(),
-            deluded: vec![None; 2 * SHARDS],
+            distorted: vec![None; 2 * SHARDS],
             versions: vec![0; keys.len()],
             owners,
             lag,
@@ -89,7 +89,7 @@ impl Truth {
     }
 
     /// Notes that the slots of these keys have another owner than before.
-    pub(crate) fn turn_over(&mut self, keys: &[usize]) {
+    pub(crate) fn note_new_owner(&mut self, keys: &[usize]) {
         for &key in keys {
             self.versions[key] += 1;
             let owner = self.owner(key);
@@ -97,7 +97,7 @@ impl Truth {
         }
     }
 
-    pub(crate) fn rise(&mut self, winner: usize) {
+    pub(crate) fn raise_epoch(&mut self, winner: usize) {
         let epoch = self.view.epoch() + 1;
         self.view.set_epoch(epoch);
         self.view.member_mut(winner).epoch = epoch;
@@ -105,10 +105,14 @@ impl Truth {
 }
 
 /// Makes the nodes of a cluster, which know of each other.
-pub(crate) fn nodes(truth: &Truth, clock: &Skew, config: &server::Config) -> Vec<Node> {
+pub(crate) fn nodes(
+    cluster: &ClusterState,
+    clock: &SkewedClock,
+    config: &server::Config,
+) -> Vec<Node> {
     let node = |number: usize| {
         let mut server = Server::new(clock.at(0), config.clone());
-        server.join_cluster(truth.view.seen_by(number));
+        server.join_cluster(cluster.view.seen_by(number));
         Node::new(server)
     };
     (0..2 * SHARDS).map(node).collect()

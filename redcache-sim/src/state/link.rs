@@ -12,11 +12,11 @@ use crate::clock::Micros;
 use crate::deque::pop_front_if;
 use crate::server::ClientId;
 use crate::state::pipe::Pipe;
-use crate::state::slot_map::Told;
+use crate::state::slot_map::TopologyReply;
 
 /// What the server owes the process on a link: news of a change that is still on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pledge {
+pub(crate) enum Notice {
     /// This key has changed.
     Key(usize),
     /// Everything may have.
@@ -58,11 +58,11 @@ pub(crate) struct Link {
     /// The server has confirmed that it tracks.
     pub(crate) tracked: bool,
     /// What is on its way to the process, and where it ends in the pipe.
-    pub(crate) pledges: VecDeque<(u64, Pledge)>,
+    pub(crate) notices: VecDeque<(u64, Notice)>,
     /// Replies to writes of the process, by key, that are on their way.
     pub(crate) own_writes: VecDeque<(u64, usize)>,
     /// What nodes say of the cluster that is on its way.
-    pub(crate) told: VecDeque<(u64, Told)>,
+    pub(crate) told: VecDeque<(u64, TopologyReply)>,
     /// The number of the map whose owners come next.
     pub(crate) epoch: Option<u64>,
     /// Keys that the process was told to be elsewhere, and by which of their owners.
@@ -89,7 +89,7 @@ impl Link {
             received: Vec::new(),
             gate: Gate::Open,
             tracked: false,
-            pledges: VecDeque::new(),
+            notices: VecDeque::new(),
             own_writes: VecDeque::new(),
             told: VecDeque::new(),
             epoch: None,
@@ -103,7 +103,7 @@ impl Link {
     /// Forgets what has reached the process, and gives the keys whose writes of its own were answered.
     pub(crate) fn settle(&mut self) -> Vec<usize> {
         let delivered = self.down.delivered;
-        while pop_front_if(&mut self.pledges, |(end, _)| *end <= delivered).is_some() {}
+        while pop_front_if(&mut self.notices, |(end, _)| *end <= delivered).is_some() {}
         let mut written = Vec::new();
         while let Some((_, key)) = pop_front_if(&mut self.own_writes, |(end, _)| *end <= delivered)
         {
@@ -118,22 +118,22 @@ impl Link {
     }
 
     /// The process will hear that `key` has changed, or that the whole promise is void.
-    pub(crate) fn is_doomed(&self, key: usize) -> bool {
-        let concerns = |pledge: &Pledge| match pledge {
-            Pledge::Key(other) => *other == key,
-            Pledge::All => true,
+    pub(crate) fn will_invalidate(&self, key: usize) -> bool {
+        let concerns = |notice: &Notice| match notice {
+            Notice::Key(other) => *other == key,
+            Notice::All => true,
         };
-        self.pledges.iter().any(|(_, pledge)| concerns(pledge))
+        self.notices.iter().any(|(_, notice)| concerns(notice))
             || self.own_writes.iter().any(|(_, other)| *other == key)
     }
 
     /// The process knows from here that a key has gone to this owner, or a later one.
-    pub(crate) fn has_told(&self, key: usize, version: u64) -> bool {
+    pub(crate) fn knows_owner(&self, key: usize, version: u64) -> bool {
         self.moved.iter().any(|&(moved, to)| moved == key && to >= version)
     }
 
     /// The process will hear that the connection has ended, from the other side or by its own probes.
-    pub(crate) fn is_dying(&self) -> bool {
+    pub(crate) fn will_end(&self) -> bool {
         self.down.end.is_some() || self.down.dead || self.client.is_none()
     }
 }

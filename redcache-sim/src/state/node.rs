@@ -12,7 +12,7 @@ pub(crate) struct Node {
     /// The links that it has accepted.
     pub(crate) clients: BTreeMap<ClientId, usize>,
     /// Somebody else who uses the same server.
-    pub(crate) foreigner: Option<ClientId>,
+    pub(crate) foreign_client: Option<ClientId>,
     /// Connection attempts fail until then.
     pub(crate) refused_until: Micros,
     /// Connection attempts get no answer until then.
@@ -27,7 +27,7 @@ impl Node {
             server,
             timer_at: None,
             clients: BTreeMap::new(),
-            foreigner: None,
+            foreign_client: None,
             refused_until: 0,
             hanging_until: 0,
             rejections: 0,

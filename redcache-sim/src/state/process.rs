@@ -2,9 +2,9 @@
 
 use redcache_core::{Engine, LoaderId, OpId, RefreshPolicy};
 
-use crate::clock::{Micros, Skew};
+use crate::clock::{Micros, SkewedClock};
 use crate::history::Stamp;
-use crate::state::copies::Copies;
+use crate::state::near_history::NearHistory;
 use crate::state::slot_map::Map;
 
 /// What a process has learned of one key, over all its calls.
@@ -33,7 +33,7 @@ pub(crate) struct Learned {
     pub(crate) least_left: Option<Micros>,
     /// When a call that reloads it last began or ended.
     pub(crate) reloaded_at: Micros,
-    /// When a load that runs may have a second one beside it, because a write of the process has overruled it.
+    /// When a load that runs may have a second one beside it, because a write of the process has overwritten it.
     pub(crate) replaced: Stamp,
 }
 
@@ -58,7 +58,7 @@ impl Writes {
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) engine: Engine,
-    pub(crate) clock: Skew,
+    pub(crate) clock: SkewedClock,
     /// Which of its lives this is; each begins with a new engine.
     pub(crate) life: u32,
     pub(crate) is_open: bool,
@@ -71,7 +71,7 @@ pub(crate) struct Process {
     /// It was seen to wait for no answer when everything was over.
     pub(crate) was_quiet: bool,
     /// The last moment at which it was paused or crashed; what it says about time starts over then.
-    pub(crate) shaken_at: Micros,
+    pub(crate) disrupted_at: Micros,
     /// The calls in flight, by index of their id.
     pub(crate) calls: Vec<Option<(OpId, usize)>>,
     pub(crate) learned: Vec<Learned>,
@@ -82,13 +82,13 @@ pub(crate) struct Process {
     pub(crate) removes: Vec<Writes>,
     pub(crate) touches: Vec<Writes>,
     /// What was seen in its near cache, by key.
-    pub(crate) copies: Vec<Copies>,
+    pub(crate) near_history: Vec<NearHistory>,
     /// Says which hits are to be refreshed.
     pub(crate) policy: Option<RefreshPolicy>,
 }
 
 impl Process {
-    pub(crate) fn new(engine: Engine, clock: Skew, life: u32, keys: usize) -> Self {
+    pub(crate) fn new(engine: Engine, clock: SkewedClock, life: u32, keys: usize) -> Self {
         Self {
             engine,
             clock,
@@ -99,20 +99,20 @@ impl Process {
             timer_at: None,
             paused_until: 0,
             was_quiet: false,
-            shaken_at: 0,
+            disrupted_at: 0,
             calls: Vec::new(),
             learned: vec![Learned::default(); keys],
             map: Map::new(keys),
             lost: Vec::new(),
             removes: vec![Writes::default(); keys],
             touches: vec![Writes::default(); keys],
-            copies: vec![Copies::default(); keys],
+            near_history: vec![NearHistory::default(); keys],
             policy: None,
         }
     }
 
     /// The loader that is registered for refreshes.
-    pub(crate) fn family(&self) -> Option<LoaderId> {
+    pub(crate) fn loader_id(&self) -> Option<LoaderId> {
         self.policy.as_ref().map(RefreshPolicy::loader)
     }
 

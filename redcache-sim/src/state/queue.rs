@@ -8,7 +8,7 @@ use crate::fault::Fault;
 
 /// Something that the world will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Happening {
+pub(crate) enum Event {
     /// A process asked to be woken.
     EngineTimeout(usize),
     /// A server asked to be woken.
@@ -31,7 +31,7 @@ pub(crate) enum Happening {
     Deadline(usize),
     /// A silent link must have been given up by now.
     Silence(usize),
-    /// The next of the planned faults strikes.
+    /// The next of the planned faults injections.
     Fault(usize),
     /// A server recovers from a sickness.
     Recover(usize, Fault),
@@ -46,13 +46,13 @@ pub(crate) enum Happening {
     /// The replica of a shard takes over.
     Promote(usize),
     /// Whoever waited when a connection was lost must have asked again on the next one.
-    Reasked(usize),
+    Reread(usize),
     /// A paused process goes on.
     Resume(usize),
     /// A process starts again.
     Restart(usize),
     /// The faults end.
-    Calm,
+    Quiesced,
     /// All must have healed; the last calls are made.
     Healed,
     /// Everything must be at rest.
@@ -63,7 +63,7 @@ pub(crate) enum Happening {
 struct Planned {
     at: Micros,
     turn: u64,
-    happening: Happening,
+    event: Event,
 }
 
 impl Ord for Planned {
@@ -86,13 +86,13 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn plan(&mut self, at: Micros, happening: Happening) {
+    pub(crate) fn plan(&mut self, at: Micros, event: Event) {
         self.turn += 1;
-        self.planned.push(Planned { at, turn: self.turn, happening });
+        self.planned.push(Planned { at, turn: self.turn, event });
     }
 
-    pub(crate) fn next(&mut self) -> Option<(Micros, Happening)> {
-        self.planned.pop().map(|planned| (planned.at, planned.happening))
+    pub(crate) fn next(&mut self) -> Option<(Micros, Event)> {
+        self.planned.pop().map(|planned| (planned.at, planned.event))
     }
 }
 
@@ -103,14 +103,12 @@ mod tests {
     #[test]
     fn what_is_planned_for_one_time_happens_in_the_order_of_planning() {
         let mut queue = Queue::default();
-        for (at, happening) in
-            [(2, Happening::Calm), (1, Happening::Act(1)), (1, Happening::Act(0))]
-        {
-            queue.plan(at, happening);
+        for (at, event) in [(2, Event::Quiesced), (1, Event::Act(1)), (1, Event::Act(0))] {
+            queue.plan(at, event);
         }
-        assert_eq!(queue.next(), Some((1, Happening::Act(1))));
-        assert_eq!(queue.next(), Some((1, Happening::Act(0))));
-        assert_eq!(queue.next(), Some((2, Happening::Calm)));
+        assert_eq!(queue.next(), Some((1, Event::Act(1))));
+        assert_eq!(queue.next(), Some((1, Event::Act(0))));
+        assert_eq!(queue.next(), Some((2, Event::Quiesced)));
         assert_eq!(queue.next(), None);
     }
 }

@@ -7,7 +7,7 @@ pub(crate) const OLDER_MAX: u8 = 8;
 
 /// Something that a node says of the cluster, on its way to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum TopologyReply {
     /// The slot of a key is at this port; `None` for one that cannot be. Of the frames of a read only the last says so,
     /// and which is the last is not looked into.
     Moved { key: usize, port: Option<u16>, version: u64, is_last: bool },
@@ -71,7 +71,7 @@ impl Map {
     }
 
     /// A map has named this owner of a key, or a later one.
-    pub(crate) fn has_told(&self, key: usize, version: u64) -> bool {
+    pub(crate) fn knows_owner(&self, key: usize, version: u64) -> bool {
         self.routes[key].version >= version
     }
 }

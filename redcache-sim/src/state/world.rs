@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::clock::{Micros, Skew};
+use crate::clock::{Micros, SkewedClock};
 use crate::history::{KeyModel, Stamp, Version};
 use crate::options::Options;
 use crate::plan::Plan;
@@ -13,7 +13,7 @@ use crate::rng::Rng;
 use crate::server::Server;
 use crate::state::call::Call;
 use crate::state::cluster;
-use crate::state::cluster::Truth;
+use crate::state::cluster::ClusterState;
 use crate::state::link::Link;
 use crate::state::node::Node;
 use crate::state::process::Process;
@@ -28,7 +28,7 @@ pub(crate) enum Phase {
     /// Callers call and faults strike.
     Disturbed,
     /// The faults are over and what they broke heals.
-    Calm,
+    Quiesced,
     /// The last calls are made, which must succeed.
     Probing,
     Over,
@@ -46,18 +46,18 @@ pub(crate) struct World {
     pub(crate) calls_made: u64,
     pub(crate) queue: Queue,
     /// Chance for links, callers, loaders and faults, apart so that one does not change what the others get.
-    pub(crate) link_dice: Rng,
-    pub(crate) caller_dice: Rng,
-    pub(crate) loader_dice: Rng,
-    pub(crate) fault_dice: Rng,
-    pub(crate) manner_dice: Rng,
+    pub(crate) link_rng: Rng,
+    pub(crate) caller_rng: Rng,
+    pub(crate) loader_rng: Rng,
+    pub(crate) fault_rng: Rng,
+    pub(crate) style_rng: Rng,
     pub(crate) start: Instant,
     /// The servers; one, unless they are a cluster.
     pub(crate) nodes: Vec<Node>,
     /// What they are in truth, if they are a cluster.
-    pub(crate) cluster: Option<Truth>,
+    pub(crate) cluster: Option<ClusterState>,
     /// The clock that all servers read.
-    pub(crate) server_clock: Skew,
+    pub(crate) server_clock: SkewedClock,
     pub(crate) links: Vec<Link>,
     pub(crate) processes: Vec<Process>,
     pub(crate) keys: Vec<KeyModel>,
@@ -83,12 +83,12 @@ impl World {
     pub(crate) fn new(seed: u64, options: &Options) -> Self {
         // The origin of virtual time. Its value shows nowhere; a day is added so that spans can be subtracted from it.
         let start = Instant::now() + Duration::from_secs(24 * 3600);
-        let mut dice = Rng::new(seed);
+        let mut rng = Rng::new(seed);
         let plan = Plan::new(seed, options.cluster);
-        let server_clock = Skew::new(start, plan.skews[0]);
-        let cluster = plan.cluster.as_ref().map(|it| Truth::new(&plan.keys, it.lag));
+        let server_clock = SkewedClock::new(start, plan.skews[0]);
+        let cluster = plan.cluster.as_ref().map(|it| ClusterState::new(&plan.keys, it.lag));
         let nodes = match &cluster {
-            Some(truth) => cluster::nodes(truth, &server_clock, &plan.server),
+            Some(cluster) => cluster::nodes(cluster, &server_clock, &plan.server),
             None => vec![Node::new(Server::new(server_clock.at(0), plan.server.clone()))],
         };
         let keys = plan.keys.iter().cloned().map(KeyModel::new).collect();
@@ -101,11 +101,11 @@ impl World {
             disturbed_steps_max: options.disturbed_steps_max.unwrap_or(u64::MAX),
             calls_made: 0,
             queue: Queue::default(),
-            link_dice: dice.fork(),
-            caller_dice: dice.fork(),
-            loader_dice: dice.fork(),
-            fault_dice: dice.fork(),
-            manner_dice: dice.fork(),
+            link_rng: rng.fork(),
+            caller_rng: rng.fork(),
+            loader_rng: rng.fork(),
+            fault_rng: rng.fork(),
+            style_rng: rng.fork(),
             start,
             nodes,
             cluster,
@@ -130,18 +130,18 @@ impl World {
 
     /// The server that has the say over a key.
     pub(crate) fn home(&self, key: usize) -> usize {
-        let Some(truth) = &self.cluster else { return 0 };
-        let owner = truth.owner(key);
-        match truth.moving.get(&truth.slots[key]) {
-            Some(&to) if !self.has(owner, key) => truth.shards[to].primary,
+        let Some(cluster) = &self.cluster else { return 0 };
+        let owner = cluster.owner(key);
+        match cluster.moving.get(&cluster.slots[key]) {
+            Some(&to) if !self.has(owner, key) => cluster.shards[to].primary,
             Some(_) | None => owner,
         }
     }
 
     /// The slot of a key has moved, or does.
     pub(crate) fn has_moved(&self, key: usize) -> bool {
-        let truth = self.cluster.as_ref();
-        truth.is_some_and(|it| it.versions[key] > 0 || it.moving.contains_key(&it.slots[key]))
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|it| it.versions[key] > 0 || it.moving.contains_key(&it.slots[key]))
     }
 
     pub(crate) fn has(&self, node: usize, key: usize) -> bool {

@@ -4,33 +4,33 @@ use std::time::Duration;
 
 use crate::clock::Micros;
 use crate::state::call::Kind;
-use crate::state::call_style::Manner;
+use crate::state::call_style::CallStyle;
 use crate::state::world::World;
 
 impl World {
     /// How the next call is made.
-    pub(crate) fn manner(&mut self, kind: Kind) -> Manner {
-        let mut manner = Manner::default();
+    pub(crate) fn style(&mut self, kind: Kind) -> CallStyle {
+        let mut style = CallStyle::default();
         let loads = matches!(kind, Kind::GetWith | Kind::GetManyWith);
-        let ahead = self.plan.refresh.is_some();
-        manner.is_refreshing = ahead && loads && self.manner_dice.chance(700);
-        if !self.plan.has_manners || self.manner_dice.chance(500) {
-            return manner;
+        let refresh = self.plan.refresh.is_some();
+        style.is_refreshing = refresh && loads && self.style_rng.chance(700);
+        if !self.plan.has_call_styles || self.style_rng.chance(500) {
+            return style;
         }
         let reads = matches!(kind, Kind::Get | Kind::GetMany | Kind::GetWith | Kind::GetManyWith);
-        manner.skip_near = reads && self.manner_dice.chance(250);
-        manner.reload = reads && self.manner_dice.chance(300);
+        style.skip_near = reads && self.style_rng.chance(250);
+        style.reload = reads && self.style_rng.chance(300);
         // A load that a deadline hands over has its lock twice.
-        if !self.plan.is_pristine && self.manner_dice.chance(400) {
-            let millis = self.manner_dice.pick(&[0, 1, 5, 30, 200]);
-            manner.deadline = Some(Duration::from_micros(1000 * millis + 300));
+        if !self.plan.is_undisturbed && self.style_rng.chance(400) {
+            let millis = self.style_rng.pick(&[0, 1, 5, 30, 200]);
+            style.deadline = Some(Duration::from_micros(1000 * millis + 300));
         }
-        manner
+        style
     }
 
     /// When a call that has a deadline must be over, counted from its beginning.
-    pub(crate) fn bound(&self, process: usize, manner: Manner) -> Option<Micros> {
-        manner.deadline.map(|after| self.processes[process].clock.stretch(after))
+    pub(crate) fn bound(&self, process: usize, style: CallStyle) -> Option<Micros> {
+        style.deadline.map(|after| self.processes[process].clock.stretch(after))
     }
 
     /// Notes that a reload begins or ends. It has flights of its own beside those that are there, and those who joined

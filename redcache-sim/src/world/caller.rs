@@ -5,11 +5,11 @@ use redcache_core::{Error, ErrorKind, Key, OpId};
 
 use crate::clock::Micros;
 use crate::fault::Fault;
-use crate::history::{Flavour, Origin, Version, spell};
+use crate::history::{Origin, ValueShape, Version, encode_value};
 use crate::invariant::{Checked, Invariant, Violation};
 use crate::state::call::{Call, Kind, State};
-use crate::state::call_style::Manner;
-use crate::state::queue::Happening;
+use crate::state::call_style::CallStyle;
+use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
 const KINDS: [(u64, Kind); 12] = [
@@ -36,14 +36,14 @@ impl World {
         let process = caller / self.plan.callers;
         let state = &self.processes[process];
         if !state.is_open && state.closing_since.is_none() {
-            self.queue.plan(self.now + 10_000, Happening::Act(caller));
+            self.queue.plan(self.now + 10_000, Event::Act(caller));
             return Ok(());
         }
-        let kind = self.caller_dice.weighted(&KINDS);
-        let count = if kind.is_batch() { self.caller_dice.index(5) } else { 1 };
-        let keys = (0..count).map(|_| self.caller_dice.index(self.keys.len())).collect();
-        let manner = self.manner(kind);
-        self.call(caller, kind, keys, manner)
+        let kind = self.caller_rng.weighted(&KINDS);
+        let count = if kind.is_batch() { self.caller_rng.index(5) } else { 1 };
+        let keys = (0..count).map(|_| self.caller_rng.index(self.keys.len())).collect();
+        let style = self.style(kind);
+        self.call(caller, kind, keys, style)
     }
 
     /// Makes a call the way an adapter does: what is near is answered without the engine.
@@ -52,13 +52,13 @@ impl World {
         caller: usize,
         kind: Kind,
         mut keys: Vec<usize>,
-        manner: Manner,
+        style: CallStyle,
     ) -> Checked {
         let process = caller / self.plan.callers;
         let reads = matches!(kind, Kind::Get | Kind::GetMany | Kind::GetWith | Kind::GetManyWith);
-        if reads && manner.options().asks_near() {
-            keys = self.answer_near(process, keys, manner)?;
-            if keys.is_empty() && !(kind.is_batch() && self.caller_dice.chance(100)) {
+        if reads && style.options().asks_near() {
+            keys = self.answer_near(process, keys, style)?;
+            if keys.is_empty() && !(kind.is_batch() && self.caller_rng.chance(100)) {
                 self.calls_made += 1;
                 self.next_act(caller);
                 return Ok(());
@@ -71,7 +71,7 @@ impl World {
             Vec::new()
         };
         let now = self.time_of(process);
-        let op = self.ask(process, now, kind, &keys, &versions, manner);
+        let op = self.ask(process, now, kind, &keys, &versions, style);
         let op = match op {
             Ok(op) => op,
             Err(error) => {
@@ -83,13 +83,13 @@ impl World {
                 return Ok(());
             }
         };
-        if let Some(after) = manner.deadline {
+        if let Some(after) = style.deadline {
             self.processes[process].engine.set_timeout(now, op, after);
         }
-        if manner.reload && kind.loads() {
+        if style.reload && kind.loads() {
             self.supersede(process, &keys);
         }
-        self.remember_call(caller, kind, keys, versions, op, manner);
+        self.remember_call(caller, kind, keys, versions, op, style);
         self.drain(process)
     }
 
@@ -97,7 +97,7 @@ impl World {
         &mut self,
         process: usize,
         keys: Vec<usize>,
-        manner: Manner,
+        style: CallStyle,
     ) -> Result<Vec<usize>, Violation> {
         let now = self.time_of(process);
         let mut far = Vec::with_capacity(keys.len());
@@ -108,18 +108,18 @@ impl World {
                     self.trace
                         .line(self.now, || format!("p{process} finds key {key} near: {hit:?}"));
                     self.trace.mix(&[process as u64, key as u64]);
-                    Invariant::PastNear.holds(!manner.is_past_near(), || {
-                        format!("p{process} answers a call for key {key} from near: {manner:?}")
+                    Invariant::PastNear.holds(!style.is_past_near(), || {
+                        format!("p{process} answers a call for key {key} from near: {style:?}")
                     })?;
                     self.check_hit(process, key, hit.value.as_ref())?;
-                    if manner.is_refreshing {
+                    if style.is_refreshing {
                         self.refresh_hit(process, key, &hit);
                     }
                 }
                 None => far.push(key),
             }
         }
-        if manner.is_refreshing {
+        if style.is_refreshing {
             self.drain(process)?;
         }
         Ok(far)
@@ -132,22 +132,22 @@ impl World {
         kind: Kind,
         keys: &[usize],
         versions: &[usize],
-        manner: Manner,
+        style: CallStyle,
     ) -> Result<OpId, Error> {
         let ttl = self.plan.ttl;
         let names: Vec<Key> = keys.iter().map(|&key| self.keys[key].name.clone()).collect();
         let first = names.first().cloned();
         let values: Vec<Bytes> =
             versions.iter().filter_map(|&version| self.versions[version].payload.clone()).collect();
-        let family = self.processes[process].family();
+        let loader_id = self.processes[process].loader_id();
         let engine = &mut self.processes[process].engine;
         let value = values.first().cloned().unwrap_or_default();
         let one = first.unwrap_or_else(|| Key::from(""));
         match kind {
             Kind::Get => engine.get(now, one),
             Kind::GetMany => engine.get_many(now, names),
-            Kind::GetWith => engine.get_with(now, one, manner.load(ttl, family)),
-            Kind::GetManyWith => engine.get_many_with(now, names, manner.load(ttl, family)),
+            Kind::GetWith => engine.get_with(now, one, style.load(ttl, loader_id)),
+            Kind::GetManyWith => engine.get_many_with(now, names, style.load(ttl, loader_id)),
             Kind::SetWith => engine.insert_with(now, one, ttl),
             Kind::SetManyWith => engine.insert_many_with(now, names, ttl),
             Kind::Insert => engine.insert(now, one, value, ttl),
@@ -169,7 +169,7 @@ impl World {
         keys: Vec<usize>,
         versions: Vec<usize>,
         op: OpId,
-        manner: Manner,
+        style: CallStyle,
     ) {
         let process = caller / self.plan.callers;
         let call = self.calls.len();
@@ -207,25 +207,25 @@ impl World {
             given: Vec::new(),
             unstored: Vec::new(),
             unstorable: Vec::new(),
-            manner,
+            style,
             is_superseded,
         });
         self.waiting.push(call);
         let deadline = self.deadline(process, kind);
-        let bound = self.bound(process, manner).map(|bound| bound + 1_000);
+        let bound = self.bound(process, style).map(|bound| bound + 1_000);
         let deadline = bound.unwrap_or(deadline).min(deadline);
-        if manner.is_past_near() {
-            self.tally.premise(Invariant::PastNear);
+        if style.is_past_near() {
+            self.tally.cover(Invariant::PastNear);
         }
-        self.queue.plan(self.now + deadline, Happening::Deadline(call));
-        if !manner.is_probe
+        self.queue.plan(self.now + deadline, Event::Deadline(call));
+        if !style.is_probe
             && self.plan.faults.has(Fault::CallerDropped)
-            && self.caller_dice.chance(300)
+            && self.caller_rng.chance(300)
         {
             let soon = [0, self.plan.latency, 4 * self.plan.latency, 50_000];
-            let bound = self.caller_dice.pick(&soon);
-            let at = self.now + self.caller_dice.below(bound + 1);
-            self.queue.plan(at, Happening::Drop(call));
+            let bound = self.caller_rng.pick(&soon);
+            let at = self.now + self.caller_rng.below(bound + 1);
+            self.queue.plan(at, Event::Drop(call));
         }
     }
 
@@ -246,14 +246,14 @@ impl World {
 
     pub(crate) fn new_version(&mut self, key: usize, origin: Origin) -> usize {
         let number = self.versions.len();
-        let flavour = match self.loader_dice.below(12) {
-            0 => Flavour::EnvelopeLike,
-            1 => Flavour::Framed,
-            2 => Flavour::LockLike,
-            3 => Flavour::Padded(100),
-            _ => Flavour::Plain,
+        let shape = match self.loader_rng.below(12) {
+            0 => ValueShape::EnvelopeLike,
+            1 => ValueShape::Framed,
+            2 => ValueShape::LockLike,
+            3 => ValueShape::Padded(100),
+            _ => ValueShape::Plain,
         };
-        let payload = Some(spell(flavour, key, number));
+        let payload = Some(encode_value(shape, key, number));
         self.versions.push(Version { key, payload, origin, executed: None });
         number
     }
@@ -271,7 +271,7 @@ impl World {
         } else {
             Fault::CallerDropped
         });
-        self.tally.premise(Invariant::CancelNeutrality);
+        self.tally.cover(Invariant::CancelNeutrality);
         self.trace.line(self.now, || format!("call {call} is dropped"));
         self.end_load(call);
         self.processes[process].forget(op);
@@ -294,7 +294,7 @@ impl World {
         self.calls[call].state = end;
         let state = &self.calls[call];
         let process = &mut self.processes[state.process];
-        let (of, reloads) = (state.process, state.manner.reload && state.kind.loads());
+        let (of, reloads) = (state.process, state.style.reload && state.kind.loads());
         if state.kind.loads() && state.life == process.life {
             for &key in &state.keys {
                 let learned = &mut process.learned[key];
@@ -320,8 +320,8 @@ impl World {
 
     fn next_act(&mut self, caller: usize) {
         if self.phase == Phase::Disturbed {
-            let pause = self.caller_dice.below(self.plan.think);
-            self.queue.plan(self.now + pause, Happening::Act(caller));
+            let pause = self.caller_rng.below(self.plan.think);
+            self.queue.plan(self.now + pause, Event::Act(caller));
         }
     }
 }

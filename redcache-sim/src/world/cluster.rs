@@ -7,19 +7,19 @@ use crate::invariant::Checked;
 use crate::plan::cluster::SHARDS;
 use crate::server::Cluster;
 use crate::state::executed::Cause;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
     /// Brings the view of a node up to date, unless something keeps it from that.
-    fn inform(&mut self, node: usize) {
-        let Some(truth) = &self.cluster else { return };
-        if truth.deluded[node].is_some() {
+    fn update_view(&mut self, node: usize) {
+        let Some(cluster) = &self.cluster else { return };
+        if cluster.distorted[node].is_some() {
             return;
         }
-        let mut view = truth.view.seen_by(node);
-        for (&slot, &to) in &truth.moving {
-            let (from, to) = (view.owner(slot), truth.shards[to].primary);
+        let mut view = cluster.view.seen_by(node);
+        for (&slot, &to) in &cluster.moving {
+            let (from, to) = (view.owner(slot), cluster.shards[to].primary);
             if from == Some(node) {
                 view.set_migrating(slot, Some(to));
             } else if to == node {
@@ -30,38 +30,43 @@ impl World {
     }
 
     /// Tells all nodes of a change that `parties` have made, who cannot but know.
-    pub(crate) fn inform_all(&mut self, parties: &[usize]) {
+    pub(crate) fn update_views(&mut self, parties: &[usize]) {
         for node in 0..self.nodes.len() {
-            if let Some(truth) = &mut self.cluster
+            if let Some(cluster) = &mut self.cluster
                 && parties.contains(&node)
             {
-                truth.deluded[node] = None;
+                cluster.distorted[node] = None;
             }
-            self.inform(node);
+            self.update_view(node);
         }
     }
 
     /// Ends what keeps a node from knowing.
-    pub(crate) fn enlighten(&mut self, node: usize, fault: Option<Fault>) {
-        if let Some(truth) = &mut self.cluster
-            && fault.is_none_or(|fault| truth.deluded[node] == Some(fault))
+    pub(crate) fn restore_view(&mut self, node: usize, fault: Option<Fault>) {
+        if let Some(cluster) = &mut self.cluster
+            && fault.is_none_or(|fault| cluster.distorted[node] == Some(fault))
         {
-            truth.deluded[node] = None;
-            self.inform(node);
+            cluster.distorted[node] = None;
+            self.update_view(node);
         }
     }
 
     /// Changes what a node knows, until it is enlightened.
-    pub(crate) fn delude(&mut self, node: usize, fault: Fault, change: impl FnOnce(&mut Cluster)) {
-        self.enlighten(node, None);
-        let Some(truth) = &mut self.cluster else { return };
-        truth.deluded[node] = Some(fault);
+    pub(crate) fn distort_view(
+        &mut self,
+        node: usize,
+        fault: Fault,
+        change: impl FnOnce(&mut Cluster),
+    ) {
+        self.restore_view(node, None);
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.distorted[node] = Some(fault);
         if let Some(view) = self.nodes[node].server.cluster_mut() {
             change(view);
         }
     }
 
-    /// Copies a key from one node to another, as it is there.
+    /// NearHistory a key from one node to another, as it is there.
     pub(crate) fn copy_key(&mut self, key: usize, from: usize, to: usize) {
         let name = self.keys[key].name.clone();
         let copy = self.nodes[from].server.copy_of(name.as_bytes());
@@ -70,19 +75,19 @@ impl World {
 
     /// Moves the slot of a key to another shard, at once. The old owner deletes what it had `later`.
     pub(crate) fn move_slot(&mut self, key: usize, to: usize, later: Option<Micros>) -> Checked {
-        let Some(truth) = &mut self.cluster else { return Ok(()) };
-        let (slot, from, to) = (truth.slots[key], truth.owner(key), truth.shards[to].primary);
-        let keys = truth.keys_of(slot);
-        truth.moving.remove(&slot);
-        truth.view.assign(slot, Some(to));
-        truth.rise(to);
-        truth.turn_over(&keys);
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        let (slot, from, to) = (cluster.slots[key], cluster.owner(key), cluster.shards[to].primary);
+        let keys = cluster.keys_of(slot);
+        cluster.moving.remove(&slot);
+        cluster.view.assign(slot, Some(to));
+        cluster.raise_epoch(to);
+        cluster.note_new_owner(&keys);
         for &key in &keys {
             self.copy_key(key, from, to);
         }
-        self.inform_all(&[from, to]);
+        self.update_views(&[from, to]);
         match later {
-            Some(later) => self.queue.plan(self.now + later, Happening::Trim(from, key)),
+            Some(later) => self.queue.plan(self.now + later, Event::Trim(from, key)),
             None => self.nodes[from].server.drop_slot(slot),
         }
         self.settle(&[from, to])
@@ -90,11 +95,11 @@ impl World {
 
     /// A node deletes the keys of a slot that it has lost, unless it has it back.
     pub(crate) fn trim(&mut self, node: usize, key: usize) -> Checked {
-        let Some(truth) = &self.cluster else { return Ok(()) };
-        let slot = truth.slots[key];
-        let shard = truth.shards.iter().position(|shard| shard.primary == node);
-        let is_coming = shard.is_some() && truth.moving.get(&slot).copied() == shard;
-        if truth.owner(key) == node || is_coming || shard.is_none() {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        let slot = cluster.slots[key];
+        let shard = cluster.shards.iter().position(|shard| shard.primary == node);
+        let is_coming = shard.is_some() && cluster.moving.get(&slot).copied() == shard;
+        if cluster.owner(key) == node || is_coming || shard.is_none() {
             return Ok(());
         }
         self.nodes[node].server.drop_slot(slot);
@@ -103,30 +108,30 @@ impl World {
 
     /// Begins to move the slot of a key to another shard, key by key.
     pub(crate) fn begin_move(&mut self, key: usize, to: usize) {
-        let Some(truth) = &mut self.cluster else { return };
-        let slot = truth.slots[key];
-        if truth.moving.contains_key(&slot) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let slot = cluster.slots[key];
+        if cluster.moving.contains_key(&slot) {
             return;
         }
         // What is left there from an earlier ownership is gone before.
-        let (from, target) = (truth.owner(key), truth.shards[to].primary);
-        truth.moving.insert(slot, to);
-        let keys = truth.keys_of(slot);
+        let (from, target) = (cluster.owner(key), cluster.shards[to].primary);
+        cluster.moving.insert(slot, to);
+        let keys = cluster.keys_of(slot);
         self.nodes[target].server.drop_slot(slot);
-        self.inform_all(&[from, target]);
-        let lasts = self.fault_dice.between(20_000, 250_000);
+        self.update_views(&[from, target]);
+        let lasts = self.fault_rng.between(20_000, 250_000);
         for key in keys {
-            let at = self.now + self.fault_dice.below(lasts);
-            self.queue.plan(at, Happening::MoveKey(key));
+            let at = self.now + self.fault_rng.below(lasts);
+            self.queue.plan(at, Event::MoveKey(key));
         }
-        self.queue.plan(self.now + lasts, Happening::EndMove(key));
+        self.queue.plan(self.now + lasts, Event::EndMove(key));
     }
 
     /// Moves one key of a slot that is on the move.
     pub(crate) fn move_key(&mut self, key: usize) -> Checked {
-        let Some(truth) = &self.cluster else { return Ok(()) };
-        let Some(&to) = truth.moving.get(&truth.slots[key]) else { return Ok(()) };
-        let (from, to) = (truth.owner(key), truth.shards[to].primary);
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        let Some(&to) = cluster.moving.get(&cluster.slots[key]) else { return Ok(()) };
+        let (from, to) = (cluster.owner(key), cluster.shards[to].primary);
         if self.has(from, key) {
             self.trace.line(self.now, || format!("key {key} moves from n{from} to n{to}"));
             self.copy_key(key, from, to);
@@ -138,21 +143,21 @@ impl World {
 
     /// Ends the move of a slot that began earlier.
     pub(crate) fn end_move(&mut self, key: usize) -> Checked {
-        let Some(truth) = &self.cluster else { return Ok(()) };
-        let slot = truth.slots[key];
-        let Some(&to) = truth.moving.get(&slot) else { return Ok(()) };
-        let (from, target) = (truth.owner(key), truth.shards[to].primary);
-        for key in truth.keys_of(slot) {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        let slot = cluster.slots[key];
+        let Some(&to) = cluster.moving.get(&slot) else { return Ok(()) };
+        let (from, target) = (cluster.owner(key), cluster.shards[to].primary);
+        for key in cluster.keys_of(slot) {
             self.move_key(key)?;
         }
-        let Some(truth) = &mut self.cluster else { return Ok(()) };
-        truth.moving.remove(&slot);
-        truth.view.assign(slot, Some(target));
-        truth.rise(target);
-        let keys = truth.keys_of(slot);
-        truth.turn_over(&keys);
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        cluster.moving.remove(&slot);
+        cluster.view.assign(slot, Some(target));
+        cluster.raise_epoch(target);
+        let keys = cluster.keys_of(slot);
+        cluster.note_new_owner(&keys);
         self.trace.line(self.now, || format!("slot {} is n{target}'s", slot.index()));
-        self.inform_all(&[from, target]);
+        self.update_views(&[from, target]);
         self.nodes[from].server.drop_slot(slot);
         self.settle(&[from, target])
     }
@@ -164,8 +169,8 @@ impl World {
 
     /// Looks at all keys after a change of the cluster, and carries out the wishes of the nodes that it concerned.
     pub(crate) fn settle(&mut self, nodes: &[usize]) -> Checked {
-        self.look(&Cause::Fault)?;
-        nodes.iter().try_for_each(|&node| self.collect(node, None))
+        self.observe_keys(&Cause::Fault)?;
+        nodes.iter().try_for_each(|&node| self.apply_server_events(node, None))
     }
 
     /// Ends every trouble of the cluster.
@@ -175,10 +180,10 @@ impl World {
         }
         self.end_moves()?;
         for shard in 0..SHARDS {
-            self.succeed(shard)?;
+            self.promote_replica_if_due(shard)?;
         }
         for node in 0..self.nodes.len() {
-            self.enlighten(node, None);
+            self.restore_view(node, None);
         }
         Ok(())
     }

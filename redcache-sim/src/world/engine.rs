@@ -1,9 +1,9 @@
 //! The adapters of the simulated processes: they carry bytes, time and events between engines and links, and decide
 //! nothing.
 
-use redcache_core::{Address, ConnId, Engine, Event, OpId, Seed};
+use redcache_core::{Address, ConnId, Engine, Event as EngineEvent, OpId, Seed};
 
-use crate::clock::{Micros, Skew};
+use crate::clock::{Micros, SkewedClock};
 use crate::deque::pop_front_if;
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
@@ -14,16 +14,16 @@ use crate::state::call::Kind;
 use crate::state::link::{Gate, Link};
 use crate::state::pipe::Arrival;
 use crate::state::process::Process;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
     /// Starts a process, for the first time or after a crash.
     pub(crate) fn start_process(&mut self, process: usize) -> Checked {
-        let clock = Skew::new(self.start, self.plan.skews[process + 1]);
+        let clock = SkewedClock::new(self.start, self.plan.skews[process + 1]);
         let mut random = [0; 32];
         for chunk in random.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&self.caller_dice.next().to_le_bytes());
+            chunk.copy_from_slice(&self.caller_rng.next().to_le_bytes());
         }
         let seed = Seed { random, unix_ms: 1_700_000_000_000 };
         let config =
@@ -36,7 +36,7 @@ impl World {
         } else {
             self.processes.push(fresh);
         }
-        self.processes[process].shaken_at = self.now;
+        self.processes[process].disrupted_at = self.now;
         self.register(process)?;
         self.trace.line(self.now, || format!("p{process} starts, life {life}"));
         self.drain(process)
@@ -83,15 +83,15 @@ impl World {
         if at != state.timer_at {
             state.timer_at = at;
             if let Some(at) = at {
-                self.queue.plan(at, Happening::EngineTimeout(process));
+                self.queue.plan(at, Event::EngineTimeout(process));
             }
         }
     }
 
-    fn on_event(&mut self, process: usize, event: Event) -> Checked {
+    fn on_event(&mut self, process: usize, event: EngineEvent) -> Checked {
         match event {
-            Event::Dial { conn, address } => self.dial(process, conn, &address),
-            Event::HangUp { conn } => {
+            EngineEvent::Dial { conn, address } => self.dial(process, conn, &address),
+            EngineEvent::HangUp { conn } => {
                 let life = self.processes[process].life;
                 let mine =
                     |link: &Link| (link.process, link.life, link.conn) == (process, life, conn);
@@ -100,12 +100,12 @@ impl World {
                 }
                 Ok(())
             }
-            Event::Load { op } => {
+            EngineEvent::Load { op } => {
                 let call = self.call_of(process, op)?;
                 let keys = self.calls[call].keys.clone();
                 self.start_load(call, keys, false)
             }
-            Event::LoadMany { op, keys } => {
+            EngineEvent::LoadMany { op, keys } => {
                 let call = self.call_of(process, op)?;
                 let named = keys.iter().map(|key| self.key_named(key.as_bytes())).collect();
                 let keys: Option<Vec<usize>> = named;
@@ -117,16 +117,16 @@ impl World {
                 }
                 self.start_load(call, keys, true)
             }
-            Event::Refresh { .. } => {
+            EngineEvent::Refresh { .. } => {
                 self.call_worker(process);
                 Ok(())
             }
-            Event::Done { op, outcome } => self.on_done(process, op, outcome),
-            Event::Notice(notice) => {
+            EngineEvent::Done { op, outcome } => self.on_done(process, op, outcome),
+            EngineEvent::Notice(notice) => {
                 self.trace.line(self.now, || format!("p{process} notes: {notice}"));
                 Ok(())
             }
-            Event::Closed => {
+            EngineEvent::Closed => {
                 self.trace.line(self.now, || format!("p{process} is closed"));
                 let state = &mut self.processes[process];
                 state.is_open = false;
@@ -148,7 +148,7 @@ impl World {
             self.tally.fault(Fault::DialHangs);
         } else {
             let at = self.now + 2 * self.delay();
-            self.queue.plan(at, Happening::Dialed(link));
+            self.queue.plan(at, Event::Dialed(link));
         }
         self.trace.line(self.now, || format!("p{process} dials link {link} to {address}"));
         Ok(())
@@ -181,7 +181,7 @@ impl World {
         process.lose(link, state.node, state.gate == Gate::Passed, self.now);
         self.stamp += 1;
         process.writes_unknown(self.stamp);
-        self.queue.plan(end, Happening::ToServer(link));
+        self.queue.plan(end, Event::ToServer(link));
         self.trace.line(self.now, || format!("link {link} is hung up"));
     }
 
@@ -206,7 +206,7 @@ impl World {
         self.nodes[node].clients.insert(client, link);
         self.trace.line(self.now, || format!("link {link} of p{process} is made"));
         self.processes[process].engine.handle_connected(now, conn);
-        self.collect(node, None)?;
+        self.apply_server_events(node, None)?;
         self.drain(process)
     }
 
@@ -217,7 +217,7 @@ impl World {
             return Ok(());
         }
         if now < state.down.held_until {
-            self.queue.plan(state.down.held_until, Happening::ToClient(link));
+            self.queue.plan(state.down.held_until, Event::ToClient(link));
             return Ok(());
         }
         let process = state.process;
@@ -232,8 +232,8 @@ impl World {
                 }
                 let state = &self.links[link];
                 if !was_passed && state.gate == Gate::Passed {
-                    self.processes[process].shaken_at = now;
-                    self.expect_reasked(link);
+                    self.processes[process].disrupted_at = now;
+                    self.expect_reread(link);
                 }
                 self.begin_reading(link);
                 if sends > 1 {
@@ -293,7 +293,7 @@ impl World {
     /// An end that waited behind bytes is noticed after them.
     fn plan_end(&mut self, link: usize) {
         if let Some(end) = self.links[link].down.end {
-            self.queue.plan(end.max(self.now), Happening::ToClient(link));
+            self.queue.plan(end.max(self.now), Event::ToClient(link));
         }
     }
 
@@ -318,20 +318,20 @@ impl World {
             let up = &mut self.links[link].up;
             up.frame(up.sent + at as u64);
         }
-        self.tally.premise(Invariant::WholeFrames);
+        self.tally.cover(Invariant::WholeFrames);
         self.check_asking_over(link)?;
         let mut arrives = self.now + self.delay();
         for piece in self.pieces(bytes) {
             arrives = self.links[link].up.send(arrives, piece);
-            self.queue.plan(arrives, Happening::ToServer(link));
-            arrives += self.link_dice.below(100);
+            self.queue.plan(arrives, Event::ToServer(link));
+            arrives += self.link_rng.below(100);
         }
         Ok(())
     }
 
     /// How long the next bytes take from one side to the other.
     pub(crate) fn delay(&mut self) -> Micros {
-        let delay = self.plan.latency + self.link_dice.below(self.plan.jitter + 1);
+        let delay = self.plan.latency + self.link_rng.below(self.plan.jitter + 1);
         let quantum = self.plan.quantum;
         (self.now + delay).next_multiple_of(quantum) - self.now
     }
@@ -341,15 +341,15 @@ impl World {
         /// One transmission makes no more steps than this.
         const PIECES_MAX: usize = 12;
         let cuts = match self.plan.cuts {
-            Cuts::Some if self.link_dice.chance(400) => 1 + self.link_dice.index(3),
-            Cuts::Everywhere if self.link_dice.chance(700) => bytes.len().min(PIECES_MAX),
+            Cuts::Some if self.link_rng.chance(400) => 1 + self.link_rng.index(3),
+            Cuts::Everywhere if self.link_rng.chance(700) => bytes.len().min(PIECES_MAX),
             Cuts::Never | Cuts::Some | Cuts::Everywhere => 0,
         };
         if cuts == 0 || bytes.len() < 2 {
             return vec![bytes];
         }
         let mut places: Vec<_> =
-            (0..cuts).map(|_| 1 + self.link_dice.index(bytes.len() - 1)).collect();
+            (0..cuts).map(|_| 1 + self.link_rng.index(bytes.len() - 1)).collect();
         if self.plan.cuts == Cuts::Everywhere {
             places = (1..bytes.len().min(PIECES_MAX)).collect();
         }

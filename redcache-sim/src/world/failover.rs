@@ -4,7 +4,7 @@ use crate::clock::Micros;
 use crate::deque::pop_front_if;
 use crate::fault::Fault;
 use crate::invariant::Checked;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
@@ -14,35 +14,35 @@ impl World {
         if !loses {
             self.replicate(shard, Micros::MAX)?;
         }
-        let Some(truth) = &mut self.cluster else { return Ok(()) };
-        let state = &mut truth.shards[shard];
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        let state = &mut cluster.shards[shard];
         if !state.under_way.is_empty() {
             self.tally.fault(Fault::WritesLost);
         }
         state.under_way.clear();
-        state.is_headless = false;
+        state.lacks_primary = false;
         std::mem::swap(&mut state.primary, &mut state.replica);
         let (new, old) = (state.primary, state.replica);
-        truth.view.member_mut(new).replica_of = None;
-        truth.view.member_mut(old).replica_of = Some(new);
+        cluster.view.member_mut(new).replica_of = None;
+        cluster.view.member_mut(old).replica_of = Some(new);
         let held: Vec<usize> =
-            (0..truth.slots.len()).filter(|&it| truth.owner(it) == old).collect();
-        for (first, last) in truth.view.ranges_of(old) {
-            truth.view.assign_range(first, last, Some(new));
+            (0..cluster.slots.len()).filter(|&it| cluster.owner(it) == old).collect();
+        for (first, last) in cluster.view.ranges_of(old) {
+            cluster.view.assign_range(first, last, Some(new));
         }
-        truth.rise(new);
-        truth.turn_over(&held);
+        cluster.raise_epoch(new);
+        cluster.note_new_owner(&held);
         self.trace.line(self.now, || format!("n{new} takes over from n{old}"));
-        self.inform_all(&[old, new]);
+        self.update_views(&[old, new]);
         if loses {
             self.nodes[old].server.drop_all();
-            self.forgive_losses(&held);
+            self.forgive_lost_writes(&held);
         }
         for key in 0..self.keys.len() {
             self.copy_key(key, new, old);
             let sent = self.nodes[new].server.copy_of(self.keys[key].name.as_bytes());
-            if let Some(truth) = &mut self.cluster {
-                truth.shards[shard].sent[key] = sent;
+            if let Some(cluster) = &mut self.cluster {
+                cluster.shards[shard].sent[key] = sent;
             }
         }
         self.settle(&[old, new])
@@ -50,13 +50,13 @@ impl World {
 
     /// What was written to these keys, and not to the replica, has never been: deletions among it void nothing, and a
     /// write's lock that is back is nobody's, who would know what it had replaced.
-    fn forgive_losses(&mut self, keys: &[usize]) {
+    fn forgive_lost_writes(&mut self, keys: &[usize]) {
         for &key in keys {
             let raw = self.raw_of(key);
             if raw == self.keys[key].raw {
                 continue;
             }
-            self.keys[key].overruled = 0;
+            self.keys[key].overwritten = 0;
             if let Some(token) = raw.and_then(|raw| self.tokens.get_mut(&raw)) {
                 token.is_back = true;
                 token.write = None;
@@ -65,39 +65,39 @@ impl World {
     }
 
     /// Kills the primary of a shard; its replica takes over a while later.
-    pub(crate) fn behead(&mut self, shard: usize) -> Checked {
-        let Some(truth) = &mut self.cluster else { return Ok(()) };
-        if truth.shards[shard].is_headless {
+    pub(crate) fn kill_primary(&mut self, shard: usize) -> Checked {
+        let Some(cluster) = &mut self.cluster else { return Ok(()) };
+        if cluster.shards[shard].lacks_primary {
             return Ok(());
         }
-        truth.shards[shard].is_headless = true;
-        let primary = truth.shards[shard].primary;
+        cluster.shards[shard].lacks_primary = true;
+        let primary = cluster.shards[shard].primary;
         let at = self.server_clock.at(self.now);
-        let promoted_at = self.now + self.fault_dice.below(300_000);
+        let promoted_at = self.now + self.fault_rng.below(300_000);
         self.nodes[primary].server.restart(at, true);
-        self.nodes[primary].refused_until = promoted_at + self.fault_dice.below(200_000);
+        self.nodes[primary].refused_until = promoted_at + self.fault_rng.below(200_000);
         self.trace.line(self.now, || format!("n{primary} dies"));
-        self.queue.plan(promoted_at, Happening::Promote(shard));
+        self.queue.plan(promoted_at, Event::Promote(shard));
         self.settle(&[primary])
     }
 
     /// The replica of a shard takes over from a primary that has died.
-    pub(crate) fn succeed(&mut self, shard: usize) -> Checked {
-        let is_headless = self.cluster.as_ref().is_some_and(|it| it.shards[shard].is_headless);
-        if is_headless { self.promote(shard, true) } else { Ok(()) }
+    pub(crate) fn promote_replica_if_due(&mut self, shard: usize) -> Checked {
+        let lacks_primary = self.cluster.as_ref().is_some_and(|it| it.shards[shard].lacks_primary);
+        if lacks_primary { self.promote(shard, true) } else { Ok(()) }
     }
 
     /// Puts on their way to the replicas what primaries have that they have not sent yet.
     pub(crate) fn note_changes(&mut self) {
-        let Some(truth) = &mut self.cluster else { return };
-        for (number, shard) in truth.shards.iter_mut().enumerate() {
+        let Some(cluster) = &mut self.cluster else { return };
+        for (number, shard) in cluster.shards.iter_mut().enumerate() {
             for (key, model) in self.keys.iter().enumerate() {
                 let copy = self.nodes[shard.primary].server.copy_of(model.name.as_bytes());
                 if shard.sent[key] != copy {
                     shard.sent[key].clone_from(&copy);
-                    let at = self.now + truth.lag;
+                    let at = self.now + cluster.lag;
                     shard.under_way.push_back((at, key, copy));
-                    self.queue.plan(at, Happening::Replicate(number));
+                    self.queue.plan(at, Event::Replicate(number));
                 }
             }
         }
@@ -106,10 +106,10 @@ impl World {
     /// Gives the replica of a shard what has reached it.
     pub(crate) fn replicate(&mut self, shard: usize, now: Micros) -> Checked {
         loop {
-            let Some(truth) = &mut self.cluster else { return Ok(()) };
-            let state = &mut truth.shards[shard];
+            let Some(cluster) = &mut self.cluster else { return Ok(()) };
+            let state = &mut cluster.shards[shard];
             // What a dead primary has not sent is lost.
-            let is_over = state.is_headless && now != Micros::MAX;
+            let is_over = state.lacks_primary && now != Micros::MAX;
             let Some((_, key, copy)) =
                 pop_front_if(&mut state.under_way, |(at, ..)| *at <= now && !is_over)
             else {
@@ -118,7 +118,7 @@ impl World {
             let replica = state.replica;
             let name = self.keys[key].name.clone();
             self.nodes[replica].server.put_copy(name.as_bytes(), copy);
-            self.collect(replica, None)?;
+            self.apply_server_events(replica, None)?;
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::clock::Micros;
 use crate::fault::Fault;
-use crate::history::{Flavour, Origin, spell};
+use crate::history::{Origin, ValueShape, encode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::State;
-use crate::state::link::{Link, Pledge};
+use crate::state::link::{Link, Notice};
 use crate::state::pipe::CutAt;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
 mod cluster;
@@ -15,11 +15,11 @@ mod server;
 
 impl World {
     /// Lets a planned fault strike.
-    pub(crate) fn strike(&mut self, at: usize) -> Checked {
+    pub(crate) fn inject(&mut self, at: usize) -> Checked {
         if self.phase != Phase::Disturbed {
             return Ok(());
         }
-        let (_, fault) = self.plan.strikes[at];
+        let (_, fault) = self.plan.injections[at];
         self.trace.mix(&[fault as u64]);
         self.trace.line(self.now, || format!("FAULT: {}", fault.name()));
         match fault {
@@ -30,7 +30,7 @@ impl World {
             | Fault::CutBefore
             | Fault::CutInside
             | Fault::CutAfter
-            | Fault::LastWords => self.strike_link(fault),
+            | Fault::LastWords => self.inject_link(fault),
             Fault::DialRefused
             | Fault::DialHangs
             | Fault::RestartKeep
@@ -45,20 +45,20 @@ impl World {
             | Fault::Busy
             | Fault::MaxClients
             | Fault::ScriptFlush
-            | Fault::TryAgain => self.strike_server(fault),
+            | Fault::TryAgain => self.inject_server(fault),
             Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
-                self.strike_push(fault)
+                self.inject_push(fault)
             }
             Fault::ForeignSet
             | Fault::ForeignDelete
             | Fault::ForeignExpire
             | Fault::ForeignLock
-            | Fault::ForeignEndlessLock => self.strike_key(fault),
-            Fault::Crash | Fault::Close => self.strike_process(fault),
-            _ if fault.is_of_cluster() => self.strike_cluster(fault),
+            | Fault::ForeignEndlessLock => self.inject_foreign_command(fault),
+            Fault::Crash | Fault::Close => self.inject_process(fault),
+            _ if fault.is_of_cluster() => self.inject_cluster(fault),
             _ => Ok(()),
         }?;
-        if self.plan.strike_pauses && self.fault_dice.chance(150) {
+        if self.plan.pauses_processes && self.fault_rng.chance(150) {
             self.pause();
         }
         Ok(())
@@ -66,15 +66,15 @@ impl World {
 
     /// Stops a process in its tracks for a while.
     fn pause(&mut self) {
-        let process = self.fault_dice.index(self.processes.len());
+        let process = self.fault_rng.index(self.processes.len());
         let lasts =
-            self.fault_dice.below(2 * u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0));
+            self.fault_rng.below(2 * u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0));
         self.tally.fault(Fault::Pause);
         self.trace.line(self.now, || format!("p{process} is paused for {lasts} µs"));
         let state = &mut self.processes[process];
         state.paused_until = state.paused_until.max(self.now + lasts);
-        state.shaken_at = state.paused_until;
-        self.queue.plan(state.paused_until, Happening::Resume(process));
+        state.disrupted_at = state.paused_until;
+        self.queue.plan(state.paused_until, Event::Resume(process));
     }
 
     /// A link that a process uses, if one does.
@@ -85,19 +85,18 @@ impl World {
             .flat_map(|process| process.links.iter().copied())
             .filter(|&link| self.links[link].client.is_some())
             .collect();
-        (!links.is_empty()).then(|| self.fault_dice.pick(&links))
+        (!links.is_empty()).then(|| self.fault_rng.pick(&links))
     }
 
-    pub(super) fn strike_link(&mut self, fault: Fault) -> Checked {
+    pub(super) fn inject_link(&mut self, fault: Fault) -> Checked {
         let Some(link) = self.some_link() else { return Ok(()) };
         let now = self.now;
         match fault {
             Fault::Stall => {
                 self.tally.fault(fault);
-                let lasts = self.fault_dice.below(self.longest_hold());
+                let lasts = self.fault_rng.below(self.longest_hold());
                 let state = &mut self.links[link];
-                let pipe =
-                    if self.fault_dice.chance(500) { &mut state.up } else { &mut state.down };
+                let pipe = if self.fault_rng.chance(500) { &mut state.up } else { &mut state.down };
                 pipe.held_until = now + lasts;
             }
             Fault::DeadBothWays | Fault::DeadToServer | Fault::DeadToClient => {
@@ -106,25 +105,25 @@ impl World {
                 state.up.dead |= fault != Fault::DeadToClient;
                 state.down.dead |= fault != Fault::DeadToServer;
                 if state.down.dead {
-                    self.queue.plan(now + self.silence_max(link), Happening::Silence(link));
+                    self.queue.plan(now + self.silence_max(link), Event::Silence(link));
                 }
             }
-            Fault::LastWords => self.cut_off(link),
+            Fault::LastWords => self.lose_late(link),
             _ => self.cut(link, fault),
         }
         Ok(())
     }
 
     /// Ends a link for its process, while the server has yet to read what was sent on it.
-    fn cut_off(&mut self, link: usize) {
+    fn lose_late(&mut self, link: usize) {
         self.tally.fault(Fault::LastWords);
         let at = self.now + self.delay();
-        let lasts = self.fault_dice.below(self.longest_hold() / 4);
+        let lasts = self.fault_rng.below(self.longest_hold() / 4);
         let Link { up, down, .. } = &mut self.links[link];
         up.held_until = up.held_until.max(self.now + lasts);
         down.cut(at, 0);
         let end = down.end.unwrap_or(at);
-        self.queue.plan(end.max(self.now), Happening::ToClient(link));
+        self.queue.plan(end.max(self.now), Event::ToClient(link));
         self.trace.line(self.now, || format!("link {link} is lost; what it carries is late"));
     }
 
@@ -143,7 +142,7 @@ impl World {
             let kept = match fault {
                 Fault::CutBefore => 0,
                 Fault::CutAfter => under_way,
-                _ => self.fault_dice.between(0, under_way),
+                _ => self.fault_rng.between(0, under_way),
             };
             let cut = pipe.cut(at, kept);
             let end = pipe.end.unwrap_or(at);
@@ -152,8 +151,8 @@ impl World {
                 CutAt::Inside => Fault::CutInside,
                 CutAt::After => Fault::CutAfter,
             });
-            let happening = if up { Happening::ToServer(link) } else { Happening::ToClient(link) };
-            self.queue.plan(end.max(now), happening);
+            let event = if up { Event::ToServer(link) } else { Event::ToClient(link) };
+            self.queue.plan(end.max(now), event);
         }
         self.trace.line(now, || format!("link {link} is cut"));
     }
@@ -171,11 +170,11 @@ impl World {
         // A process that was paused in the meantime notices so much later.
         let due = self.processes[self.links[link].process].paused_until + self.silence_max(link);
         if due > self.now {
-            self.queue.plan(due, Happening::Silence(link));
+            self.queue.plan(due, Event::Silence(link));
             return Ok(());
         }
         let state = &self.links[link];
-        self.tally.premise(Invariant::Heartbeat);
+        self.tally.cover(Invariant::Heartbeat);
         let lives = self.processes[state.process].life == state.life
             && self.processes[state.process].is_open;
         Invariant::Heartbeat.holds(!(state.is_current && lives), || {
@@ -183,7 +182,7 @@ impl World {
         })
     }
 
-    fn strike_push(&mut self, fault: Fault) -> Checked {
+    fn inject_push(&mut self, fault: Fault) -> Checked {
         let Some(link) = self.some_link() else { return Ok(()) };
         let state = &self.links[link];
         // A push may stand between any two frames, but nothing does before the handshake's first word.
@@ -192,22 +191,22 @@ impl World {
         }
         self.tally.fault(fault);
         let mut bytes = Vec::new();
-        let mut pledge = None;
+        let mut notice = None;
         match fault {
             Fault::SpuriousPush => {
-                let key = self.fault_dice.index(self.keys.len());
+                let key = self.fault_rng.index(self.keys.len());
                 let name = self.keys[key].name.as_bytes();
                 bytes.extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n*1\r\n");
                 bytes.extend_from_slice(format!("${}\r\n", name.len()).as_bytes());
                 bytes.extend_from_slice(name);
                 bytes.extend_from_slice(b"\r\n");
-                pledge = Some(Pledge::Key(key));
+                notice = Some(Notice::Key(key));
             }
             Fault::SpuriousFlush => {
                 bytes.extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n_\r\n");
-                pledge = Some(Pledge::All);
+                notice = Some(Notice::All);
             }
-            _ => bytes.extend_from_slice(self.fault_dice.pick(&[
+            _ => bytes.extend_from_slice(self.fault_rng.pick(&[
                 &b">3\r\n+message\r\n+a\r\n+b\r\n"[..],
                 b">2\r\n$10\r\ninvalidate\r\n*0\r\n",
                 b">1\r\n+tracking-redir-broken\r\n",
@@ -215,26 +214,26 @@ impl World {
         }
         let ends_at = self.links[link].down.sent + bytes.len() as u64;
         self.links[link].down.frame(ends_at);
-        if let Some(pledge) = pledge {
-            self.links[link].pledges.push_back((ends_at, pledge));
+        if let Some(notice) = notice {
+            self.links[link].notices.push_back((ends_at, notice));
         }
-        self.put_down(link, bytes);
+        self.send_to_process(link, bytes);
         Ok(())
     }
 
-    fn strike_key(&mut self, fault: Fault) -> Checked {
-        let key = self.fault_dice.index(self.keys.len());
+    fn inject_foreign_command(&mut self, fault: Fault) -> Checked {
+        let key = self.fault_rng.index(self.keys.len());
         let name = self.keys[key].name.clone();
         self.tally.fault(fault);
-        let lock = format!("{}foreign:{}", redcache_core::LOCK_PREFIX, self.fault_dice.next());
-        let millis = self.fault_dice.between(1, 300).to_string();
+        let lock = format!("{}foreign:{}", redcache_core::LOCK_PREFIX, self.fault_rng.next());
+        let millis = self.fault_rng.between(1, 300).to_string();
         match fault {
             Fault::ForeignSet => {
                 let number = self.new_version(key, Origin::Foreign);
                 // A value without an envelope must not look like a lock or an envelope.
-                let payload = spell(Flavour::Plain, key, number);
+                let payload = encode_value(ValueShape::Plain, key, number);
                 self.versions[number].payload = Some(payload.clone());
-                let raw = if self.fault_dice.chance(500) {
+                let raw = if self.fault_rng.chance(500) {
                     [redcache_core::ENVELOPE_PREFIX, b"5:", &payload].concat()
                 } else {
                     payload.to_vec()
@@ -253,20 +252,20 @@ impl World {
         }
     }
 
-    fn strike_process(&mut self, fault: Fault) -> Checked {
-        let process = self.fault_dice.index(self.processes.len());
+    fn inject_process(&mut self, fault: Fault) -> Checked {
+        let process = self.fault_rng.index(self.processes.len());
         if !self.processes[process].is_open || self.processes[process].closing_since.is_some() {
             return Ok(());
         }
         self.tally.fault(fault);
         let lasts = self.processes[process].clock.stretch(self.plan.times.command).max(1_000_000);
-        let pause = self.fault_dice.below(100_000);
+        let pause = self.fault_rng.below(100_000);
         if fault == Fault::Close {
             self.trace.line(self.now, || format!("p{process} closes its cache"));
             let now = self.time_of(process);
             self.processes[process].closing_since = Some(self.now);
             self.processes[process].engine.close(now);
-            self.queue.plan(self.now + lasts + 20_000 + pause, Happening::Restart(process));
+            self.queue.plan(self.now + lasts + 20_000 + pause, Event::Restart(process));
             return self.drain(process);
         }
         self.trace.line(self.now, || format!("p{process} crashes"));
@@ -285,7 +284,7 @@ impl World {
             self.links[link].is_current = false;
             self.cut(link, Fault::CutInside);
         }
-        self.queue.plan(self.now + pause, Happening::Restart(process));
+        self.queue.plan(self.now + pause, Event::Restart(process));
         Ok(())
     }
 

@@ -4,15 +4,15 @@ use redcache_core::{Key, LoadFailure, Loaded};
 
 use crate::clock::Micros;
 use crate::fault::Fault;
-use crate::history::{Flavour, Origin, Version, spell};
+use crate::history::{Origin, ValueShape, Version, encode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Given, Kind, Load, LoadEnd, State};
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
 /// What a loader does, decided when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Habit {
+enum LoaderBehavior {
     Plain,
     Does(Fault),
 }
@@ -23,13 +23,13 @@ impl World {
         let state = &self.calls[call];
         let process = state.process;
         let is_refresh = state.kind == Kind::Refresh;
-        let is_asked =
+        let is_requested =
             (is_refresh || state.kind.loads()) && keys.iter().all(|key| state.keys.contains(key));
-        Invariant::BatchExact.holds(is_asked && state.load.is_none(), || {
+        Invariant::BatchExact.holds(is_requested && state.load.is_none(), || {
             format!("call {call} is to load {keys:?} and asked for {:?}", state.keys)
         })?;
         if is_batch {
-            self.tally.premise(Invariant::BatchExact);
+            self.tally.cover(Invariant::BatchExact);
         }
         self.stamp += 1;
         for &key in &keys {
@@ -48,31 +48,32 @@ impl World {
             learned.loads += 1;
             learned.load_until = Micros::MAX;
         }
-        let habit = self.habit(is_batch);
-        let end = self.load_end(call, &keys, habit, is_batch);
+        let behavior = self.behavior(is_batch);
+        let end = self.load_end(call, &keys, behavior, is_batch);
         let turn = self.calls[call].loads + 1;
-        let takes = self.load_time(habit);
-        self.trace.line(self.now, || format!("call {call} loads {keys:?}: {habit:?}, {takes} µs"));
-        let (born, born_at) = (self.stamp, self.now);
+        let takes = self.load_time(behavior);
+        self.trace
+            .line(self.now, || format!("call {call} loads {keys:?}: {behavior:?}, {takes} µs"));
+        let (begun, begun_at) = (self.stamp, self.now);
         self.calls[call].loads = turn;
-        self.calls[call].load = Some(Load { turn, keys, born, born_at, end });
-        if habit != Habit::Does(Fault::LoaderNeverEnds) {
-            self.queue.plan(self.now + takes, Happening::Loaded(call, turn));
+        self.calls[call].load = Some(Load { turn, keys, begun, begun_at, end });
+        if behavior != LoaderBehavior::Does(Fault::LoaderNeverEnds) {
+            self.queue.plan(self.now + takes, Event::Loaded(call, turn));
         }
         Ok(())
     }
 
     fn check_single_flight(&mut self, process: usize, key: usize) -> Checked {
         let learned = self.processes[process].learned[key];
-        self.tally.premise(Invariant::SingleFlight);
+        self.tally.cover(Invariant::SingleFlight);
         let running = self.waiting.iter().filter_map(|&call| {
             let call = &self.calls[call];
             let load = call.load.as_ref().filter(|load| load.keys.contains(&key))?;
             // A batch may begin a load late that somebody asked for before a write.
             let is_alone = call.process == process && !call.kind.is_batch() && !call.kind.is_set();
-            (is_alone && !call.is_superseded).then_some(load.born)
+            (is_alone && !call.is_superseded).then_some(load.begun)
         });
-        let oldest_valid = running.filter(|&born| born > learned.replaced).count();
+        let oldest_valid = running.filter(|&begun| begun > learned.replaced).count();
         // Those who asked before a write of the process still wait for a load of their own, and may inherit it.
         Invariant::SingleFlight.holds(oldest_valid == 0 || self.is_handing_over, || {
             format!("p{process} loads key {key} while it does so already")
@@ -81,7 +82,7 @@ impl World {
 
     /// Writes of a process take turns.
     fn check_turn(&mut self, process: usize, key: usize) -> Checked {
-        self.tally.premise(Invariant::Turns);
+        self.tally.cover(Invariant::Turns);
         let is_taken = self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
             let is_loading = call.load.as_ref().is_some_and(|load| load.keys.contains(&key));
@@ -103,8 +104,8 @@ impl World {
         let model = &mut self.keys[key];
         // Whom writers have kept waiting for that long loads without a lock.
         model.grants += u64::from(is_impatient);
-        if self.plan.is_pristine && self.phase == Phase::Disturbed {
-            self.tally.premise(Invariant::Accounting);
+        if self.plan.is_undisturbed && self.phase == Phase::Disturbed {
+            self.tally.cover(Invariant::Accounting);
             Invariant::Accounting.holds(model.loads < model.grants, || {
                 format!("load {} of key {key}, locked {} times", model.loads + 1, model.grants)
             })?;
@@ -112,9 +113,9 @@ impl World {
         Ok(())
     }
 
-    fn habit(&mut self, is_batch: bool) -> Habit {
+    fn behavior(&mut self, is_batch: bool) -> LoaderBehavior {
         if self.phase != Phase::Disturbed {
-            return Habit::Plain;
+            return LoaderBehavior::Plain;
         }
         let faults = self.plan.faults;
         let single = [
@@ -135,38 +136,46 @@ impl World {
             .chain(batch.into_iter().filter(|_| is_batch))
             .filter(|&fault| faults.has(fault))
             .collect();
-        if choices.is_empty() || self.loader_dice.chance(400) {
-            return Habit::Plain;
+        if choices.is_empty() || self.loader_rng.chance(400) {
+            return LoaderBehavior::Plain;
         }
-        let fault = self.loader_dice.pick(&choices);
+        let fault = self.loader_rng.pick(&choices);
         self.tally.fault(fault);
-        Habit::Does(fault)
+        LoaderBehavior::Does(fault)
     }
 
-    fn load_time(&mut self, habit: Habit) -> Micros {
+    fn load_time(&mut self, behavior: LoaderBehavior) -> Micros {
         let lock = u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(u64::MAX);
-        match habit {
-            Habit::Does(Fault::LoaderSlow) => self.loader_dice.between(5_000, lock / 2 + 5_000),
-            Habit::Does(Fault::LoaderSlowerThanLock) => {
-                self.loader_dice.between(lock + 1_000, 2 * lock + 50_000)
+        match behavior {
+            LoaderBehavior::Does(Fault::LoaderSlow) => {
+                self.loader_rng.between(5_000, lock / 2 + 5_000)
             }
-            Habit::Plain | Habit::Does(_) => match self.loader_dice.below(3) {
+            LoaderBehavior::Does(Fault::LoaderSlowerThanLock) => {
+                self.loader_rng.between(lock + 1_000, 2 * lock + 50_000)
+            }
+            LoaderBehavior::Plain | LoaderBehavior::Does(_) => match self.loader_rng.below(3) {
                 0 => 0,
-                1 => self.loader_dice.below(500),
-                _ => self.loader_dice.below(8_000),
+                1 => self.loader_rng.below(500),
+                _ => self.loader_rng.below(8_000),
             },
         }
     }
 
-    fn load_end(&mut self, call: usize, keys: &[usize], habit: Habit, is_batch: bool) -> LoadEnd {
-        match habit {
-            Habit::Does(Fault::LoaderFails) => {
+    fn load_end(
+        &mut self,
+        call: usize,
+        keys: &[usize],
+        behavior: LoaderBehavior,
+        is_batch: bool,
+    ) -> LoadEnd {
+        match behavior {
+            LoaderBehavior::Does(Fault::LoaderFails) => {
                 self.failures.push((call, Micros::MAX));
                 LoadEnd::Failure(self.failures.len() as u64 - 1)
             }
-            Habit::Does(Fault::LoaderPanics) => LoadEnd::Panic,
-            Habit::Does(Fault::LoaderNeverEnds) => LoadEnd::Never,
-            _ => self.load_values(call, keys, habit, is_batch),
+            LoaderBehavior::Does(Fault::LoaderPanics) => LoadEnd::Panic,
+            LoaderBehavior::Does(Fault::LoaderNeverEnds) => LoadEnd::Never,
+            _ => self.load_values(call, keys, behavior, is_batch),
         }
     }
 
@@ -174,47 +183,53 @@ impl World {
         &mut self,
         call: usize,
         keys: &[usize],
-        habit: Habit,
+        behavior: LoaderBehavior,
         is_batch: bool,
     ) -> LoadEnd {
-        let omits = habit == Habit::Does(Fault::LoaderOmitsKey);
+        let omits = behavior == LoaderBehavior::Does(Fault::LoaderOmitsKey);
         let mut versions = Vec::with_capacity(keys.len());
         for &key in keys {
-            let version = self.load_version(call, key, habit);
-            if omits && (versions.is_empty() || self.loader_dice.chance(300)) {
+            let version = self.load_version(call, key, behavior);
+            if omits && (versions.is_empty() || self.loader_rng.chance(300)) {
                 self.versions[version].payload = None;
             }
             versions.push(Some(version));
         }
-        let extra = (is_batch && habit == Habit::Does(Fault::LoaderExtraKey))
+        let extra = (is_batch && behavior == LoaderBehavior::Does(Fault::LoaderExtraKey))
             .then(|| (0..self.keys.len()).find(|key| !keys.contains(key)))
             .flatten();
-        let ttl = (habit == Habit::Does(Fault::LoaderOwnTtl)).then(|| {
-            if self.loader_dice.chance(200) { 0 } else { self.loader_dice.between(1, 60) }
-        });
-        LoadEnd::Values { versions, extra, ttl, store: habit != Habit::Does(Fault::LoaderUnstored) }
+        let ttl = (behavior == LoaderBehavior::Does(Fault::LoaderOwnTtl))
+            .then(|| if self.loader_rng.chance(200) { 0 } else { self.loader_rng.between(1, 60) });
+        LoadEnd::Values {
+            versions,
+            extra,
+            ttl,
+            store: behavior != LoaderBehavior::Does(Fault::LoaderUnstored),
+        }
     }
 
-    fn load_version(&mut self, call: usize, key: usize, habit: Habit) -> usize {
+    fn load_version(&mut self, call: usize, key: usize, behavior: LoaderBehavior) -> usize {
         let Self { stamp, .. } = *self;
         let (process, life) = (self.calls[call].process, self.calls[call].life);
-        let origin = Origin::Load { call, process, life, born: stamp, ended_at: Micros::MAX };
-        let number = match habit {
-            Habit::Does(Fault::LoaderTooLarge) => {
-                self.spelled(Flavour::Padded(self.plan.value_max), key, origin)
+        let origin = Origin::Load { call, process, life, begun: stamp, ended_at: Micros::MAX };
+        let number = match behavior {
+            LoaderBehavior::Does(Fault::LoaderTooLarge) => {
+                self.new_shaped_version(ValueShape::Padded(self.plan.value_max), key, origin)
             }
-            Habit::Does(Fault::LoaderLockLike) => self.spelled(Flavour::LockLike, key, origin),
+            LoaderBehavior::Does(Fault::LoaderLockLike) => {
+                self.new_shaped_version(ValueShape::LockLike, key, origin)
+            }
             _ => self.new_version(key, origin),
         };
-        if habit == Habit::Does(Fault::LoaderNotFound) {
+        if behavior == LoaderBehavior::Does(Fault::LoaderNotFound) {
             self.versions[number].payload = None;
         }
         number
     }
 
-    fn spelled(&mut self, flavour: Flavour, key: usize, origin: Origin) -> usize {
+    fn new_shaped_version(&mut self, shape: ValueShape, key: usize, origin: Origin) -> usize {
         let number = self.versions.len();
-        let payload = Some(spell(flavour, key, number));
+        let payload = Some(encode_value(shape, key, number));
         self.versions.push(Version { key, payload, origin, executed: None });
         number
     }
@@ -227,8 +242,8 @@ impl World {
         }
         let (process, op, is_batch) = (state.process, state.op, state.kind.is_batch());
         let Some(load) = self.end_load(call) else { return Ok(()) };
-        if self.now - load.born_at > u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0) {
-            self.tally.premise(Invariant::LoadedIsReturned);
+        if self.now - load.begun_at > u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0) {
+            self.tally.cover(Invariant::LoadedIsReturned);
         }
         let now = self.time_of(process);
         match load.end {

@@ -6,18 +6,18 @@ use crate::clock::Micros;
 use crate::fault::REFUSABLE;
 use crate::invariant::Checked;
 use crate::state::call::Kind;
-use crate::state::call_style::Manner;
+use crate::state::call_style::CallStyle;
 use crate::state::executed::Cause;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
 impl World {
     /// Ends the disturbed part.
-    pub(crate) fn calm(&mut self) -> Checked {
+    pub(crate) fn quiesce(&mut self) -> Checked {
         if self.phase != Phase::Disturbed {
             return Ok(());
         }
-        self.phase = Phase::Calm;
+        self.phase = Phase::Quiesced;
         self.trace.line(self.now, || "the faults are over".to_owned());
         self.heal_cluster()?;
         for node in 0..self.nodes.len() {
@@ -28,14 +28,14 @@ impl World {
             link.down.held_until = link.down.held_until.min(self.now);
         }
         for link in 0..self.links.len() {
-            self.queue.plan(self.now, Happening::ToServer(link));
-            self.queue.plan(self.now, Happening::ToClient(link));
+            self.queue.plan(self.now, Event::ToServer(link));
+            self.queue.plan(self.now, Event::ToClient(link));
         }
         let pauses = self.processes.iter().map(|process| process.paused_until);
         let latest = pauses.max().unwrap_or(0).max(self.now);
-        self.queue.plan(latest + self.healing(), Happening::Healed);
-        self.look(&Cause::Fault)?;
-        (0..self.nodes.len()).try_for_each(|node| self.collect(node, None))
+        self.queue.plan(latest + self.healing(), Event::Healed);
+        self.observe_keys(&Cause::Fault)?;
+        (0..self.nodes.len()).try_for_each(|node| self.apply_server_events(node, None))
     }
 
     /// Ends whatever a server suffers from.
@@ -87,28 +87,28 @@ impl World {
             for key in 0..self.keys.len() {
                 // A lock that somebody else has left for good keeps writers out.
                 let is_open = !self.is_locked_by_strangers(key);
-                let kind = self.caller_dice.weighted(&[(2, Kind::GetWith), (1, Kind::SetWith)]);
+                let kind = self.caller_rng.weighted(&[(2, Kind::GetWith), (1, Kind::SetWith)]);
                 let kind = if is_open { kind } else { Kind::GetWith };
                 let caller = process * self.plan.callers;
-                let probe = Manner { is_probe: true, ..Manner::default() };
+                let probe = CallStyle { is_probe: true, ..CallStyle::default() };
                 self.call(caller, kind, vec![key], probe)?;
             }
         }
         let times = &self.plan.times;
         let span = 3 * times.load + 3 * times.lock + 4 * times.command;
-        self.queue.plan(self.now + self.slowest(span) + 60 * self.one_way(), Happening::Rest);
+        self.queue.plan(self.now + self.slowest(span) + 60 * self.one_way(), Event::Rest);
         Ok(())
     }
 
     /// Checks that everything is at rest.
     pub(crate) fn rest(&mut self) -> Checked {
-        (0..self.nodes.len()).try_for_each(|node| self.tell_time(node))?;
+        (0..self.nodes.len()).try_for_each(|node| self.advance_server(node))?;
         if self.check_rest()? {
             self.check_refreshable()?;
             self.phase = Phase::Over;
         } else {
             self.rest_checks += 1;
-            self.queue.plan(self.now + self.one_way() / 2 + 100, Happening::Rest);
+            self.queue.plan(self.now + self.one_way() / 2 + 100, Event::Rest);
         }
         Ok(())
     }

@@ -3,16 +3,16 @@
 use redcache_core::{NearHit, RefreshOptions};
 
 use crate::invariant::{Checked, Invariant};
-use crate::plan::Ahead;
+use crate::plan::RefreshAhead;
 use crate::state::call::Kind;
-use crate::state::call_style::Manner;
-use crate::state::queue::Happening;
+use crate::state::call_style::CallStyle;
+use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
     /// Registers a loader with a process that has just started.
     pub(crate) fn register(&mut self, process: usize) -> Checked {
-        let Some(Ahead { after, beta }) = self.plan.refresh else { return Ok(()) };
+        let Some(RefreshAhead { after, beta }) = self.plan.refresh else { return Ok(()) };
         let options =
             RefreshOptions::new(self.plan.ttl).refresh_at_fraction(after).refresh_beta(beta);
         let now = self.time_of(process);
@@ -29,32 +29,34 @@ impl World {
         let state = &mut self.processes[process];
         let Some(policy) = &state.policy else { return };
         if policy.is_due(name.as_bytes(), hit, now) {
-            let family = policy.loader();
-            state.engine.refresh(now, family, name, now + hit.ttl);
+            let loader_id = policy.loader();
+            state.engine.refresh(now, loader_id, name, now + hit.ttl);
         }
     }
 
     /// The process was asked for a worker, which begins a moment later.
     pub(crate) fn call_worker(&mut self, process: usize) {
-        let at = self.now + self.manner_dice.below(2_000);
+        let at = self.now + self.style_rng.below(2_000);
         let life = self.processes[process].life;
         self.trace.line(self.now, || format!("p{process} is asked for a worker"));
-        self.queue.plan(at, Happening::Work(process, life));
+        self.queue.plan(at, Event::Work(process, life));
     }
 
     /// A worker begins.
     pub(crate) fn work(&mut self, process: usize, life: u32) -> Checked {
         let now = self.time_of(process);
         let state = &mut self.processes[process];
-        let Some(family) = state.family().filter(|_| state.life == life) else { return Ok(()) };
+        let Some(loader_id) = state.loader_id().filter(|_| state.life == life) else {
+            return Ok(());
+        };
         if !state.is_open && state.closing_since.is_none() {
             return Ok(());
         }
-        match state.engine.begin_refresh(now, family) {
+        match state.engine.begin_refresh(now, loader_id) {
             Ok(op) => {
                 let caller = process * self.plan.callers;
-                let manner = Manner::default();
-                self.remember_call(caller, Kind::Refresh, Vec::new(), Vec::new(), op, manner);
+                let style = CallStyle::default();
+                self.remember_call(caller, Kind::Refresh, Vec::new(), Vec::new(), op, style);
             }
             Err(_) => self.end_work(process),
         }
@@ -65,8 +67,8 @@ impl World {
     pub(crate) fn end_work(&mut self, process: usize) {
         let now = self.time_of(process);
         let state = &mut self.processes[process];
-        if let Some(family) = state.family() {
-            state.engine.handle_refresh_over(now, family);
+        if let Some(loader_id) = state.loader_id() {
+            state.engine.handle_refresh_over(now, loader_id);
         }
     }
 }

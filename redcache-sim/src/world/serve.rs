@@ -6,12 +6,12 @@ use redcache_core::resp::{Frame, Limits, Scanner, decode};
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
 use crate::request::request_end;
-use crate::server::Event;
+use crate::server::Event as ServerEvent;
 use crate::state::executed::{Cause, Executed, Verb};
-use crate::state::link::{Gate, Link, Pledge};
+use crate::state::link::{Gate, Link, Notice};
 use crate::state::node::Node;
 use crate::state::pipe::Arrival;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
@@ -20,24 +20,24 @@ impl World {
             return Ok(());
         }
         self.nodes[node].timer_at = None;
-        self.tell_time(node)?;
-        self.collect(node, None)
+        self.advance_server(node)?;
+        self.apply_server_events(node, None)
     }
 
     /// Tells a server the time, and sees what has come to an end by it.
-    pub(crate) fn tell_time(&mut self, node: usize) -> Checked {
+    pub(crate) fn advance_server(&mut self, node: usize) -> Checked {
         let at = self.server_clock.at(self.now);
         // All have the same clock, and each key is looked at where it is at home.
         self.nodes.iter_mut().for_each(|node| node.server.advance_clock(at));
         self.nodes[node].server.handle_timeout(at);
-        self.look(&Cause::Time)
+        self.observe_keys(&Cause::Time)
     }
 
     pub(crate) fn on_to_server(&mut self, link: usize) -> Checked {
         let now = self.now;
         let state = &mut self.links[link];
         if now < state.up.held_until {
-            self.queue.plan(state.up.held_until, Happening::ToServer(link));
+            self.queue.plan(state.up.held_until, Event::ToServer(link));
             return Ok(());
         }
         match state.up.arrive(now) {
@@ -48,7 +48,7 @@ impl World {
                 }
                 state.received.extend_from_slice(&bytes);
                 if let Some(end) = state.up.end {
-                    self.queue.plan(end.max(now), Happening::ToServer(link));
+                    self.queue.plan(end.max(now), Event::ToServer(link));
                 }
                 self.execute_received(link)
             }
@@ -80,29 +80,29 @@ impl World {
         let Link { client: Some(client), node: Some(node), .. } = self.links[link] else {
             return Ok(());
         };
-        self.tell_time(node)?;
+        self.advance_server(node)?;
         self.stamp += 1;
         let executed = Executed::of(self, link, frame);
         let at = self.server_clock.at(self.now);
         self.nodes[node].server.handle_bytes(at, client, frame);
-        self.look(&Cause::Command(&executed))?;
-        self.collect(node, Some(&executed))
+        self.observe_keys(&Cause::Command(&executed))?;
+        self.apply_server_events(node, Some(&executed))
     }
 
     /// Has a server run a command of somebody who is no process of ours.
     pub(crate) fn execute_foreign(&mut self, node: usize, words: &[&[u8]]) -> Checked {
         let at = self.server_clock.at(self.now);
-        self.tell_time(node)?;
-        let Node { server, foreigner, .. } = &mut self.nodes[node];
-        let known = foreigner.filter(|&client| server.is_connected(client));
+        self.advance_server(node)?;
+        let Node { server, foreign_client, .. } = &mut self.nodes[node];
+        let known = foreign_client.filter(|&client| server.is_connected(client));
         let client = known.unwrap_or_else(|| server.connect(at));
-        *foreigner = Some(client);
+        *foreign_client = Some(client);
         self.stamp += 1;
         let mut frame = Vec::new();
         redcache_core::resp::command(&mut frame, words);
         server.handle_bytes(at, client, &frame);
-        self.look(&Cause::Foreign(words))?;
-        self.collect(node, None)
+        self.observe_keys(&Cause::Foreign(words))?;
+        self.apply_server_events(node, None)
     }
 
     /// The same, by the server that has the say over a key.
@@ -115,14 +115,14 @@ impl World {
         if self.nodes[home].refused_until > self.now {
             return Ok(());
         }
-        if self.cluster.as_ref().is_some_and(|truth| truth.owner(key) != home) {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.owner(key) != home) {
             self.execute_foreign(home, &[b"ASKING"])?;
         }
         self.execute_foreign(home, words)
     }
 
     /// Compares all keys with what they held before.
-    pub(crate) fn look(&mut self, cause: &Cause<'_>) -> Checked {
+    pub(crate) fn observe_keys(&mut self, cause: &Cause<'_>) -> Checked {
         for key in 0..self.keys.len() {
             let raw = self.raw_of(key);
             if raw == self.keys[key].raw {
@@ -145,21 +145,25 @@ impl World {
 
     /// Carries out every wish of a server. What it says to the client whose command it has `executed` begins with the
     /// reply.
-    pub(crate) fn collect(&mut self, node: usize, executed: Option<&Executed>) -> Checked {
+    pub(crate) fn apply_server_events(
+        &mut self,
+        node: usize,
+        executed: Option<&Executed>,
+    ) -> Checked {
         while let Some(event) = self.nodes[node].server.poll_event() {
             match event {
-                Event::Transmit { client, bytes } => {
+                ServerEvent::Transmit { client, bytes } => {
                     if let Some(&link) = self.nodes[node].clients.get(&client) {
                         let executed = executed.filter(|it| it.link == link);
                         self.reply(link, bytes, executed)?;
                     }
                 }
-                Event::HangUp { client } => {
+                ServerEvent::HangUp { client } => {
                     if let Some(link) = self.nodes[node].clients.remove(&client) {
                         let at = self.now + self.delay();
                         self.links[link].client = None;
                         let end = self.links[link].down.finish(at);
-                        self.queue.plan(end, Happening::ToClient(link));
+                        self.queue.plan(end, Event::ToClient(link));
                         self.trace.line(self.now, || format!("the server ends link {link}"));
                     }
                 }
@@ -170,7 +174,7 @@ impl World {
         if at != self.nodes[node].timer_at {
             self.nodes[node].timer_at = at;
             if let Some(at) = at {
-                self.queue.plan(at, Happening::ServerTimeout(node));
+                self.queue.plan(at, Event::ServerTimeout(node));
             }
         }
         Ok(())
@@ -187,39 +191,39 @@ impl World {
             let ends_at = self.links[link].down.sent + at as u64;
             self.links[link].down.frame(ends_at);
             if frame[0] == b'>' {
-                let pledge = self.pledge(frame)?;
-                self.links[link].pledges.push_back((ends_at, pledge));
+                let notice = self.notice(frame)?;
+                self.links[link].notices.push_back((ends_at, notice));
             } else if let Some(executed) = executed.filter(|_| !answered) {
                 answered = true;
-                self.on_answer(link, executed, frame, ends_at)?;
+                self.on_reply(link, executed, frame, ends_at)?;
             }
         }
-        self.put_down(link, bytes);
+        self.send_to_process(link, bytes);
         Ok(())
     }
 
     /// Sends bytes to the process.
-    pub(crate) fn put_down(&mut self, link: usize, bytes: Vec<u8>) {
+    pub(crate) fn send_to_process(&mut self, link: usize, bytes: Vec<u8>) {
         let mut arrives = self.now + self.delay();
         for piece in self.pieces(bytes) {
             arrives = self.links[link].down.send(arrives, piece);
-            self.queue.plan(arrives, Happening::ToClient(link));
-            arrives += self.link_dice.below(100);
+            self.queue.plan(arrives, Event::ToClient(link));
+            arrives += self.link_rng.below(100);
         }
     }
 
-    fn pledge(&self, frame: &[u8]) -> Result<Pledge, Violation> {
+    fn notice(&self, frame: &[u8]) -> Result<Notice, Violation> {
         let Ok(Frame::Push(elements)) = decode(frame) else { return Err(unreadable()) };
         match &elements[..] {
             [_, Frame::Array(names)] => match &names[..] {
-                [Frame::Bulk(name)] => Ok(self.key_named(name).map_or(Pledge::All, Pledge::Key)),
+                [Frame::Bulk(name)] => Ok(self.key_named(name).map_or(Notice::All, Notice::Key)),
                 _ => Err(unreadable()),
             },
-            _ => Ok(Pledge::All),
+            _ => Ok(Notice::All),
         }
     }
 
-    fn on_answer(
+    fn on_reply(
         &mut self,
         link: usize,
         executed: &Executed,
@@ -247,7 +251,7 @@ impl World {
         if executed.wrote {
             state.own_writes.extend(executed.parts.iter().map(|part| (ends_at, part.key)));
         }
-        self.tell_owners(link, executed, frame, ends_at)?;
+        self.note_topology_reply(link, executed, frame, ends_at)?;
         self.count_answer(executed, frame)
     }
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
 use crate::options::Options;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 use crate::tally::Tally;
 
@@ -55,7 +55,7 @@ pub fn simulate(seed: u64, options: &Options) -> Run {
     let mut world = World::new(seed, options);
     let broken = world.run().err();
     world.trace.line(world.now, || match &broken {
-        Some(it) => format!("BROKEN: {} ({})", it.invariant.says(), it.text),
+        Some(it) => format!("BROKEN: {} ({})", it.invariant.description(), it.text),
         None => "all at rest".to_owned(),
     });
     Run {
@@ -77,14 +77,14 @@ const STEPS_MAX: u64 = 400_000;
 impl World {
     fn run(&mut self) -> Checked {
         self.begin()?;
-        while let Some((at, happening)) = self.queue.next() {
+        while let Some((at, event)) = self.queue.next() {
             self.now = self.now.max(at);
-            if self.put_off(happening) {
+            if self.postpone(event) {
                 continue;
             }
             self.steps += 1;
             self.trace.mix(&[at, self.stamp]);
-            self.step(happening)?;
+            self.step(event)?;
             self.check_near()?;
             self.check_wake_ups()?;
             if self.phase == Phase::Over {
@@ -93,7 +93,7 @@ impl World {
             if self.phase == Phase::Disturbed {
                 self.disturbed_steps = self.steps;
                 if self.steps == self.disturbed_steps_max {
-                    self.calm()?;
+                    self.quiesce()?;
                 }
             }
             Invariant::Liveness
@@ -103,8 +103,8 @@ impl World {
     }
 
     fn begin(&mut self) -> Checked {
-        if self.plan.faults.has(Fault::Skew) {
-            self.tally.fault(Fault::Skew);
+        if self.plan.faults.has(Fault::SkewedClock) {
+            self.tally.fault(Fault::SkewedClock);
         }
         for fault in [Fault::NoTracking, Fault::NoProto] {
             if self.plan.faults.has(fault) {
@@ -115,89 +115,89 @@ impl World {
         for process in 0..self.plan.processes {
             self.start_process(process)?;
             for caller in 0..self.plan.callers {
-                let at = self.caller_dice.below(self.plan.think);
-                self.queue.plan(at, Happening::Act(process * self.plan.callers + caller));
+                let at = self.caller_rng.below(self.plan.think);
+                self.queue.plan(at, Event::Act(process * self.plan.callers + caller));
             }
         }
-        for at in 0..self.plan.strikes.len() {
-            self.queue.plan(self.plan.strikes[at].0, Happening::Fault(at));
+        for at in 0..self.plan.injections.len() {
+            self.queue.plan(self.plan.injections[at].0, Event::Fault(at));
         }
-        self.queue.plan(self.plan.disturbed, Happening::Calm);
+        self.queue.plan(self.plan.disturbed, Event::Quiesced);
         Ok(())
     }
 
     /// Puts off what concerns a process that is paused.
-    fn put_off(&mut self, happening: Happening) -> bool {
-        let process = match happening {
-            Happening::EngineTimeout(process) | Happening::Work(process, _) => process,
-            Happening::Dialed(link) | Happening::ToClient(link) => self.links[link].process,
-            Happening::Act(caller) => caller / self.plan.callers,
-            Happening::Drop(call) | Happening::Loaded(call, _) | Happening::Deadline(call) => {
+    fn postpone(&mut self, event: Event) -> bool {
+        let process = match event {
+            Event::EngineTimeout(process) | Event::Work(process, _) => process,
+            Event::Dialed(link) | Event::ToClient(link) => self.links[link].process,
+            Event::Act(caller) => caller / self.plan.callers,
+            Event::Drop(call) | Event::Loaded(call, _) | Event::Deadline(call) => {
                 self.calls[call].process
             }
-            Happening::Silence(link) => self.links[link].process,
-            Happening::ServerTimeout(_)
-            | Happening::Replicate(_)
-            | Happening::MoveKey(_)
-            | Happening::EndMove(_)
-            | Happening::Trim(..)
-            | Happening::Promote(_)
-            | Happening::Reasked(_)
-            | Happening::ToServer(_)
-            | Happening::Fault(_)
-            | Happening::Recover(..)
-            | Happening::Resume(_)
-            | Happening::Restart(_)
-            | Happening::Calm
-            | Happening::Healed
-            | Happening::Rest => return false,
+            Event::Silence(link) => self.links[link].process,
+            Event::ServerTimeout(_)
+            | Event::Replicate(_)
+            | Event::MoveKey(_)
+            | Event::EndMove(_)
+            | Event::Trim(..)
+            | Event::Promote(_)
+            | Event::Reread(_)
+            | Event::ToServer(_)
+            | Event::Fault(_)
+            | Event::Recover(..)
+            | Event::Resume(_)
+            | Event::Restart(_)
+            | Event::Quiesced
+            | Event::Healed
+            | Event::Rest => return false,
         };
         let until = self.processes[process].paused_until;
         if until <= self.now {
             return false;
         }
-        if let Happening::EngineTimeout(process) = happening {
+        if let Event::EngineTimeout(process) = event {
             let timer = &mut self.processes[process].timer_at;
             if *timer != Some(self.now) {
                 return true;
             }
             *timer = Some(until);
         }
-        let slack = match happening {
+        let slack = match event {
             // What the pause kept from happening has to happen first.
-            Happening::Deadline(_) | Happening::Silence(_) => 2 * self.one_way(),
+            Event::Deadline(_) | Event::Silence(_) => 2 * self.one_way(),
             _ => 0,
         };
-        self.queue.plan(until + slack, happening);
+        self.queue.plan(until + slack, event);
         true
     }
 
-    fn step(&mut self, happening: Happening) -> Checked {
-        match happening {
-            Happening::EngineTimeout(process) => self.on_engine_timeout(process),
-            Happening::ServerTimeout(node) => self.on_server_timeout(node),
-            Happening::Dialed(link) => self.on_dialed(link),
-            Happening::ToServer(link) => self.on_to_server(link),
-            Happening::ToClient(link) => self.on_to_client(link),
-            Happening::Act(caller) => self.act(caller),
-            Happening::Work(process, life) => self.work(process, life),
-            Happening::Drop(call) => self.drop_call(call),
-            Happening::Loaded(call, turn) => self.on_load_ended(call, turn),
-            Happening::Deadline(call) => self.check_deadline(call),
-            Happening::Silence(link) => self.check_silence(link),
-            Happening::Fault(strike) => self.strike(strike),
-            Happening::Recover(node, fault) => self.recover(node, fault),
-            Happening::Replicate(shard) => self.replicate(shard, self.now),
-            Happening::MoveKey(key) => self.move_key(key),
-            Happening::EndMove(key) => self.end_move(key),
-            Happening::Trim(node, key) => self.trim(node, key),
-            Happening::Promote(shard) => self.succeed(shard),
-            Happening::Reasked(link) => self.check_reasked(link),
-            Happening::Resume(_) => Ok(()),
-            Happening::Restart(process) => self.restart_process(process),
-            Happening::Calm => self.calm(),
-            Happening::Healed => self.healed(),
-            Happening::Rest => self.rest(),
+    fn step(&mut self, event: Event) -> Checked {
+        match event {
+            Event::EngineTimeout(process) => self.on_engine_timeout(process),
+            Event::ServerTimeout(node) => self.on_server_timeout(node),
+            Event::Dialed(link) => self.on_dialed(link),
+            Event::ToServer(link) => self.on_to_server(link),
+            Event::ToClient(link) => self.on_to_client(link),
+            Event::Act(caller) => self.act(caller),
+            Event::Work(process, life) => self.work(process, life),
+            Event::Drop(call) => self.drop_call(call),
+            Event::Loaded(call, turn) => self.on_load_ended(call, turn),
+            Event::Deadline(call) => self.check_deadline(call),
+            Event::Silence(link) => self.check_silence(link),
+            Event::Fault(inject) => self.inject(inject),
+            Event::Recover(node, fault) => self.recover(node, fault),
+            Event::Replicate(shard) => self.replicate(shard, self.now),
+            Event::MoveKey(key) => self.move_key(key),
+            Event::EndMove(key) => self.end_move(key),
+            Event::Trim(node, key) => self.trim(node, key),
+            Event::Promote(shard) => self.promote_replica_if_due(shard),
+            Event::Reread(link) => self.check_reread(link),
+            Event::Resume(_) => Ok(()),
+            Event::Restart(process) => self.restart_process(process),
+            Event::Quiesced => self.quiesce(),
+            Event::Healed => self.healed(),
+            Event::Rest => self.rest(),
         }
     }
 }

@@ -21,7 +21,7 @@ simulate --mutants | --mutant NAME [--seeds N]
                  10000 seeds)
   --mutant NAME  the same with one bug
 
-Exit status: 0 when all held, 1 when something was broken or a fault or premise never occurred, 2 for a wrong call.";
+Exit status: 0 when all held, 1 when something was broken or a fault or cover never occurred, 2 for a wrong call.";
 
 #[derive(Debug)]
 pub(crate) struct Arguments {
@@ -54,8 +54,8 @@ impl Arguments {
     }
 
     /// The invariants that can be put to the test at all.
-    pub(crate) fn premises(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
-        tally.premises().filter(|(it, _)| {
+    pub(crate) fn coverage(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
+        tally.coverage().filter(|(it, _)| {
             if self.cluster { !it.is_of_one_server() } else { !it.is_of_cluster() }
         })
     }

@@ -77,9 +77,9 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         Vec::new()
     } else {
         let faults = arguments.faults(&sum.tally).filter(|(_, count)| *count == 0);
-        let premises = arguments.premises(&sum.tally).filter(|(_, count)| *count == 0);
+        let coverage = arguments.coverage(&sum.tally).filter(|(_, count)| *count == 0);
         let faults = faults.map(|(fault, _)| fault.name().to_owned());
-        faults.chain(premises.map(|(it, _)| format!("{it:?}: {}", it.says()))).collect()
+        faults.chain(coverage.map(|(it, _)| format!("{it:?}: {}", it.description()))).collect()
     };
     let mut out = io::stdout().lock();
     if arguments.json {

@@ -83,7 +83,7 @@ fn find(arguments: &Arguments, mutant: Mutant) -> Option<Catch> {
 fn breaks(seed: u64, options: &Options) -> Option<String> {
     let run = catch_unwind(AssertUnwindSafe(|| simulate(seed, options)));
     match run {
-        Ok(run) => run.violation.map(|violation| violation.invariant.says().to_owned()),
+        Ok(run) => run.violation.map(|violation| violation.invariant.description().to_owned()),
         Err(_) => Some("an assertion of the engine's own".to_owned()),
     }
 }

@@ -25,8 +25,8 @@ pub(crate) fn write_report(
         writeln!(out, "{count:>12}  {}", fault.name())?;
     }
     writeln!(out, "how often each invariant was put to the test:")?;
-    for (invariant, count) in arguments.premises(&sum.tally) {
-        writeln!(out, "{count:>12}  {}", invariant.says())?;
+    for (invariant, count) in arguments.coverage(&sum.tally) {
+        writeln!(out, "{count:>12}  {}", invariant.description())?;
     }
     for run in &sum.broken {
         if let Some(violation) = &run.violation {
@@ -54,7 +54,7 @@ struct Violated<'a> {
 
 impl<'a> Violated<'a> {
     fn of(violation: &'a Violation) -> Self {
-        Self { invariant: violation.invariant.says(), text: &violation.text }
+        Self { invariant: violation.invariant.description(), text: &violation.text }
     }
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn write_json(
 ) -> io::Result<()> {
     let faults =
         arguments.faults(&sum.tally).map(|(fault, count)| format!("\"{fault:?}\":{count}"));
-    let premises = arguments.premises(&sum.tally).map(|(it, count)| format!("\"{it:?}\":{count}"));
+    let coverage = arguments.coverage(&sum.tally).map(|(it, count)| format!("\"{it:?}\":{count}"));
     let broken = sum.broken.iter().filter_map(|run| {
         let violation = run.violation.as_ref()?;
         let text = violation.text.escape_default();
@@ -94,13 +94,13 @@ pub(crate) fn write_json(
     });
     writeln!(
         out,
-        "{{\"from\":{},\"histories\":{},\"steps\":{},\"calls\":{},\"seconds\":{seconds:.3},\"faults\":{{{}}},\"premises\":{{{}}},\"broken\":[{}]}}",
+        "{{\"from\":{},\"histories\":{},\"steps\":{},\"calls\":{},\"seconds\":{seconds:.3},\"faults\":{{{}}},\"coverage\":{{{}}},\"broken\":[{}]}}",
         arguments.from,
         arguments.seeds,
         sum.steps,
         sum.calls,
         faults.collect::<Vec<_>>().join(","),
-        premises.collect::<Vec<_>>().join(","),
+        coverage.collect::<Vec<_>>().join(","),
         broken.collect::<Vec<_>>().join(",")
     )
 }

@@ -9,20 +9,20 @@ use crate::server::Cluster;
 use crate::state::world::World;
 
 /// How long a node believes what is not so, at most.
-const DELUDED_MAX: u64 = 300_000;
+const DISTORTED_MAX: u64 = 300_000;
 
 impl World {
     /// Lets a fault strike the cluster.
-    pub(super) fn strike_cluster(&mut self, fault: Fault) -> Checked {
-        let key = self.fault_dice.index(self.keys.len());
-        let shard = self.fault_dice.index(SHARDS);
+    pub(super) fn inject_cluster(&mut self, fault: Fault) -> Checked {
+        let key = self.fault_rng.index(self.keys.len());
+        let shard = self.fault_rng.index(SHARDS);
         if matches!(fault, Fault::SlotMoved | Fault::SlotMovedLate | Fault::StaleMap) {
             // A slot arrives before it goes on.
             self.end_move(key)?;
         }
-        let Some(truth) = &self.cluster else { return Ok(()) };
-        let (from, headless) = (truth.shard_of(key), truth.shards[shard].is_headless);
-        let is_frozen = headless || truth.shards[from].is_headless;
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        let (from, lacks_primary) = (cluster.shard_of(key), cluster.shards[shard].lacks_primary);
+        let is_frozen = lacks_primary || cluster.shards[from].lacks_primary;
         match fault {
             Fault::SlotMoved | Fault::SlotMovedLate | Fault::SlotMigrates => {
                 if shard == from || is_frozen {
@@ -33,50 +33,50 @@ impl World {
                     self.begin_move(key, shard);
                     return Ok(());
                 }
-                let later = (fault == Fault::SlotMovedLate)
-                    .then(|| self.fault_dice.between(1_000, 150_000));
+                let later =
+                    (fault == Fault::SlotMovedLate).then(|| self.fault_rng.between(1_000, 150_000));
                 self.move_slot(key, shard, later)
             }
             Fault::Failover | Fault::FailoverLossy | Fault::PrimaryDies => {
-                if headless {
+                if lacks_primary {
                     return Ok(());
                 }
                 self.tally.fault(fault);
                 match fault {
-                    Fault::PrimaryDies => self.behead(shard),
+                    Fault::PrimaryDies => self.kill_primary(shard),
                     _ => self.promote(shard, fault == Fault::FailoverLossy),
                 }
             }
             Fault::StaleMap if shard != from && !is_frozen => {
                 // The third of them does not hear of it.
                 let third = SHARDS - shard - from;
-                let node = truth.shards[third].primary;
+                let node = cluster.shards[third].primary;
                 self.tally.fault(fault);
-                self.delude(node, fault, |_| {});
-                self.recover_later(node, fault, 4 * DELUDED_MAX);
+                self.distort_view(node, fault, |_| {});
+                self.recover_later(node, fault, 4 * DISTORTED_MAX);
                 self.move_slot(key, shard, None)
             }
             _ => {
-                self.strike_mind(fault, key);
+                self.inject_view(fault, key);
                 Ok(())
             }
         }
     }
 
     /// Has the owner of a key, or any node, believe something for a while.
-    fn strike_mind(&mut self, fault: Fault, key: usize) {
-        let any = self.fault_dice.index(self.nodes.len());
-        let Some(truth) = &self.cluster else { return };
-        let (slot, owner) = (truth.slots[key], truth.owner(key));
-        let other = truth.shards[(truth.shard_of(key) + 1) % SHARDS].primary;
+    fn inject_view(&mut self, fault: Fault, key: usize) {
+        let any = self.fault_rng.index(self.nodes.len());
+        let Some(cluster) = &self.cluster else { return };
+        let (slot, owner) = (cluster.slots[key], cluster.owner(key));
+        let other = cluster.shards[(cluster.shard_of(key) + 1) % SHARDS].primary;
         let node = match fault {
             Fault::StaleMap | Fault::EmptyMap | Fault::UnknownHost => any,
             _ => owner,
         };
         self.tally.fault(fault);
-        let (host, port) = self.fault_dice.pick(&[("", 0), ("?", 1), ("nowhere", 9)]);
-        let unknown = self.fault_dice.pick(&["", "?"]);
-        self.delude(node, fault, |view| match fault {
+        let (host, port) = self.fault_rng.pick(&[("", 0), ("?", 1), ("nowhere", 9)]);
+        let unknown = self.fault_rng.pick(&["", "?"]);
+        self.distort_view(node, fault, |view| match fault {
             Fault::ClusterDown => view.set_down(true),
             Fault::EmptyMap => view.assign_range(first(), last(), None),
             Fault::SlotsUnserved => {
@@ -89,7 +89,7 @@ impl World {
                 view.assign(slot, Some(other));
                 view.member_mut(other).port = port_of(node);
             }
-            Fault::MovedAstray => {
+            Fault::MovedToUnknown => {
                 view.assign(slot, Some(other));
                 host.clone_into(&mut view.member_mut(other).host);
                 view.member_mut(other).port = port;
@@ -97,7 +97,7 @@ impl World {
             Fault::UnknownHost => hide_hosts(view, unknown),
             _ => {}
         });
-        self.recover_later(node, fault, DELUDED_MAX);
+        self.recover_later(node, fault, DISTORTED_MAX);
     }
 }
 

@@ -4,32 +4,31 @@ use crate::clock::Micros;
 use crate::fault::{Fault, REFUSABLE};
 use crate::invariant::Checked;
 use crate::state::executed::Cause;
-use crate::state::queue::Happening;
+use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
     /// Lets a fault strike one of the servers.
-    pub(super) fn strike_server(&mut self, fault: Fault) -> Checked {
+    pub(super) fn inject_server(&mut self, fault: Fault) -> Checked {
         let number = self.some_server();
         let now = self.now;
         let node = &mut self.nodes[number];
         match fault {
             Fault::DialRefused => {
-                node.refused_until = now + self.fault_dice.below(200_000);
-                return self.strike_link(Fault::CutAfter);
+                node.refused_until = now + self.fault_rng.below(200_000);
+                return self.inject_link(Fault::CutAfter);
             }
             Fault::DialHangs => {
-                node.hanging_until = now + self.fault_dice.below(200_000);
-                return self.strike_link(Fault::CutAfter);
+                node.hanging_until = now + self.fault_rng.below(200_000);
+                return self.inject_link(Fault::CutAfter);
             }
             Fault::RestartKeep | Fault::RestartEmpty | Fault::Down => {
-                return self.strike_down(number, fault);
+                return self.inject_restart(number, fault);
             }
             Fault::Eviction => return self.evict(),
             Fault::FlushAll => {
                 self.tally.fault(fault);
-                let word: &[u8] =
-                    if self.fault_dice.chance(500) { b"FLUSHALL" } else { b"FLUSHDB" };
+                let word: &[u8] = if self.fault_rng.chance(500) { b"FLUSHALL" } else { b"FLUSHDB" };
                 return self.execute_foreign(number, &[word]);
             }
             Fault::TableOverflow => {
@@ -39,8 +38,8 @@ impl World {
             Fault::ScriptFlush => node.server.flush_scripts(),
             Fault::TryAgain => {
                 node.rejections += 1;
-                let command = self.fault_dice.pick(&REFUSABLE);
-                let error = self.fault_dice.pick(&[
+                let command = self.fault_rng.pick(&REFUSABLE);
+                let error = self.fault_rng.pick(&[
                     "TRYAGAIN not now",
                     "LOADING not now",
                     "MASTERDOWN not now",
@@ -49,31 +48,31 @@ impl World {
                 ]);
                 node.server.reject_next(command, error);
             }
-            _ => return self.strike_health(number, fault),
+            _ => return self.inject_refusals(number, fault),
         }
         self.tally.fault(fault);
-        self.collect(number, None)
+        self.apply_server_events(number, None)
     }
 
     /// A server that is asked; of a cluster, one of the primaries.
     fn some_server(&mut self) -> usize {
         match &self.cluster {
             None => 0,
-            Some(truth) => truth.shards[self.fault_dice.index(truth.shards.len())].primary,
+            Some(cluster) => cluster.shards[self.fault_rng.index(cluster.shards.len())].primary,
         }
     }
 
     fn evict(&mut self) -> Checked {
-        let key = self.fault_dice.index(self.keys.len());
+        let key = self.fault_rng.index(self.keys.len());
         let home = self.home(key);
         if self.nodes[home].server.evict(0, self.keys[key].name.as_bytes()) {
             self.tally.fault(Fault::Eviction);
         }
-        self.look(&Cause::Fault)?;
-        self.collect(home, None)
+        self.observe_keys(&Cause::Fault)?;
+        self.apply_server_events(home, None)
     }
 
-    fn strike_health(&mut self, number: usize, fault: Fault) -> Checked {
+    fn inject_refusals(&mut self, number: usize, fault: Fault) -> Checked {
         self.tally.fault(fault);
         let server = &mut self.nodes[number].server;
         match fault {
@@ -84,35 +83,35 @@ impl World {
             _ => {
                 let connected = server.clients().count();
                 server.configure(|config| config.clients_max = connected);
-                self.strike_link(Fault::CutAfter)?;
+                self.inject_link(Fault::CutAfter)?;
             }
         }
         self.recover_later(number, fault, 250_000);
         Ok(())
     }
 
-    fn strike_down(&mut self, number: usize, fault: Fault) -> Checked {
+    fn inject_restart(&mut self, number: usize, fault: Fault) -> Checked {
         self.tally.fault(fault);
         let at = self.server_clock.at(self.now);
         let keeps =
-            fault == Fault::RestartKeep || fault == Fault::Down && self.fault_dice.chance(500);
+            fault == Fault::RestartKeep || fault == Fault::Down && self.fault_rng.chance(500);
         self.nodes[number].server.restart(at, keeps);
         if fault == Fault::Down {
-            self.nodes[number].refused_until = self.now + self.fault_dice.below(300_000);
+            self.nodes[number].refused_until = self.now + self.fault_rng.below(300_000);
         }
-        self.look(&Cause::Fault)?;
-        self.collect(number, None)
+        self.observe_keys(&Cause::Fault)?;
+        self.apply_server_events(number, None)
     }
 
     pub(super) fn recover_later(&mut self, node: usize, fault: Fault, within: Micros) {
-        let at = self.now + self.fault_dice.below(within);
-        self.queue.plan(at, Happening::Recover(node, fault));
+        let at = self.now + self.fault_rng.below(within);
+        self.queue.plan(at, Event::Recover(node, fault));
     }
 
     /// Ends a sickness of a server.
     pub(crate) fn recover(&mut self, node: usize, fault: Fault) -> Checked {
         self.trace.line(self.now, || format!("no longer: {}", fault.name()));
-        self.enlighten(node, Some(fault));
+        self.restore_view(node, Some(fault));
         let server = &mut self.nodes[node].server;
         match fault {
             Fault::Loading => server.set_loading(false),
@@ -125,7 +124,7 @@ impl World {
             }
             _ => {}
         }
-        self.look(&Cause::Fault)?;
-        self.collect(node, None)
+        self.observe_keys(&Cause::Fault)?;
+        self.apply_server_events(node, None)
     }
 }

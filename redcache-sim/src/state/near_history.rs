@@ -6,9 +6,9 @@ use crate::clock::Micros;
 
 /// What the world has seen of one key in a near cache.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Copies {
+pub(crate) struct NearHistory {
     pub(crate) latest: Option<Copy>,
-    /// Copies that ended before their time, by a report of the server or a write of their own process, and have not
+    /// NearHistory that ended before their time, by a report of the server or a write of their own process, and have not
     /// come back since. They are good for nothing any more.
     pub(crate) ended: Vec<(Option<Bytes>, Micros)>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Copy {
     pub(crate) lost_at: Option<Micros>,
 }
 
-impl Copies {
+impl NearHistory {
     pub(crate) fn see(&mut self, now: Micros, copy: Copy) {
         self.ended.retain(|(value, _)| *value != copy.value);
         if let Some(before) = self.latest.replace(copy)
