@@ -1,6 +1,6 @@
 //! Checks of a simulated world, made after every step.
 //!
-//! A check sees both sides: what the engines answer, and the server model's own state.
+//! A check sees both sides: the answers of the engines and the state of the server model.
 
 mod answer;
 mod command;

@@ -1,23 +1,23 @@
-//! Clocks that run at different rates. The world counts microseconds; each process and the server read them on a clock
-//! of their own.
+//! Clocks that run at different rates. The world counts microseconds; each process and the server
+//! reads them on a clock of its own.
 
 use std::time::{Duration, Instant};
 
-/// Microseconds since the world began, on the clock that nobody in it can read.
+/// Microseconds since the start of the world, on a clock that nobody in it can read.
 pub(crate) type Micros = u64;
 
-/// One clock: where it started and how fast it runs.
+/// A clock with a start and a rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SkewedClock {
     start: Instant,
-    /// How many microseconds it shows for a million of the world's.
+    /// Microseconds on this clock per million microseconds of the world.
     rate: u64,
 }
 
 const MILLION: u64 = 1_000_000;
 
 impl SkewedClock {
-    /// A clock that is `ppm` parts in a million fast or slow.
+    /// Return a clock that is `ppm` parts per million fast (or slow, if negative).
     pub(crate) fn new(start: Instant, ppm: i64) -> Self {
         Self { start, rate: MILLION.saturating_add_signed(ppm) }
     }
@@ -26,7 +26,7 @@ impl SkewedClock {
         self.start + Duration::from_micros(now * self.rate / MILLION)
     }
 
-    /// The first moment at which the clock shows `at` or later.
+    /// Return the first moment at which the clock shows `at` or later.
     pub(crate) fn when(&self, at: Instant) -> Micros {
         let shown = at.saturating_duration_since(self.start).as_nanos();
         let nanos = shown * u128::from(MILLION) / u128::from(self.rate);
@@ -38,7 +38,7 @@ impl SkewedClock {
         now
     }
 
-    /// How long the world takes until `span` has passed on this clock, rounded up.
+    /// Return how long the world takes until `span` has passed on this clock, rounded up.
     pub(crate) fn stretch(&self, span: Duration) -> Micros {
         let nanos = span.as_nanos() * u128::from(MILLION) / u128::from(self.rate);
         u64::try_from(nanos / 1000).map_or(u64::MAX, |micros| micros + 1)
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_found_for_an_instant_is_the_first_that_shows_it() {
+    fn when_returns_the_first_moment_that_shows_an_instant() {
         let start = Instant::now();
         for ppm in [-20_000, -1, 0, 7, 20_000] {
             let clock = SkewedClock::new(start, ppm);

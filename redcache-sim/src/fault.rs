@@ -1,8 +1,8 @@
-//! The faults that a simulated world can suffer.
+//! The faults that a simulation can inject.
 
-/// The ways in which a simulated world goes wrong.
+/// A fault of a simulated world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each fault description in `name` what it is")]
+#[expect(missing_docs, reason = "`name` documents each variant")]
 pub enum Fault {
     Split,
     Coalesce,
@@ -149,27 +149,27 @@ impl Fault {
         Self::UnknownHost,
     ];
 
-    /// Says whether it can happen to a cluster only.
+    /// Return whether the fault needs a cluster.
     pub fn is_of_cluster(self) -> bool {
         self as usize >= Self::SlotMoved as usize
     }
 
-    /// Says in a few words what it is.
+    /// Return a short description.
     pub fn name(self) -> &'static str {
         match self {
             Self::Split => "bytes split",
             Self::Coalesce => "sends coalesced",
             Self::Stall => "link stalled",
             Self::DeadBothWays => "link dead both ways",
-            Self::DeadToServer => "link dead to the server",
-            Self::DeadToClient => "link dead to the process",
+            Self::DeadToServer => "link dead towards the server",
+            Self::DeadToClient => "link dead towards the process",
             Self::CutBefore => "link cut before a frame",
             Self::CutInside => "link cut inside a frame",
             Self::CutAfter => "link cut after a frame",
-            Self::LastWords => "link lost, and what was sent on it arrives late",
-            Self::DialRefused => "connection refused",
-            Self::DialHangs => "connection attempt hangs",
-            Self::RestartKeep => "server restarted with its data",
+            Self::LastWords => "link lost while sent bytes arrive late",
+            Self::DialRefused => "dial refused",
+            Self::DialHangs => "dial hangs",
+            Self::RestartKeep => "server restarted with its keys",
             Self::RestartEmpty => "server restarted empty",
             Self::Down => "server down for a while",
             Self::FlushAll => "FLUSHALL",
@@ -182,53 +182,53 @@ impl Fault {
             Self::ScriptFlush => "SCRIPT FLUSH",
             Self::Busy => "BUSY",
             Self::MaxClients => "max number of clients",
-            Self::TryAgain => "one command refused for the moment",
-            Self::NoTracking => "CLIENT TRACKING forbidden",
-            Self::NoProto => "no RESP3",
-            Self::SpuriousPush => "invalidation without a cause",
-            Self::SpuriousFlush => "flush without a cause",
+            Self::TryAgain => "one command refused once",
+            Self::NoTracking => "CLIENT TRACKING refused",
+            Self::NoProto => "RESP3 not supported",
+            Self::SpuriousPush => "invalidation without a change",
+            Self::SpuriousFlush => "full invalidation without a change",
             Self::UnknownPush => "push of an unknown kind",
             Self::ForeignSet => "foreign SET",
             Self::ForeignDelete => "foreign DEL",
             Self::ForeignExpire => "foreign PEXPIRE",
             Self::ForeignLock => "foreign lock",
-            Self::ForeignEndlessLock => "foreign lock without ttl",
+            Self::ForeignEndlessLock => "foreign lock without a TTL",
             Self::LoaderSlow => "loader slow",
             Self::LoaderSlowerThanLock => "loader slower than its lock",
             Self::LoaderFails => "loader fails",
             Self::LoaderPanics => "loader panics",
             Self::LoaderNeverEnds => "loader never ends",
             Self::LoaderNotFound => "loader finds nothing",
-            Self::LoaderTooLarge => "loader gives too large a value",
-            Self::LoaderOwnTtl => "loader sets a ttl",
+            Self::LoaderTooLarge => "loader returns too large a value",
+            Self::LoaderOwnTtl => "loader sets a TTL",
             Self::LoaderUnstored => "loader forbids storing",
-            Self::LoaderLockLike => "loader gives what looks like a lock",
-            Self::LoaderExtraKey => "loader gives a key too many",
-            Self::LoaderOmitsKey => "loader leaves a key out",
+            Self::LoaderLockLike => "loader returns a value that looks like a lock",
+            Self::LoaderExtraKey => "loader returns an extra key",
+            Self::LoaderOmitsKey => "loader omits a key",
             Self::CallerDropped => "caller dropped",
-            Self::CallerDroppedLoading => "caller dropped while it loads",
+            Self::CallerDroppedLoading => "caller dropped while loading",
             Self::Crash => "process crashed",
-            Self::Close => "cache closed midway",
+            Self::Close => "cache closed during calls",
             Self::Pause => "process paused",
             Self::SkewedClock => "clocks at different rates",
             Self::SlotMoved => "slot moved at once",
-            Self::SlotMovedLate => "slot moved at once, its old keys deleted late",
+            Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",
             Self::Failover => "failover without loss",
-            Self::FailoverLossy => "failover, the primary demoted",
-            Self::PrimaryDies => "primary dies and its replica takes over",
+            Self::FailoverLossy => "failover with a demoted primary",
+            Self::PrimaryDies => "primary died",
             Self::WritesLost => "writes lost in a failover",
-            Self::ClusterDown => "node takes the cluster for down",
-            Self::SlotsUnserved => "node without its slots",
-            Self::MovedLoop => "two nodes send to each other",
-            Self::MovedToSelf => "node sends to itself",
-            Self::MovedToUnknown => "node sends to nobody",
-            Self::StaleMap => "node with an old map",
-            Self::EmptyMap => "node with an empty map",
-            Self::UnknownHost => "node that knows no hosts",
+            Self::ClusterDown => "node reports the cluster as down",
+            Self::SlotsUnserved => "node lost its slots",
+            Self::MovedLoop => "two nodes redirect to each other",
+            Self::MovedToSelf => "node redirects to itself",
+            Self::MovedToUnknown => "node redirects to an unknown address",
+            Self::StaleMap => "node with a stale slot map",
+            Self::EmptyMap => "node with an empty slot map",
+            Self::UnknownHost => "node without host names",
         }
     }
 }
 
-/// The commands of which one may be refused for the moment.
+/// The commands that a fault can have refused once.
 pub(crate) const REFUSABLE: [&str; 6] = ["get", "pttl", "set", "del", "eval", "evalsha"];

@@ -1,6 +1,7 @@
-//! What fuzzers throw bytes at: each target takes any bytes and panics when something does not hold.
+//! Fuzz targets: each takes arbitrary bytes and panics if a property fails.
 //!
-//! The targets of `fuzz/` only call these, and a test runs them on the corpora, so no fuzzer is needed for that.
+//! The programs in `fuzz/` only call these functions. A test runs them on the corpora without a
+//! fuzzer.
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ mod script;
 use cluster::Cluster;
 use rig::Rig;
 
-/// What takes any bytes.
+/// A function that accepts arbitrary bytes.
 pub type Target = fn(&[u8]);
 
-/// Every target: its name, which is also that of its corpus, and what it does.
+/// Every target with its name, which is also the name of its corpus.
 pub const TARGETS: [(&str, Target); 7] = [
     ("scanner", scanner),
     ("decoder", decoder),
@@ -29,19 +30,19 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("url", url),
 ];
 
-/// Small, so that limits are met by small inputs.
+/// Small limits, so that small inputs reach them.
 const LIMITS: Limits =
     Limits { depth_max: 8, elements_max: 1 << 12, bulk_max: 1 << 12, line_max: 1 << 8 };
 
-/// Finds the same frames whichever way the bytes are cut. The first byte says how.
+/// Check that frames do not depend on how the stream is split. The first byte chooses the split.
 pub fn scanner(bytes: &[u8]) {
     let Some((&cut, stream)) = bytes.split_first() else { return };
     let whole = frames(stream, stream.len().max(1));
     let cut = frames(stream, usize::from(cut) % 16 + 1);
-    assert_eq!(whole, cut, "frames depend on how bytes are cut");
+    assert_eq!(whole, cut, "frames depend on how the stream is split");
 }
 
-/// Where frames end, and whether the stream goes wrong after them.
+/// Return the ends of the frames, and whether the stream ends in an error.
 fn frames(stream: &[u8], chunk: usize) -> (Vec<usize>, bool) {
     let mut scanner = Scanner::new(LIMITS);
     let (mut start, mut ends) = (0, Vec::new());
@@ -62,7 +63,7 @@ fn frames(stream: &[u8], chunk: usize) -> (Vec<usize>, bool) {
     (ends, false)
 }
 
-/// Decodes whatever the scanner takes for a frame, or says why not.
+/// Decode each scanned frame or return an error.
 pub fn decoder(bytes: &[u8]) {
     let (ends, _) = frames(bytes, bytes.len().max(1));
     let mut start = 0;
@@ -74,13 +75,13 @@ pub fn decoder(bytes: &[u8]) {
     }
 }
 
-/// Has a server answer whatever it likes, in pieces of any size: every call ends in its time all the same. Of each
-/// piece, the first byte says how long it is.
+/// Answer calls with arbitrary bytes in pieces of any size: each call still ends in time. The first
+/// byte of each piece is its length.
 pub fn connection(bytes: &[u8]) {
     let mut rig = Rig::new();
     rig.connect();
     rig.settle();
-    rig.deceive();
+    rig.stop_checking();
     for call in 0..4 {
         rig.call(call);
     }
@@ -88,22 +89,23 @@ pub fn connection(bytes: &[u8]) {
     while let Some((&length, pieces)) = rest.split_first() {
         let (piece, others) = pieces.split_at(pieces.len().min(usize::from(length)));
         rest = others;
-        rig.hear(piece);
+        rig.receive(piece);
     }
     rig.end_in_time();
 }
 
-/// Drives an engine beside the model of a server by arbitrary events; see `script` for what the bytes mean.
+/// Drive an engine and a server model by arbitrary events; `script` defines their encoding.
 pub fn engine(bytes: &[u8]) {
     script::play(bytes);
 }
 
-/// Has the nodes of a cluster say anything of it, and send reads anywhere: calls end in their time, nobody is dialed
-/// who cannot be, a map is not given up for none, and once the nodes make sense again so does the engine.
+/// Answer topology queries and reads with arbitrary bytes: calls end in time, no invalid address is
+/// dialed, a slot map without owners replaces no other, and the engine recovers once the replies
+/// are valid again.
 ///
-/// The first byte of each piece says how long it is, the second what it is for.
+/// The first byte of each piece is its length, the second its purpose.
 pub fn topology(bytes: &[u8]) {
-    /// One run takes no longer than that many.
+    /// The most pieces of one run.
     const PIECES_MAX: usize = 40;
     let mut cluster = Cluster::new();
     let mut rest = bytes;
@@ -112,47 +114,50 @@ pub fn topology(bytes: &[u8]) {
         let (piece, others) = others.split_at(others.len().min(usize::from(*length)));
         rest = others;
         match purpose % 6 {
-            0 => cluster.claim(piece.to_vec()),
+            0 => cluster.queue_topology(piece.to_vec()),
             1 | 2 => {
-                let (reply, is_owned) = cluster::encode_value(purpose % 6 == 1, piece);
+                let (reply, is_owned) = cluster::encode_topology(purpose % 6 == 1, piece);
                 cluster.recover();
-                cluster.claim(reply);
-                cluster.refresh();
-                assert!(cluster.read() || is_owned, "a map was given up for none");
+                cluster.queue_topology(reply);
+                cluster.wait_for_discovery();
+                assert!(
+                    cluster.read() || is_owned,
+                    "a slot map was replaced by one without owners"
+                );
             }
-            3 => cluster.refuse(line(b"-MOVED 7629 ", piece)),
-            4 => cluster.refuse(line(b"-ASK 7629 ", piece)),
-            _ => cluster.refuse(line(b"-", piece)),
+            3 => cluster.queue_reply(line(b"-MOVED 7629 ", piece)),
+            4 => cluster.queue_reply(line(b"-ASK 7629 ", piece)),
+            _ => cluster.queue_reply(line(b"-", piece)),
         }
         if purpose & 0x80 != 0 {
-            cluster.refresh();
+            cluster.wait_for_discovery();
             cluster.read();
         }
     }
-    cluster.refresh();
+    cluster.wait_for_discovery();
     cluster.read();
     cluster.recover();
 }
 
-/// A line that begins so, without the ends of lines in it.
+/// Return `start` and `text` as one line, without line breaks inside.
 fn line(start: &[u8], text: &[u8]) -> Vec<u8> {
     let text = text.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n'));
     start.iter().copied().chain(text).chain(*b"\r\n").collect()
 }
 
-/// Reads any bytes under a key; what was put into an envelope comes out of it unchanged.
+/// Read arbitrary bytes under a key; a value comes out of its envelope unchanged.
 pub fn envelope(bytes: &[u8]) {
     let mut raw = Vec::new();
     redcache_core::write_envelope(&mut raw, bytes, Duration::from_nanos(bytes.len() as u64));
-    assert_eq!(Rig::read(&raw).as_deref(), Some(bytes), "an envelope changes what is in it");
+    assert_eq!(Rig::read(&raw).as_deref(), Some(bytes), "an envelope changes its value");
     if let Some(read) = Rig::read(bytes) {
-        assert!(bytes.ends_with(&read), "what was read is no part of what was there");
+        assert!(bytes.ends_with(&read), "the value read is no part of the stored bytes");
     }
 }
 
-/// Builds a configuration from any text, or says why not, and never shows a password.
+/// Build a configuration from arbitrary text or return an error, never showing a password.
 pub fn url(bytes: &[u8]) {
-    // It begins with what cannot be the end of an escaped character.
+    // The first letter cannot be read as the end of an escape sequence.
     const PASSWORD: &str = "Secret-never-to-be-seen";
     let text = String::from_utf8_lossy(bytes);
     let shown = |url: &str| match Config::from_url(url) {

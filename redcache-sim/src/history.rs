@@ -1,15 +1,14 @@
-//! The reference: what each key has held, and when, and where each value came from. From it follows what a reader may
-//! be told.
+//! The reference model: the history of each key and the origin of each value.
 
 use bytes::Bytes;
 use redcache_core::{ENVELOPE_PREFIX, Key, LOCK_PREFIX, NOT_FOUND_MARKER};
 
 use crate::clock::Micros;
 
-/// Counts the steps of the server; a later one has a greater stamp.
+/// The number of a step of the server; later steps have greater stamps.
 pub(crate) type Stamp = u64;
 
-/// What a key holds, as a reader is to understand it.
+/// The content of a key as a reader understands it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Absent,
@@ -28,7 +27,7 @@ impl Content {
         if payload == NOT_FOUND_MARKER { Self::NotFound } else { Self::Value(payload) }
     }
 
-    /// Says whether a reader is told of this content by an answer with this value.
+    /// Return whether a reader of this content gets `value`.
     fn reads_as(&self, value: Option<&Bytes>) -> bool {
         match (self, value) {
             (Self::Value(payload), Some(value)) => payload == value,
@@ -45,36 +44,36 @@ fn open(raw: &Bytes) -> Option<Bytes> {
     (nanos >= 0).then(|| raw.slice(ENVELOPE_PREFIX.len() + colon + 1..))
 }
 
-/// How long a key held one content.
+/// A period in which a key held one content.
 #[derive(Debug)]
 pub(crate) struct Period {
     pub(crate) content: Content,
     pub(crate) from: Stamp,
-    /// Past the last stamp at which it held.
+    /// The first stamp at which it no longer held.
     pub(crate) to: Stamp,
     pub(crate) to_at: Micros,
 }
 
-/// When something was true that may have been so more than once.
+/// The span in which something was true, possibly more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Validity {
-    /// When it was first.
+    /// The first stamp.
     pub(crate) from: Stamp,
-    /// When it was no longer, for the last time.
+    /// The stamp past the last.
     pub(crate) to: Stamp,
 }
 
-/// What is known of one key.
+/// The history of one key.
 #[derive(Debug)]
 pub(crate) struct KeyModel {
     pub(crate) name: Key,
     pub(crate) raw: Option<Bytes>,
     pub(crate) periods: Vec<Period>,
-    /// The last command that was to replace or delete whatever the key held.
+    /// The last command that replaced or deleted whatever the key held.
     pub(crate) overwritten: Stamp,
-    /// Since when, for a reason other than its expiry, the key has held no lock.
+    /// Since when the key has held no lock, other than by expiry.
     pub(crate) unlocked_since: Option<Micros>,
-    /// How many locks were granted, and how many loads ran with or without.
+    /// The number of locks granted, and of loads with or without a lock.
     pub(crate) grants: u64,
     pub(crate) loads: u64,
 }
@@ -94,8 +93,8 @@ impl KeyModel {
         }
     }
 
-    /// Notes that the key now holds `raw`.
-    pub(crate) fn turn(&mut self, stamp: Stamp, now: Micros, raw: Option<Bytes>) {
+    /// Record that the key now holds `raw`.
+    pub(crate) fn record(&mut self, stamp: Stamp, now: Micros, raw: Option<Bytes>) {
         if let Some(last) = self.periods.last_mut() {
             last.to = stamp;
             last.to_at = now;
@@ -108,22 +107,22 @@ impl KeyModel {
     }
 
     pub(crate) fn content(&self) -> &Content {
-        // A key is made with a first era, and none is ever taken away.
+        // A key starts with one period, and periods are never removed.
         &self.periods[self.periods.len() - 1].content
     }
 
-    /// When what a reader was told by `value` was true, as far as it was not over before `since`.
+    /// Return when `value` was the right answer, counting periods that ended at or after `since`.
     pub(crate) fn seen(&self, value: Option<&Bytes>, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| content.reads_as(value))
     }
 
-    /// When what a reader was told by `value` was true for the last time.
+    /// Return when `value` was last the right answer.
     pub(crate) fn last_true_at(&self, value: Option<&Bytes>, now: Micros) -> Option<Micros> {
         let period = self.periods.iter().rev().find(|period| period.content.reads_as(value))?;
         Some(period.to_at.min(now))
     }
 
-    /// The same for a key that says that there is nothing.
+    /// Return the same for a key that holds the "not found" marker.
     pub(crate) fn seen_not_found(&self, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| *content == Content::NotFound)
     }
@@ -137,14 +136,14 @@ impl KeyModel {
     }
 }
 
-/// Who made a value.
+/// The origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Load {
         call: usize,
         process: usize,
         life: u32,
-        /// When the loader began.
+        /// When the loader started.
         begun: Stamp,
         /// When it ended; [`Micros::MAX`] while it runs.
         ended_at: Micros,
@@ -155,18 +154,18 @@ pub(crate) enum Origin {
     Foreign,
 }
 
-/// One value that was ever made. No two are alike.
+/// A value that was written or loaded. No two are alike.
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) key: usize,
     /// `None` for a load that found nothing.
     pub(crate) payload: Option<Bytes>,
     pub(crate) origin: Origin,
-    /// When the server carried out the write that brings it, if it did.
+    /// When the server executed the write of this value.
     pub(crate) executed: Option<Stamp>,
 }
 
-/// How a value looks apart from its number.
+/// The shape of a value apart from its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueShape {
     Plain,
@@ -176,7 +175,7 @@ pub(crate) enum ValueShape {
     Padded(usize),
 }
 
-/// Spells a value so that it names its key and its number, whatever else it looks like.
+/// Return a value of the given shape that names its key and number.
 pub(crate) fn encode_value(shape: ValueShape, key: usize, number: usize) -> Bytes {
     let front: Vec<u8> = match shape {
         ValueShape::Plain => Vec::new(),
@@ -188,7 +187,7 @@ pub(crate) fn encode_value(shape: ValueShape, key: usize, number: usize) -> Byte
     Bytes::from([&front[..], format!("|{key}|{number}").as_bytes()].concat())
 }
 
-/// Reads the key and the number out of a value.
+/// Return the key and the number of a value.
 pub(crate) fn decode_value(value: &[u8]) -> Option<(usize, usize)> {
     let mut parts = value.rsplit(|&byte| byte == b'|');
     let number = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_names_its_key_and_number_whatever_it_looks_like() {
+    fn a_value_of_any_shape_names_its_key_and_number() {
         let shapes = [
             ValueShape::Plain,
             ValueShape::LockLike,
@@ -216,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_may_be_told_what_held_lately_and_nothing_older() {
+    fn an_answer_may_be_recent_but_not_older() {
         let mut key = KeyModel::new(Key::from("k"));
         let value = |text: &'static str| Bytes::from_static(text.as_bytes());
-        key.turn(1, 10, Some(value("a")));
-        key.turn(2, 20, Some(value("__redcache:v1:0:b")));
+        key.record(1, 10, Some(value("a")));
+        key.record(2, 20, Some(value("__redcache:v1:0:b")));
         assert!(key.seen(Some(&value("a")), 20).is_some());
         assert!(key.seen(Some(&value("a")), 21).is_none());
         assert!(key.seen(Some(&value("b")), 1000).is_some());

@@ -1,11 +1,8 @@
-//! What must hold at every step of a simulated world, and what was found where it did not.
-//!
-//! The checks see both sides: what the engines say, and the server model's own state. So they need no guesses about
-//! what a client could have known.
+//! The invariants of a simulated world.
 
-/// What must hold.
+/// A property that must hold after every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each invariant description in `description` what it demands")]
+#[expect(missing_docs, reason = "`description` documents each variant")]
 pub enum Invariant {
     Pairing,
     CancelNeutrality,
@@ -118,83 +115,85 @@ impl Invariant {
         Self::OwnerKeepsNear,
     ];
 
-    /// Says whether it is about clusters only.
+    /// Return whether the invariant concerns clusters only.
     pub fn is_of_cluster(self) -> bool {
         self as usize >= Self::RedirectsBounded as usize
     }
 
-    /// Says whether it is put to the test around one server only.
+    /// Return whether the invariant is checked with a single server only.
     pub fn is_of_one_server(self) -> bool {
         (Self::StaleForError as usize..=Self::RefreshWorkers as usize).contains(&(self as usize))
     }
 
-    /// Says what it demands.
+    /// Return what the invariant demands.
     pub fn description(self) -> &'static str {
         match self {
-            Self::Pairing => "an answer belongs to the key that was asked for",
-            Self::CancelNeutrality => "a call that was dropped is never heard of again",
-            Self::WholeFrames => "what is sent is whole commands",
-            Self::GatedHandshake => "nothing is said before the handshake's last word was answered",
-            Self::Completion => "a call ends once, and by its deadline",
-            Self::SafeRetry => "a write is executed no more often than it was asked for",
+            Self::Pairing => "an answer belongs to the requested key",
+            Self::CancelNeutrality => "no event names a dropped call",
+            Self::WholeFrames => "only whole commands are sent",
+            Self::GatedHandshake => "no command is sent before the handshake is complete",
+            Self::Completion => "a call ends exactly once, and by its deadline",
+            Self::SafeRetry => "a write is executed at most as often as it was requested",
             Self::Heartbeat => "a silent connection is given up in time",
-            Self::NoErrorWithoutCause => "nothing fails that nothing disturbed",
-            Self::Tracked => "a near entry is tracked, or news of its end is under way",
-            Self::BoundedStaleness => "an answer was true when it was asked for, or lately",
-            Self::OwnWrites => "a process reads what it has written, or something later",
-            Self::Monotonic => "a process does not see an older value after a newer one",
+            Self::NoErrorWithoutCause => "nothing fails without a fault",
+            Self::Tracked => "a near entry is tracked, or its invalidation is on its way",
+            Self::BoundedStaleness => {
+                "an answer was true at the call or within the staleness bound"
+            }
+            Self::OwnWrites => "a process reads its own writes or something later",
+            Self::Monotonic => "a process reads no older value after a newer one",
             Self::Lifetime => "a near entry does not outlive its key",
-            Self::NearBytes => "the near cache keeps within its bytes",
-            Self::FailClosed => "without tracking nothing is kept near",
+            Self::NearBytes => "the near cache stays within its byte limit",
+            Self::FailClosed => "the near cache is empty without tracking",
             Self::PublishOwn => "only the holder of the lock publishes, and only its own load",
-            Self::UniqueTokens => "no two acquisitions share a lock",
+            Self::UniqueTokens => "no two acquisitions share a lock token",
             Self::ReleaseOwn => "only the holder of a lock releases or renews it",
-            Self::LockTtl => "a lock always expires, within the time set for it",
-            Self::LockOverNothing => "a lock replaces nothing",
-            Self::DeleteBeatsLoad => "what began to load before a write is not stored after it",
-            Self::WakeUp => "who waits for a key is woken when it changes",
-            Self::Orphans => "who wants a key no longer gives its lock back",
+            Self::LockTtl => "a lock always expires, within the configured TTL",
+            Self::LockOverNothing => "a read lock replaces no value, and no lock replaces a lock",
+            Self::DeleteBeatsLoad => "a load that started before a write is not stored after it",
+            Self::WakeUp => "a waiting call is woken when its key changes",
+            Self::Orphans => "a lock is released once no call needs it",
             Self::IdleLock => "a write holds no lock while it waits for another",
-            Self::Renewed => "a lock lives on while its load does",
+            Self::Renewed => "a lock lives as long as its load runs",
             Self::PutBack => {
-                "a write that comes to nothing puts back what was there, with the time it had left"
+                "a write that stores nothing puts back the old value with its remaining TTL"
             }
-            Self::StoredIsReported => "a write that was stored is said to be, and no other is",
+            Self::StoredIsReported => "a write reports success if and only if it stored its value",
             Self::Turns => "a process writes a key once at a time",
-            Self::Accounting => "undisturbed, every load has a lock of its own",
+            Self::Accounting => "in an undisturbed world, each load has a lock of its own",
             Self::SingleFlight => "a process loads a key once at a time",
-            Self::LoadedIsReturned => "what a loader gave is what its caller gets",
-            Self::FailureIsShared => "a failed load fails those who joined it, with its own error",
-            Self::ForeignLock => "a lock that nobody holds delays for a while and no longer",
-            Self::Opaque => "a value comes back byte for byte",
-            Self::BatchExact => "a batch stores what was asked for and nothing else",
-            Self::PastNear => "who asks past the near cache is not answered by it",
-            Self::Reloaded => "who reloads a key is given what was loaded after the call",
-            Self::Deadline => "a call with a deadline fails once that is over, and not before",
-            Self::StaleForError => "an outdated answer stands in for an error only where it may",
-            Self::StaleForWait => "an outdated answer stands in for a wait only where it may",
-            Self::RefreshOver => {
-                "a refresh replaces the very bytes that it has read, and nothing else"
+            Self::LoadedIsReturned => "a caller gets what its loader returned",
+            Self::FailureIsShared => {
+                "a failed load fails the calls that joined it, with its own error"
             }
+            Self::ForeignLock => "a lock without a live holder delays for a bounded time",
+            Self::Opaque => "a value is returned byte for byte",
+            Self::BatchExact => "a batch stores the requested keys and nothing else",
+            Self::PastNear => "a call that skips the near cache is not answered by it",
+            Self::Reloaded => "a reload is answered with a value loaded after the call",
+            Self::Deadline => {
+                "a call with a deadline fails once the deadline has passed, and not before"
+            }
+            Self::StaleForError => "a stale value replaces an error only within its limits",
+            Self::StaleForWait => "a stale value replaces a wait only within its limits",
+            Self::RefreshOver => "a refresh replaces exactly the bytes it has read",
             Self::RefreshLock => {
-                "a refresh lock always expires in time, and is only taken, renewed and released"
+                "a refresh lock expires in time and is only taken, renewed and released"
             }
             Self::RefreshOnce => "a key is refreshed under its lock, by one process at a time",
-            Self::RefreshDue => "what another has refreshed is not refreshed once more",
-            Self::RefreshWorkers => "no refresh costs a worker or a key, whatever becomes of it",
-            Self::Liveness => {
-                "once the faults are over, calls promote_replica_if_due in bounded time"
+            Self::RefreshDue => "a value that another process has refreshed is not refreshed again",
+            Self::RefreshWorkers => "no refresh loses a worker or blocks a key",
+            Self::Liveness => "after the faults, calls succeed in bounded time",
+            Self::Rest => "nothing is left at the end",
+            Self::Reread => {
+                "a call that waited when a connection was lost reads again on the next one"
             }
-            Self::Rest => "at rest nothing is left behind",
-            Self::Reread => "who waits when a connection is lost asks again on the next one",
-            Self::RedirectsBounded => "a command is sent on from node to node only so often",
-            Self::AskingFirst => {
-                "ASKING stands before the very command that a node was to be asked with"
+            Self::RedirectsBounded => "a command follows a bounded number of redirects",
+            Self::AskingFirst => "ASKING precedes exactly the command that an ASK redirected",
+            Self::ByTheMap => "commands follow MOVED and the newest slot map, and ASK only once",
+            Self::OwnerKeepsNear => {
+                "near entries of a slot end with its owner, as far as the process was told"
             }
-            Self::ByTheMap => {
-                "commands go where MOVED or the newest map description, not where ASK does"
-            }
-            Self::OwnerKeepsNear => "what is near of a slot ends with its owner, as far as known",
         }
     }
 }
@@ -211,7 +210,7 @@ pub struct Violation {
 pub(crate) type Checked = Result<(), Violation>;
 
 impl Invariant {
-    /// Holds, or else is broken in the way that `text` tells.
+    /// Return an error with `text` unless `condition` holds.
     pub(crate) fn holds(self, condition: bool, text: impl FnOnce() -> String) -> Checked {
         if condition { Ok(()) } else { Err(self.broken(text())) }
     }

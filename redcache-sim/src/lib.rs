@@ -1,18 +1,18 @@
-//! A Redis that runs inside a test: the model that redcache is simulated against, and an embedded server.
+//! A Redis for tests: a server model, an embedded server, and a simulator for redcache.
 //!
-//! [`server::Server`] is a model of one Redis 7 server and, like redcache's core, sans-IO: a state machine that is
-//! told of bytes and of time and that asks for bytes to be sent. It is a function of its inputs, so a test or a
-//! simulator drives it faster than real time and gets the same run again from the same inputs. Whether it behaves
-//! like a real server is not left to belief: the contract tests of this workspace send the same probes to both and
-//! compare the bytes.
+//! [`server::Server`] models one Redis 7 server without I/O: a state machine that takes bytes and
+//! time and returns bytes to send. Equal inputs give equal runs, faster than real time. The
+//! contract tests of this workspace send the same probes to the model and to a real server and
+//! compare the replies.
 //!
-//! [`listen::EmbeddedServer`] puts the model behind a loopback TCP port, for examples and for tests of applications
-//! that use redcache. It is made for that, not for production: it keeps everything in one map behind one lock.
+//! [`listen::EmbeddedServer`] serves the model on a loopback TCP port, for examples and for tests
+//! of applications that use redcache. It is not for production: all keys are in one map behind one
+//! lock.
 //!
-//! [`world`] is a whole world around that model, made from one number: processes that run redcache's engine, links that
-//! delay, split and cut, faults of every kind, and time that is not waited for. After each step [`check`] compares what
-//! the engines believe with what the model knows. The server of such a world may be a whole cluster. `simulate` runs such worlds by the thousand. [`fuzz`] has what fuzzers
-//! throw bytes at.
+//! [`world`] simulates a whole deployment from one seed: processes that run redcache's engine,
+//! links that delay, split and cut, faults of every kind, and virtual time. The server may be a
+//! cluster. After each step the simulator checks every [`invariant`]. The program `simulate` runs
+//! such worlds by the thousand. [`fuzz`] has the fuzz targets.
 //!
 //! ```
 //! use redcache_sim::listen::EmbeddedServer;

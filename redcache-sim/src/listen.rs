@@ -1,7 +1,8 @@
-//! The modelled server on a loopback TCP port, for examples and for tests of what is built on redcache.
+//! The server model on a loopback TCP port, for examples and for tests of applications.
 //!
-//! It needs nothing installed and starts in well under a millisecond. It is not for production: it keeps its keys in
-//! one map behind one lock, uses two threads per connection, and knows only the commands of the model.
+//! It needs no installation and starts in well under a millisecond. It is not for production: all
+//! keys are in one map behind one lock, each connection takes two threads, and only the commands of
+//! the model exist.
 
 mod connection;
 
@@ -15,10 +16,10 @@ use std::time::{Duration, Instant};
 use self::connection::Connection;
 use crate::server::{ClientId, Config, Event, Server};
 
-/// How long the server waits for its own listener when it stops.
+/// The time limit for waking the listener at shutdown.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
-/// A server that lives as long as this value: dropping it ends every connection and every thread.
+/// A server that lives as long as this value; dropping it ends all connections and threads.
 ///
 /// ```
 /// use redcache_sim::listen::EmbeddedServer;
@@ -39,20 +40,20 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts a server with the default configuration on a free port of 127.0.0.1.
+    /// Start a server with the default configuration on a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// When the port cannot be opened or a thread cannot be started.
+    /// If the port cannot be opened or a thread cannot be started.
     pub fn start() -> io::Result<Self> {
         Self::start_with(Config::default())
     }
 
-    /// Starts a server with a configuration of its own.
+    /// Start a server with a configuration.
     ///
     /// # Errors
     ///
-    /// When the port cannot be opened or a thread cannot be started.
+    /// If the port cannot be opened or a thread cannot be started.
     pub fn start_with(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -65,18 +66,18 @@ impl EmbeddedServer {
         Ok(server)
     }
 
-    /// The address that the server listens on.
+    /// Return the address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The address as a URL, `redis://127.0.0.1:PORT`.
+    /// Return the address as a URL, `redis://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// Looks at the server, or disturbs it. Connections wait until `look` returns; what it makes the server send
-    /// goes out then.
+    /// Inspect or change the server. Connections wait until `look` returns; replies it causes are
+    /// sent then.
     pub fn with<R>(&self, look: impl FnOnce(&mut Server) -> R) -> R {
         let mut state = self.shared.lock();
         let answer = look(&mut state.server);
@@ -95,17 +96,17 @@ impl Drop for EmbeddedServer {
         }
         drop(state);
         self.shared.ticker_wakes.notify_all();
-        // The acceptor sleeps in the kernel until somebody connects.
+        // The acceptor sleeps in the kernel until a client connects.
         let woken = TcpStream::connect_timeout(&self.address, STOP_WAIT).is_ok();
         let acceptor = self.acceptor.take().filter(|_| woken);
         for thread in threads.into_iter().chain(acceptor).chain(self.ticker.take()) {
-            // A thread that panicked has said so on its own.
+            // A panicking thread has printed its own message.
             let _ = thread.join();
         }
     }
 }
 
-/// What the threads share.
+/// The state shared by the threads.
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -117,7 +118,7 @@ struct State {
     server: Server,
     connections: BTreeMap<ClientId, Arc<Connection>>,
     threads: Vec<JoinHandle<()>>,
-    /// What the ticker sleeps until; `None` while it sleeps without end.
+    /// The next wake-up of the ticker; `None` while it sleeps without limit.
     ticker_until: Option<Instant>,
     stopping: bool,
 }
@@ -134,12 +135,13 @@ impl Shared {
         Self { state: Mutex::new(state), ticker_wakes: Condvar::new() }
     }
 
-    /// Locks the state. A test that panicked while it looked at the server does not take the server down.
+    /// Lock the state, ignoring poisoning: a test that panicked inside `with` does not stop the
+    /// server.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries out what the server wants after an input.
+    /// Carry out the events of the server after an input.
     fn settle(&self, state: &mut State) {
         while let Some(event) = state.server.poll_event() {
             match event {
@@ -161,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Tells the server of the time whenever it asked to be told.
+    /// Pass the time to the server whenever it asked for it.
     fn tick(&self) {
         let mut state = self.lock();
         while !state.stopping {
@@ -189,7 +191,7 @@ impl Shared {
             if state.stopping {
                 return;
             }
-            // Without a socket or a thread for it there is nobody to tell: the caller sees the connection end.
+            // Without a socket or a thread the client sees the connection end.
             let _ = socket.and_then(|socket| self.admit(&mut state, socket));
         }
     }
@@ -214,7 +216,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Hands a connection's bytes to the server until it ends.
+    /// Pass the bytes of a connection to the server until it ends.
     fn serve(&self, client: ClientId, connection: &Connection) {
         let mut buffer = vec![0; 64 * 1024];
         while let Some(bytes) = connection.read(&mut buffer) {
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_key_is_deleted_while_nobody_asks() {
+    fn an_expired_key_is_deleted_without_being_read() {
         let server = EmbeddedServer::start().unwrap();
         let mut socket = connect(&server);
         socket
@@ -300,11 +302,11 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_server_ends_connections_that_are_stuck() {
+    fn dropping_the_server_ends_blocked_connections() {
         let server = EmbeddedServer::start().unwrap();
         let mut flooded = connect(&server);
         let idle = connect(&server);
-        // More replies than the kernel will hold for somebody who does not read.
+        // The replies exceed what the kernel buffers for a client that does not read.
         let value = vec![b'v'; 1 << 20];
         let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len());
         flooded.write_all(&[set.as_bytes(), &value, b"\r\n"].concat()).unwrap();
@@ -313,7 +315,7 @@ mod tests {
         drop(server);
         for mut socket in [flooded, idle] {
             let mut rest = Vec::new();
-            // Either end of a connection is fine, as long as it is one.
+            // Both a clean end and an error are fine.
             let _ = socket.read_to_end(&mut rest);
         }
     }

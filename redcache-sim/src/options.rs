@@ -1,12 +1,12 @@
-//! Options of a simulation.
+//! The options of a simulation.
 
-/// How to run a world.
+/// The options of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The server is a cluster.
+    /// Simulate a cluster instead of a single server.
     pub cluster: bool,
-    /// Write down what happens, for people to read.
+    /// Record a readable trace.
     pub trace: bool,
-    /// End the disturbed part after so many steps, if it has not ended by then.
+    /// End the faults after this many steps at the latest.
     pub disturbed_steps_max: Option<u64>,
 }

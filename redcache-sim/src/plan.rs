@@ -1,4 +1,4 @@
-//! What a seed decides before the world begins: who lives in it, on what links, and what will go wrong.
+//! The plan of a world: everything that its seed decides before it starts.
 
 pub(crate) mod cluster;
 pub(crate) mod faults;
@@ -14,17 +14,17 @@ use crate::plan::faults::{Faults, Kind, LOADER_AND_CALLER_FAULTS, injections};
 use crate::rng::Rng;
 use crate::server;
 
-/// Where bytes are cut on their way.
+/// How transmitted bytes are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cuts {
     Never,
     /// Into a few pieces.
     Some,
-    /// Each byte on its own, as far as frames are short.
+    /// Into single bytes, up to a limit of pieces.
     Everywhere,
 }
 
-/// The times of redcache's configuration.
+/// The time settings of redcache's configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     pub(crate) lock: Duration,
@@ -36,17 +36,17 @@ pub(crate) struct Times {
     pub(crate) near: Duration,
 }
 
-/// What a seed decides before the world begins.
+/// Everything that a seed decides before its world starts.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// `None` for a server on its own.
+    /// `None` for a single server.
     pub(crate) cluster: Option<ClusterPlan>,
     pub(crate) processes: usize,
     pub(crate) callers: usize,
     pub(crate) keys: Vec<Key>,
-    /// How long faults may strike and callers make calls.
+    /// How long faults are injected and callers make calls.
     pub(crate) disturbed: Micros,
-    /// How long a caller pauses between calls, at most.
+    /// The longest pause of a caller between calls.
     pub(crate) think: Micros,
     pub(crate) latency: Micros,
     pub(crate) jitter: Micros,
@@ -56,26 +56,26 @@ pub(crate) struct Plan {
     pub(crate) times: Times,
     pub(crate) near_bytes: u64,
     pub(crate) value_max: usize,
-    /// The ttl of values, at most.
+    /// The longest TTL of values.
     pub(crate) ttl: Duration,
     pub(crate) faults: Faults,
-    /// When each planned fault injections.
+    /// The faults to inject and their times.
     pub(crate) injections: Vec<(Micros, Fault)>,
-    /// Parts in a million by which the clocks are fast: the server's, then each process's.
+    /// Parts per million by which each clock is fast: the server's, then each process's.
     pub(crate) skews: Vec<i64>,
     pub(crate) server: server::Config,
     /// Nothing disturbs links and server, so nothing may fail or be late.
     pub(crate) is_healthy: bool,
-    /// Not even a load that is given up, or a key that somebody else writes.
+    /// Healthy, and no load is abandoned and no other client writes.
     pub(crate) is_undisturbed: bool,
-    /// Processes are paused at times.
+    /// Processes are paused from time to time.
     pub(crate) pauses_processes: bool,
-    /// Some calls are made otherwise than by default.
+    /// Some calls have options.
     pub(crate) has_call_styles: bool,
-    /// For how long an outdated copy may stand in for an error, and for a wait.
+    /// How long a stale value may replace an error or a wait.
     pub(crate) stale_if_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
-    /// When a registered loader refreshes values ahead, if there is one.
+    /// The refresh-ahead options of a registered loader, if there is one.
     pub(crate) refresh: Option<RefreshAhead>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct RefreshAhead {
     pub(crate) beta: f64,
 }
 
-/// How much faster or slower a clock may run than the world's, in parts in a million.
+/// The largest deviation of a clock, in parts per million.
 const SKEW_MAX: u64 = 10_000;
 
 impl Plan {
@@ -97,7 +97,7 @@ impl Plan {
         let mut latency = rng.pick(&[50, 200, 1000, 3000]);
         let kind = rng.weighted(&[(2, Kind::Undisturbed), (4, Kind::Harmless), (9, Kind::Harmful)]);
         let mut times = times(kind, &mut rng);
-        // Where a slot goes from node to node, a command has to reach all of them in its time.
+        // A command must reach every owner of a moving slot within its timeout.
         let is_brisk = is_cluster && kind != Kind::Harmful;
         if is_brisk {
             latency = latency.min(1000);
@@ -150,20 +150,20 @@ impl Plan {
             injections,
             skews,
             server,
-            // Decided last: whatever stands above is the same with and without.
+            // These draws come last, so that everything above is the same with and without them.
             has_call_styles: rng.chance(400),
             stale_if_error: staleness(is_cluster, &mut rng),
             stale_while_revalidate: staleness(is_cluster, &mut rng),
             refresh: None,
         };
-        // What is checked of both is known of one server only.
+        // The checks of both cover a single server only.
         if !is_cluster && rng.chance(250) {
             plan.refresh_ahead(&mut rng);
         }
         plan
     }
 
-    /// Values live for so short a time that they are due while the world lasts.
+    /// Choose TTLs so short that values become due within the run.
     fn refresh_ahead(&mut self, rng: &mut Rng) {
         self.ttl = Duration::from_millis(rng.between(60, 400));
         self.faults.add(Fault::Expiry);
@@ -172,18 +172,18 @@ impl Plan {
         self.refresh = Some(RefreshAhead { after, beta });
     }
 
-    /// Outdated copies may be given.
+    /// Return whether stale answers are allowed.
     pub(crate) fn allows_stale(&self) -> bool {
         !(self.stale_if_error.is_zero() && self.stale_while_revalidate.is_zero())
     }
 
-    /// Some loads take longer than they are given.
+    /// Return whether some loads may exceed their time limit.
     pub(crate) fn has_long_loads(&self) -> bool {
         let long = [Fault::LoaderNeverEnds, Fault::LoaderSlowerThanLock, Fault::LoaderSlow];
         long.into_iter().any(|fault| self.faults.has(fault))
     }
 
-    /// The configuration of every process.
+    /// Return the configuration of each process.
     pub(crate) fn config(&self) -> Result<Config, redcache_core::ConfigError> {
         let times = &self.times;
         let builder = match &self.cluster {
@@ -245,7 +245,7 @@ fn skew(rng: &mut Rng) -> i64 {
 }
 
 fn keys(is_cluster: bool, rng: &mut Rng) -> Vec<Key> {
-    // In a cluster, two of them share a slot.
+    // In a cluster, two of the keys share a slot.
     let last: &[u8] = if is_cluster { b"{k}" } else { b"\x00\r\n>\xff" };
     let names: [&[u8]; 5] = [b"k", b"user:{1}", b"__redcache:lock:key", b"", last];
     let first = rng.index(names.len());

@@ -1,6 +1,6 @@
-//! Requests of clients, cut out of a stream of bytes.
+//! Requests of clients in a stream of bytes.
 
-/// How long the first command in `bytes` is; `None` when it is not whole.
+/// Return the length of the first command in `bytes`; `None` if it is incomplete.
 pub(crate) fn request_end(bytes: &[u8]) -> Option<usize> {
     let mut rest = Words { bytes, at: 0 };
     let count = rest.header(b'*')?;
@@ -10,7 +10,7 @@ pub(crate) fn request_end(bytes: &[u8]) -> Option<usize> {
     Some(rest.at)
 }
 
-/// The words of a whole command.
+/// Return the arguments of a whole command.
 pub(crate) fn words(frame: &[u8]) -> Vec<&[u8]> {
     let mut rest = Words { bytes: frame, at: 0 };
     let count = rest.header(b'*').unwrap_or(0);
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_ends_where_its_last_word_does() {
+    fn a_command_ends_with_its_last_argument() {
         let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n";
         assert_eq!(request_end(bytes), Some(20));
         assert_eq!(words(&bytes[..20]), [b"GET".as_slice(), b"k"]);

@@ -1,6 +1,6 @@
-//! The one source of chance in a simulated world: a generator that repeats itself from its seed.
+//! The random number generator of a simulation, repeatable from its seed.
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 
@@ -17,37 +17,37 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Starts another generator, whose numbers do not depend on how many this one gives from now on.
+    /// Return a generator that is independent of the further numbers of this one.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 
-    /// A number in `0..bound`; 0 when there is none.
+    /// Return a number in `0..bound`; 0 if the range is empty.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        // The bias of the remainder is far below anything that a simulation could show.
+        // The bias of the remainder is negligible here.
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
-    /// A number in `0..bound` to index something with; 0 when there is none.
+    /// Return an index in `0..bound`; 0 if the range is empty.
     pub(crate) fn index(&mut self, bound: usize) -> usize {
         usize::try_from(self.below(bound as u64)).unwrap_or(0)
     }
 
-    /// A number in `low..=high`.
+    /// Return a number in `low..=high`.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// True so many times in a thousand.
+    /// Return `true` with a probability of `per_mille` in a thousand.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// One of a few, by weight.
+    /// Return one of the choices by weight.
     ///
     /// # Panics
     ///
-    /// When all weights are zero.
+    /// If all weights are zero.
     pub(crate) fn weighted<T: Copy>(&mut self, choices: &[(u64, T)]) -> T {
         let total: u64 = choices.iter().map(|(weight, _)| weight).sum();
         let mut left = self.below(total);

@@ -1,10 +1,9 @@
-//! A model of one Redis 7 server: keys, expiry, client tracking and redcache's scripts. It may be a node of a [`Cluster`]
-//! of such servers, in which each knows of the others what it was told.
+//! A model of one Redis 7 server: keys, expiry, client tracking and redcache's scripts. It may be a
+//! node of a [`Cluster`], with its own view of the others.
 //!
-//! A [`Server`] has the four kinds of methods that redcache's own engine has. It is *told* of connections, bytes and
-//! time; it *wishes*, through [`Server::poll_event`] and [`Server::poll_timeout`], that bytes be sent, that
-//! connections end and that it be woken; it answers *questions*; and a test may *disturb* it. After every input,
-//! drain the wishes.
+//! A [`Server`] has four kinds of methods, like redcache's engine: *inputs* (connections, bytes,
+//! time), *events* to carry out after every input ([`Server::poll_event`],
+//! [`Server::poll_timeout`]), *queries*, and *disturbances* for tests.
 //!
 //! ```text
 //!  handle_bytes ─▶ request ─▶ dispatch ─▶ commands/* ─▶ keyspace
@@ -12,7 +11,7 @@
 //!  poll_event   ◀─ reply   ◀─────────────── tracking
 //! ```
 //!
-//! What it does not model says so in its reply instead of answering something likely.
+//! A command or option outside the model is refused with an error that says so.
 //!
 //! ```
 //! use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The parts of a simulated world, without what happens to them.
+//! The state of a simulated world, without the events that change it.
 
 pub(crate) mod call;
 pub(crate) mod call_style;

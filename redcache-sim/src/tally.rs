@@ -1,10 +1,9 @@
-//! How often each fault struck and each invariant had something to say: a check that is never put to use proves
-//! nothing.
+//! Counts of injected faults and checked invariants.
 
 use crate::fault::Fault;
 use crate::invariant::Invariant;
 
-/// How often each fault and each premise of an invariant occurred.
+/// How often each fault was injected and each invariant was exercised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     faults: [u64; Fault::ALL.len()],
@@ -26,7 +25,7 @@ impl Tally {
         self.coverage[invariant as usize] += 1;
     }
 
-    /// Adds what another tally counted.
+    /// Add the counts of another tally.
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.faults.iter_mut().zip(&other.faults) {
             *sum += count;
@@ -36,12 +35,12 @@ impl Tally {
         }
     }
 
-    /// Each fault and how often it struck.
+    /// Return each fault and how often it was injected.
     pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> + '_ {
         Fault::ALL.into_iter().zip(self.faults)
     }
 
-    /// Each invariant and how often its premise held, so that it was put to the test.
+    /// Return each invariant and how often it was exercised.
     pub fn coverage(&self) -> impl Iterator<Item = (Invariant, u64)> + '_ {
         Invariant::ALL.into_iter().zip(self.coverage)
     }

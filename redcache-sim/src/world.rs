@@ -1,4 +1,4 @@
-//! A simulated world.
+//! Simulation of whole deployments.
 
 mod call_style;
 mod caller;

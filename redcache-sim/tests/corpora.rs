@@ -1,4 +1,4 @@
-//! Whatever fuzzing has kept is played again.
+//! Replay of the fuzzing corpora.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use redcache_sim::fuzz::TARGETS;
 
 #[test]
-fn every_input_of_the_corpora_and_every_beginning_of_one_is_handled() {
+fn every_corpus_input_and_its_prefixes_are_handled() {
     for (name, target) in TARGETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
         let inputs: Vec<_> = fs::read_dir(&folder)
@@ -22,7 +22,7 @@ fn every_input_of_the_corpora_and_every_beginning_of_one_is_handled() {
     }
 }
 
-/// A noise that is the same in every run.
+/// Return pseudorandom bytes.
 fn noise(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -36,7 +36,7 @@ fn noise(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn noise_is_handled_by_every_target() {
+fn every_target_handles_random_bytes() {
     for (_, target) in TARGETS {
         (0..300).for_each(|seed| target(&noise(seed)));
     }

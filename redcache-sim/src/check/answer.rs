@@ -1,4 +1,4 @@
-//! What callers are told, against what was true.
+//! Answers of calls against the history of their keys.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::state::call::{Given, Kind, State};
 use crate::state::world::{Phase, World};
 
 impl World {
-    /// Takes the outcome of a call.
+    /// Handle the outcome of a call.
     pub(crate) fn on_done(&mut self, process: usize, op: OpId, outcome: Outcome) -> Checked {
         let Some(call) = self.processes[process].call(op) else {
             return Err(Invariant::CancelNeutrality
-                .broken(format!("p{process} hears {outcome:?} of a call that is over")));
+                .broken(format!("p{process} gets {outcome:?} for a finished call")));
         };
         self.trace.line(self.now, || format!("call {call} ends: {outcome:?}"));
         self.trace.mix(&[call as u64, self.now]);
@@ -110,7 +110,7 @@ impl World {
                 format!("call {call} got {answer:?} for key {key} and loaded {:?}", state.given)
             });
         }
-        // A key that stands twice in a batch may be loaded once and joined or read once.
+        // A key that occurs twice in a batch may be loaded once and joined or read once.
         let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
         Invariant::LoadedIsReturned.holds(is_repeated || given.next().is_none(), || {
             format!("call {call} got {answer:?} for key {key} and loaded {:?}", state.given)
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// Checks that a value belongs to the key and is what was written, byte for byte.
+    /// Check that a value belongs to the key and is byte for byte what was written.
     pub(crate) fn check_spelling(&mut self, key: usize, value: &Bytes) -> Checked {
         let named = decode_value(value);
         Invariant::Pairing.holds(named.is_some_and(|(other, _)| other == key), || {
@@ -137,11 +137,12 @@ impl World {
         self.tally.cover(Invariant::Opaque);
         Invariant::Opaque
             .holds(version.is_some_and(|it| it.payload.as_ref() == Some(value)), || {
-                format!("key {key} was answered with {value:?}, which nobody wrote")
+                format!("key {key} was answered with {value:?}, which was never written")
             })
     }
 
-    /// How long ago an answer may have been true at the earliest for a call that joined others.
+    /// Return the earliest time at which the answer of a call that joined others may have been
+    /// true.
     fn joined_since(&self, call: usize) -> Micros {
         let state = &self.calls[call];
         let process = &self.processes[state.process];
@@ -165,7 +166,7 @@ impl World {
         self.tally.cover(Invariant::BoundedStaleness);
         let Some(period) = period else {
             return Err(Invariant::BoundedStaleness.broken(format!(
-                "call {call}, made at {} µs, got {value:?} for key {key}, not true since {since} µs",
+                "call {call} of {} µs got {value:?} for key {key}, not true since {since} µs",
                 state.started_at
             )));
         };
@@ -180,10 +181,10 @@ impl World {
     fn check_joined(&mut self, call: usize, slot: usize, value: Option<&Bytes>) -> Checked {
         let state = &self.calls[call];
         let key = state.keys[slot];
-        // A write may have been lost, and what it had replaced be there again to be read.
+        // A failover may lose a write and bring back the value it replaced.
         let floor = state.own_floors[slot];
-        let is_back = |begun: &Stamp| self.cluster.is_some() && *begun < floor;
-        if let Some(begun) = self.joined_load(call, key, value).filter(|begun| !is_back(begun)) {
+        let came_back = |begun: &Stamp| self.cluster.is_some() && *begun < floor;
+        if let Some(begun) = self.joined_load(call, key, value).filter(|begun| !came_back(begun)) {
             self.tally.cover(Invariant::OwnWrites);
             return Invariant::OwnWrites.holds(value.is_none() || begun >= floor, || {
                 format!("call {call} joined a load of key {key} older than a write of its process")
@@ -192,13 +193,13 @@ impl World {
         self.check_read(call, slot, value)
     }
 
-    /// When the load began that a call joined for this value, if it is one.
+    /// Return when the load began that a call joined for this value, if it joined one.
     fn joined_load(&self, call: usize, key: usize, value: Option<&Bytes>) -> Option<Stamp> {
         let state = &self.calls[call];
-        // A load that has ended may still be joined while it is published.
+        // A load that has ended can still be joined while it is being published.
         let since = self.joined_since(call);
         let is_joined = |origin: &Origin| match *origin {
-            // What a write or a refresh loads is never joined, only read.
+            // The load of a write or a refresh is never joined, only read.
             Origin::Load { call, .. }
                 if self.calls[call].kind.is_set() || self.calls[call].kind == Kind::Refresh =>
             {
@@ -227,7 +228,7 @@ impl World {
         }
     }
 
-    /// Checks that an answer which was true until `to` is no older than what the process knew before it asked.
+    /// Check that an answer true until `to` is no older than what the process knew at the call.
     fn check_floors(
         &mut self,
         call: usize,
@@ -261,7 +262,7 @@ impl World {
         learned.seen = learned.seen.max(from);
     }
 
-    /// Checks a hit of the near cache, which no engine is asked for.
+    /// Check a hit in the near cache.
     pub(crate) fn check_hit(
         &mut self,
         process: usize,
@@ -274,7 +275,7 @@ impl World {
         }
         let state = &self.processes[process];
         let heartbeat = state.clock.stretch(self.plan.times.heartbeat);
-        // Where a slot has gone is learned by asking at the latest.
+        // A slot that moved is noticed by the next discovery at the latest.
         let asking = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {
             2 * cluster.refresh + 4 * self.plan.times.command + Duration::from_secs(1)
         });
@@ -286,8 +287,9 @@ impl World {
             None => self.keys[key].seen_not_found(since),
         };
         let Some(Validity { from, to }) = period else {
-            return Err(Invariant::BoundedStaleness
-                .broken(format!("p{process} has {value:?} for key {key} near, not true lately")));
+            return Err(Invariant::BoundedStaleness.broken(format!(
+                "p{process} has {value:?} for key {key} near, not true recently"
+            )));
         };
         let learned = state.learned[key];
         if learned.own_write > 0 {
@@ -317,7 +319,7 @@ impl World {
         self.tally.cover(Invariant::FailureIsShared);
         let is_shared = failed.is_some_and(|&(of, at)| {
             let other = &self.calls[of];
-            // A write has its own load.
+            // A write runs its own load.
             (of == call
                 || !state.kind.is_set() && !other.kind.is_set() && other.kind != Kind::Refresh)
                 && (other.process, other.life) == (state.process, state.life)
@@ -325,7 +327,7 @@ impl World {
                 && at >= state.started_at
         });
         Invariant::FailureIsShared
-            .holds(is_shared, || format!("call {call} fails with {text}, which is not its own"))
+            .holds(is_shared, || format!("call {call} fails with {text} of another load"))
     }
 
     pub(crate) fn check_error(&self, call: usize, slot: usize, error: &Error) -> Checked {
@@ -338,7 +340,7 @@ impl World {
         })?;
         let has_cause = match kind {
             ErrorKind::Closed => process.closing_since.is_some() || !process.is_open,
-            // A batch loads once all that it reads is answered, and that takes time from its loads.
+            // A batch starts loading once all its reads are answered, which shortens its load time.
             ErrorKind::LoadTimeout => {
                 let is_held_up = state.kind.is_batch() && !self.plan.is_healthy;
                 self.plan.has_long_loads() || self.plan.pauses_processes || is_held_up
@@ -368,7 +370,7 @@ impl World {
         let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
         let has_loaded = state.given.iter().any(|(of, _)| *of == key) && !is_repeated;
         let has_loaded = has_loaded && !state.kind.is_set();
-        // In a batch a loader that took too long is not stopped, and nobody wants what it gives.
+        // A batch loader that takes too long is not stopped, and its result is discarded.
         let is_late = kind == ErrorKind::LoadTimeout && state.kind.is_batch();
         let is_cut_short = matches!(kind, ErrorKind::Closed | ErrorKind::DeadlineExceeded);
         Invariant::LoadedIsReturned.holds(!has_loaded || is_late || is_cut_short, || {
@@ -379,7 +381,7 @@ impl World {
         })
     }
 
-    /// Checks that a call is over by its deadline.
+    /// Check that a call has ended by its deadline.
     pub(crate) fn check_deadline(&self, call: usize) -> Checked {
         let state = &self.calls[call];
         Invariant::Completion.holds(state.state != State::Waiting, || {

@@ -1,4 +1,4 @@
-//! What a command may do to a key, checked as the server carries it out.
+//! The effect of each command on its keys, checked as the server executes it.
 
 use bytes::Bytes;
 use redcache_core::{LOCK_PREFIX, Script};
@@ -14,7 +14,7 @@ use crate::state::token::{Replaced, Token};
 use crate::state::world::World;
 
 impl World {
-    /// Checks that `cause` may have made `key` hold `raw`.
+    /// Check that `cause` may have changed `key` to `raw`.
     pub(crate) fn check_change(
         &mut self,
         key: usize,
@@ -25,11 +25,11 @@ impl World {
         match cause {
             Cause::Time => {
                 Invariant::Lifetime
-                    .holds(raw.is_none(), || "time alone gave a key a value".to_owned())?;
+                    .holds(raw.is_none(), || "expiry gave a key a value".to_owned())?;
                 self.tally.fault(Fault::Expiry);
                 self.check_renewed(key)?;
                 if *self.keys[key].content() == Content::Lock {
-                    // Who waits learns of it by the server's next look around, or by its own timer.
+                    // A waiter notices at the server's next expiry cycle or by its own timer.
                     self.keys[key].unlocked_since = Some(self.now + 250_000);
                 }
                 Ok(())
@@ -40,12 +40,12 @@ impl World {
                 Ok(())
             }
             Cause::Command(executed) => {
-                // A lazy expiry is part of any command.
+                // Any command may expire a key lazily.
                 if executed.verb == Verb::Read && raw.is_none() {
                     return Ok(());
                 }
                 let Some(part) = executed.part(key) else {
-                    // Memory or the tracking table made room.
+                    // The key was evicted, or its readers were dropped from a full tracking table.
                     return Ok(());
                 };
                 match executed.verb {
@@ -79,10 +79,10 @@ impl World {
         let held = &self.keys[key].raw;
         Invariant::LockOverNothing
             .holds(held.is_none(), || format!("p{process} locked key {key} over {held:?}"))?;
-        self.take_token(key, raw, executed, None)
+        self.record_token(key, raw, executed, None)
     }
 
-    /// A write's lock takes the place of a value, and never of a lock.
+    /// A write's lock may replace a value, never another lock.
     fn check_write_lock(
         &mut self,
         key: usize,
@@ -93,14 +93,14 @@ impl World {
         self.tally.cover(Invariant::LockOverNothing);
         let is_free = *self.keys[key].content() != Content::Lock;
         Invariant::LockOverNothing
-            .holds(is_free, || format!("p{} took the lock of key {key} away", executed.process))?;
+            .holds(is_free, || format!("p{} replaced the lock of key {key}", executed.process))?;
         let raw_before = self.keys[key].raw.clone();
         let link = executed.link;
         let expires_at = expires_at.filter(|_| raw_before.is_some());
-        self.take_token(key, raw, executed, Some(Replaced { raw: raw_before, expires_at, link }))
+        self.record_token(key, raw, executed, Some(Replaced { raw: raw_before, expires_at, link }))
     }
 
-    fn take_token(
+    fn record_token(
         &mut self,
         key: usize,
         raw: Option<&Bytes>,
@@ -114,13 +114,14 @@ impl World {
         };
         self.tally.cover(Invariant::UniqueTokens);
         let (granted, granted_at) = (self.stamp, self.now);
-        let (is_tampered, is_back) = (false, false);
-        let token = Token { process, life, key, granted, granted_at, is_tampered, is_back, write };
-        // An attempt whose answer was lost is made again with the same lock, which begins anew.
+        let (was_changed, came_back) = (false, false);
+        let token =
+            Token { process, life, key, granted, granted_at, was_changed, came_back, write };
+        // A lock request whose reply was lost is repeated with the same token and starts over.
         let known = self.tokens.insert(raw.clone(), token.clone()).unwrap_or(token);
         Invariant::UniqueTokens
             .holds((known.process, known.life, known.key) == (process, life, key), || {
-                format!("p{process} took a lock that p{} had on key {}", known.process, known.key)
+                format!("p{process} took a token that p{} used on key {}", known.process, known.key)
             })
     }
 
@@ -192,14 +193,14 @@ impl World {
         })
     }
 
-    /// Checks and notes what a command did, whether its key has changed or not.
+    /// Check and record the effect of a command, whether or not a key changed.
     pub(crate) fn check_effect(&mut self, cause: &Cause<'_>) -> Checked {
         let executed = match cause {
             Cause::Command(executed) => executed,
             Cause::Foreign([_, name, ..]) => {
                 let held = self.key_named(name).and_then(|key| self.keys[key].raw.as_ref());
                 if let Some(token) = held.and_then(|held| self.tokens.get_mut(held)) {
-                    token.is_tampered = true;
+                    token.was_changed = true;
                 }
                 return Ok(());
             }
@@ -218,7 +219,7 @@ impl World {
 
     fn check_lock_ttl(&mut self, key: usize) -> Checked {
         let Some(raw) = self.keys[key].raw.as_ref() else { return Ok(()) };
-        if self.tokens.get(raw).is_none_or(|token| token.is_tampered) {
+        if self.tokens.get(raw).is_none_or(|token| token.was_changed) {
             return Ok(());
         }
         self.tally.cover(Invariant::LockTtl);
@@ -229,7 +230,7 @@ impl World {
         })
     }
 
-    /// Counts what a process is told of its writes. `frame` is the reply.
+    /// Record the reply to a write. `frame` is the reply.
     pub(crate) fn count_answer(&mut self, executed: &Executed, frame: &[u8]) -> Checked {
         if let Some(key) = executed.refresh {
             return self.check_refresh_lock(key, executed, frame);
@@ -270,7 +271,7 @@ impl World {
         Invariant::SafeRetry.holds(done <= asked, || {
             let verb = executed.verb;
             format!(
-                "p{} asked {asked} times for {verb:?} of key {key}, done {done} times",
+                "p{} requested {verb:?} of key {key} {asked} times, executed {done} times",
                 executed.process
             )
         })
@@ -284,14 +285,14 @@ impl World {
             return Err(Invariant::Opaque.broken(format!("key {key} was set to {payload:?}")));
         };
         Invariant::RefreshOver.holds(!matches!(version.origin, Origin::Load { .. }), || {
-            format!("{payload:?} was loaded and stored over whatever was there")
+            format!("{payload:?} was loaded and stored without a lock")
         })?;
         self.tally.cover(Invariant::SafeRetry);
         let before = version.executed.replace(self.stamp);
         Invariant::SafeRetry.holds(before.is_none(), || format!("{payload:?} was inserted twice"))
     }
 
-    /// Checks that a process may say `frame` now, and what it makes of the handshake.
+    /// Check that the handshake allows sending `frame` now.
     pub(crate) fn check_gate(&mut self, link: usize, frame: &[u8]) -> Checked {
         let state = &mut self.links[link];
         if state.gate == Gate::Passed {
@@ -310,7 +311,7 @@ impl World {
                 Ok(())
             }
             (gate, _) => Err(Invariant::GatedHandshake.broken(format!(
-                "link {link}: {} was said while the handshake was {gate:?}",
+                "link {link}: {} was sent while the handshake was {gate:?}",
                 frame.escape_ascii()
             ))),
         }

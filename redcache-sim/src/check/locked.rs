@@ -1,4 +1,4 @@
-//! Locks that take the place of values: what becomes of the value, and what the writer is told.
+//! Locks that replace values: the value put back, and the outcome reported to the writer.
 
 use bytes::Bytes;
 use redcache_core::{CallError, ErrorKind, Script};
@@ -13,7 +13,7 @@ use crate::state::token::Token;
 use crate::state::world::{Phase, World};
 
 impl World {
-    /// Notes when a process loses a lock otherwise than by its own doing.
+    /// Record that a process lost a lock through no action of its own.
     pub(crate) fn note_lost_lock(&mut self, key: usize, cause: &Cause<'_>) {
         let held = self.keys[key].raw.as_ref();
         let Some(token) = held.and_then(|held| self.tokens.get(held)) else { return };
@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    /// Checks that a lock whose time is over is not one under which somebody loads.
+    /// Check that an expired lock does not belong to a running load.
     pub(crate) fn check_renewed(&self, key: usize) -> Checked {
         if !self.plan.is_healthy || self.phase > Phase::Quiesced {
             return Ok(());
@@ -37,15 +37,15 @@ impl World {
         let held = self.keys[key].raw.as_ref();
         let Some(token) = held.and_then(|held| self.tokens.get(held)) else { return Ok(()) };
         let process = &self.processes[token.process];
-        if process.life != token.life || !process.is_open || token.is_tampered {
+        if process.life != token.life || !process.is_open || token.was_changed {
             return Ok(());
         }
         Invariant::Renewed.holds(process.learned[key].loads == 0, || {
-            format!("p{} still loads key {key}, and its lock has expired", token.process)
+            format!("p{} still loads key {key} after its lock expired", token.process)
         })
     }
 
-    /// Checks that a write's lock makes room for what it had replaced.
+    /// Check that a write that gives up its lock puts back the value it replaced.
     pub(crate) fn check_put_back(
         &mut self,
         key: usize,
@@ -54,8 +54,8 @@ impl World {
     ) -> Checked {
         let held = self.keys[key].raw.as_ref().and_then(|held| self.tokens.get(held));
         let Some(Token { write: Some(replaced), granted_at, .. }) = held else {
-            let is_back = held.is_some_and(|token| token.is_back);
-            return Invariant::PutBack.holds(raw.is_none() || is_back, || {
+            let came_back = held.is_some_and(|token| token.came_back);
+            return Invariant::PutBack.holds(raw.is_none() || came_back, || {
                 format!("the lock of key {key} had replaced nothing")
             });
         };
@@ -68,13 +68,14 @@ impl World {
         let is_lost = !self.plan.is_healthy && (was_cut || self.refuses_values());
         let Some(raw) = raw else {
             let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
-            // The answer that brought the old value was lost, or the server had no room to take it back.
+            // The reply with the old value was lost, or the server lacked memory to store it.
             return Invariant::PutBack.holds(replaced.raw.is_none() || is_over || is_lost, || {
                 format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
             });
         };
         if was_cut && !self.plan.is_healthy {
-            // The lock was asked for twice, and the request on the lost connection was executed last.
+            // The lock was requested twice, and the request on the lost connection was executed
+            // last.
             return Ok(());
         }
         Invariant::PutBack.holds(replaced.raw.as_ref() == Some(raw), || {
@@ -93,14 +94,14 @@ impl World {
         })
     }
 
-    /// The key holds a lock that no process here has taken.
+    /// Return whether the key holds a lock of a client outside the simulation.
     pub(crate) fn is_locked_by_strangers(&self, key: usize) -> bool {
         let held = self.keys[key].raw.as_ref();
         *self.keys[key].content() == Content::Lock
             && held.is_some_and(|held| !self.tokens.contains_key(held))
     }
 
-    /// Some of the planned faults have the server refuse what it would otherwise store.
+    /// Return whether a planned fault makes the server refuse to store values.
     fn refuses_values(&self) -> bool {
         let refusing = [
             Fault::OutOfMemory,
@@ -118,7 +119,7 @@ impl World {
         refusing.into_iter().any(|fault| self.plan.faults.has(fault))
     }
 
-    /// Notes that a load which found nothing is stored; what says so does not name it.
+    /// Record that a "not found" of a load is stored; the stored bytes do not identify the load.
     pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token) {
         let stamp = self.stamp;
         let is_it = |origin: &Origin| {
@@ -136,7 +137,7 @@ impl World {
         }
     }
 
-    /// Checks what a writer is told of a value that it has loaded.
+    /// Check the outcome reported to a writer that loads its value.
     pub(crate) fn check_stored(
         &mut self,
         call: usize,
@@ -153,8 +154,9 @@ impl World {
             Ok(true) => {
                 let stamp = stored.filter(|_| !state.unstored.contains(&key));
                 let stamp = stamp.ok_or_else(|| {
-                    Invariant::StoredIsReported
-                        .broken(format!("call {call} did not store key {key} and is told so"))
+                    Invariant::StoredIsReported.broken(format!(
+                        "call {call} reports that it stored key {key}, and it did not"
+                    ))
                 })?;
                 let learned = &mut self.processes[process].learned[key];
                 learned.own_write = learned.own_write.max(stamp);
@@ -163,7 +165,7 @@ impl World {
             Ok(false) => {
                 let is_kept = stored.is_none() && state.unstored.contains(&key);
                 return Invariant::StoredIsReported.holds(is_kept, || {
-                    format!("call {call} is told that it had nothing to store for key {key}")
+                    format!("call {call} reports that it had nothing to store for key {key}")
                 });
             }
             Err(CallError::Cache(error)) => {
@@ -175,13 +177,13 @@ impl World {
                         | ErrorKind::InvalidInput
                 );
                 Invariant::StoredIsReported.holds(!is_certain || stored.is_none(), || {
-                    format!("call {call} has stored key {key} and is told: {error}")
+                    format!("call {call} has stored key {key} and fails: {error}")
                 })?;
                 self.check_error(call, slot, error)?;
             }
             Err(CallError::Load(failure)) => {
                 Invariant::StoredIsReported.holds(stored.is_none(), || {
-                    format!("call {call} has stored key {key} and is told: {failure}")
+                    format!("call {call} has stored key {key} and fails: {failure}")
                 })?;
                 self.check_failure(call, slot, &failure.to_string())?;
             }
@@ -191,7 +193,7 @@ impl World {
         Ok(())
     }
 
-    /// Checks that a write which waits for one lock does not keep another.
+    /// Check that a write waiting for one lock does not keep another.
     pub(crate) fn check_idle_locks(&mut self, limit: Micros) -> Checked {
         for (number, key) in self.keys.iter().enumerate() {
             let Some(token) = key.raw.as_ref().and_then(|raw| self.tokens.get(raw)) else {

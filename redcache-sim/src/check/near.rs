@@ -1,4 +1,4 @@
-//! The near caches against the server's own tables, after every step.
+//! The entries of the near caches against the server's keys and tracking table.
 
 use redcache_core::NearHit;
 
@@ -51,7 +51,7 @@ impl World {
         let name = self.keys[key].name.as_bytes();
         let node = link.node.map(|node| &self.nodes[node].server);
         Invariant::Tracked.holds(node.is_some_and(|it| it.is_tracked(client, name)), || {
-            format!("p{process} serves key {key} from near, and nobody will tell it of a change")
+            format!("p{process} serves key {key} from near, and no invalidation will reach it")
         })?;
         let left = self.ttl_of(key).map(|ttl| self.server_clock.stretch(ttl));
         let kept = self.processes[process].clock.stretch(hit.ttl);
@@ -59,7 +59,7 @@ impl World {
         match (content, &hit.value) {
             (Content::Value(payload), Some(value)) if payload == value => {}
             (Content::NotFound, None) => {}
-            // The server has not noticed yet that the key's time is over.
+            // The server has not yet noticed that the key has expired.
             (Content::Absent, _) if left.is_some_and(|left| left < 1000) => {}
             _ => {
                 return Err(Invariant::Tracked.broken(format!(
@@ -71,18 +71,19 @@ impl World {
         }
         let Some(left) = left else { return Ok(()) };
         self.tally.cover(Invariant::Lifetime);
-        // The clocks have drifted apart since the value was read, which may have been at the world's beginning.
+        // The clocks may have drifted apart since the start of the world.
         Invariant::Lifetime.holds(kept <= left + drift(kept + self.now) + 2_000, || {
-            format!("p{process} keeps key {key} for {kept} µs, the server for {left} µs")
+            format!("p{process} keeps key {key} for {kept} µs, and it has {left} µs left")
         })
     }
 
-    /// Checks, where nothing disturbs links and server, that nobody waits for a key that is free or has a value.
+    /// Check in a healthy world that no call waits for a key that is unlocked.
     pub(crate) fn check_wake_ups(&mut self) -> Checked {
         if !self.plan.is_healthy || self.phase > Phase::Quiesced {
             return Ok(());
         }
-        // A wake-up, a read, a lock and a publish, with a script that was forgotten, and the pause between many wakes.
+        // Time for an invalidation, a read, a lock, a publish, one `NOSCRIPT` and the pause between
+        // reads.
         let limit = 14 * self.one_way() + 80_000;
         self.check_orphans(limit)?;
         self.check_idle_locks(limit)?;
@@ -95,8 +96,8 @@ impl World {
             let process = &self.processes[state.process];
             let key = state.keys[0];
             let Some(unlocked) = self.keys[key].unlocked_since else { continue };
-            // A batch loads in turns; who joined its key waits until the loader is free for it. Writes wait for those
-            // before them, which may wait for other keys.
+            // A batch loads its keys in turns, and writes queue behind earlier writes, which may
+            // wait for other keys.
             if self.is_in_batch(state.process, key) {
                 continue;
             }
@@ -106,20 +107,24 @@ impl World {
                 .max(process.learned[key].load_until)
                 .max(process.paused_until)
                 .max(if state.kind.is_set() { process.learned[key].idle_since } else { 0 });
-            // While a slot moves nobody reports what happens to its keys, and whoever waits for one looks from time to time.
+            // Nobody invalidates the keys of a moving slot; waiters poll.
             let looks_within = if self.has_moved(key) { 600_000 } else { 0 };
-            Invariant::WakeUp
-                .holds(self.now <= since.saturating_add(limit + looks_within), || {
-                    format!("call {call} has waited for key {key} since {since} µs, and it is free")
-                })?;
+            Invariant::WakeUp.holds(
+                self.now <= since.saturating_add(limit + looks_within),
+                || {
+                    format!(
+                        "call {call} has waited for key {key} since {since} µs, and it is unlocked"
+                    )
+                },
+            )?;
         }
         Ok(())
     }
 }
 
 impl World {
-    /// The link on which changes of a near entry must be told; `None` when the process is to learn by some other way
-    /// that the entry is out of date.
+    /// Return the link that must invalidate a near entry; `None` if the process will learn in
+    /// another way that the entry is stale.
     fn source_of(&mut self, process: usize, key: usize) -> Result<Option<usize>, Violation> {
         let state = &self.processes[process];
         let Some(cluster) = &self.cluster else {
@@ -157,7 +162,7 @@ impl World {
         })
     }
 
-    /// Counts that a call waited for a lock of somebody else, and was woken.
+    /// Record that a call waited for a lock of another call and was woken.
     pub(crate) fn count_wake_up(&mut self, call: usize) {
         let state = &self.calls[call];
         if !self.plan.is_healthy || state.kind != Kind::GetWith || !state.given.is_empty() {
@@ -178,7 +183,7 @@ impl World {
         })
     }
 
-    /// A batch reloads the key, perhaps for a call that is gone, and loads in turns.
+    /// Return whether a batch of the process may be reloading the key.
     pub(crate) fn reloads_in_batch(&self, process: usize, key: usize) -> bool {
         self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
@@ -188,7 +193,7 @@ impl World {
         })
     }
 
-    /// Checks that no key stays locked by a process that no longer wants it.
+    /// Check that no key stays locked for a process whose calls have all ended.
     fn check_orphans(&self, limit: Micros) -> Checked {
         for (number, key) in self.keys.iter().enumerate() {
             let Some(token) = key.raw.as_ref().and_then(|raw| self.tokens.get(raw)) else {
@@ -199,14 +204,14 @@ impl World {
             if process.life != token.life || !process.is_open || learned.waiting > 0 {
                 continue;
             }
-            // Who is about to leave makes no connection to a new owner for it.
+            // A closing process dials no new owner to release a lock.
             if self.cluster.is_some() && process.closing_since.is_some() {
                 continue;
             }
             let since = learned.idle_since.max(process.disrupted_at).max(process.paused_until);
             Invariant::Orphans.holds(self.now <= since + limit, || {
                 format!(
-                    "p{} keeps key {number} locked and has wanted nothing of it since {since} µs",
+                    "p{} keeps key {number} locked, and no call has needed it since {since} µs",
                     token.process
                 )
             })?;
@@ -215,7 +220,7 @@ impl World {
     }
 }
 
-/// How far two clocks drift apart in a while, at most.
+/// Return the most that two clocks drift apart in `span`.
 pub(crate) fn drift(span: Micros) -> Micros {
     span / 45
 }

@@ -1,4 +1,4 @@
-//! Refresh-ahead: who may load, what may be replaced, and what is left of it in the end.
+//! Refresh-ahead: permission to load, what is replaced, and what remains at the end.
 
 use bytes::Bytes;
 use redcache_core::{Event, Outcome, REFRESH_LOCK_PREFIX, Script};
@@ -13,13 +13,13 @@ use crate::state::executed::{Executed, Verb};
 use crate::state::world::World;
 
 impl World {
-    /// The key whose refresh is locked under a name.
+    /// Return the key whose refresh lock has this name.
     pub(crate) fn key_refreshed_under(&self, name: &[u8]) -> Option<usize> {
         let rest = name.strip_prefix(REFRESH_LOCK_PREFIX.as_bytes())?;
         self.key_named(rest.strip_prefix(b"{")?.strip_suffix(b"}")?)
     }
 
-    /// Notes how much time what is read has left.
+    /// Record the remaining TTL of each key that is read.
     pub(crate) fn note_read(&mut self, executed: &Executed) {
         if self.plan.refresh.is_none() || executed.verb != Verb::Read {
             return;
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Checks what a command has done to a refresh lock.
+    /// Check the effect of a command on a refresh lock.
     pub(crate) fn check_refresh_lock(
         &mut self,
         key: usize,
@@ -59,11 +59,11 @@ impl World {
             }
             Verb::Lock | Verb::Script(Script::Release | Script::Renew) => Ok(()),
             other => Err(Invariant::RefreshLock
-                .broken(format!("{other:?} is done to the refresh lock of key {key}"))),
+                .broken(format!("{other:?} changes the refresh lock of key {key}"))),
         }
     }
 
-    /// Checks that a process may begin to load a key that it refreshes.
+    /// Check that a process may start loading a key for a refresh.
     pub(crate) fn check_refresh_load(&mut self, process: usize, key: usize) -> Checked {
         let learned = &mut self.processes[process].learned[key];
         learned.refresh_loads += 1;
@@ -71,7 +71,7 @@ impl World {
         let left = learned.least_left;
         self.tally.cover(Invariant::RefreshOnce);
         Invariant::RefreshOnce.holds(loads <= grants, || {
-            format!("p{process} refreshes key {key} for time {loads}, locked {grants} times")
+            format!("p{process} starts refresh {loads} of key {key} with {grants} locks")
         })?;
         if self.plan.is_healthy && !self.plan.faults.has(Fault::FlushAll) {
             let others = self.waiting.iter().map(|&call| &self.calls[call]);
@@ -85,7 +85,7 @@ impl World {
             })?;
         }
         let Some(refresh) = self.plan.refresh else { return Ok(()) };
-        // By chance any value may be due, and a loader may have chosen another life.
+        // Any value can be due by probability, and a loader may have chosen another TTL.
         if refresh.beta > 0.0 || self.plan.faults.has(Fault::LoaderOwnTtl) {
             return Ok(());
         }
@@ -94,11 +94,11 @@ impl World {
         let limit = self.server_clock.stretch(self.plan.ttl.mul_f64(part));
         let limit = limit + drift(limit) + 3_000;
         Invariant::RefreshDue.holds(left.is_some_and(|left| left <= limit), || {
-            format!("p{process} refreshes key {key}, which had {left:?} µs left, due are {limit}")
+            format!("p{process} refreshes key {key}, which had {left:?} µs left; due from {limit}")
         })
     }
 
-    /// Checks that a refresh replaces what it has read, by what it has loaded since.
+    /// Check that a refresh replaces the value it read with a value loaded since.
     pub(crate) fn check_replaced(
         &mut self,
         key: usize,
@@ -111,7 +111,7 @@ impl World {
             .holds(held.is_some() && executed.lock(key) == held.as_ref(), || {
                 format!("p{} replaced {held:?} of key {key} unread", executed.process)
             })?;
-        // What says that there is nothing does not say which load has found that.
+        // A stored "not found" does not identify its load.
         let Content::Value(payload) = Content::of(raw) else { return Ok(()) };
         let number = decode_value(&payload).filter(|(other, _)| *other == key).map(|(_, it)| it);
         let Some(version) = number.and_then(|number| self.versions.get_mut(number)) else {
@@ -136,7 +136,7 @@ impl World {
         })
     }
 
-    /// A worker has done its work.
+    /// Handle the end of a refresh worker.
     pub(crate) fn on_refreshed(
         &mut self,
         process: usize,
@@ -148,14 +148,14 @@ impl World {
         let op = self.calls[call].op;
         self.processes[process].forget(op);
         self.end_call(call, State::Done);
-        self.end_work(process);
+        self.end_refresh_worker(process);
         Ok(())
     }
 
-    /// Checks, at the very end, that every key of every process can still be refreshed: no worker is lost, no key is
-    /// taken for one that is under way, and no family rests for ever.
+    /// Check at the very end that every process can still refresh every key: no worker is lost, no
+    /// key is marked as running, no loader is paused.
     pub(crate) fn check_refreshable(&mut self) -> Checked {
-        /// The longest rest after failures.
+        /// The longest pause of a loader after failures.
         const REST_MAX: Micros = 10_000_000;
         for process in 0..self.processes.len() {
             let Some(loader_id) = self.processes[process].loader_id() else { continue };

@@ -1,11 +1,11 @@
-//! What is left when everything is over: nothing.
+//! The end of a run: nothing may be left behind.
 
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
 use crate::state::world::World;
 
 impl World {
-    /// Checks that a process is connected again, and tracked where the server allows it.
+    /// Check that each process is connected, and tracked where the server supports it.
     pub(crate) fn check_healed(&mut self) -> Checked {
         for (number, process) in self.processes.iter().enumerate() {
             self.tally.cover(Invariant::Liveness);
@@ -15,14 +15,14 @@ impl World {
             let trackable =
                 !self.plan.faults.has(Fault::NoTracking) && !self.plan.faults.has(Fault::NoProto);
             Invariant::FailClosed.holds(process.engine.is_tracked() == trackable, || {
-                format!("p{number} takes itself for tracked: {}", process.engine.is_tracked())
+                format!("p{number} reports is_tracked() as {}", process.engine.is_tracked())
             })?;
         }
         Ok(())
     }
 
-    /// Checks that nothing is left of all that happened. `false` while there is a process that
-    /// was never seen without a heartbeat under way.
+    /// Check that nothing is left of the run. Return `false` while some process has always had a
+    /// heartbeat pending.
     pub(crate) fn check_rest(&mut self) -> Result<bool, Violation> {
         if let Some(&call) = self.waiting.first() {
             let state = &self.calls[call];
@@ -32,7 +32,7 @@ impl World {
             )));
         }
         let is_last = self.rest_checks() == 20;
-        let mut is_quiet = true;
+        let mut is_idle = true;
         for (number, process) in self.processes.iter_mut().enumerate() {
             let stats = process.engine.stats();
             self.tally.cover(Invariant::Rest);
@@ -40,13 +40,13 @@ impl World {
             Invariant::Rest.holds(left == (0, 0, 0), || {
                 format!("p{number} is left with {left:?} calls, flights and timers")
             })?;
-            process.was_quiet |= stats.commands == 0;
-            is_quiet &= process.was_quiet;
-            Invariant::Rest.holds(process.was_quiet || !is_last, || {
+            process.was_idle |= stats.commands == 0;
+            is_idle &= process.was_idle;
+            Invariant::Rest.holds(process.was_idle || !is_last, || {
                 format!("p{number} waits for {} answers", stats.commands)
             })?;
         }
-        if !is_quiet {
+        if !is_idle {
             return Ok(false);
         }
         for (number, key) in self.keys.iter().enumerate() {

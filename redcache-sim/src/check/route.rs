@@ -1,4 +1,4 @@
-//! Where commands go in a cluster: what a process was told of it, and whether it keeps to that.
+//! Routing in a cluster: what each process was told, and where it sends its commands.
 
 use crate::clock::Micros;
 use crate::deque::pop_front_if;
@@ -12,15 +12,15 @@ use crate::state::queue::Event;
 use crate::state::slot_map::TopologyReply;
 use crate::state::world::World;
 
-/// How often a command may be sent on: eight times, the refusal after that, and what is refused on connections that are
-/// lost with the refusal.
+/// The limit of redirects per command: eight, the refusal after them, and refusals on connections
+/// lost with that refusal.
 const REFUSALS_MAX: u32 = 9 + 5;
 
-/// How long after a new connection whoever waited when the last one was lost must have asked again.
+/// The time after a reconnect within which waiting calls must have read their keys again.
 const REREAD_WITHIN: Micros = 80_000;
 
 impl World {
-    /// Notes what the reply of a node to a command will tell its process of the cluster.
+    /// Record what the reply of a node tells its process about the cluster.
     pub(crate) fn note_topology_reply(
         &mut self,
         link: usize,
@@ -64,7 +64,7 @@ impl World {
         Ok(())
     }
 
-    /// Checks that a command is not sent on for ever. Only those are counted that no other is equal to.
+    /// Check that a command is not redirected forever. Only unique commands are counted.
     fn check_redirects(&mut self, executed: &Executed) -> Checked {
         self.tally.cover(Invariant::RedirectsBounded);
         let name = executed.parts.first().and_then(|part| part.words.first());
@@ -74,11 +74,12 @@ impl World {
         let count = self.redirects.entry(name.clone()).or_default();
         *count += 1;
         Invariant::RedirectsBounded.holds(*count <= REFUSALS_MAX, || {
-            format!("p{} was sent on {count} times with {name:?}", executed.process)
+            format!("p{} was redirected {count} times with {name:?}", executed.process)
         })
     }
 
-    /// Notes what a process is about to read on a link. Until it has read all of it, it may go by any part.
+    /// Record what a process is about to read on a link. Until all of it is read, the process may
+    /// act on any part.
     pub(crate) fn begin_reading(&mut self, link: usize) {
         let Link { process, ref told, ref down, .. } = self.links[link];
         let routes = &mut self.processes[process].map.routes;
@@ -97,7 +98,7 @@ impl World {
         }
     }
 
-    /// Has a process know what it has read on a link. If it has hung up there is no telling how much that is.
+    /// Apply what a process has read on a link. After a hang-up the amount read is unknown.
     pub(crate) fn end_reading(&mut self, link: usize) {
         let state = &self.links[link];
         let (delivered, is_current) = (state.down.delivered, state.is_current);
@@ -134,7 +135,7 @@ impl World {
             }
             TopologyReply::Ask { key, port } => map.routes[key].asked.extend(port),
             TopologyReply::Epoch(epoch) => state.epoch = epoch,
-            // A node that knows of no owner at all is not believed.
+            // A slot map without any owner is rejected.
             TopologyReply::Owners(owners) if owners.iter().all(|(port, _)| port.is_none()) => {}
             TopologyReply::Owners(owners) => {
                 if map.accepts(state.epoch.take()) {
@@ -144,7 +145,7 @@ impl World {
         }
     }
 
-    /// Checks that a command goes where its process must take its key to be.
+    /// Check that a command goes to the node that its process takes for the owner.
     pub(crate) fn check_route(&mut self, link: usize, frame: &[u8]) -> Checked {
         let words = words(frame);
         let at = match words.first().copied().unwrap_or_default() {
@@ -155,7 +156,7 @@ impl World {
         let key = words.get(at).and_then(|name| self.key_named(name));
         let process = self.links[link].process;
         if let Some(key) = key {
-            self.processes[process].learned[key].spoken_at = self.now;
+            self.processes[process].learned[key].named_at = self.now;
         }
         let (Some(node), true) = (self.links[link].node, self.cluster.is_some()) else {
             return Ok(());
@@ -164,40 +165,41 @@ impl World {
         if words[..] == [b"ASKING"] {
             self.links[link].asking = true;
             return Invariant::AskingFirst
-                .holds(!is_asking, || format!("p{process} asks to ask twice"));
+                .holds(!is_asking, || format!("p{process} sends ASKING twice"));
         }
         let Some(key) = key else {
-            return Invariant::AskingFirst
-                .holds(!is_asking, || format!("p{process} asks for {}", frame.escape_ascii()));
+            return Invariant::AskingFirst.holds(!is_asking, || {
+                format!("p{process} sends {} after ASKING", frame.escape_ascii())
+            });
         };
         let (route, port) = (&self.processes[process].map.routes[key], port_of(node));
         if is_asking {
             self.tally.cover(Invariant::AskingFirst);
             return Invariant::AskingFirst
                 .holds(route.asked.contains(&port) || route.named.contains(&port), || {
-                    format!("p{process} asks n{node} for key {key} and was not told to")
+                    format!("p{process} sends key {key} to n{node} with ASKING and without an ASK")
                 });
         }
         self.tally.cover(Invariant::ByTheMap);
-        // A script whose hash was not known goes again to where it was.
+        // A script whose hash was unknown is repeated on the same connection.
         let is_repeated = words[0] == b"EVAL";
         let is_there = route.owners.contains(&port) || route.named.contains(&port);
         Invariant::ByTheMap.holds(is_there || is_repeated, || {
             let (owners, named) = (&route.owners, &route.named);
             format!(
-                "p{process} sends key {key} to port {port}; it is at {owners:?}, perhaps {named:?}"
+                "p{process} sends key {key} to port {port}; known {owners:?}, just named {named:?}"
             )
         })
     }
 
-    /// Checks that nothing ends with `ASKING`.
+    /// Check that no transmission ends with `ASKING`.
     pub(crate) fn check_asking_over(&self, link: usize) -> Checked {
         let state = &self.links[link];
         Invariant::AskingFirst
-            .holds(!state.asking, || format!("p{} asks for nothing", state.process))
+            .holds(!state.asking, || format!("p{} sends ASKING without a command", state.process))
     }
 
-    /// Plans a look at those who waited for keys of a node when the connection to it was lost.
+    /// Schedule a check that calls waiting for keys of this node read them again.
     pub(crate) fn expect_reread(&mut self, link: usize) {
         let state = &mut self.links[link];
         let lost = &mut self.processes[state.process].lost;
@@ -206,7 +208,7 @@ impl World {
         self.queue.plan(self.now + REREAD_WITHIN, Event::Reread(link));
     }
 
-    /// Checks that whoever waited when a connection was lost has asked again.
+    /// Check that each call that waited when a connection was lost has read its key again.
     pub(crate) fn check_reread(&mut self, link: usize) -> Checked {
         let state = &self.links[link];
         let process = &self.processes[state.process];
@@ -227,18 +229,18 @@ impl World {
                 && call.started_at < lost_at
                 && is_here
                 && learned.load_until <= lost_at
-                && learned.spoken_at < lost_at
+                && learned.named_at < lost_at
                 && !self.is_in_batch(state.process, key)
         });
         let forgotten = forgotten.map(|(call, _)| call);
         self.tally.cover(Invariant::Reread);
         Invariant::Reread.holds(forgotten.is_none(), || {
-            format!("call {forgotten:?} waits as if the connection of {lost_at} µs still were")
+            format!("call {forgotten:?} has not read again since its link was lost at {lost_at} µs")
         })
     }
 }
 
-/// The port at the end of a redirect.
+/// Return the port at the end of a redirect.
 fn port_in(frame: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(frame).ok()?.trim_end();
     let port = text.rsplit(':').next()?.parse().ok();

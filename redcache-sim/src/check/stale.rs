@@ -1,4 +1,4 @@
-//! Calls with options: what a reload is answered with, when a deadline ends a call, and which outdated copies are given.
+//! Answers of calls with options: reloads, deadlines and stale values.
 
 use redcache_core::{Answer, Source};
 
@@ -10,7 +10,7 @@ use crate::state::near_history::Copy;
 use crate::state::world::World;
 
 impl World {
-    /// Notes which copies a near cache has, and which have ended before their time.
+    /// Record the entries of a near cache, and those that were invalidated.
     pub(crate) fn note_near_entries(&mut self, process: usize) {
         if !self.plan.allows_stale() {
             return;
@@ -31,7 +31,7 @@ impl World {
             if link != Some(copy.link) {
                 copy.lost_at.get_or_insert(now);
             }
-            // A ttl that is asked for again may be shorter by what Redis rounds.
+            // A TTL read again may be shorter because Redis rounds it.
             let is_early = now + 2_000 < copy.until;
             let is_over = if copy.lost_at.is_some() { is_open } else { is_early };
             if is_over {
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Checks an outdated answer.
+    /// Check a stale answer.
     pub(crate) fn check_stale(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
         let state = &self.calls[call];
         let (key, process) = (state.keys[slot], &self.processes[state.process]);
@@ -50,24 +50,24 @@ impl World {
         let is_certain = for_wait.is_zero() || for_error.is_zero();
         let is_reload = state.style.reload && state.kind.loads();
         let is_allowed = self.plan.allows_stale() && !is_reload;
-        invariant.holds(is_allowed, || format!("call {call} may not be given {answer:?}"))?;
+        invariant.holds(is_allowed, || format!("call {call} must not get {answer:?}"))?;
         let near_history = &process.near_history[key];
-        // A copy that was outdated when it came was never seen as a hit.
+        // A value that was stale on arrival was never visible as a hit.
         let true_until = self.keys[key].last_true_at(answer.value.as_ref(), self.now);
-        // A batch is told all its answers once it has the last.
+        // A batch reports all answers together with the last.
         let since = if state.kind.is_batch() { state.started_at } else { self.now };
         let has_ended = |(value, at): &(_, Micros)| {
             *value == answer.value && *at <= since && true_until <= Some(*at)
         };
         invariant.holds(!near_history.ended.iter().any(has_ended), || {
-            format!("call {call} is given {answer:?} for key {key}, which ended before its time")
+            format!("call {call} gets {answer:?} for key {key}, which was invalidated")
         })?;
         let seen = near_history.latest.as_ref().filter(|copy| copy.value == answer.value);
         let seen_until = seen.map(|copy| copy.lost_at.map_or(copy.until, |at| at.min(copy.until)));
         let until = seen_until.max(true_until).unwrap_or(0);
         let until = until + process.clock.stretch(for_error.max(for_wait)) + 2_000;
         invariant.holds(since <= until, || {
-            format!("call {call} is given {answer:?} for key {key}, at the latest until {until} µs")
+            format!("call {call} gets {answer:?} for key {key}, allowed until {until} µs")
         })?;
         if is_certain {
             self.tally.cover(invariant);
@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    /// Checks that who reloads a key is given what was loaded since then.
+    /// Check that a reload is answered with a value loaded after the call.
     pub(crate) fn check_reloaded(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
         let state = &self.calls[call];
         if !state.style.reload || !state.kind.loads() {
@@ -94,11 +94,11 @@ impl World {
         self.tally.cover(Invariant::Reloaded);
         let is_loaded = matches!(answer.source, Source::Loaded | Source::Joined);
         Invariant::Reloaded.holds(is_loaded && is_since, || {
-            format!("call {call} reloads key {key} and is given {answer:?}")
+            format!("call {call} reloads key {key} and gets {answer:?}")
         })
     }
 
-    /// Notes that a call is over whose deadline has passed: what it loaded goes to the next in line.
+    /// Record that a call ended after its deadline; its load goes to the next waiter.
     pub(crate) fn note_deadline(&mut self, call: usize) {
         let state = &self.calls[call];
         let bound = self.bound(state.process, state.style);

@@ -1,4 +1,4 @@
-//! What writers are told, against what was carried out.
+//! Outcomes reported to writers against the executed writes.
 
 use redcache_core::Error;
 
@@ -30,7 +30,7 @@ impl World {
             let stamp = executed.filter(|_| effective);
             let stamp = stamp.ok_or_else(|| {
                 Invariant::Pairing
-                    .broken(format!("call {call} was told of a write that is not done"))
+                    .broken(format!("call {call} reports a write that was not executed"))
             })?;
             let learned = &mut self.processes[state.process].learned[key];
             learned.own_write = learned.own_write.max(stamp);
@@ -48,11 +48,11 @@ impl World {
         };
         Invariant::Pairing.holds(told <= done, || {
             format!(
-                "call {call}, {kind:?} of key {key}, was told {effective}, the {told}th of {done}"
+                "call {call}, {kind:?} of key {key}, reports {effective}; {told} of {done} did"
             )
         })?;
         if !is_touch {
-            // Which of the deletions was this call's is not known; it was none before the earliest.
+            // It is unknown which deletion belongs to this call; it is none before the call.
             let claimed = writes.unclaimed.iter().position(|&stamp| stamp >= started);
             if let Some(claimed) = claimed {
                 let stamp = writes.unclaimed.remove(claimed);

@@ -1,4 +1,4 @@
-//! A cluster of which nothing can be believed: what its nodes say of it and where they send commands is any bytes.
+//! A cluster whose nodes may answer anything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,21 +14,21 @@ const SHARDS: &str = "*1\r\n%2\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnod
 const HELLO: &[u8] =
     b"%3\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n$7\r\ncluster\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
 
-/// How long a call may take.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// How often nodes are asked of the cluster, at the least.
-const REFRESH: Duration = Duration::from_millis(100);
+/// The time limit of a call.
+const CALL_TIMEOUT: Duration = Duration::from_millis(200);
+/// The interval of discovery.
+const DISCOVERY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An engine and the nodes that it connects to, all of which answer at once.
+/// An engine and its nodes, which answer at once.
 #[derive(Debug)]
 pub(super) struct Cluster {
     now: Instant,
     engine: Engine,
     links: BTreeMap<ConnId, Vec<u8>>,
-    /// What the next questions for the topology are answered with, then [`SHARDS`].
-    maps: VecDeque<Vec<u8>>,
-    /// What the next reads are answered with, then that there is nothing.
-    refusals: VecDeque<Vec<u8>>,
+    /// Replies to the next topology queries; [`SHARDS`] answers the rest.
+    topologies: VecDeque<Vec<u8>>,
+    /// Replies to the next reads; a null answers the rest.
+    read_replies: VecDeque<Vec<u8>>,
     call: Option<OpId>,
     has_answer: bool,
 }
@@ -37,64 +37,65 @@ impl Cluster {
     pub(super) fn new() -> Self {
         let now = origin();
         let config = Config::builder_cluster([("seed", 1)])
-            .discovery_interval(REFRESH)
-            .command_timeout(PATIENCE)
+            .discovery_interval(DISCOVERY_INTERVAL)
+            .command_timeout(CALL_TIMEOUT)
             .reconnect_delay_max(Duration::from_millis(20))
             .heartbeat_interval(Duration::from_millis(100));
-        // Every one of these settings is within its bounds.
+        // Each setting is within its range.
         let config = config.build().expect("the settings are valid");
         let engine = Engine::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config);
-        let (maps, refusals) = (VecDeque::new(), VecDeque::new());
+        let (topologies, read_replies) = (VecDeque::new(), VecDeque::new());
         let (links, call) = (BTreeMap::new(), None);
-        let mut cluster = Self { now, engine, links, maps, refusals, call, has_answer: false };
+        let mut cluster =
+            Self { now, engine, links, topologies, read_replies, call, has_answer: false };
         cluster.drain();
         assert!(cluster.read(), "a cluster in good health answers");
         cluster
     }
 
-    /// The next question for the topology is answered with these bytes.
-    pub(super) fn claim(&mut self, reply: Vec<u8>) {
-        self.maps.push_back(reply);
+    /// Queue a reply to the next topology query.
+    pub(super) fn queue_topology(&mut self, reply: Vec<u8>) {
+        self.topologies.push_back(reply);
     }
 
-    /// The next read is answered with these bytes.
-    pub(super) fn refuse(&mut self, reply: Vec<u8>) {
-        self.refusals.push_back(reply);
+    /// Queue a reply to the next read.
+    pub(super) fn queue_reply(&mut self, reply: Vec<u8>) {
+        self.read_replies.push_back(reply);
     }
 
-    /// Lets time pass until the nodes have been asked once more.
-    pub(super) fn refresh(&mut self) {
-        let end = self.now + 2 * REFRESH;
-        while self.now < end && !self.maps.is_empty() {
+    /// Advance time until the queued topology replies are used.
+    pub(super) fn wait_for_discovery(&mut self) {
+        let end = self.now + 2 * DISCOVERY_INTERVAL;
+        while self.now < end && !self.topologies.is_empty() {
             self.step(Duration::from_millis(5));
         }
     }
 
-    /// Reads a key, and says whether there was an answer. The call ends in its time.
+    /// Read a key and return whether it was answered. Panics if the call takes too long.
     pub(super) fn read(&mut self) -> bool {
         self.has_answer = false;
         let call = self.engine.get(self.now, Key::from("k"));
         self.call = Some(call.expect("an open cache takes calls"));
         self.drain();
-        let end = self.now + PATIENCE + Duration::from_millis(10);
+        let end = self.now + CALL_TIMEOUT + Duration::from_millis(10);
         while self.call.is_some() {
-            assert!(self.now < end, "a call is not over in its time: {:?}", self.engine.stats());
+            assert!(self.now < end, "a call exceeds its time limit: {:?}", self.engine.stats());
             self.step(Duration::from_millis(5));
         }
         self.has_answer
     }
 
-    /// Whatever it was told, once its nodes make sense again the engine does.
+    /// Check that the engine recovers once all replies are valid.
     pub(super) fn recover(&mut self) {
-        self.maps.clear();
-        self.refusals.clear();
+        self.topologies.clear();
+        self.read_replies.clear();
         for _ in 0..100 {
             if self.read() {
                 return;
             }
             self.step(Duration::from_millis(100));
         }
-        panic!("nothing is answered any more: {:?}", self.engine.stats());
+        panic!("the engine does not recover: {:?}", self.engine.stats());
     }
 
     fn step(&mut self, span: Duration) {
@@ -104,7 +105,7 @@ impl Cluster {
     }
 
     fn drain(&mut self) {
-        // A reply may have the engine say more; a conversation without end would be a mistake of the engine.
+        // A reply may trigger further commands, but not without end.
         for _ in 0..10_000 {
             while let Some(event) = self.engine.poll_event() {
                 self.on_event(event);
@@ -116,7 +117,7 @@ impl Cluster {
             received.extend(bytes);
             self.serve(conn);
         }
-        panic!("engine and nodes do not come to an end");
+        panic!("engine and nodes exchange messages without end");
     }
 
     fn on_event(&mut self, event: Event) {
@@ -130,7 +131,7 @@ impl Cluster {
             }
             Event::HangUp { conn } => drop(self.links.remove(&conn)),
             Event::Done { op, outcome } => {
-                assert_eq!(self.call.take(), Some(op), "a call ends that is not under way");
+                assert_eq!(self.call.take(), Some(op), "an unknown call ends");
                 self.has_answer = matches!(outcome, Outcome::Answer(Ok(_)));
             }
             _ => {}
@@ -155,8 +156,8 @@ impl Cluster {
         match words {
             [b"HELLO", ..] => HELLO.to_vec(),
             [b"CLUSTER", b"INFO"] => b"$25\r\ncluster_current_epoch:1\r\n\r\n".to_vec(),
-            [b"CLUSTER", ..] => self.maps.pop_front().unwrap_or_else(|| SHARDS.into()),
-            [b"GET", ..] => self.refusals.pop_front().unwrap_or_else(|| b"_\r\n".to_vec()),
+            [b"CLUSTER", ..] => self.topologies.pop_front().unwrap_or_else(|| SHARDS.into()),
+            [b"GET", ..] => self.read_replies.pop_front().unwrap_or_else(|| b"_\r\n".to_vec()),
             [b"PTTL", ..] => b":-2\r\n".to_vec(),
             [b"PING", ..] => b"+PONG\r\n".to_vec(),
             _ => b"+OK\r\n".to_vec(),
@@ -164,9 +165,9 @@ impl Cluster {
     }
 }
 
-/// Spells a topology out of any bytes, as `CLUSTER SHARDS` or `CLUSTER SLOTS` would say it. Also says whether it
+/// Encode arbitrary bytes as a reply to `CLUSTER SHARDS` or `CLUSTER SLOTS`. Also return whether it
 /// names an owner of any slot.
-pub(super) fn encode_value(by_shards: bool, bytes: &[u8]) -> (Vec<u8>, bool) {
+pub(super) fn encode_topology(by_shards: bool, bytes: &[u8]) -> (Vec<u8>, bool) {
     const ENTRY: usize = 8;
     let mut out = format!("*{}\r\n", bytes.chunks(ENTRY).count()).into_bytes();
     let mut is_owned = false;

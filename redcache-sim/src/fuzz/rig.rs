@@ -1,4 +1,4 @@
-//! One engine, one server and the bytes between them.
+//! One engine, one server model and the bytes between them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use redcache_core::{
 use super::fixture::{key, origin};
 use crate::server::{self, ClientId, Server};
 
-/// How long a value lives.
+/// The TTL of values.
 const TTL: Duration = Duration::from_secs(60);
 
-/// A loader that was asked for: whose, and for which keys of a batch.
+/// A running loader: its call, and the keys if it is a batch.
 #[derive(Debug)]
 pub(super) struct Load {
     op: OpId,
@@ -28,16 +28,16 @@ pub(super) struct Rig {
     server: Server,
     dialing: Option<ConnId>,
     link: Option<(ConnId, ClientId)>,
-    /// On its way to the server.
+    /// Bytes on their way to the server.
     pub(super) up: Vec<u8>,
-    /// On its way to the engine.
+    /// Bytes on their way to the engine.
     pub(super) down: Vec<u8>,
-    /// The calls in flight and their keys.
+    /// The running calls and their keys.
     pub(super) calls: BTreeMap<OpId, Vec<Key>>,
     pub(super) loads: Vec<Load>,
     made: u32,
-    /// Nobody but the server says what the server is to have said, and every value names its key.
-    is_honest: bool,
+    /// Only the server model answers, and every value names its key.
+    checks_answers: bool,
     last: Option<Answer>,
 }
 
@@ -50,7 +50,7 @@ impl Rig {
             .command_timeout(Duration::from_millis(100))
             .heartbeat_interval(Duration::from_millis(200))
             .value_max(1 << 12);
-        // Every one of these settings is within its bounds.
+        // Each setting is within its range.
         let config = config.build().expect("the settings are valid");
         let seed = Seed { random: [7; 32], unix_ms: 0 };
         let engine = Engine::new(now, &seed, config);
@@ -66,22 +66,22 @@ impl Rig {
             calls: BTreeMap::new(),
             loads: Vec::new(),
             made: 0,
-            is_honest: true,
+            checks_answers: true,
             last: None,
         };
         rig.drain();
         rig
     }
 
-    /// From here on the engine may be told anything.
-    pub(super) fn deceive(&mut self) {
-        self.is_honest = false;
+    /// Stop checking answers, because the engine may now receive anything.
+    pub(super) fn stop_checking(&mut self) {
+        self.checks_answers = false;
     }
 
-    /// What a reader is told of a key that holds `raw`.
+    /// Return the value that a reader gets for a key that holds `raw`.
     pub(super) fn read(raw: &[u8]) -> Option<Bytes> {
         let mut rig = Self::new();
-        rig.deceive();
+        rig.stop_checking();
         rig.foreign(&[b"SET", key(0).as_bytes(), raw]);
         rig.connect();
         rig.settle();
@@ -91,7 +91,7 @@ impl Rig {
         rig.last.and_then(|answer| answer.value)
     }
 
-    /// The attempt to connect succeeds, if there is one.
+    /// Complete a pending dial.
     pub(super) fn connect(&mut self) {
         let Some(conn) = self.dialing.take() else { return };
         self.link = Some((conn, self.server.connect(self.now)));
@@ -99,7 +99,7 @@ impl Rig {
         self.drain();
     }
 
-    /// The connection is lost, with all that is under way.
+    /// Lose the connection and everything on its way.
     pub(super) fn disconnect(&mut self) {
         let Some((conn, _)) = self.link else { return };
         self.unlink();
@@ -115,7 +115,7 @@ impl Rig {
         self.down.clear();
     }
 
-    /// Makes one of the calls, which one the number says.
+    /// Make the call chosen by `number`.
     pub(super) fn call(&mut self, number: usize) {
         let (now, one) = (self.now, key(number / 8));
         let both = vec![one.clone(), key(number / 8 + 1)];
@@ -143,7 +143,7 @@ impl Rig {
         self.drain();
     }
 
-    /// Drops a call that is in flight.
+    /// Drop a running call.
     pub(super) fn cancel(&mut self, which: usize) {
         let Some(&op) = self.calls.keys().nth(which % self.calls.len().max(1)) else { return };
         self.calls.remove(&op);
@@ -152,7 +152,7 @@ impl Rig {
         self.drain();
     }
 
-    /// Ends one of the loaders that run.
+    /// End a running loader.
     pub(super) fn end_load(&mut self, which: usize, succeeds: bool) {
         if self.loads.is_empty() {
             return;
@@ -177,13 +177,13 @@ impl Rig {
         self.drain();
     }
 
-    /// A value that names its key.
+    /// Return a value that names its key.
     pub(super) fn encode_value(key: &Key, made: &mut u32) -> Bytes {
         *made += 1;
         Bytes::from([key.as_bytes(), format!("|{made}").as_bytes()].concat())
     }
 
-    /// Somebody else runs a command.
+    /// Run a command of another client.
     pub(super) fn foreign(&mut self, words: &[&[u8]]) {
         let client = self.server.connect(self.now);
         let mut frame = Vec::new();
@@ -193,7 +193,7 @@ impl Rig {
         self.server.disconnect(client);
     }
 
-    /// The server hears some of what was sent to it.
+    /// Deliver up to `length` bytes to the server.
     pub(super) fn deliver_up(&mut self, length: usize) {
         let Some((_, client)) = self.link else { return };
         let bytes: Vec<u8> = self.up.drain(..length.min(self.up.len())).collect();
@@ -212,21 +212,21 @@ impl Rig {
         }
     }
 
-    /// The engine hears some of what was sent to it.
+    /// Deliver up to `length` bytes to the engine.
     pub(super) fn deliver_down(&mut self, length: usize) {
         let bytes: Vec<u8> = self.down.drain(..length.min(self.down.len())).collect();
-        self.hear(&bytes);
+        self.receive(&bytes);
     }
 
-    /// The engine hears these bytes.
-    pub(super) fn hear(&mut self, bytes: &[u8]) {
+    /// Pass bytes to the engine.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         if let Some((conn, _)) = self.link {
             self.engine.handle_read(self.now, conn, bytes);
             self.drain();
         }
     }
 
-    /// Time passes.
+    /// Advance time.
     pub(super) fn wait(&mut self, span: Duration) {
         self.now += span;
         self.server.handle_timeout(self.now);
@@ -235,9 +235,9 @@ impl Rig {
         self.drain();
     }
 
-    /// Everything under way arrives.
+    /// Deliver everything in both directions.
     pub(super) fn settle(&mut self) {
-        // A reply may have the engine say more; a conversation without end would be a mistake of the engine.
+        // A reply may trigger further commands, but not without end.
         for _ in 0..1000 {
             if self.up.is_empty() && self.down.is_empty() {
                 return self.check_near();
@@ -245,12 +245,12 @@ impl Rig {
             self.deliver_up(usize::MAX);
             self.deliver_down(usize::MAX);
         }
-        panic!("engine and server do not come to an end");
+        panic!("engine and server exchange messages without end");
     }
 
-    /// Everything that has arrived: what is near is what the server has.
+    /// With everything delivered, check that near entries equal the server's values.
     fn check_near(&self) {
-        if !self.is_honest {
+        if !self.checks_answers {
             return;
         }
         for key in (0..3).map(key) {
@@ -258,11 +258,11 @@ impl Rig {
             let raw = self.server.value(0, key.as_bytes());
             let held =
                 raw.is_some_and(|raw| hit.value.as_ref().is_none_or(|value| raw.ends_with(value)));
-            assert!(held, "{key:?} is near and {hit:?}, but the server has something else");
+            assert!(held, "{key:?} has the near entry {hit:?}, which differs from the server");
         }
     }
 
-    /// Lets so much time pass that every call must have ended, whatever the server says.
+    /// Advance time until every call must have ended.
     pub(super) fn end_in_time(&mut self) {
         for _ in 0..200 {
             self.wait(Duration::from_millis(50));
@@ -304,7 +304,7 @@ impl Rig {
             Event::Load { op } => self.start_load(op, None),
             Event::LoadMany { op, keys } => self.start_load(op, Some(keys)),
             Event::Done { op, outcome } => {
-                let keys = self.calls.remove(&op).expect("a call that is over ends again");
+                let keys = self.calls.remove(&op).expect("a finished call ends again");
                 self.loads.retain(|load| load.op != op);
                 self.check(&keys, outcome);
             }
@@ -313,7 +313,7 @@ impl Rig {
     }
 
     fn start_load(&mut self, op: OpId, keys: Option<Vec<Key>>) {
-        assert!(self.calls.contains_key(&op), "a load for nobody");
+        assert!(self.calls.contains_key(&op), "a load for an unknown call");
         self.loads.push(Load { op, keys });
     }
 
@@ -331,7 +331,7 @@ impl Rig {
 
     fn note(&mut self, key: &Key, answer: Result<Answer, CallError>) {
         let Ok(answer) = answer else { return };
-        if let (true, Some(value)) = (self.is_honest, &answer.value) {
+        if let (true, Some(value)) = (self.checks_answers, &answer.value) {
             let is_own = value.starts_with(key.as_bytes()) && value.get(1) == Some(&b'|');
             assert!(is_own, "{key:?} was answered with {value:?}");
         }
@@ -346,13 +346,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_batch_loads_too_late_is_not_given_to_the_flight_that_has_its_number_by_then() {
+    fn a_late_batch_load_is_not_given_to_another_flight_with_the_same_slot() {
         let mut rig = Rig::new();
         rig.connect();
         rig.settle();
         let lock = format!("{LOCK_PREFIX}stranger");
         rig.foreign(&[b"SET", b"b", lock.as_bytes(), b"PX", b"60000"]);
-        // A batch of `a` and `b`, which loads the first and waits for the second.
+        // A batch of `a` and `b` loads the first and waits for the second.
         rig.call(2);
         rig.settle();
         assert_eq!(rig.loads.len(), 1);
@@ -361,11 +361,11 @@ mod tests {
             rig.settle();
         }
         assert_eq!((rig.calls.len(), rig.engine.stats().flights), (1, 1), "`a` is given up");
-        // `c` takes off where `a` was.
+        // `c` takes the slot of the flight of `a`.
         rig.call(17);
         rig.settle();
         assert_eq!(rig.loads.len(), 2);
-        // The batch's loader ends at last. Whatever is answered names its key.
+        // The batch's loader ends at last; each answer names its key.
         rig.end_load(0, true);
         rig.settle();
         assert_eq!(rig.calls.len(), 2, "`c` is still being loaded");

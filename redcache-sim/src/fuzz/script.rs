@@ -1,14 +1,14 @@
-//! Arbitrary events, as bytes: of each two, the first says what happens and the second how.
+//! Arbitrary events as bytes: the first of each two is the event, the second its argument.
 
 use std::time::Duration;
 
 use super::fixture::key;
 use super::rig::Rig;
 
-/// More events than this find nothing that fewer do not.
+/// Longer scripts have found nothing more.
 const EVENTS_MAX: usize = 400;
 
-/// Plays the events that `bytes` spell, checks answers and near cache meanwhile, and lets everything end.
+/// Run the events encoded in `bytes`, checking answers and the near cache, then let all calls end.
 pub(super) fn play(bytes: &[u8]) {
     let mut rig = Rig::new();
     for event in bytes.chunks_exact(2).take(EVENTS_MAX) {
@@ -36,7 +36,7 @@ fn happen(rig: &mut Rig, what: u8, how: usize) {
     }
 }
 
-/// Somebody else changes a key, or everything.
+/// Change a key, or everything, as another client.
 fn foreign(rig: &mut Rig, how: usize) {
     let one = key(how / 8);
     let name = one.as_bytes();

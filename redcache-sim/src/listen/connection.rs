@@ -1,4 +1,5 @@
-//! One TCP connection: a queue of bytes to send, so that the server never waits for a client that does not read.
+//! One TCP connection with a queue of bytes to send, so that the server never waits for a slow
+//! client.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,7 +15,7 @@ pub(super) struct Connection {
 #[derive(Debug, Default)]
 struct Outgoing {
     bytes: Vec<u8>,
-    /// Nothing comes after `bytes`.
+    /// No more bytes follow `bytes`.
     finished: bool,
 }
 
@@ -24,26 +25,26 @@ impl Connection {
         Ok(Self { socket, outgoing: Mutex::default(), writer_wakes: Condvar::new() })
     }
 
-    /// Queues bytes for the writer.
+    /// Queue bytes for the writer.
     pub(super) fn send(&self, bytes: &[u8]) {
         self.lock().bytes.extend_from_slice(bytes);
         self.writer_wakes.notify_one();
     }
 
-    /// Ends the connection as soon as everything that was queued is sent.
+    /// End the connection once all queued bytes are sent.
     pub(super) fn finish(&self) {
         self.lock().finished = true;
         self.writer_wakes.notify_one();
     }
 
-    /// Ends the connection at once.
+    /// End the connection at once.
     pub(super) fn close(&self) {
         self.finish();
-        // It fails if the other side was first, which is as good.
+        // The peer may have closed first.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// Waits for bytes; `None` when no more will come.
+    /// Wait for bytes; return `None` at the end of the stream.
     pub(super) fn read<'a>(&self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
         loop {
             match (&self.socket).read(buffer) {
@@ -55,7 +56,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is queued until the connection ends.
+    /// Send queued bytes until the connection ends.
     pub(super) fn write_all(&self) {
         while let Some(bytes) = self.next_bytes() {
             if (&self.socket).write_all(&bytes).is_err() {

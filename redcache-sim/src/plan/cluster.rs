@@ -1,31 +1,31 @@
-//! What a seed decides of a cluster.
+//! The plan of a cluster.
 
 use std::time::Duration;
 
 use crate::clock::Micros;
 use crate::rng::Rng;
 
-/// How many primaries there are, each with one replica.
+/// The number of primaries, each with one replica.
 pub(crate) const SHARDS: usize = 3;
 
-/// Where all nodes are; they differ by their ports.
+/// The host of all nodes; their ports differ.
 pub(crate) const HOST: &str = "cluster";
 const FIRST_PORT: u16 = 7000;
 
-/// The port of a node.
+/// Return the port of a node.
 pub(crate) fn port_of(node: usize) -> u16 {
     // There are six nodes.
     FIRST_PORT + node as u16
 }
 
-/// What a seed decides of a cluster.
+/// What a seed decides about a cluster.
 #[derive(Debug)]
 pub(crate) struct ClusterPlan {
-    /// How long a change takes from a primary to its replica.
+    /// The replication delay.
     pub(crate) lag: Micros,
-    /// The nodes that every process is told of.
+    /// The seed nodes in the configuration.
     pub(crate) seeds: Vec<usize>,
-    /// How often processes ask who owns what.
+    /// The interval of discovery.
     pub(crate) refresh: Duration,
 }
 

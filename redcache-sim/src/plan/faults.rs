@@ -1,10 +1,10 @@
-//! Which faults a seed plans, and when they are injected.
+//! The faults that a seed plans, and when they are injected.
 
 use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::rng::Rng;
 
-/// Faults that a world may be told of ahead, as a set.
+/// A set of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Faults(u128);
 
@@ -18,7 +18,7 @@ impl Faults {
     }
 }
 
-/// Faults that strike at a moment of the plan.
+/// Faults that are injected at a planned time.
 pub(crate) const INJECTED: [Fault; 33] = [
     Fault::Stall,
     Fault::DeadBothWays,
@@ -55,7 +55,7 @@ pub(crate) const INJECTED: [Fault; 33] = [
     Fault::Close,
 ];
 
-/// Those that leave links and server in good health, so that nothing may fail or be late for them.
+/// Faults that leave links and server healthy, so that nothing may fail or be late.
 pub(crate) const HARMLESS: [Fault; 13] = [
     Fault::FlushAll,
     Fault::Eviction,
@@ -72,7 +72,7 @@ pub(crate) const HARMLESS: [Fault; 13] = [
     Fault::Close,
 ];
 
-/// Those that strike a cluster, besides.
+/// Faults that are injected into clusters in addition.
 pub(crate) const CLUSTER_INJECTED: [Fault; 14] = [
     Fault::SlotMoved,
     Fault::SlotMovedLate,
@@ -90,11 +90,11 @@ pub(crate) const CLUSTER_INJECTED: [Fault; 14] = [
     Fault::UnknownHost,
 ];
 
-/// Those of them that a cluster in good health goes through.
+/// Cluster changes that leave links and servers healthy.
 pub(crate) const CLUSTER_HARMLESS: [Fault; 3] =
     [Fault::SlotMoved, Fault::SlotMigrates, Fault::Failover];
 
-/// What loaders and callers may do.
+/// Faults of loaders and callers.
 pub(crate) const LOADER_AND_CALLER_FAULTS: [Fault; 14] = [
     Fault::LoaderSlow,
     Fault::LoaderSlowerThanLock,
@@ -116,7 +116,7 @@ pub(crate) const LOADER_AND_CALLER_FAULTS: [Fault; 14] = [
 pub(crate) enum Kind {
     /// Nothing goes wrong.
     Undisturbed,
-    /// Links and server are in good health.
+    /// Links and servers stay healthy.
     Harmless,
     Harmful,
 }
@@ -132,7 +132,7 @@ pub(crate) fn injections(
         Kind::Harmless => &HARMLESS,
         Kind::Harmful => &INJECTED,
     };
-    // A few classes that strike often meet in more ways than many that strike once.
+    // A few classes injected often combine in more ways than many injected once.
     let of_cluster: &[Fault] =
         if kind == Kind::Harmful { &CLUSTER_INJECTED } else { &CLUSTER_HARMLESS };
     let class = |rng: &mut Rng| {

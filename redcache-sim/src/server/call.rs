@@ -1,4 +1,4 @@
-//! One command while it runs: its arguments, its client, and the keys as that client sees them.
+//! One running command: its arguments, its client, and the keys as the client sees them.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use super::request::integer;
 pub(super) struct Call<'a> {
     pub(super) server: &'a mut Server,
     pub(super) client: ClientId,
-    /// The command's name and arguments; there are as many as its arity demands.
+    /// The name and the arguments, as many as the arity demands.
     pub(super) args: &'a [Bytes],
 }
 
@@ -21,7 +21,7 @@ impl Call<'_> {
         self.server.clock.now_ms()
     }
 
-    /// The client's state; `None` if it is gone, which no command can see of itself.
+    /// Return the client's state; `None` if the client is gone.
     pub(super) fn state(&mut self) -> Option<&mut Client> {
         self.server.clients.get_mut(&self.client)
     }
@@ -35,22 +35,22 @@ impl Call<'_> {
         client.map_or(Protocol::Resp2, |client| client.protocol)
     }
 
-    /// Argument `at` as a number.
+    /// Return argument `at` as a number.
     pub(super) fn integer(&self, at: usize) -> Result<i64, ReplyError> {
         integer(&self.args[at]).ok_or_else(|| ReplyError::NOT_AN_INTEGER.into())
     }
 
-    /// Says whether argument `at` is this word, in letters of any case.
+    /// Return whether argument `at` is this word, ignoring case.
     pub(super) fn is(&self, at: usize, word: &str) -> bool {
         self.args[at].eq_ignore_ascii_case(word.as_bytes())
     }
 
-    /// Argument `at` as text for a reply; what is not UTF-8 is replaced.
+    /// Return argument `at` as text, replacing invalid UTF-8.
     pub(super) fn text(&self, at: usize) -> String {
         String::from_utf8_lossy(&self.args[at]).into_owned()
     }
 
-    /// Reads a key. Whoever finds an expired key deletes it, except on a replica.
+    /// Return a key's entry. An expired key is deleted, except on a replica.
     pub(super) fn lookup(&mut self, key: &Bytes) -> Option<&Entry> {
         let database = self.database();
         if self.server.keyspace.is_expired(database, key, self.now_ms()) {
@@ -62,7 +62,7 @@ impl Call<'_> {
         self.server.keyspace.get(database, key)
     }
 
-    /// Reads a key that must be a string or missing.
+    /// Return a key that must be a string or missing.
     pub(super) fn string(&mut self, key: &Bytes) -> Result<Option<Bytes>, ReplyError> {
         match self.lookup(key).map(|entry| &entry.value) {
             Some(Value::String(bytes)) => Ok(Some(bytes.clone())),
@@ -83,7 +83,7 @@ impl Call<'_> {
         self.server.invalidate(key);
     }
 
-    /// Deletes a key and says whether it existed.
+    /// Delete a key and return whether it existed.
     pub(super) fn delete(&mut self, key: &Bytes) -> bool {
         let existed = self.lookup(key).is_some();
         if existed {

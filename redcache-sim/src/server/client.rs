@@ -1,29 +1,29 @@
-//! One connected client: what it sent, what it will be sent, and what it asked of its connection.
+//! One connected client: its input, its output and its settings.
 
 use bytes::Bytes;
 
 use super::reply::{Protocol, write_invalidation};
 use super::request::RequestReader;
 
-/// Names one connection to a server; never used twice.
+/// The number of a connection; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(super) u64);
 
 impl ClientId {
-    /// The number that `CLIENT ID` answers.
+    /// Return the number that `CLIENT ID` replies.
     pub fn get(self) -> u64 {
         self.0
     }
 }
 
-/// How a client wants its reads tracked.
+/// The tracking options of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tracking {
-    /// The client's own changes are not reported to it.
+    /// The client's own changes are not sent to it.
     pub noloop: bool,
     /// Only the command after `CLIENT CACHING YES` is tracked.
     pub optin: bool,
-    /// `CLIENT CACHING YES` was said and holds for the next command.
+    /// `CLIENT CACHING YES` applies to the next command.
     pub caching: bool,
 }
 
@@ -31,18 +31,18 @@ pub struct Tracking {
 pub(super) struct Client {
     pub(super) reader: RequestReader,
     pub(super) output: Vec<u8>,
-    /// The connection ends as soon as `output` is sent.
+    /// The connection ends once `output` is sent.
     pub(super) closing: bool,
-    /// The server's outbox knows that this client wants something.
+    /// The client is in the server's outbox.
     pub(super) queued: bool,
     pub(super) protocol: Protocol,
     pub(super) database: usize,
     pub(super) name: Bytes,
     pub(super) authenticated: bool,
     pub(super) tracking: Option<Tracking>,
-    /// `ASKING` was said and holds for the next command.
+    /// `ASKING` applies to the next command.
     pub(super) is_asking: bool,
-    /// Reads may be answered by a replica.
+    /// The client accepts reads from a replica.
     pub(super) is_reader: bool,
 }
 
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// Puts everything back that a client may have set, as `RESET` does.
+    /// Reset the client's settings, as `RESET` does.
     pub(super) fn reset(&mut self, authenticated: bool) {
         self.protocol = Protocol::Resp2;
         self.database = 0;
@@ -74,7 +74,7 @@ impl Client {
         self.is_reader = false;
     }
 
-    /// Tells the client that `key`, or everything, has changed. Only RESP3 has a way to say so.
+    /// Push an invalidation of `key`, or of all keys. RESP2 has no push.
     pub(super) fn push_invalidation(&mut self, key: Option<&[u8]>) {
         if self.protocol == Protocol::Resp3 && !self.closing {
             write_invalidation(key, &mut self.output);

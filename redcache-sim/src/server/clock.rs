@@ -1,14 +1,14 @@
-//! Time as the server sees it: whole milliseconds since 1970, made from the instants it is told.
+//! The server's clock: whole milliseconds since 1970, made from the instants passed in.
 
 use std::time::{Duration, Instant};
 
-/// What the clock shows when the server starts. Any date will do that is far from both ends of the range.
+/// The time at the start; any date far from both ends of the range works.
 const START_MS: i64 = 1_700_000_000_000;
 
-/// How often the server looks after itself: ten times a second, as Redis does by default.
+/// The interval of the server's background work: ten times a second, as in Redis.
 const TICK_MS: i64 = 100;
 
-/// The time that a server was last told, which never runs backwards.
+/// The last time passed to the server; never runs backwards.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     started_at: Instant,
@@ -31,7 +31,7 @@ impl Clock {
         self.now_ms
     }
 
-    /// Takes the ticks that are due as one and gives the time of the latest. Being told late moves no tick.
+    /// Take all due ticks as one and return the time of the last.
     pub(super) fn take_tick(&mut self) -> Option<i64> {
         if self.now_ms < self.next_tick_ms {
             return None;
@@ -40,12 +40,12 @@ impl Clock {
         Some(self.next_tick_ms - TICK_MS)
     }
 
-    /// The instant of the first tick to come that finds `at_ms` in the past.
+    /// Return the instant of the first future tick after `at_ms`.
     pub(super) fn tick_past(&self, at_ms: i64) -> Instant {
         self.instant(tick_after(at_ms).max(self.next_tick_ms))
     }
 
-    /// The moment `at_ms` as an instant.
+    /// Return `at_ms` as an instant.
     pub(super) fn instant(&self, at_ms: i64) -> Instant {
         let elapsed = u64::try_from(at_ms.saturating_sub(START_MS)).unwrap_or(0);
         self.started_at + Duration::from_millis(elapsed)
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn time_that_runs_backwards_is_ignored() {
+    fn an_earlier_time_is_ignored() {
         let start = Instant::now();
         let mut clock = Clock::new(start);
         clock.advance(start + Duration::from_secs(2));

@@ -1,58 +1,57 @@
-//! One node's view of the cluster that it is part of: who is in it, who owns which slot, and which slots are on the move.
+//! One node's view of its cluster: the members, the owner of each slot, and the slots that move.
 //!
-//! There is no gossip here. Every node has a view of its own, and whoever drives the nodes changes their views, at once
-//! or one after the other, as news would have reached them.
+//! There is no gossip. Each node has a view of its own, which the driver changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use redcache_core::Slot;
 
-/// A member of a cluster, as some node knows it.
+/// A member of a cluster, as a node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name in the cluster, forty hexadecimal digits in Redis.
+    /// The node id, forty hexadecimal digits in Redis.
     pub id: String,
-    /// Where clients are sent to; empty or `?` when the node does not know.
+    /// The host that clients are redirected to; empty or `?` if unknown.
     pub host: String,
-    /// The port that clients are sent to.
+    /// The port that clients are redirected to.
     pub port: u16,
-    /// The place of its primary among the members; `None` for a primary.
+    /// The index of its primary among the members; `None` for a primary.
     pub replica_of: Option<usize>,
-    /// The number of the configuration under which it owns its slots.
+    /// The configuration epoch of its slots.
     pub epoch: u64,
-    /// Whether the others hear of it.
+    /// Whether the member is reachable.
     pub is_online: bool,
 }
 
 impl Member {
-    /// Makes a primary that is online.
+    /// Return a reachable primary.
     pub fn new(id: impl Into<String>, host: impl Into<String>, port: u16) -> Self {
         let (id, host) = (id.into(), host.into());
         Self { id, host, port, replica_of: None, epoch: 0, is_online: true }
     }
 }
 
-/// One node's view of its cluster. Members are named by their place in it.
+/// One node's view of its cluster. Members are identified by their index.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     members: Vec<Member>,
     me: usize,
-    /// Runs of slots with one owner, from the first to the last of each, in order. Neighbours differ.
+    /// Slot ranges with one owner each, in order; neighbors have different owners.
     runs: Vec<(Slot, Slot, usize)>,
-    /// Slots that leave this node, and for where.
+    /// Slots that migrate away from this node, and where to.
     pub(super) migrating: BTreeMap<Slot, usize>,
-    /// Slots that come to this node, and from where.
+    /// Slots that this node imports, and where from.
     pub(super) importing: BTreeMap<Slot, usize>,
     epoch: u64,
     is_down: bool,
 }
 
 impl Cluster {
-    /// Makes the view of the member at place `me`, in which nobody owns a slot.
+    /// Return the view of member `me`, in which no slot has an owner.
     ///
     /// # Panics
     ///
-    /// When there is no such member.
+    /// If there is no such member.
     pub fn new(members: Vec<Member>, me: usize) -> Self {
         assert!(me < members.len(), "a node is a member of its cluster");
         let epoch = members.iter().map(|member| member.epoch).max().unwrap_or(0);
@@ -67,42 +66,42 @@ impl Cluster {
         }
     }
 
-    /// The same knowledge in the mind of another member, for whom no slot is on the move.
+    /// Return the same view for another member, without moving slots.
     pub fn seen_by(&self, me: usize) -> Self {
         Self { me, migrating: BTreeMap::new(), importing: BTreeMap::new(), ..self.clone() }
     }
 
-    /// The members, in the order of their places.
+    /// Return the members in the order of their indices.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// The place of the node whose view it is.
+    /// Return the index of this node.
     pub fn me(&self) -> usize {
         self.me
     }
 
-    /// Changes what is known of a member.
+    /// Return a member to change it.
     ///
     /// # Panics
     ///
-    /// When there is no such member.
+    /// If there is no such member.
     pub fn member_mut(&mut self, member: usize) -> &mut Member {
         &mut self.members[member]
     }
 
-    /// The owner of a slot.
+    /// Return the owner of a slot.
     pub fn owner(&self, slot: Slot) -> Option<usize> {
         let at = self.runs.partition_point(|(_, last, _)| *last < slot);
         self.runs.get(at).filter(|(first, ..)| *first <= slot).map(|(.., owner)| *owner)
     }
 
-    /// Gives a slot to a member, or takes it from all.
+    /// Assign a slot to a member, or to nobody.
     pub fn assign(&mut self, slot: Slot, owner: Option<usize>) {
         self.assign_range(slot, slot, owner);
     }
 
-    /// Gives the slots from `first` to `last` to a member, or takes them from all.
+    /// Assign the slots from `first` to `last` to a member, or to nobody.
     pub fn assign_range(&mut self, first: Slot, last: Slot, owner: Option<usize>) {
         let before = std::mem::take(&mut self.runs).into_iter();
         let mut runs: Vec<_> = before.flat_map(|run| outside(run, first, last)).collect();
@@ -118,13 +117,13 @@ impl Cluster {
         }
     }
 
-    /// The runs of slots that a member owns, from the first to the last of each.
+    /// Return the slot ranges of a member as pairs of first and last slot.
     pub fn ranges_of(&self, member: usize) -> Vec<(Slot, Slot)> {
         let runs = self.runs.iter().filter(|(.., owner)| *owner == member);
         runs.map(|(first, last, _)| (*first, *last)).collect()
     }
 
-    /// Has a slot leave this node for another, key by key; `None` ends that.
+    /// Set or end the migration of a slot to another node.
     pub fn set_migrating(&mut self, slot: Slot, to: Option<usize>) {
         match to {
             Some(to) => _ = self.migrating.insert(slot, to),
@@ -132,7 +131,7 @@ impl Cluster {
         }
     }
 
-    /// Has a slot come to this node from another, key by key; `None` ends that.
+    /// Set or end the import of a slot from another node.
     pub fn set_importing(&mut self, slot: Slot, from: Option<usize>) {
         match from {
             Some(from) => _ = self.importing.insert(slot, from),
@@ -140,17 +139,17 @@ impl Cluster {
         }
     }
 
-    /// The number that rises with every change of owners.
+    /// Return the current epoch, which rises with every change of owners.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Sets the number that rises with every change of owners.
+    /// Set the current epoch.
     pub fn set_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
     }
 
-    /// Has the node take the cluster for down, as when too few primaries are in reach.
+    /// Set whether the node reports the cluster as down.
     pub fn set_down(&mut self, is_down: bool) {
         self.is_down = is_down;
     }
@@ -167,24 +166,24 @@ impl Cluster {
         self.members.iter().position(|member| member.id.as_bytes() == id)
     }
 
-    /// The members that follow a primary.
+    /// Return the replicas of a primary.
     pub(super) fn replicas_of(&self, primary: usize) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(move |member| member.replica_of == Some(primary))
     }
 
-    /// Every run of slots with one owner, in the order of slots.
+    /// Return every slot range with its owner, in order.
     pub(super) fn runs(&self) -> &[(Slot, Slot, usize)] {
         &self.runs
     }
 
-    /// How many slots have an owner, and how many members own some.
+    /// Return the number of assigned slots and the number of owners.
     pub(super) fn assigned(&self) -> (usize, usize) {
         let slots = self.runs.iter().map(|(first, last, _)| last.index() + 1 - first.index());
         let owners: BTreeSet<usize> = self.runs.iter().map(|(.., owner)| *owner).collect();
         (slots.sum(), owners.len())
     }
 
-    /// Takes a slot over for good, under a number that is greater than any other.
+    /// Take over a slot under the greatest epoch.
     pub(super) fn claim(&mut self, slot: Slot) {
         let greatest = self.members.iter().map(|member| member.epoch).max();
         let greatest = greatest.unwrap_or(0).max(self.epoch);
@@ -196,7 +195,7 @@ impl Cluster {
     }
 }
 
-/// What of a run lies before and after the slots from `first` to `last`.
+/// Return the parts of a range before and after the slots from `first` to `last`.
 fn outside(
     (from, to, owner): (Slot, Slot, usize),
     first: Slot,
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_with_one_owner_run_together() {
+    fn adjacent_slots_with_one_owner_form_one_range() {
         let members = ["a", "b"].map(|id| Member::new(id, "h", 1)).to_vec();
         let mut cluster = Cluster::new(members, 0);
         cluster.assign_range(slot(0), slot(9), Some(0));
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_takes_a_slot_over_has_the_greatest_number() {
+    fn a_node_that_claims_a_slot_gets_the_greatest_epoch() {
         let mut members = ["a", "b"].map(|id| Member::new(id, "h", 1)).to_vec();
         members[1].epoch = 7;
         let mut cluster = Cluster::new(members, 0);

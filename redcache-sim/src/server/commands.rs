@@ -12,7 +12,7 @@ mod system;
 
 use self::command::Command;
 
-/// Finds a command by its name, in letters of any case.
+/// Return the command of this name, ignoring case.
 pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
     let all = [
         string::COMMANDS,

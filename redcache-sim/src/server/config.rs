@@ -1,35 +1,38 @@
-//! What a modelled server is told before it starts, as a configuration file would.
+//! The configuration of a modelled server.
 
 use std::collections::BTreeSet;
 
 /// The settings of a [`Server`](super::Server).
 ///
-/// The default is a Redis 7.0.15 as installed: no password, RESP3, tracking allowed, no limit on memory.
+/// The default is a Redis 7.0.15 as installed: no password, RESP3, tracking allowed, no memory
+/// limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The version that the server claims and whose behaviour it shows, as major, minor, patch.
+    /// The version that the server reports and behaves as: major, minor, patch.
     ///
-    /// From 7.2 on, `CLIENT SETINFO` exists and a script tracks the keys that it reads, not the keys that it declares.
+    /// From 7.2 on, `CLIENT SETINFO` exists, and a script tracks the keys that it reads instead of
+    /// those it declares.
     pub version: (u8, u8, u8),
-    /// The password of the default user; `None` lets everybody in.
+    /// The password of the default user; `None` for no authentication.
     pub password: Option<String>,
-    /// How far the server understands `HELLO`.
+    /// The support of `HELLO`.
     pub hello: HelloSupport,
-    /// Commands that are answered with `NOPERM`, by full name in lower case: `eval`, `client|tracking`.
+    /// Commands that are refused with `NOPERM`, by full name in lower case: `eval`,
+    /// `client|tracking`.
     pub forbidden: BTreeSet<String>,
-    /// How many clients may be connected at once.
+    /// The most connected clients.
     pub clients_max: usize,
-    /// How many keys the tracking table remembers before it forgets some of them; 0 means no limit.
+    /// The most keys in the tracking table; 0 for no limit.
     pub tracking_keys_max: usize,
-    /// How many bytes the keys may take; 0 means no limit.
+    /// The most bytes of all keys; 0 for no limit.
     pub memory_max: u64,
-    /// Which keys make room when memory is short.
+    /// The keys that are evicted when memory is short.
     pub eviction: Eviction,
-    /// Whether expired keys are deleted in the background, or only when somebody reads them.
+    /// Whether expired keys are deleted in the background, or only on access.
     pub active_expiry: bool,
-    /// How many commands [`Server::log`](super::Server::log) remembers.
+    /// The most commands in [`Server::log`](super::Server::log).
     pub log_max: usize,
-    /// Seeds the choice of the keys that eviction and a full tracking table hit.
+    /// The seed for choosing evicted keys and dropped tracking entries.
     pub seed: u64,
 }
 
@@ -66,10 +69,10 @@ impl Config {
     }
 }
 
-/// How far a server understands `HELLO`.
+/// The support of `HELLO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelloSupport {
-    /// Versions 2 and 3 of the protocol.
+    /// Protocol versions 2 and 3.
     Resp3,
     /// `HELLO` exists, but version 3 is refused with `NOPROTO`.
     NoProto,
@@ -77,9 +80,9 @@ pub enum HelloSupport {
     Unknown,
 }
 
-/// Which keys make room when memory is short, under the names of `maxmemory-policy`.
+/// The eviction policy, under the names of `maxmemory-policy`.
 ///
-/// The model does not know how often or how lately a key was used, so `lru`, `lfu` and `random` all go by chance.
+/// The model does not record accesses, so `lru`, `lfu` and `random` all choose at random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the server's documentation")]
 pub enum Eviction {
@@ -94,7 +97,7 @@ pub enum Eviction {
 }
 
 impl Eviction {
-    /// Every policy, in the order in which the server lists them.
+    /// Every policy in the order of the server's list.
     const ALL: [Self; 8] = [
         Self::VolatileLru,
         Self::VolatileLfu,

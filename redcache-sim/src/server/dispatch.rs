@@ -1,4 +1,4 @@
-//! From a request to its reply: which command it is, whether it may run now, and what running it leaves behind.
+//! From a request to its reply: look up the command, check that it may run, run it.
 
 use bytes::Bytes;
 
@@ -13,11 +13,11 @@ use super::config::HelloSupport;
 use super::instance::{Running, Server};
 use super::reply::{Reply, ReplyError};
 
-/// How much of an unknown command goes into the error.
+/// The longest part of an unknown command that an error quotes.
 const QUOTED_MAX: usize = 128;
 
 impl Server {
-    /// Runs a command of `client` and appends to its output: the reply, then what the command did to its own keys.
+    /// Run a command of `client` and append its reply and its invalidations to the client's output.
     pub(super) fn execute(&mut self, client: ClientId, args: &[Bytes]) {
         self.record.log(client, args, self.config.log_max);
         self.running = Some(Running { client, executing: false });
@@ -28,13 +28,13 @@ impl Server {
                 Ok(reply) => reply.write(state.protocol, &mut state.output),
                 Err(error) => error.write(&mut state.output),
             }
-            // The permission to track one command lasts until any other than `CLIENT` was read.
+            // `CLIENT CACHING` applies until the next command other than `CLIENT`.
             if let Some(tracking) = &mut state.tracking
                 && !args[0].eq_ignore_ascii_case(b"client")
             {
                 tracking.caching = false;
             }
-            // And the permission to ask for what is not this node's until any other than `ASKING` was.
+            // `ASKING` applies until the next other command.
             state.is_asking &= args[0].eq_ignore_ascii_case(b"asking");
         }
         self.push_pending(client);
@@ -62,7 +62,7 @@ impl Server {
         outcome
     }
 
-    /// Runs a command that may run, and counts it.
+    /// Run and count a command that is allowed.
     pub(super) fn call(
         &mut self,
         client: ClientId,
@@ -89,7 +89,7 @@ impl Server {
         known.ok_or_else(|| unknown_subcommand(command.name, &args[1]))
     }
 
-    /// Says whether a command may run now; the order of the reasons is that of Redis.
+    /// Check that a command may run now, in the order of Redis's checks.
     fn admit(
         &mut self,
         client: ClientId,

@@ -1,20 +1,20 @@
-//! What a server asks its driver to do.
+//! The events of a server.
 
 use super::client::ClientId;
 
-/// What a server wants done.
+/// An action that the server asks its driver for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Send these bytes to the client.
     Transmit {
-        /// The connection to send on.
+        /// The client.
         client: ClientId,
-        /// What to send; never empty.
+        /// The bytes; never empty.
         bytes: Vec<u8>,
     },
-    /// End the connection. The server has forgotten the client already.
+    /// Close the connection. The server has removed the client already.
     HangUp {
-        /// The connection to end, once all its bytes are sent.
+        /// The client whose connection ends once all its bytes are sent.
         client: ClientId,
     },
 }

@@ -1,10 +1,10 @@
-//! The faults that a test has set on a server.
+//! The faults that a test has set.
 
 use std::collections::VecDeque;
 
 use super::reply::ReplyError;
 
-/// The ways in which a server may be sick.
+/// The faults of a server.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) loading: bool,
@@ -15,7 +15,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Takes the error that waits for the next command of this name.
+    /// Return the refusal that is due for this command.
     pub(super) fn take_rejection(&mut self, command: &[u8]) -> Option<ReplyError> {
         let waits = |(name, _): &(String, _)| name.as_bytes().eq_ignore_ascii_case(command);
         let at = self.rejections.iter().position(waits)?;

@@ -1,4 +1,4 @@
-//! Inputs of a server, and what it asks for in return.
+//! The inputs of a server, and the events they cause.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -18,7 +18,7 @@ use super::script_effects;
 use super::tracking_table::TrackingTable;
 
 impl Server {
-    /// Starts an empty server.
+    /// Return an empty server.
     pub fn new(now: Instant, config: Config) -> Self {
         Self {
             clock: Clock::new(now),
@@ -40,9 +40,9 @@ impl Server {
     }
 }
 
-/// News from the world.
+/// Inputs.
 impl Server {
-    /// Accepts a connection. When the server is full, the client is told so and hung up on.
+    /// Accept a connection. A full server sends an error and closes it.
     pub fn connect(&mut self, now: Instant) -> ClientId {
         self.clock.advance(now);
         self.last_client += 1;
@@ -57,12 +57,13 @@ impl Server {
         id
     }
 
-    /// Forgets a client whose connection has ended. What it read stays in the tracking table, as in Redis.
+    /// Remove a client whose connection has ended. Its keys stay in the tracking table, as in
+    /// Redis.
     pub fn disconnect(&mut self, client: ClientId) {
         self.clients.remove(&client);
     }
 
-    /// Takes bytes that `client` sent, in pieces of any size, and runs the commands that they complete.
+    /// Pass bytes from `client`, in pieces of any size, and run the commands they complete.
     pub fn handle_bytes(&mut self, now: Instant, client: ClientId, bytes: &[u8]) {
         self.clock.advance(now);
         if let Some(state) = self.clients.get_mut(&client) {
@@ -81,12 +82,12 @@ impl Server {
         self.wants_sending(client);
     }
 
-    /// Sets the clock, and leaves what is due by it to [`handle_timeout`](Self::handle_timeout).
+    /// Set the clock without the work that is due; see [`handle_timeout`](Self::handle_timeout).
     pub fn advance_clock(&mut self, now: Instant) {
         self.clock.advance(now);
     }
 
-    /// Does what is due by the clock: deletes expired keys and shortens an overfull tracking table.
+    /// Do the work that is due: delete expired keys and shrink an overfull tracking table.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.clock.advance(now);
         let Some(tick_ms) = self.clock.take_tick() else {
@@ -99,9 +100,9 @@ impl Server {
     }
 }
 
-/// Wishes.
+/// Events.
 impl Server {
-    /// The next thing that the server wants done. Call it until there is none, after every input.
+    /// Return the next event. Call it after every input until it returns `None`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         while let Some(client) = self.outbox.pop_front() {
@@ -125,7 +126,7 @@ impl Server {
         None
     }
 
-    /// When the server wants to be told of the time, with [`handle_timeout`](Self::handle_timeout).
+    /// Return when to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.tracking_is_over_limit() {

@@ -27,31 +27,32 @@ pub struct Server {
     pub(super) keyspace: Keyspace,
     pub(super) tracking: TrackingTable,
     pub(super) scripts: ScriptCache<ScriptEffect>,
-    /// What the server knows of its cluster, if it is a node of one.
+    /// The view of the cluster, if the server is a node of one.
     pub(super) cluster: Option<Cluster>,
-    /// The client whose command the server works on.
+    /// The client whose command is running.
     pub(super) running: Option<Running>,
-    /// Keys of the running client that its own command changed; `None` stands for all keys.
+    /// Keys of the running client that its own command changed; `None` means all keys.
     pub(super) pending: Vec<Option<Bytes>>,
-    /// Memory was short when the running command began.
+    /// Memory was short when the running command started.
     pub(super) out_of_memory: bool,
-    /// Clients that have output, or must be hung up on.
+    /// Clients that have output or are to be disconnected.
     pub(super) outbox: VecDeque<ClientId>,
     pub(super) faults: Faults,
     pub(super) record: Record,
 }
 
-/// The client whose command the server works on, and whether the command itself has begun.
+/// The client whose command is running, and whether execution has started.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Running {
     pub(super) client: ClientId,
     pub(super) executing: bool,
 }
 
-/// What a script does, in place of its Lua source. An error ends it, as an error of `redis.call` does.
+/// The effect of a script in place of its Lua source. An error ends it, as an error of `redis.call`
+/// does.
 pub type ScriptEffect = fn(&mut ScriptCall<'_>) -> Result<Reply, ReplyError>;
 
-/// One run of a script: what `KEYS`, `ARGV` and `redis.call` are in Lua.
+/// One run of a script: `KEYS`, `ARGV` and `redis.call`.
 #[derive(Debug)]
 pub struct ScriptCall<'a> {
     pub(super) server: &'a mut Server,
@@ -62,7 +63,7 @@ pub struct ScriptCall<'a> {
 }
 
 impl Server {
-    /// Puts a client in the outbox if it has output or must be hung up on.
+    /// Put a client into the outbox if it has output or is to be disconnected.
     pub(super) fn wants_sending(&mut self, client: ClientId) {
         let Some(state) = self.clients.get_mut(&client) else {
             return;
@@ -73,7 +74,7 @@ impl Server {
         }
     }
 
-    /// Ends a client's connection at once; what was not sent is lost.
+    /// Disconnect a client at once, discarding its output.
     pub(super) fn kill(&mut self, client: ClientId) {
         if let Some(state) = self.clients.get_mut(&client) {
             state.output.clear();
@@ -87,7 +88,7 @@ impl Server {
     }
 
     pub(super) fn expires_actively(&self) -> bool {
-        // A replica waits for its master to delete what has expired.
+        // A replica waits for its primary to delete expired keys.
         self.config.active_expiry && !self.is_replica()
     }
 

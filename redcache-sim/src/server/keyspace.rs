@@ -1,17 +1,17 @@
-//! The sixteen databases: keys, values and when they expire. Only storage; who must hear of a change is not its affair.
+//! The sixteen databases: keys, values and expiry times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-/// How many databases a server has.
+/// The number of databases.
 pub(super) const DATABASES: usize = 16;
 
-/// What an empty server is taken to need, and what a key costs beside its bytes.
+/// The memory of an empty server, and the overhead of a key.
 const EMPTY_BYTES: u64 = 1024 * 1024;
 const BYTES_PER_KEY: u64 = 64;
 
-/// What a key holds.
+/// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     String(Bytes),
@@ -25,14 +25,14 @@ pub(super) struct Entry {
     pub(super) expires_at: Option<i64>,
 }
 
-/// Where a key lives: the number of its database, and its name.
+/// The database and the name of a key.
 pub(super) type Place = (usize, Bytes);
 
 /// All keys of a server.
 #[derive(Debug, Default)]
 pub(super) struct Keyspace {
     databases: [BTreeMap<Bytes, Entry>; DATABASES],
-    /// Every key that expires, the first to expire first.
+    /// Keys with a TTL in the order of their expiry.
     expiring: BTreeSet<(i64, Place)>,
     bytes: u64,
 }
@@ -67,13 +67,13 @@ impl Keyspace {
         }
     }
 
-    /// Says whether the key's time is over. A key still exists in the very millisecond that it expires at.
+    /// Return whether the key has expired. A key still exists in the millisecond of its expiry.
     pub(super) fn is_expired(&self, database: usize, key: &[u8], now_ms: i64) -> bool {
         let expires_at = self.get(database, key).and_then(|entry| entry.expires_at);
         expires_at.is_some_and(|at| now_ms > at)
     }
 
-    /// The key that expires first, and when.
+    /// Return the key that expires first, and when.
     pub(super) fn first_to_expire(&self) -> Option<(i64, &Place)> {
         self.expiring.first().map(|(at, place)| (*at, place))
     }
@@ -92,12 +92,12 @@ impl Keyspace {
         self.databases[database].len()
     }
 
-    /// The memory that the server would report; a rough figure that grows with what is stored.
+    /// Return the memory that the server reports; a rough figure.
     pub(super) fn used_bytes(&self) -> u64 {
         EMPTY_BYTES + self.bytes
     }
 
-    /// The `nth` key of the whole server, counted around in a circle; only of keys that expire if `expiring`.
+    /// Return the `nth` key of the server, modulo their number; only keys with a TTL if `expiring`.
     pub(super) fn nth(&self, nth: u64, expiring: bool) -> Option<Place> {
         let all = if expiring {
             self.expiring.len()
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_returns_to_nothing_when_all_keys_are_gone() {
+    fn counts_return_to_zero_once_all_keys_are_removed() {
         let mut keys = Keyspace::default();
         let empty = keys.used_bytes();
         keys.insert(0, &"a".into(), text("1", Some(5)));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_lives_through_the_millisecond_that_it_expires_at() {
+    fn a_key_exists_in_the_millisecond_of_its_expiry() {
         let mut keys = Keyspace::default();
         keys.insert(0, &"a".into(), text("1", Some(5)));
         assert!(!keys.is_expired(0, b"a", 5));

@@ -1,4 +1,4 @@
-//! What happens when memory is short: keys make room, or writes are refused.
+//! Shortage of memory: eviction or refusal.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use super::config::Eviction;
 use super::instance::Server;
 
 impl Server {
-    /// Evicts as the policy says and tells whether memory is still short.
+    /// Evict keys by policy and return whether memory is still short.
     pub(super) fn is_short_of_memory(&mut self) -> bool {
         while self.is_over_memory() {
             let Some((database, key)) = self.evictable() else {

@@ -1,4 +1,4 @@
-//! What the server remembers of its work, for tests that count commands.
+//! The record of commands, for tests that count them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,23 +6,23 @@ use bytes::Bytes;
 
 use super::client::ClientId;
 
-/// How often a command was called, refused before it ran, and answered with an error.
+/// How often a command ran, was refused, and failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CommandCount {
-    /// Times it ran, also from within a script.
+    /// The number of runs, scripts included.
     pub calls: u64,
-    /// Times it was refused without running.
+    /// The number of refusals before a run.
     pub rejected: u64,
-    /// Times it ran and answered with an error.
+    /// The number of runs that failed.
     pub failed: u64,
 }
 
 /// One command as a client sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedCommand {
-    /// Who sent it.
+    /// The client.
     pub client: ClientId,
-    /// Its name and arguments.
+    /// The name and the arguments.
     pub args: Vec<Bytes>,
 }
 

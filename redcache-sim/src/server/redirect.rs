@@ -1,4 +1,4 @@
-//! What a node of a cluster does with a command that is not, or not wholly, for it.
+//! Redirects of commands whose keys belong to another node.
 
 use bytes::Bytes;
 use redcache_core::Slot;
@@ -15,8 +15,8 @@ const DOWN: &str = "CLUSTERDOWN The cluster is down";
 const TRY_AGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
 
 impl Server {
-    /// Says whether this node serves the keys of a command, or else where they are; the order of the reasons is that
-    /// of Redis.
+    /// Check that this node serves the keys of a command, in the order of Redis's checks. The error
+    /// is the redirect.
     pub(super) fn check_slots(
         &self,
         client: ClientId,

@@ -1,4 +1,4 @@
-//! Keys that leave one server for another: with a slot that moves, and from a primary to its replicas.
+//! Copies of keys between servers: slot migration and replication.
 
 use bytes::Bytes;
 use redcache_core::Slot;
@@ -6,18 +6,18 @@ use redcache_core::Slot;
 use super::instance::Server;
 use super::keyspace::Entry;
 
-/// What a key holds, as it travels from one server to another.
+/// The content of a key on its way from one server to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCopy(Entry);
 
 impl Server {
-    /// Copies what `key` of database 0 holds, also when its time is over and nobody has noticed.
+    /// Return the content of `key` in database 0, including an expired key that is still stored.
     pub fn copy_of(&self, key: &[u8]) -> Option<KeyCopy> {
         self.keyspace.get(0, key).cloned().map(KeyCopy)
     }
 
-    /// Has `key` of database 0 hold what it holds elsewhere, and tells its readers if that is a change. The clocks of
-    /// both servers must show the same.
+    /// Store a copy under `key` in database 0 and invalidate it if it changed. The clocks of both
+    /// servers must agree.
     pub fn put_copy(&mut self, key: &[u8], copy: Option<KeyCopy>) {
         if self.copy_of(key) == copy {
             return;
@@ -30,20 +30,20 @@ impl Server {
         self.invalidate(&key);
     }
 
-    /// Deletes every key of a slot that is no longer this node's, and tells their readers.
+    /// Delete and invalidate each key of a slot that this node has lost.
     pub fn drop_slot(&mut self, slot: Slot) {
         for key in self.keys_in(slot) {
             self.put_copy(&key, None);
         }
     }
 
-    /// Deletes everything and tells every client so, as a replica does before it is given all keys of its primary.
+    /// Delete everything and invalidate all keys, as a replica does before a full synchronization.
     pub fn drop_all(&mut self) {
         self.keyspace.clear(0);
         self.invalidate_all();
     }
 
-    /// The keys of a slot, those included whose time is over.
+    /// Return the keys of a slot, including expired ones.
     pub(super) fn keys_in(&self, slot: Slot) -> Vec<Bytes> {
         self.keyspace.keys(0).filter(|key| Slot::of(key) == slot).cloned().collect()
     }

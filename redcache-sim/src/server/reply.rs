@@ -1,36 +1,36 @@
-//! What a command answers, and how the two versions of the protocol spell it.
+//! Replies and their encoding in both protocol versions.
 
 use bytes::Bytes;
 
-/// The version of the protocol that a client chose.
+/// The protocol version of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Resp2,
     Resp3,
 }
 
-/// The answer to a command.
+/// The reply to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// A short text that is not data, as in `+OK`.
+    /// A status, as in `+OK`.
     Status(&'static str),
     /// A number.
     Integer(i64),
     /// A byte string.
     Bulk(Bytes),
-    /// A text for people, which RESP3 marks as such.
+    /// A text; RESP3 encodes it as a verbatim string.
     Text(String),
-    /// Nothing there.
+    /// Null.
     Null,
-    /// Several answers in order.
+    /// An array.
     Array(Vec<Self>),
-    /// Several answers without order; an array in RESP2.
+    /// A set; an array in RESP2.
     Set(Vec<Self>),
     /// Pairs; an array of twice the length in RESP2.
     Map(Vec<(Self, Self)>),
 }
 
-/// The answer to a command that failed: its code and a text, as in `ERR syntax error`.
+/// An error reply: its code and text, as in `ERR syntax error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyError(Vec<u8>);
 
@@ -41,7 +41,7 @@ impl Reply {
         Self::Bulk(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    /// Pairs of a name and a value.
+    /// Return a map of names and values.
     pub(super) fn named<const N: usize>(pairs: [(&str, Self); N]) -> Self {
         Self::Map(pairs.map(|(name, value)| (Self::bulk(name), value)).into())
     }
@@ -102,7 +102,7 @@ impl ReplyError {
         You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
     pub(super) const NO_SCRIPT: &'static str = "NOSCRIPT No matching script. Please use EVAL.";
 
-    /// Makes an error of its code and text. A line break would end the reply early, so it becomes a space.
+    /// Return an error with this code and text. Line breaks become spaces.
     pub fn new(text: impl AsRef<[u8]>) -> Self {
         let spaced = text.as_ref().iter().map(|&byte| match byte {
             b'\r' | b'\n' => b' ',
@@ -119,12 +119,12 @@ impl ReplyError {
         Self::new(format!("NOPERM this user has no permissions to run the '{command}' command"))
     }
 
-    /// Refuses what a real server can do and this model cannot, so that no test believes a wrong answer.
+    /// Return the refusal of something that the model does not support.
     pub(super) fn not_modelled(what: &str) -> Self {
         Self::new(format!("ERR redcache-sim does not model {what}"))
     }
 
-    /// The code and text, as they go over the wire after the `-`.
+    /// Return the code and text without the `-`.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -140,7 +140,7 @@ impl From<&str> for ReplyError {
     }
 }
 
-/// Writes the push that takes `key` out of a client's cache; `None` empties the cache.
+/// Append the push that invalidates `key`; `None` invalidates everything.
 pub(super) fn write_invalidation(key: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(b">2\r\n$10\r\ninvalidate\r\n");
     match key {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn each_version_of_the_protocol_has_its_spelling() {
+    fn each_protocol_version_has_its_own_encoding() {
         let one = || vec![Reply::Integer(-1)];
         check(&Reply::OK, "+OK\r\n", "+OK\r\n");
         check(&Reply::Null, "$-1\r\n", "_\r\n");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_cannot_end_an_error_early() {
+    fn a_line_break_in_an_error_becomes_a_space() {
         let mut out = Vec::new();
         ReplyError::new("ERR a\r\n+OK").write(&mut out);
         assert_eq!(out, b"-ERR a  +OK\r\n");

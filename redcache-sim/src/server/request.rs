@@ -1,26 +1,25 @@
-//! Commands as they arrive: an array of bulk strings, in pieces of any size.
+//! Parser of requests: arrays of bulk strings, in pieces of any size.
 //!
-//! The model reads requests with a parser of its own and not with redcache's: a parser that reads what it wrote
-//! agrees with itself even where both are wrong.
+//! It shares no code with redcache's own parser, so that a bug in one does not hide in the other.
 
 use bytes::Bytes;
 
-/// How many arguments one command may have.
+/// The most arguments of a command.
 const ARGUMENTS_MAX: i64 = 1024 * 1024;
 
-/// How long one argument may be.
+/// The longest argument.
 const BULK_MAX: i64 = 512 * 1024 * 1024;
 
-/// How long the line may be that announces a length.
+/// The longest line that announces a length.
 const LINE_MAX: usize = 64 * 1024;
 
-/// Cuts a stream of bytes into commands.
+/// Splits a stream of bytes into commands.
 #[derive(Debug, Default)]
 pub(super) struct RequestReader {
     buffer: Vec<u8>,
-    /// How much of `buffer` was taken already.
+    /// The number of consumed bytes of `buffer`.
     at: usize,
-    /// The command that is being read, once its number of arguments is known.
+    /// The command that is being read.
     partial: Option<Partial>,
 }
 
@@ -28,7 +27,7 @@ pub(super) struct RequestReader {
 struct Partial {
     args: Vec<Bytes>,
     missing: i64,
-    /// The announced length of the argument that comes next.
+    /// The announced length of the next argument.
     bulk: Option<usize>,
 }
 
@@ -39,8 +38,8 @@ impl RequestReader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Takes the next whole command; `None` until more bytes come. The error is the server's reply, after which it
-    /// hangs up.
+    /// Return the next whole command; `None` until more bytes arrive. An error is the server's last
+    /// reply.
     pub(super) fn next(&mut self) -> Result<Option<Vec<Bytes>>, String> {
         loop {
             let Some(partial) = &mut self.partial else {
@@ -59,7 +58,7 @@ impl RequestReader {
         }
     }
 
-    /// Reads `*count`; an empty or negative count announces nothing and is skipped.
+    /// Read `*count`; an empty or negative count is skipped.
     fn begin(&mut self) -> Result<bool, String> {
         loop {
             let Some(&first) = self.buffer.get(self.at) else {
@@ -97,7 +96,7 @@ impl RequestReader {
             return Ok(false);
         };
         partial.bulk = Some(length);
-        // The two bytes after an argument are skipped unseen, as Redis does.
+        // The two bytes after an argument are not checked, as in Redis.
         let end = self.at + length;
         if self.buffer.len() < end + 2 {
             return Ok(false);
@@ -126,7 +125,7 @@ impl RequestReader {
         }
     }
 
-    /// Takes one line, without its end.
+    /// Return one line without its end.
     fn line(&mut self, too_long: &str) -> Result<Option<Vec<u8>>, String> {
         let rest = &self.buffer[self.at..];
         match rest.iter().position(|&byte| byte == b'\r') {
@@ -141,7 +140,7 @@ impl RequestReader {
     }
 }
 
-/// Reads a number as strictly as Redis does: no sign but a minus, no leading zero, no space.
+/// Parse a number as strictly as Redis: only a minus sign, no leading zero, no space.
 pub(super) fn integer(digits: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(digits).ok()?;
     let number: i64 = text.parse().ok()?;
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_the_same_however_the_stream_is_cut() {
+    fn commands_do_not_depend_on_how_the_stream_is_split() {
         let stream = b"*1\r\n$4\r\nPING\r\n*-1\r\n*0\r\n*2\r\n$0\r\n\r\n$3\r\n\r\n*\r\n";
         let whole = commands(&[stream]);
         assert_eq!(whole.len(), 2);
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_requests_get_the_reply_that_redis_gives() {
+    fn malformed_requests_get_the_reply_of_redis() {
         for (stream, error) in [
             (&b"*x\r\n"[..], "Protocol error: invalid multibulk length"),
             (b"*9999999999\r\n", "Protocol error: invalid multibulk length"),
@@ -199,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused() {
+    fn an_endless_line_is_refused() {
         let endless = vec![b'1'; LINE_MAX + 1];
         let error = "Protocol error: too big mbulk count string".to_owned();
         assert_eq!(commands(&[b"*", &endless]), [Err(error)]);
     }
 
     #[test]
-    fn numbers_are_read_strictly() {
+    fn numbers_are_parsed_strictly() {
         assert_eq!(integer(b"-12"), Some(-12));
         for wrong in [&b"+1"[..], b"01", b"-0", b" 1", b"1 ", b"", b"9223372036854775808", b"\xff"]
         {

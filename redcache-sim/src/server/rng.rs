@@ -1,4 +1,4 @@
-//! Rng that can be repeated: a small generator (SplitMix64) for choices that a real server leaves to luck.
+//! A repeatable random number generator (SplitMix64).
 
 #[derive(Debug)]
 pub(super) struct Rng(u64);

@@ -1,4 +1,4 @@
-//! The script cache: which sources were sent to the server, and the effect of each.
+//! The script cache: the loaded sources and their effects.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +19,12 @@ pub(super) struct ScriptCache<E> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loaded<E> {
     pub(super) effect: E,
-    /// Its first line has the server decide at the start whether it may run.
+    /// The source has a shebang line, so the server checks at the start whether it may run.
     pub(super) is_checked_first: bool,
 }
 
 impl<E: Copy> ScriptCache<E> {
-    /// Makes an empty cache; `known` are the sources whose effects are known.
+    /// Return an empty cache; `known` are the sources with known effects.
     pub(super) fn new(known: impl IntoIterator<Item = (&'static str, E)>) -> Self {
         let known = known.into_iter().map(|(source, effect)| (source.into(), effect));
         Self { known: known.collect(), loaded: BTreeMap::new() }
@@ -34,7 +34,7 @@ impl<E: Copy> ScriptCache<E> {
         self.known.insert(Bytes::copy_from_slice(source.as_bytes()), effect);
     }
 
-    /// Puts a source in the cache and gives its hash; `None` when the model does not know the source.
+    /// Load a source and return its hash; `None` if its effect is unknown.
     pub(super) fn load(&mut self, source: &[u8]) -> Option<String> {
         let effect = *self.known.get(source)?;
         let hash = Sha1::from(source).digest().to_string();
@@ -45,7 +45,7 @@ impl<E: Copy> ScriptCache<E> {
         Some(hash)
     }
 
-    /// The script of a hash.
+    /// Return the script of a hash.
     pub(super) fn get(&self, hash: &str) -> Option<Loaded<E>> {
         self.loaded.get(hash).copied()
     }

@@ -1,7 +1,7 @@
-//! Scripts: which were sent to the server, and what each source that the model knows does.
+//! Calls of commands from scripts.
 //!
-//! There is no Lua here. A script is known by its exact source and does what its [`ScriptEffect`] does. That runs
-//! commands through the same table as clients do, so that keys, tracking and refusals come out as they would.
+//! There is no Lua interpreter. A script is known by its exact source and has the effect of its
+//! [`ScriptEffect`], which calls commands through the same table as clients do.
 
 use bytes::Bytes;
 
@@ -11,21 +11,22 @@ use super::instance::ScriptCall;
 use super::reply::{Reply, ReplyError};
 
 impl<'a> ScriptCall<'a> {
-    /// The keys that the caller declared.
+    /// Return the declared keys.
     pub fn keys(&self) -> &'a [Bytes] {
         self.keys
     }
 
-    /// The arguments after the keys.
+    /// Return the arguments after the keys.
     pub fn args(&self) -> &'a [Bytes] {
         self.args
     }
 
-    /// Runs a command, as `redis.call` does.
+    /// Run a command, as `redis.call` does.
     ///
     /// # Errors
     ///
-    /// The command's own error, or the server's reason to refuse it. Pass it on to end the script, as Lua would.
+    /// The error of the command, or the server's refusal. Return it to end the script, as Lua
+    /// would.
     pub fn call(&mut self, words: &[&[u8]]) -> Result<Reply, ReplyError> {
         let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
         let command = words.first().and_then(|name| commands::find(name));
@@ -43,7 +44,7 @@ impl<'a> ScriptCall<'a> {
         if self.server.is_replica() && command.has(WRITE) {
             return Err(ReplyError::READ_ONLY.into());
         }
-        // A script that has written already is not stopped halfway.
+        // A script that has already written is not stopped.
         if self.server.out_of_memory && command.has(DENY_OOM) && !self.wrote {
             return Err(ReplyError::OUT_OF_MEMORY.into());
         }

@@ -1,4 +1,4 @@
-//! What redcache's own scripts do, each beside its Lua.
+//! The effects of redcache's own scripts.
 
 use std::iter;
 
@@ -8,7 +8,7 @@ use redcache_core::Script;
 use super::instance::{ScriptCall, ScriptEffect};
 use super::reply::{Reply, ReplyError};
 
-/// The source and effect of every script that redcache has.
+/// Return the source and the effect of each script of redcache.
 pub(super) fn all() -> [(&'static str, ScriptEffect); Script::ALL.len()] {
     Script::ALL.map(|script| (script.source(), effect_of(script)))
 }
@@ -108,7 +108,7 @@ fn restore(script: &mut ScriptCall<'_>) -> Result<Reply, ReplyError> {
     Ok(Reply::Integer(1))
 }
 
-/// `KEYS[1]` and what follows of `ARGV`. Where one is missing, Lua would stumble over a `nil`.
+/// Return `KEYS[1]` and the first arguments. A missing one is an error, as a `nil` in Lua.
 fn words<'a, const N: usize>(script: &ScriptCall<'a>) -> Result<[&'a Bytes; N], ReplyError> {
     let words = script.keys().iter().take(1).chain(script.args()).take(N).collect::<Vec<_>>();
     let missing = "ERR Lua redis lib command arguments must be strings or integers";

@@ -1,4 +1,4 @@
-//! What the contract tests cannot see from outside: time that is told, disturbances, and questions.
+//! Properties that the contract tests cannot see from outside: time, disturbances and queries.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::{ClientId, CommandCount, Config, Event, HelloSupport, Reply, Server};
 
 const HELLO_3: &str = "HELLO 3";
 
-/// A server and its clients in a time of their own.
+/// A server and its clients with a clock.
 struct World {
     now: Instant,
     server: Server,
@@ -28,7 +28,7 @@ impl World {
         client
     }
 
-    /// Lets `client` send a command and gives what the server sends to it.
+    /// Send a command of `client` and return what the server sends back.
     fn ask(&mut self, client: ClientId, command: &str) -> String {
         let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
         let mut request = Vec::new();
@@ -37,7 +37,7 @@ impl World {
         self.sent_to(client)
     }
 
-    /// What the server wants sent to `client` now; it must want nothing of anybody else.
+    /// Return what the server sends to `client`; nothing may go to another client.
     fn sent_to(&mut self, client: ClientId) -> String {
         let mut sent = String::new();
         while let Some(event) = self.server.poll_event() {
@@ -65,7 +65,7 @@ impl World {
 }
 
 #[test]
-fn the_server_asks_to_be_woken_when_a_key_has_expired_and_then_tells_its_readers() {
+fn the_server_requests_a_timeout_for_an_expiring_key_and_then_invalidates_it() {
     let mut world = World::new();
     let client = world.connect();
     world.ask(client, "CLIENT TRACKING ON");
@@ -83,7 +83,7 @@ fn the_server_asks_to_be_woken_when_a_key_has_expired_and_then_tells_its_readers
 }
 
 #[test]
-fn without_active_expiry_the_server_never_asks_to_be_woken() {
+fn without_active_expiry_the_server_requests_no_timeout() {
     let mut world = World::with(Config { active_expiry: false, ..Config::default() });
     let client = world.connect();
     world.check(client, &[("SET k v PX 1", "+OK\r\n")]);
@@ -93,7 +93,7 @@ fn without_active_expiry_the_server_never_asks_to_be_woken() {
 }
 
 #[test]
-fn an_overfull_tracking_table_is_shortened_in_the_background() {
+fn an_overfull_tracking_table_shrinks_in_the_background() {
     let mut world = World::with(Config { tracking_keys_max: 1, ..Config::default() });
     let client = world.connect();
     world.ask(client, "CLIENT TRACKING ON NOLOOP");
@@ -103,12 +103,12 @@ fn an_overfull_tracking_table_is_shortened_in_the_background() {
     assert!(wakes_at - world.now <= Duration::from_millis(100));
     world.wait(100);
     assert_eq!(world.server.tracked_keys(), 1);
-    // No command of the client is running, so it is told in spite of NOLOOP.
+    // No command of the client is running, so NOLOOP does not apply.
     assert!(world.sent_to(client).starts_with(">2\r\n$10\r\ninvalidate\r\n"));
 }
 
 #[test]
-fn the_same_inputs_give_the_same_outputs() {
+fn equal_inputs_give_equal_outputs() {
     let run = || {
         let mut world = World::with(Config { tracking_keys_max: 2, seed: 7, ..Config::default() });
         let client = world.connect();
@@ -119,7 +119,7 @@ fn the_same_inputs_give_the_same_outputs() {
 }
 
 #[test]
-fn questions_show_who_tracks_what() {
+fn queries_return_the_tracking_state() {
     let mut world = World::new();
     let (one, two) = (world.connect(), world.connect());
     world.ask(one, "CLIENT TRACKING ON NOLOOP");
@@ -149,7 +149,7 @@ fn commands_are_counted_and_logged_up_to_a_limit() {
 }
 
 #[test]
-fn a_loading_server_talks_only_about_itself() {
+fn a_loading_server_refuses_commands_on_keys() {
     let mut world = World::new();
     let client = world.connect();
     world.server.set_loading(true);
@@ -160,7 +160,7 @@ fn a_loading_server_talks_only_about_itself() {
 }
 
 #[test]
-fn a_refusal_meets_the_next_command_of_its_name_once() {
+fn a_refusal_applies_once_to_the_next_command_of_its_name() {
     let mut world = World::new();
     let client = world.connect();
     world.server.reject_next("get", "TRYAGAIN one");
@@ -177,7 +177,7 @@ fn a_refusal_meets_the_next_command_of_its_name_once() {
 }
 
 #[test]
-fn a_server_told_to_have_no_memory_refuses_only_what_needs_some() {
+fn a_server_out_of_memory_refuses_only_commands_that_need_memory() {
     let mut world = World::new();
     let client = world.connect();
     world.server.set_out_of_memory(true);
@@ -186,7 +186,7 @@ fn a_server_told_to_have_no_memory_refuses_only_what_needs_some() {
 }
 
 #[test]
-fn an_evicted_key_is_reported_to_its_readers() {
+fn an_evicted_key_is_invalidated() {
     let mut world = World::new();
     let client = world.connect();
     world.ask(client, "CLIENT TRACKING ON NOLOOP");
@@ -196,7 +196,7 @@ fn an_evicted_key_is_reported_to_its_readers() {
 }
 
 #[test]
-fn a_restart_ends_connections_and_forgets_scripts_and_perhaps_keys() {
+fn a_restart_ends_connections_and_clears_scripts_and_optionally_keys() {
     for keep_keys in [true, false] {
         let mut world = World::new();
         world.server.learn_script("return 1", |_| Ok(Reply::Integer(1)));
@@ -212,7 +212,7 @@ fn a_restart_ends_connections_and_forgets_scripts_and_perhaps_keys() {
 }
 
 #[test]
-fn a_client_beyond_the_limit_is_told_and_hung_up_on() {
+fn a_client_beyond_the_limit_gets_an_error_and_is_disconnected() {
     let mut world = World::with(Config { clients_max: 1, ..Config::default() });
     world.connect();
     let second = world.server.connect(world.now);
@@ -221,7 +221,7 @@ fn a_client_beyond_the_limit_is_told_and_hung_up_on() {
 }
 
 #[test]
-fn old_servers_do_not_know_hello_or_version_3() {
+fn old_servers_refuse_hello_or_version_3() {
     for (hello, reply) in [
         (HelloSupport::Unknown, "-ERR unknown command 'HELLO', with args beginning with: '3' \r\n"),
         (HelloSupport::NoProto, "-NOPROTO unsupported protocol version\r\n"),
@@ -233,7 +233,7 @@ fn old_servers_do_not_know_hello_or_version_3() {
 }
 
 #[test]
-fn newer_servers_know_who_a_library_is_and_track_what_scripts_read() {
+fn newer_servers_support_setinfo_and_track_keys_that_scripts_read() {
     let mut world = World::with(Config { version: (7, 2, 0), ..Config::default() });
     world.server.learn_script("read", |script| script.call(&[b"GET", b"undeclared"]));
     let client = world.connect();
@@ -247,7 +247,7 @@ fn newer_servers_know_who_a_library_is_and_track_what_scripts_read() {
 }
 
 #[test]
-fn what_is_not_modelled_says_so() {
+fn unsupported_commands_get_an_error_that_says_so() {
     let mut world = World::new();
     let client = world.connect();
     for command in [
@@ -265,7 +265,7 @@ fn what_is_not_modelled_says_so() {
 }
 
 #[test]
-fn a_client_that_was_hung_up_on_is_not_heard_any_more() {
+fn a_disconnected_client_cannot_run_commands() {
     let mut world = World::new();
     let (client, other) = (world.connect(), world.connect());
     assert!(world.server.is_connected(client));

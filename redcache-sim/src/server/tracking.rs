@@ -1,9 +1,9 @@
-//! Which client has read which key, and who is told when a key changes.
+//! Client tracking: reads are recorded, changes are pushed.
 //!
-//! A key's readers are told once and then forgotten: whoever wants to hear of the next change must read again.
-//! A client that asked for `NOLOOP` is forgotten without a word when the change happens while the server works on
-//! a command of its own. That covers more than its own writes: keys that expire, are evicted or fall out of a full
-//! table in the course of its command are not reported to it either.
+//! A key's readers are told once and then removed; a client must read again to be told again. With
+//! `NOLOOP` a client is removed without a push if the change happens during one of its own
+//! commands. That includes keys that expire, are evicted or are dropped from a full table during
+//! the command.
 
 use bytes::Bytes;
 
@@ -11,11 +11,12 @@ use super::client::ClientId;
 use super::instance::{Running, Server};
 use super::tracking_table::TrackingTable;
 
-/// How many keys a full table gives up in one go, times one more for each time in a row that this was too few.
+/// The most keys dropped from a full table in one round, multiplied by the number of rounds in a
+/// row that were not enough.
 const FORGET_MAX: u64 = 100;
 
 impl Server {
-    /// Remembers that `client` read `keys`, if it wants this read tracked.
+    /// Record that `client` read `keys`, if its options say so.
     pub(super) fn remember_read(&mut self, client: ClientId, keys: &[Bytes]) {
         let tracking = self.clients.get(&client).and_then(|it| it.tracking);
         if tracking.is_none_or(|it| it.optin && !it.caching) {
@@ -26,10 +27,11 @@ impl Server {
         }
     }
 
-    /// Tells the readers of `key` that it changed, and forgets them.
+    /// Push an invalidation to the readers of `key` and remove them.
     pub(super) fn invalidate(&mut self, key: &Bytes) {
         for reader in self.tracking.readers.remove(key).unwrap_or_default() {
-            // A client that went away, or stopped tracking, stays in the table until its keys change.
+            // A disconnected client, or one that stopped tracking, stays in the table until its
+            // keys change.
             let Some(tracking) = self.clients.get(&reader).and_then(|it| it.tracking) else {
                 continue;
             };
@@ -43,7 +45,7 @@ impl Server {
         }
     }
 
-    /// Tells every client that tracks anything that all keys changed; `NOLOOP` makes no difference here.
+    /// Push an invalidation of everything to each tracking client, regardless of `NOLOOP`.
     pub(super) fn invalidate_all(&mut self) {
         self.tracking.readers.clear();
         let tracking = self.clients.iter().filter(|(_, client)| client.tracking.is_some());
@@ -56,7 +58,7 @@ impl Server {
         }
     }
 
-    /// Sends what the running command did to keys of its own client; it comes after the command's reply.
+    /// Send the invalidations of the running command to its own client, after the reply.
     pub(super) fn push_pending(&mut self, client: ClientId) {
         for key in std::mem::take(&mut self.pending) {
             self.push(client, key.as_ref());
@@ -75,7 +77,7 @@ impl Server {
         limit > 0 && self.tracking.len() > limit
     }
 
-    /// Gives up keys by chance until the table is within its limit, or the effort of this round is spent.
+    /// Drop random keys until the table is within its limit or the round is used up.
     pub(super) fn limit_tracking(&mut self) {
         for _ in 0..FORGET_MAX * (self.tracking.rounds_over_limit + 1) {
             if !self.tracking_is_over_limit() {

@@ -1,4 +1,4 @@
-//! Which client has read which key.
+//! The tracking table: the readers of each key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::client::ClientId;
 
-/// The readers of each key. Databases do not matter: the same name in two of them is the same key.
+/// The readers of each key. A name means the same key in all databases.
 #[derive(Debug, Default)]
 pub(super) struct TrackingTable {
     pub(super) readers: BTreeMap<Bytes, BTreeSet<ClientId>>,
@@ -22,7 +22,7 @@ impl TrackingTable {
         self.readers.len()
     }
 
-    /// The key at place `nth`, counted around in a circle.
+    /// Return the key at place `nth`, modulo their number.
     pub(super) fn nth(&self, nth: u64) -> Option<Bytes> {
         let len = u64::try_from(self.readers.len()).ok().filter(|&len| len > 0)?;
         self.readers.keys().nth(usize::try_from(nth % len).ok()?).cloned()

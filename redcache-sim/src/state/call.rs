@@ -1,4 +1,4 @@
-//! Calls that callers make, and what the world remembers of them.
+//! Calls and what the simulator records of them.
 
 use bytes::Bytes;
 use redcache_core::OpId;
@@ -7,7 +7,7 @@ use crate::clock::Micros;
 use crate::history::Stamp;
 use crate::state::call_style::CallStyle;
 
-/// What a caller asks for.
+/// The kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Get,
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     RemoveMany,
     Touch,
     TouchMany,
-    /// No call of a caller, but a worker that runs the registered loader.
+    /// A refresh worker that runs the registered loader, instead of a call of a caller.
     Refresh,
 }
 
@@ -31,7 +31,7 @@ impl Kind {
         matches!(self, Self::GetWith | Self::GetManyWith) || self.is_set()
     }
 
-    /// It loads what it writes, under a lock in the place of the old value.
+    /// Return whether the call loads what it writes, under a lock in place of the old value.
     pub(crate) fn is_set(self) -> bool {
         matches!(self, Self::SetWith | Self::SetManyWith)
     }
@@ -50,21 +50,21 @@ impl Kind {
     }
 }
 
-/// Where a call stands.
+/// The state of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
     Done,
-    /// Its future was dropped: nothing may be heard of it.
+    /// The future was dropped; no event may name the call any more.
     Dropped,
-    /// Its process crashed.
+    /// The process crashed.
     Lost,
 }
 
-/// A loader that runs, or has run.
+/// A loader that runs or has run.
 #[derive(Debug)]
 pub(crate) struct Load {
-    /// Counts the loads of one call.
+    /// The number of the load within its call.
     pub(crate) turn: u32,
     pub(crate) keys: Vec<usize>,
     pub(crate) begun: Stamp,
@@ -75,7 +75,7 @@ pub(crate) struct Load {
 /// How a loader will end.
 #[derive(Debug, Clone)]
 pub(crate) enum LoadEnd {
-    /// With these versions, one for each key, some left out, and with keys that nobody asked for.
+    /// With a version for each key, some omitted, and possibly with a key that was not requested.
     Values {
         versions: Vec<Option<usize>>,
         extra: Option<usize>,
@@ -87,7 +87,7 @@ pub(crate) enum LoadEnd {
     Never,
 }
 
-/// What a load gave for one key.
+/// The result of a load for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Given {
     Value(Option<Bytes>),
@@ -102,28 +102,28 @@ pub(crate) struct Call {
     pub(crate) caller: usize,
     pub(crate) kind: Kind,
     pub(crate) op: OpId,
-    /// Its keys, without those that the near cache answered.
+    /// Its keys, without those answered by the near cache.
     pub(crate) keys: Vec<usize>,
     pub(crate) state: State,
     pub(crate) started: Stamp,
     pub(crate) started_at: Micros,
-    /// For each key, the stamp that answers must reach for the process to read its own writes.
+    /// For each key, the stamp that an answer must reach to include the process's own writes.
     pub(crate) own_floors: Vec<Stamp>,
-    /// For each key, the same for the process not to go back in time.
+    /// For each key, the stamp that an answer must reach to be no older than an earlier answer.
     pub(crate) seen_floors: Vec<Stamp>,
-    /// What it inserts, or has loaded to write.
+    /// The versions that it inserts or has loaded to write.
     pub(crate) versions: Vec<usize>,
-    /// Keys that it was to write and for which its loader had nothing to store.
+    /// Keys for which the loader of a write returned nothing to store.
     pub(crate) unstored: Vec<usize>,
-    /// Keys for which it has loaded what cannot be stored.
+    /// Keys for which it loaded a value that cannot be stored.
     pub(crate) unstorable: Vec<usize>,
-    /// The load under way.
+    /// The running load.
     pub(crate) load: Option<Load>,
     pub(crate) loads: u32,
-    /// What finished loads gave, by key.
+    /// The results of finished loads, by key.
     pub(crate) given: Vec<(usize, Given)>,
     pub(crate) style: CallStyle,
-    /// A reload of one of its keys was asked for or ended while it waited, or it has joined somebody of whom that is
-    /// true: its load may run beside another.
+    /// A reload of one of its keys began or ended while it waited, or it joined a call of which
+    /// that is true: its load may run beside another.
     pub(crate) is_superseded: bool,
 }

@@ -1,18 +1,18 @@
-//! How calls are made where that is not the default: past the near cache, with a load in any case, with a deadline.
+//! The options of calls.
 
 use std::time::Duration;
 
 use redcache_core::{CallOptions, LoadOptions, LoaderId};
 
-/// What the options of a call are.
+/// The options of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CallStyle {
     pub(crate) skip_near: bool,
     pub(crate) reload: bool,
     pub(crate) deadline: Option<Duration>,
-    /// By the registered loader.
+    /// It uses the registered loader.
     pub(crate) is_refreshing: bool,
-    /// It is made after the faults, and must succeed.
+    /// It is made after the faults and must succeed.
     pub(crate) is_probe: bool,
 }
 
@@ -31,7 +31,7 @@ impl CallStyle {
         }
     }
 
-    /// The same for a call that loads; `family` is the registered loader.
+    /// Return the options for a call that loads; `loader_id` is the registered loader.
     pub(crate) fn load(self, ttl: Duration, loader_id: Option<LoaderId>) -> LoadOptions {
         let load = LoadOptions::new(ttl, self.options());
         match loader_id.filter(|_| self.is_refreshing) {
@@ -40,7 +40,7 @@ impl CallStyle {
         }
     }
 
-    /// The near cache is not to answer.
+    /// Return whether the near cache must not answer.
     pub(crate) fn is_past_near(self) -> bool {
         self.skip_near || self.reload
     }

@@ -1,4 +1,4 @@
-//! A cluster as it really is, whatever its nodes believe.
+//! The real state of a cluster, whatever its nodes believe.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,31 +11,31 @@ use crate::server;
 use crate::server::{Cluster, KeyCopy, Member, Server};
 use crate::state::node::Node;
 
-/// A primary, and the replica that follows it.
+/// A primary and its replica.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) primary: usize,
     pub(crate) replica: usize,
-    /// What the replica has not been told yet of each key, and when it will be.
+    /// Changes on their way to the replica, and when they arrive.
     pub(crate) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
-    /// What was last sent of each key.
+    /// The last content sent of each key.
     pub(crate) sent: Vec<Option<KeyCopy>>,
-    /// The primary is dead, and the replica has not taken over.
+    /// The primary is dead and the replica has not taken over.
     pub(crate) lacks_primary: bool,
 }
 
-/// A cluster as it really is.
+/// The real state of a cluster.
 #[derive(Debug)]
 pub(crate) struct ClusterState {
     pub(crate) view: Cluster,
     pub(crate) shards: Vec<Shard>,
     /// The slot of each key.
     pub(crate) slots: Vec<Slot>,
-    /// Slots that move key by key, and to which shard.
+    /// Slots that migrate key by key, and their target shards.
     pub(crate) moving: BTreeMap<Slot, usize>,
-    /// What makes the view of a node another than this one.
+    /// The fault that distorts the view of each node.
     pub(crate) distorted: Vec<Option<Fault>>,
-    /// How often the slot of each key has changed its owner, and whose it ever was.
+    /// The number of owner changes of each key's slot, and all its owners so far.
     pub(crate) versions: Vec<u64>,
     pub(crate) owners: Vec<BTreeSet<usize>>,
     pub(crate) lag: Micros,
@@ -73,9 +73,9 @@ impl ClusterState {
         }
     }
 
-    /// The node that owns the slot of a key.
+    /// Return the owner of a key's slot.
     pub(crate) fn owner(&self, key: usize) -> usize {
-        // Every slot has an owner from the start, and only ever gets another.
+        // Every slot has an owner from the start and never loses it without a new one.
         self.view.owner(self.slots[key]).unwrap_or(0)
     }
 
@@ -88,7 +88,7 @@ impl ClusterState {
         (0..self.slots.len()).filter(|&key| self.slots[key] == slot).collect()
     }
 
-    /// Notes that the slots of these keys have another owner than before.
+    /// Record that the slots of these keys have a new owner.
     pub(crate) fn note_new_owner(&mut self, keys: &[usize]) {
         for &key in keys {
             self.versions[key] += 1;
@@ -104,7 +104,7 @@ impl ClusterState {
     }
 }
 
-/// Makes the nodes of a cluster, which know of each other.
+/// Return the nodes of a cluster.
 pub(crate) fn nodes(
     cluster: &ClusterState,
     clock: &SkewedClock,

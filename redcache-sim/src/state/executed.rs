@@ -1,4 +1,4 @@
-//! A command as the server carries it out.
+//! A command as the server executes it.
 
 use bytes::Bytes;
 use redcache_core::{LOCK_PREFIX, Script};
@@ -7,7 +7,7 @@ use crate::clock::Micros;
 use crate::request::words;
 use crate::state::world::World;
 
-/// What a command of a process does.
+/// The kind of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Read,
@@ -15,14 +15,14 @@ pub(crate) enum Verb {
     Insert,
     Remove,
     Script(Script),
-    /// Asks for the number of the map of the cluster.
+    /// A query for the epoch of the slot map.
     Epoch,
-    /// Asks for the map.
+    /// A query for the slot map.
     Owners,
     Other,
 }
 
-/// A command of a process that the server carries out.
+/// A command of a process that the server executes.
 #[derive(Debug)]
 pub(crate) struct Executed {
     pub(crate) link: usize,
@@ -32,17 +32,17 @@ pub(crate) struct Executed {
     pub(crate) parts: Vec<Part>,
     /// The key whose refresh lock it concerns.
     pub(crate) refresh: Option<usize>,
-    /// It is of a kind that changes its keys.
+    /// Its kind writes keys.
     pub(crate) wrote: bool,
 }
 
-/// What a command does to one of its keys.
+/// The part of a command that concerns one key.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) key: usize,
-    /// The words that concern it, after the key.
+    /// The arguments after the key.
     pub(crate) words: Vec<Bytes>,
-    /// When the key was to expire before the command.
+    /// When the key expired before the command.
     pub(crate) expires_at: Option<Micros>,
 }
 
@@ -60,7 +60,7 @@ impl Executed {
             b"CLUSTER" => (Verb::Owners, words.len()),
             _ => (Verb::Other, words.len()),
         };
-        // Only publications have several keys that change.
+        // Only publications have several written keys.
         let keys = match (verb, words.get(2)) {
             (Verb::Script(_), Some(count)) => number(count),
             _ => 1,
@@ -87,12 +87,12 @@ impl Executed {
         }
     }
 
-    /// What it does to a key.
+    /// Return the part that concerns a key.
     pub(crate) fn part(&self, key: usize) -> Option<&Part> {
         self.parts.iter().find(|part| part.key == key)
     }
 
-    /// The lock that it names beside a key.
+    /// Return the lock that is named beside a key.
     pub(crate) fn lock(&self, key: usize) -> Option<&Bytes> {
         self.part(key)?.words.first()
     }
@@ -106,7 +106,8 @@ fn copied(word: &[u8]) -> Bytes {
     Bytes::copy_from_slice(word)
 }
 
-/// Values of processes travel in an envelope, so what begins like a lock is one.
+/// Return whether a value is a lock. Values of processes have an envelope, so only a lock begins
+/// like one.
 fn is_lock(value: &[u8]) -> bool {
     value.starts_with(LOCK_PREFIX.as_bytes())
 }
@@ -117,11 +118,11 @@ fn script(named: Option<&&[u8]>, name: impl Fn(Script) -> &'static str) -> Verb 
     known.map_or(Verb::Other, Verb::Script)
 }
 
-/// Why keys may have changed.
+/// The cause of a change.
 #[derive(Debug)]
 pub(crate) enum Cause<'a> {
     Time,
-    /// Done to the server by the world itself.
+    /// The simulator itself.
     Fault,
     Command(&'a Executed),
     Foreign(&'a [&'a [u8]]),

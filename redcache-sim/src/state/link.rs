@@ -1,7 +1,4 @@
-//! One connection between a process and the server: two pipes that keep the order of bytes and nothing else.
-//!
-//! Bytes arrive late, in pieces of any size, several sends at once, or never. A pipe may be held back for a while, go
-//! dead without a word, or end at any byte.
+//! One connection between a process and a server: two pipes.
 
 use std::collections::VecDeque;
 
@@ -14,64 +11,64 @@ use crate::server::ClientId;
 use crate::state::pipe::Pipe;
 use crate::state::slot_map::TopologyReply;
 
-/// What the server owes the process on a link: news of a change that is still on its way.
+/// An invalidation on its way to the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// This key has changed.
+    /// Of this key.
     Key(usize),
-    /// Everything may have.
+    /// Of everything.
     All,
 }
 
-/// How far the conversation is before the first command.
+/// The progress of the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
-    /// The process may say the next word of its handshake.
+    /// The process may send the next command of the handshake.
     Open,
-    /// It has said one, and its answer has not come.
+    /// The reply to the last one is outstanding.
     Awaiting { last: bool },
-    /// The answer ends at this place of the pipe to the process.
+    /// The reply ends at this position of the pipe to the process.
     Answered { ends_at: u64, last: bool },
-    /// Commands may flow.
+    /// The handshake is complete.
     Passed,
 }
 
-/// A connection, from the attempt to make it to its end on both sides.
+/// A connection, from the dial to its end on both sides.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) process: usize,
-    /// Which life of the process it belongs to.
+    /// The life of the process it belongs to.
     pub(crate) life: u32,
     pub(crate) conn: ConnId,
-    /// The server on the other side; `None` when nobody listens there.
+    /// The server at the other end; `None` if nothing listens there.
     pub(crate) node: Option<usize>,
     pub(crate) client: Option<ClientId>,
     /// The process still uses it.
     pub(crate) is_current: bool,
-    /// To the server.
+    /// Bytes to the server.
     pub(crate) up: Pipe,
-    /// To the process.
+    /// Bytes to the process.
     pub(crate) down: Pipe,
-    /// What the server has of a command that is not whole yet.
+    /// Bytes of an incomplete command at the server.
     pub(crate) received: Vec<u8>,
     pub(crate) gate: Gate,
-    /// The server has confirmed that it tracks.
+    /// The server has confirmed tracking.
     pub(crate) tracked: bool,
-    /// What is on its way to the process, and where it ends in the pipe.
+    /// Invalidations on their way, and where they end in the pipe.
     pub(crate) notices: VecDeque<(u64, Notice)>,
-    /// Replies to writes of the process, by key, that are on their way.
+    /// Replies to the process's own writes on their way, by key.
     pub(crate) own_writes: VecDeque<(u64, usize)>,
-    /// What nodes say of the cluster that is on its way.
+    /// Topology replies on their way.
     pub(crate) told: VecDeque<(u64, TopologyReply)>,
-    /// The number of the map whose owners come next.
+    /// The epoch of the slot map that comes next.
     pub(crate) epoch: Option<u64>,
-    /// Keys that the process was told to be elsewhere, and by which of their owners.
+    /// Keys that a node redirected the process for, and the number of the owner it named.
     pub(crate) moved: Vec<(usize, u64)>,
     /// The last command was `ASKING`.
     pub(crate) asking: bool,
     /// When the connection before this one was lost.
     pub(crate) lost_at: Micros,
-    /// Locks that were granted to the process, by key, whose answers are on their way.
+    /// Locks granted to the process whose replies are on their way, by key.
     pub(crate) granted: VecDeque<(u64, usize, Bytes)>,
 }
 
@@ -100,8 +97,8 @@ impl Link {
         }
     }
 
-    /// Forgets what has reached the process, and gives the keys whose writes of its own were answered.
-    pub(crate) fn settle(&mut self) -> Vec<usize> {
+    /// Remove what has reached the process and return the keys of its answered writes.
+    pub(crate) fn take_delivered(&mut self) -> Vec<usize> {
         let delivered = self.down.delivered;
         while pop_front_if(&mut self.notices, |(end, _)| *end <= delivered).is_some() {}
         let mut written = Vec::new();
@@ -117,7 +114,7 @@ impl Link {
         written
     }
 
-    /// The process will hear that `key` has changed, or that the whole promise is void.
+    /// Return whether an invalidation of `key` is on its way to the process.
     pub(crate) fn will_invalidate(&self, key: usize) -> bool {
         let concerns = |notice: &Notice| match notice {
             Notice::Key(other) => *other == key,
@@ -127,12 +124,13 @@ impl Link {
             || self.own_writes.iter().any(|(_, other)| *other == key)
     }
 
-    /// The process knows from here that a key has gone to this owner, or a later one.
+    /// Return whether a node has redirected the process to this owner of the key, or a later one.
     pub(crate) fn knows_owner(&self, key: usize, version: u64) -> bool {
         self.moved.iter().any(|&(moved, to)| moved == key && to >= version)
     }
 
-    /// The process will hear that the connection has ended, from the other side or by its own probes.
+    /// Return whether the process will notice the end of the connection, by a close or by its
+    /// heartbeat.
     pub(crate) fn will_end(&self) -> bool {
         self.down.end.is_some() || self.down.dead || self.client.is_none()
     }

@@ -1,15 +1,15 @@
-//! What the world has seen in the near cache of a process.
+//! The entries seen in the near cache of a process.
 
 use bytes::Bytes;
 
 use crate::clock::Micros;
 
-/// What the world has seen of one key in a near cache.
+/// The entries of one key seen in a near cache.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NearHistory {
     pub(crate) latest: Option<Copy>,
-    /// NearHistory that ended before their time, by a report of the server or a write of their own process, and have not
-    /// come back since. They are good for nothing any more.
+    /// Entries that were invalidated or overwritten by their own process and have not come back.
+    /// They must not be used as stale values.
     pub(crate) ended: Vec<(Option<Bytes>, Micros)>,
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Copy {
     pub(crate) value: Option<Bytes>,
     pub(crate) until: Micros,
     pub(crate) link: usize,
-    /// When the connection was lost that would have told of its change.
+    /// When the connection was lost that would invalidate it.
     pub(crate) lost_at: Option<Micros>,
 }
 

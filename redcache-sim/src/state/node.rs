@@ -1,4 +1,4 @@
-//! One server of the world, and what the world remembers of it.
+//! One server and its links.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use crate::server::{ClientId, Server};
 pub(crate) struct Node {
     pub(crate) server: Server,
     pub(crate) timer_at: Option<Micros>,
-    /// The links that it has accepted.
+    /// The accepted links.
     pub(crate) clients: BTreeMap<ClientId, usize>,
-    /// Somebody else who uses the same server.
+    /// The client that runs foreign commands.
     pub(crate) foreign_client: Option<ClientId>,
-    /// Connection attempts fail until then.
+    /// Dials are refused until then.
     pub(crate) refused_until: Micros,
-    /// Connection attempts get no answer until then.
+    /// Dials hang until then.
     pub(crate) hanging_until: Micros,
-    /// How many commands the server was told to refuse.
+    /// The number of refusals set on the server.
     pub(crate) rejections: u32,
 }
 

@@ -1,4 +1,5 @@
-//! One direction of a link: bytes in order, that arrive late, in pieces, or never.
+//! One direction of a link. Bytes arrive in order, late, in pieces of any size, or never. A pipe
+//! may stall for a while, go dead, or end at any byte.
 
 use std::collections::VecDeque;
 
@@ -10,17 +11,17 @@ use crate::deque::pop_front_if;
 pub(crate) struct Pipe {
     segments: VecDeque<(Micros, Vec<u8>)>,
     last_at: Micros,
-    /// Nothing arrives before this moment.
+    /// Nothing arrives before this time.
     pub(crate) held_until: Micros,
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives any more, without a signal.
     pub(crate) dead: bool,
-    /// When the other side learns that no more bytes come; it learns the bytes before that first.
+    /// When the receiver sees the end of the stream, after all bytes.
     pub(crate) end: Option<Micros>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,
-    /// Where the frames end that have not arrived.
+    /// The ends of frames that have not arrived.
     frame_ends: VecDeque<u64>,
-    /// Where the last frame ended that has arrived whole.
+    /// The end of the last frame that has arrived whole.
     whole_until: u64,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct Pipe {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Nothing,
-    /// Bytes, and of how many sends they are.
+    /// Bytes, and the number of sends they come from.
     Bytes(Vec<u8>, usize),
     End,
 }
@@ -42,12 +43,12 @@ pub(crate) enum CutAt {
 }
 
 impl Pipe {
-    /// Notes where a frame ends that is about to be sent.
+    /// Record where a frame ends that is about to be sent.
     pub(crate) fn frame(&mut self, ends_at: u64) {
         self.frame_ends.push_back(ends_at);
     }
 
-    /// Puts bytes on the way, and gives when they arrive; never before what was sent earlier.
+    /// Send bytes and return when they arrive, never before earlier bytes.
     pub(crate) fn send(&mut self, at: Micros, bytes: Vec<u8>) -> Micros {
         self.sent += bytes.len() as u64;
         self.last_at = self.last_at.max(at);
@@ -57,13 +58,13 @@ impl Pipe {
         self.last_at
     }
 
-    /// Ends the pipe behind what was sent, and gives when that is noticed.
+    /// End the pipe behind what was sent and return when that is noticed.
     pub(crate) fn finish(&mut self, at: Micros) -> Micros {
         self.last_at = self.last_at.max(at);
         *self.end.get_or_insert(self.last_at)
     }
 
-    /// Ends the pipe `kept` bytes behind what has arrived.
+    /// End the pipe `kept` bytes behind what has arrived.
     pub(crate) fn cut(&mut self, at: Micros, kept: u64) -> CutAt {
         let mut left = kept;
         let mut segments = VecDeque::new();
@@ -79,7 +80,7 @@ impl Pipe {
         let whole = self.sent == place || self.frame_ends.contains(&place);
         let cut = match (whole, kept) {
             (false, 1..) => CutAt::Inside,
-            // Nothing more arrives of a frame of which some has.
+            // Part of a frame has arrived and the rest never will.
             (false, 0) if self.whole_until != self.delivered => CutAt::Inside,
             (false, 0) => CutAt::Before,
             (true, _) if self.sent > place => CutAt::Before,
@@ -94,7 +95,7 @@ impl Pipe {
         self.segments.iter().map(|(_, bytes)| bytes.len() as u64).sum()
     }
 
-    /// Takes all that has arrived by `now`.
+    /// Return what has arrived by `now`.
     pub(crate) fn arrive(&mut self, now: Micros) -> Arrival {
         if self.dead || now < self.held_until {
             return Arrival::Nothing;
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_arrive_in_order_and_coalesce_behind_a_hold() {
+    fn bytes_arrive_in_order_and_coalesce_behind_a_stall() {
         let mut pipe = Pipe::default();
         assert_eq!(pipe.send(5, b"ab".to_vec()), 5);
         assert_eq!(pipe.send(3, b"c".to_vec()), 5);
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_knows_where_in_a_frame_it_falls() {
+    fn a_cut_reports_where_in_a_frame_it_falls() {
         for (arrived, kept, expected) in [
             (0, 0, CutAt::Before),
             (0, 2, CutAt::Inside),

@@ -1,43 +1,43 @@
-//! One process: an engine, the clock it reads, and what the world remembers of it.
+//! One process: an engine, its clock, and what the simulator records of it.
 
 use redcache_core::{Engine, LoaderId, OpId, RefreshPolicy};
 
 use crate::clock::{Micros, SkewedClock};
 use crate::history::Stamp;
 use crate::state::near_history::NearHistory;
-use crate::state::slot_map::Map;
+use crate::state::slot_map::SlotMap;
 
-/// What a process has learned of one key, over all its calls.
+/// What a process has learned about one key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Learned {
-    /// When the latest of its own writes took effect that it knows to have.
+    /// When its latest acknowledged write took effect.
     pub(crate) own_write: Stamp,
-    /// When what it last saw became true.
+    /// When the value it last saw became true.
     pub(crate) seen: Stamp,
-    /// How many of its loaders run, and of how many calls a load was taken over or is obsolete.
+    /// The number of its running loads.
     pub(crate) loads: u32,
     /// When the last of its loads ended; [`Micros::MAX`] while one runs.
     pub(crate) load_until: Micros,
-    /// When a lock of its own was last taken away, by whatever means.
+    /// When it last lost a lock of its own.
     pub(crate) lock_lost: Stamp,
-    /// How many of its calls with a loader wait for the key.
+    /// The number of its calls with a loader that wait for the key.
     pub(crate) waiting: u32,
     /// When the last of them ended.
     pub(crate) idle_since: Micros,
-    /// When a command last named it.
-    pub(crate) spoken_at: Micros,
-    /// How many refresh locks it was granted, and for how many refreshes it has begun to load.
+    /// When a command last named the key.
+    pub(crate) named_at: Micros,
+    /// The number of refresh locks granted, and of refresh loads started.
     pub(crate) refresh_grants: u32,
     pub(crate) refresh_loads: u32,
-    /// Of its reads since the last such grant, the least that the value had left to live.
+    /// The least remaining TTL of its reads since the last refresh lock.
     pub(crate) least_left: Option<Micros>,
-    /// When a call that reloads it last began or ended.
+    /// When a reload of it last began or ended.
     pub(crate) reloaded_at: Micros,
-    /// When a load that runs may have a second one beside it, because a write of the process has overwritten it.
+    /// When a running load was last superseded by a write, so that a second one may run beside it.
     pub(crate) replaced: Stamp,
 }
 
-/// Writes of a process to one key: how many it asked for, how many were carried out and how, and how many it was told.
+/// Writes of a process to one key: requested, executed and reported.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Writes {
     pub(crate) asked: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Writes {
     pub(crate) void: u64,
     pub(crate) told_effective: u64,
     pub(crate) told_void: u64,
-    /// Stamps of those carried out that no call has claimed.
+    /// The stamps of executed writes that no call has claimed.
     pub(crate) unclaimed: Vec<Stamp>,
 }
 
@@ -59,31 +59,31 @@ impl Writes {
 pub(crate) struct Process {
     pub(crate) engine: Engine,
     pub(crate) clock: SkewedClock,
-    /// Which of its lives this is; each begins with a new engine.
+    /// The number of its restarts; each life has a new engine.
     pub(crate) life: u32,
     pub(crate) is_open: bool,
     /// `close` was called and [`redcache_core::Event::Closed`] has not come.
     pub(crate) closing_since: Option<Micros>,
-    /// The links that the engine uses or tries to make.
+    /// The links that the engine uses or dials.
     pub(crate) links: Vec<usize>,
     pub(crate) timer_at: Option<Micros>,
     pub(crate) paused_until: Micros,
-    /// It was seen to wait for no answer when everything was over.
-    pub(crate) was_quiet: bool,
-    /// The last moment at which it was paused or crashed; what it says about time starts over then.
+    /// It was seen without outstanding replies at the end.
+    pub(crate) was_idle: bool,
+    /// When it was last paused or crashed; time limits start over then.
     pub(crate) disrupted_at: Micros,
-    /// The calls in flight, by index of their id.
+    /// The running calls, by index of their id.
     pub(crate) calls: Vec<Option<(OpId, usize)>>,
     pub(crate) learned: Vec<Learned>,
-    /// What it has been told of its cluster.
-    pub(crate) map: Map,
-    /// Servers to which it has lost a connection, and when.
+    /// The slot map as far as it was told.
+    pub(crate) map: SlotMap,
+    /// Servers it lost a connection to, and when.
     pub(crate) lost: Vec<(Option<usize>, Micros)>,
     pub(crate) removes: Vec<Writes>,
     pub(crate) touches: Vec<Writes>,
-    /// What was seen in its near cache, by key.
+    /// The entries seen in its near cache, by key.
     pub(crate) near_history: Vec<NearHistory>,
-    /// Says which hits are to be refreshed.
+    /// The policy that selects hits to refresh.
     pub(crate) policy: Option<RefreshPolicy>,
 }
 
@@ -98,11 +98,11 @@ impl Process {
             links: Vec::new(),
             timer_at: None,
             paused_until: 0,
-            was_quiet: false,
+            was_idle: false,
             disrupted_at: 0,
             calls: Vec::new(),
             learned: vec![Learned::default(); keys],
-            map: Map::new(keys),
+            map: SlotMap::new(keys),
             lost: Vec::new(),
             removes: vec![Writes::default(); keys],
             touches: vec![Writes::default(); keys],
@@ -111,7 +111,7 @@ impl Process {
         }
     }
 
-    /// The loader that is registered for refreshes.
+    /// Return the registered loader.
     pub(crate) fn loader_id(&self) -> Option<LoaderId> {
         self.policy.as_ref().map(RefreshPolicy::loader)
     }
@@ -124,20 +124,20 @@ impl Process {
         self.calls[index] = Some((op, call));
     }
 
-    /// The call that `op` names, if it is in flight.
+    /// Return the running call of `op`.
     pub(crate) fn call(&self, op: OpId) -> Option<usize> {
         let (known, call) = self.calls.get(op.index()).copied().flatten()?;
         (known == op).then_some(call)
     }
 
-    /// Writes that were under way may have been carried out, on any key.
+    /// Record that any outstanding write may have been executed.
     pub(crate) fn writes_unknown(&mut self, stamp: Stamp) {
         for learned in &mut self.learned {
             learned.replaced = stamp;
         }
     }
 
-    /// Notes that it no longer uses a link, which was in use.
+    /// Record that it no longer uses a link.
     pub(crate) fn lose(&mut self, link: usize, node: Option<usize>, was_passed: bool, now: Micros) {
         self.links.retain(|&other| other != link);
         if was_passed {

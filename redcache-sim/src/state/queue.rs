@@ -1,4 +1,4 @@
-//! What will happen, in order of time; at one time, in the order in which it was planned.
+//! The queue of events, ordered by time, then by scheduling.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -6,14 +6,14 @@ use std::collections::BinaryHeap;
 use crate::clock::Micros;
 use crate::fault::Fault;
 
-/// Something that the world will do.
+/// An event of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A process asked to be woken.
+    /// A process's engine has a timeout.
     EngineTimeout(usize),
-    /// A server asked to be woken.
+    /// A server has a timeout.
     ServerTimeout(usize),
-    /// An attempt to connect comes to an end.
+    /// A dial ends.
     Dialed(usize),
     /// Bytes reach the server on a link.
     ToServer(usize),
@@ -21,41 +21,41 @@ pub(crate) enum Event {
     ToClient(usize),
     /// A caller makes its next call.
     Act(usize),
-    /// A call's future is dropped, if it still waits.
+    /// A call's future is dropped if it still waits.
     Drop(usize),
-    /// A worker for refreshes begins: of which process, in which of its lives.
+    /// A refresh worker starts: its process and the life of the process.
     Work(usize, u32),
-    /// The loader of a call ends: which call, and which of its loads.
+    /// A loader ends: its call and the number of the load.
     Loaded(usize, u32),
-    /// A call must be over by now.
+    /// A call must have ended.
     Deadline(usize),
-    /// A silent link must have been given up by now.
+    /// A silent link must have been given up.
     Silence(usize),
-    /// The next of the planned faults injections.
+    /// A planned fault is injected.
     Fault(usize),
-    /// A server recovers from a sickness.
+    /// A server recovers from a fault.
     Recover(usize, Fault),
-    /// What a primary has sent reaches its replica.
+    /// A change reaches a replica.
     Replicate(usize),
-    /// A key of a slot on the move goes to the new owner.
+    /// A key of a migrating slot goes to the new owner.
     MoveKey(usize),
-    /// The slot of a key has moved.
+    /// The migration of a key's slot ends.
     EndMove(usize),
-    /// A node deletes what it has of the slot of a key that it has lost.
+    /// A node deletes the keys of a slot it has lost.
     Trim(usize, usize),
     /// The replica of a shard takes over.
     Promote(usize),
-    /// Whoever waited when a connection was lost must have asked again on the next one.
+    /// Calls that waited when a connection was lost must have read again on the next one.
     Reread(usize),
-    /// A paused process goes on.
+    /// A paused process continues.
     Resume(usize),
-    /// A process starts again.
+    /// A process restarts.
     Restart(usize),
     /// The faults end.
     Quiesced,
-    /// All must have healed; the last calls are made.
+    /// Everything must have healed; the last calls are made.
     Healed,
-    /// Everything must be at rest.
+    /// Nothing may be left.
     Rest,
 }
 
@@ -68,7 +68,7 @@ struct Planned {
 
 impl Ord for Planned {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The heap gives its greatest first.
+        // The heap returns its greatest element first.
         (other.at, other.turn).cmp(&(self.at, self.turn))
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_planned_for_one_time_happens_in_the_order_of_planning() {
+    fn events_of_one_time_keep_the_order_of_scheduling() {
         let mut queue = Queue::default();
         for (at, event) in [(2, Event::Quiesced), (1, Event::Act(1)), (1, Event::Act(0))] {
             queue.plan(at, event);

@@ -1,46 +1,46 @@
-//! What a process has learned of its cluster.
+//! The slot map of a process, as far as it was told.
 
 use std::collections::BTreeSet;
 
-/// So many maps in a row may be ignored for being older than the one that is known.
+/// The number of slot maps in a row that may be ignored for an older epoch.
 pub(crate) const OLDER_MAX: u8 = 8;
 
-/// Something that a node says of the cluster, on its way to a process.
+/// A topology reply on its way to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TopologyReply {
-    /// The slot of a key is at this port; `None` for one that cannot be. Of the frames of a read only the last says so,
-    /// and which is the last is not looked into.
+    /// `MOVED`: the key's slot is at this port; `None` for an unusable one. Only the last of a
+    /// read's commands counts, and which one is last is not tracked.
     Moved { key: usize, port: Option<u16>, version: u64, is_last: bool },
-    /// A key is to be asked for at this port, this once.
+    /// `ASK`: the key is to be queried at this port once.
     Ask { key: usize, port: Option<u16> },
-    /// The number of the map that follows.
+    /// The epoch of the slot map that follows.
     Epoch(Option<u64>),
-    /// Where each key is, and which of its owners that is, if it is the true one.
+    /// The port of each key, and the number of the owner if it is the real one.
     Owners(Vec<(Option<u16>, Option<u64>)>),
 }
 
-/// What a process knows of one key.
+/// What a process knows about one key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Route {
-    /// The ports at which it may take the key to be.
+    /// The ports that it may take for the owner.
     pub(crate) owners: BTreeSet<u16>,
-    /// Where it was told to ask for it.
+    /// The ports that `ASK` named.
     pub(crate) asked: BTreeSet<u16>,
-    /// Ports that are named by what it reads just now.
+    /// The ports named in what it is reading now.
     pub(crate) named: BTreeSet<u16>,
-    /// The latest of the key's owners that a map has named.
+    /// The latest owner that a slot map has named.
     pub(crate) version: u64,
 }
 
-/// What a process was told of its cluster.
+/// What a process was told about its cluster.
 #[derive(Debug)]
-pub(crate) struct Map {
+pub(crate) struct SlotMap {
     pub(crate) epoch: Option<u64>,
     pub(crate) older: u8,
     pub(crate) routes: Vec<Route>,
 }
 
-impl Map {
+impl SlotMap {
     pub(crate) fn new(keys: usize) -> Self {
         Self { epoch: None, older: 0, routes: vec![Route::default(); keys] }
     }
@@ -64,13 +64,13 @@ impl Map {
         }
     }
 
-    /// It must take a key to be at this port.
+    /// Return whether the process must take the key to be at this port.
     pub(crate) fn is_at(&self, key: usize, port: u16) -> bool {
         let Route { owners, named, .. } = &self.routes[key];
         owners.contains(&port) && owners.iter().chain(named).all(|other| *other == port)
     }
 
-    /// A map has named this owner of a key, or a later one.
+    /// Return whether a slot map has named this owner of a key, or a later one.
     pub(crate) fn knows_owner(&self, key: usize, version: u64) -> bool {
         self.routes[key].version >= version
     }

@@ -1,4 +1,4 @@
-//! Locks that processes have taken.
+//! Locks taken by processes.
 
 use bytes::Bytes;
 
@@ -11,24 +11,24 @@ pub(crate) struct Token {
     pub(crate) process: usize,
     pub(crate) life: u32,
     pub(crate) key: usize,
-    /// When it was granted, for the last time.
+    /// When it was last granted.
     pub(crate) granted: Stamp,
     pub(crate) granted_at: Micros,
-    /// Somebody else has changed how long it lives.
-    pub(crate) is_tampered: bool,
-    /// A failover has undone what became of it.
-    pub(crate) is_back: bool,
-    /// It is the lock of a write, and this is what it replaced.
+    /// Another client has changed its TTL.
+    pub(crate) was_changed: bool,
+    /// A failover has brought it back.
+    pub(crate) came_back: bool,
+    /// The value that it replaced, if it is the lock of a write.
     pub(crate) write: Option<Replaced>,
 }
 
-/// What the lock of a write took the place of.
+/// What the lock of a write replaced.
 #[derive(Debug, Clone)]
 pub(crate) struct Replaced {
-    /// `None` when there was nothing.
+    /// `None` if the key was missing.
     pub(crate) raw: Option<Bytes>,
     /// When it would have expired.
     pub(crate) expires_at: Option<Micros>,
-    /// The link by which the process was told of it.
+    /// The link on which the process was told of it.
     pub(crate) link: usize,
 }

@@ -1,8 +1,8 @@
-//! What happened, as a hash that two runs of one seed share, and as lines for people when they are wanted.
+//! The trace of a run: a hash, and readable lines if wanted.
 
 use crate::clock::Micros;
 
-/// FNV-1a over everything that crossed a border of the world.
+/// An FNV-1a hash of everything that crossed a link, and the lines.
 #[derive(Debug)]
 pub(crate) struct Trace {
     hash: u64,
@@ -17,7 +17,7 @@ impl Trace {
         Self { hash: OFFSET, lines: with_lines.then(Vec::new) }
     }
 
-    /// Mixes numbers into the hash.
+    /// Mix numbers into the hash.
     pub(crate) fn mix(&mut self, numbers: &[u64]) {
         for number in numbers {
             self.hash = (self.hash ^ number).wrapping_mul(PRIME);
@@ -25,7 +25,7 @@ impl Trace {
         }
     }
 
-    /// Mixes bytes into the hash.
+    /// Mix bytes into the hash.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let mut chunks = bytes.chunks_exact(8);
         for chunk in &mut chunks {
@@ -39,7 +39,7 @@ impl Trace {
         self.mix(&[bytes.len() as u64]);
     }
 
-    /// Writes a line, if anybody wants to read it.
+    /// Add a line if lines are recorded.
     pub(crate) fn line(&mut self, now: Micros, text: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{:>9}.{:03} ms  {}", now / 1000, now % 1000, text()));

@@ -1,4 +1,4 @@
-//! Everything that a simulated world consists of.
+//! The whole state of a simulated world.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,14 +22,14 @@ use crate::state::token::Token;
 use crate::state::trace::Trace;
 use crate::tally::Tally;
 
-/// Which part of its life the world is in.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// Callers call and faults strike.
+    /// Callers make calls and faults are injected.
     Disturbed,
-    /// The faults are over and what they broke heals.
+    /// The faults have ended and their effects heal.
     Quiesced,
-    /// The last calls are made, which must succeed.
+    /// The last calls are made and must succeed.
     Probing,
     Over,
 }
@@ -45,18 +45,18 @@ pub(crate) struct World {
     pub(crate) disturbed_steps_max: u64,
     pub(crate) calls_made: u64,
     pub(crate) queue: Queue,
-    /// Chance for links, callers, loaders and faults, apart so that one does not change what the others get.
+    /// Separate generators, so that the draws of one do not change those of another.
     pub(crate) link_rng: Rng,
     pub(crate) caller_rng: Rng,
     pub(crate) loader_rng: Rng,
     pub(crate) fault_rng: Rng,
     pub(crate) style_rng: Rng,
     pub(crate) start: Instant,
-    /// The servers; one, unless they are a cluster.
+    /// The servers; more than one in a cluster only.
     pub(crate) nodes: Vec<Node>,
-    /// What they are in truth, if they are a cluster.
+    /// The real state of the cluster, if there is one.
     pub(crate) cluster: Option<ClusterState>,
-    /// The clock that all servers read.
+    /// The clock of all servers.
     pub(crate) server_clock: SkewedClock,
     pub(crate) links: Vec<Link>,
     pub(crate) processes: Vec<Process>,
@@ -64,16 +64,16 @@ pub(crate) struct World {
     pub(crate) versions: Vec<Version>,
     pub(crate) tokens: BTreeMap<Bytes, Token>,
     pub(crate) calls: Vec<Call>,
-    /// The calls that wait, in no order.
+    /// The waiting calls, in no order.
     pub(crate) waiting: Vec<usize>,
-    /// Every failure of a loader: whose, and when.
+    /// The failures of loaders: the call and the time.
     pub(crate) failures: Vec<(usize, Micros)>,
     pub(crate) rest_checks: u32,
-    /// How often a command was sent on, by what is in it that no other has.
+    /// The number of redirects of each unique command.
     pub(crate) redirects: BTreeMap<Bytes, u32>,
-    /// Locks that have just come and are to be given back.
+    /// Locks that have just arrived and must be released.
     pub(crate) unwanted: Vec<Bytes>,
-    /// A caller is being dropped or has run out of time, and what it held goes to the next.
+    /// A dropped or timed-out caller is handing its load to the next waiter.
     pub(crate) is_handing_over: bool,
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
@@ -81,7 +81,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, options: &Options) -> Self {
-        // The origin of virtual time. Its value shows nowhere; a day is added so that spans can be subtracted from it.
+        // The origin of virtual time. The added day allows subtracting spans from it.
         let start = Instant::now() + Duration::from_secs(24 * 3600);
         let mut rng = Rng::new(seed);
         let plan = Plan::new(seed, options.cluster);
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// The server that has the say over a key.
+    /// Return the server that is authoritative for a key.
     pub(crate) fn home(&self, key: usize) -> usize {
         let Some(cluster) = &self.cluster else { return 0 };
         let owner = cluster.owner(key);
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// The slot of a key has moved, or does.
+    /// Return whether the slot of a key has moved or is moving.
     pub(crate) fn has_moved(&self, key: usize) -> bool {
         let cluster = self.cluster.as_ref();
         cluster.is_some_and(|it| it.versions[key] > 0 || it.moving.contains_key(&it.slots[key]))
@@ -148,22 +148,22 @@ impl World {
         self.nodes[node].server.value(0, self.keys[key].name.as_bytes()).is_some()
     }
 
-    /// The longest that bytes take from one side to the other on a link in good health.
+    /// Return the longest time that bytes take on a healthy link.
     pub(crate) fn one_way(&self) -> Micros {
         self.plan.latency + self.plan.jitter + self.plan.quantum + 2_000
     }
 
-    /// The time as a process sees it.
+    /// Return the time on a process's clock.
     pub(crate) fn time_of(&self, process: usize) -> Instant {
         self.processes[process].clock.at(self.now)
     }
 
-    /// What a key holds, where it is at home.
+    /// Return the content of a key at its authoritative server.
     pub(crate) fn raw_of(&self, key: usize) -> Option<Bytes> {
         self.nodes[self.home(key)].server.value(0, self.keys[key].name.as_bytes())
     }
 
-    /// How much time a key has left, where it is at home.
+    /// Return the remaining TTL of a key at its authoritative server.
     pub(crate) fn ttl_of(&self, key: usize) -> Option<Duration> {
         self.nodes[self.home(key)].server.ttl(0, self.keys[key].name.as_bytes())
     }

@@ -1,4 +1,4 @@
-//! Which options a call has.
+//! The choice of a call's options.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::state::call_style::CallStyle;
 use crate::state::world::World;
 
 impl World {
-    /// How the next call is made.
+    /// Return the options of the next call.
     pub(crate) fn style(&mut self, kind: Kind) -> CallStyle {
         let mut style = CallStyle::default();
         let loads = matches!(kind, Kind::GetWith | Kind::GetManyWith);
@@ -20,7 +20,7 @@ impl World {
         let reads = matches!(kind, Kind::Get | Kind::GetMany | Kind::GetWith | Kind::GetManyWith);
         style.skip_near = reads && self.style_rng.chance(250);
         style.reload = reads && self.style_rng.chance(300);
-        // A load that a deadline hands over has its lock twice.
+        // A load handed over by a deadline takes its lock twice.
         if !self.plan.is_undisturbed && self.style_rng.chance(400) {
             let millis = self.style_rng.pick(&[0, 1, 5, 30, 200]);
             style.deadline = Some(Duration::from_micros(1000 * millis + 300));
@@ -28,13 +28,13 @@ impl World {
         style
     }
 
-    /// When a call that has a deadline must be over, counted from its beginning.
+    /// Return the time after its start by which a call with a deadline must have ended.
     pub(crate) fn bound(&self, process: usize, style: CallStyle) -> Option<Micros> {
         style.deadline.map(|after| self.processes[process].clock.stretch(after))
     }
 
-    /// Notes that a reload begins or ends. It has flights of its own beside those that are there, and those who joined
-    /// it may go on reloading.
+    /// Record that a reload begins or ends. It runs flights of its own beside the existing ones,
+    /// and calls that joined it may go on reloading.
     pub(crate) fn supersede(&mut self, process: usize, keys: &[usize]) {
         self.stamp += 1;
         for &key in keys {
@@ -48,7 +48,7 @@ impl World {
             state.is_superseded |= is_concerned && state.keys.iter().any(|key| keys.contains(key));
         }
     }
-    /// Says whether a call joins others that may go on reloading.
+    /// Return whether a call joins others that may go on reloading.
     pub(crate) fn inherits_reload(&self, process: usize, kind: Kind, keys: &[usize]) -> bool {
         kind.loads()
             && self.waiting.iter().any(|&call| {

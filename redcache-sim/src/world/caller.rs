@@ -1,4 +1,4 @@
-//! Callers: what they ask for, what they do with the near cache before, and how they leave.
+//! Callers: the calls they make, near hits before them, and dropped futures.
 
 use bytes::Bytes;
 use redcache_core::{Error, ErrorKind, Key, OpId};
@@ -28,7 +28,7 @@ const KINDS: [(u64, Kind); 12] = [
 ];
 
 impl World {
-    /// Lets a caller make its next call.
+    /// Make the next call of a caller.
     pub(crate) fn act(&mut self, caller: usize) -> Checked {
         if self.phase != Phase::Disturbed {
             return Ok(());
@@ -46,7 +46,7 @@ impl World {
         self.call(caller, kind, keys, style)
     }
 
-    /// Makes a call the way an adapter does: what is near is answered without the engine.
+    /// Make a call like an adapter: near hits are answered without the engine.
     pub(crate) fn call(
         &mut self,
         caller: usize,
@@ -158,7 +158,7 @@ impl World {
             Kind::RemoveMany => engine.remove_many(now, names),
             Kind::Touch => engine.touch(now, one, ttl),
             Kind::TouchMany => engine.touch_many(now, names, ttl),
-            Kind::Refresh => unreachable!("workers begin by themselves"),
+            Kind::Refresh => unreachable!("a refresh worker is not started by a caller"),
         }
     }
 
@@ -229,8 +229,8 @@ impl World {
         }
     }
 
-    /// How long a call may take. A step that does not load waits for Redis for as long as the configuration says; one
-    /// that loads may have to wait for every other caller's load and lock before.
+    /// Return how long a call may take. A call without a loader is limited by the command timeout;
+    /// one with a loader may wait for the loads and locks of every other caller first.
     fn deadline(&self, process: usize, kind: Kind) -> Micros {
         let clock = &self.processes[process].clock;
         let command = clock.stretch(self.plan.times.command);
@@ -258,7 +258,7 @@ impl World {
         number
     }
 
-    /// Drops the future of a call that still waits.
+    /// Drop the future of a waiting call.
     pub(crate) fn drop_call(&mut self, call: usize) -> Checked {
         let state = &self.calls[call];
         if state.state != State::Waiting {
@@ -280,14 +280,14 @@ impl World {
         self.processes[process].engine.cancel(now, op);
         self.is_handing_over = true;
         if self.calls[call].kind == Kind::Refresh {
-            self.end_work(process);
+            self.end_refresh_worker(process);
         }
         let drained = self.drain(process);
         self.is_handing_over = false;
         drained
     }
 
-    /// Notes that a call is over; its caller makes another.
+    /// Record that a call has ended and schedule the caller's next.
     pub(crate) fn end_call(&mut self, call: usize, end: State) {
         self.end_load(call);
         self.count_wake_up(call);

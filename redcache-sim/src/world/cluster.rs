@@ -1,5 +1,4 @@
-//! A cluster as it really is, whatever its nodes believe: which of them lead, whose the slots are, and what is on its
-//! way from primaries to their replicas.
+//! The cluster as it changes: slot moves and the views of the nodes.
 
 use crate::clock::Micros;
 use crate::fault::Fault;
@@ -11,7 +10,7 @@ use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
-    /// Brings the view of a node up to date, unless something keeps it from that.
+    /// Update the view of a node unless a fault distorts it.
     fn update_view(&mut self, node: usize) {
         let Some(cluster) = &self.cluster else { return };
         if cluster.distorted[node].is_some() {
@@ -29,7 +28,7 @@ impl World {
         self.nodes[node].server.join_cluster(view);
     }
 
-    /// Tells all nodes of a change that `parties` have made, who cannot but know.
+    /// Update the views of all nodes after a change by `parties`, whose views cannot be distorted.
     pub(crate) fn update_views(&mut self, parties: &[usize]) {
         for node in 0..self.nodes.len() {
             if let Some(cluster) = &mut self.cluster
@@ -41,7 +40,7 @@ impl World {
         }
     }
 
-    /// Ends what keeps a node from knowing.
+    /// Restore the view of a node that this fault distorts.
     pub(crate) fn restore_view(&mut self, node: usize, fault: Option<Fault>) {
         if let Some(cluster) = &mut self.cluster
             && fault.is_none_or(|fault| cluster.distorted[node] == Some(fault))
@@ -51,7 +50,7 @@ impl World {
         }
     }
 
-    /// Changes what a node knows, until it is enlightened.
+    /// Distort the view of a node until it is restored.
     pub(crate) fn distort_view(
         &mut self,
         node: usize,
@@ -66,14 +65,14 @@ impl World {
         }
     }
 
-    /// NearHistory a key from one node to another, as it is there.
+    /// Copy a key from one node to another.
     pub(crate) fn copy_key(&mut self, key: usize, from: usize, to: usize) {
         let name = self.keys[key].name.clone();
         let copy = self.nodes[from].server.copy_of(name.as_bytes());
         self.nodes[to].server.put_copy(name.as_bytes(), copy);
     }
 
-    /// Moves the slot of a key to another shard, at once. The old owner deletes what it had `later`.
+    /// Move the slot of a key to another shard at once. The old owner deletes its keys `later`.
     pub(crate) fn move_slot(&mut self, key: usize, to: usize, later: Option<Micros>) -> Checked {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         let (slot, from, to) = (cluster.slots[key], cluster.owner(key), cluster.shards[to].primary);
@@ -90,10 +89,10 @@ impl World {
             Some(later) => self.queue.plan(self.now + later, Event::Trim(from, key)),
             None => self.nodes[from].server.drop_slot(slot),
         }
-        self.settle(&[from, to])
+        self.check_nodes(&[from, to])
     }
 
-    /// A node deletes the keys of a slot that it has lost, unless it has it back.
+    /// Delete the keys of a slot that a node has lost, unless the slot is coming back.
     pub(crate) fn trim(&mut self, node: usize, key: usize) -> Checked {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let slot = cluster.slots[key];
@@ -103,17 +102,17 @@ impl World {
             return Ok(());
         }
         self.nodes[node].server.drop_slot(slot);
-        self.settle(&[node])
+        self.check_nodes(&[node])
     }
 
-    /// Begins to move the slot of a key to another shard, key by key.
+    /// Start migrating the slot of a key to another shard, key by key.
     pub(crate) fn begin_move(&mut self, key: usize, to: usize) {
         let Some(cluster) = &mut self.cluster else { return };
         let slot = cluster.slots[key];
         if cluster.moving.contains_key(&slot) {
             return;
         }
-        // What is left there from an earlier ownership is gone before.
+        // Remains of an earlier ownership are deleted first.
         let (from, target) = (cluster.owner(key), cluster.shards[to].primary);
         cluster.moving.insert(slot, to);
         let keys = cluster.keys_of(slot);
@@ -127,7 +126,7 @@ impl World {
         self.queue.plan(self.now + lasts, Event::EndMove(key));
     }
 
-    /// Moves one key of a slot that is on the move.
+    /// Move one key of a migrating slot.
     pub(crate) fn move_key(&mut self, key: usize) -> Checked {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let Some(&to) = cluster.moving.get(&cluster.slots[key]) else { return Ok(()) };
@@ -138,10 +137,10 @@ impl World {
             let name = self.keys[key].name.clone();
             self.nodes[from].server.put_copy(name.as_bytes(), None);
         }
-        self.settle(&[from, to])
+        self.check_nodes(&[from, to])
     }
 
-    /// Ends the move of a slot that began earlier.
+    /// End the migration of a key's slot.
     pub(crate) fn end_move(&mut self, key: usize) -> Checked {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let slot = cluster.slots[key];
@@ -156,24 +155,24 @@ impl World {
         cluster.raise_epoch(target);
         let keys = cluster.keys_of(slot);
         cluster.note_new_owner(&keys);
-        self.trace.line(self.now, || format!("slot {} is n{target}'s", slot.index()));
+        self.trace.line(self.now, || format!("slot {} now belongs to n{target}", slot.index()));
         self.update_views(&[from, target]);
         self.nodes[from].server.drop_slot(slot);
-        self.settle(&[from, target])
+        self.check_nodes(&[from, target])
     }
 
-    /// Ends every move, so that whoever leads is a party to none.
+    /// End every migration, so that no failover affects one.
     pub(crate) fn end_moves(&mut self) -> Checked {
         (0..self.keys.len()).try_for_each(|key| self.end_move(key))
     }
 
-    /// Looks at all keys after a change of the cluster, and carries out the wishes of the nodes that it concerned.
-    pub(crate) fn settle(&mut self, nodes: &[usize]) -> Checked {
+    /// Check all keys after a change of the cluster and carry out the events of the nodes involved.
+    pub(crate) fn check_nodes(&mut self, nodes: &[usize]) -> Checked {
         self.observe_keys(&Cause::Fault)?;
         nodes.iter().try_for_each(|&node| self.apply_server_events(node, None))
     }
 
-    /// Ends every trouble of the cluster.
+    /// End every fault of the cluster.
     pub(crate) fn heal_cluster(&mut self) -> Checked {
         if self.cluster.is_none() {
             return Ok(());

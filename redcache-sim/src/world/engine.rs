@@ -1,5 +1,5 @@
-//! The adapters of the simulated processes: they carry bytes, time and events between engines and links, and decide
-//! nothing.
+//! The adapters of the simulated processes: they carry bytes, time and events between engines and
+//! links.
 
 use redcache_core::{Address, ConnId, Engine, Event as EngineEvent, OpId, Seed};
 
@@ -18,7 +18,7 @@ use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
-    /// Starts a process, for the first time or after a crash.
+    /// Start a process, for the first time or again.
     pub(crate) fn start_process(&mut self, process: usize) -> Checked {
         let clock = SkewedClock::new(self.start, self.plan.skews[process + 1]);
         let mut random = [0; 32];
@@ -55,7 +55,7 @@ impl World {
         drained
     }
 
-    /// Carries out every wish of an engine.
+    /// Carry out all events and transmissions of an engine.
     pub(crate) fn drain(&mut self, process: usize) -> Checked {
         loop {
             while let Some(event) = self.processes[process].engine.poll_event() {
@@ -110,7 +110,7 @@ impl World {
                 let named = keys.iter().map(|key| self.key_named(key.as_bytes())).collect();
                 let keys: Option<Vec<usize>> = named;
                 let keys = keys.ok_or_else(|| {
-                    Invariant::BatchExact.broken("a load of a key that nobody asked for")
+                    Invariant::BatchExact.broken("a load of a key that no call requested")
                 })?;
                 if self.calls[call].kind == Kind::Refresh {
                     self.calls[call].keys.clone_from(&keys);
@@ -118,7 +118,7 @@ impl World {
                 self.start_load(call, keys, true)
             }
             EngineEvent::Refresh { .. } => {
-                self.call_worker(process);
+                self.schedule_refresh_worker(process);
                 Ok(())
             }
             EngineEvent::Done { op, outcome } => self.on_done(process, op, outcome),
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Begins to connect; nobody listens at an address that is none of the servers'.
+    /// Start a dial; nothing listens at an unknown address.
     fn dial(&mut self, process: usize, conn: ConnId, address: &Address) -> Checked {
         let life = self.processes[process].life;
         let link = self.links.len();
@@ -167,11 +167,12 @@ impl World {
     fn call_of(&self, process: usize, op: OpId) -> Result<usize, Violation> {
         let call = self.processes[process].call(op);
         call.ok_or_else(|| {
-            Invariant::CancelNeutrality.broken(format!("p{process} is asked to load for nobody"))
+            Invariant::CancelNeutrality
+                .broken(format!("p{process} is asked to load for an unknown call"))
         })
     }
 
-    /// The process ends a link; what it has sent still arrives.
+    /// Close a link for the process; bytes it has sent still arrive.
     pub(crate) fn hang_up(&mut self, link: usize) {
         let at = self.now + self.delay();
         let state = &mut self.links[link];
@@ -182,7 +183,7 @@ impl World {
         self.stamp += 1;
         process.writes_unknown(self.stamp);
         self.queue.plan(end, Event::ToServer(link));
-        self.trace.line(self.now, || format!("link {link} is hung up"));
+        self.trace.line(self.now, || format!("p{} closes link {link}", self.links[link].process));
     }
 
     pub(crate) fn on_dialed(&mut self, link: usize) -> Checked {
@@ -225,7 +226,7 @@ impl World {
             Arrival::Nothing => Ok(()),
             Arrival::Bytes(bytes, sends) => {
                 let was_passed = state.gate == Gate::Passed;
-                let written = state.settle();
+                let written = state.take_delivered();
                 self.stamp += 1;
                 for key in written {
                     self.processes[process].learned[key].replaced = self.stamp;
@@ -265,7 +266,7 @@ impl World {
         }
     }
 
-    /// Notes which locks reach the process that nobody in it waits for.
+    /// Record the locks that reach the process without a waiting call.
     fn expect_returns(&mut self, link: usize) {
         let state = &mut self.links[link];
         let process = &self.processes[state.process];
@@ -273,7 +274,7 @@ impl World {
         while let Some((_, key, lock)) =
             pop_front_if(&mut state.granted, |(end, ..)| *end <= state.down.delivered)
         {
-            // In a cluster it goes to whoever owns the slot by now, once there is a connection to it.
+            // In a cluster the release goes to the current owner, once a connection to it exists.
             let is_near = state.node.is_none_or(|node| process.map.is_at(key, port_of(node)));
             let is_unwanted = process.learned[key].waiting == 0 && process.closing_since.is_none();
             if is_unwanted && (is_near || self.cluster.is_none()) {
@@ -282,22 +283,22 @@ impl World {
         }
     }
 
-    /// Checks that a lock which nobody wants has been given back at once.
+    /// Check that an unwanted lock was released at once.
     fn check_returned(&self, link: usize) -> Checked {
         let process = self.links[link].process;
         Invariant::Orphans.holds(self.unwanted.is_empty() || !self.links[link].is_current, || {
-            format!("p{process} keeps {:?}, which came too late", self.unwanted)
+            format!("p{process} keeps lock {:?}, which no call waits for", self.unwanted)
         })
     }
 
-    /// An end that waited behind bytes is noticed after them.
+    /// Schedule the end of a pipe behind its bytes.
     fn plan_end(&mut self, link: usize) {
         if let Some(end) = self.links[link].down.end {
             self.queue.plan(end.max(self.now), Event::ToClient(link));
         }
     }
 
-    /// Puts what a process writes on its link.
+    /// Send the bytes of a process on its link.
     fn transmit(&mut self, link: usize, bytes: Vec<u8>) -> Checked {
         self.trace.bytes(&bytes);
         let process = self.links[link].process;
@@ -329,16 +330,16 @@ impl World {
         Ok(())
     }
 
-    /// How long the next bytes take from one side to the other.
+    /// Return how long the next bytes take.
     pub(crate) fn delay(&mut self) -> Micros {
         let delay = self.plan.latency + self.link_rng.below(self.plan.jitter + 1);
         let quantum = self.plan.quantum;
         (self.now + delay).next_multiple_of(quantum) - self.now
     }
 
-    /// Cuts bytes into the pieces in which they travel.
+    /// Split bytes into the pieces in which they travel.
     pub(crate) fn pieces(&mut self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
-        /// One transmission makes no more steps than this.
+        /// The most pieces of one transmission.
         const PIECES_MAX: usize = 12;
         let cuts = match self.plan.cuts {
             Cuts::Some if self.link_rng.chance(400) => 1 + self.link_rng.index(3),
@@ -367,7 +368,7 @@ impl World {
     }
 }
 
-/// Bytes for people to read.
+/// Return bytes as readable text.
 fn shown(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 360;
     let text = bytes[..bytes.len().min(SHOWN_MAX)].escape_ascii().to_string();

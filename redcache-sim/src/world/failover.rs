@@ -1,4 +1,4 @@
-//! Replicas: what reaches them, and what is lost when one of them takes over before it has.
+//! Replication and failover, with loss of what the replica has not received.
 
 use crate::clock::Micros;
 use crate::deque::pop_front_if;
@@ -8,7 +8,7 @@ use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
-    /// The replica of a shard takes over. What has not reached it is lost if the old primary was not asked for it.
+    /// Promote the replica of a shard. Changes that have not reached it are lost if `loses`.
     pub(crate) fn promote(&mut self, shard: usize, loses: bool) -> Checked {
         self.end_moves()?;
         if !loses {
@@ -45,11 +45,11 @@ impl World {
                 cluster.shards[shard].sent[key] = sent;
             }
         }
-        self.settle(&[old, new])
+        self.check_nodes(&[old, new])
     }
 
-    /// What was written to these keys, and not to the replica, has never been: deletions among it void nothing, and a
-    /// write's lock that is back is nobody's, who would know what it had replaced.
+    /// Forget the lost writes of these keys: lost deletions supersede no load, and nobody knows
+    /// what a returned lock had replaced.
     fn forgive_lost_writes(&mut self, keys: &[usize]) {
         for &key in keys {
             let raw = self.raw_of(key);
@@ -58,13 +58,13 @@ impl World {
             }
             self.keys[key].overwritten = 0;
             if let Some(token) = raw.and_then(|raw| self.tokens.get_mut(&raw)) {
-                token.is_back = true;
+                token.came_back = true;
                 token.write = None;
             }
         }
     }
 
-    /// Kills the primary of a shard; its replica takes over a while later.
+    /// Kill the primary of a shard; its replica takes over later.
     pub(crate) fn kill_primary(&mut self, shard: usize) -> Checked {
         let Some(cluster) = &mut self.cluster else { return Ok(()) };
         if cluster.shards[shard].lacks_primary {
@@ -78,16 +78,16 @@ impl World {
         self.nodes[primary].refused_until = promoted_at + self.fault_rng.below(200_000);
         self.trace.line(self.now, || format!("n{primary} dies"));
         self.queue.plan(promoted_at, Event::Promote(shard));
-        self.settle(&[primary])
+        self.check_nodes(&[primary])
     }
 
-    /// The replica of a shard takes over from a primary that has died.
+    /// Promote the replica of a shard whose primary has died.
     pub(crate) fn promote_replica_if_due(&mut self, shard: usize) -> Checked {
         let lacks_primary = self.cluster.as_ref().is_some_and(|it| it.shards[shard].lacks_primary);
         if lacks_primary { self.promote(shard, true) } else { Ok(()) }
     }
 
-    /// Puts on their way to the replicas what primaries have that they have not sent yet.
+    /// Send new changes of the primaries to their replicas.
     pub(crate) fn note_changes(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
         for (number, shard) in cluster.shards.iter_mut().enumerate() {
@@ -103,12 +103,12 @@ impl World {
         }
     }
 
-    /// Gives the replica of a shard what has reached it.
+    /// Apply the changes that have reached the replica of a shard.
     pub(crate) fn replicate(&mut self, shard: usize, now: Micros) -> Checked {
         loop {
             let Some(cluster) = &mut self.cluster else { return Ok(()) };
             let state = &mut cluster.shards[shard];
-            // What a dead primary has not sent is lost.
+            // Changes that a dead primary has not sent are lost.
             let is_over = state.lacks_primary && now != Micros::MAX;
             let Some((_, key, copy)) =
                 pop_front_if(&mut state.under_way, |(at, ..)| *at <= now && !is_over)

@@ -1,4 +1,4 @@
-//! The faults as they strike.
+//! Injection of faults.
 
 use crate::clock::Micros;
 use crate::fault::Fault;
@@ -14,7 +14,7 @@ mod cluster;
 mod server;
 
 impl World {
-    /// Lets a planned fault strike.
+    /// Inject a planned fault.
     pub(crate) fn inject(&mut self, at: usize) -> Checked {
         if self.phase != Phase::Disturbed {
             return Ok(());
@@ -64,7 +64,7 @@ impl World {
         Ok(())
     }
 
-    /// Stops a process in its tracks for a while.
+    /// Pause a process.
     fn pause(&mut self) {
         let process = self.fault_rng.index(self.processes.len());
         let lasts =
@@ -77,7 +77,7 @@ impl World {
         self.queue.plan(state.paused_until, Event::Resume(process));
     }
 
-    /// A link that a process uses, if one does.
+    /// Return a link in use, if there is one.
     fn some_link(&mut self) -> Option<usize> {
         let links: Vec<usize> = self
             .processes
@@ -114,7 +114,7 @@ impl World {
         Ok(())
     }
 
-    /// Ends a link for its process, while the server has yet to read what was sent on it.
+    /// End a link for its process while the server has yet to read what was sent on it.
     fn lose_late(&mut self, link: usize) {
         self.tally.fault(Fault::LastWords);
         let at = self.now + self.delay();
@@ -124,10 +124,10 @@ impl World {
         down.cut(at, 0);
         let end = down.end.unwrap_or(at);
         self.queue.plan(end.max(self.now), Event::ToClient(link));
-        self.trace.line(self.now, || format!("link {link} is lost; what it carries is late"));
+        self.trace.line(self.now, || format!("link {link} is lost, and its bytes arrive late"));
     }
 
-    /// How long a link may be held back, at most.
+    /// Return the longest stall of a link.
     pub(crate) fn longest_hold(&self) -> Micros {
         400_000
     }
@@ -157,7 +157,7 @@ impl World {
         self.trace.line(now, || format!("link {link} is cut"));
     }
 
-    /// How long a process may go on with a link on which nothing arrives.
+    /// Return how long a process may keep a link on which nothing arrives.
     fn silence_max(&self, link: usize) -> Micros {
         let clock = &self.processes[self.links[link].process].clock;
         2 * clock.stretch(self.plan.times.heartbeat)
@@ -165,9 +165,9 @@ impl World {
             + 1_000
     }
 
-    /// Checks that a link on which nothing arrives any more has been given up.
+    /// Check that a silent link has been given up.
     pub(crate) fn check_silence(&mut self, link: usize) -> Checked {
-        // A process that was paused in the meantime notices so much later.
+        // A paused process notices later.
         let due = self.processes[self.links[link].process].paused_until + self.silence_max(link);
         if due > self.now {
             self.queue.plan(due, Event::Silence(link));
@@ -178,14 +178,14 @@ impl World {
         let lives = self.processes[state.process].life == state.life
             && self.processes[state.process].is_open;
         Invariant::Heartbeat.holds(!(state.is_current && lives), || {
-            format!("p{} still uses link {link}, which has long been silent", state.process)
+            format!("p{} still uses link {link}, which is silent", state.process)
         })
     }
 
     fn inject_push(&mut self, fault: Fault) -> Checked {
         let Some(link) = self.some_link() else { return Ok(()) };
         let state = &self.links[link];
-        // A push may stand between any two frames, but nothing does before the handshake's first word.
+        // A push may stand between any two frames, but not before the handshake.
         if !state.tracked || state.down.end.is_some() {
             return Ok(());
         }
@@ -288,11 +288,11 @@ impl World {
         Ok(())
     }
 
-    /// Starts a process again that crashed or closed its cache.
+    /// Restart a process that crashed or closed its cache.
     pub(crate) fn restart_process(&mut self, process: usize) -> Checked {
         let state = &self.processes[process];
         Invariant::Completion.holds(state.closing_since.is_none(), || {
-            format!("p{process} has not ended closing its cache")
+            format!("p{process} is still closing its cache")
         })?;
         if state.is_open {
             return Ok(());

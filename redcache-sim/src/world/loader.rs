@@ -10,7 +10,7 @@ use crate::state::call::{Given, Kind, Load, LoadEnd, State};
 use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
-/// What a loader does, decided when it starts.
+/// The behavior of a loader, chosen when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoaderBehavior {
     Plain,
@@ -18,7 +18,7 @@ enum LoaderBehavior {
 }
 
 impl World {
-    /// Runs the loader of a call.
+    /// Start the loader of a call.
     pub(crate) fn start_load(&mut self, call: usize, keys: Vec<usize>, is_batch: bool) -> Checked {
         let state = &self.calls[call];
         let process = state.process;
@@ -26,7 +26,7 @@ impl World {
         let is_requested =
             (is_refresh || state.kind.loads()) && keys.iter().all(|key| state.keys.contains(key));
         Invariant::BatchExact.holds(is_requested && state.load.is_none(), || {
-            format!("call {call} is to load {keys:?} and asked for {:?}", state.keys)
+            format!("call {call} must load {keys:?} and requested {:?}", state.keys)
         })?;
         if is_batch {
             self.tally.cover(Invariant::BatchExact);
@@ -69,18 +69,19 @@ impl World {
         let running = self.waiting.iter().filter_map(|&call| {
             let call = &self.calls[call];
             let load = call.load.as_ref().filter(|load| load.keys.contains(&key))?;
-            // A batch may begin a load late that somebody asked for before a write.
+            // A batch may start a load late that was requested before a write.
             let is_alone = call.process == process && !call.kind.is_batch() && !call.kind.is_set();
             (is_alone && !call.is_superseded).then_some(load.begun)
         });
         let oldest_valid = running.filter(|&begun| begun > learned.replaced).count();
-        // Those who asked before a write of the process still wait for a load of their own, and may inherit it.
+        // Calls made before a write of the process still wait for a load of their own and may
+        // inherit it.
         Invariant::SingleFlight.holds(oldest_valid == 0 || self.is_handing_over, || {
-            format!("p{process} loads key {key} while it does so already")
+            format!("p{process} starts a second load of key {key}")
         })
     }
 
-    /// Writes of a process take turns.
+    /// Check that the process runs no other write of the key.
     fn check_turn(&mut self, process: usize, key: usize) -> Checked {
         self.tally.cover(Invariant::Turns);
         let is_taken = self.waiting.iter().any(|&call| {
@@ -89,7 +90,7 @@ impl World {
             call.process == process && call.kind.is_set() && is_loading
         });
         Invariant::Turns
-            .holds(!is_taken, || format!("p{process} writes key {key} while it does so already"))
+            .holds(!is_taken, || format!("p{process} starts a second write of key {key}"))
     }
 
     fn check_accounting(&mut self, process: usize, key: usize) -> Checked {
@@ -102,7 +103,7 @@ impl World {
                 && call.started_at + patience <= self.now + 1_000
         });
         let model = &mut self.keys[key];
-        // Whom writers have kept waiting for that long loads without a lock.
+        // A call that writers kept waiting this long loads without a lock.
         model.grants += u64::from(is_impatient);
         if self.plan.is_undisturbed && self.phase == Phase::Disturbed {
             self.tally.cover(Invariant::Accounting);
@@ -234,7 +235,7 @@ impl World {
         number
     }
 
-    /// The loader of a call ends, if the call still waits for this very load.
+    /// End the loader of a call, if the call still waits for this load.
     pub(crate) fn on_load_ended(&mut self, call: usize, turn: u32) -> Checked {
         let state = &self.calls[call];
         if state.state != State::Waiting || state.load.as_ref().is_none_or(|it| it.turn != turn) {
@@ -285,7 +286,7 @@ impl World {
         self.drain(process)
     }
 
-    /// What a loader gives for one key; nothing if it leaves the key out.
+    /// Return the result of a loader for one key; `None` if it omits the key.
     fn give(
         &mut self,
         call: usize,
@@ -323,7 +324,7 @@ impl World {
         (!leaves_out).then(|| (self.keys[key].name.clone(), loaded))
     }
 
-    /// Notes that the loader of a call no longer runs.
+    /// Record that the loader of a call has ended.
     pub(crate) fn end_load(&mut self, call: usize) -> Option<Load> {
         let load = self.calls[call].load.take()?;
         let process = &mut self.processes[self.calls[call].process];

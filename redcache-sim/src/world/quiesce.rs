@@ -1,4 +1,5 @@
-//! The end of a run: the faults stop, what they broke heals, the last calls are made, and everything comes to rest.
+//! The end of a run: faults stop, the world heals, the last calls are made, and nothing may be
+//! left.
 
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
 impl World {
-    /// Ends the disturbed part.
+    /// End the faults.
     pub(crate) fn quiesce(&mut self) -> Checked {
         if self.phase != Phase::Disturbed {
             return Ok(());
         }
         self.phase = Phase::Quiesced;
-        self.trace.line(self.now, || "the faults are over".to_owned());
+        self.trace.line(self.now, || "the faults have ended".to_owned());
         self.heal_cluster()?;
         for node in 0..self.nodes.len() {
             self.heal(node)?;
@@ -38,7 +39,7 @@ impl World {
         (0..self.nodes.len()).try_for_each(|node| self.apply_server_events(node, None))
     }
 
-    /// Ends whatever a server suffers from.
+    /// End every fault of a server.
     fn heal(&mut self, node: usize) -> Checked {
         let state = &mut self.nodes[node];
         state.refused_until = 0;
@@ -52,7 +53,7 @@ impl World {
             config.tracking_keys_max = 1_000_000;
         });
         for _ in 0..std::mem::take(&mut state.rejections) {
-            // Uses up a refusal that nobody has met; the command itself is too short to be carried out.
+            // Use up pending refusals; the command itself has too few arguments to run.
             for command in REFUSABLE {
                 self.execute_foreign(node, &[command.as_bytes()])?;
             }
@@ -60,32 +61,32 @@ impl World {
         Ok(())
     }
 
-    /// How long it takes at most until every process has a connection again: to notice that the old one is dead, to
-    /// pause, to try, and to start again after closing.
+    /// Return the time within which every process must be connected again: notice the dead
+    /// connection, back off, dial, and restart after closing.
     fn healing(&self) -> Micros {
         let times = &self.plan.times;
         let span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
         let restart = 1_200_000;
-        // A map that is out of date is asked for again, and a node that has nothing to say passed over.
+        // A stale slot map is queried again, and a node without one is skipped.
         let map = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {
             2 * cluster.refresh + 4 * times.command + Duration::from_secs(2)
         });
         self.slowest(span + map) + restart + 20 * self.one_way()
     }
 
-    /// A span on the slowest clock.
+    /// Return a span on the slowest clock.
     fn slowest(&self, span: Duration) -> Micros {
         self.processes.iter().map(|process| process.clock.stretch(span)).max().unwrap_or(0)
     }
 
-    /// Makes the last calls: of every process, for every key.
+    /// Make the last calls, one per process and key.
     pub(crate) fn healed(&mut self) -> Checked {
         self.check_healed()?;
         self.phase = Phase::Probing;
         self.trace.line(self.now, || "the last calls".to_owned());
         for process in 0..self.processes.len() {
             for key in 0..self.keys.len() {
-                // A lock that somebody else has left for good keeps writers out.
+                // A lock left by another client without a TTL blocks writers.
                 let is_open = !self.is_locked_by_strangers(key);
                 let kind = self.caller_rng.weighted(&[(2, Kind::GetWith), (1, Kind::SetWith)]);
                 let kind = if is_open { kind } else { Kind::GetWith };
@@ -100,7 +101,7 @@ impl World {
         Ok(())
     }
 
-    /// Checks that everything is at rest.
+    /// Check that nothing is left.
     pub(crate) fn rest(&mut self) -> Checked {
         (0..self.nodes.len()).try_for_each(|node| self.advance_server(node))?;
         if self.check_rest()? {

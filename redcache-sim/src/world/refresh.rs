@@ -1,4 +1,4 @@
-//! Refresh-ahead: hits that are due, and the workers that run the registered loader.
+//! Refresh-ahead: due hits, and the workers that run the registered loader.
 
 use redcache_core::{NearHit, RefreshOptions};
 
@@ -10,7 +10,7 @@ use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
-    /// Registers a loader with a process that has just started.
+    /// Register a loader with a process that has just started.
     pub(crate) fn register(&mut self, process: usize) -> Checked {
         let Some(RefreshAhead { after, beta }) = self.plan.refresh else { return Ok(()) };
         let options =
@@ -23,7 +23,7 @@ impl World {
         Ok(())
     }
 
-    /// Has the key of a hit refreshed if that is due, the way an adapter does.
+    /// Refresh the key of a hit if it is due, like an adapter.
     pub(crate) fn refresh_hit(&mut self, process: usize, key: usize, hit: &NearHit) {
         let (now, name) = (self.time_of(process), self.keys[key].name.clone());
         let state = &mut self.processes[process];
@@ -34,16 +34,16 @@ impl World {
         }
     }
 
-    /// The process was asked for a worker, which begins a moment later.
-    pub(crate) fn call_worker(&mut self, process: usize) {
+    /// Schedule a refresh worker of a process.
+    pub(crate) fn schedule_refresh_worker(&mut self, process: usize) {
         let at = self.now + self.style_rng.below(2_000);
         let life = self.processes[process].life;
-        self.trace.line(self.now, || format!("p{process} is asked for a worker"));
+        self.trace.line(self.now, || format!("p{process} requests a refresh worker"));
         self.queue.plan(at, Event::Work(process, life));
     }
 
-    /// A worker begins.
-    pub(crate) fn work(&mut self, process: usize, life: u32) -> Checked {
+    /// Start a refresh worker.
+    pub(crate) fn start_refresh_worker(&mut self, process: usize, life: u32) -> Checked {
         let now = self.time_of(process);
         let state = &mut self.processes[process];
         let Some(loader_id) = state.loader_id().filter(|_| state.life == life) else {
@@ -58,13 +58,13 @@ impl World {
                 let style = CallStyle::default();
                 self.remember_call(caller, Kind::Refresh, Vec::new(), Vec::new(), op, style);
             }
-            Err(_) => self.end_work(process),
+            Err(_) => self.end_refresh_worker(process),
         }
         self.drain(process)
     }
 
-    /// A worker is over, whatever has come of it.
-    pub(crate) fn end_work(&mut self, process: usize) {
+    /// Report the end of a refresh worker.
+    pub(crate) fn end_refresh_worker(&mut self, process: usize) {
         let now = self.time_of(process);
         let state = &mut self.processes[process];
         if let Some(loader_id) = state.loader_id() {

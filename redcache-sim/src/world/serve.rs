@@ -1,4 +1,5 @@
-//! The server's side of the links: one command at a time, with a look at all keys before and after each.
+//! The server's side of the links: each command is executed alone, with a check of all keys after
+//! it.
 
 use redcache_core::Script;
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
@@ -24,10 +25,10 @@ impl World {
         self.apply_server_events(node, None)
     }
 
-    /// Tells a server the time, and sees what has come to an end by it.
+    /// Advance the time of a server and check what expires.
     pub(crate) fn advance_server(&mut self, node: usize) -> Checked {
         let at = self.server_clock.at(self.now);
-        // All have the same clock, and each key is looked at where it is at home.
+        // All servers share one clock, and each key is checked at its authoritative server.
         self.nodes.iter_mut().for_each(|node| node.server.advance_clock(at));
         self.nodes[node].server.handle_timeout(at);
         self.observe_keys(&Cause::Time)
@@ -89,7 +90,7 @@ impl World {
         self.apply_server_events(node, Some(&executed))
     }
 
-    /// Has a server run a command of somebody who is no process of ours.
+    /// Run a command of a client outside the simulation.
     pub(crate) fn execute_foreign(&mut self, node: usize, words: &[&[u8]]) -> Checked {
         let at = self.server_clock.at(self.now);
         self.advance_server(node)?;
@@ -105,13 +106,13 @@ impl World {
         self.apply_server_events(node, None)
     }
 
-    /// The same, by the server that has the say over a key.
+    /// Run a foreign command at the server that is authoritative for a key.
     pub(crate) fn execute_at_home(&mut self, key: usize, words: &[&[u8]]) -> Checked {
         let home = self.home(key);
         if self.cluster.is_none() {
             return self.execute_foreign(home, words);
         }
-        // Nobody reaches a server that is down.
+        // A server that is down cannot be reached.
         if self.nodes[home].refused_until > self.now {
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl World {
         self.execute_foreign(home, words)
     }
 
-    /// Compares all keys with what they held before.
+    /// Compare all keys with their last known content and check each change.
     pub(crate) fn observe_keys(&mut self, cause: &Cause<'_>) -> Checked {
         for key in 0..self.keys.len() {
             let raw = self.raw_of(key);
@@ -137,13 +138,13 @@ impl World {
             });
             self.check_change(key, raw.as_ref(), cause)?;
             let (stamp, now) = (self.stamp, self.now);
-            self.keys[key].turn(stamp, now, raw);
+            self.keys[key].record(stamp, now, raw);
         }
         self.note_changes();
         self.check_effect(cause)
     }
 
-    /// Carries out every wish of a server. What it says to the client whose command it has `executed` begins with the
+    /// Carry out all events of a server. The output for the client of `executed` starts with the
     /// reply.
     pub(crate) fn apply_server_events(
         &mut self,
@@ -202,7 +203,7 @@ impl World {
         Ok(())
     }
 
-    /// Sends bytes to the process.
+    /// Send bytes to the process.
     pub(crate) fn send_to_process(&mut self, link: usize, bytes: Vec<u8>) {
         let mut arrives = self.now + self.delay();
         for piece in self.pieces(bytes) {
@@ -257,5 +258,5 @@ impl World {
 }
 
 fn unreadable() -> Violation {
-    Invariant::WholeFrames.broken("the server model sent what is no frame")
+    Invariant::WholeFrames.broken("the server model sent an invalid frame")
 }

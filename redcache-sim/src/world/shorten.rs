@@ -1,10 +1,10 @@
-//! The search for a shorter history with the same ending.
+//! Search for a shorter failing run.
 
 use crate::options::Options;
 use crate::world::simulate::{Run, simulate};
 
-/// Runs the world of `seed` again and again with a shorter disturbed part, and gives the shortest found that still
-/// breaks something, with its trace.
+/// Run a seed with fewer and fewer steps before the faults end, and return the shortest failing run
+/// found, with its trace.
 pub fn shortest(seed: u64, cluster: bool) -> Run {
     let plain = Options { cluster, ..Options::default() };
     let full = simulate(seed, &plain);
@@ -12,7 +12,7 @@ pub fn shortest(seed: u64, cluster: bool) -> Run {
         let options = Options { disturbed_steps_max: Some(steps), ..plain.clone() };
         simulate(seed, &options).violation.is_some()
     };
-    // The shortest that breaks need not be found, for longer ones may hold; what is found does break.
+    // Failures need not be monotonic in the number of steps, so the result may not be the shortest.
     let (mut low, mut high) = (0, full.disturbed_steps + 1);
     while low < high {
         let middle = low + (high - low) / 2;

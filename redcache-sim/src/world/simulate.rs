@@ -1,8 +1,9 @@
-//! A whole world in one thread: processes that share a Redis, the links between them, and what goes wrong.
+//! One run of a simulated world.
 //!
-//! [`simulate`] is a function of its seed. Each process is a real [`redcache_core::Engine`]; the server is the model in
-//! [`crate::server`]; links, callers, loaders, faults and time are made here. After every step the checks of
-//! [`crate::check`] look at both sides. Towards the end the faults stop, and everything must come to rest.
+//! [`simulate`] is a function of its seed. Each process runs a real [`redcache_core::Engine`], the
+//! server is the model in [`crate::server`], and the simulator provides links, callers, loaders,
+//! faults and time. Every step is followed by checks of both sides. Finally the faults stop, and
+//! everything must come to rest.
 //!
 //! ```text
 //!  callers, loaders ─▶ engine ─▶ link ─▶ server
@@ -27,36 +28,36 @@ use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 use crate::tally::Tally;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// The seed that it was made from.
+    /// The seed.
     pub seed: u64,
-    /// How many things happened.
+    /// The number of events.
     pub steps: u64,
-    /// How many of them before the faults ended.
+    /// The number of events before the faults ended.
     pub disturbed_steps: u64,
-    /// How many calls were made.
+    /// The number of calls.
     pub calls: u64,
-    /// How much time passed in the world.
+    /// The virtual duration.
     pub lasted: Duration,
-    /// Of everything that happened; equal for equal seeds.
+    /// The hash of the whole run; equal for equal seeds.
     pub hash: u64,
-    /// How often each fault and each premise occurred.
+    /// The counts of injected faults and checked invariants.
     pub tally: Tally,
-    /// What did not hold, if something did not. The run ended there.
+    /// The violation that ended the run, if there was one.
     pub violation: Option<Violation>,
-    /// What happened, line by line, if it was wanted.
+    /// The readable trace, if it was requested.
     pub trace: Vec<String>,
 }
 
-/// Runs the world of a seed to its end, or to the first violation.
+/// Run the world of a seed to its end or to the first violation.
 pub fn simulate(seed: u64, options: &Options) -> Run {
     let mut world = World::new(seed, options);
     let broken = world.run().err();
     world.trace.line(world.now, || match &broken {
         Some(it) => format!("BROKEN: {} ({})", it.invariant.description(), it.text),
-        None => "all at rest".to_owned(),
+        None => "nothing is left".to_owned(),
     });
     Run {
         seed,
@@ -71,7 +72,7 @@ pub fn simulate(seed: u64, options: &Options) -> Run {
     }
 }
 
-/// More steps than any run of an engine that makes progress takes.
+/// More events than any run that makes progress.
 const STEPS_MAX: u64 = 400_000;
 
 impl World {
@@ -96,10 +97,11 @@ impl World {
                     self.quiesce()?;
                 }
             }
-            Invariant::Liveness
-                .holds(self.steps < STEPS_MAX, || format!("no rest after {STEPS_MAX} steps"))?;
+            Invariant::Liveness.holds(self.steps < STEPS_MAX, || {
+                format!("still running after {STEPS_MAX} steps")
+            })?;
         }
-        Err(Invariant::Liveness.broken("nothing is left to happen"))
+        Err(Invariant::Liveness.broken("the queue of events is empty"))
     }
 
     fn begin(&mut self) -> Checked {
@@ -111,7 +113,7 @@ impl World {
                 self.tally.fault(fault);
             }
         }
-        self.trace.line(0, || "the world begins".to_owned());
+        self.trace.line(0, || "the run starts".to_owned());
         for process in 0..self.plan.processes {
             self.start_process(process)?;
             for caller in 0..self.plan.callers {
@@ -126,7 +128,7 @@ impl World {
         Ok(())
     }
 
-    /// Puts off what concerns a process that is paused.
+    /// Postpone an event of a paused process. Return whether it was postponed.
     fn postpone(&mut self, event: Event) -> bool {
         let process = match event {
             Event::EngineTimeout(process) | Event::Work(process, _) => process,
@@ -164,7 +166,7 @@ impl World {
             *timer = Some(until);
         }
         let slack = match event {
-            // What the pause kept from happening has to happen first.
+            // Events held back by the pause come first.
             Event::Deadline(_) | Event::Silence(_) => 2 * self.one_way(),
             _ => 0,
         };
@@ -180,7 +182,7 @@ impl World {
             Event::ToServer(link) => self.on_to_server(link),
             Event::ToClient(link) => self.on_to_client(link),
             Event::Act(caller) => self.act(caller),
-            Event::Work(process, life) => self.work(process, life),
+            Event::Work(process, life) => self.start_refresh_worker(process, life),
             Event::Drop(call) => self.drop_call(call),
             Event::Loaded(call, turn) => self.on_load_ended(call, turn),
             Event::Deadline(call) => self.check_deadline(call),

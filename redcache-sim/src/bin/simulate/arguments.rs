@@ -10,18 +10,18 @@ simulate [--cluster] [--seeds N] [--from SEED] [--threads N] [--json]
 simulate [--cluster] --replay SEED [--from-start]
 simulate --mutants | --mutant NAME [--seeds N]
 
-  --cluster      worlds with a cluster instead of one server
-  --seeds N      how many worlds to run (default 2000)
+  --cluster      simulate a cluster instead of one server
+  --seeds N      the number of worlds (default 2000)
   --from SEED    the first seed (default 0)
-  --threads N    how many to run at once (default: one per processor)
+  --threads N    the number of threads (default: one per processor)
   --json         print the report as JSON
-  --replay SEED  print what happens in one world; of one that breaks, the shortest history found
-  --from-start   with --replay: print the whole history, however long
-  --mutants      build once more with bugs, and switch on one after the other; each must be found (default: within
-                 10000 seeds)
+  --replay SEED  print the trace of one world; of a failing one, the shortest failing run found
+  --from-start   with --replay: print the whole trace
+  --mutants      build with planted bugs and check that each is found (default: within 10000 seeds)
   --mutant NAME  the same with one bug
 
-Exit status: 0 when all held, 1 when something was broken or a fault or cover never occurred, 2 for a wrong call.";
+Exit status: 0 if every invariant held, 1 if one was violated or a fault or invariant never
+occurred, 2 for wrong arguments.";
 
 #[derive(Debug)]
 pub(crate) struct Arguments {
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     pub(crate) hunt: Option<Hunt>,
 }
 
-/// Which bugs to switch on.
+/// The bugs to switch on.
 #[derive(Debug)]
 pub(crate) enum Hunt {
     All,
@@ -43,17 +43,17 @@ pub(crate) enum Hunt {
 }
 
 impl Arguments {
-    /// What every world is run with.
+    /// Return the options of every simulated world.
     pub(crate) fn options(&self) -> Options {
         Options { cluster: self.cluster, ..Options::default() }
     }
 
-    /// The faults that can strike at all.
+    /// Return the faults that this kind of world can inject.
     pub(crate) fn faults(&self, tally: &Tally) -> impl Iterator<Item = (Fault, u64)> {
         tally.faults().filter(|(fault, _)| self.cluster || !fault.is_of_cluster())
     }
 
-    /// The invariants that can be put to the test at all.
+    /// Return the invariants that this kind of world can check.
     pub(crate) fn coverage(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
         tally.coverage().filter(|(it, _)| {
             if self.cluster { !it.is_of_one_server() } else { !it.is_of_cluster() }
@@ -75,8 +75,8 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
     };
     while let Some(word) = words.next() {
         let mut number = || {
-            let text = words.next().ok_or_else(|| format!("{word} wants a number"))?;
-            text.parse::<u64>().map_err(|_| format!("{word} wants a number, not `{text}`"))
+            let text = words.next().ok_or_else(|| format!("{word} needs a number"))?;
+            text.parse::<u64>().map_err(|_| format!("{word} needs a number, not `{text}`"))
         };
         match word.as_str() {
             "--seeds" => arguments.seeds = number()?,
@@ -85,14 +85,14 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
             "--replay" => arguments.replay = Some(number()?),
             "--mutants" => arguments.hunt = Some(Hunt::All),
             "--mutant" => {
-                let name = words.next().ok_or("--mutant wants a name")?;
+                let name = words.next().ok_or("--mutant needs a name")?;
                 arguments.hunt = Some(Hunt::One(name));
             }
             "--cluster" => arguments.cluster = true,
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),
-            _ => return Err(format!("`{word}` is not an option")),
+            _ => return Err(format!("unknown option `{word}`")),
         }
     }
     if arguments.seeds == 0 {

@@ -1,4 +1,4 @@
-//! Runs simulated worlds by their seeds and reports what held, what did not, and how much was put to the test.
+//! The `simulate` program: run simulated worlds by seed and report violations and coverage.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ use self::arguments::{Arguments, USAGE, parse};
 use self::report::{SHOWN_MAX, write_broken, write_json, write_report};
 use self::sum::run_all;
 
-/// Fewer seeds than this may miss a fault or a premise by chance.
+/// The number of seeds from which each fault and invariant must have occurred.
 const TELLING: u64 = 1000;
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn replay(seed: u64, cluster: bool, whole: bool) -> io::Result<bool> {
     }
     writeln!(
         out,
-        "seed {seed}: {} steps, {} calls, {:?} in the world, hash {:016x}",
+        "seed {seed}: {} steps, {} calls, {:?} virtual time, hash {:016x}",
         run.steps, run.calls, run.lasted, run.hash
     )?;
     Ok(run.violation.is_none())
@@ -88,7 +88,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         write_report(&mut out, arguments, &sum, seconds)?;
     }
     for seed in &sum.unsteady {
-        writeln!(io::stderr(), "seed {seed} did not repeat itself")?;
+        writeln!(io::stderr(), "seed {seed} gave two different runs")?;
     }
     for name in &silent {
         writeln!(io::stderr(), "never occurred: {name}")?;

@@ -1,4 +1,4 @@
-//! The hunt for bugs that were put in on purpose: a checker is worth what it finds.
+//! Mutation test: switch on one planted bug at a time and run worlds until a check fails.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,13 +10,13 @@ use redcache_sim::world::{Options, simulate};
 
 use crate::arguments::{Arguments, Hunt};
 
-/// How a bug was found.
+/// The seed and the check that found a bug.
 struct Catch {
     seed: u64,
     how: String,
 }
 
-/// Switches on each of the wanted bugs and runs worlds until one of them breaks. `true` when all were found.
+/// Switch on each wanted bug and run worlds until one fails. Return whether all were found.
 pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     let wanted: Vec<Mutant> = match hunt {
         Hunt::All => Mutant::ALL.to_vec(),
@@ -27,7 +27,7 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
             vec![*named.ok_or_else(unknown)?]
         }
     };
-    // A world that panics has found the bug too, and thousands of messages would help nobody.
+    // A panic counts as found, and its message would only repeat thousands of times.
     std::panic::set_hook(Box::new(|_| {}));
     let (start, mut missed) = (Instant::now(), 0);
     let mut out = io::stdout().lock();
@@ -55,7 +55,7 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     Ok(missed == 0)
 }
 
-/// The first world that breaks, of those that the arguments name.
+/// Return the first failing seed in the range of the arguments.
 fn find(arguments: &Arguments, mutant: Mutant) -> Option<Catch> {
     let next = AtomicU64::new(arguments.from);
     let end = AtomicU64::new(arguments.from.saturating_add(arguments.seeds));
@@ -67,7 +67,7 @@ fn find(arguments: &Arguments, mutant: Mutant) -> Option<Catch> {
                 return None;
             }
             if let Some(how) = breaks(seed, &options) {
-                // Only earlier seeds are of interest from here on.
+                // Later seeds are of no interest any more.
                 end.fetch_min(seed, Ordering::Relaxed);
                 return Some(Catch { seed, how });
             }
@@ -84,6 +84,6 @@ fn breaks(seed: u64, options: &Options) -> Option<String> {
     let run = catch_unwind(AssertUnwindSafe(|| simulate(seed, options)));
     match run {
         Ok(run) => run.violation.map(|violation| violation.invariant.description().to_owned()),
-        Err(_) => Some("an assertion of the engine's own".to_owned()),
+        Err(_) => Some("a panic".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! The hunt for bugs on purpose, as seen by a build that has none: it makes one that has, and runs that.
+//! Mutation test in a build without mutants: build the program with them and run it.
 
 use std::env;
 use std::io;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::arguments::{Arguments, Hunt};
 
-/// Builds with the bugs, in a folder of its own so that no other build takes anything from it, and hunts them there.
+/// Build with mutants in a separate target folder and run the mutation test there.
 pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -18,7 +18,7 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
         .arg("--target-dir")
         .arg(target_directory()?.join("mutants"))
         .env("RUSTFLAGS", format!("{flags} --cfg redcache_mutants"))
-        // It would be used instead of the other.
+        // Cargo prefers this variable over `RUSTFLAGS`.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .arg("--");
     match hunt {
@@ -33,9 +33,9 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     Ok(command.status()?.success())
 }
 
-/// Where this program was built: two floors above it.
+/// Return the target folder of this program, two levels above the executable.
 fn target_directory() -> io::Result<PathBuf> {
     let program = env::current_exe()?;
     let directory = program.ancestors().nth(2).map(PathBuf::from);
-    directory.ok_or_else(|| io::Error::other("this program is not where cargo puts it"))
+    directory.ok_or_else(|| io::Error::other("this program is not in a target folder"))
 }

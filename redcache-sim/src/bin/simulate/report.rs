@@ -1,4 +1,4 @@
-//! What a run of many seeds prints.
+//! The report of a run.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use redcache_sim::world::shortest;
 use crate::arguments::Arguments;
 use crate::sum::Sum;
 
-/// How many broken seeds are shown with their history.
+/// The number of broken seeds whose trace is printed.
 pub(crate) const SHOWN_MAX: usize = 1;
 
-/// How many lines of that history, counted from its end.
+/// The number of trace lines printed, counted from the end.
 const SHOWN_LINES: usize = 60;
 
 pub(crate) fn write_report(
@@ -20,11 +20,11 @@ pub(crate) fn write_report(
     sum: &Sum,
     seconds: f64,
 ) -> io::Result<()> {
-    writeln!(out, "how often each fault struck:")?;
+    writeln!(out, "injections of each fault:")?;
     for (fault, count) in arguments.faults(&sum.tally) {
         writeln!(out, "{count:>12}  {}", fault.name())?;
     }
-    writeln!(out, "how often each invariant was put to the test:")?;
+    writeln!(out, "checks of each invariant:")?;
     for (invariant, count) in arguments.coverage(&sum.tally) {
         writeln!(out, "{count:>12}  {}", invariant.description())?;
     }
@@ -37,7 +37,7 @@ pub(crate) fn write_report(
     }
     writeln!(
         out,
-        "{} histories, {} steps, {} calls, hash {:016x} in {seconds:.1} s: {:.0} histories/s, {} broken",
+        "{} runs, {} steps, {} calls, hash {:016x} in {seconds:.1} s: {:.0}/s, {} broken",
         arguments.seeds,
         sum.steps,
         sum.calls,
@@ -60,7 +60,7 @@ impl<'a> Violated<'a> {
 
 pub(crate) fn write_broken(out: &mut impl Write, seed: u64, cluster: bool) -> io::Result<()> {
     let run = shortest(seed, cluster);
-    writeln!(out, "the shortest history of seed {seed} that was found to break:")?;
+    writeln!(out, "the shortest failing run found for seed {seed}:")?;
     let skipped = run.trace.len().saturating_sub(SHOWN_LINES);
     if skipped > 0 {
         writeln!(out, "({skipped} lines before these)")?;
@@ -69,7 +69,7 @@ pub(crate) fn write_broken(out: &mut impl Write, seed: u64, cluster: bool) -> io
         writeln!(out, "{line}")?;
     }
     let option = if cluster { " --cluster" } else { "" };
-    writeln!(out, "all of it: simulate{option} --replay {seed}")
+    writeln!(out, "the whole trace: simulate{option} --replay {seed}")
 }
 
 pub(crate) fn write_json(
@@ -94,7 +94,8 @@ pub(crate) fn write_json(
     });
     writeln!(
         out,
-        "{{\"from\":{},\"histories\":{},\"steps\":{},\"calls\":{},\"seconds\":{seconds:.3},\"faults\":{{{}}},\"coverage\":{{{}}},\"broken\":[{}]}}",
+        "{{\"from\":{},\"runs\":{},\"steps\":{},\"calls\":{},\"seconds\":{seconds:.3},\
+         \"faults\":{{{}}},\"coverage\":{{{}}},\"broken\":[{}]}}",
         arguments.from,
         arguments.seeds,
         sum.steps,

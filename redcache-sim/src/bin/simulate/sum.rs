@@ -1,4 +1,4 @@
-//! Runs of many seeds, added up.
+//! Runs of many seeds and their totals.
 
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,18 +8,18 @@ use redcache_sim::world::{Run, simulate};
 
 use crate::arguments::Arguments;
 
-/// Every so many seeds, a world is run twice: equal seeds must give equal histories.
+/// One seed in this many runs twice: equal seeds must give equal hashes.
 const TWICE_EVERY: u64 = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Sum {
     pub(crate) steps: u64,
     pub(crate) calls: u64,
-    /// The sum of the hashes of all runs: equal for equal histories.
+    /// The sum of the hashes of all runs; equal for equal runs.
     pub(crate) hash: u64,
     pub(crate) tally: Tally,
     pub(crate) broken: Vec<Run>,
-    /// Seeds that did not repeat themselves.
+    /// Seeds whose second run differed from the first.
     pub(crate) unsteady: Vec<u64>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn run_all(arguments: &Arguments) -> Sum {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..arguments.threads).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            // A world that panics has found a bug too; its message is on the screen already.
+            // A panicking world is a found bug; its message has been printed.
             let sum = thread.join().unwrap_or_else(|_| std::process::exit(1));
             all.steps += sum.steps;
             all.calls += sum.calls;

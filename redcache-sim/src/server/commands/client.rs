@@ -1,4 +1,4 @@
-//! `CLIENT`: names, ids, ends of connections, and tracking.
+//! `CLIENT`: names, ids, kill, and tracking.
 
 use bytes::Bytes;
 
@@ -45,7 +45,7 @@ fn set_info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 }
 
 fn no_evict(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    // The model never evicts clients, so there is nothing to switch.
+    // The model never evicts clients.
     if call.is(2, "ON") || call.is(2, "OFF") {
         Ok(Reply::OK)
     } else {

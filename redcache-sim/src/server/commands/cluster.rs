@@ -133,7 +133,7 @@ fn count_keys(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     Ok(Reply::count(call.server.keys_in(slot).len()))
 }
 
-/// Reads the number of a slot.
+/// Return argument `at` as a slot number.
 fn slot_at(call: &Call<'_>, at: usize) -> Result<Slot, ReplyError> {
     let number = call.integer(at).ok().and_then(|number| u16::try_from(number).ok());
     number.and_then(Slot::new).ok_or_else(|| "ERR Invalid or out of range slot".into())

@@ -6,29 +6,29 @@ use crate::server::call::Call;
 use crate::server::reply::{Reply, ReplyError};
 use crate::server::request::integer;
 
-/// Changes keys; a replica refuses it.
+/// Writes keys; refused by a replica.
 pub(in crate::server) const WRITE: u16 = 1;
-/// Only reads keys; a client that tracks is told when they change.
+/// Reads keys; a tracking client gets their invalidations.
 pub(in crate::server) const READ: u16 = 2;
-/// Needs memory; refused when there is none.
+/// Needs memory; refused while there is none.
 pub(in crate::server) const DENY_OOM: u16 = 4;
-/// Runs before the client has said its password.
+/// Allowed before authentication.
 pub(in crate::server) const NO_AUTH: u16 = 8;
-/// Runs while the server loads its dataset.
+/// Allowed while the server loads its dataset.
 pub(in crate::server) const ALLOW_LOADING: u16 = 16;
-/// Runs while a script keeps the server busy.
+/// Allowed while a script keeps the server busy.
 pub(in crate::server) const ALLOW_BUSY: u16 = 32;
 /// Refused in a script.
 pub(in crate::server) const NO_SCRIPT: u16 = 64;
 
 pub(in crate::server) type Run = fn(&mut Call<'_>) -> Result<Reply, ReplyError>;
 
-/// One command, or one subcommand of it.
+/// A command or a subcommand.
 #[derive(Debug)]
 pub(in crate::server) struct Command {
-    /// The full name in lower case, a subcommand's after a bar: `client|id`.
+    /// The full name in lower case; a subcommand follows a bar: `client|id`.
     pub(in crate::server) name: &'static str,
-    /// How many words it takes, its name included; negative when this is only the least number.
+    /// The number of words including the name; negative for a minimum.
     arity: i32,
     flags: u16,
     keys: Keys,
@@ -36,7 +36,7 @@ pub(in crate::server) struct Command {
     pub(in crate::server) subcommands: &'static [Self],
 }
 
-/// Which arguments are keys.
+/// The arguments that are keys.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) enum Keys {
     None,

@@ -1,4 +1,4 @@
-//! The connection itself: `HELLO`, `AUTH`, `SELECT`, `PING`, `ECHO`, `RESET`, `QUIT`.
+//! Connections: `HELLO`, `AUTH`, `SELECT`, `PING`, `ECHO`, `RESET`, `QUIT`.
 
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password c
     the default user. Are you sure your configuration is correct?";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
-/// Says goodbye. Unlike other commands it is understood at any time and with any arguments.
+/// Close the connection. Allowed at any time and with any arguments.
 pub(in crate::server) fn quit(call: &mut Call<'_>) -> Reply {
     if let Some(client) = call.state() {
         client.closing = true;
@@ -114,7 +114,7 @@ fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// Names the client; an empty name takes the name away.
+/// Set the client's name; an empty name removes it.
 pub(super) fn set_name(call: &mut Call<'_>, name: &Bytes) -> Result<(), ReplyError> {
     if !name.iter().all(u8::is_ascii_graphic) {
         return Err(BAD_NAME.into());

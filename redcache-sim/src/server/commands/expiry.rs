@@ -13,7 +13,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("persist", 2, WRITE, Keys::First, persist),
 ];
 
-/// Adds a time to live to now, and gives it in milliseconds together with the sum.
+/// Return a TTL in milliseconds and the moment at which it ends.
 pub(super) fn deadline(call: &Call<'_>, ttl: i64, unit_ms: i64) -> Result<(i64, i64), ReplyError> {
     let ttl = ttl.checked_mul(unit_ms);
     let sum = ttl.and_then(|ttl| Some((ttl, call.now_ms().checked_add(ttl)?)));
@@ -63,7 +63,7 @@ fn expire(call: &mut Call<'_>, unit_ms: i64) -> Result<Reply, ReplyError> {
     Ok(Reply::Integer(1))
 }
 
-/// When `EXPIRE` may change what is there.
+/// The conditions under which `EXPIRE` changes a key.
 #[derive(Debug, Default)]
 struct Condition {
     only_persistent: bool,
@@ -98,7 +98,7 @@ impl Condition {
         Ok(it)
     }
 
-    /// No time to live counts as the longest there is.
+    /// Return whether the change is allowed. No TTL counts as the longest.
     fn allows(&self, old: Option<i64>, new: i64) -> bool {
         !(self.only_persistent && old.is_some()
             || self.only_volatile && old.is_none()

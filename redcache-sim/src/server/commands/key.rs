@@ -1,4 +1,5 @@
-//! Keys of any type: `EXISTS`, `TOUCH`, `TYPE`, `DEL`, `UNLINK`, and `HSET`, which is there to make a key of a wrong type.
+//! Keys of any type: `EXISTS`, `TOUCH`, `TYPE`, `DEL`, `UNLINK`, and `HSET` to make a key of
+//! another type.
 
 use std::collections::BTreeMap;
 

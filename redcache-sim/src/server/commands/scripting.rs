@@ -40,7 +40,7 @@ fn evalsha(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     run(call, &hash, keys)
 }
 
-/// Runs a script of the cache for a client whose `EVAL` or `EVALSHA` declares this many keys.
+/// Run a loaded script; its first `keys` arguments are keys.
 fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError> {
     let Some(Loaded { effect, is_checked_first }) = call.server.scripts.get(hash) else {
         return Err(ReplyError::NO_SCRIPT.into());
@@ -56,14 +56,14 @@ fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError
     let (keys, args) = call.args[3..].split_at(keys);
     let (client, server) = (call.client, &mut *call.server);
     effect(&mut ScriptCall { server, client, keys, args, wrote: false }).map_err(|error| {
-        // All of a script but its first line stands in one.
+        // All of a script after its first line is one line.
         let line = 1 + u8::from(is_checked_first);
         let at = format!(" script: {hash}, on @user_script:{line}.");
         ReplyError::new([error.as_bytes(), at.as_bytes()].concat())
     })
 }
 
-/// How many of the arguments after the third word are keys.
+/// Return how many arguments after the third word are keys.
 fn declared_keys(call: &Call<'_>) -> Result<usize, ReplyError> {
     let keys = call.integer(2)?;
     let arguments = call.args.len() - 3;

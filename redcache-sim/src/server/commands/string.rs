@@ -23,7 +23,7 @@ fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 }
 
 fn mget(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    // A key of another type reads as missing here, where `GET` answers with an error.
+    // `MGET` reads a key of another type as missing, where `GET` fails.
     let values = call.args[1..].iter().map(|key| match call.string(key) {
         Ok(Some(value)) => Reply::Bulk(value),
         Ok(None) | Err(_) => Reply::Null,
@@ -80,7 +80,7 @@ struct SetOptions {
     only_if_present: Option<bool>,
     get: bool,
     keep_ttl: bool,
-    /// Where the time to live stands among the arguments, and its unit in milliseconds.
+    /// The index of the TTL among the arguments, and its unit in milliseconds.
     ttl: Option<(usize, i64)>,
 }
 

@@ -1,4 +1,4 @@
-//! The server as a whole: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `CONFIG`, `DEBUG`.
+//! Server administration: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `CONFIG`, `DEBUG`.
 
 mod config;
 mod info;

@@ -1,4 +1,4 @@
-//! What happens to a cluster, and what its nodes are made to believe of it.
+//! Faults of clusters: changes, and distorted views of nodes.
 
 use redcache_core::Slot;
 
@@ -8,16 +8,16 @@ use crate::plan::cluster::{SHARDS, port_of};
 use crate::server::Cluster;
 use crate::state::world::World;
 
-/// How long a node believes what is not so, at most.
+/// The longest distortion of a view.
 const DISTORTED_MAX: u64 = 300_000;
 
 impl World {
-    /// Lets a fault strike the cluster.
+    /// Inject a fault into the cluster.
     pub(super) fn inject_cluster(&mut self, fault: Fault) -> Checked {
         let key = self.fault_rng.index(self.keys.len());
         let shard = self.fault_rng.index(SHARDS);
         if matches!(fault, Fault::SlotMoved | Fault::SlotMovedLate | Fault::StaleMap) {
-            // A slot arrives before it goes on.
+            // A running migration ends before the slot moves again.
             self.end_move(key)?;
         }
         let Some(cluster) = &self.cluster else { return Ok(()) };
@@ -48,7 +48,7 @@ impl World {
                 }
             }
             Fault::StaleMap if shard != from && !is_frozen => {
-                // The third of them does not hear of it.
+                // The third primary does not learn of the move.
                 let third = SHARDS - shard - from;
                 let node = cluster.shards[third].primary;
                 self.tally.fault(fault);
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Has the owner of a key, or any node, believe something for a while.
+    /// Distort the view of a key's owner, or of any node, for a while.
     fn inject_view(&mut self, fault: Fault, key: usize) {
         let any = self.fault_rng.index(self.nodes.len());
         let Some(cluster) = &self.cluster else { return };
@@ -113,6 +113,6 @@ fn first() -> Slot {
 
 fn last() -> Slot {
     let last = Slot::new(Slot::COUNT - 1);
-    // One less than their number is the number of the last.
+    // The slot count minus one is the last slot.
     last.expect("there are slots")
 }

@@ -1,4 +1,4 @@
-//! What happens to a server.
+//! Faults of servers.
 
 use crate::clock::Micros;
 use crate::fault::{Fault, REFUSABLE};
@@ -8,7 +8,7 @@ use crate::state::queue::Event;
 use crate::state::world::World;
 
 impl World {
-    /// Lets a fault strike one of the servers.
+    /// Inject a fault into one of the servers.
     pub(super) fn inject_server(&mut self, fault: Fault) -> Checked {
         let number = self.some_server();
         let now = self.now;
@@ -54,7 +54,7 @@ impl World {
         self.apply_server_events(number, None)
     }
 
-    /// A server that is asked; of a cluster, one of the primaries.
+    /// Return a server that receives commands: one of the primaries in a cluster.
     fn some_server(&mut self) -> usize {
         match &self.cluster {
             None => 0,
@@ -108,7 +108,7 @@ impl World {
         self.queue.plan(at, Event::Recover(node, fault));
     }
 
-    /// Ends a sickness of a server.
+    /// End a fault of a server.
     pub(crate) fn recover(&mut self, node: usize, fault: Fault) -> Checked {
         self.trace.line(self.now, || format!("no longer: {}", fault.name()));
         self.restore_view(node, Some(fault));

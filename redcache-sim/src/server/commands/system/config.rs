@@ -1,4 +1,4 @@
-//! `CONFIG`: the settings that the model has.
+//! `CONFIG` for the settings of the model.
 
 use crate::server::call::Call;
 use crate::server::commands::command::{ALLOW_LOADING, Command, Keys, NO_SCRIPT};
@@ -14,7 +14,7 @@ pub(super) const SUBCOMMANDS: &[Command] = &[
     Command::new("config|resetstat", 2, FLAGS, Keys::None, reset_stat),
 ];
 
-/// A setting: how it is read, and how it is changed or why not.
+/// A setting: its name, its getter and its setter.
 type Setting = (&'static str, fn(&Config) -> String, fn(&mut Config, &str) -> Result<(), String>);
 
 const SETTINGS: [Setting; 5] = [
@@ -66,14 +66,14 @@ fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let patterns: Vec<String> = (2..call.args.len()).map(|at| call.text(at)).collect();
     let found = SETTINGS.into_iter().filter_map(|(name, read, _)| {
         let pattern = patterns.iter().find(|pattern| matches(pattern, name))?;
-        // A name that was asked for in full comes back as it was spelled.
+        // A name queried in full is returned as it was spelled.
         let name = if pattern.ends_with('*') { name } else { pattern };
         Some((Reply::bulk(name), Reply::bulk(&read(&call.server.config))))
     });
     Ok(Reply::Map(found.collect()))
 }
 
-/// Compares a name with a pattern whose only joker is a star at its end.
+/// Return whether a name matches a pattern, which may end in a star.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(&start.to_lowercase()),
@@ -81,7 +81,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Changes all settings or none.
+/// Change all settings or none.
 fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     if call.args.len() % 2 == 1 {
         return Err(ReplyError::SYNTAX.into());
@@ -117,7 +117,7 @@ fn number(text: &str, min: i64, max: i64) -> Result<usize, String> {
     fits.ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))
 }
 
-/// Reads an amount of memory, with or without a unit.
+/// Parse an amount of memory with an optional unit.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.to_lowercase();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_with_the_units_of_redis() {
+    fn memory_is_parsed_with_the_units_of_redis() {
         for (text, expected) in [
             ("0", Some(0)),
             ("5", Some(5)),

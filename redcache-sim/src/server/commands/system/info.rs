@@ -1,4 +1,4 @@
-//! `INFO`: a few figures that clients and tests look at, in the sections that Redis has them in.
+//! `INFO`: the figures that clients and tests read, in the sections of Redis.
 
 use crate::server::call::Call;
 use crate::server::instance::Server;
@@ -15,7 +15,7 @@ const SECTIONS: [Section; 6] = [
     ("Commandstats", command_stats),
 ];
 
-/// The section that is shown only to those who ask for it or for everything.
+/// The section that is returned only on request.
 const ON_REQUEST: &str = "Commandstats";
 
 pub(super) fn info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
