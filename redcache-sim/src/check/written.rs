@@ -47,9 +47,7 @@ impl World {
             (writes.told_void, writes.void)
         };
         Invariant::Pairing.holds(told <= done, || {
-            format!(
-                "call {call}, {kind:?} of key {key}, reports {effective}; {told} of {done} did"
-            )
+            format!("call {call}, {kind:?} of key {key}, reports {effective}; {told} of {done} did")
         })?;
         if !is_touch {
             // It is unknown which deletion belongs to this call; it is none before the call.
