@@ -1,10 +1,13 @@
-//! One server: the connection to it, what waits for that, and whether it is worth asking.
+//! One server: its connection, the commands that wait for it, and whether the server is worth asking.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::breaker::Breaker;
-use super::{Action, ConnId, Effects, RouterEvent, earliest};
+use super::context::{Context, earliest};
+use super::effects::{Effects, RouterEvent};
+use super::id::ConnId;
+use super::link::Link;
+use super::queue::Queue;
 use crate::api::config::{Address, Config};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::command::Command;
@@ -14,8 +17,6 @@ use crate::protocol::slot::SlotSet;
 use crate::protocol::topology::Question;
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
-use crate::wire::conn::Conn;
-use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
 
 /// How many bytes may wait to be written before further commands are refused.
@@ -24,47 +25,32 @@ const UNWRITTEN_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) address: Address,
-    link: Link,
+    pub(super) link: Link,
     breaker: Breaker,
-    /// Commands that wait for a ready connection, oldest first.
-    queue: VecDeque<Issued>,
+    /// Commands that wait for a ready connection.
+    pub(super) queue: Queue,
     backoff: Backoff,
     ready_since: Option<Instant>,
     /// Why the last attempt to connect failed.
     fault: Option<Error>,
-    /// Why the server does not report changes on the connection, if it does not.
+    /// Why the server does not track keys for the connection.
     untracked: Option<String>,
-    /// The engine was told that the connection is ready.
+    /// The engine knows of the connection.
     pub(super) is_announced: bool,
-    /// How many slots of the cluster it owns.
+    /// How many slots of the cluster the node owns.
     pub(super) slots: usize,
-    /// Until then it is kept although it owns no slot.
+    /// Until then the node is kept although it owns no slot.
     pub(super) idle_until: Instant,
-    /// How it tells what it knows of the cluster.
+    /// How to ask for the topology.
     pub(super) question: Question,
 }
 
-#[derive(Debug)]
-enum Link {
-    Down { dial_at: Instant },
-    Dialing { conn: ConnId, until: Instant },
-    Open { id: ConnId, conn: Box<Conn>, until: Instant },
-}
-
-/// A connection that is no longer, and what it still unanswered, oldest first.
+/// What a lost connection leaves behind.
 #[derive(Debug)]
 pub(super) struct Disconnected {
     pub(super) was_ready: bool,
+    /// Oldest first.
     pub(super) unanswered: Vec<Issued>,
-}
-
-/// Something that the server said, or that it makes no sense.
-#[derive(Debug)]
-pub(super) enum Received {
-    Nothing,
-    Inbound(Inbound),
-    /// The connection is of no further use; perhaps because of the answer to this command.
-    ProtocolError(Error, Option<Issued>),
 }
 
 impl Node {
@@ -73,7 +59,7 @@ impl Node {
             address,
             link: Link::Down { dial_at: now },
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             backoff: Backoff::new(config.reconnect_delay_max),
             ready_since: None,
             fault: None,
@@ -85,7 +71,7 @@ impl Node {
         }
     }
 
-    /// Why a command cannot be sent now.
+    /// Return why a command cannot be sent now. `waiting` commands wait elsewhere.
     pub(super) fn refusal(
         &mut self,
         now: Instant,
@@ -96,7 +82,7 @@ impl Node {
         if self.in_flight() + waiting >= config.inflight_max {
             return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
-        if matches!(&self.link, Link::Open { conn, .. } if conn.unwritten() > UNWRITTEN_MAX) {
+        if self.link.open().is_some_and(|(_, conn)| conn.unwritten() > UNWRITTEN_MAX) {
             let text = "the server does not read what is sent";
             return Some(Error::new(ErrorKind::Overloaded, text));
         }
@@ -105,7 +91,7 @@ impl Node {
         {
             return Some(fault.clone());
         }
-        // A lock that is not given back would outlast the server's trouble.
+        // A lock that is not released would outlast the server's trouble.
         let passes = command.gives_back() || self.breaker.allows(now);
         if passes { None } else { Some(self.resting(config)) }
     }
@@ -121,109 +107,39 @@ impl Node {
     }
 
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        match &mut self.link {
-            Link::Open { conn, .. } if conn.is_ready() || mutant!(HandshakeNotGated) => {
-                conn.send(now, issued, locks);
-            }
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => {
-                enqueue(&mut self.queue, issued);
-            }
-        }
-    }
-
-    /// Asks what it knows of the cluster; gives the connection on which the answer will come.
-    pub(super) fn ask_topology(&mut self) -> Option<ConnId> {
-        match &mut self.link {
-            Link::Open { id, conn, .. } if conn.is_ready() => {
-                conn.ask_topology(self.question);
-                Some(*id)
-            }
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => None,
+        match self.link.ready_mut() {
+            Some(conn) => conn.send(now, issued, locks),
+            None => self.queue.push(issued),
         }
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        matches!(&self.link, Link::Open { conn, .. } if conn.is_ready())
+        self.link.is_ready()
     }
 
-    pub(super) fn is_down(&self) -> bool {
-        matches!(self.link, Link::Down { .. })
-    }
-
-    /// It may be that nobody is there.
+    /// Return whether the server may be unreachable.
     pub(super) fn is_in_trouble(&self) -> bool {
         !self.is_ready() && self.fault.is_some()
     }
 
-    /// The server reports changes of what is read on the connection.
+    /// Return whether the server tracks the keys that the connection reads.
     pub(super) fn is_tracked(&self) -> bool {
         (self.untracked.is_none() || mutant!(UntrackedTrusted)) && self.is_ready()
     }
 
-    /// How many commands wait for an answer.
+    /// Return how many commands wait for an answer.
     pub(super) fn in_flight(&self) -> usize {
-        let awaited = match &self.link {
-            Link::Open { conn, .. } => conn.awaited(),
-            Link::Down { .. } | Link::Dialing { .. } => 0,
-        };
-        awaited + self.queue.len()
+        self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.queue.len()
     }
 
-    /// Says whether this was the connection that was wished for.
-    pub(super) fn handle_connected(&mut self, now: Instant, id: ConnId, config: &Config) -> bool {
-        match self.link {
-            Link::Dialing { conn, until } if conn == id => {
-                let conn = Box::new(Conn::open(now, config));
-                self.link = Link::Open { id, conn, until };
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether this is its connection, or the attempt to make it.
-    pub(super) fn has(&self, id: ConnId) -> bool {
-        match &self.link {
-            Link::Dialing { conn, .. } => *conn == id,
-            Link::Open { id: open, .. } => *open == id,
-            Link::Down { .. } => false,
-        }
-    }
-
-    /// Takes the next thing that the server said.
-    pub(super) fn receive(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        input: &mut Input<'_>,
-        config: &Config,
-        locks: &LockSettings,
-    ) -> Received {
-        match &mut self.link {
-            Link::Open { id: open, conn, .. } if *open == id => {
-                match conn.next(now, input, config, locks) {
-                    Ok(None) => Received::Nothing,
-                    Ok(Some(inbound)) => Received::Inbound(inbound),
-                    Err(error) => Received::ProtocolError(error, conn.take_front()),
-                }
-            }
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => Received::Nothing,
-        }
-    }
-
-    pub(super) fn on_ready(
-        &mut self,
-        now: Instant,
-        untracked: Option<String>,
-        locks: &LockSettings,
-    ) {
+    pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>) {
         self.breaker.on_answer();
-        self.ready_since = Some(now);
+        self.ready_since = Some(ctx.now);
         self.fault = None;
         self.untracked = untracked;
-        if let Link::Open { conn, .. } = &mut self.link {
-            for issued in self.queue.drain(..) {
-                conn.send(now, issued, locks);
+        if let Some((_, conn)) = self.link.open_mut() {
+            for issued in self.queue.take() {
+                conn.send(ctx.now, issued, ctx.lock_settings);
             }
         }
     }
@@ -235,13 +151,13 @@ impl Node {
         }
     }
 
-    /// What to tell of a connection that is ready.
+    /// Return the event that announces the ready connection.
     pub(super) fn announce(&mut self, slots: SlotSet) -> RouterEvent {
         self.is_announced = true;
         RouterEvent::Up { untracked: self.untracked.clone(), slots }
     }
 
-    /// Gives the connection up, and dials again after a pause.
+    /// Give the connection up, to dial again after a pause.
     pub(super) fn on_disconnect(
         &mut self,
         now: Instant,
@@ -252,74 +168,24 @@ impl Node {
             self.backoff.on_lost(now.saturating_duration_since(since));
         }
         let dial_at = now + self.backoff.pause(rng);
-        let link = std::mem::replace(&mut self.link, Link::Down { dial_at });
-        let was_ready = matches!(&link, Link::Open { conn, .. } if conn.is_ready());
-        // A server that once was ready is worth more than one nonsensical reply.
+        let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
+        // One malformed reply does not condemn a server that was ready.
         let counts = !was_ready || !is_lasting(reason);
         self.fault = counts.then(|| reason.clone());
         self.is_announced = false;
-        let unanswered = match link {
-            Link::Open { conn, .. } => conn.end().collect(),
-            Link::Down { .. } | Link::Dialing { .. } => Vec::new(),
-        };
         Disconnected { was_ready, unanswered }
     }
 
-    /// Takes what waits for a connection, oldest first.
-    pub(super) fn take_queue(&mut self) -> VecDeque<Issued> {
-        std::mem::take(&mut self.queue)
-    }
-
-    /// The connection, or the attempt to make it, is to end. What it still unanswered stays here.
+    /// Hang up. The unanswered commands join the queue.
     pub(super) fn hang_up(&mut self, effects: &mut Effects) {
-        let dial_at = match &self.link {
-            Link::Down { dial_at } => *dial_at,
-            Link::Dialing { until, .. } | Link::Open { until, .. } => *until,
-        };
-        match std::mem::replace(&mut self.link, Link::Down { dial_at }) {
-            Link::Open { id, conn, .. } => {
-                effects.actions.push_back(Action::HangUp { conn: id });
-                self.queue.extend(conn.end());
-            }
-            Link::Dialing { conn, .. } => effects.actions.push_back(Action::HangUp { conn }),
-            Link::Down { .. } => {}
+        for issued in self.link.hang_up(effects) {
+            self.queue.push(issued);
         }
     }
 
-    /// Dials under this name if it is time.
-    pub(super) fn dial(&mut self, now: Instant, conn: ConnId, config: &Config) -> Option<Action> {
-        match self.link {
-            Link::Down { dial_at } if dial_at <= now => {
-                self.link = Link::Dialing { conn, until: now + config.connect_timeout };
-                Some(Action::Dial { conn, address: self.address.clone() })
-            }
-            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => None,
-        }
-    }
-
-    /// Probes a silent connection; gives the connection that is to be given up, and why.
-    pub(super) fn overdue_link(
-        &mut self,
-        now: Instant,
-        config: &Config,
-    ) -> Option<(ConnId, &'static str)> {
-        match &mut self.link {
-            Link::Dialing { conn, until } if *until <= now => {
-                Some((*conn, "no connection within `connect_timeout`"))
-            }
-            Link::Open { id, conn, until } if !conn.is_ready() && *until <= now => {
-                Some((*id, "no handshake within `connect_timeout`"))
-            }
-            Link::Open { id, conn, .. } => conn
-                .heartbeat(now, config.heartbeat_interval)
-                .then_some((*id, "no sign of life within twice `heartbeat_interval`")),
-            Link::Down { .. } | Link::Dialing { .. } => None,
-        }
-    }
-
-    /// Reports what was issued before `limit` and whose sender still waits.
+    /// Report the commands that were issued at `limit` or before and whose sender still waits.
     pub(super) fn report_overdue(&mut self, now: Instant, limit: Instant, effects: &mut Effects) {
-        if let Link::Open { conn, .. } = &mut self.link {
+        if let Some((_, conn)) = self.link.open_mut() {
             while let Some((token, key)) = conn.next_overdue(limit)
                 && !mutant!(OverdueNever)
             {
@@ -327,10 +193,8 @@ impl Node {
                 effects.events.push_back(RouterEvent::Overdue { token, key });
             }
         }
-        while self.queue.front().is_some_and(|issued| issued.issued_at <= limit) {
-            if let Some(issued) = self.queue.pop_front()
-                && issued.token.is_some()
-            {
+        while let Some(issued) = self.queue.pop_until(limit) {
+            if issued.token.is_some() {
                 self.breaker.on_failure(now);
                 effects.fail(issued, self.unavailable());
             }
@@ -343,71 +207,19 @@ impl Node {
         self.fault.clone().unwrap_or_else(no_answer)
     }
 
-    /// A call was dropped, and so is its place among the replies.
-    #[cfg(redcache_mutants)]
-    pub(super) fn drop_slot(&mut self, token: crate::protocol::command::Token) {
-        if let Link::Open { conn, .. } = &mut self.link {
-            conn.drop_slot(token);
-        }
-    }
-
-    /// When there is something to do next; `redials` says whether a new connection will be wanted.
+    /// Return when something is due; `redials` is whether a new connection will be wanted.
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
-        let link = match &self.link {
-            Link::Down { .. } if !redials => None,
-            Link::Down { dial_at } => Some(*dial_at),
-            Link::Dialing { until, .. } => Some(*until),
-            Link::Open { conn, until, .. } if !conn.is_ready() => Some(*until),
-            Link::Open { conn, .. } => {
-                let overdue = conn.oldest_issued().map(|issued| issued + config.command_timeout);
-                earliest(overdue, Some(conn.heartbeat_at(config.heartbeat_interval)))
-            }
-        };
-        let queued = self.queue.front().map(|issued| issued.issued_at + config.command_timeout);
-        earliest(link, queued)
+        let queued = self.queue.first_at().map(|issued_at| issued_at + config.command_timeout);
+        earliest(self.link.poll_timeout(redials, config), queued)
     }
 
-    pub(super) fn take_transmit(&mut self, id: ConnId, into: &mut Vec<u8>) -> bool {
-        into.clear();
-        match &mut self.link {
-            Link::Open { id: open, conn, .. } if *open == id => conn.take_transmit(into),
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => false,
-        }
-    }
-
-    /// Its connection, if that has bytes to write.
+    /// Return the connection if it has bytes to write.
     pub(super) fn transmits(&self) -> Option<ConnId> {
-        match &self.link {
-            Link::Open { id, conn, .. } if conn.unwritten() > 0 => Some(*id),
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => None,
-        }
-    }
-
-    /// How many bytes wait to be written, if that is its connection.
-    pub(super) fn unwritten(&self, id: ConnId) -> usize {
-        match &self.link {
-            Link::Open { id: open, conn, .. } if *open == id => conn.unwritten(),
-            Link::Open { .. } | Link::Down { .. } | Link::Dialing { .. } => 0,
-        }
-    }
-
-    /// The connection that is open.
-    pub(super) fn open_conn(&self) -> Option<ConnId> {
-        match &self.link {
-            Link::Open { id, .. } => Some(*id),
-            Link::Down { .. } | Link::Dialing { .. } => None,
-        }
+        self.link.open().filter(|(_, conn)| conn.unwritten() > 0).map(|(id, _)| id)
     }
 }
 
-/// Queues a command in the order of issue, by which it is overdue; one that is tried again is older than the last.
-pub(super) fn enqueue(queue: &mut VecDeque<Issued>, issued: Issued) {
-    let later = |other: &Issued| other.issued_at > issued.issued_at;
-    let behind = queue.iter().rev().take_while(|other| later(other)).count();
-    queue.insert(queue.len() - behind, issued);
-}
-
-/// A login that was refused, or a port that is not Redis, will not mend itself within a call.
+/// Return whether a fault will last longer than a call: a refused login, or a port that is not Redis.
 pub(super) fn is_lasting(fault: &Error) -> bool {
     matches!(fault.kind(), ErrorKind::Authentication | ErrorKind::Protocol)
 }

@@ -1,9 +1,15 @@
-//! What becomes of a command that a node has refused to execute: it goes elsewhere, or to the same node later.
+//! Commands that a node refused: each goes to another node, or to the same one later.
 //!
-//! It was not executed, so any command may be sent again, and one that travels as several frames goes again whole.
+//! A refused command was not executed, so any command may be sent again. A command of several frames is sent again
+//! whole.
+
+use std::time::Duration;
 
 use super::cluster::IDLE_KEPT;
-use super::{Context, NodeId, RETRY_PAUSE, Router, RouterEvent};
+use super::context::Context;
+use super::effects::RouterEvent;
+use super::id::NodeId;
+use super::routing::Router;
 use crate::api::config::Address;
 use crate::api::error::{Error, ErrorKind, Transient};
 use crate::protocol::redirect::Redirect;
@@ -11,14 +17,16 @@ use crate::protocol::reply::Refusal;
 use crate::protocol::slot::SlotSet;
 use crate::wire::issued::Issued;
 
-/// How often a command is sent on before its failure is final.
+/// How many times a command is redirected before its failure is final.
 const REDIRECTS_MAX: u8 = 8;
-/// From this redirect on there is a pause before the next try: two nodes that each send to the other need time.
+/// From this redirect on there is a pause before the next try: two nodes that redirect to each other need time.
 const PAUSED_FROM: u8 = 3;
+/// The pause after a refusal that passes by itself.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Router {
-    /// Sends a refused command on; gives it back if the refusal is the answer.
-    pub(super) fn send_on(
+    /// Send a refused command again. Return it if the refusal is its answer.
+    pub(super) fn redirect(
         &mut self,
         ctx: Context<'_>,
         from: NodeId,
@@ -34,43 +42,35 @@ impl Router {
         let Some(redirect) = redirect.filter(|_| issued.token.is_some()) else {
             return Some(issued);
         };
-        // A try that was refused does not count against a command whose connection is lost later.
+        // A refused attempt does not count towards the limit for lost connections.
         issued.attempts = issued.attempts.saturating_sub(1);
+        if let Redirect::Later { outdated } = redirect {
+            if outdated {
+                self.request_discovery(ctx, None);
+            }
+            return self.pause(ctx, issued);
+        }
+        if issued.redirects >= REDIRECTS_MAX && !mutant!(RedirectsUnbounded) {
+            self.give_up(issued, refusal);
+            return None;
+        }
+        issued.redirects = issued.redirects.saturating_add(1);
+        let asked = self.nodes.get(from)?.address.clone();
         match redirect {
-            Redirect::Later { outdated } => {
-                if outdated {
-                    self.request_discovery(ctx, None);
-                }
-                self.pause(ctx, issued)
-            }
-            Redirect::Moved(_) | Redirect::Ask(_) | Redirect::Unparsable
-                if issued.redirects >= REDIRECTS_MAX && !mutant!(RedirectsUnbounded) =>
-            {
-                self.give_up(issued, refusal);
-                None
-            }
-            Redirect::Moved(endpoint) => {
-                issued.redirects = issued.redirects.saturating_add(1);
-                let asked = self.nodes.get(from.index())?.address.clone();
-                self.on_moved(ctx, from, issued, (endpoint.address(&asked), asked))
-            }
-            Redirect::Ask(endpoint) => {
-                issued.redirects = issued.redirects.saturating_add(1);
-                let asked = self.nodes.get(from.index())?.address.clone();
-                if mutant!(AskChangesMap) {
-                    return self.on_moved(ctx, from, issued, (endpoint.address(&asked), asked));
-                }
+            Redirect::Ask(endpoint) if !mutant!(AskChangesMap) => {
                 self.on_ask(ctx, endpoint.address(&asked), issued)
             }
-            Redirect::Unparsable => {
-                issued.redirects = issued.redirects.saturating_add(1);
+            Redirect::Moved(endpoint) | Redirect::Ask(endpoint) => {
+                self.on_moved(ctx, from, issued, (endpoint.address(&asked), asked))
+            }
+            Redirect::Unparsable | Redirect::Later { .. } => {
                 self.request_discovery(ctx, None);
                 self.pause(ctx, issued)
             }
         }
     }
 
-    /// The slot has another owner, and everybody learns of it before the command goes on.
+    /// Assign the slot to its new owner, then send the command there.
     fn on_moved(
         &mut self,
         ctx: Context<'_>,
@@ -80,18 +80,18 @@ impl Router {
     ) -> Option<Issued> {
         issued.asking = false;
         if to == asked {
-            let text = format!("{asked}: it sends to itself what it does not take");
+            let text = format!("{asked}: the node redirects to itself");
             let refused = self.pause(ctx, issued);
-            self.drop_link(ctx, from, &Error::new(ErrorKind::Unavailable, text));
+            self.hang_up_on(ctx, from, &Error::new(ErrorKind::Unavailable, text));
             return refused;
         }
         self.request_discovery(ctx, Some(to.clone()));
-        // Only the owner knows better than our map. Another may have fallen behind it.
+        // Only the owner knows better than our slot map. Another node may be behind it.
         if self.owner(issued.slot).is_none_or(|owner| owner == from) {
             let Some(id) = self.node_at(ctx, to) else { return self.pause(ctx, issued) };
             self.assign(ctx, issued.slot, Some(id));
             let slots: SlotSet = [issued.slot].into_iter().collect();
-            self.effects.events.push_back(RouterEvent::Moved { slots });
+            self.push_event(RouterEvent::Moved { slots });
             self.announce_owners();
         }
         if issued.redirects >= PAUSED_FROM {
@@ -101,11 +101,11 @@ impl Router {
         None
     }
 
-    /// The slot is on its way; for this key the node that it goes to is to be asked, this once.
+    /// Send the command once to the node that imports its slot.
     fn on_ask(&mut self, ctx: Context<'_>, to: Address, mut issued: Issued) -> Option<Issued> {
         issued.asking = true;
         let id = self.node_at(ctx, to);
-        match id.and_then(|id| self.nodes.get_mut(id.index())) {
+        match id.and_then(|id| self.nodes.get_mut(id)) {
             Some(node) => {
                 node.idle_until = ctx.now + IDLE_KEPT;
                 node.send(ctx.now, issued, ctx.lock_settings);
@@ -115,13 +115,7 @@ impl Router {
         }
     }
 
-    fn request_discovery(&mut self, ctx: Context<'_>, hint: Option<Address>) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.request_discovery(ctx.now, hint);
-        }
-    }
-
-    /// Tries a command again a little later, if it has the time; else gives it back.
+    /// Send a command again a little later. Return it if its time does not suffice.
     fn pause(&mut self, ctx: Context<'_>, mut issued: Issued) -> Option<Issued> {
         let at = ctx.now + RETRY_PAUSE;
         if at >= issued.issued_at + ctx.config.command_timeout {
@@ -129,14 +123,14 @@ impl Router {
         }
         issued.asking = false;
         if !mutant!(RefusedForgotten) {
-            self.paused.push_back((at, issued));
+            self.paused.push_at(at, issued);
         }
         None
     }
 
     fn give_up(&mut self, issued: Issued, refusal: &Refusal) {
         let (name, last) = (issued.command.name(), &refusal.0);
-        let text = format!("the {name} was sent on {REDIRECTS_MAX} times, at last with `{last}`");
+        let text = format!("the {name} was redirected {REDIRECTS_MAX} times, last with `{last}`");
         self.effects.fail(issued, Error::new(ErrorKind::Unavailable, text));
     }
 }

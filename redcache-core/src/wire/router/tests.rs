@@ -1,7 +1,12 @@
+use std::time::Duration;
+
+use super::redirects::RETRY_PAUSE;
 use super::*;
-use crate::protocol::command::Command;
+use crate::api::config::Address;
+use crate::api::key::Key;
 use crate::protocol::lock::{LockId, LockSettings, Locks};
 use crate::resp::{Frame, Limits, Scanner, decode};
+use crate::rng::Rng;
 
 /// A router, and nodes that say what the test tells them to.
 struct World {

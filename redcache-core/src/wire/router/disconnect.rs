@@ -1,0 +1,127 @@
+//! Lost connections: what becomes of their commands and of their nodes.
+
+use std::time::Instant;
+
+use super::context::Context;
+use super::effects::{Action, RouterEvent};
+use super::id::NodeId;
+use super::node::{Disconnected, Node, is_lasting};
+use super::routing::Router;
+use crate::api::error::{Error, ErrorKind};
+use crate::wire::issued::Issued;
+
+/// How many times a command is sent before its failure is final.
+const ATTEMPTS_MAX: u8 = 5;
+
+impl Router {
+    /// Give a connection up. Repeatable commands wait for the next one, or for another owner of their slot.
+    pub(super) fn on_disconnect(&mut self, ctx: Context<'_>, id: NodeId, reason: &Error) {
+        let slots = self.slots_of(id);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let was_announced = node.is_announced;
+        let Disconnected { was_ready, unanswered } =
+            node.on_disconnect(ctx.now, reason, &mut self.rng);
+        // This precedes the event of any single command: from here on nothing is tracked.
+        if was_announced {
+            self.push_event(RouterEvent::Down { reason: reason.clone(), slots });
+        } else if self.cluster.is_none() || node.slots > 0 {
+            self.push_event(RouterEvent::NotUp { reason: reason.clone() });
+        }
+        for issued in unanswered {
+            self.requeue(ctx, issued);
+        }
+        if self.is_closed || (!was_ready && is_lasting(reason)) {
+            self.fail_queue(id, reason);
+            if self.cluster.is_none() {
+                self.fail_paused(reason);
+            }
+        }
+        self.on_node_lost(ctx, id, (was_ready, reason));
+    }
+
+    /// Send a command again whose connection was lost, unless it may not be executed twice.
+    fn requeue(&mut self, ctx: Context<'_>, mut issued: Issued) {
+        issued.interrupted = true;
+        issued.asking = false;
+        if issued.token.is_none() {
+            return;
+        }
+        let is_repeatable = issued.command.is_repeatable() || mutant!(RetryOfAnything);
+        if is_repeatable && issued.attempts < ATTEMPTS_MAX {
+            self.route(ctx, issued);
+        } else {
+            self.effects.fail(issued, Error::new(ErrorKind::OutcomeUnknown, ""));
+        }
+    }
+
+    /// Plan the next question: another node may own the slots by now.
+    fn on_node_lost(&mut self, ctx: Context<'_>, id: NodeId, (was_ready, reason): (bool, &Error)) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.is_asked(id) {
+            cluster.on_answered(ctx.now, ctx.config.discovery_interval, &mut self.rng);
+        }
+        if was_ready {
+            cluster.request_discovery(ctx.now, None);
+        } else {
+            cluster.request_discovery_soon(ctx.now);
+        }
+        if cluster.seeds.tried == Some(id) {
+            let is_round = cluster.seeds.pass(ctx.now, Some(reason), &mut self.rng);
+            if is_round && !cluster.is_known {
+                self.push_event(RouterEvent::NotUp { reason: reason.clone() });
+                if is_lasting(reason) {
+                    self.fail_unrouted(reason);
+                }
+            }
+        }
+        self.remove_if_unused(ctx, id);
+    }
+
+    /// Forget a node that is down and owns no slot. Its commands go to the owners of their slots.
+    fn remove_if_unused(&mut self, ctx: Context<'_>, id: NodeId) {
+        let is_unused = |node: &Node| node.slots == 0 && node.link.is_down();
+        if !self.nodes.get(id).is_some_and(is_unused) {
+            return;
+        }
+        let queue = self.nodes.remove(id).map(|mut node| node.queue.take());
+        for mut issued in queue.into_iter().flatten() {
+            issued.asking = false;
+            self.route(ctx, issued);
+        }
+    }
+
+    /// Hang up on a node.
+    pub(super) fn hang_up_on(&mut self, ctx: Context<'_>, id: NodeId, reason: &Error) {
+        let open = self.nodes.get(id).and_then(|node| node.link.open()).map(|(conn, _)| conn);
+        if let Some(conn) = open {
+            self.effects.actions.push_back(Action::HangUp { conn });
+            self.on_disconnect(ctx, id, reason);
+        }
+    }
+
+    /// Forget a node that nobody needs any more.
+    pub(super) fn end_idle(&mut self, now: Instant, id: NodeId) {
+        let idle_until = self.nodes.get(id).and_then(|node| self.idle_until(id, node));
+        if idle_until.is_some_and(|until| until <= now)
+            && let Some(mut node) = self.nodes.remove(id)
+        {
+            node.hang_up(&mut self.effects);
+        }
+    }
+
+    /// Return until when an idle node is kept; `None` for a node that is needed.
+    fn idle_until(&self, id: NodeId, node: &Node) -> Option<Instant> {
+        let cluster = self.cluster.as_ref()?;
+        let is_needed = node.slots > 0
+            || node.in_flight() > 0
+            || cluster.seeds.tried == Some(id)
+            || cluster.is_asked(id);
+        (!is_needed).then_some(node.idle_until)
+    }
+
+    /// Return when the next idle node is to be forgotten.
+    pub(super) fn end_idle_at(&self) -> Option<Instant> {
+        self.cluster.as_ref()?;
+        self.nodes.iter().filter_map(|(id, node)| self.idle_until(id, node)).min()
+    }
+}

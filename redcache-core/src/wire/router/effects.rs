@@ -1,0 +1,93 @@
+//! What the router wants done: events for the engine, actions for the adapter.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::id::ConnId;
+use crate::api::config::Address;
+use crate::api::error::Error;
+use crate::api::key::Key;
+use crate::protocol::command::{Command, Token};
+use crate::protocol::reply::Reply;
+use crate::protocol::slot::{Slot, SlotSet};
+use crate::wire::issued::Issued;
+
+/// An event for the engine.
+#[derive(Debug)]
+pub(crate) enum RouterEvent {
+    /// A command was answered.
+    Reply {
+        /// `None` when the sender has given up; the command took effect all the same.
+        token: Option<Token>,
+        command: Command,
+        slot: Slot,
+        reply: Reply,
+        sent_at: Instant,
+        /// The command may have been executed before, on a connection that was lost.
+        interrupted: bool,
+        /// The server tracks what it has sent here.
+        is_tracked: bool,
+    },
+    /// A command got no answer.
+    Failed {
+        token: Token,
+        command: Command,
+        error: Error,
+    },
+    /// The answer did not come in time; it will come without a token.
+    Overdue {
+        token: Token,
+        key: Key,
+    },
+    Invalidated(Vec<Key>),
+    Flushed {
+        slots: SlotSet,
+    },
+    /// These slots have another owner, and the previous one no longer reports all changes.
+    Moved {
+        slots: SlotSet,
+    },
+    /// A connection is ready; `untracked` is the reason why the server does not track keys.
+    Up {
+        untracked: Option<String>,
+        slots: SlotSet,
+    },
+    /// A connection is lost, and with it all tracking.
+    Down {
+        reason: Error,
+        slots: SlotSet,
+    },
+    /// An attempt to connect failed.
+    NotUp {
+        reason: Error,
+    },
+}
+
+/// A request to the adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    Dial { conn: ConnId, address: Address },
+    HangUp { conn: ConnId },
+}
+
+/// Events and actions that were not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) events: VecDeque<RouterEvent>,
+    pub(super) actions: VecDeque<Action>,
+}
+
+impl Effects {
+    /// Fail a command, unless its sender has given up.
+    pub(super) fn fail(&mut self, issued: Issued, error: Error) {
+        if let Issued { token: Some(token), command, .. } = issued {
+            self.events.push_back(RouterEvent::Failed { token, command, error });
+        }
+    }
+
+    pub(super) fn fail_all(&mut self, commands: impl IntoIterator<Item = Issued>, error: &Error) {
+        for issued in commands {
+            self.fail(issued, error.clone());
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The names of connections and nodes.
+
+/// Names one connection attempt and, if it succeeds, the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(super) number: u64,
+    pub(super) node: NodeId,
+}
+
+/// Names a node as long as the router knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct NodeId(pub(super) u16);
+
+impl NodeId {
+    /// The standalone server.
+    pub(super) const ONLY: Self = Self(0);
+
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}

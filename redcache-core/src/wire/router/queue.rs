@@ -1,0 +1,51 @@
+//! Commands that wait for a connection, a slot owner or a pause to end.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::wire::issued::Issued;
+
+/// Commands in the order of an instant: that of issue, by which they are overdue, or that of their next try. Each
+/// operation costs O(log n).
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    commands: BTreeMap<(Instant, u64), Issued>,
+    /// Keeps commands of one instant in the order of insertion.
+    inserted: u64,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Insert a command at its time of issue.
+    pub(super) fn push(&mut self, issued: Issued) {
+        self.push_at(issued.issued_at, issued);
+    }
+
+    pub(super) fn push_at(&mut self, at: Instant, issued: Issued) {
+        self.inserted += 1;
+        self.commands.insert((at, self.inserted), issued);
+    }
+
+    /// Return the instant of the first command.
+    pub(super) fn first_at(&self) -> Option<Instant> {
+        self.commands.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Remove the first command if its instant is `limit` or earlier.
+    pub(super) fn pop_until(&mut self, limit: Instant) -> Option<Issued> {
+        let first = self.commands.first_entry()?;
+        (first.key().0 <= limit).then(|| first.remove())
+    }
+
+    /// Remove all commands, first to last.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Issued> + use<> {
+        std::mem::take(&mut self.commands).into_values()
+    }
+}

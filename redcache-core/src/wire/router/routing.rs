@@ -1,0 +1,164 @@
+//! Which node a command goes to.
+
+use std::time::Instant;
+
+use super::cluster::{Cluster, IDLE_KEPT};
+use super::context::Context;
+use super::effects::{Effects, RouterEvent};
+use super::id::NodeId;
+use super::node::Node;
+use super::nodes::Nodes;
+use super::queue::Queue;
+use crate::api::config::{Address, Config, Servers};
+use crate::api::error::{Error, ErrorKind};
+use crate::protocol::command::Command;
+use crate::protocol::slot::{Slot, SlotSet};
+use crate::rng::Rng;
+use crate::wire::issued::Issued;
+
+/// All servers of one cache, and every command that has no answer yet.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(super) nodes: Nodes,
+    /// `None` for a standalone server.
+    pub(super) cluster: Option<Box<Cluster>>,
+    /// Commands whose slot has no known owner.
+    pub(super) unrouted: Queue,
+    /// Commands that a server refused for the moment, by the time of their next try.
+    pub(super) paused: Queue,
+    pub(super) effects: Effects,
+    pub(super) rng: Rng,
+    pub(super) dialed: u64,
+    pub(super) is_closed: bool,
+}
+
+impl Router {
+    pub(crate) fn new(now: Instant, config: &Config, rng: Rng) -> Self {
+        let mut nodes = Nodes::default();
+        let cluster = match &config.servers {
+            Servers::One(address) => {
+                nodes.insert(Node::new(now, address.clone(), config));
+                None
+            }
+            Servers::Cluster { seeds } => Some(Box::new(Cluster::new(now, seeds, config))),
+        };
+        Self {
+            nodes,
+            cluster,
+            unrouted: Queue::default(),
+            paused: Queue::default(),
+            effects: Effects::default(),
+            rng,
+            dialed: 0,
+            is_closed: false,
+        }
+    }
+
+    /// Return the node that owns a slot.
+    pub(super) fn owner(&self, slot: Slot) -> Option<NodeId> {
+        match &self.cluster {
+            None => Some(NodeId::ONLY),
+            Some(cluster) => cluster.owner(slot),
+        }
+    }
+
+    pub(super) fn owner_mut(&mut self, slot: Slot) -> Option<&mut Node> {
+        let id = self.owner(slot)?;
+        self.nodes.get_mut(id)
+    }
+
+    pub(super) fn slots_of(&self, id: NodeId) -> SlotSet {
+        match &self.cluster {
+            None => SlotSet::All,
+            Some(cluster) => cluster.slots_of(id),
+        }
+    }
+
+    /// Return why a command cannot be sent now.
+    pub(super) fn refusal(
+        &mut self,
+        ctx: Context<'_>,
+        slot: Slot,
+        command: &Command,
+    ) -> Option<Error> {
+        let (waiting, is_closed) = (self.paused.len(), self.is_closed);
+        let owner = self.owner_mut(slot);
+        // A command that releases a lock while the cache closes still finds an open connection.
+        if is_closed && !owner.as_ref().is_some_and(|node| node.is_ready()) {
+            return Some(Error::closed());
+        }
+        if let Some(node) = owner {
+            return node.refusal(ctx.now, command, waiting, ctx.config);
+        }
+        if self.unrouted.len() + waiting >= ctx.config.inflight_max {
+            return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
+        }
+        self.cluster.as_ref()?.lasting_fault()
+    }
+
+    /// Pass a command to the node that owns its slot.
+    pub(super) fn route(&mut self, ctx: Context<'_>, issued: Issued) {
+        match self.owner_mut(issued.slot) {
+            Some(node) => node.send(ctx.now, issued, ctx.lock_settings),
+            None => self.unrouted.push(issued),
+        }
+    }
+
+    /// Return the node at an address, which is dialed if it is new; `None` when there are too many.
+    pub(super) fn node_at(&mut self, ctx: Context<'_>, address: Address) -> Option<NodeId> {
+        if let Some(id) = self.nodes.at(&address) {
+            return Some(id);
+        }
+        let mut node = Node::new(ctx.now, address, ctx.config);
+        node.idle_until = ctx.now + IDLE_KEPT;
+        self.nodes.insert(node)
+    }
+
+    /// Assign a slot to a node. The caller reports the move.
+    pub(super) fn assign(&mut self, ctx: Context<'_>, slot: Slot, owner: Option<NodeId>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let before = cluster.assign(slot, owner);
+        if let Some(node) = before.and_then(|id| self.nodes.get_mut(id)) {
+            node.slots -= 1;
+            node.idle_until = ctx.now + IDLE_KEPT;
+        }
+        if let Some(node) = owner.and_then(|id| self.nodes.get_mut(id)) {
+            node.slots += 1;
+        }
+    }
+
+    /// Announce the connections that were ready before their nodes owned a slot.
+    pub(super) fn announce_owners(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        for (id, node) in self.nodes.iter_mut() {
+            if node.slots > 0 && node.is_ready() && !node.is_announced {
+                self.effects.events.push_back(node.announce(cluster.slots_of(id)));
+            }
+        }
+    }
+
+    /// Ask for the slot map soon; the node at `hint` may know a newer one.
+    pub(super) fn request_discovery(&mut self, ctx: Context<'_>, hint: Option<Address>) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.request_discovery(ctx.now, hint);
+        }
+    }
+
+    pub(super) fn fail_queue(&mut self, id: NodeId, error: &Error) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            self.effects.fail_all(node.queue.take(), error);
+        }
+    }
+
+    pub(super) fn fail_paused(&mut self, error: &Error) {
+        self.effects.fail_all(self.paused.take(), error);
+    }
+
+    pub(super) fn fail_unrouted(&mut self, error: &Error) {
+        self.effects.fail_all(self.unrouted.take(), error);
+    }
+
+    pub(super) fn push_event(&mut self, event: RouterEvent) {
+        self.effects.events.push_back(event);
+    }
+}

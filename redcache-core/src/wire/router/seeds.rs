@@ -1,0 +1,69 @@
+//! The nodes that the configuration names, to be asked as long as no other is connected.
+
+use std::time::Instant;
+
+use super::id::NodeId;
+use crate::api::config::{Address, Config};
+use crate::api::error::Error;
+use crate::rng::Rng;
+use crate::wire::backoff::Backoff;
+
+#[derive(Debug)]
+pub(super) struct Seeds {
+    addresses: Vec<Address>,
+    /// The place of the next seed.
+    next: usize,
+    /// The seed that is being tried.
+    pub(super) tried: Option<NodeId>,
+    /// No other node is connected.
+    pub(super) is_needed: bool,
+    pub(super) try_at: Instant,
+    backoff: Backoff,
+    /// Why the last seed could not be asked.
+    pub(super) fault: Option<Error>,
+}
+
+impl Seeds {
+    pub(super) fn new(now: Instant, addresses: &[Address], config: &Config) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            next: 0,
+            tried: None,
+            is_needed: false,
+            try_at: now,
+            backoff: Backoff::new(config.reconnect_delay_max),
+            fault: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Return the next seed, if one is due.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Address> {
+        self.is_needed = true;
+        let is_due = self.tried.is_none() && self.try_at <= now;
+        if is_due { self.addresses.get(self.next).cloned() } else { None }
+    }
+
+    /// Pass over a seed that is of no use. Return whether all of them have been tried.
+    pub(super) fn pass(&mut self, now: Instant, reason: Option<&Error>, rng: &mut Rng) -> bool {
+        self.tried = None;
+        self.fault = reason.cloned().or_else(|| self.fault.take());
+        self.next += 1;
+        let is_round = self.next >= self.addresses.len();
+        self.try_at = now;
+        if is_round {
+            self.next = 0;
+            self.try_at += self.backoff.pause(rng);
+        }
+        is_round
+    }
+
+    /// Some node has answered.
+    pub(super) fn on_known(&mut self) {
+        self.fault = None;
+        self.backoff.reset();
+    }
+}
