@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redcache_adapter::{coarse_now, new_seed};
 use redcache_core::{
-    Answer, Batch, BatchResult, BoxError, CallError, CallOptions, Config, Engine, Error, Key,
-    LoadError, LoadOptions, Loaded, NearHit, Notice, Observer, OpId, Outcome, RefreshOptions,
-    Source, Stats, check_ttl,
+    Answer, Batch, BatchResult, BoxError, CallError, CallOptions, Config, Engine, Error,
+    IntoConfig, Key, LoadError, LoadOptions, Loaded, NearHit, Notice, Observer, OpId, Outcome,
+    RefreshOptions, Source, Stats, check_ttl,
 };
 
 use crate::call::{self, Call, Turn};
@@ -86,12 +86,8 @@ impl Cache {
     ///     Err(error) => eprintln!("no cache: {error}"),
     /// }
     /// ```
-    pub fn connect<C>(config: C) -> Result<Self, Error>
-    where
-        C: TryInto<Config>,
-        Error: From<C::Error>,
-    {
-        let config = config.try_into().map_err(Error::from)?;
+    pub fn connect(config: impl IntoConfig) -> Result<Self, Error> {
+        let config = config.into_config()?;
         let cache = Self::open(config)?;
         cache.ready()?;
         Ok(cache)
@@ -109,7 +105,7 @@ impl Cache {
     /// ```no_run
     /// use redcache_blocking::{Cache, Config};
     ///
-    /// let cache = Cache::open(Config::builder("localhost", 6379).build().unwrap())?;
+    /// let cache = Cache::open(Config::builder().server("localhost", 6379).build().unwrap())?;
     /// cache.on_notice(|notice| eprintln!("redis: {notice}"));
     /// # Ok::<(), redcache_blocking::Error>(())
     /// ```

@@ -44,7 +44,7 @@ mod timer;
 pub use cache::Cache;
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
-    ErrorKind, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Notice, Observer,
+    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Notice, Observer,
     OnRedisDown, REFRESH_LOCK_PREFIX, RefreshEvent, RefreshOptions, SharedError, Source, Stats,
 };
 pub use refresh::RefreshingCache;

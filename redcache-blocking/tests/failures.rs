@@ -52,7 +52,8 @@ fn a_restarted_server_is_found_again_and_nothing_old_is_near() {
 #[test]
 fn a_refused_connection_fails_connect_at_once_and_calls_by_their_deadline() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = Config::builder("127.0.0.1", port).command_timeout(Duration::from_millis(50));
+    let config =
+        Config::builder().server("127.0.0.1", port).command_timeout(Duration::from_millis(50));
     assert_eq!(kind(Cache::connect(config.clone())), ErrorKind::Unavailable);
     let cache = Cache::open(config.build().unwrap()).unwrap();
     assert_eq!(kind(cache.get("k")), ErrorKind::Unavailable);
@@ -69,7 +70,7 @@ fn a_wrong_setting_is_refused_by_name() {
 #[test]
 fn a_server_that_stops_reading_delays_no_call_beyond_its_deadline() {
     let server = EmbeddedServer::start().unwrap();
-    let config = Config::builder("127.0.0.1", server.address().port());
+    let config = Config::builder().server("127.0.0.1", server.address().port());
     let cache = Cache::connect(config.command_timeout(Duration::from_millis(100))).unwrap();
     // Until the connection is idle, so that it is the caller who would write.
     (0..20).for_each(|_| drop(cache.get("k").unwrap()));
@@ -90,7 +91,7 @@ fn a_server_that_stops_reading_delays_no_call_beyond_its_deadline() {
 #[test]
 fn a_server_that_stops_reading_delays_no_call_that_fills_the_last_buffer() {
     let server = EmbeddedServer::start().unwrap();
-    let config = Config::builder("127.0.0.1", server.address().port());
+    let config = Config::builder().server("127.0.0.1", server.address().port());
     let config = config.command_timeout(Duration::from_millis(20)).breaker_failures(0);
     let cache = Cache::connect(config).unwrap();
     let began = Instant::now();
@@ -113,7 +114,8 @@ fn a_server_that_stops_reading_delays_no_call_that_fills_the_last_buffer() {
 #[test]
 fn attempts_to_connect_go_on_however_many_have_failed() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = Config::builder("127.0.0.1", port).reconnect_delay_max(Duration::from_millis(1));
+    let config =
+        Config::builder().server("127.0.0.1", port).reconnect_delay_max(Duration::from_millis(1));
     let cache = Cache::open(config.build().unwrap()).unwrap();
     let notices = notices(&cache);
     for _ in 0..8 {
@@ -126,7 +128,8 @@ fn attempts_to_connect_go_on_however_many_have_failed() {
 fn a_peer_that_never_answers_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let config = Config::builder("127.0.0.1", port).connect_timeout(Duration::from_millis(50));
+    let config =
+        Config::builder().server("127.0.0.1", port).connect_timeout(Duration::from_millis(50));
     let began = Instant::now();
     assert_eq!(kind(Cache::connect(config)), ErrorKind::Unavailable);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());

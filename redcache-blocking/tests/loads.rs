@@ -143,7 +143,7 @@ fn closing_during_a_load_waits_for_no_loader_and_releases_its_lock() {
 #[test]
 fn who_waits_for_a_loader_that_takes_too_long_gets_an_error_before_it_is_done() {
     let server = EmbeddedServer::start().unwrap();
-    let config = Config::builder("127.0.0.1", server.address().port());
+    let config = Config::builder().server("127.0.0.1", server.address().port());
     let cache = Cache::connect(config.load_timeout(Duration::from_millis(50))).unwrap();
     let (leads, led) = mpsc::channel();
     let (release, released) = mpsc::channel();

@@ -82,7 +82,7 @@ fn threads_of_lost_connections_end_while_the_cache_lives_on() {
 fn threads_end_although_the_server_does_not_read_what_is_being_written() {
     let _one = one_at_a_time();
     let server = EmbeddedServer::start().unwrap();
-    let config = Config::builder("127.0.0.1", server.address().port());
+    let config = Config::builder().server("127.0.0.1", server.address().port());
     let cache = Cache::connect(config.command_timeout(Duration::from_millis(50))).unwrap();
     server.with(|_| {
         cache.insert("large", vec![0; 48 << 20], SOON).unwrap_err();
@@ -95,7 +95,7 @@ fn threads_end_although_the_server_does_not_read_what_is_being_written() {
 fn threads_end_although_nobody_answers_the_attempt_to_connect() {
     let _one = one_at_a_time();
     let (silent, waiting) = black_hole();
-    let config = Config::builder("127.0.0.1", silent.local_addr().unwrap().port());
+    let config = Config::builder().server("127.0.0.1", silent.local_addr().unwrap().port());
     let config = config.connect_timeout(Duration::from_secs(3600));
     let cache = Cache::open(config.build().unwrap()).unwrap();
     while !threads().iter().any(|name| name == "redcache-reader") {
@@ -115,7 +115,7 @@ fn threads_end_although_nobody_answers_the_attempt_to_connect() {
 fn attempts_to_connect_that_nobody_answers_do_not_pile_up() {
     let _one = one_at_a_time();
     let (silent, _waiting) = black_hole();
-    let config = Config::builder("127.0.0.1", silent.local_addr().unwrap().port());
+    let config = Config::builder().server("127.0.0.1", silent.local_addr().unwrap().port());
     let config = config.connect_timeout(Duration::from_millis(50));
     let cache = Cache::open(config.reconnect_delay_max(Duration::from_millis(1)).build().unwrap());
     let cache = cache.unwrap();

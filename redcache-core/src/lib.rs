@@ -30,8 +30,8 @@ mod wire;
 
 pub use api::answer::{Answer, Loaded, Source};
 pub use api::config::{
-    Address, Config, ConfigBuilder, ConfigError, ENVELOPE_PREFIX, LOCK_PREFIX, NOT_FOUND_MARKER,
-    OnRedisDown, REFRESH_LOCK_PREFIX, Servers,
+    Address, Config, ConfigBuilder, ConfigError, ENVELOPE_PREFIX, IntoConfig, LOCK_PREFIX,
+    NOT_FOUND_MARKER, OnRedisDown, REFRESH_LOCK_PREFIX, Servers, Setting,
 };
 pub use api::error::{BatchResult, BoxError, Error, ErrorKind};
 pub use api::key::Key;

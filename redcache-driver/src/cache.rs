@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_adapter::new_seed;
 use redcache_core::{
-    Answer, Batch, BatchResult, BoxError, CallError, CallOptions, Config, Engine, Error, Key,
-    LoadError, LoadOptions, Loaded, NearHit, Notice, Observer, OpId, Outcome, RefreshOptions, Seed,
-    Source, Stats, check_ttl,
+    Answer, Batch, BatchResult, BoxError, CallError, CallOptions, Config, Engine, Error,
+    IntoConfig, Key, LoadError, LoadOptions, Loaded, NearHit, Notice, Observer, OpId, Outcome,
+    RefreshOptions, Seed, Source, Stats, check_ttl,
 };
 
 use crate::call::{self, Call};
@@ -65,12 +65,8 @@ impl<R: Runtime + Default> Cache<R> {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a wrong setting; otherwise why the first attempt to connect failed. To open a cache
     /// while its server may be away, use [`open`](Self::open).
-    pub async fn connect<C>(config: C) -> Result<Self, Error>
-    where
-        C: TryInto<Config>,
-        Error: From<C::Error>,
-    {
-        let config = config.try_into().map_err(Error::from)?;
+    pub async fn connect(config: impl IntoConfig) -> Result<Self, Error> {
+        let config = config.into_config()?;
         let cache = Self::open(config, R::default())?;
         cache.ready().await?;
         Ok(cache)

@@ -30,7 +30,7 @@ const ROOMS: [usize; 2] = [1 << 20, 24];
 const BUSY_POLLS: [Duration; 2] = [Duration::ZERO, Duration::from_micros(30)];
 
 fn open(room: usize, busy_poll: Duration) -> Cache<Piped> {
-    let config = Config::builder("nowhere", 1).busy_poll(busy_poll).build().unwrap();
+    let config = Config::builder().server("nowhere", 1).busy_poll(busy_poll).build().unwrap();
     let seed = Seed { random: [7; 32], unix_ms: 0 };
     Cache::open_seeded(config, &seed, Piped::new(room))
 }

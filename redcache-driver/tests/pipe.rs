@@ -153,7 +153,7 @@ impl Drop for Writer {
 
 fn open(runtime: &Piped) -> Cache<Piped> {
     // The address is the connector's business, and this one needs none.
-    let config = Config::builder("nowhere", 1).build().expect("the settings are right");
+    let config = Config::builder().server("nowhere", 1).build().expect("the settings are right");
     Cache::open(config, runtime.clone()).expect("the system is able")
 }
 

@@ -187,10 +187,10 @@ impl Plan {
     pub(crate) fn config(&self) -> Result<Config, redcache_core::ConfigError> {
         let times = &self.times;
         let builder = match &self.cluster {
-            None => Config::builder("redis", 6379),
+            None => Config::builder().server("redis", 6379),
             Some(cluster) => {
                 let seeds = cluster.seeds.iter().map(|&node| (HOST, port_of(node)));
-                Config::builder_cluster(seeds).discovery_interval(cluster.refresh)
+                Config::builder().cluster(seeds).discovery_interval(cluster.refresh)
             }
         };
         builder

@@ -75,7 +75,8 @@ mod tests {
         let line = "--redis redis://h:1?near_cache_bytes=0 --lock-ttl-ms 250 --lock-prefix=a&b% \
             --runtime blocking";
         let options = parse(line).unwrap().unwrap();
-        let config = Config::builder("h", 1)
+        let config = Config::builder()
+            .server("h", 1)
             .near_cache_bytes(0)
             .lock_ttl(std::time::Duration::from_millis(250))
             .lock_prefix("a&b%")

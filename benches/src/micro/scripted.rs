@@ -27,7 +27,8 @@ impl Scripted {
     pub(super) fn connect(value: &[u8], piece: usize) -> Result<Self, Failure> {
         let now = Instant::now();
         let seed = Seed { random: [7; 32], unix_ms: 1_700_000_000_000 };
-        let mut engine = Engine::new(now, &seed, Config::builder("localhost", 6379).build()?);
+        let mut engine =
+            Engine::new(now, &seed, Config::builder().server("localhost", 6379).build()?);
         engine.handle_timeout(now);
         let conn = loop {
             match engine.poll_event() {

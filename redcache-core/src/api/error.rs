@@ -1,7 +1,6 @@
 //! The cache's own error.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -183,13 +182,6 @@ impl Error {
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::new(ErrorKind::Config, error.to_string())
-    }
-}
-
-/// Lets `connect` accept a finished [`Config`](crate::Config), whose conversion cannot fail.
-impl From<Infallible> for Error {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }
 

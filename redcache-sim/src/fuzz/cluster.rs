@@ -36,7 +36,8 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn new() -> Self {
         let now = origin();
-        let config = Config::builder_cluster([("seed", 1)])
+        let config = Config::builder()
+            .cluster([("seed", 1)])
             .discovery_interval(DISCOVERY_INTERVAL)
             .command_timeout(CALL_TIMEOUT)
             .reconnect_delay_max(Duration::from_millis(20))

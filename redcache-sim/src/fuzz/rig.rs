@@ -44,7 +44,8 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Self {
         let now = origin();
-        let config = Config::builder("h", 1)
+        let config = Config::builder()
+            .server("h", 1)
             .lock_ttl(Duration::from_millis(200))
             .load_timeout(Duration::from_millis(300))
             .command_timeout(Duration::from_millis(100))

@@ -31,7 +31,7 @@ impl World {
     pub(super) fn new(processes: usize, settings: fn(ConfigBuilder) -> ConfigBuilder) -> Self {
         let now = Instant::now();
         let process = |number: usize| {
-            let config = settings(Config::builder("h", 1)).build().unwrap();
+            let config = settings(Config::builder().server("h", 1)).build().unwrap();
             let seed = Seed { random: [number as u8; 32], unix_ms: 0 };
             let engine = Engine::new(now, &seed, config);
             Process { engine, link: None, loads: Vec::new(), outcomes: Vec::new() }

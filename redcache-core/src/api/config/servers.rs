@@ -1,15 +1,15 @@
-//! Where Redis is: one server, or a cluster and how to find it.
+//! The addresses of the servers: one server, or the seeds of a cluster.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// A host name or address, and a port.
+    /// A TCP endpoint.
     Tcp {
         /// Host name, IPv4 address, or IPv6 address without brackets.
         host: String,
@@ -31,34 +31,42 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Reject an address that cannot exist. The error does not quote it: a part of a malformed URL
+    /// may be a password.
     fn check(&self) -> Result<(), ConfigError> {
         match self {
-            Self::Tcp { host, .. } if host.is_empty() => {
-                Err(ConfigError::new("host", "", "a host name or an IP address"))
+            Self::Tcp { host, .. } if host.is_empty() || host.contains(is_foreign_to_hosts) => {
+                let text = "the host must be a host name or an IP address";
+                Err(ConfigError::unquoted("host", text))
             }
             Self::Tcp { port: 0, .. } => Err(ConfigError::new("port", 0, "1 to 65535")),
-            Self::Unix(path) if path.is_empty() => {
-                Err(ConfigError::new("path", "", "the path of a Unix domain socket"))
+            Self::Unix(path) if path.is_empty() || path.contains('\0') => {
+                let text = "the path must be that of a Unix domain socket";
+                Err(ConfigError::unquoted("path", text))
             }
             Self::Tcp { .. } | Self::Unix(_) => Ok(()),
         }
     }
 }
 
-/// One server, or several that share the keys.
+/// Return `true` for a character that no host name and no IP address contains.
+fn is_foreign_to_hosts(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "/\\?#@,[]<>\"'`^|{}".contains(c)
+}
+
+/// The servers of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Servers {
-    /// A server on its own.
+    /// One server outside of a cluster.
     One(Address),
     /// A cluster.
     Cluster {
-        /// The nodes that are asked for the others, in this order.
+        /// The nodes that are queried for the slot map, in this order.
         seeds: Vec<Address>,
     },
 }
 
-/// More seeds than anybody needs.
 const SEEDS_MAX: usize = 1024;
 
 impl Servers {
@@ -66,16 +74,13 @@ impl Servers {
         matches!(self, Self::Cluster { .. })
     }
 
-    pub(super) fn check(&self, db: u16) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let seeds = match self {
             Self::One(address) => return address.check(),
             Self::Cluster { seeds } => seeds,
         };
         if !(1..=SEEDS_MAX).contains(&seeds.len()) {
             return Err(ConfigError::new("seeds", seeds.len(), "1 to 1024 nodes of the cluster"));
-        }
-        if db != 0 {
-            return Err(ConfigError::new("db", db, "0, as a cluster has no other"));
         }
         seeds.iter().try_for_each(Address::check)
     }
@@ -96,7 +101,8 @@ impl fmt::Display for Servers {
     }
 }
 
-/// The application's own idea of where a server is. Two are the same only if one is a clone of the other.
+/// The application's function from a server's address to the address to connect to. Two maps are
+/// equal only if one is a clone of the other.
 #[derive(Clone)]
 pub(crate) struct AddressMap(Arc<dyn Fn(&Address) -> Address + Send + Sync>);
 
@@ -106,7 +112,7 @@ impl AddressMap {
     }
 
     pub(super) fn apply(&self, address: &Address) -> Address {
-        // The thread that is about to connect is not the application's to end. The panic has been reported by its hook.
+        // A panic of the application must not end the thread that connects. Its hook reported it.
         catch_unwind(AssertUnwindSafe(|| (self.0)(address))).unwrap_or_else(|_| address.clone())
     }
 }
@@ -128,30 +134,52 @@ impl fmt::Debug for AddressMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::config::Config;
+    use crate::api::config::{Config, ConfigBuilder};
+
+    fn cluster() -> ConfigBuilder {
+        Config::builder().cluster([("seed", 1)])
+    }
 
     #[test]
-    fn a_map_says_where_to_connect_and_one_that_panics_changes_nothing() {
-        let builder = || Config::builder_cluster([("seed", 1)]);
+    fn an_address_map_redirects_connections() {
         let node = Address::Tcp { host: "10.0.0.1".to_owned(), port: 7000 };
         let to_bastion = |address: &Address| match address {
             Address::Tcp { port, .. } => Address::Tcp { host: "bastion".to_owned(), port: *port },
             Address::Unix(_) => address.clone(),
         };
-        let mapped = builder().address_map(to_bastion).build().unwrap();
+        let mapped = cluster().address_map(to_bastion).build().unwrap();
         assert_eq!(mapped.mapped(&node).to_string(), "bastion:7000");
-        assert_eq!((mapped.clone() == mapped, builder().build().unwrap() == mapped), (true, false));
-        assert_eq!(builder().build().unwrap().mapped(&node), node);
-        let broken = builder().address_map(|_| panic!("no idea")).build().unwrap();
+        assert_eq!((mapped.clone() == mapped, cluster().build().unwrap() == mapped), (true, false));
+        assert_eq!(cluster().build().unwrap().mapped(&node), node);
+    }
+
+    #[test]
+    fn an_address_map_that_panics_changes_no_address() {
+        let node = Address::Tcp { host: "10.0.0.1".to_owned(), port: 7000 };
+        let broken = cluster().address_map(|_| panic!("no idea")).build().unwrap();
         assert_eq!(broken.mapped(&node), node);
     }
 
     #[test]
-    fn a_cluster_needs_a_seed_and_has_one_database() {
+    fn a_cluster_needs_a_seed() {
         let none: [(&str, u16); 0] = [];
-        let refused = Config::builder_cluster(none).build().unwrap_err();
-        assert_eq!(refused.option(), "seeds");
-        let refused = Config::builder_cluster([("h", 1)]).db(2).build().unwrap_err();
-        assert_eq!(refused.option(), "db");
+        let rejected = Config::builder().cluster(none).build().unwrap_err();
+        assert_eq!(rejected.option(), "seeds");
+    }
+
+    #[test]
+    fn a_cluster_may_have_other_databases_than_0() {
+        assert_eq!(cluster().db(2).build().unwrap().db(), 2);
+    }
+
+    #[test]
+    fn an_impossible_host_is_rejected() {
+        for host in ["", "h#insecure", "localhost ", "[::1]", "a,b", "user@h", "h/0", "h\0"] {
+            let rejected = Config::builder().server(host, 1).build().unwrap_err();
+            assert_eq!(rejected.option(), "host", "{host}");
+        }
+        for host in ["h", "::1", "fe80::1%eth0", "127.0.0.1", "a-b_c.example", "münchen.example"] {
+            assert!(Config::builder().server(host, 1).build().is_ok(), "{host}");
+        }
     }
 }

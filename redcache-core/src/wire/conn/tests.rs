@@ -26,7 +26,7 @@ impl Line {
     fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
-        let config = Config::builder("h", 1).build().unwrap();
+        let config = Config::builder().server("h", 1).build().unwrap();
         let mut issuer = Locks::new(b"lock:", 0, &[7; 10]);
         let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),

@@ -28,7 +28,7 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let seeds = seeds.iter().map(|port| ("h", *port));
-        let config = Config::builder_cluster(seeds).build().unwrap();
+        let config = Config::builder().cluster(seeds).build().unwrap();
         let mut issuer = Locks::new(b"lock:", 0, &[7; 10]);
         let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),

@@ -1,0 +1,116 @@
+//! The settings that are not in the table: the servers and the functions of the application.
+
+use super::error::ConfigError;
+use super::servers::{Address, AddressMap, Servers};
+use super::settings::{Config, ConfigBuilder};
+
+impl ConfigBuilder {
+    /// Set the server to connect to, over TCP.
+    ///
+    /// `host` is a host name or an IP address; an IPv6 address has no brackets. The last call of
+    /// `server`, [`cluster`](Self::cluster) and [`unix_socket`](Self::unix_socket) applies. Default:
+    /// `localhost`, port 6379.
+    #[must_use]
+    pub fn server(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.config.servers = Servers::One(Address::Tcp { host: host.into(), port });
+        self
+    }
+
+    /// Set the cluster to connect to, by some of its nodes.
+    ///
+    /// One of the nodes, a primary or a replica, must be reachable when the cache connects. It knows
+    /// the other nodes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::Config;
+    ///
+    /// let config = Config::builder().cluster([("10.0.0.1", 6379), ("10.0.0.2", 6379)]).build()?;
+    /// assert_eq!(config, "redis-cluster://10.0.0.1,10.0.0.2:6379".parse()?);
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn cluster<H: Into<String>>(mut self, seeds: impl IntoIterator<Item = (H, u16)>) -> Self {
+        let seeds = seeds.into_iter().map(|(host, port)| Address::Tcp { host: host.into(), port });
+        self.config.servers = Servers::Cluster { seeds: seeds.collect() };
+        self
+    }
+
+    /// Set the Unix domain socket to connect to, by its path.
+    #[must_use]
+    pub fn unix_socket(mut self, path: impl Into<String>) -> Self {
+        self.config.servers = Servers::One(Address::Unix(path.into()));
+        self
+    }
+
+    /// Set a function from the address of a server to the address to connect to.
+    ///
+    /// Use it for a cluster behind network address translation, whose nodes announce addresses that
+    /// are unreachable from here. It is called before every connection attempt, under no lock. If it
+    /// panics, the address is not changed. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::{Address, Config};
+    ///
+    /// let config = Config::builder()
+    ///     .cluster([("bastion", 6379)])
+    ///     .address_map(|address| match address {
+    ///         Address::Tcp { port, .. } => Address::Tcp { host: "bastion".to_owned(), port: *port },
+    ///         other => other.clone(),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn address_map(
+        mut self,
+        map: impl Fn(&Address) -> Address + Send + Sync + 'static,
+    ) -> Self {
+        self.config.address_map = Some(AddressMap::new(map));
+        self
+    }
+
+    /// Check the settings and return the [`Config`].
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names the option, its value and the allowed values.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        config.servers.check()?;
+        config.check_settings()?;
+        if config.username.is_some() && config.password.is_none() {
+            let text = "a user name needs a password: set `password` too";
+            return Err(ConfigError::unquoted("username", text));
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_server_is_localhost() {
+        let config = Config::builder().build().unwrap();
+        assert_eq!(config.servers().to_string(), "localhost:6379");
+    }
+
+    #[test]
+    fn a_user_name_needs_a_password() {
+        let rejected = Config::builder().username("u").build().unwrap_err();
+        assert_eq!(rejected.option(), "username");
+        assert!(Config::builder().username("u").password("p").build().is_ok());
+    }
+
+    #[test]
+    fn the_password_is_never_shown() {
+        let config = Config::builder().username("u").password("hunter2").build().unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.password.unwrap().reveal(), "hunter2");
+    }
+}
