@@ -1,5 +1,5 @@
-//! What to do: the state machine of each kind of call, the registries of calls in flight, and the
-//! policies that pace them. No file here knows how a command travels.
+//! The decisions: the state machine of each kind of call, the registries of calls in flight, and
+//! the policies that pace them. No file here knows how a command travels.
 
 pub(crate) mod call;
 pub(crate) mod flights;

@@ -19,12 +19,6 @@ const LINES_MAX: usize = 400;
 /// Files that are longer, and why they are not split.
 const LONG_FILES: &[(&str, &str)] = &[
     ("redcache-blocking/src/cache.rs", "one method with its documentation for each call"),
-    ("redcache-core/src/engine.rs", "all that an adapter may do, in one place"),
-    ("redcache-core/src/engine/fetch.rs", "a flight from boarding to landing"),
-    (
-        "redcache-core/src/flow/get.rs",
-        "the table of a flight as one match, and the words it speaks in",
-    ),
     ("redcache-core/src/wire/router.rs", "every way into the router, and every way out"),
     ("redcache-driver/src/cache.rs", "one method with its documentation for each call"),
 ];

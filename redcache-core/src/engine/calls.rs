@@ -123,7 +123,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// Write a value, whatever the key holds. A load of the key that is running anywhere will not
+    /// Write a value unconditionally. A load of the key that is running anywhere will not
     /// be stored.
     ///
     /// # Errors

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A worker is a task or thread of the adapter. [`Event::Refresh`](crate::Event::Refresh) calls
-//! for it; it starts with `begin_refresh`, runs the loader, and ends with `handle_refresh_over`
-//! whatever happens.
+//! for it; it starts with `begin_refresh`, runs the loader, and always ends with
+//! `handle_refresh_over`.
 
 mod job;
 mod loaders;

@@ -108,7 +108,7 @@ pub(crate) struct Context<'a> {
     pub(crate) locks: &'a mut Locks,
     pub(crate) rng: &'a mut Rng,
     pub(crate) load_times: LoadTimes,
-    /// Load in any case, whatever the key holds.
+    /// Load even if the key has a value.
     pub(crate) reload: bool,
     /// Locks of this process that no longer block later loads.
     pub(crate) superseded: &'a mut SupersededLocks,
