@@ -31,6 +31,7 @@ mod clock;
 mod cluster;
 mod commands;
 mod config;
+mod dialect;
 mod dispatch;
 mod disturb;
 mod event;
@@ -56,7 +57,7 @@ mod tracking_table;
 
 pub use self::client::{ClientId, Tracking};
 pub use self::cluster::{Cluster, Member};
-pub use self::config::{Config, Eviction, HelloSupport};
+pub use self::config::{Config, Eviction, HelloSupport, Product};
 pub use self::event::Event;
 pub use self::instance::{ScriptCall, ScriptEffect, Server};
 pub use self::record::{CommandCount, LoggedCommand};

@@ -23,7 +23,8 @@ fn check(probes: &[Probe]) {
     // A server that was named by the caller is only one, whatever number of tests run at once.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    check_on(&Subject::redis(), &Subject::model(), probes);
+    let redis = Subject::redis();
+    check_on(&redis, &Subject::model_of(&redis), probes);
 }
 
 fn check_on(redis: &Subject, model: &Subject, probes: &[Probe]) {
@@ -87,7 +88,8 @@ fn a_server_in_trouble_refuses_as_redis_does() {
 
 #[test]
 fn a_node_of_a_cluster_sends_on_as_redis_does() {
-    check_on(&Subject::redis_node(), &Subject::model_node(), probes::cluster::PROBES);
+    let redis = Subject::redis_node();
+    check_on(&redis, &Subject::model_node_of(&redis), probes::cluster::PROBES);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 /// limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The program that the server reports and behaves as.
+    pub product: Product,
     /// The version that the server reports and behaves as: major, minor, patch.
     ///
     /// From 7.2 on, `CLIENT SETINFO` exists, and a script tracks the keys that it reads instead of
@@ -39,6 +41,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            product: Product::Redis,
             version: (7, 0, 15),
             password: None,
             hello: HelloSupport::Resp3,
@@ -55,18 +58,24 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(super) fn version_text(&self) -> String {
-        let (major, minor, patch) = self.version;
-        format!("{major}.{minor}.{patch}")
+    /// Return the settings of a Redis 8.2.3 as installed.
+    pub fn redis_8() -> Self {
+        Self { version: (8, 2, 3), ..Self::default() }
     }
 
-    pub(super) fn knows_setinfo(&self) -> bool {
-        self.version >= (7, 2, 0)
+    /// Return the settings of a Valkey 9.1.2 as installed.
+    pub fn valkey_9() -> Self {
+        Self { product: Product::Valkey, version: (9, 1, 2), ..Self::default() }
     }
+}
 
-    pub(super) fn tracks_what_scripts_read(&self) -> bool {
-        self.version >= (7, 2, 0)
-    }
+/// The program that a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// Redis.
+    Redis,
+    /// Valkey, which was forked from Redis 7.2.
+    Valkey,
 }
 
 /// The support of `HELLO`.

@@ -47,7 +47,10 @@ impl Server {
         if args[0].eq_ignore_ascii_case(b"quit") {
             return Ok(quit(&mut Call { server: self, client, args }));
         }
-        let command = self.identify(args)?;
+        let command = self.identify(args).map_err(|unknown| {
+            let is_asked_first = self.config.is_valkey() && !self.is_authenticated(client);
+            if is_asked_first { ReplyError::NO_AUTH.into() } else { unknown }
+        })?;
         if let Err(error) = self.admit(client, command, args) {
             self.record.count(command.name).rejected += 1;
             return Err(error);
@@ -89,6 +92,10 @@ impl Server {
         known.ok_or_else(|| unknown_subcommand(command.name, &args[1]))
     }
 
+    fn is_authenticated(&self, client: ClientId) -> bool {
+        self.clients.get(&client).is_some_and(|it| it.authenticated)
+    }
+
     /// Check that a command may run now, in the order of Redis's checks.
     fn admit(
         &mut self,
@@ -96,15 +103,18 @@ impl Server {
         command: &Command,
         args: &[Bytes],
     ) -> Result<(), ReplyError> {
+        let needs_auth = !self.is_authenticated(client) && !command.has(NO_AUTH);
+        if needs_auth && self.config.is_valkey() {
+            return Err(ReplyError::NO_AUTH.into());
+        }
         if !command.accepts(args.len()) {
             return Err(ReplyError::arity(command.name));
         }
-        let authenticated = self.clients.get(&client).is_some_and(|it| it.authenticated);
-        if !authenticated && !command.has(NO_AUTH) {
+        if needs_auth {
             return Err(ReplyError::NO_AUTH.into());
         }
         if self.config.forbidden.contains(command.name) {
-            return Err(ReplyError::forbidden(command.name));
+            return Err(self.config.forbidden(command.name));
         }
         self.check_slots(client, command, args)?;
         self.out_of_memory = self.is_short_of_memory();
@@ -118,8 +128,10 @@ impl Server {
         if self.faults.loading && !command.has(ALLOW_LOADING) {
             return Err(ReplyError::LOADING.into());
         }
-        if self.faults.busy && !command.has(ALLOW_BUSY) {
-            return Err(ReplyError::BUSY.into());
+        let runs_while_busy =
+            command.has(ALLOW_BUSY) || self.config.allows_while_busy(command.name);
+        if self.faults.busy && !runs_while_busy {
+            return Err(self.config.busy());
         }
         Ok(())
     }

@@ -26,8 +26,12 @@ impl Server {
         let keys = command.keys(args);
         let (Some(cluster), Some(first)) = (&self.cluster, keys.first()) else { return Ok(()) };
         let slot = Slot::of(first);
+        let crosses = keys.iter().any(|key| Slot::of(key) != slot);
+        if crosses && self.config.is_valkey() {
+            return Err(CROSS_SLOT.into());
+        }
         let owner = cluster.owner(slot).ok_or(NOT_SERVED)?;
-        if keys.iter().any(|key| Slot::of(key) != slot) {
+        if crosses {
             return Err(CROSS_SLOT.into());
         }
         if cluster.is_down() {

@@ -98,9 +98,6 @@ impl ReplyError {
     pub(super) const READ_ONLY: &'static str =
         "READONLY You can't write against a read only replica.";
     pub(super) const LOADING: &'static str = "LOADING Redis is loading the dataset in memory";
-    pub(super) const BUSY: &'static str = "BUSY Redis is busy running a script. \
-        You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
-    pub(super) const NO_SCRIPT: &'static str = "NOSCRIPT No matching script. Please use EVAL.";
 
     /// Return an error with this code and text. Line breaks become spaces.
     pub fn new(text: impl AsRef<[u8]>) -> Self {
@@ -113,10 +110,6 @@ impl ReplyError {
 
     pub(super) fn arity(command: &str) -> Self {
         Self::new(format!("ERR wrong number of arguments for '{command}' command"))
-    }
-
-    pub(super) fn forbidden(command: &str) -> Self {
-        Self::new(format!("NOPERM this user has no permissions to run the '{command}' command"))
     }
 
     /// Return the refusal of something that the model does not support.

@@ -39,7 +39,7 @@ impl<'a> ScriptCall<'a> {
             return Err("ERR This Redis command is not allowed from script".into());
         }
         if self.server.config.forbidden.contains(command.name) {
-            return Err(ReplyError::forbidden(command.name));
+            return Err(self.server.config.forbidden(command.name));
         }
         if self.server.is_replica() && command.has(WRITE) {
             return Err(ReplyError::READ_ONLY.into());

@@ -50,7 +50,8 @@ impl Server {
         self.tracking.readers.clear();
         let tracking = self.clients.iter().filter(|(_, client)| client.tracking.is_some());
         for reader in tracking.map(|(id, _)| *id).collect::<Vec<_>>() {
-            if self.running.is_some_and(|running| running.client == reader) {
+            let is_own = self.running.is_some_and(|running| running.client == reader);
+            if is_own && !self.config.pushes_own_flush_first() {
                 self.pending.push(None);
             } else {
                 self.push(reader, None);

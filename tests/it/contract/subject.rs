@@ -6,7 +6,7 @@ use std::{env, thread};
 
 use redcache_core::Slot;
 use redcache_sim::listen::EmbeddedServer;
-use redcache_sim::server::{Cluster, Member};
+use redcache_sim::server::{Cluster, Config, Member};
 use redcache_tests::{Raw, RedisServer};
 
 use super::scripts;
@@ -37,9 +37,12 @@ enum Kind {
 }
 
 impl Subject {
-    pub(super) fn model() -> Self {
+    /// The model of the same product and version as `redis`.
+    pub(super) fn model_of(redis: &Self) -> Self {
+        let dialect = redis.dialect();
         let server = EmbeddedServer::start().unwrap();
         server.with(|server| {
+            server.configure(|config| *config = dialect);
             for (_, source, effect) in scripts::TAUGHT {
                 server.learn_script(source, effect);
             }
@@ -54,9 +57,22 @@ impl Subject {
         }
     }
 
-    /// The model as a node of a cluster.
-    pub(super) fn model_node() -> Self {
-        let subject = Self { is_node: true, ..Self::model() };
+    /// The settings with which the model answers as this server does.
+    fn dialect(&self) -> Config {
+        let info = String::from_utf8(self.admin(&["INFO", "server"])).unwrap();
+        let field =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let major = field("redis_version").and_then(|version| version.split('.').next()).unwrap();
+        match (field("server_name"), major) {
+            (Some("valkey"), _) => Config::valkey_9(),
+            (_, "7") => Config::default(),
+            _ => Config::redis_8(),
+        }
+    }
+
+    /// The model of the same product and version as `redis`, as a node of a cluster.
+    pub(super) fn model_node_of(redis: &Self) -> Self {
+        let subject = Self { is_node: true, ..Self::model_of(redis) };
         let members = vec![
             Member { epoch: 1, ..Member::new(NODES[0], "127.0.0.1", subject.address().port()) },
             Member { epoch: 2, ..Member::new(NODES[1], OTHER_PLACE.0, OTHER_PLACE.1) },
@@ -76,11 +92,17 @@ impl Subject {
     pub(super) fn redis_node() -> Self {
         let [(first, last), (other_first, other_last)] = SLOTS;
         let (host, port) = OTHER_PLACE;
+        let [mine, other] = NODES;
+        // Newer servers leave a node out of `CLUSTER SHARDS` whose shard has no id.
+        let [shard, other_shard] = match Self::redis().dialect() {
+            Config { version: (7, 0, _), .. } => [String::new(), String::new()],
+            _ => NODES.map(|id| format!(",,shard-id={id}")),
+        };
         let view = format!(
-            "{} 127.0.0.1:1@2 myself,master - 0 0 1 connected {first}-{last}\n\
-             {} {host}:{port}@17009 master - 0 0 2 connected {other_first}-{other_last}\n\
+            "{mine} 127.0.0.1:1@2{shard} myself,master - 0 0 1 connected {first}-{last}\n\
+             {other} {host}:{port}@17009{other_shard} master - 0 0 2 connected \
+             {other_first}-{other_last}\n\
              vars currentEpoch 2 lastVoteEpoch 0\n",
-            NODES[0], NODES[1]
         );
         let server = RedisServer::start_member(&view);
         Self { is_node: true, ..Self::new(Kind::Started(server)) }

@@ -132,6 +132,9 @@ fn kill(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
             return Err(ReplyError::SYNTAX.into());
         };
         match option.to_ascii_uppercase().as_slice() {
+            b"ID" if call.server.config.is_valkey() && integer(value).is_none() => {
+                return Err(ReplyError::SYNTAX.into());
+            }
             b"ID" => victim = Some(client_id(value)?),
             b"SKIPME" if value.eq_ignore_ascii_case(b"yes") => spares_itself = true,
             b"SKIPME" if value.eq_ignore_ascii_case(b"no") => spares_itself = false,

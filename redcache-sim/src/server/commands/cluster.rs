@@ -53,6 +53,7 @@ fn set_reader(call: &mut Call<'_>, is_reader: bool) -> Result<Reply, ReplyError>
 }
 
 fn info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    let failing = call.server.config.failing_nodes();
     let cluster = cluster(call)?;
     let state = if cluster.is_down() { "fail" } else { "ok" };
     let (slots, size) = cluster.assigned();
@@ -60,7 +61,7 @@ fn info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let mine = cluster.members()[cluster.me()].epoch;
     Ok(Reply::Text(format!(
         "cluster_state:{state}\r\ncluster_slots_assigned:{slots}\r\ncluster_slots_ok:{slots}\r\n\
-         cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{known}\r\n\
+         cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n{failing}cluster_known_nodes:{known}\r\n\
          cluster_size:{size}\r\ncluster_current_epoch:{epoch}\r\ncluster_my_epoch:{mine}\r\n\
          cluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\n\
          total_cluster_links_buffer_limit_exceeded:0\r\n"
@@ -73,7 +74,9 @@ fn my_id(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 }
 
 fn key_slot(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
-    cluster(call)?;
+    if !call.server.config.is_valkey() {
+        cluster(call)?;
+    }
     Ok(number(Slot::of(&call.args[2])))
 }
 
@@ -99,6 +102,7 @@ fn in_slots(member: &Member) -> Reply {
 }
 
 fn shards(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    let has_ids = call.server.config.is_valkey();
     let cluster = cluster(call)?;
     let members = (0..).zip(cluster.members());
     let primaries = members.filter(|(_, member)| member.replica_of.is_none());
@@ -107,7 +111,15 @@ fn shards(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         let slots = ranges.flat_map(|(first, last)| [number(first), number(last)]);
         let mut nodes = vec![in_shards(primary)];
         nodes.extend(cluster.replicas_of(place).map(in_shards));
-        Reply::named([("slots", Reply::Array(slots.collect())), ("nodes", Reply::Array(nodes))])
+        let mut shard = vec![
+            (Reply::bulk("slots"), Reply::Array(slots.collect())),
+            (Reply::bulk("nodes"), Reply::Array(nodes)),
+        ];
+        if has_ids {
+            // A shard has an id of its own; the model uses that of its primary.
+            shard.push((Reply::bulk("id"), Reply::bulk(&primary.id)));
+        }
+        Reply::Map(shard)
     });
     Ok(Reply::Array(shards.collect()))
 }

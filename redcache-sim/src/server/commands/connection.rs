@@ -20,9 +20,6 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("echo", 2, ALLOW_LOADING, Keys::None, echo),
 ];
 
-const HELLO_NEEDS_AUTH: &str = "NOAUTH HELLO must be called with the client already \
-    authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate \
-    the client and select the RESP protocol version at the same time";
 const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for \
     the default user. Are you sure your configuration is correct?";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -40,14 +37,31 @@ fn hello(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         None => None,
         Some(version) => Some(wanted_protocol(version, call.server.config.hello)?),
     };
+    if call.server.config.checks_hello_first() {
+        take_options(call, false)?;
+    }
+    take_options(call, true)?;
+    let needs_auth = call.server.config.hello_needs_auth();
+    let client = call.state().filter(|client| client.authenticated).ok_or(needs_auth)?;
+    client.protocol = protocol.unwrap_or(client.protocol);
+    Ok(greeting(call))
+}
+
+/// Take the options of `HELLO` one after the other, or only check that they are valid.
+fn take_options(call: &mut Call<'_>, applies: bool) -> Result<(), ReplyError> {
     let mut at = 2;
     while at < call.args.len() {
         let followers = call.args.len() - at - 1;
         if call.is(at, "AUTH") && followers >= 2 {
-            authenticate(call, &call.args[at + 1], &call.args[at + 2])?;
+            if applies {
+                authenticate(call, &call.args[at + 1], &call.args[at + 2])?;
+            }
             at += 2;
         } else if call.is(at, "SETNAME") && followers >= 1 {
-            set_name(call, &call.args[at + 1])?;
+            check_name(&call.args[at + 1])?;
+            if applies {
+                set_name(call, &call.args[at + 1])?;
+            }
             at += 1;
         } else {
             let option = call.text(at);
@@ -55,11 +69,7 @@ fn hello(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         }
         at += 1;
     }
-    let Some(client) = call.state().filter(|client| client.authenticated) else {
-        return Err(HELLO_NEEDS_AUTH.into());
-    };
-    client.protocol = protocol.unwrap_or(client.protocol);
-    Ok(greeting(call))
+    Ok(())
 }
 
 fn wanted_protocol(version: &[u8], support: HelloSupport) -> Result<Protocol, ReplyError> {
@@ -82,13 +92,13 @@ fn greeting(call: &Call<'_>) -> Reply {
     let role = if call.server.is_replica() { "replica" } else { "master" };
     let mode = if call.server.cluster.is_some() { "cluster" } else { "standalone" };
     Reply::named([
-        ("server", Reply::bulk("redis")),
+        ("server", Reply::bulk(call.server.config.product_name())),
         ("version", Reply::bulk(&call.server.config.version_text())),
         ("proto", Reply::Integer(protocol)),
         ("id", Reply::Integer(id)),
         ("mode", Reply::bulk(mode)),
         ("role", Reply::bulk(role)),
-        ("modules", Reply::Array(Vec::new())),
+        ("modules", call.server.config.modules()),
     ])
 }
 
@@ -116,13 +126,15 @@ fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(),
 
 /// Set the client's name; an empty name removes it.
 pub(super) fn set_name(call: &mut Call<'_>, name: &Bytes) -> Result<(), ReplyError> {
-    if !name.iter().all(u8::is_ascii_graphic) {
-        return Err(BAD_NAME.into());
-    }
+    check_name(name)?;
     if let Some(client) = call.state() {
         client.name = name.clone();
     }
     Ok(())
+}
+
+fn check_name(name: &[u8]) -> Result<(), ReplyError> {
+    if name.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(BAD_NAME.into()) }
 }
 
 fn reset(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
@@ -137,7 +149,7 @@ fn select(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let database = usize::try_from(call.integer(1)?).ok().filter(|&number| number < DATABASES);
     let database = database.ok_or("ERR DB index is out of range").map_err(ReplyError::from)?;
     if call.server.cluster.is_some() && database != 0 {
-        return Err("ERR SELECT is not allowed in cluster mode".into());
+        return Err(call.server.config.no_database_in_cluster());
     }
     if let Some(client) = call.state() {
         client.database = database;

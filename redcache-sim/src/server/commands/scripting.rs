@@ -34,7 +34,7 @@ fn eval(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 fn evalsha(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let hash = call.text(1).to_lowercase();
     if hash.len() != HASH_LEN {
-        return Err(ReplyError::NO_SCRIPT.into());
+        return Err(call.server.config.no_script());
     }
     let keys = declared_keys(call)?;
     run(call, &hash, keys)
@@ -43,7 +43,7 @@ fn evalsha(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 /// Run a loaded script; its first `keys` arguments are keys.
 fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError> {
     let Some(Loaded { effect, is_checked_first }) = call.server.scripts.get(hash) else {
-        return Err(ReplyError::NO_SCRIPT.into());
+        return Err(call.server.config.no_script());
     };
     if is_checked_first {
         if call.server.is_replica() {
@@ -55,10 +55,11 @@ fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError
     }
     let (keys, args) = call.args[3..].split_at(keys);
     let (client, server) = (call.client, &mut *call.server);
-    effect(&mut ScriptCall { server, client, keys, args, wrote: false }).map_err(|error| {
+    let outcome = effect(&mut ScriptCall { server, client, keys, args, wrote: false });
+    outcome.map_err(|error| {
         // All of a script after its first line is one line.
         let line = 1 + u8::from(is_checked_first);
-        let at = format!(" script: {hash}, on @user_script:{line}.");
+        let at = call.server.config.in_script(hash, line);
         ReplyError::new([error.as_bytes(), at.as_bytes()].concat())
     })
 }

@@ -40,7 +40,7 @@ const SETTINGS: [Setting; 5] = [
         "tracking-table-max-keys",
         |config| config.tracking_keys_max.to_string(),
         |config, text| {
-            config.tracking_keys_max = number(text, 0, i64::MAX)?;
+            config.tracking_keys_max = number(config, text, 0, i64::MAX)?;
             Ok(())
         },
     ),
@@ -48,7 +48,7 @@ const SETTINGS: [Setting; 5] = [
         "maxclients",
         |config| config.clients_max.to_string(),
         |config, text| {
-            config.clients_max = number(text, 1, i64::from(u32::MAX))?;
+            config.clients_max = number(config, text, 1, i64::from(u32::MAX))?;
             Ok(())
         },
     ),
@@ -110,11 +110,11 @@ fn reset_stat(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     Ok(Reply::OK)
 }
 
-fn number(text: &str, min: i64, max: i64) -> Result<usize, String> {
+fn number(config: &Config, text: &str, min: i64, max: i64) -> Result<usize, String> {
     let number = integer(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
     let fits = (min..=max).contains(&number).then_some(number);
     let fits = fits.and_then(|number| usize::try_from(number).ok());
-    fits.ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))
+    fits.ok_or_else(|| config.out_of_range(min, max))
 }
 
 /// Parse an amount of memory with an optional unit.
