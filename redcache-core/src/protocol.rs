@@ -1,4 +1,4 @@
-//! The language of the cache protocol: what is said to Redis, what it answers, and what a key may hold.
+//! The cache protocol: commands, their replies, and the content of a key.
 
 pub(crate) mod command;
 pub(crate) mod encode;

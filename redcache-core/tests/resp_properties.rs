@@ -7,9 +7,9 @@ use redcache_core::{
 };
 use redis_protocol::resp3::{decode::complete::decode_range, types::RangeFrame};
 
-/// A frame as it is spelled, in every way that a server may spell it.
+/// A frame in any encoding that a server may use.
 #[derive(Clone, Debug)]
-enum Wire {
+enum Encoded {
     Simple(Vec<u8>),
     Error(Vec<u8>),
     BlobError(Vec<u8>),
@@ -29,7 +29,7 @@ enum Wire {
     Attributed(Vec<(Self, Self)>, Box<Self>),
 }
 
-impl Wire {
+impl Encoded {
     fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write(&mut out);
@@ -100,12 +100,12 @@ fn write_payload(out: &mut Vec<u8>, kind: char, payload: &[u8]) {
     out.extend(b"\r\n");
 }
 
-fn write_elements(out: &mut Vec<u8>, kind: char, elements: &[Wire]) {
+fn write_elements(out: &mut Vec<u8>, kind: char, elements: &[Encoded]) {
     write_line(out, kind, elements.len().to_string().as_bytes());
     elements.iter().for_each(|element| element.write(out));
 }
 
-fn write_entries(out: &mut Vec<u8>, kind: char, entries: &[(Wire, Wire)]) {
+fn write_entries(out: &mut Vec<u8>, kind: char, entries: &[(Encoded, Encoded)]) {
     write_line(out, kind, entries.len().to_string().as_bytes());
     for (key, value) in entries {
         key.write(out);
@@ -136,51 +136,51 @@ fn double() -> impl Strategy<Value = f64> {
     POSITIVE | NEGATIVE | NORMAL | SUBNORMAL | ZERO | INFINITE
 }
 
-fn scalar() -> impl Strategy<Value = Wire> {
+fn scalar() -> impl Strategy<Value = Encoded> {
     prop_oneof![
-        text().prop_map(Wire::Simple),
-        Just(Wire::Simple(b"OK".to_vec())),
-        text().prop_map(Wire::Error),
-        payload().prop_map(Wire::BlobError),
-        number().prop_map(Wire::Integer),
-        payload().prop_map(Wire::Bulk),
-        ("[a-z]{3}", payload()).prop_map(|(format, payload)| Wire::Verbatim(format, payload)),
-        Just(Wire::Null),
-        Just(Wire::BulkNil),
-        Just(Wire::ArrayNil),
-        any::<bool>().prop_map(Wire::Boolean),
-        double().prop_map(Wire::Double),
-        "-?[0-9]{1,40}".prop_map(Wire::BigNumber),
+        text().prop_map(Encoded::Simple),
+        Just(Encoded::Simple(b"OK".to_vec())),
+        text().prop_map(Encoded::Error),
+        payload().prop_map(Encoded::BlobError),
+        number().prop_map(Encoded::Integer),
+        payload().prop_map(Encoded::Bulk),
+        ("[a-z]{3}", payload()).prop_map(|(format, payload)| Encoded::Verbatim(format, payload)),
+        Just(Encoded::Null),
+        Just(Encoded::BulkNil),
+        Just(Encoded::ArrayNil),
+        any::<bool>().prop_map(Encoded::Boolean),
+        double().prop_map(Encoded::Double),
+        "-?[0-9]{1,40}".prop_map(Encoded::BigNumber),
     ]
 }
 
 /// Any frame that may stand inside another.
-fn nested() -> impl Strategy<Value = Wire> {
+fn nested() -> impl Strategy<Value = Encoded> {
     scalar().prop_recursive(4, 48, 6, |element| {
         let elements = collection::vec(element.clone(), 0..6);
         let entries = collection::vec((element.clone(), element.clone()), 0..4);
         prop_oneof![
-            elements.clone().prop_map(Wire::Array),
-            elements.prop_map(Wire::Set),
-            entries.clone().prop_map(Wire::Map),
+            elements.clone().prop_map(Encoded::Array),
+            elements.prop_map(Encoded::Set),
+            entries.clone().prop_map(Encoded::Map),
             (entries, element)
-                .prop_map(|(entries, frame)| Wire::Attributed(entries, Box::new(frame))),
+                .prop_map(|(entries, frame)| Encoded::Attributed(entries, Box::new(frame))),
         ]
     })
 }
 
 /// Any frame.
-fn wire() -> impl Strategy<Value = Wire> {
+fn wire() -> impl Strategy<Value = Encoded> {
     prop_oneof![
         4 => nested(),
-        1 => collection::vec(nested(), 0..5).prop_map(Wire::Push),
+        1 => collection::vec(nested(), 0..5).prop_map(Encoded::Push),
     ]
 }
 
-/// Frames one after another, now and then with a wrong byte.
+/// A stream of frames, some with a wrong byte.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let frames = collection::vec(wire(), 1..6)
-        .prop_map(|frames| frames.iter().flat_map(Wire::bytes).collect::<Vec<_>>());
+        .prop_map(|frames| frames.iter().flat_map(Encoded::bytes).collect::<Vec<_>>());
     let wrong = prop_oneof![any::<u8>(), sample::select(b"\r\n0123456789$*>%|?-+".to_vec())];
     (frames, proptest::option::of((any::<sample::Index>(), wrong))).prop_map(
         |(mut bytes, corruption)| {
@@ -193,7 +193,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Pieces of frames in any order: mostly malformed, but not at the first byte.
+/// Pieces of frames in any order: mostly malformed, but rarely at the first byte.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: [&[u8]; 46] = [
         b"*1\r\n",
@@ -249,8 +249,8 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 /// Limits that noise exceeds.
 const TIGHT: Limits = Limits { depth_max: 3, elements_max: 12, bulk_max: 8, line_max: 32 };
 
-/// All frames in a stream that arrives in pieces of the given sizes, what follows the last of them, and
-/// the error that ended it.
+/// Return all frames of a stream that arrives in pieces of these sizes, the position behind the
+/// last frame, and the error that ended the stream.
 fn read(bytes: &[u8], pieces: &[usize]) -> (Vec<Vec<u8>>, usize, Option<DecodeError>) {
     let mut scanner = Scanner::new(LOOSE);
     let (mut frames, mut start, mut end) = (Vec::new(), 0, 0);
@@ -274,13 +274,13 @@ fn read(bytes: &[u8], pieces: &[usize]) -> (Vec<Vec<u8>>, usize, Option<DecodeEr
 /// Limits that only a corrupted stream exceeds.
 const LOOSE: Limits = Limits { depth_max: 12, elements_max: 400, bulk_max: 4000, line_max: 400 };
 
-/// Why the reader that the scanner is compared with stops before the end of a frame.
+/// Why the oracle stops before the end of a frame.
 enum Stop {
     Starved,
     Failed(DecodeError),
 }
 
-/// Reads the way the format is described: recursively, from the front, with numbers as wide as it takes.
+/// A recursive reader that follows the specification, to compare the scanner with.
 struct Oracle<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -362,7 +362,8 @@ impl Oracle<'_> {
         Ok(())
     }
 
-    /// Takes the line at the front without its type; bytes that are not text become marks that no number has.
+    /// Take the next line without its type. Bytes that are not UTF-8 become a character that no
+    /// number has.
     fn line(&mut self) -> Result<String, Stop> {
         let rest = &self.bytes[self.at + 1..];
         for (length, byte) in rest.iter().enumerate() {
@@ -387,12 +388,12 @@ impl Oracle<'_> {
     }
 }
 
-/// Reads a number that is spelled the way it would be printed.
+/// Read a number in its canonical form.
 fn canonical(text: &str) -> Option<i128> {
     text.parse::<i128>().ok().filter(|number| number.to_string() == text)
 }
 
-/// Reads a length that a machine can address.
+/// Read a length that fits the address space.
 fn length(text: &str) -> Result<i128, Stop> {
     match canonical(text) {
         Some(length) if (0..10_i128.pow(19)).contains(&length) => Ok(length),
@@ -401,37 +402,39 @@ fn length(text: &str) -> Result<i128, Stop> {
     }
 }
 
-/// Frames that redis-protocol reads in full: no nil of RESP2, no keys twice, only scalars as keys.
-fn supported() -> impl Strategy<Value = Wire> {
+/// Frames that redis-protocol supports: no nil of RESP2, no repeated keys, only scalars as keys.
+fn supported() -> impl Strategy<Value = Encoded> {
     let ascii = "[ -~]{0,20}".prop_map(String::into_bytes);
     let scalar = prop_oneof![
-        ascii.clone().prop_map(Wire::Simple),
-        ascii.clone().prop_map(Wire::Error),
-        ascii.prop_map(Wire::BlobError),
-        number().prop_map(Wire::Integer),
-        payload().prop_map(Wire::Bulk),
-        ("txt|mkd", payload()).prop_map(|(format, payload)| Wire::Verbatim(format, payload)),
-        Just(Wire::Null),
-        any::<bool>().prop_map(Wire::Boolean),
-        double().prop_map(Wire::Double),
-        "-?[0-9]{1,40}".prop_map(Wire::BigNumber),
+        ascii.clone().prop_map(Encoded::Simple),
+        ascii.clone().prop_map(Encoded::Error),
+        ascii.prop_map(Encoded::BlobError),
+        number().prop_map(Encoded::Integer),
+        payload().prop_map(Encoded::Bulk),
+        ("txt|mkd", payload()).prop_map(|(format, payload)| Encoded::Verbatim(format, payload)),
+        Just(Encoded::Null),
+        any::<bool>().prop_map(Encoded::Boolean),
+        double().prop_map(Encoded::Double),
+        "-?[0-9]{1,40}".prop_map(Encoded::BigNumber),
     ];
     let nested = scalar.prop_recursive(4, 48, 6, |element| {
         let numbers = collection::btree_set(number(), 0..5);
         prop_oneof![
-            collection::vec(element.clone(), 0..6).prop_map(Wire::Array),
-            numbers.prop_map(|set| Wire::Set(set.into_iter().map(Wire::Integer).collect())),
+            collection::vec(element.clone(), 0..6).prop_map(Encoded::Array),
+            numbers.prop_map(|set| Encoded::Set(set.into_iter().map(Encoded::Integer).collect())),
             collection::btree_map(payload(), element, 0..4).prop_map(|map| {
-                Wire::Map(map.into_iter().map(|(key, value)| (Wire::Bulk(key), value)).collect())
+                Encoded::Map(
+                    map.into_iter().map(|(key, value)| (Encoded::Bulk(key), value)).collect(),
+                )
             }),
         ]
     });
     (any::<bool>(), collection::vec(nested, 1..5)).prop_map(|(push, mut elements)| {
-        if push { Wire::Push(elements) } else { elements.swap_remove(0) }
+        if push { Encoded::Push(elements) } else { elements.swap_remove(0) }
     })
 }
 
-/// Tells whether two readers of `bytes` understood the same; sets and maps in any order.
+/// Return whether two readers of `bytes` agree; sets and maps in any order.
 fn same(bytes: &[u8], ours: &Frame<'_>, theirs: &RangeFrame) -> bool {
     let text = |range: &(usize, usize)| &bytes[range.0..range.1];
     let all = |ours: &[Frame<'_>], theirs: &[RangeFrame]| {
@@ -466,7 +469,7 @@ fn same(bytes: &[u8], ours: &Frame<'_>, theirs: &RangeFrame) -> bool {
     }
 }
 
-/// Seeds of failures are kept beside this file, to be tried again first.
+/// Return a configuration that keeps the seeds of failures beside this file.
 fn config() -> ProptestConfig {
     let failure_persistence =
         Some(Box::new(FileFailurePersistence::WithSource("regressions")) as _);
@@ -477,7 +480,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_spelled_is_what_is_read(wire in wire()) {
+    fn a_frame_is_decoded_as_it_was_encoded(wire in wire()) {
         let bytes = wire.bytes();
         prop_assert_eq!(Scanner::new(Limits::default()).scan(&bytes), Ok(Some(bytes.len())));
         prop_assert!(decode(&bytes) == Ok(wire.meaning()));
@@ -524,7 +527,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_wanted_is_never_more_than_the_frame(wire in wire()) {
+    fn the_wanted_length_never_exceeds_the_frame(wire in wire()) {
         let bytes = wire.bytes();
         let mut scanner = Scanner::new(Limits::default());
         for end in 0..bytes.len() {
@@ -534,7 +537,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_scanned_is_decoded(bytes in prop_oneof![noise(), stream()]) {
+    fn every_scanned_frame_is_decoded(bytes in prop_oneof![noise(), stream()]) {
         if let Ok(Some(length)) = Scanner::new(Limits::default()).scan(&bytes) {
             prop_assert!(decode(&bytes[..length]).is_ok());
         }
@@ -550,7 +553,7 @@ proptest! {
     }
 
     #[test]
-    fn redis_protocol_reads_the_same(wire in supported()) {
+    fn redis_protocol_decodes_the_same(wire in supported()) {
         let bytes = wire.bytes();
         let ours = decode(&bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let Ok(Some((theirs, length))) = decode_range(&bytes) else {

@@ -1,4 +1,4 @@
-//! Every command on a key that we send, and its bytes.
+//! The commands of the cache protocol.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use crate::api::key::Key;
 use crate::protocol::lock::LockId;
 use crate::protocol::script::Script;
 
-/// Names the sender of a command. Layers below the engine carry it back with the reply and never look inside.
+/// Names the sender of a command. Layers below the engine return it with the reply and never look
+/// inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) sender: u64,
     pub(crate) slot: u32,
 }
 
-/// One step of the protocol on one key. Where it spans several Redis commands they travel as one pipeline.
+/// One step of the protocol on one key. The Redis commands of one step travel as one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// `GET`, `PTTL`: read the key under tracking.
     Read { key: Key },
-    /// `GET`, `PTTL`: read the very bytes, envelope included.
+    /// `GET`, `PTTL`: read the exact bytes, envelope included.
     ReadRaw { key: Key },
     /// `GET`, `PTTL`, `SET NX PX`: read, and take the lock if the key is absent.
     ReadOrLock { key: Key, lock: LockId },
@@ -28,34 +29,34 @@ pub(crate) enum Command {
     Lock { key: Key, lock: LockId },
     /// Replace our lock by a value and read it back.
     Publish { key: Key, lock: LockId, payload: Bytes, compute_time: Duration, ttl: Duration },
-    /// Replace the very bytes of an old value by a new one and read it back.
+    /// Replace an old value, compared byte by byte, by a new one and read it back.
     Replace { key: Key, expected: Bytes, payload: Bytes, compute_time: Duration, ttl: Duration },
     /// Delete our lock.
     Release { key: Key, lock: LockId },
-    /// Give our lock a new time to live.
+    /// Set the TTL of our lock.
     Renew { key: Key, lock: LockId },
-    /// Put our lock in the place of a value, which comes back with the answer.
+    /// Replace a value by our lock. The answer holds the value.
     WriteLock { key: Key, lock: LockId },
-    /// Replace our lock by the very bytes that it had replaced; without a ttl they stay for good.
+    /// Replace our lock by the exact bytes that it had replaced. Without a TTL they never expire.
     Restore { key: Key, lock: LockId, raw: Bytes, ttl: Option<Duration> },
-    /// `SET PX` whatever the key holds.
+    /// `SET PX`, unconditionally.
     Insert { key: Key, payload: Bytes, ttl: Duration },
     /// `DEL`.
     Remove { key: Key },
-    /// Give a value a new time to live; a lock is left alone.
+    /// Set the TTL of a value, but not of a lock.
     Touch { key: Key, ttl: Duration },
 }
 
-/// What neighbours in a pipeline may have in common.
+/// The kinds of commands that neighbours in a pipeline may be batched into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batchable {
-    /// The `GET` at the beginning of a read.
+    /// The first `GET` of each read, as one `MGET`.
     Reads,
-    /// The script that publishes.
+    /// The publications, as one call of their script.
     Publications,
 }
 
-/// A payload from this size on is spelled straight into the output.
+/// The longest payload that is batched. A longer one is encoded straight into the output.
 const BATCHED_PAYLOAD_MAX: usize = 16 << 10;
 
 impl Command {
@@ -113,8 +114,8 @@ impl Command {
         }
     }
 
-    /// Says whether the command may be sent again although it may have been executed: it only reads, or it compares
-    /// with a lock that nobody but us can hold.
+    /// Return whether the command may be executed twice: it only reads, or it compares with a lock
+    /// of this process.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Self::Read { .. }
@@ -126,13 +127,13 @@ impl Command {
             | Self::Renew { .. }
             | Self::WriteLock { .. }
             | Self::Restore { .. } => true,
-            // The old value may be there again.
+            // The old value may have been written again.
             Self::Replace { .. } => false,
             Self::Insert { .. } | Self::Remove { .. } | Self::Touch { .. } => false,
         }
     }
 
-    /// Says with which of its neighbours the command may share one.
+    /// Return with which of its neighbours the command may be batched.
     pub(crate) fn batchable(&self) -> Option<Batchable> {
         match self {
             Self::Read { .. } | Self::ReadOrLock { .. } => Some(Batchable::Reads),
@@ -153,22 +154,22 @@ impl Command {
         }
     }
 
-    /// Says whether the server reports the command's own change of its key, if it was to report the key's next change.
+    /// Return whether a server that tracks the key sends an invalidation for this very command.
     pub(crate) fn is_echoed(&self) -> bool {
         !matches!(self, Self::Publish { .. })
     }
 
-    /// Says whether the command gives a lock back that nobody needs any more.
-    pub(crate) fn gives_back(&self) -> bool {
+    /// Return whether the command releases a lock.
+    pub(crate) fn releases_lock(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Restore { .. })
     }
 
-    /// Notes how long the command has waited to be sent, or to be sent again.
+    /// Subtract the time in a queue from the TTL that a restore writes.
     pub(crate) fn on_waited(&mut self, span: Duration) {
         if let Self::Restore { ttl: Some(ttl), .. } = self
             && !mutant!(RestoreAgesInQueue)
         {
-            // Zero would mean for good.
+            // Zero would remove the TTL.
             *ttl = ttl.saturating_sub(span).max(Duration::from_millis(1));
         }
     }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_asked_is_told_so_before_every_frame() {
+    fn asking_precedes_every_frame() {
         let key = Key::from("k");
         let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_go_by_hash_or_with_their_source() {
+    fn scripts_are_sent_by_hash_or_with_their_source() {
         let key = Key::from("k");
         let publish = Command::Publish {
             key: key.clone(),
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_lock_says_what_a_lock_is_and_a_restore_what_was_there() {
+    fn a_write_lock_carries_the_lock_prefix_and_a_restore_the_old_value() {
         let key = Key::from("k");
         let sha = Script::WriteLock.sha1().as_bytes();
         let words: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1", b"10000", b"lock:"];
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_that_had_to_wait_puts_back_what_is_left_of_the_time() {
+    fn a_delayed_restore_writes_the_remaining_ttl() {
         for (ttl, left) in
             [(None, None), (Some(7), Some(4)), (Some(3), Some(1)), (Some(1), Some(1))]
         {
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_spelled_as_the_contract_says() {
+    fn writes_are_encoded_as_the_contract_says() {
         let key = Key::from("");
         let insert = Command::Insert {
             key: key.clone(),

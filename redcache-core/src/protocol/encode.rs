@@ -1,4 +1,4 @@
-//! How a command is spelled.
+//! Encodes commands as RESP.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::protocol::lock::LockId;
 use crate::protocol::script::Script;
 
 impl Command {
-    /// Appends the command to `out`. A script goes by its hash when `by_hash`, else with its source.
+    /// Append the command to `out`, its script by hash or with its source.
     pub(crate) fn encode(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
         match self {
             Self::Read { key } | Self::ReadRaw { key } => read(out, key),
@@ -77,8 +77,8 @@ impl Command {
         }
     }
 
-    /// Appends the command to `out` with `ASKING` before each of its frames: a node to which a slot is on its way
-    /// forgets that it was asked for it as soon as it has read one.
+    /// Append the command to `out` with `ASKING` before each of its frames: an importing node
+    /// forgets an `ASKING` after one command.
     pub(crate) fn encode_asking(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
         match self {
             Self::Read { key } | Self::ReadRaw { key } => read_asking(out, key),
@@ -103,7 +103,7 @@ impl Command {
         }
     }
 
-    /// Appends a command that shares: its key to the keys, and to `rest` what is its own.
+    /// Append a batched command: its key to `keys`, its own frames or arguments to `rest`.
     pub(crate) fn encode_batched(
         &self,
         locks: &LockSettings,
@@ -122,7 +122,7 @@ impl Command {
                 bulk_value(rest, payload, *compute_time);
                 bulk_milliseconds(rest, *ttl);
             }
-            _ => debug_assert!(false, "`{}` shares nothing", self.name()),
+            _ => debug_assert!(false, "`{}` cannot be batched", self.name()),
         }
     }
 }
@@ -171,7 +171,7 @@ fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: usize, key:
     bulk(out, key.as_bytes());
 }
 
-/// Appends what precedes the keys of the reads that share their first command.
+/// Append the head of a batch of reads, up to the first key.
 pub(crate) fn begin_reads(out: &mut Vec<u8>, keys: usize) {
     if keys == 1 {
         return out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
@@ -180,7 +180,7 @@ pub(crate) fn begin_reads(out: &mut Vec<u8>, keys: usize) {
     out.extend_from_slice(b"$4\r\nMGET\r\n");
 }
 
-/// Appends what precedes the keys of a script.
+/// Append the head of a script call, up to the first key.
 pub(crate) fn begin_script(
     out: &mut Vec<u8>,
     script: Script,
@@ -225,7 +225,7 @@ fn bulk_lock(out: &mut Vec<u8>, locks: &LockSettings, lock: LockId) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Spells the envelope straight into `out`: a large payload is copied once.
+/// Append a value in its envelope. A large payload is copied once.
 fn bulk_value(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
     let nanoseconds = i64::try_from(compute_time.as_nanos()).unwrap_or(i64::MAX).unsigned_abs();
     let length = ENVELOPE_PREFIX.len() + decimal_digits(nanoseconds) + 1 + payload.len();
@@ -241,9 +241,9 @@ fn bulk_milliseconds(out: &mut Vec<u8>, duration: Duration) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whole milliseconds, truncated, within what Redis accepts for `PX`.
+/// Return whole milliseconds, truncated, within the range of `PX`.
 fn milliseconds(duration: Duration) -> u64 {
-    // Redis adds the ttl to its clock in a signed 64-bit number; this leaves room for that.
+    // Redis adds the TTL to its clock in a signed 64-bit number.
     const MS_MAX: u128 = 1 << 62;
     // The minimum with MS_MAX fits 64 bits.
     duration.as_millis().min(MS_MAX) as u64

@@ -1,8 +1,8 @@
-//! What one Redis string under a cache key may say: nothing, a lock, or a value in its envelope.
+//! The content of a cache key: nothing, a lock, or a value in its envelope.
 //!
-//! The envelope of a value is `__redcache:v1:` + the loader's run time in nanoseconds, decimal + `:` + payload.
-//! Whatever is neither a lock nor a well-formed envelope is a value as it stands, so keys that were filled before
-//! redcache came stay readable.
+//! The envelope of a value is `__redcache:v1:` + the loader's run time in decimal nanoseconds + `:`
+//! + payload. Any other string is a value without an envelope, so keys that another program has
+//! filled are readable.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use bytes::Bytes;
 
 use crate::api::config::ENVELOPE_PREFIX;
 
-/// The content of a key, as read.
+/// The content of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     /// The key does not exist.
     Missing,
-    /// Somebody loads or writes the key; these are the lock's exact bytes.
+    /// A process loads or writes the key; the exact bytes of its lock.
     Lock(Bytes),
-    /// A value, taken out of its envelope exactly once.
+    /// A value without its envelope.
     Value(Value),
 }
 
 impl Stored {
-    /// How many bytes it took to say.
+    /// Return the length in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Missing => 0,
@@ -32,16 +32,16 @@ impl Stored {
     }
 }
 
-/// A cached value and what its envelope says of it.
+/// A cached value and the data of its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {
-    /// The bytes that the application stored.
+    /// The application's bytes.
     pub payload: Bytes,
-    /// How long the loader took to make it; zero when unknown.
+    /// The run time of the loader; zero when unknown.
     pub compute_time: Duration,
 }
 
-/// The same as [`Stored`], still pointing into the bytes it was read from.
+/// A [`Stored`] that borrows the bytes it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View<'a> {
     Lock(&'a [u8]),
@@ -60,7 +60,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Splits an envelope; `None` when `raw` is not a well-formed one.
+/// Split an envelope; `None` when `raw` is not a well-formed one.
 fn open_envelope(raw: &[u8]) -> Option<(&[u8], Duration)> {
     let rest = raw.strip_prefix(ENVELOPE_PREFIX)?;
     let colon = rest.iter().position(|&byte| byte == b':')?;
@@ -69,7 +69,7 @@ fn open_envelope(raw: &[u8]) -> Option<(&[u8], Duration)> {
     Some((&rest[colon + 1..], Duration::from_nanos(nanoseconds)))
 }
 
-/// Appends the envelope of `payload` to `out`.
+/// Append `payload` in its envelope to `out`.
 pub fn write_envelope(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
     let nanoseconds = i64::try_from(compute_time.as_nanos()).unwrap_or(i64::MAX);
     out.reserve(ENVELOPE_PREFIX.len() + 20 + payload.len());
@@ -79,7 +79,7 @@ pub fn write_envelope(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration)
     out.extend_from_slice(payload);
 }
 
-/// Appends `number` in decimal without a temporary allocation.
+/// Append `number` in decimal, without a temporary allocation.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
@@ -95,7 +95,7 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// How many bytes [`push_decimal`] appends.
+/// Return how many bytes [`push_decimal`] appends.
 pub(crate) fn decimal_digits(number: u64) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_told_by_its_prefix_alone() {
+    fn a_lock_is_recognised_by_its_prefix_alone() {
         assert_eq!(View::of(LOCK_PREFIX, LOCK_PREFIX), View::Lock(LOCK_PREFIX));
         assert_eq!(
             View::of(b"__redcache:lock:x:1", LOCK_PREFIX),

@@ -1,4 +1,5 @@
-//! The bytes of our locks: prefix + one UUIDv7 per process + `:` + counter, unique for each acquisition.
+//! The locks of this process: prefix + one UUIDv7 per process + `:` + counter, unique for each
+//! acquisition.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,20 +21,21 @@ pub(crate) struct LockSettings {
     pub(crate) lock_ttl: Duration,
 }
 
-/// Issues locks and recognises them again.
+/// Issues locks and recognises them.
 #[derive(Debug)]
 pub(crate) struct Locks {
-    /// Prefix + UUID + `:`, what all our locks begin with.
+    /// Prefix + UUID + `:`, the first bytes of each lock.
     base: Vec<u8>,
     issued: u64,
-    /// Held or asked for by writes that are under way.
+    /// Locks that writes hold or have asked for.
     live: BTreeSet<LockId>,
-    /// About to be replaced by the old value, and until when at the latest, in the order of that.
+    /// Locks that are being replaced by the old value, by the time at which they expire.
     undone: VecDeque<(Instant, LockId)>,
 }
 
 impl Locks {
-    /// `random` must be unpredictable and differ between processes, also between copies of one virtual machine.
+    /// `random` must be unpredictable, and different in each process and in each copy of a virtual
+    /// machine.
     pub(crate) fn new(prefix: &[u8], unix_ms: u64, random: &[u8; 10]) -> Self {
         let process = Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid();
         let mut base = prefix.to_vec();
@@ -55,17 +57,17 @@ impl Locks {
         &self.base
     }
 
-    /// A write holds this lock from now on, or has asked for it.
+    /// Note that a write holds this lock or has asked for it.
     pub(crate) fn keep(&mut self, lock: LockId) {
         self.live.insert(lock);
     }
 
-    /// The write is done with its lock.
+    /// Note that the write no longer needs its lock.
     pub(crate) fn retire(&mut self, lock: LockId) {
         self.live.remove(&lock);
     }
 
-    /// The old value is on its way to take the lock's place, which expires by `until`.
+    /// Note that the old value is about to replace the lock, which expires by `until`.
     pub(crate) fn undo(&mut self, now: Instant, lock: LockId, until: Instant) {
         while self.undone.front().is_some_and(|(until, _)| *until <= now) {
             self.undone.pop_front();
@@ -73,14 +75,14 @@ impl Locks {
         self.undone.push_back((until, lock));
     }
 
-    /// Says whether a write of this process holds the lock, or what it had replaced is on its way back; else whoever
-    /// finds it may release it.
+    /// Return whether a write of this process holds the lock or is replacing it by the old value. A
+    /// lock that is not live may be released.
     pub(crate) fn is_live(&self, lock: LockId, now: Instant) -> bool {
         let mut undone = self.undone.iter().rev();
         self.live.contains(&lock) || undone.any(|&(until, other)| other == lock && now < until)
     }
 
-    /// Says which acquisition of this process wrote `raw`, if one did.
+    /// Return the acquisition of this process that wrote `raw`.
     pub(crate) fn recognise(&self, raw: &[u8]) -> Option<LockId> {
         let digits = raw.strip_prefix(self.base.as_slice())?;
         let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -89,13 +91,13 @@ impl Locks {
 }
 
 impl LockId {
-    /// Appends the lock's bytes to `out`; `base` is that of the [`Locks`] which issued it.
+    /// Append the lock's bytes to `out`; `base` is that of the [`Locks`] which issued it.
     pub(crate) fn write(self, base: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(base);
         push_decimal(out, self.0);
     }
 
-    /// How many bytes [`write`](Self::write) appends to the base.
+    /// Return how many bytes [`write`](Self::write) appends to the base.
     pub(crate) fn digits(self) -> usize {
         decimal_digits(self.0)
     }
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_being_undone_is_live_until_it_has_expired() {
+    fn a_lock_that_is_being_replaced_is_live_until_it_expires() {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let after = |ms| now + Duration::from_millis(ms);
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_recognised_by_its_process_and_by_no_other() {
+    fn a_lock_is_recognised_by_its_own_process_only() {
         let mut ours = Locks::new(b"lock:", 1_700_000_000_000, &[1; 10]);
         let theirs = Locks::new(b"lock:", 1_700_000_000_000, &[2; 10]);
         ours.issue();

@@ -1,23 +1,22 @@
-//! What a node of a cluster says when another is to be asked, or the same one later.
+//! The refusals by which a node redirects a command to another node, or to a later time.
 
 use crate::api::config::Address;
 use crate::api::error::Transient;
 
-/// Where a node of a cluster says that a node is.
+/// The address of a node, as a node tells it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Endpoint {
-    /// `None`: the host that said it.
+    /// `None` stands for the host that told it.
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
 }
 
-/// The longest name of a host.
+/// The longest host name.
 const HOST_MAX: usize = 255;
 
 impl Endpoint {
-    /// Reads a host as nodes announce it; a node that does not know its own says nothing or `?`.
-    ///
-    /// `None` when it cannot be a host.
+    /// Parse a host as nodes announce it; a node without a known host announces an empty one or
+    /// `?`. Return `None` for an impossible host.
     pub(crate) fn new(host: &[u8], port: u16) -> Option<Self> {
         if port == 0 || host.len() > HOST_MAX {
             return None;
@@ -30,7 +29,7 @@ impl Endpoint {
         Some(Self { host, port })
     }
 
-    /// The address, when the node at `asked` has said it.
+    /// Return the address, given the node that told the endpoint.
     pub(crate) fn address(&self, asked: &Address) -> Address {
         let host = match (&self.host, asked) {
             (Some(host), _) => host.clone(),
@@ -41,16 +40,16 @@ impl Endpoint {
     }
 }
 
-/// A refusal that says that the command was not executed and may be elsewhere, or later.
+/// A refusal of a command that was not executed and may succeed elsewhere, or later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Redirect {
     /// The slot belongs to another node.
     Moved(Endpoint),
-    /// The slot is on its way to another node, which has this key already, or would make it.
+    /// The slot is moving to another node, which has this key already or would create it.
     Ask(Endpoint),
-    /// The same, to a place that cannot be read.
+    /// `MOVED` or `ASK` with an address that cannot be parsed.
     Unparsable,
-    /// It passes by itself; `outdated` when our map of the cluster may have to do with it.
+    /// The refusal passes by itself; `outdated` when an old slot map may be the reason.
     Later { outdated: bool },
 }
 
@@ -75,7 +74,7 @@ impl Redirect {
         }
     }
 
-    /// Whether one refused part of a command calls for the whole of it to be sent again.
+    /// Return whether the whole command must be sent again when this part of it was refused.
     pub(crate) fn concerns_whole(text: &[u8]) -> bool {
         let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
         matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN")
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_names_its_node_in_every_spelling() {
+    fn an_address_is_parsed_in_every_spelling() {
         for (text, host, port) in [
             ("MOVED 3999 127.0.0.1:6381", Some("127.0.0.1"), 6381),
             ("MOVED 3999 redis.example.org:1", Some("redis.example.org"), 1),
@@ -110,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_to_nowhere_is_still_one() {
+    fn a_redirect_without_an_address_is_unparsable() {
         for text in ["MOVED", "ASK 1", "MOVED 1 host", "MOVED 1 host:0", "ASK 1 host:99999"] {
             assert_eq!(Redirect::of(text), Some(Redirect::Unparsable), "{text}");
         }
     }
 
     #[test]
-    fn what_passes_by_itself_is_tried_later_and_other_refusals_are_final() {
+    fn transient_refusals_are_retried_later_and_others_are_final() {
         for (text, outdated) in [
             ("TRYAGAIN Multiple keys request during rehashing of slot", false),
             ("BUSY Redis is busy running a script", false),

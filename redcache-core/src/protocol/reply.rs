@@ -1,4 +1,4 @@
-//! Frames read as the answer to a known command.
+//! The answers to commands, assembled from reply frames.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::protocol::envelope::{Stored, Value, View};
 use crate::protocol::redirect::Redirect;
 use crate::resp::Frame;
 
-/// A server's refusal of one command: the text after the `-`.
+/// The server's refusal of one command: the text after the `-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) Box<str>);
 
@@ -22,10 +22,10 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Read(ReadReply),
-    /// A lock, write or script took effect, or did not.
+    /// Whether a lock, write or script took effect.
     Effect(bool),
     WriteLock(WriteLockReply),
-    /// What the key holds, envelope included.
+    /// The exact bytes of the key, envelope included.
     Raw(Option<Replaced>),
     Refused(Refusal),
 }
@@ -33,13 +33,13 @@ pub(crate) enum Reply {
 /// The answer to a write lock.
 #[derive(Debug)]
 pub(crate) enum WriteLockReply {
-    /// Our lock is in the place of this.
+    /// Our lock has replaced this.
     Granted(Option<Replaced>),
-    /// Another lock is there.
+    /// The key holds another lock.
     Taken { lock: Bytes, ttl: Ttl },
 }
 
-/// What a write lock has replaced: its exact bytes, envelope included.
+/// The exact bytes of a key, envelope included, and their TTL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replaced {
     pub(crate) raw: Bytes,
@@ -47,7 +47,7 @@ pub(crate) struct Replaced {
 }
 
 impl Reply {
-    /// The command has changed its key.
+    /// Return whether the command has changed its key.
     pub(crate) fn has_written(&self) -> bool {
         match self {
             Self::Read(read) => read.lock == LockReply::Granted,
@@ -64,8 +64,8 @@ pub(crate) struct ReadReply {
     pub(crate) stored: Stored,
     pub(crate) ttl: Ttl,
     pub(crate) lock: LockReply,
-    /// The key was invalidated between the first and the last reply of the pipeline: what was read is old already,
-    /// and no further push will come.
+    /// The key was invalidated between the first and the last reply of the pipeline: the value is
+    /// outdated, and no further push will come.
     pub(crate) invalidated: bool,
 }
 
@@ -80,7 +80,7 @@ impl Default for ReadReply {
     }
 }
 
-/// What came of the lock attempt in a read.
+/// The outcome of the lock attempt in a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LockReply {
     NotTried,
@@ -90,10 +90,10 @@ pub(crate) enum LockReply {
     Refused(Refusal),
 }
 
-/// What `PTTL` says.
+/// The answer of `PTTL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ttl {
-    /// The key was gone when it was asked.
+    /// The key does not exist.
     Absent,
     /// The key never expires.
     Endless,
@@ -109,7 +109,7 @@ impl Ttl {
         }
     }
 
-    /// The instant up to which the value may be kept, given when it was asked for.
+    /// Return until when a value may be kept that was requested at `asked_at`.
     pub(crate) fn deadline(self, asked_at: Instant, cap: Duration) -> Option<Instant> {
         match self {
             Self::Absent => None,
@@ -120,10 +120,10 @@ impl Ttl {
     }
 }
 
-/// Collects the replies of one command until the last has come.
+/// Assembles the replies to one command into its answer.
 #[derive(Debug)]
 pub(crate) enum Assembly {
-    /// The answer of a read grows: `GET`, then `PTTL`, then perhaps `SET`.
+    /// `GET`, then `PTTL`, then `SET` if the read takes the lock.
     Read {
         parts: u8,
         lock: bool,
@@ -141,15 +141,16 @@ pub(crate) enum Assembly {
     WriteLock,
 }
 
-/// What all the replies to one command say.
+/// The outcome of all replies to one command.
 #[derive(Debug)]
 pub(crate) enum Answered {
     Whole(Reply),
-    /// What it shared with others was answered in a way that may concern another of them: it is to be asked alone.
+    /// The batch was refused in a way that may concern another of its commands: this one must be
+    /// sent alone.
     Unclear,
 }
 
-/// The reply is not one that the command can have.
+/// The reply has a type that the command cannot have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WrongType;
 
@@ -158,14 +159,14 @@ impl Assembly {
         Self::Read { parts: 0, lock, is_batched, reply: ReadReply::default(), refusal: None }
     }
 
-    /// Notes that the key was invalidated while the command is only partly answered.
+    /// Note that the key was invalidated while the command is only partly answered.
     pub(crate) fn on_invalidated(&mut self) {
         if let Self::Read { parts: 1.., reply, .. } = self {
             reply.invalidated = true;
         }
     }
 
-    /// Takes the next reply; gives the command's whole answer with its last one.
+    /// Take the next reply. Return the whole answer with the last one.
     pub(crate) fn take(
         &mut self,
         frame: &Frame<'_>,
@@ -213,9 +214,10 @@ impl Assembly {
         if *parts < 2 + u8::from(lock) {
             return Ok(None);
         }
-        // A lock beside a failed read is a lock all the same; its owner must hear of it.
+        // A lock beside a failed read is a lock all the same, and must be released.
         if reply.lock != LockReply::Granted {
-            // `MGET` says nothing of a key that holds no string, and its failure may be another key's fault.
+            // `MGET` returns nil for a key that holds no string, and may fail because of another
+            // key.
             let is_silent = reply.stored == Stored::Missing && reply.ttl != Ttl::Absent;
             let refusal = refusal.take();
             let is_unclear =
@@ -231,7 +233,8 @@ impl Assembly {
     }
 }
 
-/// Says whether a command that others shared may have been refused for the sake of another, or for being shared.
+/// Return whether a batch may have been refused because of one of its commands, or because it is a
+/// batch.
 pub(crate) fn is_about_batching(refusal: &[u8]) -> bool {
     [&b"NOPERM "[..], b"CROSSSLOT ", b"ERR "].iter().any(|begins| refusal.starts_with(begins))
 }
@@ -267,7 +270,7 @@ fn raw(
     }))
 }
 
-/// A slot that moves between the parts of a read leaves its answer in pieces.
+/// Refuse the whole read when its slot has moved between two of its parts.
 fn send_whole_again(text: &[u8], refusal: &mut Option<Refusal>) {
     if refusal.is_none() && Redirect::concerns_whole(text) {
         *refusal = Some(Refusal::of(text));
@@ -303,7 +306,7 @@ fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
     }))
 }
 
-/// Copies a value out of the read buffer, exactly once. A slice would pin the whole buffer.
+/// Copy a value out of the read buffer. A slice would pin the whole buffer.
 fn copy_out(raw: &[u8], lock_prefix: &[u8]) -> Stored {
     match View::of(raw, lock_prefix) {
         View::Lock(raw) => Stored::Lock(Bytes::copy_from_slice(raw)),

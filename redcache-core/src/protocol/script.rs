@@ -1,39 +1,42 @@
 //! The Lua scripts that make a change of state atomic, and their SHA-1 names.
 //!
-//! Each compares the key with the exact bytes that its caller expects before it changes anything, and writes at most
-//! once, after every check: Lua in Redis is not rolled back.
+//! Each script compares the key with the bytes that its caller expects, and writes at most once,
+//! after every check: Redis does not roll back a script.
 
 /// One of redcache's scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Script {
-    /// `KEYS` any number of keys, `ARGV` lock, value, ttl in ms of each: replaces our lock by the value and asks whether
-    /// the keys exist, a read that has the publisher tracked again. Returns 1 for each, or 0 when something else is there;
-    /// not in an array when there is one key.
+    /// `KEYS` any number of keys, `ARGV` lock, value, TTL in ms of each: replace our lock by the
+    /// value. Return 1 for each key, or 0 when it holds something else; one key has no array around
+    /// its number.
     ///
-    /// It compares with `GETEX`, which does not count as a read, so that the server has nothing to report to the publisher
-    /// of its own write. `GETEX` counts as a write instead, after which Redis no longer minds its limit of memory; the
-    /// first line has it mind that at the start.
+    /// `EXISTS` reads the keys at the end, so that the server tracks them for the publisher. The
+    /// script compares by `GETEX`, which is not tracked, so that the publisher gets no invalidation
+    /// for its own write. `GETEX` counts as a write, after which Redis no longer checks its memory
+    /// limit; the shebang line makes Redis check it at the start.
     Publish,
-    /// `KEYS[1]` key, `ARGV` the old value, value, ttl in ms: replaces the value that is refreshed and asks whether the
-    /// key exists, as above. Returns 1, or 0 when something else is there.
+    /// `KEYS[1]` key, `ARGV` old value, new value, TTL in ms: replace the old value, and read the
+    /// key for tracking. Return 1, or 0 when the key holds something else.
     Replace,
-    /// `KEYS[1]` key, `ARGV` lock: deletes our lock. Returns 1, or 0 when the key is no longer our lock.
+    /// `KEYS[1]` key, `ARGV` lock: delete our lock. Return 1, or 0 when the key holds something
+    /// else.
     Release,
-    /// `KEYS[1]` key, `ARGV` lock, ttl in ms: gives our lock a new time to live. Returns 1 or 0.
+    /// `KEYS[1]` key, `ARGV` lock, TTL in ms: set the TTL of our lock. Return 1 or 0.
     Renew,
-    /// `KEYS[1]` key, `ARGV` lock prefix, ttl in ms: gives a value (never a lock) a new time to live. Returns 1 or 0.
+    /// `KEYS[1]` key, `ARGV` lock prefix, TTL in ms: set the TTL of a value, but not of a lock.
+    /// Return 1 or 0.
     Touch,
-    /// `KEYS[1]` key, `ARGV` lock, lock's ttl in ms, lock prefix: puts our lock in the place of whatever the key holds,
-    /// unless that is a lock. Returns three elements: 1, the value that was there (or nil) and its `PTTL` (0 without a
-    /// value); or 0, the lock that is there and its `PTTL`.
+    /// `KEYS[1]` key, `ARGV` lock, lock's TTL in ms, lock prefix: replace the content of the key by
+    /// our lock, unless it is a lock. Return three elements: 1, the old value or nil, and its
+    /// `PTTL` (0 without a value); or 0, the present lock and its `PTTL`.
     WriteLock,
-    /// `KEYS[1]` key, `ARGV` lock, value, ttl in ms or 0 for none: replaces our lock by the value that it had replaced.
-    /// Returns 1, or 0 when the key is no longer our lock.
+    /// `KEYS[1]` key, `ARGV` lock, value, TTL in ms or 0 for none: replace our lock by the old
+    /// value. Return 1, or 0 when the key holds something else.
     Restore,
 }
 
 impl Script {
-    /// Every script, for servers and models that prepare them ahead.
+    /// Every script, for servers and models that load them ahead.
     pub const ALL: [Self; 7] = [
         Self::Publish,
         Self::Replace,
@@ -44,7 +47,7 @@ impl Script {
         Self::Restore,
     ];
 
-    /// Gives the Lua source.
+    /// Return the Lua source.
     pub const fn source(self) -> &'static str {
         match self {
             Self::Publish => {
@@ -102,7 +105,7 @@ impl Script {
         }
     }
 
-    /// Gives the SHA-1 of the source in lower-case hex, the name that `EVALSHA` knows it by.
+    /// Return the SHA-1 of the source in lower-case hex, for `EVALSHA`.
     pub const fn sha1(self) -> &'static str {
         match self {
             Self::Publish => "10ba16ad4a1a67ba408ad1656b7020bdd183563c",

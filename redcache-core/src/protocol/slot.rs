@@ -1,24 +1,24 @@
-//! Which of a cluster's hash slots a key belongs to.
+//! The hash slots of a cluster.
 
 use crc16::{State, XMODEM};
 
-/// Names one of the hash slots that a cluster divides its keys into.
+/// A hash slot of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
 
 impl Slot {
-    /// How many slots a cluster has.
+    /// The number of slots of a cluster.
     pub const COUNT: u16 = 16384;
 
-    /// Returns the slot with a number, `None` when there is no such slot.
+    /// Return the slot with this number; `None` when there is no such slot.
     pub const fn new(number: u16) -> Option<Self> {
         if number < Self::COUNT { Some(Self(number)) } else { None }
     }
 
-    /// Returns the slot of a key.
+    /// Return the slot of a key.
     ///
-    /// Keys with the same hash tag share a slot: the tag is what stands between the first `{` and the first `}` after it,
-    /// and only when that is not empty.
+    /// Keys with the same hash tag have the same slot. The tag is the text between the first `{`
+    /// and the next `}`, unless it is empty.
     ///
     /// # Examples
     ///
@@ -31,31 +31,31 @@ impl Slot {
         Self(State::<XMODEM>::calculate(hashed_part(key)) % Self::COUNT)
     }
 
-    /// Returns the number of the slot, less than [`Slot::COUNT`].
+    /// Return the number of the slot, less than [`Slot::COUNT`].
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The first of all. A server on its own has no other.
+    /// The first slot. Every key of a standalone server belongs to it.
     pub(crate) const FIRST: Self = Self(0);
 
-    /// This slot and those after it, up to and including the last.
+    /// Return the slots from this one to `last`, inclusive.
     pub(crate) fn up_to(self, last: Self) -> impl Iterator<Item = Self> {
         (self.0..=last.0).map(Self)
     }
 
-    /// All slots of a cluster.
+    /// Return all slots of a cluster.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).map(Self)
     }
 }
 
-/// Some slots of a cluster, or everything.
+/// A set of slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SlotSet {
-    /// Whatever there is, also without a cluster.
+    /// Every slot, also without a cluster.
     All,
-    /// One bit for each.
+    /// One bit for each slot of a cluster.
     Some(Box<[u64; WORDS]>),
 }
 
@@ -78,7 +78,7 @@ impl FromIterator<Slot> for SlotSet {
 }
 
 impl SlotSet {
-    /// Adds a slot; `false` when it was there already.
+    /// Add a slot. Return `false` when it was there already.
     pub(crate) fn insert(&mut self, slot: Slot) -> bool {
         let Self::Some(words) = self else { return false };
         let (word, bit) = (&mut words[slot.index() / 64], 1 << (slot.index() % 64));
@@ -94,7 +94,7 @@ impl SlotSet {
         }
     }
 
-    /// Whether the slot of a key is among them.
+    /// Return whether the set contains the slot of a key.
     pub(crate) fn contains_key(&self, key: &[u8]) -> bool {
         match self {
             Self::All => true,
@@ -110,7 +110,7 @@ impl SlotSet {
     }
 }
 
-/// Returns the hash tag of a key, or all of a key that has none.
+/// Return the hash tag of a key, or the whole key when it has none.
 fn hashed_part(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|&byte| byte == b'{') else {
         return key;
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_tag_that_is_not_empty_is_hashed() {
+    fn only_the_first_tag_is_hashed_unless_it_is_empty() {
         let cases: [(&[u8], &[u8]); 10] = [
             (b"{user1000}.following", b"user1000"),
             (b"foo{}{bar}", b"foo{}{bar}"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_holds_what_was_put_in_and_nothing_else() {
+    fn a_set_contains_the_inserted_slots_only() {
         let mut set = SlotSet::default();
         assert!(set.is_empty());
         assert!(set.insert(Slot(0)) && set.insert(Slot(12182)) && !set.insert(Slot(0)));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn number_beyond_the_last_slot_is_refused() {
+    fn a_number_beyond_the_last_slot_is_rejected() {
         assert_eq!(Slot::new(16383).map(Slot::index), Some(16383));
         assert_eq!(Slot::new(16384), None);
     }

@@ -1,7 +1,7 @@
-//! Who owns which slot of a cluster, as one of its nodes says.
+//! The slot map of a cluster, as one of its nodes tells it.
 //!
-//! Whatever the answer holds, what comes of it is sound: each slot has one owner at the most (the first that claims it),
-//! and every owner is a primary that can be connected to.
+//! A parsed topology is sound whatever the answer holds: each slot has one owner at most (the first
+//! that claims it), and each owner has an address.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::protocol::reply::Refusal;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::resp::{Frame, command};
 
-/// What one node of a cluster knows of it.
+/// The slot map that one node of a cluster knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
     pub(crate) primaries: Vec<Primary>,
-    /// Rises with every change of owners; `None` when the node does not say.
+    /// Rises with every change of owners; `None` when the node does not tell it.
     pub(crate) epoch: Option<u64>,
 }
 
@@ -22,29 +22,29 @@ pub(crate) struct Topology {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Primary {
     pub(crate) endpoint: Endpoint,
-    /// From the first to the last of each run. No two overlap.
+    /// The first and the last slot of each range. No two ranges overlap.
     pub(crate) slots: Vec<(Slot, Slot)>,
 }
 
-/// How a node is asked who owns which slot.
+/// The command that asks for the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// Redis 7 and later, and Valkey.
+    /// `CLUSTER SHARDS`, for Redis 7 and later, and Valkey.
     Shards,
-    /// All, and all that speak like them.
+    /// `CLUSTER SLOTS`, for every server.
     Slots,
 }
 
-/// Why there is no topology.
+/// Why an answer holds no topology.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoTopology {
     Refused(Refusal),
     Malformed(&'static str),
 }
 
-/// More primaries than any cluster has.
+/// The most primaries of a cluster.
 pub(crate) const PRIMARIES_MAX: usize = 1024;
-/// How many slots may be claimed in all, those that are claimed twice included.
+/// The most claims to slots in one answer, repeated claims included.
 const CLAIMS_MAX: usize = 4 * Slot::COUNT as usize;
 
 impl Question {
@@ -59,7 +59,7 @@ impl Question {
         let entries = match frame {
             Frame::Array(entries) => entries,
             Frame::Error(text) => return Err(NoTopology::Refused(Refusal::of(text))),
-            _ => return Err(NoTopology::Malformed("it is not a list")),
+            _ => return Err(NoTopology::Malformed("the answer is not a list")),
         };
         let mut claims = Claims::default();
         for entry in entries {
@@ -72,7 +72,7 @@ impl Question {
     }
 }
 
-/// Asks for the number that rises with every change of owners.
+/// Append the command that asks for the epoch.
 pub(crate) fn ask_epoch(out: &mut Vec<u8>) {
     command(out, &[b"CLUSTER", b"INFO"]);
 }
@@ -84,7 +84,7 @@ pub(crate) fn read_epoch(frame: &Frame<'_>) -> Option<u64> {
     epoch.trim().parse().ok()
 }
 
-/// A shard is a primary with its replicas, and the slots that they have in common.
+/// Read a shard: a primary with its replicas, and their common slots.
 fn read_shard(shard: &Frame<'_>, claims: &mut Claims) -> Result<(), NoTopology> {
     let Some(Frame::Array(slots)) = field(shard, b"slots") else {
         return Err(NoTopology::Malformed("a shard has no slots"));
@@ -114,7 +114,7 @@ fn shard_endpoint(node: &Frame<'_>) -> Option<Endpoint> {
     }
 }
 
-/// A range of slots, its primary, and the primary's replicas.
+/// Read a range of slots, its primary, and the primary's replicas.
 fn read_range(range: &Frame<'_>, claims: &mut Claims) -> Result<(), NoTopology> {
     let Frame::Array(parts) = range else {
         return Err(NoTopology::Malformed("a range of slots is not a list"));
@@ -135,9 +135,9 @@ fn read_range(range: &Frame<'_>, claims: &mut Claims) -> Result<(), NoTopology> 
     }
 }
 
-/// The value under a name, in a map or in the flat list that RESP2 has for it.
+/// Return the value under a name, in a map or in the flat list that RESP2 uses instead.
 fn field<'a, 'b>(frame: &'a Frame<'b>, name: &[u8]) -> Option<&'a Frame<'b>> {
-    let is_name = |frame: &Frame<'_>| matches!(frame, Frame::Bulk(text) | Frame::Simple(text) if *text == name);
+    let is_name = |frame: &Frame<'_>| text_of(frame) == Some(name);
     match frame {
         Frame::Map(pairs) => pairs.iter().find(|(key, _)| is_name(key)).map(|(_, value)| value),
         Frame::Array(items) => {
@@ -148,7 +148,14 @@ fn field<'a, 'b>(frame: &'a Frame<'b>, name: &[u8]) -> Option<&'a Frame<'b>> {
 }
 
 fn is(node: &Frame<'_>, name: &[u8], expected: &[u8]) -> bool {
-    matches!(field(node, name), Some(Frame::Bulk(text) | Frame::Simple(text)) if *text == expected)
+    field(node, name).and_then(text_of) == Some(expected)
+}
+
+fn text_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
+    match frame {
+        Frame::Bulk(text) | Frame::Simple(text) => Some(text),
+        _ => None,
+    }
 }
 
 fn port(frame: &Frame<'_>) -> Option<u16> {
@@ -158,7 +165,7 @@ fn port(frame: &Frame<'_>) -> Option<u16> {
     }
 }
 
-/// Who has claimed which slots so far.
+/// The claims to slots so far.
 #[derive(Default)]
 struct Claims {
     primaries: Vec<Primary>,
@@ -175,11 +182,11 @@ impl Claims {
         last: &Frame<'_>,
     ) -> Result<(), NoTopology> {
         let (Some(first), Some(last)) = (slot(first), slot(last)) else {
-            return Err(NoTopology::Malformed("a slot has no number of one"));
+            return Err(NoTopology::Malformed("a slot has an invalid number"));
         };
         self.count += (last.index() + 1).saturating_sub(first.index());
         if self.count > CLAIMS_MAX {
-            return Err(NoTopology::Malformed("slots are claimed again and again"));
+            return Err(NoTopology::Malformed("too many slots are claimed"));
         }
         let mut run: Option<(Slot, Slot)> = None;
         let mut runs = Vec::new();

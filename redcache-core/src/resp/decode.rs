@@ -1,55 +1,55 @@
-//! A whole frame, read in place.
+//! Decodes whole frames in place.
 
 use std::fmt;
 
 use super::{
     error::DecodeError,
     header::{self, Kind, NIL, VERBATIM_PREFIX},
-    scan::DEPTH_CEILING,
+    limits::DEPTH_CEILING,
 };
 
-/// The fewest bytes that an element takes: a type byte and CRLF.
+/// The shortest element: a type byte and CRLF.
 const ELEMENT_MIN: usize = 3;
 
-/// Says what a frame means; its bytes stay where they were received.
+/// A decoded frame, which borrows the received bytes.
 ///
-/// `Debug` shows how long texts are, not what they say, because values of the application pass here.
+/// `Debug` shows the lengths of texts and not the texts, which may be the application's values.
 #[derive(Clone, PartialEq)]
 pub enum Frame<'a> {
-    /// A short text such as `OK`, with no CR or LF in it.
+    /// A short text such as `OK`, without CR or LF.
     Simple(&'a [u8]),
-    /// An error, be it short or a blob: its code, a space, and a message.
+    /// A short error or a blob error: its code, a space, and a message.
     Error(&'a [u8]),
     /// An integer.
     Integer(i64),
     /// A byte string, or the payload of a verbatim string without its format.
     Bulk(&'a [u8]),
-    /// Nothing, in any of the three spellings of RESP2 and RESP3.
+    /// A null, in any of the three encodings of RESP2 and RESP3.
     Null,
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
     /// A floating-point number, possibly infinite or NaN.
     Double(f64),
-    /// The decimal digits of an integer of any size, perhaps after a minus sign.
+    /// The decimal digits of an integer of any size, after an optional minus sign.
     BigNumber(&'a [u8]),
     /// A sequence.
     Array(Vec<Self>),
-    /// A set, in the order and with the repetitions in which it was sent.
+    /// A set, with the order and repetitions in which it was sent.
     Set(Vec<Self>),
-    /// A map, in the order and with the repetitions in which it was sent.
+    /// A map, with the order and repetitions in which it was sent.
     Map(Vec<(Self, Self)>),
-    /// News from the server that answers no command; the first element names its kind.
+    /// A push: a message that answers no command; the first element names its kind.
     Push(Vec<Self>),
 }
 
-/// Reads `frame`, which is exactly one whole frame that the [`Scanner`](super::Scanner) returned.
+/// Decode exactly one whole frame that the [`Scanner`](super::Scanner) returned.
 ///
-/// An attribute is passed over: what it says of the frame behind it is of no use to a cache.
+/// Attributes are skipped.
 ///
 /// # Errors
 ///
-/// Never fails on a frame of the scanner. On other bytes it fails or returns an unspecified frame, but
-/// does not panic.
+/// Never fails on a frame of the scanner. On other bytes it fails or returns an unspecified frame,
+/// but does not panic.
 ///
 /// # Examples
 ///
@@ -67,18 +67,18 @@ pub fn decode(frame: &[u8]) -> Result<Frame<'_>, DecodeError> {
     }
 }
 
-/// What is left to be read.
+/// The bytes that are not decoded yet.
 ///
-/// Terminators are stepped over unseen and bounds are checked only where a panic would be the other
-/// way out: the scanner has just delimited these bytes, and checked them.
+/// The scanner has checked them, so terminators are skipped unread, and bounds are checked only to
+/// avoid panics.
 struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Takes off a frame of a type that replies are mostly made of.
+    /// Take a frame of a frequent type.
     ///
-    /// `None` leaves everything to [`Reader::any`]. This halves the time of a short reply.
+    /// After `None`, [`Reader::any`] decides. This halves the time of a short reply.
     #[inline]
     fn common(&mut self) -> Option<Frame<'a>> {
         let (&kind, rest) = self.rest.split_first()?;
@@ -106,9 +106,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes off a frame of any type, which stands inside `depth` aggregates.
+    /// Take a frame of any type inside `depth` aggregates.
     ///
-    /// It recurses as deep as the frame is nested, which the scanner has bounded.
+    /// The recursion is as deep as the frame is nested, which the scanner has bounded.
     fn any(&mut self, depth: usize) -> Result<Frame<'a>, DecodeError> {
         let (kind, text) = self.line()?;
         Ok(match kind {
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Takes off a line: its type and its text.
+    /// Take a line: its type and its text.
     fn line(&mut self) -> Result<(Kind, &'a [u8]), DecodeError> {
         let (&byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
         let kind = Kind::of(byte).ok_or(DecodeError::UnknownType)?;
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         Ok((kind, &rest[..end]))
     }
 
-    /// Takes off a payload whose length is `text`.
+    /// Take a payload whose length is `text`.
     fn payload(&mut self, text: &[u8]) -> Result<&'a [u8], DecodeError> {
         let length = header::length(text).ok_or(DecodeError::Length)?;
         let (payload, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
@@ -155,12 +155,12 @@ impl<'a> Reader<'a> {
         Ok(payload)
     }
 
-    /// Takes off elements whose count is `text`.
+    /// Take elements whose count is `text`.
     fn elements(&mut self, text: &[u8], depth: usize) -> Result<Vec<Frame<'a>>, DecodeError> {
         let count = count(text, depth)?;
         let mut elements = Vec::with_capacity(count.min(self.rest.len() / ELEMENT_MIN));
         for _ in 0..count {
-            // Pushed on each way by itself: a frame of either way would have to be moved once more.
+            // One push for each case avoids moving the frame once more.
             match self.common() {
                 Some(frame) => elements.push(frame),
                 None => elements.push(self.any(depth + 1)?),
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         Ok(elements)
     }
 
-    /// Takes off map entries whose count is `text`.
+    /// Take map entries whose count is `text`.
     fn entries(
         &mut self,
         text: &[u8],
@@ -184,9 +184,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads the element count of an aggregate that stands inside `depth` others.
+/// Read the element count of an aggregate inside `depth` others.
 fn count(text: &[u8], depth: usize) -> Result<usize, DecodeError> {
-    // Out of reach for a frame of the scanner; here it keeps other bytes from exhausting the stack.
+    // A frame of the scanner never gets here; other bytes must not exhaust the stack.
     if depth == DEPTH_CEILING {
         return Err(DecodeError::TooDeep);
     }
@@ -197,7 +197,7 @@ impl fmt::Debug for Frame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Simple(text) => write!(f, "Simple({} bytes)", text.len()),
-            // In the message a server may quote the arguments of a command, in the code it does not.
+            // A server may quote the arguments of a command in the message, but not in the code.
             Self::Error(text) => {
                 let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
                 write!(f, "Error({}, {} bytes)", code.escape_ascii(), text.len())
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_is_read() {
+    fn each_type_is_decoded() {
         let cases: [(&[u8], Frame<'_>); 22] = [
             (b"+OK\r\n", Simple(b"OK")),
             (b"+PONG\r\n", Simple(b"PONG")),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_read_alone_is_read_nested() {
+    fn each_type_is_decoded_inside_aggregates() {
         check(
             b"*5\r\n$-1\r\n*-1\r\n_\r\n=5\r\nabc:x\r\n*1\r\n!3\r\nERR\r\n",
             &Array(vec![Null, Null, Null, Bulk(b"x"), Array(vec![Error(b"ERR")])]),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_passed_over() {
+    fn attributes_are_skipped() {
         check(b"|1\r\n+ttl\r\n:9\r\n$1\r\nv\r\n", &Bulk(b"v"));
         check(b"|0\r\n|1\r\n+a\r\n*1\r\n_\r\n:1\r\n", &Integer(1));
         check(
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_tells_no_secrets() {
+    fn debug_shows_no_secrets() {
         let frame = Array(vec![
             Simple(b"secret"),
             Error(b"ERR unknown command 'secret'"),

@@ -1,20 +1,19 @@
-//! How a command is spelled.
+//! Encodes commands.
 
-/// The most digits that a `usize` has.
+/// The most digits of a `usize`.
 const DIGITS_MAX: usize = 20;
 
-/// The most bytes that a header takes: a type byte, digits, CRLF.
+/// The most bytes of a header: a type byte, digits, CRLF.
 const HEADER_MAX: usize = 1 + DIGITS_MAX + 2;
 
-/// Appends a command to `out`: an array of its `arguments` as bulk strings, the name of the command
-/// first.
+/// Append a command to `out`: an array of its `arguments` as bulk strings, its name first.
 ///
-/// Room for the whole command is made at once, so it is appended entirely or not at all.
+/// Room for the whole command is reserved at once.
 ///
 /// # Panics
 ///
 /// Panics when `arguments` is empty: servers do not answer an empty command, so every later reply
-/// would be taken for the answer to the command before.
+/// would be paired with the wrong command.
 ///
 /// # Examples
 ///
@@ -35,10 +34,10 @@ pub fn command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     }
 }
 
-/// Appends a type byte and a length.
+/// Append a type byte and a length.
 #[inline]
 fn header(out: &mut Vec<u8>, kind: u8, length: usize) {
-    // Nearly all lengths are this short, and bytes of a known number are copied the fastest.
+    // Nearly all lengths are this short, and a known number of bytes is copied fastest.
     match length {
         0..10 => out.extend_from_slice(&[kind, digit(length), b'\r', b'\n']),
         10..100 => {
@@ -48,11 +47,11 @@ fn header(out: &mut Vec<u8>, kind: u8, length: usize) {
     }
 }
 
-/// Appends a type byte and a length of any size.
+/// Append a type byte and a length of any size.
 fn long_header(out: &mut Vec<u8>, kind: u8, mut length: usize) {
     let mut line = [0; HEADER_MAX];
     line[HEADER_MAX - 2..].copy_from_slice(b"\r\n");
-    // Written from the back, because the last digit is the first to be known.
+    // The last digit is known first.
     let mut start = HEADER_MAX - 2;
     while length > 0 {
         start -= 1;
@@ -64,7 +63,7 @@ fn long_header(out: &mut Vec<u8>, kind: u8, mut length: usize) {
     out.extend_from_slice(&line[start..]);
 }
 
-/// Returns the last decimal digit of a number.
+/// Return the last decimal digit of a number.
 #[inline]
 fn digit(number: usize) -> u8 {
     b'0' + (number % 10) as u8
@@ -85,13 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn command_is_an_array_of_bulk_strings_behind_what_was_there() {
+    fn a_command_is_appended_as_an_array_of_bulk_strings() {
         check(&[b"PING"], b"*1\r\n$4\r\nPING\r\n");
         check(&[b"SET", b"", b"\r\n\0$"], b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$4\r\n\r\n\0$\r\n");
     }
 
     #[test]
-    fn lengths_of_several_digits_are_spelled_in_order() {
+    fn lengths_of_several_digits_are_written_in_order() {
         check(&[b"0123456789ab"], b"*1\r\n$12\r\n0123456789ab\r\n");
         let payload = [b'x'; 1234];
         check(&[&payload], &[b"*1\r\n$1234\r\n".as_slice(), &payload, b"\r\n"].concat());
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn command_makes_room_once() {
+    fn a_command_reserves_room_once() {
         let payload = [b'x'; 100];
         let mut out = Vec::new();
         command(&mut out, &[payload.as_slice(); 50]);
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn longest_length_fits_its_header() {
+    fn the_longest_length_fits_its_header() {
         let mut out = Vec::new();
         header(&mut out, b'$', usize::MAX);
         assert_eq!(out, format!("${}\r\n", usize::MAX).as_bytes());
@@ -116,7 +115,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a command has a name")]
-    fn empty_command_is_refused() {
+    fn an_empty_command_is_rejected() {
         command(&mut Vec::new(), &[]);
     }
 }

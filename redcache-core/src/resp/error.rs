@@ -1,20 +1,20 @@
-//! What can be wrong with the bytes of a server.
+//! Malformed bytes of a server.
 
 use thiserror::Error;
 
 #[cfg(doc)]
 use super::Limits;
 
-/// Tells why bytes of the server are not RESP3, or more of it than allowed.
+/// Why the bytes of a server are not RESP3, or exceed the limits.
 ///
-/// It holds none of those bytes. Their connection is out of step for good and of no further use.
+/// It holds none of those bytes. Their connection cannot be used any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A frame starts with a byte that names no type.
+    /// A frame starts with an unknown type byte.
     #[error("unknown frame type")]
     UnknownType,
-    /// A frame does not announce its length, though servers always do.
+    /// A frame does not announce its length.
     #[error("streamed frame")]
     Streamed,
     /// A push stands inside another frame.
@@ -59,7 +59,7 @@ pub enum DecodeError {
     /// A frame exceeds [`Limits::depth_max`].
     #[error("nested deeper than the limit")]
     TooDeep,
-    /// Bytes that were to be decoded end before their frame does.
+    /// The frame to decode is not whole.
     #[error("frame is not whole")]
     Truncated,
 }

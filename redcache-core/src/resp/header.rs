@@ -1,10 +1,10 @@
-//! The first line of a frame: a type byte and a text, and what that text may be.
+//! The first line of a frame: a type byte and a text.
 //!
-//! Numbers are read strictly, as servers print them: digits with no leading zero and no plus sign. A
-//! length in any other spelling is a sign that the stream is out of step, and guessing at it is how
-//! replies end up with the wrong caller.
+//! Numbers must be written as servers write them: digits without a leading zero or plus sign. Any
+//! other length is a sign of a malformed stream, in which replies would be paired with the wrong
+//! commands.
 
-/// The type of a frame, as its first byte names it.
+/// The type of a frame, named by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Simple,
@@ -22,12 +22,12 @@ pub(super) enum Kind {
     Map,
     Push,
     Attribute,
-    /// A part of a streamed frame, which no server sends.
+    /// A part of a streamed frame. No server sends one.
     Streamed,
 }
 
 impl Kind {
-    /// Reads a type byte, `None` when RESP3 has no such type.
+    /// Read a type byte; `None` when RESP3 has no such type.
     #[inline]
     pub(super) fn of(byte: u8) -> Option<Self> {
         Some(match byte {
@@ -52,16 +52,17 @@ impl Kind {
     }
 }
 
-/// The text with which RESP2 spells a missing bulk string or array, inside RESP3 too.
+/// The length of a missing bulk string or array in RESP2, which servers also send in RESP3.
 pub(super) const NIL: &[u8] = b"-1";
 
 /// The format name and colon in front of a verbatim payload.
 pub(super) const VERBATIM_PREFIX: usize = 4;
 
-/// Reads a number of at most 18 digits at the front of `bytes`, and its CRLF; returns what follows, too.
+/// Read a number of at most 18 digits and its CRLF at the front of `bytes`. Return the bytes behind
+/// it, too.
 ///
-/// `None` says nothing about the bytes: they may start with a number all the same. This looks for the
-/// end and reads the number in one pass, so it is the quick way for headers that are all there.
+/// `None` decides nothing: `bytes` may start with a number all the same. This finds the end and
+/// reads the number in one pass, which is the fast path for complete headers.
 #[inline]
 pub(super) fn short_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0_u64;
@@ -79,13 +80,13 @@ pub(super) fn short_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     plain.then_some((number, rest))
 }
 
-/// Reads a length or an element count.
+/// Read a length or an element count.
 #[inline]
 pub(super) fn length(text: &[u8]) -> Option<usize> {
     usize::try_from(digits(text)?).ok()
 }
 
-/// Reads an integer.
+/// Read an integer.
 #[inline]
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
     match text {
@@ -97,12 +98,12 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads a double, infinities and NaN included.
+/// Read a double, infinities and NaN included.
 pub(super) fn double(text: &[u8]) -> Option<f64> {
     str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Reads a truth value.
+/// Read a boolean.
 pub(super) fn boolean(text: &[u8]) -> Option<bool> {
     match text {
         b"t" => Some(true),
@@ -111,16 +112,16 @@ pub(super) fn boolean(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// Tells whether a text is an integer of any size.
+/// Return whether a text is an integer of any size.
 pub(super) fn is_big_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Reads decimal digits with no sign and no leading zero.
+/// Read decimal digits without a sign or leading zero.
 #[inline]
 fn digits(text: &[u8]) -> Option<u64> {
-    // The largest number of digits of which every value fits into a u64, and all that an i64 needs.
+    // Every value of 19 digits fits into a u64, and no i64 has more.
     const DIGITS_MAX: usize = 19;
 
     match text {

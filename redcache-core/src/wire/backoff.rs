@@ -1,4 +1,4 @@
-//! How long to wait before dialing again: doubling, capped, with full jitter on the upper half.
+//! The pauses between dial attempts: doubling, capped, with jitter on the upper half.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::rng::Rng;
 
 const FIRST: Duration = Duration::from_millis(10);
 
-/// The pauses between failed attempts.
+/// The next pause between failed attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     next: Duration,
@@ -18,15 +18,17 @@ impl Backoff {
         Self { next: FIRST.min(max), max }
     }
 
-    /// Gives the next pause; between half and all of its nominal length, so that many clients spread out.
+    /// Return the next pause, between half and all of its nominal length, so that many clients
+    /// spread out.
     pub(crate) fn pause(&mut self, rng: &mut Rng) -> Duration {
         let nominal = self.next;
         self.next = (nominal * 2).min(self.max);
         nominal / 2 + rng.below(nominal / 2)
     }
 
-    /// A connection was lost that held for so long. One that outlasted the longest pause starts the pauses over; that
-    /// it was made is not enough, since a server may greet and hang up.
+    /// Take the loss of a connection that lasted so long. A connection that outlasted the longest
+    /// pause resets the pauses; one that was merely made does not, since a server may accept and
+    /// hang up.
     pub(crate) fn on_lost(&mut self, lasted: Duration) {
         if lasted >= self.max {
             self.reset();
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_cap_and_start_over_after_success() {
+    fn pauses_double_up_to_the_cap_and_reset_after_success() {
         let max = Duration::from_secs(2);
         let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
         let mut nominal = FIRST;
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_lasted_starts_the_pauses_over() {
+    fn only_a_lasting_connection_resets_the_pauses() {
         let max = Duration::from_secs(2);
         let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
         for _ in 0..20 {

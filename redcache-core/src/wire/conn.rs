@@ -124,8 +124,8 @@ impl Conn {
         self.pipeline.awaited.drop_slot(token);
     }
 
-    /// Return the next command that was issued at `limit` or before and whose sender still waits. The command keeps its
-    /// place in the pipeline.
+    /// Return the next command that was issued at `limit` or before and whose sender still waits.
+    /// The command keeps its place in the pipeline.
     pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
         self.pipeline.next_overdue(limit)
     }

@@ -1,11 +1,12 @@
 //! From a command to the connection that carries it, and from a lost connection to the next one.
 //!
-//! A standalone server is one node. A cluster has one node for each primary, and a slot map (`cluster`). The router
-//! learns the map by asking (`discovery`) and by the redirects of nodes (`redirects`).
+//! A standalone server is one node. A cluster has one node for each primary, and a slot map
+//! (`cluster`). The router learns the map by asking (`discovery`) and by the redirects of nodes
+//! (`redirects`).
 //!
-//! The router answers each accepted command exactly once, with a [`RouterEvent::Reply`] or a [`RouterEvent::Failed`],
-//! no later than the command timeout. It sends a command again only if the server said that it was not executed, or if
-//! executing it twice equals executing it once.
+//! The router answers each accepted command exactly once, with a [`RouterEvent::Reply`] or a
+//! [`RouterEvent::Failed`], no later than the command timeout. It sends a command again only if the
+//! server said that it was not executed, or if executing it twice equals executing it once.
 
 use std::time::Instant;
 
@@ -88,7 +89,8 @@ impl Router {
         nodes + self.unrouted.len() + self.paused.len()
     }
 
-    /// Return whether more than `limit` commands wait for an answer. It looks at no more nodes than it takes.
+    /// Return whether more than `limit` commands wait for an answer. It looks at no more nodes than
+    /// it takes.
     pub(crate) fn is_busier_than(&self, limit: usize) -> bool {
         let mut count = self.unrouted.len() + self.paused.len();
         count > limit
@@ -190,7 +192,8 @@ impl Router {
         Some(RouterEvent::Reply { token, command, slot, reply, sent_at, interrupted, is_tracked })
     }
 
-    /// Do what is due: dial, give up an attempt, probe, report overdue commands, send paused ones again.
+    /// Do what is due: dial, give up an attempt, probe, report overdue commands, send paused ones
+    /// again.
     pub(crate) fn handle_timeout(&mut self, ctx: Context<'_>) {
         let limit = ctx.now.checked_sub(ctx.config.command_timeout);
         self.rediscover(ctx);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::resp::{Limits, Scanner, decode};
 
-/// Writes the reply to `CLUSTER SHARDS` of a cluster with these owners.
+/// Return the reply to `CLUSTER SHARDS` of a cluster with these owners.
 fn shards(primaries: &[Primary]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", primaries.len());
     for Primary { endpoint: Endpoint { host, port }, slots } in primaries {
@@ -26,7 +26,7 @@ fn shards(primaries: &[Primary]) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The same as `CLUSTER SLOTS` says it.
+/// Return the reply to `CLUSTER SLOTS`.
 fn slots(primaries: &[Primary]) -> Vec<u8> {
     let count: usize = primaries.iter().map(|primary| primary.slots.len()).sum();
     let mut out = format!("*{count}\r\n");
@@ -60,7 +60,7 @@ fn primary(host: Option<&str>, port: u16, ranges: &[(u16, u16)]) -> Primary {
 }
 
 #[test]
-fn both_answers_say_the_same() {
+fn both_answers_tell_the_same_map() {
     let primaries = [
         primary(Some("10.0.0.1"), 7000, &[(0, 100), (200, 200)]),
         primary(Some("::1"), 7001, &[(101, 199)]),
@@ -74,7 +74,7 @@ fn both_answers_say_the_same() {
 }
 
 #[test]
-fn of_two_that_claim_a_slot_the_first_has_it() {
+fn the_first_claim_to_a_slot_counts() {
     let claims = [primary(Some("a"), 1, &[(10, 20)]), primary(Some("b"), 1, &[(0, 15), (18, 30)])];
     for (question, bytes) in
         [(Question::Shards, shards(&claims)), (Question::Slots, slots(&claims))]
@@ -95,7 +95,7 @@ fn replicas_and_primaries_without_slots_own_nothing() {
 }
 
 #[test]
-fn an_answer_that_makes_no_sense_is_refused() {
+fn a_malformed_answer_is_rejected() {
     for bytes in [
         &b"+OK\r\n"[..],
         b"*1\r\n:1\r\n",
@@ -114,7 +114,7 @@ fn an_answer_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn claims_without_end_are_refused() {
+fn too_many_claims_are_rejected() {
     let greedy = vec![primary(Some("a"), 1, &[(0, 16383)]); 5];
     assert!(matches!(read(Question::Slots, &slots(&greedy)), Err(NoTopology::Malformed(_))));
     let many: Vec<_> =
@@ -124,7 +124,7 @@ fn claims_without_end_are_refused() {
 }
 
 #[test]
-fn the_epoch_is_found_where_there_is_one() {
+fn the_epoch_is_read_from_cluster_info() {
     let info = b"cluster_state:ok\r\ncluster_current_epoch:42\r\ncluster_my_epoch:7\r\n";
     assert_eq!(read_epoch(&Frame::Bulk(info)), Some(42));
     for other in [&b""[..], b"cluster_current_epoch:", b"cluster_current_epoch:-1", b"\xff"] {
@@ -133,7 +133,7 @@ fn the_epoch_is_found_where_there_is_one() {
     assert_eq!(read_epoch(&Frame::Error(b"NOPERM")), None);
 }
 
-/// Words of both answers.
+/// Field names and values of both answers.
 const NAMES: &[&[u8]] = &[
     b"slots",
     b"nodes",
@@ -147,7 +147,7 @@ const NAMES: &[&[u8]] = &[
     b"",
 ];
 
-/// Frames that look like an answer here and there.
+/// Frames that resemble an answer in places.
 fn frames() -> impl Strategy<Value = Frame<'static>> {
     let leaf = prop_oneof![
         proptest::sample::select(NAMES).prop_map(Frame::Bulk),
@@ -164,7 +164,7 @@ fn frames() -> impl Strategy<Value = Frame<'static>> {
     })
 }
 
-/// Owners of all slots or of some, cut at random places.
+/// Owners of all or some slots, cut at random places.
 fn clusters() -> impl Strategy<Value = Vec<Primary>> {
     let cuts = proptest::collection::btree_set(0_u16..Slot::COUNT, 1..40);
     (cuts, 1_usize..8).prop_map(|(cuts, nodes)| {
@@ -187,7 +187,7 @@ fn clusters() -> impl Strategy<Value = Vec<Primary>> {
 
 proptest! {
     #[test]
-    fn whatever_is_answered_each_slot_has_one_owner_at_most(frame in frames()) {
+    fn each_slot_has_one_owner_at_most_in_any_answer(frame in frames()) {
         for question in [Question::Shards, Question::Slots] {
             if let Ok(topology) = question.read(&frame) {
                 let mut seen = SlotSet::default();
@@ -202,8 +202,9 @@ proptest! {
     }
 
     #[test]
-    fn what_a_cluster_says_is_what_is_read(primaries in clusters()) {
-        prop_assert_eq!(&read(Question::Shards, &shards(&primaries)).unwrap().primaries, &primaries);
+    fn an_answer_is_read_as_it_was_written(primaries in clusters()) {
+        let read_shards = read(Question::Shards, &shards(&primaries)).unwrap().primaries;
+        prop_assert_eq!(&read_shards, &primaries);
         let mut said = read(Question::Slots, &slots(&primaries)).unwrap().primaries;
         said.sort_by_key(|primary| primary.endpoint.port);
         prop_assert_eq!(said, primaries);

@@ -1,7 +1,7 @@
 //! The queue of commands that a connection has sent and the server has not answered.
 //!
-//! Replies belong to commands by position alone, so a command keeps its place until its reply came, whether or not its
-//! sender still waits.
+//! Replies belong to commands by position alone, so a command keeps its place until its reply came,
+//! whether or not its sender still waits.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
@@ -17,7 +17,8 @@ pub(super) enum Awaited {
     Command {
         issued: Issued,
         form: Form,
-        /// The next reply answers a batch of this many commands, of which this is the first; zero outside a batch.
+        /// The next reply answers a batch of this many commands, of which this is the first; zero
+        /// outside a batch.
         batch: usize,
     },
     /// A request whose reply is of no interest.
@@ -112,8 +113,8 @@ impl AwaitedQueue {
         }
     }
 
-    /// Return the token and key of the next command that was issued at `limit` or before and whose sender still waits.
-    /// The sender no longer waits then.
+    /// Return the token and key of the next command that was issued at `limit` or before and whose
+    /// sender still waits. The sender no longer waits then.
     pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
         loop {
             let number = self.deadlines.pop(limit)?;

@@ -1,15 +1,16 @@
 //! Batches neighbouring commands: reads become one `MGET`, publications one call of their script.
 //!
-//! The overhead of a small command costs a server more than the command itself. Only commands that are written at one
-//! time are batched, so that none waits for company; a lone command is encoded as if there were no batches.
+//! The overhead of a small command costs a server more than the command itself. Only commands that
+//! are written at one time are batched, so that none waits for company; a lone command is encoded
+//! as if there were no batches.
 
 use crate::protocol::command::{Batchable, Command};
 use crate::protocol::encode;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::script::Script;
 
-/// The most commands in a batch. Measured on Redis 7.0: more gain next to nothing, and other clients wait for the whole
-/// of it.
+/// The most commands in a batch. Measured on Redis 7.0: more gain next to nothing, and other
+/// clients wait for the whole of it.
 const COUNT_MAX: usize = 32;
 
 /// The most bytes of values in a batch: its reply is read as a whole.
@@ -38,7 +39,8 @@ impl Default for Expected {
 }
 
 impl Coalescer {
-    /// Append a command and return the size of its batch. What cannot share a batch with it is encoded first.
+    /// Append a command and return the size of its batch. What cannot share a batch with it is
+    /// encoded first.
     pub(super) fn add(
         &mut self,
         kind: (Batchable, bool),

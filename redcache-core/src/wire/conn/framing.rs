@@ -62,7 +62,8 @@ impl Framing {
     }
 }
 
-/// Bound the memory for an unfinished frame. The scanner bounds each string, but a frame may hold many.
+/// Bound the memory for an unfinished frame. The scanner bounds each string, but a frame may hold
+/// many.
 fn check_unfinished(length: usize, unfinished_max: usize) -> Result<(), Error> {
     if length <= unfinished_max.saturating_add(OVERHEAD_MAX) {
         return Ok(());

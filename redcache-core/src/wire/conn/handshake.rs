@@ -1,6 +1,6 @@
-//! What is said on a new connection before the first command, one round trip at a time.
+//! The handshake of a new connection, one round trip at a time.
 //!
-//! | waiting for | told               | says                       | then       |
+//! | waiting for | reply              | sends                      | then       |
 //! |-------------|--------------------|----------------------------|------------|
 //! | `Hello`     | proto 3            | `SELECT` if db ≠ 0         | `Select`   |
 //! | `Hello`     | proto 3            | `CLIENT TRACKING` if db = 0 | `Tracking` |
@@ -13,14 +13,15 @@
 //! | `Tracking`  | OK                 | `CLIENT SETINFO` twice     | ready, tracked     |
 //! | `Tracking`  | an error           | `CLIENT SETINFO` twice     | ready, not tracked |
 //!
-//! Each step waits for the reply of the one before: some servers drop a reply when `AUTH` fails in a pipeline, which
-//! would shift every later reply. Only the best-effort `SETINFO` shares its round trip with the first commands.
+//! Each step waits for the reply of the step before: some servers drop a reply when `AUTH` fails in
+//! a pipeline, which would shift every later reply. Only the best-effort `SETINFO` shares its round
+//! trip with the first commands.
 
 use crate::api::config::Config;
 use crate::api::error::{Error, ErrorKind, Transient};
 use crate::resp::{Frame, command};
 
-/// The reply that the handshake waits for.
+/// The reply that a handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
     Hello,
@@ -29,12 +30,12 @@ pub(crate) enum Handshake {
     Tracking,
 }
 
-/// What follows a reply.
+/// The step that follows a reply.
 #[derive(Debug)]
 pub(crate) enum Next {
     Wait(Handshake),
-    /// Commands may flow. `untracked` says why the server will not report changes; `ignored` counts the replies
-    /// that are still to come and say nothing.
+    /// Commands may be sent. `untracked` is the reason why the server does not track keys;
+    /// `ignored` replies of no interest are still to come.
     Ready {
         untracked: Option<String>,
         ignored: usize,
@@ -43,7 +44,7 @@ pub(crate) enum Next {
 }
 
 impl Handshake {
-    /// Says the first words on a new connection.
+    /// Append the first command of a new connection to `out`.
     pub(crate) fn start(config: &Config, out: &mut Vec<u8>) -> Self {
         let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
         if let Some(password) = &config.password {
@@ -73,7 +74,7 @@ impl Handshake {
                 Next::Ready { untracked: Some(why), ignored: 0 }
             }
             (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
-            // Another attempt is worth more than a connection that stays without tracking.
+            // A new attempt is better than a connection that stays untracked.
             (Self::Tracking, Frame::Error(text))
                 if Transient::of(text).is_some() && !mutant!(BusyHandshakeAccepted) =>
             {
@@ -86,7 +87,7 @@ impl Handshake {
             (_, Frame::Error(text)) => Next::Fail(refused(text)),
             _ => Next::Fail(Error::new(
                 ErrorKind::Protocol,
-                "a reply of the handshake is not one that Redis gives",
+                "the server's reply to the handshake is not one of Redis",
             )),
         }
     }
@@ -122,14 +123,14 @@ fn select(config: &Config, resp3: bool, out: &mut Vec<u8>) -> Next {
         track(out);
         return Next::Wait(Handshake::Tracking);
     } else {
-        // A server that wants a login says so to the first command; better here than to a caller.
+        // A server that requires a login refuses the first command, which must not be a caller's.
         command(out, &[b"PING"]);
     }
     Next::Wait(Handshake::Select { resp3 })
 }
 
-/// Not with `NOLOOP`: that silences every invalidation that the server makes while it works on a command of ours, also
-/// when it evicts another key for it or has no room left to track one. Our own writes are echoed instead.
+/// Append the command that turns tracking on, without `NOLOOP`: that suppresses every invalidation
+/// during a command of ours, also that of an evicted key or of a full tracking table.
 fn track(out: &mut Vec<u8>) {
     command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
 }
@@ -148,7 +149,7 @@ fn refused(text: &[u8]) -> Error {
         _ if text.starts_with(b"ERR AUTH") || text.starts_with(b"ERR invalid password") => {
             ErrorKind::Authentication
         }
-        // The server has no place for us, or is not ready: worth another try.
+        // The server is full or not ready.
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, String::from_utf8_lossy(text).into_owned())
@@ -169,12 +170,12 @@ mod tests {
         ])
     }
 
-    /// Plays the replies and gives what was said in all and how it ended.
+    /// Play the replies. Return the commands that were sent and the last step.
     fn play(url: &str, replies: &[Frame<'_>]) -> (String, Next) {
         let (config, mut out) = (config(url), Vec::new());
         let mut next = Next::Wait(Handshake::start(&config, &mut out));
         for reply in replies {
-            let Next::Wait(state) = next else { panic!("a reply too many") };
+            let Next::Wait(state) = next else { panic!("the handshake is over") };
             out.extend_from_slice(b"|");
             next = state.on_reply(reply, &config, &mut out);
         }
@@ -186,14 +187,14 @@ mod tests {
     const OK: Frame<'static> = Frame::Simple(b"OK");
 
     #[test]
-    fn a_login_goes_with_hello_and_nothing_is_sent_ahead() {
+    fn hello_carries_the_login_and_nothing_is_sent_ahead() {
         let (said, next) = play("redis://u:p@h/3?client_name=me", &[]);
         assert_eq!(said.trim(), "HELLO 3 AUTH u p SETNAME me");
         assert!(matches!(next, Next::Wait(Handshake::Hello)));
     }
 
     #[test]
-    fn a_modern_server_is_tracked() {
+    fn a_server_with_resp3_tracks() {
         let (said, next) = play("redis://h/3", &[hello(3), OK, OK]);
         assert!(said.contains("SELECT 3") && said.contains("CLIENT TRACKING ON"), "{said}");
         assert!(matches!(next, Next::Ready { untracked: None, ignored: 2 }));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_busy_for_the_moment_is_not_used_untracked() {
+    fn a_busy_server_is_not_used_untracked() {
         let busy = Frame::Error(b"BUSY Redis is busy running a script.");
         let (_, next) = play("redis://h", &[hello(3), busy]);
         let Next::Fail(error) = next else { panic!("{next:?}") };
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_login_is_an_auth_error_and_a_full_server_is_not() {
+    fn a_refused_login_is_an_authentication_error_and_a_full_server_is_not() {
         let (_, next) =
             play("redis://:p@h", &[Frame::Error(b"WRONGPASS invalid username-password pair")]);
         let Next::Fail(error) = next else { panic!("{next:?}") };

@@ -28,12 +28,13 @@ pub(super) struct Pipeline {
     pub(super) begun: VecDeque<Assembly>,
     /// The answers that one reply gave beyond its first.
     pub(super) ready: VecDeque<Inbound>,
-    /// The first awaited command sends `ASKING` before each frame, and the reply to the last one has come.
+    /// The first awaited command sends `ASKING` before each frame, and the reply to the last one
+    /// has come.
     pub(super) asking_answered: bool,
     /// The epoch of the topology whose reply comes next.
     pub(super) epoch: Option<u64>,
-    /// The key that was just written: if the server tracked it for this connection, the next message is the push for
-    /// that write.
+    /// The key that was just written: if the server tracked it for this connection, the next
+    /// message is the push for that write.
     pub(super) echo: Option<Key>,
     pub(super) scripts: SentScripts,
 }
@@ -147,8 +148,9 @@ impl Pipeline {
         }
     }
 
-    /// Remove the command whose reply was being read when the stream broke. A batch stays instead, and each of its
-    /// commands goes alone the next time, so that only the command at fault has the fault again.
+    /// Remove the command whose reply was being read when the stream broke. A batch stays instead,
+    /// and each of its commands goes alone the next time, so that only the command at fault has the
+    /// fault again.
     pub(super) fn take_front(&mut self) -> Option<Issued> {
         if let Some(Awaited::Command { batch: count @ 1.., .. }) = self.awaited.front() {
             let count = *count;

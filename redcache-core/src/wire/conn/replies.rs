@@ -95,7 +95,8 @@ impl Pipeline {
         Ok(self.finish(now, answered, locks))
     }
 
-    /// Take the common reply of a batch. Reads get the first of several replies by it, publications their only one.
+    /// Take the common reply of a batch. Reads get the first of several replies by it, publications
+    /// their only one.
     fn on_batch_reply(
         &mut self,
         now: Instant,
@@ -144,7 +145,8 @@ impl Pipeline {
         });
     }
 
-    /// Take one reply to the awaited command in this place. Return the whole answer with the last one.
+    /// Take one reply to the awaited command in this place. Return the whole answer with the last
+    /// one.
     fn take_part(
         &mut self,
         place: usize,

@@ -13,8 +13,8 @@ pub(super) struct SentScripts {
 }
 
 impl SentScripts {
-    /// Return how to send a script. The first use on a connection carries the source, which costs bytes but no round
-    /// trip; later ones carry its hash.
+    /// Return how to send a script. The first use on a connection carries the source, which costs
+    /// bytes but no round trip; later ones carry its hash.
     pub(super) fn form(&mut self, script: Option<Script>) -> Form {
         let Some(script) = script.filter(|script| self.sent & script.bit() == 0) else {
             return Form::Hash;
@@ -29,7 +29,8 @@ impl SentScripts {
         self.unanswered[script as usize] -= 1;
     }
 
-    /// The server has forgotten a script. The next command carries its source, unless one does already.
+    /// The server has forgotten a script. The next command carries its source, unless one does
+    /// already.
     pub(super) fn on_unknown(&mut self, script: Script) {
         if self.unanswered[script as usize] == 0 {
             self.sent &= !script.bit();

@@ -9,14 +9,14 @@ use crate::protocol::reply::{LockReply, Reply};
 use crate::protocol::script::Script;
 use crate::protocol::slot::Slot;
 
-/// A connection after its handshake, and the words of its server.
+/// A connection after its handshake, and the test's side of it.
 struct Line {
     conn: Conn,
     config: Config,
     locks: LockSettings,
     lock: LockId,
     now: Instant,
-    /// What was said and the test has not looked at.
+    /// The sent bytes that the test has not read.
     unread: String,
 }
 
@@ -61,7 +61,8 @@ impl Line {
         self.send(sender, Command::Publish { key, lock, payload, compute_time, ttl });
     }
 
-    /// What it says from now on, as words with spaces between them and a line for each command.
+    /// Return the commands sent since the last look, one in each line, with spaces between the
+    /// arguments.
     fn lines(&mut self) -> Vec<String> {
         let said = self.said();
         let mut lines: Vec<String> = Vec::new();
@@ -77,7 +78,7 @@ impl Line {
         lines
     }
 
-    /// Feeds one byte at a time, after all that was to be said.
+    /// Take the sent bytes, then deliver these bytes one by one. Return the messages.
     fn hear(&mut self, bytes: &[u8]) -> Vec<Inbound> {
         let unread = self.said();
         self.unread.push_str(&unread);
@@ -119,7 +120,8 @@ fn replies_pair_with_commands_by_position_and_pushes_take_none() {
     line.send(2, Command::Remove { key: Key::from("b") });
     line.send(3, read("c"));
     let heard = line.hear(
-        b"$1\r\nA\r\n:5000\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nz\r\n:1\r\n>1\r\n+else\r\n_\r\n:-2\r\n",
+        b"$1\r\nA\r\n:5000\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nz\r\n:1\r\n\
+          >1\r\n+else\r\n_\r\n:-2\r\n",
     );
     assert_eq!(senders(&heard), [1, 2, 3]);
     assert!(matches!(&heard[1], Inbound::Invalidated(keys) if keys == &[Key::from("z")]));
@@ -129,7 +131,7 @@ fn replies_pair_with_commands_by_position_and_pushes_take_none() {
 }
 
 #[test]
-fn a_change_between_the_replies_of_a_read_is_noticed() {
+fn an_invalidation_between_the_replies_of_a_read_marks_it() {
     const CHANGE: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n";
     const FLUSH: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
     for (replies, noticed) in [
@@ -150,7 +152,7 @@ fn a_change_between_the_replies_of_a_read_is_noticed() {
 }
 
 #[test]
-fn the_lock_attempt_is_part_of_the_read() {
+fn a_read_includes_the_lock_attempt() {
     for (reply, expected) in [("+OK", LockReply::Granted), ("_", LockReply::Taken)] {
         let mut line = Line::new();
         line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock });
@@ -161,7 +163,7 @@ fn the_lock_attempt_is_part_of_the_read() {
 }
 
 #[test]
-fn the_first_use_of_a_script_brings_its_source_and_a_forgotten_one_is_brought_once() {
+fn the_first_use_of_a_script_carries_its_source_and_a_forgotten_one_is_sent_once() {
     let mut line = Line::new();
     (1..=3).for_each(|sender| line.release(sender));
     let said = line.said();
@@ -177,21 +179,21 @@ fn the_first_use_of_a_script_brings_its_source_and_a_forgotten_one_is_brought_on
 }
 
 #[test]
-fn the_echo_of_an_own_write_is_passed_over_once() {
+fn the_invalidation_by_an_own_write_is_skipped_once() {
     const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
     let mut line = Line::new();
     line.release(1);
     line.release(2);
     assert_eq!(line.hear(&[b":1\r\n", PUSH].concat()).len(), 1);
     assert!(matches!(line.hear(PUSH)[..], [Inbound::Invalidated(_)]));
-    // A release that lost has written nothing, so a push behind it is somebody else's.
+    // A release without effect has written nothing, so a push behind it is another client's.
     assert_eq!(line.hear(&[b":0\r\n", PUSH].concat()).len(), 2);
     line.send(3, Command::ReadOrLock { key: Key::from("k"), lock: line.lock });
     assert_eq!(line.hear(&[b"_\r\n:-2\r\n+OK\r\n", PUSH].concat()).len(), 1);
-    // A publication has nothing to echo.
+    // The server does not track the compared key, so a publication has no echo.
     line.publish(6, "k");
     assert_eq!(line.hear(&[b":1\r\n", PUSH].concat()).len(), 2);
-    // What comes later, or names another key, is news.
+    // A later push, or one for another key, counts.
     line.send(4, Command::Remove { key: Key::from("other") });
     line.send(5, Command::Remove { key: Key::from("k") });
     assert_eq!(line.hear(&[b":1\r\n", PUSH, b":1\r\n"].concat()).len(), 3);
@@ -212,7 +214,7 @@ fn an_overdue_command_keeps_its_place() {
 }
 
 #[test]
-fn a_silent_connection_is_probed_and_then_given_up() {
+fn a_silent_connection_is_probed_and_then_dropped() {
     let interval = Duration::from_secs(5);
     let mut line = Line::new();
     line.now += interval;
@@ -225,7 +227,7 @@ fn a_silent_connection_is_probed_and_then_given_up() {
 }
 
 #[test]
-fn what_makes_no_sense_ends_the_connection() {
+fn malformed_bytes_end_the_connection() {
     for nonsense in [
         &b"+nobody asked\r\n"[..],
         b"HTTP/1.1 400 Bad Request\r\n",
@@ -243,7 +245,7 @@ fn what_makes_no_sense_ends_the_connection() {
     assert!(line.conn.next(line.now, &mut input, &line.config, &line.locks).is_err());
 }
 
-/// Reads three keys at once, the second with the lock.
+/// Read three keys at once, the second with the lock.
 fn three_reads(line: &mut Line) {
     line.send(1, read("a"));
     line.send(2, Command::ReadOrLock { key: Key::from("b"), lock: line.lock });
@@ -251,7 +253,7 @@ fn three_reads(line: &mut Line) {
 }
 
 #[test]
-fn neighbouring_reads_share_their_first_command() {
+fn neighbouring_reads_are_one_mget() {
     let mut line = Line::new();
     three_reads(&mut line);
     assert_eq!(line.conn.awaited(), 3);
@@ -263,10 +265,13 @@ fn neighbouring_reads_share_their_first_command() {
         line.lines(),
         ["MGET a b c", "PTTL a", "PTTL b", &set, "PTTL c", "DEL d", "GET e", "PTTL e"]
     );
-    // Whoever comes after that was written has to go alone.
+    // A read after the write is not part of the batch.
     line.send(6, read("f"));
     assert_eq!(line.lines(), ["GET f", "PTTL f"]);
-    let heard = line.hear(b"*3\r\n$1\r\nA\r\n_\r\n$1\r\nC\r\n:5\r\n:-2\r\n+OK\r\n:7\r\n:1\r\n_\r\n:-2\r\n_\r\n:-2\r\n");
+    let heard = line.hear(
+        b"*3\r\n$1\r\nA\r\n_\r\n$1\r\nC\r\n:5\r\n:-2\r\n+OK\r\n:7\r\n\
+          :1\r\n_\r\n:-2\r\n_\r\n:-2\r\n",
+    );
     assert_eq!(senders(&heard), [1, 2, 3, 4, 5, 6]);
     assert_eq!(line.conn.awaited(), 0);
     let Inbound::Reply { reply: Reply::Read(third), .. } = &heard[2] else { panic!("{heard:?}") };
@@ -275,7 +280,7 @@ fn neighbouring_reads_share_their_first_command() {
 }
 
 #[test]
-fn a_change_after_a_shared_read_is_noticed_by_those_it_concerns() {
+fn an_invalidation_after_a_batched_read_marks_the_read_of_its_key() {
     let mut line = Line::new();
     three_reads(&mut line);
     let heard = line.hear(
@@ -290,11 +295,11 @@ fn a_change_after_a_shared_read_is_noticed_by_those_it_concerns() {
 }
 
 #[test]
-fn what_a_shared_read_leaves_open_is_asked_again_alone() {
+fn a_read_that_its_batch_left_unclear_is_sent_again_alone() {
     let mut line = Line::new();
     three_reads(&mut line);
     line.said();
-    // The first key is there and holds no string; the second is not there; the third was just locked.
+    // The first key holds no string; the second does not exist; the third was just locked.
     let heard = line.hear(b"*3\r\n_\r\n_\r\n_\r\n:-1\r\n:-2\r\n+OK\r\n:9\r\n");
     assert_eq!(senders(&heard), [2]);
     assert_eq!(line.lines(), ["GET a", "PTTL a", "GET c", "PTTL c"]);
@@ -305,13 +310,13 @@ fn what_a_shared_read_leaves_open_is_asked_again_alone() {
 }
 
 #[test]
-fn a_refusal_that_may_be_anothers_fault_is_asked_again_alone_and_sharing_ends() {
+fn a_batch_that_is_refused_for_one_command_is_sent_again_alone_and_batching_ends() {
     for refusal in ["NOPERM no permissions", "CROSSSLOT Keys in request", "ERR unknown command"] {
         let mut line = Line::new();
         three_reads(&mut line);
         line.said();
         let replies = format!("-{refusal}\r\n:-1\r\n:-2\r\n+OK\r\n:-2\r\n");
-        // A lock was granted all the same, and its owner must know.
+        // The lock was granted all the same, and its owner must know.
         assert_eq!(senders(&line.hear(replies.as_bytes())), [2], "{refusal}");
         assert_eq!(line.lines(), ["GET a", "PTTL a", "GET c", "PTTL c"], "{refusal}");
         let heard = line.hear(format!("-{refusal}\r\n:-2\r\n_\r\n:-2\r\n").as_bytes());
@@ -320,7 +325,7 @@ fn a_refusal_that_may_be_anothers_fault_is_asked_again_alone_and_sharing_ends() 
         three_reads(&mut line);
         assert!(!line.said().contains("MGET"), "{refusal}");
     }
-    // Anything else is true of each.
+    // Any other refusal applies to each.
     let mut line = Line::new();
     three_reads(&mut line);
     line.said();
@@ -330,7 +335,7 @@ fn a_refusal_that_may_be_anothers_fault_is_asked_again_alone_and_sharing_ends() 
 }
 
 #[test]
-fn neighbouring_publications_share_one_run_of_their_script() {
+fn neighbouring_publications_are_one_script_call() {
     let mut line = Line::new();
     line.publish(1, "first");
     line.said();
@@ -351,11 +356,11 @@ fn neighbouring_publications_share_one_run_of_their_script() {
         _ => None,
     };
     assert_eq!(heard.iter().filter_map(done).collect::<Vec<_>>(), [true, false, true]);
-    // A refusal concerns all of them, as it would have concerned each.
+    // A refusal applies to each of them.
     line.publish(6, "a");
     line.publish(7, "b");
     assert_eq!(senders(&line.hear(b"-OOM command not allowed\r\n")), [6, 7]);
-    // A forgotten script is brought along by the first.
+    // The first one carries a forgotten script again.
     line.publish(8, "a");
     line.publish(9, "b");
     line.said();
@@ -365,7 +370,7 @@ fn neighbouring_publications_share_one_run_of_their_script() {
 }
 
 #[test]
-fn a_shared_answer_of_another_size_ends_the_connection_and_nothing_is_lost() {
+fn a_batch_reply_of_another_size_ends_the_connection_and_loses_no_command() {
     for answer in
         ["*2\r\n_\r\n_\r\n", "*4\r\n_\r\n_\r\n_\r\n_\r\n", "+OK\r\n", "*3\r\n_\r\n:1\r\n_\r\n"]
     {
@@ -390,7 +395,7 @@ fn a_shared_answer_of_another_size_ends_the_connection_and_nothing_is_lost() {
 }
 
 #[test]
-fn an_answer_beyond_the_limit_makes_those_who_share_it_ask_alone_the_next_time() {
+fn a_batch_reply_beyond_the_limit_makes_its_commands_go_alone() {
     let mut line = Line::new();
     three_reads(&mut line);
     let too_long = format!("*3\r\n$1\r\nA\r\n${}\r\n", line.config.value_max + 65);
@@ -411,7 +416,7 @@ fn an_answer_beyond_the_limit_makes_those_who_share_it_ask_alone_the_next_time()
 }
 
 #[test]
-fn no_more_share_than_their_values_allow() {
+fn a_batch_is_smaller_when_values_are_larger() {
     let mut line = Line::new();
     let shared = |line: &mut Line, count: u64| {
         (0..count).for_each(|sender| line.send(sender, read("k")));
@@ -430,7 +435,7 @@ fn no_more_share_than_their_values_allow() {
 }
 
 #[test]
-fn nodes_of_a_cluster_are_asked_for_each_key_by_itself() {
+fn commands_to_a_cluster_are_not_batched() {
     let config = Config::from_url("redis-cluster://h:1").unwrap();
     let mut line = Line { conn: Conn::open(Line::new().now, &config), ..Line::new() };
     line.hear(HANDSHAKE);

@@ -1,14 +1,14 @@
-//! Leaves a server alone that does not answer, so that callers are refused at once instead of each waiting in turn.
+//! A circuit breaker (M. Nygard, "Release It!", 2007) for a server that does not answer.
 //!
-//! A circuit breaker (M. Nygard, "Release It!", 2007): closed until enough commands in a row went unanswered, then open
-//! for a pause, then one command goes through as a probe; its answer closes the breaker, its failure begins another
-//! pause.
+//! It is closed until enough commands in a row went unanswered. Then it is open for a pause and
+//! rejects commands at once. Then one command passes as a probe: its answer closes the breaker, its
+//! failure begins another pause.
 
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    /// How many unanswered commands in a row open it; zero keeps it closed for good.
+    /// How many unanswered commands in a row open the breaker; zero keeps it closed.
     failures_max: u32,
     pause: Duration,
     failures: u32,
@@ -20,7 +20,7 @@ impl Breaker {
         Self { failures_max, pause, failures: 0, open_until: None }
     }
 
-    /// Whether a command may go to the server. While it is open, the first to ask after each pause may.
+    /// Return whether a command may pass. An open breaker lets one command pass after each pause.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
         match self.open_until {
             None => true,
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_closed_when_it_is_off() {
+    fn it_stays_closed_when_disabled() {
         let (mut breaker, now) = (Breaker::new(0, PAUSE), base());
         (0..100).for_each(|_| breaker.on_failure(now));
         assert!(breaker.allows(now));

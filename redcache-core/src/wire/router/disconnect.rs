@@ -14,7 +14,8 @@ use crate::wire::issued::Issued;
 const ATTEMPTS_MAX: u8 = 5;
 
 impl Router {
-    /// Give a connection up. Repeatable commands wait for the next one, or for another owner of their slot.
+    /// Give a connection up. Repeatable commands wait for the next one, or for another owner of
+    /// their slot.
     pub(super) fn on_disconnect(&mut self, ctx: Context<'_>, id: NodeId, reason: &Error) {
         let slots = self.slots_of(id);
         let Some(node) = self.nodes.get_mut(id) else { return };

@@ -161,8 +161,8 @@ impl Link {
         }
     }
 
-    /// Give the connection up, to dial again at `dial_at`. Return its unanswered commands, oldest first, and whether it
-    /// was ready.
+    /// Give the connection up, to dial again at `dial_at`. Return its unanswered commands, oldest
+    /// first, and whether it was ready.
     pub(super) fn on_disconnect(&mut self, dial_at: Instant) -> (Vec<Issued>, bool) {
         match std::mem::replace(self, Self::Down { dial_at }) {
             Self::Open { conn, .. } => {

@@ -1,4 +1,5 @@
-//! One server: its connection, the commands that wait for it, and whether the server is worth asking.
+//! One server: its connection, the commands that wait for it, and whether the server is worth
+//! asking.
 
 use std::time::Instant;
 
@@ -92,7 +93,7 @@ impl Node {
             return Some(fault.clone());
         }
         // A lock that is not released would outlast the server's trouble.
-        let passes = command.gives_back() || self.breaker.allows(now);
+        let passes = command.releases_lock() || self.breaker.allows(now);
         if passes { None } else { Some(self.resting(config)) }
     }
 
@@ -219,7 +220,8 @@ impl Node {
     }
 }
 
-/// Return whether a fault will last longer than a call: a refused login, or a port that is not Redis.
+/// Return whether a fault will last longer than a call: a refused login, or a port that is not
+/// Redis.
 pub(super) fn is_lasting(fault: &Error) -> bool {
     matches!(fault.kind(), ErrorKind::Authentication | ErrorKind::Protocol)
 }

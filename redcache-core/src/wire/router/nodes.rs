@@ -7,7 +7,8 @@ use super::node::Node;
 use crate::api::config::Address;
 use crate::protocol::topology::PRIMARIES_MAX;
 
-/// The most nodes at a time: every primary that a cluster may have, and as many former or future ones.
+/// The most nodes at a time: every primary that a cluster may have, and as many former or future
+/// ones.
 const NODES_MAX: usize = 2 * PRIMARIES_MAX;
 
 /// The table of nodes.

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::wire::issued::Issued;
 
-/// Commands in the order of an instant: that of issue, by which they are overdue, or that of their next try. Each
-/// operation costs O(log n).
+/// Commands in the order of an instant: that of issue, by which they are overdue, or that of their
+/// next try. Each operation costs O(log n).
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     commands: BTreeMap<(Instant, u64), Issued>,

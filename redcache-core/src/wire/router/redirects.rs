@@ -1,7 +1,7 @@
 //! Commands that a node refused: each goes to another node, or to the same one later.
 //!
-//! A refused command was not executed, so any command may be sent again. A command of several frames is sent again
-//! whole.
+//! A refused command was not executed, so any command may be sent again. A command of several
+//! frames is sent again whole.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::wire::issued::Issued;
 
 /// How many times a command is redirected before its failure is final.
 const REDIRECTS_MAX: u8 = 8;
-/// From this redirect on there is a pause before the next try: two nodes that redirect to each other need time.
+/// From this redirect on there is a pause before the next try: two nodes that redirect to each
+/// other need time.
 const PAUSED_FROM: u8 = 3;
 /// The pause after a refusal that passes by itself.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);

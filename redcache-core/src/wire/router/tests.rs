@@ -8,7 +8,7 @@ use crate::protocol::lock::{LockId, LockSettings, Locks};
 use crate::resp::{Frame, Limits, Scanner, decode};
 use crate::rng::Rng;
 
-/// A router, and nodes that say what the test tells them to.
+/// A router, and nodes that the test plays.
 struct World {
     router: Router,
     config: Config,
@@ -40,7 +40,7 @@ impl World {
         Self { router, config, locks, lock, now, open: Vec::new(), events: Vec::new(), sent: 0 }
     }
 
-    /// A router that knows the slots of two nodes, `a` up to 8191 and `b` from there on.
+    /// Return a router that knows two nodes: port 1 owns the slots up to 8191, port 2 the others.
     fn of_two() -> Self {
         let mut world = Self::new(&[1]);
         world.settle(&[]);
@@ -58,7 +58,7 @@ impl World {
         result
     }
 
-    /// Lets the router do what is due and connects it to whomever it likes, but for some ports, which refuse.
+    /// Let the router do what is due, and accept every dial except those to the refusing ports.
     fn settle(&mut self, refusing: &[u16]) {
         for _ in 0..20 {
             self.step(|router, ctx| router.handle_timeout(ctx));
@@ -104,7 +104,7 @@ impl World {
         self.step(|router, ctx| router.handle_disconnected(ctx, conn, "gone"));
     }
 
-    /// What a node was sent since the last look, each command by its words.
+    /// Return the commands sent to a node since the last look, by their first two words.
     fn take_sent(&mut self, port: u16) -> Vec<String> {
         let mut bytes = Vec::new();
         if let Some(conn) = self.conn(port) {
@@ -120,7 +120,7 @@ impl World {
             sent.push(words.take(2).collect::<Vec<_>>().join(" "));
             rest = &rest[end..];
         }
-        // What belongs to the handshake has been answered with it.
+        // `HANDSHAKE` has answered these.
         sent.retain(|command| !command.starts_with("CLIENT"));
         sent
     }
@@ -132,7 +132,7 @@ impl World {
         self.sent
     }
 
-    /// Answers `CLUSTER INFO` and `CLUSTER SHARDS`.
+    /// Answer `CLUSTER INFO` and `CLUSTER SHARDS`.
     fn answer_topology(&mut self, port: u16, epoch: Option<u64>, ranges: &[(u16, u16, u16)]) {
         let epoch = epoch.map_or_else(
             || "-NOPERM\r\n".to_owned(),
@@ -160,7 +160,7 @@ impl World {
         self.hear(port, replies.as_bytes());
     }
 
-    /// The node of which an answer is awaited that says who owns what.
+    /// Return the node whose topology is awaited.
     fn asked(&self) -> Option<u16> {
         let cluster = self.router.cluster.as_ref()?;
         self.open.iter().find(|(conn, _)| cluster.is_asked(conn.node)).map(|(_, port)| *port)
@@ -194,7 +194,7 @@ fn count(slots: &SlotSet) -> usize {
     Slot::all().filter(|slot| slots.contains(*slot)).count()
 }
 
-/// A key of the first node; its slot is 5061.
+/// Return a key of the first node; its slot is 5061.
 fn key_of_first() -> Key {
     let key = Key::from("bar");
     assert_eq!(Slot::of(key.as_bytes()).index(), 5061);
@@ -223,12 +223,12 @@ fn seeds_are_tried_one_after_another_until_one_knows_the_cluster() {
     assert_eq!(
         world.open.iter().map(|(_, port)| *port).collect::<Vec<_>>(),
         [1],
-        "a seed is let go"
+        "the seed is dropped"
     );
 }
 
 #[test]
-fn only_when_no_seed_is_of_use_the_attempt_has_failed_and_others_follow() {
+fn an_attempt_fails_once_every_seed_has_failed_and_others_follow() {
     let mut world = World::new(&[7, 8]);
     world.settle(&[7, 8]);
     assert_eq!(world.take_events(), ["not up"]);
@@ -242,7 +242,7 @@ fn only_when_no_seed_is_of_use_the_attempt_has_failed_and_others_follow() {
 }
 
 #[test]
-fn commands_wait_for_the_map_and_for_the_owner() {
+fn commands_wait_for_the_slot_map_and_for_the_owner() {
     let mut world = World::new(&[7]);
     world.send(read());
     world.settle(&[]);
@@ -252,7 +252,7 @@ fn commands_wait_for_the_map_and_for_the_owner() {
 }
 
 #[test]
-fn a_slot_that_nobody_owns_fails_its_commands_by_name_and_in_time() {
+fn commands_of_a_slot_without_owner_fail_in_time_and_name_it() {
     let mut world = World::new(&[1]);
     world.settle(&[]);
     world.answer_topology(1, None, &[(1, 8192, 16383)]);
@@ -265,7 +265,7 @@ fn a_slot_that_nobody_owns_fails_its_commands_by_name_and_in_time() {
 }
 
 #[test]
-fn moved_is_told_to_everybody_before_the_command_goes_on() {
+fn a_moved_slot_is_reported_before_its_command_is_sent_on() {
     let mut world = World::of_two();
     world.send(remove());
     world.send(read());
@@ -277,11 +277,11 @@ fn moved_is_told_to_everybody_before_the_command_goes_on() {
     assert_eq!(world.take_events(), ["tracked 1", "tracked 2"]);
     world.pass(Duration::from_millis(100));
     world.settle(&[]);
-    assert!(world.asks_topology(2), "who it moved to knows best");
+    assert!(world.asks_topology(2), "the new owner knows the newest map");
 }
 
 #[test]
-fn ask_is_said_before_every_frame_and_changes_nothing_else() {
+fn an_ask_redirect_sends_asking_before_every_frame_and_keeps_the_slot_map() {
     let mut world = World::of_two();
     let lock = world.lock;
     world.send(Command::ReadOrLock { key: key_of_first(), lock });
@@ -296,7 +296,7 @@ fn ask_is_said_before_every_frame_and_changes_nothing_else() {
 }
 
 #[test]
-fn a_read_that_is_redirected_half_way_goes_again_whole() {
+fn a_read_that_is_redirected_half_way_is_sent_again_whole() {
     let mut world = World::of_two();
     world.send(read());
     world.take_sent(1);
@@ -305,7 +305,7 @@ fn a_read_that_is_redirected_half_way_goes_again_whole() {
 }
 
 #[test]
-fn two_nodes_that_each_send_to_the_other_are_left_after_eight_times() {
+fn a_command_fails_after_eight_redirects() {
     let mut world = World::of_two();
     world.send(remove());
     let mut asked = 0;
@@ -333,7 +333,7 @@ fn two_nodes_that_each_send_to_the_other_are_left_after_eight_times() {
 }
 
 #[test]
-fn a_command_that_may_not_be_repeated_is_sent_on_all_the_same() {
+fn a_refused_command_is_sent_again_even_if_it_is_not_repeatable() {
     for refusal in ["MOVED 5061 h:2", "CLUSTERDOWN Hash slot not served", "TRYAGAIN", "READONLY x"]
     {
         let mut world = World::of_two();
@@ -349,7 +349,7 @@ fn a_command_that_may_not_be_repeated_is_sent_on_all_the_same() {
 }
 
 #[test]
-fn a_refusal_that_is_no_redirect_is_the_answer() {
+fn a_refusal_without_redirect_is_the_answer() {
     let mut world = World::of_two();
     world.send(remove());
     world.hear(1, b"-NOPERM no\r\n");
@@ -357,7 +357,7 @@ fn a_refusal_that_is_no_redirect_is_the_answer() {
 }
 
 #[test]
-fn a_node_that_sends_to_itself_is_connected_anew() {
+fn a_node_that_redirects_to_itself_is_reconnected() {
     let mut world = World::of_two();
     world.send(remove());
     let before = world.conn(1);
@@ -370,7 +370,7 @@ fn a_node_that_sends_to_itself_is_connected_anew() {
 }
 
 #[test]
-fn a_node_that_does_nothing_but_send_to_itself_is_connected_less_and_less_often() {
+fn a_node_that_always_redirects_to_itself_is_reconnected_with_growing_pauses() {
     let mut world = World::of_two();
     let (mut before, mut connections) = (None, 0);
     for _ in 0..1_000 {
@@ -391,7 +391,7 @@ fn a_node_that_does_nothing_but_send_to_itself_is_connected_less_and_less_often(
 }
 
 #[test]
-fn a_redirect_to_nowhere_is_tried_again_and_the_map_asked_for() {
+fn after_an_unparsable_redirect_the_command_is_sent_again_and_the_slot_map_requested() {
     let mut world = World::of_two();
     world.send(remove());
     world.take_sent(1);
@@ -406,7 +406,7 @@ fn a_redirect_to_nowhere_is_tried_again_and_the_map_asked_for() {
 }
 
 #[test]
-fn one_question_is_under_way_at_a_time() {
+fn one_topology_question_is_under_way_at_a_time() {
     let mut world = World::of_two();
     world.pass(Duration::from_secs(1));
     for _ in 0..10 {
@@ -422,7 +422,7 @@ fn one_question_is_under_way_at_a_time() {
 }
 
 #[test]
-fn an_older_epoch_is_ignored_and_a_newer_one_is_not() {
+fn an_older_slot_map_is_ignored_and_a_newer_one_is_not() {
     let mut world = World::of_two();
     world.pass(world.config.discovery_interval * 2);
     world.settle(&[]);
@@ -437,7 +437,7 @@ fn an_older_epoch_is_ignored_and_a_newer_one_is_not() {
 }
 
 #[test]
-fn a_map_without_slots_never_replaces_one_with_slots() {
+fn a_slot_map_without_slots_never_replaces_one_with_slots() {
     let mut world = World::of_two();
     world.pass(world.config.discovery_interval * 2);
     world.settle(&[]);
@@ -456,18 +456,18 @@ fn a_lost_node_takes_only_its_own_slots_along_and_its_queue_follows_them() {
     assert_eq!(world.take_events(), ["down 8192"]);
     world.pass(Duration::from_millis(60));
     world.settle(&[1]);
-    assert_eq!(world.asked(), Some(2), "the one that is left is asked");
+    assert_eq!(world.asked(), Some(2), "the remaining node is asked");
     world.events.clear();
     world.answer_topology(2, Some(6), &[(2, 0, 16383)]);
     assert_eq!(world.take_events(), ["moved 8192"]);
     assert_eq!(world.take_sent(2), ["GET bar", "PTTL bar"]);
     world.pass(Duration::from_secs(2));
     world.settle(&[1]);
-    assert_eq!(world.router.nodes.len(), 1, "nobody dials a node without slots");
+    assert_eq!(world.router.nodes.len(), 1, "a node without slots is not dialed");
 }
 
 #[test]
-fn a_node_without_slots_answers_what_it_owes_and_is_let_go() {
+fn a_node_without_slots_answers_its_commands_and_is_dropped() {
     let mut world = World::of_two();
     world.send(read());
     world.take_sent(1);
@@ -485,7 +485,7 @@ fn a_node_without_slots_answers_what_it_owes_and_is_let_go() {
     assert_eq!(
         world.take_events(),
         ["untracked 1"],
-        "who does not own a slot does not report it for long"
+        "a node stops tracking a slot that it no longer owns"
     );
     world.pass(Duration::from_secs(2));
     world.settle(&[]);
@@ -493,7 +493,7 @@ fn a_node_without_slots_answers_what_it_owes_and_is_let_go() {
 }
 
 #[test]
-fn while_an_owner_is_unreachable_the_cluster_is_asked_twice_a_second() {
+fn while_an_owner_is_unreachable_the_slot_map_is_requested_twice_a_second() {
     let mut world = World::of_two();
     world.lose(1);
     let mut questions = 0;
@@ -509,7 +509,7 @@ fn while_an_owner_is_unreachable_the_cluster_is_asked_twice_a_second() {
 }
 
 #[test]
-fn a_closed_router_asks_nobody_and_ends() {
+fn a_closed_router_asks_nothing_and_ends() {
     let mut world = World::of_two();
     world.router.close();
     world.pass(world.config.discovery_interval * 2);
