@@ -1,7 +1,7 @@
 //! The content of a cache key: nothing, a lock, or a value in its envelope.
 //!
-//! The envelope of a value is `__redcache:v1:` + the loader's run time in decimal nanoseconds + `:`
-//! + payload. Any other string is a value without an envelope, so keys that another program has
+//! The envelope of a value is `__redcache:v1:`, the loader's run time in decimal nanoseconds, `:` and
+//! the payload. Any other string is a value without an envelope, so keys that another program has
 //! filled are readable.
 
 use std::time::Duration;
