@@ -7,5 +7,6 @@ pub(crate) mod lock;
 pub(crate) mod redirect;
 pub(crate) mod reply;
 pub(crate) mod script;
+pub(crate) mod sentinel;
 pub(crate) mod slot;
 pub(crate) mod topology;

@@ -4,6 +4,7 @@
 
 mod backoff;
 mod conn;
+mod framing;
 pub(crate) mod inbound;
 mod issued;
 pub(crate) mod router;

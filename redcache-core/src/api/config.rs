@@ -8,6 +8,7 @@ mod secret;
 mod servers;
 mod settings;
 mod spelling;
+mod tls_options;
 mod url;
 
 use std::str::FromStr;
@@ -21,6 +22,8 @@ pub use settings::{
     Setting,
 };
 
+use crate::api::tls::TlsConfig;
+
 impl Config {
     /// Return a builder with the default settings.
     pub fn builder() -> ConfigBuilder {
@@ -33,9 +36,11 @@ impl Config {
     /// |---|---|
     /// | `redis://user:password@host:port/db?option=value` | one server over TCP |
     /// | `redis-cluster://user:password@host:port,host:port/?option=value` | some nodes of a cluster |
+    /// | `redis-sentinel://user:password@host:port,host:port/service/db?option=value` | sentinels |
     /// | `redis+unix://user:password@/path/to.sock?option=value` | a Unix domain socket |
     ///
-    /// `valkey` may replace `redis`. User name, password, port, db and options may be left out. The
+    /// `valkey` may replace `redis`. `rediss` and `valkeys` mean TLS, with the options of
+    /// [`Config::TLS_SETTINGS`] besides the others. User name, password, port, db and options may be left out. The
     /// options are those of [`Config::SETTINGS`], the setters of [`ConfigBuilder`] by name. Durations
     /// have a unit (`100us`, `250ms`, `10s`, `2m`, `1h`, `7d`); sizes may have one (`4096`, `64KiB`,
     /// `128MiB`, `1GiB`). In user name, password, path and values, write `%40` for `@`, `%2F` for
@@ -67,6 +72,31 @@ impl Config {
     /// Return the servers.
     pub fn servers(&self) -> &Servers {
         &self.servers
+    }
+
+    /// Return the TLS settings; `None` without TLS.
+    pub fn tls(&self) -> Option<&TlsConfig> {
+        self.tls.as_ref()
+    }
+
+    /// Return the name that the TLS certificate of the server at `address` must be for, unless
+    /// [`TlsConfig::server_name`] says otherwise.
+    ///
+    /// It is the host of the address. A node of a cluster that announces an IP address is expected to
+    /// have a certificate for the name of the first seed, if that is a name.
+    pub fn tls_name<'a>(&'a self, address: &'a Address) -> &'a str {
+        let host = |address: &'a Address| match address {
+            Address::Tcp { host, .. } => host.as_str(),
+            Address::Unix(_) => "localhost",
+        };
+        let is_ip = |host: &str| host.parse::<std::net::IpAddr>().is_ok();
+        match &self.servers {
+            Servers::Cluster { seeds } if is_ip(host(address)) => {
+                let seed = host(seeds.first().unwrap_or(address));
+                if is_ip(seed) { host(address) } else { seed }
+            }
+            Servers::Cluster { .. } | Servers::One(_) | Servers::Sentinel { .. } => host(address),
+        }
     }
 
     /// Return `true` if a password is set.

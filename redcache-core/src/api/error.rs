@@ -149,6 +149,11 @@ impl Error {
         self.0.kind
     }
 
+    /// Return the text without the kind and the key.
+    pub(crate) fn text(&self) -> &str {
+        &self.0.text
+    }
+
     /// Return the key of the call, if the error concerns a single key.
     pub fn key(&self) -> Option<&Key> {
         self.0.key.as_ref()

@@ -23,7 +23,7 @@ impl Engine {
     /// A connection that the engine asked for is established.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
         let (router, context) = self.env.router(now);
-        router.handle_connected(now, conn, context.config);
+        router.handle_connected(context, conn);
         self.drain(now);
     }
 

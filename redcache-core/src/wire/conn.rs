@@ -9,19 +9,18 @@ use crate::protocol::command::Token;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::topology::Question;
 use crate::resp::{self, Frame, Limits};
+use crate::wire::framing::{Framing, broken};
 use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
 
 mod awaited;
 mod coalesce;
-mod framing;
 mod handshake;
 mod heartbeat;
 mod pipeline;
 mod replies;
 mod scripts;
 
-use framing::{Framing, broken};
 use handshake::{Handshake, Next};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;

@@ -20,6 +20,7 @@ use crate::wire::issued::Issued;
 
 mod breaker;
 mod cluster;
+mod consult;
 mod context;
 mod disconnect;
 mod discovery;
@@ -32,6 +33,7 @@ mod queue;
 mod redirects;
 mod routing;
 mod seeds;
+mod sentinel;
 
 pub(crate) use context::Context;
 use context::earliest;
@@ -100,9 +102,12 @@ impl Router {
             })
     }
 
-    pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnId, config: &Config) {
+    pub(crate) fn handle_connected(&mut self, ctx: Context<'_>, id: ConnId) {
+        if id.node == NodeId::SENTINEL {
+            return self.on_sentinel_connected(ctx, id);
+        }
         let node = self.nodes.get_mut(id.node);
-        if !node.is_some_and(|node| node.link.on_connected(now, id, config)) {
+        if !node.is_some_and(|node| node.link.on_connected(ctx.now, id, ctx.config)) {
             // An attempt that was given up has succeeded after all.
             self.effects.actions.push_back(Action::HangUp { conn: id });
         }
@@ -110,6 +115,9 @@ impl Router {
 
     /// Take the failure of a connection, or of the attempt to make it.
     pub(crate) fn handle_disconnected(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
+        if id.node == NodeId::SENTINEL {
+            return self.on_sentinel_disconnected(ctx, id, reason);
+        }
         if let Some(node) = self.nodes.get(id.node)
             && node.link.has(id)
         {
@@ -125,6 +133,10 @@ impl Router {
         id: ConnId,
         input: &mut Input<'_>,
     ) -> Option<RouterEvent> {
+        if id.node == NodeId::SENTINEL {
+            self.on_sentinel_bytes(ctx, id, input);
+            return self.effects.events.pop_front();
+        }
         loop {
             let inbound = match self.nodes.get_mut(id.node)?.link.receive(ctx, id, input) {
                 Received::Nothing => return None,
@@ -161,6 +173,9 @@ impl Router {
     ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(id)?;
         node.on_ready(ctx, untracked);
+        if let Some(sentinels) = &mut self.sentinels {
+            sentinels.on_found();
+        }
         match &mut self.cluster {
             None => Some(node.announce(SlotSet::All)),
             Some(cluster) => {
@@ -197,6 +212,7 @@ impl Router {
     pub(crate) fn handle_timeout(&mut self, ctx: Context<'_>) {
         let limit = ctx.now.checked_sub(ctx.config.command_timeout);
         self.rediscover(ctx);
+        self.consult(ctx);
         for id in self.nodes.ids() {
             self.dial(ctx, id);
             let Some(node) = self.nodes.get_mut(id) else { continue };
@@ -219,6 +235,7 @@ impl Router {
         let conn = ConnId { number: self.dialed + 1, node: id };
         if !self.is_closed
             && let Some(node) = self.nodes.get_mut(id)
+            && node.is_located
             && let Some(action) = node.link.dial(ctx.now, conn, &node.address, ctx.config)
         {
             self.dialed += 1;
@@ -244,7 +261,8 @@ impl Router {
         let unrouted = self.unrouted.first_at().map(|issued_at| issued_at + config.command_timeout);
         let waiting = earliest(unrouted, self.paused.first_at());
         let cluster = earliest(self.rediscover_at(), self.end_idle_at());
-        earliest(earliest(nodes, waiting), cluster)
+        let discovery = earliest(cluster, self.consult_at(config));
+        earliest(earliest(nodes, waiting), discovery)
     }
 
     /// Return the next event that [`receive`](Self::receive) did not return.
@@ -258,6 +276,11 @@ impl Router {
 
     /// Swap the bytes to write on a connection with the buffer. Return `false` when there are none.
     pub(crate) fn take_transmit(&mut self, id: ConnId, into: &mut Vec<u8>) -> bool {
+        if let Some(sentinels) = &mut self.sentinels
+            && id.node == NodeId::SENTINEL
+        {
+            return sentinels.take_transmit(id, into);
+        }
         into.clear();
         let open = self.nodes.get_mut(id.node).and_then(|node| node.link.open_mut());
         open.filter(|(own, _)| *own == id).is_some_and(|(_, conn)| conn.take_transmit(into))
@@ -265,7 +288,8 @@ impl Router {
 
     /// Return the connections that have bytes to write.
     pub(crate) fn transmits(&self) -> impl Iterator<Item = ConnId> {
-        self.nodes.iter().filter_map(|(_, node)| node.transmits())
+        let sentinel = self.sentinels.as_ref().and_then(|sentinels| sentinels.transmits());
+        self.nodes.iter().filter_map(|(_, node)| node.transmits()).chain(sentinel)
     }
 
     /// Return whether a connection has bytes to write.
@@ -275,6 +299,9 @@ impl Router {
 
     /// Return how many bytes a connection has to write.
     pub(crate) fn unwritten(&self, id: ConnId) -> usize {
+        if id.node == NodeId::SENTINEL {
+            return self.sentinels.as_ref().map_or(0, |sentinels| sentinels.unwritten(id));
+        }
         let open = self.nodes.get(id.node).and_then(|node| node.link.open());
         open.filter(|(own, _)| *own == id).map_or(0, |(_, conn)| conn.unwritten())
     }
@@ -283,6 +310,7 @@ impl Router {
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         let closed = Error::closed();
+        self.hang_up_on_sentinel();
         self.end_nodes(|node| !node.is_ready());
         self.fail_unrouted(&closed);
         if !self.nodes.iter().any(|(_, node)| node.is_ready()) {
@@ -294,6 +322,7 @@ impl Router {
     pub(crate) fn hang_up(&mut self) {
         self.is_closed = true;
         let closed = Error::closed();
+        self.hang_up_on_sentinel();
         self.end_nodes(|_| true);
         self.fail_unrouted(&closed);
         self.fail_paused(&closed);

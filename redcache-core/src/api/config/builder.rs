@@ -3,6 +3,7 @@
 use super::error::ConfigError;
 use super::servers::{Address, AddressMap, Servers};
 use super::settings::{Config, ConfigBuilder};
+use crate::api::tls::TlsConfig;
 
 impl ConfigBuilder {
     /// Set the server to connect to, over TCP.
@@ -34,6 +35,55 @@ impl ConfigBuilder {
     pub fn cluster<H: Into<String>>(mut self, seeds: impl IntoIterator<Item = (H, u16)>) -> Self {
         let seeds = seeds.into_iter().map(|(host, port)| Address::Tcp { host: host.into(), port });
         self.config.servers = Servers::Cluster { seeds: seeds.collect() };
+        self
+    }
+
+    /// Set the service to connect to, by the sentinels that watch it.
+    ///
+    /// The cache asks the sentinels for the primary of `service`, follows it when they report
+    /// another one, and learns of further sentinels. One sentinel must be reachable when the cache
+    /// connects. The default port of a sentinel is 26379.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::Config;
+    ///
+    /// let config = Config::builder().sentinel([("s1", 26379), ("s2", 26379)], "mymaster").build()?;
+    /// assert_eq!(config, "redis-sentinel://s1,s2/mymaster".parse()?);
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn sentinel<H: Into<String>>(
+        mut self,
+        sentinels: impl IntoIterator<Item = (H, u16)>,
+        service: impl Into<String>,
+    ) -> Self {
+        let address = |(host, port): (H, u16)| Address::Tcp { host: host.into(), port };
+        let sentinels = sentinels.into_iter().map(address).collect();
+        self.config.servers = Servers::Sentinel { sentinels, service: service.into() };
+        self
+    }
+
+    /// Encrypt all connections, sentinels included. Default: no encryption.
+    ///
+    /// The crate that makes the cache needs its feature `tls`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::{Config, TlsConfig};
+    ///
+    /// let config = Config::builder()
+    ///     .server("cache.internal", 6379)
+    ///     .tls(TlsConfig::new().ca_file("/etc/redis/ca.crt"))
+    ///     .build()?;
+    /// assert_eq!(config, "rediss://cache.internal/?tls_ca=/etc/redis/ca.crt".parse()?);
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.config.tls = Some(tls);
         self
     }
 
@@ -85,6 +135,10 @@ impl ConfigBuilder {
         if config.username.is_some() && config.password.is_none() {
             let text = "a user name needs a password: set `password` too";
             return Err(ConfigError::unquoted("username", text));
+        }
+        if config.sentinel_username.is_some() && config.sentinel_password.is_none() {
+            let text = "a user name needs a password: set `sentinel_password` too";
+            return Err(ConfigError::unquoted("sentinel_username", text));
         }
         Ok(config)
     }

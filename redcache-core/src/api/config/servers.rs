@@ -60,6 +60,13 @@ fn is_foreign_to_hosts(c: char) -> bool {
 pub enum Servers {
     /// One server outside of a cluster.
     One(Address),
+    /// A server whose address Redis Sentinel knows.
+    Sentinel {
+        /// The sentinels, asked in this order.
+        sentinels: Vec<Address>,
+        /// The name of the service that they watch.
+        service: String,
+    },
     /// A cluster.
     Cluster {
         /// The nodes that are queried for the slot map, in this order.
@@ -68,6 +75,8 @@ pub enum Servers {
 }
 
 const SEEDS_MAX: usize = 1024;
+/// More sentinels than watch any service.
+const SENTINELS_MAX: usize = 64;
 
 impl Servers {
     pub(crate) fn is_cluster(&self) -> bool {
@@ -77,6 +86,7 @@ impl Servers {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let seeds = match self {
             Self::One(address) => return address.check(),
+            Self::Sentinel { sentinels, service } => return check_sentinels(sentinels, service),
             Self::Cluster { seeds } => seeds,
         };
         if !(1..=SEEDS_MAX).contains(&seeds.len()) {
@@ -86,13 +96,31 @@ impl Servers {
     }
 }
 
+fn check_sentinels(sentinels: &[Address], service: &str) -> Result<(), ConfigError> {
+    if service.is_empty() {
+        let text = "the service must have the name that the sentinels know it by: write \
+                    redis-sentinel://HOST:PORT/SERVICE";
+        return Err(ConfigError::unquoted("service", text));
+    }
+    if !(1..=SENTINELS_MAX).contains(&sentinels.len()) {
+        return Err(ConfigError::new("sentinels", sentinels.len(), "1 to 64 sentinels"));
+    }
+    sentinels.iter().try_for_each(Address::check)
+}
+
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = match self {
             Self::One(address) => return address.fmt(f),
-            Self::Cluster { seeds } => seeds,
+            Self::Sentinel { sentinels, service } => {
+                write!(f, "service {service} of the sentinels ")?;
+                sentinels
+            }
+            Self::Cluster { seeds } => {
+                f.write_str("cluster of ")?;
+                seeds
+            }
         };
-        f.write_str("cluster of ")?;
         for (at, seed) in seeds.iter().enumerate() {
             let separator = if at == 0 { "" } else { ", " };
             write!(f, "{separator}{seed}")?;

@@ -12,6 +12,7 @@ use super::servers::{Address, AddressMap, Servers};
 use super::spelling::{
     Choice, Count, OptionalText, Password, Payload, Size, Spelling, Text, Time, check_range, parse,
 };
+use crate::api::tls::TlsConfig;
 
 /// The prefix of every value that redcache writes.
 pub const ENVELOPE_PREFIX: &[u8] = b"__redcache:v1:";
@@ -67,6 +68,7 @@ macro_rules! settings {
         pub struct Config {
             pub(crate) servers: Servers,
             pub(crate) address_map: Option<AddressMap>,
+            pub(crate) tls: Option<TlsConfig>,
             $(pub(crate) $name: $ty,)*
         }
 
@@ -105,6 +107,7 @@ macro_rules! settings {
                 Self { config: Config {
                     servers: Servers::One(localhost),
                     address_map: None,
+                    tls: None,
                     $($name: settings!(@default $spelling, $ty, $default),)*
                 }}
             }
@@ -207,6 +210,14 @@ settings! {
     /// A cluster has database 0 only, unless the server supports more.
     db: u16, Count = "0", "0 to 65535",
         "the number of the database";
+
+    /// Without a user name, the password is that of the default user.
+    sentinel_username: Option<String>, OptionalText = "none", "any text" if is_any,
+        "the ACL user to log in to the sentinels as";
+
+    /// Sentinels have a login of their own: [`password`](Self::password) is not sent to them.
+    sentinel_password: Option<Secret>, Password = "none", "any text" if is_any,
+        "the password to log in to the sentinels with";
 
     client_name: Option<String>, OptionalText = "none", "printable ASCII without spaces"
         if is_client_name,

@@ -11,25 +11,86 @@ use percent_encoding::percent_decode_str;
 
 use super::error::ConfigError;
 use super::settings::{Config, ConfigBuilder};
+use super::tls_options::TlsOptions;
 
 const PORT_DEFAULT: u16 = 6379;
+
+const SENTINEL_PORT_DEFAULT: u16 = 26379;
 
 pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     let (scheme, rest) = url
         .split_once("://")
         .ok_or_else(|| wrong("the URL has no scheme: write redis://HOST:PORT"))?;
+    let scheme = scheme.to_ascii_lowercase().replace('+', "-");
+    let (kind, is_tls) = kind(&scheme)?;
+    // Other clients write this for a certificate that is not checked.
+    let (rest, is_insecure) = match rest.strip_suffix("#insecure") {
+        Some(rest) if is_tls => (rest, true),
+        Some(_) | None => (rest, false),
+    };
     check_characters(rest)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let builder = match scheme.to_ascii_lowercase().as_str() {
-        "redis" | "valkey" => tcp(rest)?,
-        "redis-cluster" | "valkey-cluster" => cluster(rest)?,
-        "redis+unix" | "valkey+unix" | "unix" => unix(rest)?,
-        _ => {
-            let schemes = "redis://, valkey://, redis-cluster:// or redis+unix://";
-            return Err(wrong(format!("the URL has an unknown scheme: write {schemes}")));
-        }
+    let mut options: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    let builder = match kind {
+        Kind::Tcp => tcp(rest)?,
+        Kind::Cluster => cluster(rest)?,
+        Kind::Sentinel => sentinel(rest, &mut options)?,
+        Kind::Unix => unix(rest)?,
     };
-    query.split('&').filter(|pair| !pair.is_empty()).try_fold(builder, option)
+    let mut tls = TlsOptions::default();
+    let (tls_options, options): (Vec<&str>, Vec<&str>) =
+        options.into_iter().partition(|pair| TlsOptions::has(split_option(pair).0));
+    if let (Some(pair), false) = (tls_options.first(), is_tls) {
+        let name = split_option(pair).0;
+        let text = format!("`{name}` needs a URL with TLS: write rediss:// for redis://");
+        return Err(ConfigError::unquoted(name, text));
+    }
+    for pair in tls_options {
+        let (name, value) = split_option(pair);
+        tls = tls.set(name, decoded(name, value)?)?;
+    }
+    let mut builder = options.into_iter().try_fold(builder, option)?;
+    if is_tls {
+        let tls = tls.build()?;
+        builder = builder.tls(if is_insecure { tls.insecure(true) } else { tls });
+    }
+    Ok(builder)
+}
+
+/// What the servers of a URL are.
+enum Kind {
+    Tcp,
+    Cluster,
+    Sentinel,
+    Unix,
+}
+
+/// Return what a scheme means, and whether it means TLS.
+fn kind(scheme: &str) -> Result<(Kind, bool), ConfigError> {
+    let (server, kind) = scheme.split_once('-').unwrap_or((scheme, ""));
+    let is_tls = match server {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        "unix" if kind.is_empty() => return Ok((Kind::Unix, false)),
+        _ => return Err(unknown_scheme()),
+    };
+    match kind {
+        "" => Ok((Kind::Tcp, is_tls)),
+        "cluster" => Ok((Kind::Cluster, is_tls)),
+        "sentinel" => Ok((Kind::Sentinel, is_tls)),
+        "unix" if !is_tls => Ok((Kind::Unix, false)),
+        _ => Err(unknown_scheme()),
+    }
+}
+
+fn unknown_scheme() -> ConfigError {
+    let schemes = "redis://, redis-cluster://, redis-sentinel:// or redis+unix://; rediss for \
+                   redis with TLS";
+    wrong(format!("the URL has an unknown scheme: write {schemes}"))
+}
+
+fn split_option(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
 }
 
 fn wrong(text: impl Into<String>) -> ConfigError {
@@ -73,6 +134,44 @@ fn cluster(rest: &str) -> Result<ConfigBuilder, ConfigError> {
     in_db(log_in(ConfigBuilder::with_defaults().cluster(seeds), login)?, db)
 }
 
+/// Read `host:port,host:port/service/db`. The form of the crate fred is understood too:
+/// `host:port/db?node=host:port&sentinelServiceName=service`.
+fn sentinel(rest: &str, options: &mut Vec<&str>) -> Result<ConfigBuilder, ConfigError> {
+    let Parts { login, endpoints, db: path } = Parts::of(rest);
+    let mut sentinels: Vec<_> = endpoints.split(',').map(sentinel_at).collect::<Result<_, _>>()?;
+    let (mut service, mut db) = path.split_once('/').unwrap_or((path, ""));
+    let mut logins = [None; 2];
+    let mut others = Vec::new();
+    for pair in options.drain(..) {
+        match split_option(pair) {
+            ("sentinelServiceName", name) => (service, db) = (name, path),
+            ("node", node) => sentinels.push(sentinel_at(node)?),
+            ("sentinelUsername", name) => logins[0] = Some(name),
+            ("sentinelPassword", password) => logins[1] = Some(password),
+            _ => others.push(pair),
+        }
+    }
+    *options = others;
+    if sentinels.iter().any(|(host, _)| host.is_empty()) {
+        let text = "the URL has a sentinel without a host: write \
+                    redis-sentinel://HOST:PORT,HOST:PORT/SERVICE";
+        return Err(ConfigError::unquoted("host", text));
+    }
+    let service = decoded("service", service)?;
+    let mut builder = ConfigBuilder::with_defaults().sentinel(sentinels, service);
+    if let Some(name) = logins[0] {
+        builder = builder.sentinel_username(decoded("sentinel_username", name)?);
+    }
+    if let Some(password) = logins[1] {
+        builder = builder.sentinel_password(decoded("sentinel_password", password)?);
+    }
+    in_db(log_in(builder, login)?, db)
+}
+
+fn sentinel_at(text: &str) -> Result<(String, u16), ConfigError> {
+    endpoint_or(text, SENTINEL_PORT_DEFAULT)
+}
+
 /// The parts of a URL between the scheme and the options.
 struct Parts<'a> {
     login: Option<&'a str>,
@@ -100,6 +199,10 @@ fn in_db(builder: ConfigBuilder, db: &str) -> Result<ConfigBuilder, ConfigError>
 
 /// Read `host`, `host:port`, `[ipv6]` or `[ipv6]:port`. The host may be empty.
 fn endpoint(text: &str) -> Result<(String, u16), ConfigError> {
+    endpoint_or(text, PORT_DEFAULT)
+}
+
+fn endpoint_or(text: &str, port_default: u16) -> Result<(String, u16), ConfigError> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => bracketed(rest)?,
         None => text.split_once(':').unwrap_or((text, "")),
@@ -109,7 +212,7 @@ fn endpoint(text: &str) -> Result<(String, u16), ConfigError> {
         return Err(ConfigError::unquoted("host", text));
     }
     let port = match port {
-        "" => PORT_DEFAULT,
+        "" => port_default,
         port => number("port", port, "the port of a URL must be 1 to 65535")?,
     };
     Ok((decoded("host", host)?, port))
@@ -157,7 +260,7 @@ fn log_in(builder: ConfigBuilder, login: Option<&str>) -> Result<ConfigBuilder, 
 }
 
 fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigError> {
-    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let (name, value) = split_option(pair);
     let Some(setting) = Config::SETTINGS.iter().find(|setting| setting.name == name) else {
         return Err(unknown_option(name));
     };

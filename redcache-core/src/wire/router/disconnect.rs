@@ -37,6 +37,7 @@ impl Router {
                 self.fail_paused(reason);
             }
         }
+        self.search_primary(ctx);
         self.on_node_lost(ctx, id, (was_ready, reason));
     }
 

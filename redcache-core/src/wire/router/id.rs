@@ -14,6 +14,8 @@ pub(super) struct NodeId(pub(super) u16);
 impl NodeId {
     /// The standalone server.
     pub(super) const ONLY: Self = Self(0);
+    /// Stands for the sentinel in a connection's name; no node has it.
+    pub(super) const SENTINEL: Self = Self(u16::MAX);
 
     pub(super) fn index(self) -> usize {
         usize::from(self.0)

@@ -67,6 +67,14 @@ impl Link {
         }
     }
 
+    /// Return the connection, or the attempt to make it.
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::Dialing { id, .. } | Self::Open { id, .. } => Some(*id),
+            Self::Down { .. } => None,
+        }
+    }
+
     /// Return whether `id` names this connection or the attempt to make it.
     pub(super) fn has(&self, id: ConnId) -> bool {
         match self {

@@ -26,6 +26,8 @@ const UNWRITTEN_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) address: Address,
+    /// The address is known. With sentinels, that is once one has named it.
+    pub(super) is_located: bool,
     pub(super) link: Link,
     breaker: Breaker,
     /// Commands that wait for a ready connection.
@@ -33,7 +35,7 @@ pub(super) struct Node {
     backoff: Backoff,
     ready_since: Option<Instant>,
     /// Why the last attempt to connect failed.
-    fault: Option<Error>,
+    pub(super) fault: Option<Error>,
     /// Why the server does not track keys for the connection.
     untracked: Option<String>,
     /// The engine knows of the connection.
@@ -58,6 +60,7 @@ impl Node {
     pub(super) fn new(now: Instant, address: Address, config: &Config) -> Self {
         Self {
             address,
+            is_located: true,
             link: Link::Down { dial_at: now },
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             queue: Queue::default(),
@@ -116,6 +119,14 @@ impl Node {
 
     pub(super) fn is_ready(&self) -> bool {
         self.link.is_ready()
+    }
+
+    /// Move to another address, which is dialed at once.
+    pub(super) fn relocate(&mut self, now: Instant, address: Address) {
+        self.address = address;
+        self.is_located = true;
+        self.backoff.reset();
+        self.link = Link::Down { dial_at: now };
     }
 
     /// Return whether the server may be unreachable.
@@ -211,7 +222,7 @@ impl Node {
     /// Return when something is due; `redials` is whether a new connection will be wanted.
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
         let queued = self.queue.first_at().map(|issued_at| issued_at + config.command_timeout);
-        earliest(self.link.poll_timeout(redials, config), queued)
+        earliest(self.link.poll_timeout(redials && self.is_located, config), queued)
     }
 
     /// Return the connection if it has bytes to write.

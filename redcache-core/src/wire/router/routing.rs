@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use super::cluster::{Cluster, IDLE_KEPT};
+use super::consult;
 use super::context::Context;
 use super::effects::{Effects, RouterEvent};
 use super::id::NodeId;
 use super::node::Node;
 use super::nodes::Nodes;
 use super::queue::Queue;
+use super::sentinel::Sentinels;
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::command::Command;
@@ -22,6 +24,8 @@ pub(crate) struct Router {
     pub(super) nodes: Nodes,
     /// `None` for a standalone server.
     pub(super) cluster: Option<Box<Cluster>>,
+    /// Those who know the address of a standalone server, if it is not given.
+    pub(super) sentinels: Option<Box<Sentinels>>,
     /// Commands whose slot has no known owner.
     pub(super) unrouted: Queue,
     /// Commands that a server refused for the moment, by the time of their next try.
@@ -40,11 +44,21 @@ impl Router {
                 nodes.insert(Node::new(now, address.clone(), config));
                 None
             }
+            Servers::Sentinel { sentinels, .. } => {
+                // The address stays unused until a sentinel has named another.
+                let address = sentinels.first().cloned();
+                let mut node =
+                    Node::new(now, address.unwrap_or_else(|| Address::Unix(String::new())), config);
+                node.is_located = false;
+                nodes.insert(node);
+                None
+            }
             Servers::Cluster { seeds } => Some(Box::new(Cluster::new(now, seeds, config))),
         };
         Self {
             nodes,
             cluster,
+            sentinels: consult::sentinels(now, config),
             unrouted: Queue::default(),
             paused: Queue::default(),
             effects: Effects::default(),

@@ -69,8 +69,7 @@ impl World {
                         if !refusing.contains(&port) =>
                     {
                         self.open.push((conn, port));
-                        let now = self.now;
-                        self.router.handle_connected(now, conn, &self.config);
+                        self.step(|router, ctx| router.handle_connected(ctx, conn));
                         self.take_sent(port);
                         self.hear(port, HANDSHAKE);
                     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::config::{Address, Servers};
+use crate::api::tls::TlsConfig;
 
 fn parsed(url: &str) -> Config {
     url.parse().unwrap()
@@ -50,6 +51,67 @@ fn a_cluster_has_seeds_and_a_database() {
     assert_eq!(config.username(), Some("u"));
     assert_eq!((config.lock_ttl(), config.db()), (Duration::from_secs(2), 1));
     assert_eq!(parsed("redis-cluster://h/0").servers.to_string(), "cluster of h:6379");
+}
+
+#[test]
+fn sentinels_have_a_service_a_database_and_a_login_of_their_own() {
+    let config = parsed("redis-sentinel://u:p@s1,s2:7,[::1]/my%20svc/3?sentinel_password=sp");
+    let servers = config.servers.to_string();
+    assert_eq!(servers, "service my svc of the sentinels s1:26379, s2:7, [::1]:26379");
+    assert_eq!((config.username(), config.db()), (Some("u"), 3));
+    assert_eq!(config.sentinel_password.as_ref().unwrap().reveal(), "sp");
+    assert!(!format!("{config:?}").contains("sp\""), "{config:?}");
+    let other = "redis-sentinel://u:p@s1/3?node=s2:7&node=[::1]&sentinelServiceName=my%20svc&\
+                 sentinelPassword=sp";
+    assert_eq!(parsed(other), config);
+    for (url, text) in [
+        ("redis-sentinel://s1", "redis-sentinel://HOST:PORT/SERVICE"),
+        ("redis-sentinel://s1,/svc", "HOST:PORT,HOST:PORT/SERVICE"),
+        ("redis-sentinel://s1/svc?sentinel_username=u", "sentinel_password"),
+        ("redis-sentinel://s1/svc/x", "database"),
+    ] {
+        assert!(rejected(url).contains(text), "{url}: {}", rejected(url));
+    }
+}
+
+#[test]
+fn a_scheme_with_tls_has_its_options() {
+    let config = parsed(
+        "rediss://h/?tls_ca=/ca.crt&tls_cert=/c.crt&tls_key=/c.key&tls_server_name=n&lock_ttl=2s",
+    );
+    let tls = TlsConfig::new()
+        .ca_file("/ca.crt")
+        .client_certificate_files("/c.crt", "/c.key")
+        .server_name("n");
+    assert_eq!(config.tls(), Some(&tls));
+    assert_eq!(config.lock_ttl(), Duration::from_secs(2));
+    for scheme in ["rediss", "valkeys", "rediss-cluster", "valkeys+cluster"] {
+        assert_eq!(parsed(&format!("{scheme}://h")).tls(), Some(&TlsConfig::new()), "{scheme}");
+    }
+    let any = TlsConfig::new().insecure(true);
+    assert_eq!(parsed("rediss-sentinel://h/svc?tls_insecure=true").tls(), Some(&any));
+    assert_eq!(parsed("rediss://h#insecure").tls(), Some(&any));
+    assert_eq!(parsed("redis://h").tls(), None);
+    for (url, text) in [
+        ("redis://h?tls_ca=/ca.crt", "rediss://"),
+        ("rediss://h?tls_cert=/c.crt", "tls_key"),
+        ("rediss://h?tls_key=/c.key", "tls_cert"),
+        ("rediss://h?tls_insecure=yes", "true or false"),
+        ("redis://h#insecure", "fragment"),
+        ("rediss+unix:///s", "unknown scheme"),
+    ] {
+        assert!(rejected(url).contains(text), "{url}: {}", rejected(url));
+    }
+}
+
+#[test]
+fn a_certificate_is_for_the_host_or_for_the_seed_of_a_cluster() {
+    let at = |host: &str| Address::Tcp { host: host.to_owned(), port: 1 };
+    let name = |url: &str, host: &str| parsed(url).tls_name(&at(host)).to_owned();
+    assert_eq!(name("rediss://10.0.0.1", "10.0.0.1"), "10.0.0.1");
+    assert_eq!(name("rediss-cluster://seed", "node.example"), "node.example");
+    assert_eq!(name("rediss-cluster://seed", "10.0.0.1"), "seed");
+    assert_eq!(name("rediss-cluster://10.0.0.9", "10.0.0.1"), "10.0.0.1");
 }
 
 /// The error names the wrong part of the URL and what to write.

@@ -1,0 +1,168 @@
+//! How the router finds its primary through sentinels.
+
+use super::context::Context;
+use super::effects::{Action, RouterEvent};
+use super::id::{ConnId, NodeId};
+use super::routing::Router;
+use super::sentinel::{News, Sentinels, Settings};
+use crate::api::config::{Address, Config, Servers};
+use crate::api::error::{Error, ErrorKind};
+use crate::protocol::sentinel::Login;
+use crate::wire::inbound::Input;
+
+impl Router {
+    /// Dials a sentinel or asks it, as far as something is due.
+    pub(super) fn consult(&mut self, ctx: Context<'_>) {
+        let Some(settings) = settings(ctx.config).filter(|_| !self.is_closed) else { return };
+        let Some(sentinels) = &mut self.sentinels else { return };
+        if let Some(reason) = sentinels.handle_timeout(ctx.now, settings) {
+            self.leave_sentinel(ctx, &reason);
+        }
+        let Some(sentinels) = &mut self.sentinels else { return };
+        if let Some(address) = sentinels.dial_due(ctx.now).cloned() {
+            self.dialed += 1;
+            let conn = ConnId { number: self.dialed, node: NodeId::SENTINEL };
+            sentinels.on_dialing(ctx.now, conn, settings);
+            self.effects.actions.push_back(Action::Dial { conn, address });
+        }
+    }
+
+    /// Hangs up on the current sentinel; the next one is asked.
+    fn leave_sentinel(&mut self, ctx: Context<'_>, reason: &Error) {
+        if let Some(conn) = self.sentinels.as_ref().and_then(|sentinels| sentinels.conn()) {
+            self.effects.actions.push_back(Action::HangUp { conn });
+        }
+        self.on_sentinel_failed(ctx, reason);
+    }
+
+    fn on_sentinel_failed(&mut self, ctx: Context<'_>, reason: &Error) {
+        let Some(sentinels) = &mut self.sentinels else { return };
+        let Some(News::NoneAnswers(reason)) = sentinels.on_failed(ctx.now, reason, &mut self.rng)
+        else {
+            return;
+        };
+        // A primary that is connected is used all the same.
+        if let Some(node) = self.nodes.get_mut(NodeId::ONLY)
+            && !node.is_ready()
+        {
+            node.fault = Some(reason.clone());
+            self.push_event(RouterEvent::NotUp { reason });
+        }
+    }
+
+    pub(super) fn on_sentinel_connected(&mut self, ctx: Context<'_>, conn: ConnId) {
+        let is_wanted = match (&mut self.sentinels, settings(ctx.config)) {
+            (Some(sentinels), Some(settings)) => {
+                sentinels.handle_connected(ctx.now, conn, settings)
+            }
+            (None, _) | (_, None) => false,
+        };
+        if !is_wanted {
+            self.effects.actions.push_back(Action::HangUp { conn });
+        }
+    }
+
+    pub(super) fn on_sentinel_disconnected(&mut self, ctx: Context<'_>, conn: ConnId, why: &str) {
+        let Some(sentinels) = &self.sentinels else { return };
+        if sentinels.has(conn) {
+            let name = sentinels.name();
+            let text = format!("sentinel {name}: {why}");
+            self.on_sentinel_failed(ctx, &Error::new(ErrorKind::Unavailable, text));
+        }
+    }
+
+    /// Reads what a sentinel sent, and follows it.
+    pub(super) fn on_sentinel_bytes(
+        &mut self,
+        ctx: Context<'_>,
+        conn: ConnId,
+        input: &mut Input<'_>,
+    ) {
+        let Some(settings) = settings(ctx.config) else { return };
+        loop {
+            let Some(sentinels) = &mut self.sentinels else { return };
+            match sentinels.receive(ctx.now, conn, input, settings) {
+                Ok(Some(News::Primary(address))) => self.follow(ctx, address),
+                Ok(Some(News::NoneAnswers(_)) | None) => return,
+                Err(reason) => {
+                    let text = format!("sentinel {}: {}", sentinels.name(), reason.text());
+                    return self.leave_sentinel(ctx, &Error::new(reason.kind(), text));
+                }
+            }
+        }
+    }
+
+    /// Goes to the primary at `address`. The connection to another one is left at once: it may be
+    /// answering still, with values and without invalidations.
+    fn follow(&mut self, ctx: Context<'_>, address: Address) {
+        let Some(node) = self.nodes.get_mut(NodeId::ONLY) else { return };
+        if node.is_located && node.address == address {
+            return;
+        }
+        if node.address != address {
+            if let Some(conn) = node.link.conn()
+                && !mutant!(SwitchIgnored)
+            {
+                let text = format!("the primary is {address} now");
+                self.effects.actions.push_back(Action::HangUp { conn });
+                self.on_disconnect(ctx, NodeId::ONLY, &Error::new(ErrorKind::Unavailable, text));
+            }
+            if let Some(node) = self.nodes.get_mut(NodeId::ONLY) {
+                node.relocate(ctx.now, address);
+            }
+        } else {
+            node.is_located = true;
+        }
+        self.dial(ctx, NodeId::ONLY);
+    }
+
+    /// The connection to the primary is lost: it is dialed again once a sentinel has named it.
+    pub(super) fn search_primary(&mut self, ctx: Context<'_>) {
+        let Some(sentinels) = &mut self.sentinels else { return };
+        if let Some(node) = self.nodes.get_mut(NodeId::ONLY) {
+            node.is_located = false;
+        }
+        sentinels.search();
+        self.consult(ctx);
+    }
+
+    pub(super) fn consult_at(&self, config: &Config) -> Option<std::time::Instant> {
+        let sentinels = self.sentinels.as_ref().filter(|_| !self.is_closed)?;
+        sentinels.poll_timeout(settings(config)?)
+    }
+
+    pub(super) fn hang_up_on_sentinel(&mut self) {
+        if let Some(conn) = self.sentinels.take().and_then(|sentinels| sentinels.conn()) {
+            self.effects.actions.push_back(Action::HangUp { conn });
+        }
+    }
+}
+
+/// Returns the sentinels of a configuration.
+pub(super) fn sentinels(now: std::time::Instant, config: &Config) -> Option<Box<Sentinels>> {
+    match &config.servers {
+        Servers::Sentinel { sentinels, .. } => {
+            Some(Box::new(Sentinels::new(now, sentinels, config.reconnect_delay_max)))
+        }
+        Servers::One(_) | Servers::Cluster { .. } => None,
+    }
+}
+
+fn settings(config: &Config) -> Option<Settings<'_>> {
+    match &config.servers {
+        Servers::Sentinel { service, .. } => Some(Settings {
+            service,
+            login: config.sentinel_password.as_ref().map(|password| Login {
+                username: config.sentinel_username.as_deref().unwrap_or("default"),
+                password: password.reveal(),
+            }),
+            connect_timeout: config.connect_timeout,
+            answer_timeout: config.command_timeout,
+            interval: config.discovery_interval.min(config.heartbeat_interval),
+        }),
+        Servers::One(_) | Servers::Cluster { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Discovery of a primary by Redis Sentinel: one connection to one sentinel at a time.
+//!
+//! ```text
+//!  Down ── dial ──▶ Dialing ── made ──▶ Open: HELLO, SUBSCRIBE, primary?, sentinels?
+//!   ▲                  │                  │  then: primary? every interval, and whenever asked to
+//!   └── next sentinel ─┴── lost, silent, ─┘
+//!                          or distrusted
+//! ```
+//!
+//! What a sentinel says is a hint: the router believes an address only once the server there says
+//! that it is a primary. A sentinel whose address turns out wrong is left for the next one.
+
+use std::time::{Duration, Instant};
+
+use super::id::ConnId;
+use crate::api::config::Address;
+use crate::api::error::{Error, ErrorKind};
+use crate::rng::Rng;
+use crate::wire::backoff::Backoff;
+use crate::wire::inbound::Input;
+
+mod session;
+mod settings;
+
+use session::{Session, Told};
+pub(super) use settings::Settings;
+
+/// How many sentinels are remembered: those of the settings, and those that they name.
+const ADDRESSES_MAX: usize = 64;
+/// How often the primary is asked for while the router has no primary.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the router learns.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// The primary is said to be here.
+    Primary(Address),
+    /// Every sentinel has failed since one last answered.
+    NoneAnswers(Error),
+}
+
+#[derive(Debug)]
+pub(super) struct Sentinels {
+    addresses: Vec<Address>,
+    /// The one that is used, or is to be used next.
+    current: usize,
+    link: Link,
+    backoff: Backoff,
+    /// How many have failed since one last answered.
+    failed: usize,
+    /// The router has no primary.
+    is_searching: bool,
+}
+
+#[derive(Debug)]
+enum Link {
+    Down { dial_at: Instant },
+    Dialing { conn: ConnId, until: Instant },
+    Open { conn: ConnId, session: Box<Session> },
+}
+
+impl Sentinels {
+    pub(super) fn new(now: Instant, addresses: &[Address], reconnect_delay_max: Duration) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            current: 0,
+            link: Link::Down { dial_at: now },
+            backoff: Backoff::new(reconnect_delay_max),
+            failed: 0,
+            is_searching: true,
+        }
+    }
+
+    /// Returns the address of the current sentinel, for errors.
+    pub(super) fn name(&self) -> String {
+        self.addresses.get(self.current).map_or_else(String::new, Address::to_string)
+    }
+
+    /// Returns the sentinel to dial, if it is time. [`on_dialing`](Self::on_dialing) must follow.
+    pub(super) fn dial_due(&self, now: Instant) -> Option<&Address> {
+        match self.link {
+            Link::Down { dial_at } if dial_at <= now => self.addresses.get(self.current),
+            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => None,
+        }
+    }
+
+    pub(super) fn on_dialing(&mut self, now: Instant, conn: ConnId, settings: Settings<'_>) {
+        self.link = Link::Dialing { conn, until: now + settings.connect_timeout };
+    }
+
+    /// Begins to talk on a connection. Returns `false` if this is not the one that was dialed.
+    pub(super) fn handle_connected(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        settings: Settings<'_>,
+    ) -> bool {
+        match self.link {
+            Link::Dialing { conn: dialed, .. } if dialed == conn => {
+                let session = Box::new(Session::open(now, settings));
+                self.link = Link::Open { conn, session };
+                true
+            }
+            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => false,
+        }
+    }
+
+    /// Reads what a sentinel sent. Returns the next piece of news, and why the connection must be
+    /// hung up if it must.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        settings: Settings<'_>,
+    ) -> Result<Option<News>, Error> {
+        let Link::Open { conn: open, session } = &mut self.link else { return Ok(None) };
+        if *open != conn {
+            return Ok(None);
+        }
+        while let Some(told) = session.next(now, input, settings)? {
+            match told {
+                Told::Primary(address) => {
+                    self.failed = 0;
+                    self.backoff.reset();
+                    return Ok(Some(News::Primary(address)));
+                }
+                Told::Sentinels(addresses) => {
+                    for address in addresses {
+                        let is_new = !self.addresses.contains(&address);
+                        if is_new && self.addresses.len() < ADDRESSES_MAX {
+                            self.addresses.push(address);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns `true` if this is the connection to a sentinel, or the attempt to make it.
+    pub(super) fn has(&self, conn: ConnId) -> bool {
+        match &self.link {
+            Link::Dialing { conn: own, .. } | Link::Open { conn: own, .. } => *own == conn,
+            Link::Down { .. } => false,
+        }
+    }
+
+    /// Leaves the current sentinel for the next one. Returns news if all have failed.
+    pub(super) fn on_failed(
+        &mut self,
+        now: Instant,
+        reason: &Error,
+        rng: &mut Rng,
+    ) -> Option<News> {
+        self.failed += 1;
+        self.current = (self.current + 1) % self.addresses.len().max(1);
+        let is_round = self.failed.is_multiple_of(self.addresses.len().max(1));
+        let pause = if is_round { self.backoff.pause(rng) } else { Duration::ZERO };
+        self.link = Link::Down { dial_at: now + pause };
+        is_round.then(|| News::NoneAnswers(reason.clone()))
+    }
+
+    /// The router has lost its primary: the sentinel is asked at once, and often until there is one.
+    pub(super) fn search(&mut self) {
+        self.is_searching = true;
+        if let Link::Open { session, .. } = &mut self.link {
+            session.ask_soon();
+        }
+    }
+
+    /// The router has a primary.
+    pub(super) fn on_found(&mut self) {
+        self.is_searching = false;
+    }
+
+    /// Asks what is due. Returns why the sentinel must be left, if it is silent.
+    pub(super) fn handle_timeout(&mut self, now: Instant, settings: Settings<'_>) -> Option<Error> {
+        let (name, interval) = (self.name(), self.interval(settings));
+        let silent = |what| Error::new(ErrorKind::Unavailable, format!("sentinel {name}: {what}"));
+        match &mut self.link {
+            Link::Down { .. } => None,
+            Link::Dialing { until, .. } => (*until <= now).then(|| silent("no connection in time")),
+            Link::Open { session, .. } => {
+                if session.is_silent(now) {
+                    return Some(silent("no answer in time"));
+                }
+                session.ask_if_due(now, settings, interval);
+                None
+            }
+        }
+    }
+
+    fn interval(&self, settings: Settings<'_>) -> Duration {
+        if self.is_searching { SEARCH_INTERVAL.min(settings.interval) } else { settings.interval }
+    }
+
+    /// Returns when there is something to do next.
+    pub(super) fn poll_timeout(&self, settings: Settings<'_>) -> Option<Instant> {
+        match &self.link {
+            Link::Down { dial_at } => Some(*dial_at),
+            Link::Dialing { until, .. } => Some(*until),
+            Link::Open { session, .. } => session.poll_timeout(self.interval(settings)),
+        }
+    }
+
+    /// Returns the connection, or the attempt to make it.
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        match &self.link {
+            Link::Dialing { conn, .. } | Link::Open { conn, .. } => Some(*conn),
+            Link::Down { .. } => None,
+        }
+    }
+
+    /// Returns the connection if it has bytes to write.
+    pub(super) fn transmits(&self) -> Option<ConnId> {
+        match &self.link {
+            Link::Open { conn, session } if session.unwritten() > 0 => Some(*conn),
+            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => None,
+        }
+    }
+
+    /// Returns how many bytes the connection has to write.
+    pub(super) fn unwritten(&self, conn: ConnId) -> usize {
+        match &self.link {
+            Link::Open { conn: open, session } if *open == conn => session.unwritten(),
+            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => 0,
+        }
+    }
+
+    /// Swaps the bytes to write with an empty buffer. Returns `false` if there are none.
+    pub(super) fn take_transmit(&mut self, conn: ConnId, into: &mut Vec<u8>) -> bool {
+        into.clear();
+        match &mut self.link {
+            Link::Open { conn: open, session } if *open == conn => session.take_transmit(into),
+            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => false,
+        }
+    }
+}

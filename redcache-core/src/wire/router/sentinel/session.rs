@@ -1,0 +1,198 @@
+//! The conversation with one sentinel.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::settings::Settings;
+use crate::api::config::Address;
+use crate::api::error::{Error, ErrorKind};
+use crate::protocol::sentinel::{Request, is_sentinel, read_primary, read_sentinels, read_switch};
+use crate::resp::{self, Frame, Limits};
+use crate::wire::framing::{Framing, broken};
+use crate::wire::inbound::Input;
+
+/// No answer of a sentinel is longer.
+const ANSWER_MAX: usize = 256 << 10;
+
+/// Something that a sentinel said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    Primary(Address),
+    Sentinels(Vec<Address>),
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    framing: Framing,
+    out: Vec<u8>,
+    awaited: VecDeque<Request>,
+    /// When the oldest awaited answer must have come.
+    until: Option<Instant>,
+    /// The greeting was answered.
+    is_ready: bool,
+    /// When the primary was last asked for.
+    asked_at: Instant,
+    /// The primary is to be asked for as soon as nothing is awaited.
+    is_urgent: bool,
+}
+
+impl Session {
+    /// Sends the greeting and all questions in one write.
+    pub(super) fn open(now: Instant, settings: Settings<'_>) -> Self {
+        let mut session = Self {
+            framing: Framing::new(Limits::default()),
+            out: Vec::new(),
+            awaited: VecDeque::new(),
+            until: None,
+            is_ready: false,
+            asked_at: now,
+            is_urgent: false,
+        };
+        session.send(now, Request::Hello, settings);
+        session
+    }
+
+    fn send(&mut self, now: Instant, request: Request, settings: Settings<'_>) {
+        request.encode(settings.service, settings.login, &mut self.out);
+        self.awaited.push_back(request);
+        self.until.get_or_insert(now + settings.answer_timeout);
+        if request == Request::Primary {
+            self.asked_at = now;
+            self.is_urgent = false;
+        }
+    }
+
+    /// Returns the next thing that the sentinel told; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// The sentinel is of no use: it is none, it refuses the login, it does not know the service, or
+    /// its bytes are malformed.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        input: &mut Input<'_>,
+        settings: Settings<'_>,
+    ) -> Result<Option<Told>, Error> {
+        loop {
+            // The frame borrows the framing, and the answer to it the rest of the session.
+            let Self { framing, .. } = self;
+            let Some(bytes) = framing.next(input, ANSWER_MAX)? else { return Ok(None) };
+            let heard = match resp::decode(bytes).map_err(broken)? {
+                Frame::Push(parts) => Heard::Push(read_switch(&parts, settings.service)),
+                frame => Heard::Reply(read(self.awaited.front().copied(), &frame, settings)?),
+            };
+            match heard {
+                Heard::Push(Some(address)) => return Ok(Some(Told::Primary(address))),
+                Heard::Push(None) => self.on_subscribed(now, settings),
+                Heard::Reply(told) => {
+                    self.on_answered(now, settings);
+                    if told.is_some() {
+                        return Ok(told);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A subscription is confirmed by a push, which takes the place of its reply.
+    fn on_subscribed(&mut self, now: Instant, settings: Settings<'_>) {
+        if self.awaited.front() == Some(&Request::Subscribe) {
+            self.on_answered(now, settings);
+        }
+    }
+
+    fn on_answered(&mut self, now: Instant, settings: Settings<'_>) {
+        let answered = self.awaited.pop_front();
+        self.until = (!self.awaited.is_empty()).then(|| now + settings.answer_timeout);
+        if answered == Some(Request::Hello) {
+            self.is_ready = true;
+            // The subscription comes first, so that no switch falls between it and the answer.
+            for request in [Request::Subscribe, Request::Primary, Request::Sentinels] {
+                self.send(now, request, settings);
+            }
+        }
+    }
+
+    /// Asks for the primary at the next [`ask_if_due`](Self::ask_if_due).
+    pub(super) fn ask_soon(&mut self) {
+        self.is_urgent = true;
+    }
+
+    /// Asks for the primary if `interval` has passed since the last time and nothing is awaited.
+    pub(super) fn ask_if_due(&mut self, now: Instant, settings: Settings<'_>, interval: Duration) {
+        if self.due_at(interval).is_some_and(|due| due <= now) {
+            self.send(now, Request::Primary, settings);
+        }
+    }
+
+    /// Returns when the primary is to be asked for; `None` while an answer is awaited.
+    fn due_at(&self, interval: Duration) -> Option<Instant> {
+        let may_ask = self.is_ready && self.awaited.is_empty();
+        // What is urgent is due since the last time.
+        may_ask.then(|| if self.is_urgent { self.asked_at } else { self.asked_at + interval })
+    }
+
+    /// Returns `true` if an answer has not come in time.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Returns when there is something to do next, if nothing comes before.
+    pub(super) fn poll_timeout(&self, interval: Duration) -> Option<Instant> {
+        self.due_at(interval).or(self.until)
+    }
+
+    pub(super) fn unwritten(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
+        std::mem::swap(&mut self.out, into);
+        !into.is_empty()
+    }
+}
+
+enum Heard {
+    Push(Option<Address>),
+    Reply(Option<Told>),
+}
+
+fn read(
+    request: Option<Request>,
+    reply: &Frame<'_>,
+    settings: Settings<'_>,
+) -> Result<Option<Told>, Error> {
+    match (request, reply) {
+        (Some(Request::Hello), Frame::Error(text)) => Err(refused(text)),
+        (Some(Request::Hello), hello) if is_sentinel(hello) => Ok(None),
+        (Some(Request::Hello), _) => {
+            let text = "this server is no sentinel: name the sentinels in the URL, by default \
+                        port 26379";
+            Err(Error::new(ErrorKind::Unavailable, text))
+        }
+        (Some(Request::Primary), reply) => match read_primary(reply) {
+            Some(address) => Ok(Some(Told::Primary(address))),
+            None => {
+                let service = settings.service;
+                let text = format!("the sentinel knows no service `{service}`: check its name");
+                Err(Error::new(ErrorKind::Unavailable, text))
+            }
+        },
+        (Some(Request::Sentinels), reply) => Ok(Some(Told::Sentinels(read_sentinels(reply)))),
+        (Some(Request::Subscribe) | None, _) => {
+            Err(Error::new(ErrorKind::Protocol, "the sentinel sent a reply that was not asked for"))
+        }
+    }
+}
+
+fn refused(text: &[u8]) -> Error {
+    let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    match code {
+        b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => Error::new(
+            ErrorKind::Authentication,
+            "the sentinel refuses the login: set `sentinel_username` and `sentinel_password`",
+        ),
+        _ => Error::new(ErrorKind::Unavailable, "the sentinel refuses HELLO 3"),
+    }
+}
