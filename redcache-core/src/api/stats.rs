@@ -46,6 +46,8 @@ pub struct Stats {
     pub near_entries: u64,
     /// Bytes in the near cache, overhead included.
     pub near_bytes: u64,
+    /// Values too large for the near cache: with their key larger than 6% of `near_cache_bytes`.
+    pub near_oversized: u64,
     /// Calls in flight.
     pub calls: u64,
     /// Keys being fetched.

@@ -106,6 +106,7 @@ impl Engine {
             near_hits: env.near.hits(),
             near_entries: env.near.len() as u64,
             near_bytes: env.near.bytes(),
+            near_oversized: env.near.oversized(),
             calls: env.ops.len() as u64,
             flights: self.fetches.len() as u64,
             commands: env.router.in_flight() as u64,

@@ -12,7 +12,7 @@ use crate::api::load_error::CallError;
 use crate::api::observer::Observed;
 use crate::event::Outcome;
 use crate::flow::call::{Caller, OpId};
-use crate::near::Evidence;
+use crate::near::Absence;
 use crate::protocol::command::Command;
 use crate::protocol::envelope::Stored;
 use crate::protocol::reply::{ReadReply, Reply, Ttl};
@@ -109,7 +109,7 @@ impl PlainCalls {
                 self.written(env, caller, Err(error));
             }
             Some(PlainCall::Read | PlainCall::ReadMany(_)) => {
-                let stale = env.stale_if_error(cx, key, Evidence::Nothing);
+                let stale = env.stale_if_error(cx, key, Absence::Unknown);
                 env.stats.stale += u64::from(stale.is_some());
                 self.answer(env, caller, stale.ok_or_else(|| error.into()));
             }

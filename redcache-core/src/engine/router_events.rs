@@ -137,7 +137,7 @@ impl Engine {
         if self.fetches.holds_lock(key) {
             self.env.near.remove(key.as_bytes());
         } else {
-            self.env.near.on_reported(key.as_bytes(), cx.now);
+            self.env.near.on_invalidated(key.as_bytes(), cx.now);
         }
     }
 

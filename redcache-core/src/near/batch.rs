@@ -1,24 +1,25 @@
-//! The near half of a batch: what the near cache answers at once, and what is left for Redis.
+//! The lookup of a batch in the near cache, which leaves the missing keys for Redis.
 
 use std::time::Instant;
 
+use super::entry::NearHit;
+use super::store::Near;
 use crate::api::answer::Answer;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::options::CallOptions;
-use crate::near::{Near, NearHit};
 
-/// The answers to a batch, in the order of its keys, with gaps where the near cache had none.
+/// The answers of a batch, in the order of its keys, with gaps for the keys that are not near.
 #[derive(Debug)]
 pub struct Batch<E> {
     answers: Vec<Result<Answer, E>>,
-    /// Where the gaps are.
+    /// The places of the gaps.
     gaps: Vec<usize>,
     far: Vec<Key>,
 }
 
 impl<E: From<CallError>> Batch<E> {
-    /// Asks the near cache for each key, all at the one time `now`, unless `options` say not to.
+    /// Look up each key at the time `now`, unless `options` skip the near cache.
     pub fn ask<K: AsRef<[u8]>>(
         near: &Near,
         keys: impl IntoIterator<Item = K>,
@@ -28,7 +29,7 @@ impl<E: From<CallError>> Batch<E> {
         Self::ask_and_note(near, keys, options, now, |_, _| {})
     }
 
-    /// The same with a look at each hit.
+    /// Look up each key like [`ask`](Self::ask), and pass each hit to `note`.
     pub fn ask_and_note<K: AsRef<[u8]>>(
         near: &Near,
         keys: impl IntoIterator<Item = K>,
@@ -55,17 +56,17 @@ impl<E: From<CallError>> Batch<E> {
         batch
     }
 
-    /// Whether the near cache had all.
+    /// Return `true` if every key was near.
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
 
-    /// Takes the keys that are left to ask Redis for, in order.
+    /// Take the keys of the gaps, in order.
     pub fn take_far(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.far)
     }
 
-    /// Fills the gaps with the answers to the far keys, in their order.
+    /// Fill the gaps with the answers for the keys of [`take_far`](Self::take_far), in their order.
     pub fn fill(mut self, found: Vec<Result<Answer, CallError>>) -> Vec<Result<Answer, E>> {
         for (gap, result) in self.gaps.into_iter().zip(found) {
             self.answers[gap] = result.map_err(E::from);
@@ -73,7 +74,7 @@ impl<E: From<CallError>> Batch<E> {
         self.answers
     }
 
-    /// Gives the answers of a complete batch.
+    /// Return the answers of a complete batch.
     pub fn into_answers(self) -> Vec<Result<Answer, E>> {
         self.answers
     }

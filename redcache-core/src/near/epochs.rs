@@ -1,4 +1,4 @@
-//! The epochs by which entries are told apart that are still hits from those that are none any more.
+//! Epoch counters: an entry is a hit only while its epoch is current.
 
 use std::sync::atomic::Ordering;
 
@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::atomic::AtomicU32;
 
 #[cfg(test)]
-use super::tests::interleavings::AtomicU32;
+use super::yielding::AtomicU32;
 use crate::protocol::slot::{Slot, SlotSet};
 
-/// One for each slot of a cluster, one in all for a server on its own. Odd between the loss of a connection and the
-/// next one.
+/// One counter per slot of a cluster, or a single counter outside of a cluster. A counter is odd between
+/// the loss of a connection and the next connection.
 ///
-/// Any thread reads them, after it has found an entry; only the engine writes. An epoch that ended before a lookup began
-/// has ended for that lookup, since nobody who knows of a write to an atomic reads what stood there before.
+/// Any thread reads the counters, after it has found an entry; only the engine writes them. If an epoch
+/// ended before a lookup began, the lookup sees its end: a thread that knows of a write to an atomic
+/// cannot read an older value.
 pub(super) struct Epochs(Box<[AtomicU32]>);
 
 impl Epochs {
@@ -21,21 +22,21 @@ impl Epochs {
         Self((0..slots).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// The epoch of a slot; none of a slot that a server on its own does not have.
+    /// Return the epoch of a slot, or `None` for a slot without a counter.
     pub(super) fn current(&self, slot: Slot) -> Option<u32> {
         Some(self.0.get(slot.index())?.load(Ordering::Acquire))
     }
 
-    /// Ends what was current, and what was lost before.
+    /// End the current epochs and those that were lost.
     pub(super) fn begin(&self, slots: &SlotSet) {
         for epoch in self.of(slots) {
-            // There is one writer.
+            // The engine is the only writer.
             let next = (epoch.load(Ordering::Relaxed) | 1).wrapping_add(1);
             epoch.store(next, Ordering::Release);
         }
     }
 
-    /// Ends what was current, until the next begins.
+    /// End the current epochs. The next ones begin with [`begin`](Self::begin).
     pub(super) fn lose(&self, slots: &SlotSet) {
         for epoch in self.of(slots) {
             epoch.fetch_or(1, Ordering::Release);

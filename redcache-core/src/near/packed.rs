@@ -1,13 +1,13 @@
-//! An entry as the near cache keeps it. There may be millions, so its times are short numbers.
+//! The stored form of an entry. There may be millions of them, so their times are short numbers.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Entry, NearHit};
+use super::entry::{Entry, NearHit};
 use crate::protocol::slot::Slot;
 
-/// Nanoseconds since the near cache was made; 64 bits of them last for centuries.
+/// The nanoseconds since the near cache was created; 64 bits last for centuries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time(u64);
 
@@ -28,49 +28,58 @@ impl Time {
     }
 }
 
-/// A hit clones it, so nothing in it may be shared between entries: threads that read different keys would meet on its
-/// counter.
+/// A hit clones it, so entries must not share a reference counter: threads that read different keys
+/// would contend for it.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct PackedEntry {
     pub(super) value: Option<Bytes>,
     pub(super) deadline: Time,
-    /// From when it was learned to its deadline, rounded up.
+    /// The milliseconds from learning the value to the deadline, rounded up.
     life_ms: u32,
-    /// How long it took to load, if it took less than an hour.
+    /// The run time of the loader in microseconds, up to an hour.
     compute_us: u32,
     pub(super) epoch: u32,
-    /// Kept with the entry, so that a hit need not compute it.
+    /// The key's slot, so that a hit need not compute it.
     pub(super) slot: Slot,
-    /// The server has reported the key since the deadline.
-    pub(super) reported: bool,
+    /// The server has invalidated the key since the deadline.
+    pub(super) is_invalidated: bool,
     is_published: bool,
 }
 
-/// No copy lives longer, whatever its ttl: the longest life that can be told, 49 days.
+/// The longest life of an entry, whatever its TTL: what `life_ms` can hold, 49 days.
 const LIFE_MAX: Duration = Duration::from_millis(u32::MAX as u64);
 
-impl Kept {
+impl PackedEntry {
     pub(super) fn new(entry: Entry, base: Instant, slot: Slot, epoch: u32) -> Self {
         let Entry { value, deadline, learned_at, compute_time, is_published } = entry;
         let life = deadline.saturating_duration_since(learned_at).min(LIFE_MAX);
         let deadline = Time::of(learned_at + life, base);
         let life_ms = u32::try_from(life.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         let compute_us = u32::try_from(compute_time.as_micros()).unwrap_or(u32::MAX);
-        Self { value, deadline, life_ms, compute_us, epoch, slot, reported: false, is_published }
+        Self {
+            value,
+            deadline,
+            life_ms,
+            compute_us,
+            epoch,
+            slot,
+            is_invalidated: false,
+            is_published,
+        }
     }
 
-    pub(super) fn reported(mut self) -> Self {
-        self.reported = true;
+    pub(super) fn invalidated(mut self) -> Self {
+        self.is_invalidated = true;
         self
     }
 
-    /// The same copy with its time over. Nothing but a bug on purpose wants that.
-    pub(super) fn outdated(mut self, now: Time) -> Self {
+    /// Return the same entry, expired. Only a mutant uses it.
+    pub(super) fn expired(mut self, now: Time) -> Self {
         self.deadline = now;
         self
     }
 
-    pub(super) fn is_good(&self, now: Time) -> bool {
+    pub(super) fn is_fresh(&self, now: Time) -> bool {
         now < self.deadline
     }
 
@@ -95,12 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_no_more_than_seven_words() {
-        assert!(size_of::<Kept>() <= 56, "{}", size_of::<Kept>());
+    fn an_entry_takes_no_more_than_seven_words() {
+        assert!(size_of::<PackedEntry>() <= 56, "{}", size_of::<PackedEntry>());
     }
 
     #[test]
-    fn a_life_that_cannot_be_told_is_cut_short() {
+    fn a_life_beyond_the_longest_is_cut() {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let base = Instant::now();
         let year = Duration::from_secs(365 * 24 * 3600);
@@ -108,9 +117,9 @@ mod tests {
         let (value, is_published) = (Some(Bytes::from_static(b"v")), true);
         let entry =
             Entry { value, deadline: base + year, learned_at: base, compute_time, is_published };
-        let packed = Kept::new(entry, base, Slot::FIRST, 0);
-        assert!(packed.is_good(Time::of(base + LIFE_MAX / 2, base)));
-        assert!(!packed.is_good(Time::of(base + LIFE_MAX, base)));
+        let packed = PackedEntry::new(entry, base, Slot::FIRST, 0);
+        assert!(packed.is_fresh(Time::of(base + LIFE_MAX / 2, base)));
+        assert!(!packed.is_fresh(Time::of(base + LIFE_MAX, base)));
         let hit = packed.hit(Time::of(base + year / 365, base));
         assert_eq!((hit.age, hit.ttl + hit.age), (year / 365, LIFE_MAX));
         assert_eq!((hit.compute_time, hit.is_published), (compute_time, true));

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::thread;
 
+use bytes::Bytes;
+use redcache_core::{Loaded, Source};
 use redcache_tests::{Direction, Proxy, RedisServer};
 
 use super::cache::Cache;
-use super::scene::{TTL, connected, found, must_not_load, seen, wait_until, wait_until_idle};
+use super::scene::{Boom, TTL, connected, found, must_not_load, seen, wait_until, wait_until_idle};
 use super::server::Server;
 
 on_every_adapter![
@@ -16,6 +18,8 @@ on_every_adapter![
     a_flush_empties_it,
     it_stays_within_its_bytes,
     without_bytes_every_read_goes_to_redis,
+    an_entry_keeps_no_larger_buffer_of_the_application_alive,
+    a_value_too_large_for_the_near_cache_is_counted,
 ];
 
 with_a_server_of_its_own![
@@ -190,4 +194,29 @@ fn without_bytes_every_read_goes_to_redis<C: Cache>() {
         assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from redis");
     }
     assert_eq!((cache.stats().near_hits, cache.stats().near_entries), (0, 0));
+}
+
+fn an_entry_keeps_no_larger_buffer_of_the_application_alive<C: Cache>() {
+    let server = Server::start();
+    let cache = connected::<C>(server.url());
+    let buffer = Bytes::from(vec![b'v'; 1 << 20]);
+    let part = || Ok::<_, Boom>(Loaded::value(buffer.slice(100..200)));
+    cache.get_with("read", TTL, part).unwrap();
+    cache.insert_with("written", TTL, part).unwrap();
+    for key in ["read", "written"] {
+        let near = cache.get_with(key, TTL, must_not_load).unwrap();
+        assert_eq!((near.source, near.value.as_ref().unwrap().len()), (Source::Near, 100));
+        let at = near.value.unwrap().as_ptr();
+        assert!(!buffer.as_ptr_range().contains(&at), "{key} shares the buffer");
+    }
+}
+
+fn a_value_too_large_for_the_near_cache_is_counted<C: Cache>() {
+    let server = Server::start();
+    let cache = connected::<C>(server.url() + "?near_cache_bytes=1MiB");
+    cache.get_with("small", TTL, || found(vec![b'v'; 50 << 10])).unwrap();
+    cache.get_with("large", TTL, || found(vec![b'v'; 70 << 10])).unwrap();
+    assert_eq!(cache.get("small").unwrap().source, Source::Near);
+    assert_eq!(cache.get("large").unwrap().source, Source::Redis);
+    assert_eq!(cache.stats().near_oversized, 2, "once published, once read");
 }

@@ -238,7 +238,8 @@ settings! {
     not_found_marker: Bytes, Payload = "__redcache:not-found", "one byte or more" if is_non_empty,
         "the stored form of \"not found\"";
 
-    /// Keys and bookkeeping count. `0` turns the near cache off.
+    /// Keys and bookkeeping count. A value larger than 6% of it, with its key, is not kept and counts as
+    /// [`Stats::near_oversized`](crate::Stats::near_oversized). `0` turns the near cache off.
     near_cache_bytes: u64, Size = "128MiB", "0 or more",
         "the size limit of the near cache, in bytes";
 

@@ -4,7 +4,7 @@
 //! An error names a part of the URL and does not quote it: in a malformed URL, any part may be a
 //! piece of the password.
 
-use std::net::Ipv6Addr;
+use core::net::Ipv6Addr;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;

@@ -29,7 +29,7 @@ impl Fetches {
         let is_error = matches!(end, End::LoadFailed(_) | End::Failed(_));
         if is_error
             && !fetch.options.reload
-            && let Some(answer) = env.stale_if_error(cx, &key, fetch.evidence)
+            && let Some(answer) = env.stale_if_error(cx, &key, fetch.absence)
         {
             for caller in leader.into_iter().chain(followers) {
                 self.answer_stale(env, caller, answer.clone());

@@ -7,7 +7,7 @@ use crate::flow::call::Caller;
 use crate::flow::get::{Get, Input};
 use crate::flow::pace::Patience;
 use crate::flow::timers::Timer;
-use crate::near::Evidence;
+use crate::near::Absence;
 
 /// The fetch of one key.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Fetch {
     /// The start of its wait for the locks of others.
     pub(super) waiting_since: Option<Instant>,
     /// Redis's latest word on the key, as long as it is no value.
-    pub(super) evidence: Evidence,
+    pub(super) absence: Absence,
     pub(super) timer: Option<(Timer, Instant)>,
     /// The caller whose loader made the value that is being published. If it has left, its
     /// successor did not load.
@@ -34,7 +34,7 @@ impl Fetch {
             patience: Patience::default(),
             options,
             waiting_since: None,
-            evidence: Evidence::Nothing,
+            absence: Absence::Unknown,
             timer: None,
             loaded_by: None,
         }
@@ -80,12 +80,12 @@ impl Fetch {
 
     /// Note what an input says about the key. A value ends the fetch, so any other reply means
     /// that there is none.
-    pub(super) fn note_evidence(&mut self, input: &Input) {
+    pub(super) fn note_absence(&mut self, input: &Input) {
         match input {
             Input::Read(_) | Input::WriteLocked { .. } | Input::Effect(_) => {
-                self.evidence = Evidence::NoValue;
+                self.absence = Absence::Confirmed;
             }
-            Input::Failed(_) => self.evidence = Evidence::Nothing,
+            Input::Failed(_) => self.absence = Absence::Unknown,
             Input::Refused(_)
             | Input::Loaded(_)
             | Input::LoadFailed(_)

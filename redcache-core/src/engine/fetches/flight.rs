@@ -123,7 +123,7 @@ impl Fetches {
         let Some(Flight { fetch, leader, .. }) = self.flights.get_mut(id) else { return };
         let (was_reading, was_direct) = (fetch.is_reading(), fetch.is_direct());
         let leader = *leader;
-        fetch.note_evidence(&input);
+        fetch.note_absence(&input);
         let mut effects = Effects::default();
         let Some((state, mut context)) = self.context(env, cx, id) else { return };
         let Some(before) = state.take() else { return };

@@ -33,7 +33,7 @@ impl Fetches {
         if !waits || fetch.options.reload {
             return None;
         }
-        env.stale_while_revalidate(cx, &flight.key, fetch.evidence)
+        env.stale_while_revalidate(cx, &flight.key, fetch.absence)
     }
 
     pub(super) fn answer_stale(&mut self, env: &mut Env, caller: Caller, answer: Answer) {

@@ -1,59 +1,33 @@
-//! The near cache with its one writer and a reader beside it, in every order that the two can run in.
+//! The near cache with its one writer and one reader, in every order in which the two can run.
 //!
-//! Each access to an epoch is a point where the checker may let the other go on. It tries all orders of these points, one
-//! after the other on a single processor: what a processor may do to the order of memory is out of its sight. The epochs
-//! need no order between different places in memory, only that of each, which every processor keeps.
+//! Each access to an epoch is a scheduling point. The checker tries all orders of these points, one after
+//! the other on a single processor, so it cannot see how a processor reorders memory. The epochs need
+//! no order between different places in memory, only that of each, which every processor keeps.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::*;
+use super::yielding::yield_to_others;
+use super::{Entry, Near};
+use crate::api::key::Key;
+use crate::protocol::slot::{Slot, SlotSet};
 
-/// How many values the writer keeps, and how often the reader looks.
+/// The number of values that the writer inserts, and of lookups by the reader.
 const ROUNDS: u64 = 2;
 const LOOKS: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// That of the standard library, with the checker's leave before each access. Outside of a check nobody else runs.
-pub(in crate::near) struct AtomicU32(std::sync::atomic::AtomicU32);
-
-impl AtomicU32 {
-    pub(in crate::near) fn new(value: u32) -> Self {
-        Self(value.into())
-    }
-
-    pub(in crate::near) fn load(&self, order: Ordering) -> u32 {
-        let_others_run();
-        self.0.load(order)
-    }
-
-    pub(in crate::near) fn store(&self, value: u32, order: Ordering) {
-        let_others_run();
-        self.0.store(value, order);
-    }
-
-    pub(in crate::near) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
-        let_others_run();
-        self.0.fetch_or(value, order)
-    }
-}
-
-fn let_others_run() {
-    if shuttle::current::try_get_current_task().is_some() {
-        shuttle::thread::yield_now();
-    }
-}
-
-/// A near cache and what surrounds it. A value is the number of the round in which it was kept.
+/// A near cache and its clock. A value is the number of the round that inserted it.
 struct Scene {
     near: Near,
     start: Instant,
-    /// How many seconds have passed.
+    /// The seconds since `start`.
     clock: AtomicU64,
-    /// The values up to this one have ended.
+    /// The last value that has ended.
     ended: shuttle::sync::atomic::AtomicU64,
 }
 
@@ -69,7 +43,7 @@ impl Scene {
         self.start + SECOND * self.clock.load(Ordering::SeqCst) as u32
     }
 
-    /// Keeps the value of a round, to be served for a second.
+    /// Insert the value of a round, valid for a second.
     fn keep(&self, round: u64) {
         let now = self.now();
         let value = Some(Bytes::copy_from_slice(&round.to_be_bytes()));
@@ -78,7 +52,7 @@ impl Scene {
         self.near.insert(Slot::FIRST, &Key::from("k"), entry);
     }
 
-    /// Gives the value that a reader is served.
+    /// Return the value that the reader gets.
     fn look(&self, reader: Reader) -> Option<u64> {
         let hit = match reader {
             Reader::Get => self.near.get(b"k", || self.now()),
@@ -94,8 +68,8 @@ enum Reader {
     Peek,
 }
 
-/// Lets the writer keep a value and `end` it, again and again, while a reader looks, and fails when the reader is served
-/// a value that had ended when it began to look.
+/// Let the writer insert and `end` one value after another while a reader looks, and fail if the
+/// reader gets a value that had ended before the lookup began.
 fn check(keeps_stale: bool, end: fn(&Scene, u64)) {
     for reader in [Reader::Get, Reader::Peek] {
         let served = Arc::new(Mutex::new(BTreeSet::new()));
@@ -106,7 +80,7 @@ fn check(keeps_stale: bool, end: fn(&Scene, u64)) {
             let writer = shuttle::thread::spawn(move || {
                 for round in 1..=ROUNDS {
                     shared.keep(round);
-                    let_others_run();
+                    yield_to_others();
                     end(&shared, round);
                     shared.ended.store(round, Ordering::SeqCst);
                 }
@@ -120,18 +94,17 @@ fn check(keeps_stale: bool, end: fn(&Scene, u64)) {
             writer.join().unwrap();
         };
         shuttle::check_dfs(run, None);
-        // Or nothing was tried.
         assert!((1..=ROUNDS).all(|round| served.lock().unwrap().contains(&round)), "{reader:?}");
     }
 }
 
 #[test]
-fn nothing_is_served_of_an_epoch_after_the_next_began() {
+fn no_entry_is_returned_after_the_next_epoch_began() {
     check(false, |scene, _| scene.near.begin_epoch(&SlotSet::All));
 }
 
 #[test]
-fn nothing_is_served_of_an_epoch_after_its_loss_nor_after_the_next_began() {
+fn no_entry_is_returned_after_the_loss_of_its_epoch_or_after_the_next_began() {
     check(false, |scene, round| {
         scene.near.lose_epoch(&SlotSet::All);
         scene.ended.store(round, Ordering::SeqCst);
@@ -140,29 +113,29 @@ fn nothing_is_served_of_an_epoch_after_its_loss_nor_after_the_next_began() {
 }
 
 #[test]
-fn nothing_is_served_after_its_removal() {
+fn no_entry_is_returned_after_its_removal() {
     check(false, |scene, _| scene.near.remove(b"k"));
-    check(false, |scene, _| scene.near.on_reported(b"k", scene.now()));
-    check(true, |scene, _| scene.near.on_reported(b"k", scene.now()));
+    check(false, |scene, _| scene.near.on_invalidated(b"k", scene.now()));
+    check(true, |scene, _| scene.near.on_invalidated(b"k", scene.now()));
     check(true, |scene, _| scene.near.on_absent(b"k", scene.now()));
 }
 
 #[test]
-fn a_report_after_the_deadline_keeps_a_copy_that_is_served_no_more() {
+fn an_entry_that_expired_before_its_invalidation_is_no_hit() {
     check(true, |scene, round| {
         scene.clock.store(round, Ordering::SeqCst);
-        scene.near.on_reported(b"k", scene.now());
+        scene.near.on_invalidated(b"k", scene.now());
     });
 }
 
 #[test]
-fn nothing_is_served_after_it_was_replaced() {
+fn no_entry_is_returned_after_its_replacement() {
     check(false, |scene, round| scene.keep(round + 1));
 }
 
 #[test]
 #[should_panic(expected = "after")]
-fn the_checker_finds_what_is_served_while_the_writer_is_about_to_end_it() {
+fn the_checker_finds_an_entry_that_is_returned_before_its_end() {
     check(false, |scene, round| {
         scene.ended.store(round, Ordering::SeqCst);
         scene.near.begin_epoch(&SlotSet::All);

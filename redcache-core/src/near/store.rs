@@ -1,0 +1,294 @@
+//! The storage of the near cache.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use super::entry::{Entry, NearHit};
+use super::epochs::Epochs;
+use super::hits::HitCounters;
+use super::packed::{self, PackedEntry};
+use crate::api::key::Key;
+use crate::protocol::slot::{Slot, SlotSet};
+
+/// The number of independently locked parts.
+const SHARDS: usize = 16;
+
+/// The share of a shard that entries with several hits may fill, and a single entry too.
+const HOT_SHARE: f64 = 0.97;
+
+/// The bytes of an entry beyond its key and value: the entry itself, its share of the table, and the
+/// headers of its allocations.
+const ENTRY_OVERHEAD: u64 = 146;
+
+/// The size of a typical entry, from which the initial capacity is computed.
+const ENTRY_TYPICAL: u64 = 512;
+
+#[derive(Debug, Clone)]
+pub(super) struct BySize;
+
+impl Weighter<Box<[u8]>, PackedEntry> for BySize {
+    fn weight(&self, key: &Box<[u8]>, packed: &PackedEntry) -> u64 {
+        (key.len() + packed.value_len()) as u64 + ENTRY_OVERHEAD
+    }
+}
+
+/// A copied key costs less memory than a shared one.
+pub(super) type Store = Cache<
+    Box<[u8]>,
+    PackedEntry,
+    BySize,
+    SeedableRandomState,
+    DefaultLifecycle<Box<[u8]>, PackedEntry>,
+>;
+
+/// The near cache, shared by the engine and the handles of one cache.
+pub struct Near {
+    pub(super) store: Option<Store>,
+    /// The origin of the entries' times.
+    pub(super) base: Instant,
+    pub(super) epochs: Epochs,
+    /// Expired entries are kept for [`stale`](Self::stale).
+    pub(super) keeps_stale: bool,
+    hits: HitCounters,
+    /// The number of values that were too large for a shard.
+    oversized: AtomicU64,
+}
+
+impl std::fmt::Debug for Near {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Near").field("entries", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Near {
+    /// Create a near cache for keys of `slots` slots. No value is learned before `base`.
+    pub(crate) fn new(
+        base: Instant,
+        bytes_max: u64,
+        keeps_stale: bool,
+        seed: u64,
+        slots: usize,
+    ) -> Self {
+        let store = (bytes_max > 0).then(|| {
+            let entries = usize::try_from(bytes_max / ENTRY_TYPICAL).unwrap_or(usize::MAX).max(1);
+            let options = OptionsBuilder::new()
+                .shards(SHARDS)
+                .estimated_items_capacity(entries)
+                .weight_capacity(bytes_max)
+                .hot_allocation(HOT_SHARE)
+                .build()
+                // Both required options are set above.
+                .expect("the options are complete");
+            let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+            Cache::with_options(options, BySize, hasher, DefaultLifecycle::default())
+        });
+        let (epochs, hits) = (Epochs::new(slots), HitCounters::default());
+        Self { store, base, epochs, keeps_stale, hits, oversized: AtomicU64::new(0) }
+    }
+
+    /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no value and
+    /// allocates nothing.
+    pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
+        let packed = self.store.as_ref()?.get(key)?;
+        let hit = self.hit(packed, packed::Time::of(now(), self.base))?;
+        self.hits.add(1);
+        Some(hit)
+    }
+
+    /// Return a handle to look up several keys at the same time.
+    pub(crate) fn lookups(&self, now: Instant) -> Lookups<'_> {
+        Lookups { near: self, now: packed::Time::of(now, self.base), hits: 0 }
+    }
+
+    fn hit(&self, packed: PackedEntry, now: packed::Time) -> Option<NearHit> {
+        (self.is_current(&packed) && packed.is_fresh(now)).then(|| packed.hit(now))
+    }
+
+    /// Return the same as [`get`](Self::get) without a trace: no hit is counted, and eviction does not
+    /// see the access. For tests and diagnostics.
+    pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
+        let packed = self.store.as_ref()?.peek(key)?;
+        let now = packed::Time::of(now, self.base);
+        let fresh = packed.deadline.before(Duration::from_secs(1));
+        let now = if mutant!(NearDeadlineIgnored) { now.min(fresh) } else { now };
+        let is_missing = mutant!(NotFoundSurvivesMove) && packed.clone().hit(now).value.is_none();
+        let is_hit = (self.is_current(&packed) || is_missing) && packed.is_fresh(now);
+        is_hit.then(|| packed.hit(now))
+    }
+
+    /// Return `true` if the epoch of the entry has not ended.
+    fn is_current(&self, packed: &PackedEntry) -> bool {
+        self.epochs.current(packed.slot) == Some(packed.epoch)
+    }
+
+    /// Insert an entry, or remove the key if the entry is too large for its shard.
+    pub(crate) fn insert(&self, slot: Slot, key: &Key, entry: Entry) {
+        if let (Some(store), Some(epoch)) = (&self.store, self.epochs.current(slot)) {
+            let packed = PackedEntry::new(entry, self.base, slot, epoch);
+            let key = Box::from(key.as_bytes());
+            if BySize.weight(&key, &packed) > (store.shard_capacity() as f64 * HOT_SHARE) as u64 {
+                self.oversized.fetch_add(1, Ordering::Relaxed);
+                store.remove(&key);
+            } else {
+                store.insert(key, packed);
+            }
+        }
+    }
+
+    /// Make every entry of these slots unreachable.
+    pub(crate) fn begin_epoch(&self, slots: &SlotSet) {
+        self.epochs.begin(slots);
+    }
+
+    /// Make every entry of these slots unreachable as a hit, because its changes are no longer reported.
+    pub(crate) fn lose_epoch(&self, slots: &SlotSet) {
+        self.epochs.lose(slots);
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) {
+        if let Some(store) = &self.store {
+            store.remove(key);
+        }
+    }
+
+    /// Return the number of entries, including those that have ended and await eviction.
+    pub fn len(&self) -> usize {
+        self.store.as_ref().map_or(0, Cache::len)
+    }
+
+    /// Return `true` if there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Return the bytes of all entries, bookkeeping included.
+    pub fn bytes(&self) -> u64 {
+        self.store.as_ref().map_or(0, Cache::weight)
+    }
+
+    /// Return the number of values that were too large.
+    pub(crate) fn oversized(&self) -> u64 {
+        self.oversized.load(Ordering::Relaxed)
+    }
+
+    /// Return the number of hits.
+    pub fn hits(&self) -> u64 {
+        self.hits.sum()
+    }
+}
+
+/// Lookups at the same time, whose hits are counted together.
+#[derive(Debug)]
+pub(crate) struct Lookups<'a> {
+    near: &'a Near,
+    now: packed::Time,
+    hits: u64,
+}
+
+impl Lookups<'_> {
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<NearHit> {
+        let packed = self.near.store.as_ref()?.get(key)?;
+        let hit = self.near.hit(packed, self.now)?;
+        self.hits += 1;
+        Some(hit)
+    }
+}
+
+impl Drop for Lookups<'_> {
+    fn drop(&mut self) {
+        self.near.hits.add(self.hits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn entry(value: &'static str, deadline: Instant) -> Entry {
+        let value = Some(Bytes::from_static(value.as_bytes()));
+        let learned_at = deadline - Duration::from_secs(1);
+        Entry { value, deadline, learned_at, compute_time: Duration::ZERO, is_published: true }
+    }
+
+    fn base() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        Instant::now()
+    }
+
+    #[test]
+    fn an_entry_is_returned_until_its_deadline() {
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
+        let deadline = start + Duration::from_secs(1);
+        near.insert(Slot::FIRST, &Key::from("k"), entry("v", deadline));
+        let hit = near.get(b"k", || start).unwrap();
+        let (ttl, age) = (Duration::from_secs(1), Duration::ZERO);
+        assert_eq!((hit.value, hit.ttl, hit.age), (Some("v".into()), ttl, age));
+        assert_eq!(near.get(b"k", || deadline), None);
+        assert_eq!(near.hits(), 1);
+    }
+
+    #[test]
+    fn a_new_epoch_ends_every_entry_before_it_and_none_after() {
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
+        let deadline = start + Duration::from_secs(1);
+        near.insert(Slot::FIRST, &Key::from("a"), entry("v", deadline));
+        near.begin_epoch(&SlotSet::All);
+        near.insert(Slot::FIRST, &Key::from("b"), entry("v", deadline));
+        assert_eq!(near.get(b"a", || start), None);
+        assert!(near.get(b"b", || start).is_some());
+    }
+
+    #[test]
+    fn a_new_epoch_of_a_slot_leaves_the_others_alone() {
+        let (near, start) =
+            (Near::new(base(), 1 << 20, false, 1, usize::from(Slot::COUNT)), base());
+        let deadline = start + Duration::from_secs(1);
+        for key in ["foo", "bar"].map(Key::from) {
+            near.insert(Slot::of(key.as_bytes()), &key, entry("v", deadline));
+        }
+        near.begin_epoch(&[Slot::of(b"foo")].into_iter().collect());
+        assert_eq!(near.get(b"foo", || start), None);
+        assert!(near.get(b"bar", || start).is_some());
+    }
+
+    #[test]
+    fn the_entries_stay_within_the_size_limit() {
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
+        for number in 0..100_000 {
+            near.insert(Slot::FIRST, &Key::from(format!("key:{number}")), entry("value", start));
+        }
+        assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
+        assert!(near.len() > 1000);
+    }
+
+    #[test]
+    fn a_value_above_the_share_of_a_shard_is_counted_and_removes_the_old_one() {
+        let (near, start) = (Near::new(base(), 1 << 20, false, 1, 1), base());
+        let deadline = start + Duration::from_secs(1);
+        let key = Key::from("k");
+        let insert = |bytes: usize| {
+            let value = Some(Bytes::from(vec![b'v'; bytes]));
+            near.insert(Slot::FIRST, &key, Entry { value, ..entry("", deadline) });
+            near.get(b"k", || start).is_some()
+        };
+        let limit = ((1 << 20) / SHARDS) * 97 / 100;
+        assert!(insert(limit - 200));
+        assert!(!insert(limit));
+        assert_eq!(near.oversized(), 1);
+    }
+
+    #[test]
+    fn without_bytes_no_entry_is_kept() {
+        let (near, start) = (Near::new(base(), 0, false, 1, 1), base());
+        near.insert(Slot::FIRST, &Key::from("k"), entry("v", start + Duration::from_secs(1)));
+        assert!(near.is_empty());
+        assert_eq!(near.get(b"k", || start), None);
+    }
+}
