@@ -5,14 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod faulty_proxy;
 mod process;
 mod proxy;
 mod raw;
 mod redis_cluster;
 mod redis_server;
+mod rng;
 
+pub use faulty_proxy::{Fault, FaultyProxy, HOLD_MAX};
 pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use raw::Raw;
 pub use redis_cluster::RedisCluster;
 pub use redis_server::RedisServer;
+pub use rng::Rng;
