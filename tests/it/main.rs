@@ -8,5 +8,6 @@ mod cluster;
 mod contract;
 mod defects;
 mod processes;
+mod sentinel;
 mod tidy;
 mod virtual_time;

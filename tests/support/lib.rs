@@ -10,6 +10,7 @@ mod process;
 mod proxy;
 mod raw;
 mod redis_cluster;
+mod redis_sentinel;
 mod redis_server;
 mod rng;
 
@@ -18,5 +19,6 @@ pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use raw::Raw;
 pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;
 pub use redis_server::RedisServer;
 pub use rng::Rng;

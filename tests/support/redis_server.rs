@@ -11,7 +11,7 @@ use std::{env, fs, process, thread};
 use crate::{Process, Raw};
 
 /// The variable that names the server to start, if it is not the `redis-server` of the path.
-const SERVER_VARIABLE: &str = "REDIS_SERVER";
+pub(crate) const SERVER_VARIABLE: &str = "REDIS_SERVER";
 
 const NOT_FOUND: &str = "these tests need a Redis server, version 7.0 or later: install the package \
     `redis-server` (Debian, Ubuntu) or `redis` (Fedora, Homebrew), or set REDIS_SERVER to the program";
@@ -296,7 +296,7 @@ fn new_directory() -> PathBuf {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
     listener.local_addr().expect("a bound socket has an address").port()
 }
