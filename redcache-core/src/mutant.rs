@@ -115,6 +115,7 @@ mod switch {
         SupersededReleased "a reload deletes the value that an earlier reload replaced",
         SupersededForgotten "callers that wait when a reload begins are not woken",
         StaleAfterInvalidation "an invalidated near entry answers as an outdated one",
+        StaleAfterNearLimit "an entry ended by `near_ttl_max` survives an invalidation as a stale one",
         DeadlineIgnored "a call ignores its timeout",
         RefreshWithoutCompare "a refresh replaces a changed value",
         RefreshWithoutLock "a refresh takes no lock",

@@ -91,7 +91,9 @@ impl Env {
             let value = self.unmark(payload.clone()).map(|payload| {
                 if is_published { Bytes::copy_from_slice(&payload) } else { payload }
             });
-            let entry = Entry { value, deadline, learned_at, compute_time, is_published };
+            let expires_at = ttl.deadline(learned_at, Duration::MAX);
+            let entry =
+                Entry { value, deadline, expires_at, learned_at, compute_time, is_published };
             self.near.insert(slot, key, entry);
         } else {
             self.near.remove(key.as_bytes());

@@ -12,6 +12,8 @@ pub(crate) struct Entry {
     /// `None` if the key is cached as not found.
     pub(crate) value: Option<Bytes>,
     pub(crate) deadline: Instant,
+    /// The end of the TTL in Redis, at the deadline or later; `None` without a TTL.
+    pub(crate) expires_at: Option<Instant>,
     /// The instant at which the value was requested or published.
     pub(crate) learned_at: Instant,
     /// The run time of the loader; zero if unknown.

@@ -36,14 +36,48 @@ pub(super) struct PackedEntry {
     pub(super) deadline: Time,
     /// The milliseconds from learning the value to the deadline, rounded up.
     life_ms: u32,
-    /// The run time of the loader in microseconds, up to an hour.
-    compute_us: u32,
+    /// The milliseconds from the deadline to the end of the TTL in Redis, rounded up; the maximum
+    /// for a key without a TTL.
+    outlived_ms: u32,
     pub(super) epoch: u32,
-    /// The key's slot, so that a hit need not compute it.
-    pub(super) slot: Slot,
+    compute_time: ComputeTime,
+    slot: SlotAndFlags,
+}
+
+/// A run time in microseconds: a number of eleven bits, shifted by one of five bits.
+#[derive(Debug, Clone, Copy)]
+struct ComputeTime(u16);
+
+impl ComputeTime {
+    fn of(span: Duration) -> Self {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX).min(2047 << 31);
+        let shift = (64 - micros.leading_zeros()).saturating_sub(11);
+        // The shifted number has at most eleven bits, and the shift at most five.
+        Self((shift << 11) as u16 | (micros >> shift) as u16)
+    }
+
+    fn span(self) -> Duration {
+        Duration::from_micros(u64::from(self.0 & 0x7ff) << (self.0 >> 11))
+    }
+}
+
+/// The key's slot, so that a hit need not compute it, and two flags above its fourteen bits.
+#[derive(Debug, Clone, Copy)]
+struct SlotAndFlags(u16);
+
+impl SlotAndFlags {
     /// The server has invalidated the key since the deadline.
-    pub(super) is_invalidated: bool,
-    is_published: bool,
+    const INVALIDATED: u16 = 1 << 14;
+    const PUBLISHED: u16 = 1 << 15;
+
+    fn slot(self) -> Slot {
+        // Each number below the flags is that of a slot.
+        Slot::new(self.0 & (Self::INVALIDATED - 1)).unwrap_or(Slot::FIRST)
+    }
+
+    fn has(self, flag: u16) -> bool {
+        self.0 & flag != 0
+    }
 }
 
 /// The longest life of an entry, whatever its TTL: what `life_ms` can hold, 49 days.
@@ -51,26 +85,40 @@ const LIFE_MAX: Duration = Duration::from_millis(u32::MAX as u64);
 
 impl PackedEntry {
     pub(super) fn new(entry: Entry, base: Instant, slot: Slot, epoch: u32) -> Self {
-        let Entry { value, deadline, learned_at, compute_time, is_published } = entry;
+        let Entry { value, deadline, expires_at, learned_at, .. } = entry;
         let life = deadline.saturating_duration_since(learned_at).min(LIFE_MAX);
-        let deadline = Time::of(learned_at + life, base);
-        let life_ms = u32::try_from(life.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
-        let compute_us = u32::try_from(compute_time.as_micros()).unwrap_or(u32::MAX);
+        let ends_at = learned_at + life;
+        let outlived = expires_at.map(|at| millis(at.saturating_duration_since(ends_at)));
+        let flags = if entry.is_published { SlotAndFlags::PUBLISHED } else { 0 };
         Self {
             value,
-            deadline,
-            life_ms,
-            compute_us,
+            deadline: Time::of(ends_at, base),
+            life_ms: millis(life),
+            outlived_ms: outlived.unwrap_or(u32::MAX),
             epoch,
-            slot,
-            is_invalidated: false,
-            is_published,
+            compute_time: ComputeTime::of(entry.compute_time),
+            // A slot is below 2^14.
+            slot: SlotAndFlags(slot.index() as u16 | flags),
         }
     }
 
+    pub(super) fn slot(&self) -> Slot {
+        self.slot.slot()
+    }
+
+    pub(super) fn is_invalidated(&self) -> bool {
+        self.slot.has(SlotAndFlags::INVALIDATED)
+    }
+
     pub(super) fn invalidated(mut self) -> Self {
-        self.is_invalidated = true;
+        self.slot.0 |= SlotAndFlags::INVALIDATED;
         self
+    }
+
+    /// Return whether Redis cannot have expired the key yet.
+    pub(super) fn is_within_ttl(&self, now: Time) -> bool {
+        let outlived = u64::from(self.outlived_ms) * 1_000_000;
+        self.outlived_ms == u32::MAX || now.0 < self.deadline.0.saturating_add(outlived)
     }
 
     /// Return the same entry, expired. Only a mutant uses it.
@@ -94,9 +142,15 @@ impl PackedEntry {
 
     pub(super) fn hit(self, now: Time) -> NearHit {
         let (ttl, age) = (self.deadline.since(now), self.age(now));
-        let compute_time = Duration::from_micros(self.compute_us.into());
-        NearHit { value: self.value, ttl, age, compute_time, is_published: self.is_published }
+        let compute_time = self.compute_time.span();
+        let is_published = self.slot.has(SlotAndFlags::PUBLISHED);
+        NearHit { value: self.value, ttl, age, compute_time, is_published }
     }
+}
+
+/// Return a span in milliseconds, rounded up.
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -110,18 +164,56 @@ mod tests {
 
     #[test]
     fn a_life_beyond_the_longest_is_cut() {
-        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
-        let base = Instant::now();
+        let base = base();
         let year = Duration::from_secs(365 * 24 * 3600);
         let compute_time = Duration::from_micros(1500);
-        let (value, is_published) = (Some(Bytes::from_static(b"v")), true);
-        let entry =
-            Entry { value, deadline: base + year, learned_at: base, compute_time, is_published };
+        let entry = Entry {
+            value: Some(Bytes::from_static(b"v")),
+            deadline: base + year,
+            expires_at: Some(base + year),
+            learned_at: base,
+            compute_time,
+            is_published: true,
+        };
         let packed = PackedEntry::new(entry, base, Slot::FIRST, 0);
         assert!(packed.is_fresh(Time::of(base + LIFE_MAX / 2, base)));
         assert!(!packed.is_fresh(Time::of(base + LIFE_MAX, base)));
         let hit = packed.hit(Time::of(base + year / 365, base));
         assert_eq!((hit.age, hit.ttl + hit.age), (year / 365, LIFE_MAX));
         assert_eq!((hit.compute_time, hit.is_published), (compute_time, true));
+    }
+
+    #[test]
+    fn a_compute_time_keeps_three_digits() {
+        for micros in [0, 1, 999, 2047, 2049, 123_456, 987_654_321, 4_000_000_000_000] {
+            let span = Duration::from_micros(micros);
+            let kept = ComputeTime::of(span).span();
+            assert!(kept <= span && kept >= span - span / 1000, "{span:?} became {kept:?}");
+        }
+        assert!(ComputeTime::of(Duration::MAX).span() > Duration::from_secs(48 * 3600));
+    }
+
+    #[test]
+    fn a_slot_and_its_flags_share_a_number() {
+        let last = Slot::new(Slot::COUNT - 1).unwrap();
+        let (base, compute_time) = (base(), Duration::ZERO);
+        let entry = Entry {
+            value: None,
+            deadline: base,
+            expires_at: None,
+            learned_at: base,
+            compute_time,
+            is_published: false,
+        };
+        let packed = PackedEntry::new(entry, base, last, 0);
+        assert_eq!((packed.slot(), packed.is_invalidated()), (last, false));
+        let packed = packed.invalidated();
+        assert_eq!((packed.slot(), packed.is_invalidated()), (last, true));
+        assert!(!packed.hit(Time(0)).is_published);
+    }
+
+    fn base() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        Instant::now()
     }
 }

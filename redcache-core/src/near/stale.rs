@@ -1,11 +1,12 @@
 //! Expired entries in place of an error or of a wait.
 //!
-//! An entry's deadline by our clock is no later than Redis's own, because it counts from the request of
-//! the TTL; only the millisecond to which Redis rounds may differ. An invalidation before the deadline
-//! is therefore a change, and the entry is removed, as it is by an own write and by a flush. An
-//! invalidation after the deadline has two possible reasons that look alike: Redis expired the key, or
-//! somebody locked or wrote it. The entry is then returned only to a call that has confirmed that Redis
-//! holds no value, because Redis would have returned a newer one.
+//! An entry ends with its TTL, or earlier by `near_ttl_max`. By our clock its TTL ends no later than
+//! in Redis, because it counts from the request of the TTL; only the millisecond to which Redis rounds
+//! may differ. An invalidation before the end of the TTL is therefore a change, and the entry is
+//! removed, as it is by an own write and by a flush. A later invalidation has two possible reasons that
+//! look alike: Redis expired the key, or somebody locked or wrote it. The entry is then returned only
+//! to a call that has confirmed that Redis holds no value, because Redis would have returned a newer
+//! one.
 //!
 //! While the connection is lost, no change is reported. Every entry, expired or not, may then be
 //! returned until the next connection, unless it was invalidated before. Its staleness counts from the
@@ -50,10 +51,10 @@ impl Near {
             return None;
         }
         let packed = self.store.as_ref()?.peek(key)?;
-        let current = self.epochs.current(packed.slot)?;
+        let current = self.epochs.current(packed.slot())?;
         // While the connection is lost, the epoch is one more than that of its entries.
         let is_lost = current % 2 == 1;
-        let is_doubtful = packed.is_invalidated && absence == Absence::Unknown;
+        let is_doubtful = packed.is_invalidated() && absence == Absence::Unknown;
         if packed.epoch | u32::from(is_lost) != current || is_doubtful {
             return None;
         }
@@ -80,7 +81,7 @@ impl Near {
         self.remove_fresh(key, now, false);
     }
 
-    /// Remove an entry that is not expired.
+    /// Remove an entry whose key cannot have expired in Redis: it has changed.
     fn remove_fresh(&self, key: &[u8], now: Instant, is_invalidated: bool) {
         let Some(store) = &self.store else { return };
         if !self.keeps_stale {
@@ -95,10 +96,13 @@ impl Near {
             store.insert(key.into(), packed.expired(now));
             return;
         }
-        drop(store.remove_if(key, |packed| packed.is_fresh(now)));
+        let ends_with_deadline = mutant!(StaleAfterNearLimit);
+        drop(store.remove_if(key, |packed| {
+            packed.is_fresh(now) || packed.is_within_ttl(now) && !ends_with_deadline
+        }));
         if is_invalidated
             && let Some(packed) = store.peek(key)
-            && !packed.is_invalidated
+            && !packed.is_invalidated()
         {
             store.insert(key.into(), packed.invalidated());
         }
@@ -122,10 +126,14 @@ mod tests {
         let start = Instant::now();
         let near = Near::new(start, 1 << 20, true, 1, 1);
         let value = Some(Bytes::from_static(b"v"));
-        let (deadline, learned_at, compute_time) = (start + SECOND, start, Duration::ZERO);
-        let entry = Entry { value, deadline, learned_at, compute_time, is_published: true };
-        near.insert(Slot::FIRST, &Key::from("k"), entry);
+        near.insert(Slot::FIRST, &Key::from("k"), entry(value, start, Some(start + SECOND)));
         (near, start)
+    }
+
+    /// Return an entry that is fresh for a second.
+    fn entry(value: Option<Bytes>, learned_at: Instant, expires_at: Option<Instant>) -> Entry {
+        let (deadline, compute_time) = (learned_at + SECOND, Duration::ZERO);
+        Entry { value, deadline, expires_at, learned_at, compute_time, is_published: true }
     }
 
     fn is_returned(near: &Near, at: Instant, lost_at: Option<Instant>, absence: Absence) -> bool {
@@ -151,6 +159,29 @@ mod tests {
         let (near, start) = one_entry();
         near.on_invalidated(b"k", start);
         assert!(!is_returned(&near, start + SECOND, None, Absence::Confirmed));
+    }
+
+    #[test]
+    fn an_invalidation_removes_an_entry_that_only_the_near_limit_has_ended() {
+        for expires_after in [Some(3 * SECOND), None] {
+            let (near, start) = one_entry();
+            let insert = || {
+                let expires_at = expires_after.map(|after| start + after);
+                near.insert(Slot::FIRST, &Key::from("k"), entry(None, start, expires_at));
+            };
+            let returned = |at| is_returned(&near, at, None, Absence::Confirmed);
+            let within_ttl = start + 2 * SECOND;
+            insert();
+            assert!(returned(within_ttl));
+            near.on_invalidated(b"k", within_ttl);
+            assert!(!returned(within_ttl));
+            insert();
+            near.on_absent(b"k", within_ttl);
+            assert!(!returned(within_ttl));
+            insert();
+            near.on_invalidated(b"k", start + 3 * SECOND);
+            assert_eq!(returned(start + 3 * SECOND), expires_after.is_some());
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Near {
 
     /// Return `true` if the epoch of the entry has not ended.
     fn is_current(&self, packed: &PackedEntry) -> bool {
-        self.epochs.current(packed.slot) == Some(packed.epoch)
+        self.epochs.current(packed.slot()) == Some(packed.epoch)
     }
 
     /// Insert an entry, or remove the key if the entry is too large for its shard.
@@ -214,7 +214,8 @@ mod tests {
     fn entry(value: &'static str, deadline: Instant) -> Entry {
         let value = Some(Bytes::from_static(value.as_bytes()));
         let learned_at = deadline - Duration::from_secs(1);
-        Entry { value, deadline, learned_at, compute_time: Duration::ZERO, is_published: true }
+        let (compute_time, expires_at) = (Duration::ZERO, Some(deadline));
+        Entry { value, deadline, expires_at, learned_at, compute_time, is_published: true }
     }
 
     fn base() -> Instant {

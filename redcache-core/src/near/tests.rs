@@ -48,7 +48,9 @@ impl Scene {
         let now = self.now();
         let value = Some(Bytes::copy_from_slice(&round.to_be_bytes()));
         let (deadline, learned_at, compute_time) = (now + SECOND, now, Duration::ZERO);
-        let entry = Entry { value, deadline, learned_at, compute_time, is_published: false };
+        let expires_at = Some(deadline);
+        let entry =
+            Entry { value, deadline, expires_at, learned_at, compute_time, is_published: false };
         self.near.insert(Slot::FIRST, &Key::from("k"), entry);
     }
 
