@@ -4,6 +4,7 @@
 
 mod answer;
 mod command;
+mod key_news;
 mod locked;
 mod near;
 mod refresh;

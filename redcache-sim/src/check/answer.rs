@@ -281,7 +281,10 @@ impl World {
         });
         let asking = state.clock.stretch(asking);
         let bound = 2 * heartbeat + 4 * self.one_way() + self.longest_hold() + asking;
-        let since = self.now.saturating_sub(bound).min(state.disrupted_at);
+        // A paused process reads nothing, so a pause within the bound extends it.
+        let is_recent = state.paused_until + bound > self.now;
+        let paused = if is_recent { state.paused_until - state.paused_from } else { 0 };
+        let since = self.now.saturating_sub(bound + paused);
         let period = match value {
             Some(_) => self.keys[key].seen(value, since),
             None => self.keys[key].seen_not_found(since),

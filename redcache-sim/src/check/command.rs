@@ -130,7 +130,7 @@ impl World {
         let token = held.and_then(|held| self.tokens.get(held));
         let is_own = token
             .is_some_and(|it| (it.process, it.life) == (executed.process, executed.life))
-            && executed.lock(key) == held;
+            && executed.part_expecting(key, held).is_some();
         self.tally.cover(Invariant::ReleaseOwn);
         self.tally.cover(Invariant::Orphans);
         Invariant::ReleaseOwn
@@ -143,7 +143,8 @@ impl World {
         let token = held.and_then(|held| self.tokens.get(held)).cloned();
         self.tally.cover(Invariant::PublishOwn);
         let own = token.filter(|it| (it.process, it.life) == (process, life));
-        let Some(token) = own.filter(|_| executed.lock(key) == held) else {
+        let part = executed.part_expecting(key, held);
+        let Some((token, _)) = own.zip(part.filter(|part| part.words.get(1) == raw)) else {
             return Err(Invariant::PublishOwn
                 .broken(format!("p{process} published over {held:?} of key {key}")));
         };

@@ -122,9 +122,11 @@ impl World {
     /// Record that a "not found" of a load is stored; the stored bytes do not identify the load.
     pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token) {
         let stamp = self.stamp;
+        let calls = &self.calls;
         let is_it = |origin: &Origin| {
-            matches!(*origin, Origin::Load { process, life, begun, ended_at, .. }
+            matches!(*origin, Origin::Load { call, process, life, begun, ended_at }
                 if (process, life) == (token.process, token.life)
+                    && calls[call].kind.is_set() == token.write.is_some()
                     && begun >= token.granted
                     && ended_at != Micros::MAX)
         };

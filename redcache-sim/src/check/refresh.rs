@@ -108,7 +108,7 @@ impl World {
         self.tally.cover(Invariant::RefreshOver);
         let held = self.keys[key].raw.clone();
         Invariant::RefreshOver
-            .holds(held.is_some() && executed.lock(key) == held.as_ref(), || {
+            .holds(executed.part_expecting(key, held.as_ref()).is_some(), || {
                 format!("p{} replaced {held:?} of key {key} unread", executed.process)
             })?;
         // A stored "not found" does not identify its load.

@@ -22,6 +22,7 @@ impl World {
             let state = &mut self.processes[process];
             let hit = state.engine.near().peek(self.keys[key].name.as_bytes(), at);
             let near_history = &mut state.near_history[key];
+            near_history.lose_reads(now, link, is_open);
             if let (Some(hit), Some(link)) = (hit, link) {
                 let until = now + state.clock.stretch(hit.ttl);
                 near_history.see(now, Copy { value: hit.value, until, link, lost_at: None });
@@ -31,8 +32,8 @@ impl World {
             if link != Some(copy.link) {
                 copy.lost_at.get_or_insert(now);
             }
-            // A TTL read again may be shorter because Redis rounds it.
-            let is_early = now + 2_000 < copy.until;
+            let copy = copy.clone();
+            let is_early = near_history.has_ended_early(now, &copy);
             let is_over = if copy.lost_at.is_some() { is_open } else { is_early };
             if is_over {
                 near_history.end(now);
@@ -52,7 +53,6 @@ impl World {
         let is_allowed = self.plan.allows_stale() && !is_reload;
         invariant.holds(is_allowed, || format!("call {call} must not get {answer:?}"))?;
         let near_history = &process.near_history[key];
-        // A value that was stale on arrival was never visible as a hit.
         let true_until = self.keys[key].last_true_at(answer.value.as_ref(), self.now);
         // A batch reports all answers together with the last.
         let since = if state.kind.is_batch() { state.started_at } else { self.now };
@@ -64,7 +64,10 @@ impl World {
         })?;
         let seen = near_history.latest.as_ref().filter(|copy| copy.value == answer.value);
         let seen_until = seen.map(|copy| copy.lost_at.map_or(copy.until, |at| at.min(copy.until)));
-        let until = seen_until.max(true_until).unwrap_or(0);
+        // A value that was stale on arrival was never visible as a hit.
+        let mut read = near_history.read.iter();
+        let read = read.find(|read| read.value == answer.value);
+        let until = seen_until.max(read.map(|read| read.fresh_until)).unwrap_or(0);
         let until = until + process.clock.stretch(for_error.max(for_wait)) + 2_000;
         invariant.holds(since <= until, || {
             format!("call {call} gets {answer:?} for key {key}, allowed until {until} µs")

@@ -29,6 +29,10 @@ pub(crate) struct Executed {
     pub(crate) process: usize,
     pub(crate) life: u32,
     pub(crate) verb: Verb,
+    /// It reads a TTL.
+    pub(crate) reads_ttl: bool,
+    /// When the process sent it.
+    pub(crate) sent_at: Micros,
     pub(crate) parts: Vec<Part>,
     /// The key whose refresh lock it concerns.
     pub(crate) refresh: Option<usize>,
@@ -47,7 +51,7 @@ pub(crate) struct Part {
 }
 
 impl Executed {
-    pub(crate) fn of(world: &World, link: usize, frame: &[u8]) -> Self {
+    pub(crate) fn of(world: &World, link: usize, frame: &[u8], sent_at: Micros) -> Self {
         let words = words(frame);
         let (verb, at) = match words.first().copied().unwrap_or_default() {
             b"GET" | b"PTTL" | b"MGET" => (Verb::Read, 1),
@@ -60,9 +64,10 @@ impl Executed {
             b"CLUSTER" => (Verb::Owners, words.len()),
             _ => (Verb::Other, words.len()),
         };
-        // Only publications have several written keys.
+        // Only publications have several written keys, and only `MGET` reads several.
         let keys = match (verb, words.get(2)) {
             (Verb::Script(_), Some(count)) => number(count),
+            (Verb::Read, _) => words.len() - 1,
             _ => 1,
         };
         let (names, rest) = words[at..].split_at(keys.min(words.len() - at));
@@ -81,6 +86,8 @@ impl Executed {
             process: world.links[link].process,
             life: world.links[link].life,
             verb,
+            reads_ttl: words.first() == Some(&&b"PTTL"[..]),
+            sent_at,
             refresh: names.first().and_then(|name| world.key_refreshed_under(name)),
             parts: parts.collect(),
             wrote: !matches!(verb, Verb::Read | Verb::Epoch | Verb::Owners | Verb::Other),
@@ -92,9 +99,11 @@ impl Executed {
         self.parts.iter().find(|part| part.key == key)
     }
 
-    /// Return the lock that is named beside a key.
-    pub(crate) fn lock(&self, key: usize) -> Option<&Bytes> {
-        self.part(key)?.words.first()
+    /// Return the part that concerns a key and expects it to hold `raw`. A shared publication may
+    /// name a key several times, each with another lock.
+    pub(crate) fn part_expecting(&self, key: usize, raw: Option<&Bytes>) -> Option<&Part> {
+        let expects = |part: &&Part| part.key == key && part.words.first() == raw;
+        self.parts.iter().find(expects).filter(|_| raw.is_some())
     }
 }
 

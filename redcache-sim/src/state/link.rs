@@ -8,6 +8,7 @@ use redcache_core::ConnId;
 use crate::clock::Micros;
 use crate::deque::pop_front_if;
 use crate::server::ClientId;
+use crate::state::near_history::ReadValue;
 use crate::state::pipe::Pipe;
 use crate::state::slot_map::TopologyReply;
 
@@ -18,6 +19,14 @@ pub(crate) enum Notice {
     Key(usize),
     /// Of everything.
     All,
+}
+
+/// Something about keys on its way to the process.
+#[derive(Debug, Clone)]
+pub(crate) enum KeyNews {
+    Read(usize, ReadValue),
+    /// An invalidation other than the echo of a command of the process.
+    Changed(Notice),
 }
 
 /// The progress of the handshake.
@@ -56,6 +65,12 @@ pub(crate) struct Link {
     pub(crate) tracked: bool,
     /// Invalidations on their way, and where they end in the pipe.
     pub(crate) notices: VecDeque<(u64, Notice)>,
+    /// Values and changes of keys on their way, if stale answers are allowed.
+    pub(crate) news: VecDeque<(u64, KeyNews)>,
+    /// The ends of sent commands, and when they were sent.
+    pub(crate) sent: VecDeque<(u64, Micros)>,
+    /// The number of executed bytes.
+    pub(crate) executed: u64,
     /// Replies to the process's own writes on their way, by key.
     pub(crate) own_writes: VecDeque<(u64, usize)>,
     /// Topology replies on their way.
@@ -87,6 +102,9 @@ impl Link {
             gate: Gate::Open,
             tracked: false,
             notices: VecDeque::new(),
+            news: VecDeque::new(),
+            sent: VecDeque::new(),
+            executed: 0,
             own_writes: VecDeque::new(),
             told: VecDeque::new(),
             epoch: None,
@@ -112,6 +130,17 @@ impl Link {
             self.gate = if last { Gate::Passed } else { Gate::Open };
         }
         written
+    }
+
+    /// Record that the server executes a command of `length` bytes. Return when it was sent.
+    pub(crate) fn execute(&mut self, length: usize) -> Micros {
+        self.executed += length as u64;
+        let executed = self.executed;
+        let mut sent_at = 0;
+        while let Some((_, at)) = pop_front_if(&mut self.sent, |(end, _)| *end <= executed) {
+            sent_at = at;
+        }
+        sent_at
     }
 
     /// Return whether an invalidation of `key` is on its way to the process.

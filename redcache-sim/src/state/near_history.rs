@@ -4,10 +4,15 @@ use bytes::Bytes;
 
 use crate::clock::Micros;
 
+/// The rounding of TTLs, by Redis and between clocks.
+const SLACK: Micros = 2_000;
+
 /// The entries of one key seen in a near cache.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NearHistory {
     pub(crate) latest: Option<Copy>,
+    /// Values in replies that have reached the process, whether or not they were ever a hit.
+    pub(crate) read: Vec<ReadValue>,
     /// Entries that were invalidated or overwritten by their own process and have not come back.
     /// They must not be used as stale values.
     pub(crate) ended: Vec<(Option<Bytes>, Micros)>,
@@ -22,7 +27,44 @@ pub(crate) struct Copy {
     pub(crate) lost_at: Option<Micros>,
 }
 
+/// A value in a reply, and how long the process may take it for current.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadValue {
+    pub(crate) value: Option<Bytes>,
+    /// When it ends as a hit, by its TTL or the limit of the near cache.
+    pub(crate) fresh_until: Micros,
+    /// When it expires in Redis, as far as the process can know.
+    pub(crate) expires_at: Micros,
+    /// The link of the reply.
+    pub(crate) link: usize,
+}
+
 impl NearHistory {
+    /// Record that a value has reached the process.
+    pub(crate) fn read(&mut self, read: ReadValue) {
+        self.ended.retain(|(value, _)| *value != read.value);
+        self.read.retain(|known| known.value != read.value);
+        self.read.push(read);
+    }
+
+    /// Record which link the process uses. Values read on a lost link end as hits with the link,
+    /// and altogether once the next one is open.
+    pub(crate) fn lose_reads(&mut self, now: Micros, link: Option<usize>, is_open: bool) {
+        for read in self.read.iter_mut().filter(|read| Some(read.link) != link) {
+            read.fresh_until = read.fresh_until.min(now);
+        }
+        if is_open {
+            let lost = self.read.extract_if(.., |read| Some(read.link) != link);
+            self.ended.extend(lost.map(|read| (read.value, now)));
+        }
+    }
+
+    /// Record an invalidation. Values that cannot have expired yet have changed.
+    pub(crate) fn invalidate(&mut self, now: Micros) {
+        let changed = self.read.extract_if(.., |read| now + SLACK < read.expires_at);
+        self.ended.extend(changed.map(|read| (read.value, now)));
+    }
+
     pub(crate) fn see(&mut self, now: Micros, copy: Copy) {
         self.ended.retain(|(value, _)| *value != copy.value);
         if let Some(before) = self.latest.replace(copy)
@@ -30,6 +72,14 @@ impl NearHistory {
         {
             self.ended.push((before.value, now));
         }
+    }
+
+    /// Return whether an entry that is a hit no more has ended before its time.
+    pub(crate) fn has_ended_early(&self, now: Micros, copy: &Copy) -> bool {
+        // A reply with a shorter TTL may have replaced the entry.
+        let read = self.read.iter().find(|read| read.value == copy.value);
+        let until = read.map_or(copy.until, |read| copy.until.min(read.fresh_until));
+        now + SLACK < until
     }
 
     pub(crate) fn end(&mut self, now: Micros) {

@@ -67,6 +67,8 @@ pub(crate) struct Process {
     /// The links that the engine uses or dials.
     pub(crate) links: Vec<usize>,
     pub(crate) timer_at: Option<Micros>,
+    /// When its latest pause began and ends.
+    pub(crate) paused_from: Micros,
     pub(crate) paused_until: Micros,
     /// It was seen without outstanding replies at the end.
     pub(crate) was_idle: bool,
@@ -97,6 +99,7 @@ impl Process {
             closing_since: None,
             links: Vec::new(),
             timer_at: None,
+            paused_from: 0,
             paused_until: 0,
             was_idle: false,
             disrupted_at: 0,

@@ -237,6 +237,7 @@ impl World {
                     self.expect_reread(link);
                 }
                 self.begin_reading(link);
+                self.note_key_news(link);
                 if sends > 1 {
                     self.tally.fault(Fault::Coalesce);
                 }
@@ -316,8 +317,10 @@ impl World {
                 let words = words(frame);
                 self.unwanted.retain(|lock| !words.contains(&&lock[..]));
             }
-            let up = &mut self.links[link].up;
-            up.frame(up.sent + at as u64);
+            let state = &mut self.links[link];
+            let ends_at = state.up.sent + at as u64;
+            state.up.frame(ends_at);
+            state.sent.push_back((ends_at, self.now));
         }
         self.tally.cover(Invariant::WholeFrames);
         self.check_asking_over(link)?;

@@ -9,7 +9,7 @@ use crate::invariant::{Checked, Invariant, Violation};
 use crate::request::request_end;
 use crate::server::Event as ServerEvent;
 use crate::state::executed::{Cause, Executed, Verb};
-use crate::state::link::{Gate, Link, Notice};
+use crate::state::link::{Gate, KeyNews, Link, Notice};
 use crate::state::node::Node;
 use crate::state::pipe::Arrival;
 use crate::state::queue::Event;
@@ -83,7 +83,8 @@ impl World {
         };
         self.advance_server(node)?;
         self.stamp += 1;
-        let executed = Executed::of(self, link, frame);
+        let sent_at = self.links[link].execute(frame.len());
+        let executed = Executed::of(self, link, frame, sent_at);
         let at = self.server_clock.at(self.now);
         self.nodes[node].server.handle_bytes(at, client, frame);
         self.observe_keys(&Cause::Command(&executed))?;
@@ -194,6 +195,10 @@ impl World {
             if frame[0] == b'>' {
                 let notice = self.notice(frame)?;
                 self.links[link].notices.push_back((ends_at, notice));
+                let is_echo = executed.is_some_and(|it| it.wrote);
+                if self.plan.allows_stale() && !is_echo {
+                    self.links[link].news.push_back((ends_at, KeyNews::Changed(notice)));
+                }
             } else if let Some(executed) = executed.filter(|_| !answered) {
                 answered = true;
                 self.on_reply(link, executed, frame, ends_at)?;
@@ -252,6 +257,7 @@ impl World {
         if executed.wrote {
             state.own_writes.extend(executed.parts.iter().map(|part| (ends_at, part.key)));
         }
+        self.note_read_values(link, executed, frame, ends_at);
         self.note_topology_reply(link, executed, frame, ends_at)?;
         self.count_answer(executed, frame)
     }
