@@ -40,7 +40,7 @@ fn every_invariant_holds_for_the_first_cluster_seeds() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 17] = [
+const FOUND: [(u64, &str); 32] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -58,6 +58,22 @@ const FOUND: [(u64, &str); 17] = [
     (12, "a call that waited for a key when a reload began was not woken"),
     (688, "a late write took the lock of a reload for an abandoned one"),
     (13687, "a key of a batch timed out while the batch waited for other keys"),
+    (10018529, "an invalidation spared an entry that only `near_ttl_max` had ended"),
+    (20190334, "the same, in a batch of a process that had been paused"),
+    // The checker was wrong about these.
+    (10021211, "a reply with a shorter TTL replaced an entry, which had not been invalidated"),
+    (10073521, "a value that was stale on arrival was not seen as a hit"),
+    (10047176, "a shared publication named a key twice, each time with another lock"),
+    (10048205, "the same"),
+    (10059015, "the same"),
+    (10066755, "the same, for a repeated write and a load"),
+    (10067989, "the same"),
+    (20054791, "the same"),
+    (20172103, "the same"),
+    (20183464, "the same"),
+    (10065707, "a process read an old entry at the end of a pause, before its socket"),
+    (20112199, "the same, with a link that was dead when the pause began"),
+    (20024676, "a stored \"not found\" was credited to a load beside that of the write"),
 ];
 
 #[test]
