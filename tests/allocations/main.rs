@@ -1,6 +1,7 @@
 //! Allocations of near hits, on the public calls of every adapter: there are none.
 //!
-//! A binary of its own: the counting allocator counts for the whole process, so nothing else may run beside.
+//! A binary of its own: the counting allocator counts for the whole process, so nothing else may
+//! run beside.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -23,7 +24,8 @@ const TTL: Duration = Duration::from_secs(60);
 /// How many hits are counted at a time.
 const HITS: usize = 1_000;
 
-/// How often they are counted: a thread of the runtime or the server may wake in the middle of one count.
+/// How often they are counted: a thread of the runtime or the server may wake in the middle of one
+/// count.
 const ROUNDS: usize = 20;
 
 #[test]
@@ -62,7 +64,7 @@ fn hits_of_blocking(cache: &redcache_blocking::Cache) {
     cache.close();
 }
 
-/// Counts the allocations of many hits, until a count is of nothing but hits.
+/// Count the allocations of many hits, until a count is of nothing but hits.
 async fn check<F: Future<Output = Answer>>(what: &str, mut hit: impl FnMut() -> F) {
     let mut fewest = usize::MAX;
     for _ in 0..ROUNDS {

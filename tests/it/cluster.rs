@@ -1,7 +1,7 @@
-//! Redis Cluster: each scenario once, run on every adapter against a cluster of real servers.
+//! Scenarios on Redis Cluster, run on every adapter against a cluster of real servers.
 //!
-//! Scenarios that leave the cluster as they found it share one and run side by side. Those that move slots, or roles, have
-//! another, one at a time.
+//! Scenarios that do not change the cluster share one and run at the same time. Scenarios that move
+//! slots or roles use another, one at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,7 +13,7 @@ mod load;
 mod moves;
 mod slots;
 
-/// Something that scenarios share. It ends with the last of them.
+/// A value that scenarios share; it is dropped with the last of them.
 struct Shared<T>(Mutex<Weak<T>>);
 
 impl<T> Shared<T> {
@@ -32,11 +32,11 @@ impl<T> Shared<T> {
 }
 
 impl Shared<Mutex<RedisCluster>> {
-    /// One scenario at a time has the cluster.
+    /// Held by the scenario that uses the cluster.
     fn have(&self, act: impl FnOnce(MutexGuard<'_, RedisCluster>)) {
         let shared = self.get(|| Mutex::new(RedisCluster::start()));
         let cluster = shared.lock().unwrap_or_else(|poisoned| {
-            // A scenario that failed may have left it without a node.
+            // A failed scenario may have stopped a node.
             shared.clear_poison();
             let mut cluster = poisoned.into_inner();
             *cluster = RedisCluster::start();
@@ -46,7 +46,7 @@ impl Shared<Mutex<RedisCluster>> {
     }
 }
 
-/// Tells the keys of one adapter from those of another.
+/// A prefix that keeps the keys of adapters apart.
 fn adapter<C>() -> &'static str {
     std::any::type_name::<C>().rsplit("::").next().unwrap_or_default().trim_end_matches('>')
 }

@@ -1,10 +1,10 @@
-//! Each scenario once, run on every adapter against a real Redis and against the embedded server:
+//! Scenarios that run on every adapter, against a real Redis and against the embedded server:
 //! `conformance::values::tokio::real::…`, `conformance::values::tokio::embedded::…`.
 //!
-//! Where a real server cannot be made to behave as badly as a scenario needs, it brings the embedded model or a port
-//! that says what it is told to. Nothing waits for time to pass: scenarios wait for what must happen, with a bound.
+//! A scenario that needs a server worse than a real one starts the embedded model or a scripted
+//! port. Scenarios wait for events, with a limit; they never sleep.
 
-/// Makes tests of a scenario on every adapter, with either server.
+/// Define tests of each scenario on every adapter, with either server.
 macro_rules! on_every_adapter {
     [$($scenario:ident,)+] => {
         on_adapter!(blocking, redcache_blocking::Cache, either_server, $($scenario,)+);
@@ -12,7 +12,7 @@ macro_rules! on_every_adapter {
     };
 }
 
-/// For scenarios that drop calls half way, which only a future can be.
+/// For scenarios that drop the future of a call.
 macro_rules! on_every_async_adapter {
     ($($scenario:ident,)+) => {
         on_adapter!(tokio, redcache_tokio::Cache, either_server, $($scenario,)+);
@@ -21,8 +21,8 @@ macro_rules! on_every_async_adapter {
     };
 }
 
-/// For scenarios that bring the server they need, whichever it is: one that is killed, started with settings of its
-/// own or told what no model does; or a port that is no server at all.
+/// For scenarios that start their own server: one that they kill, that has settings of its own or
+/// does what the model does not; or a port without a server.
 macro_rules! with_a_server_of_its_own {
     [$($scenario:ident,)+] => {
         mod own_server {

@@ -1,8 +1,10 @@
-//! The contract between the model and Redis: the same probes go to both, and every byte of the answers must agree.
+//! The contract between the model and Redis: both get the same probes, and every byte of their
+//! answers must agree.
 //!
-//! A probe is a short dialogue over a few connections (see [`play`]); the tables are in [`probes`]. The expectation is
-//! never written down: it is what the real server says. `REDCACHE_CONTRACT_ADDR=127.0.0.1:6379` compares the model with
-//! another server than the installed one. That server is **flushed and reconfigured**.
+//! A probe is a short dialogue over a few connections (see [`play`]); the tables are in [`probes`].
+//! The real server's answer is the expectation. `REDCACHE_CONTRACT_ADDR=127.0.0.1:6379` compares
+//! the model with another server than the installed one. That server is **flushed and
+//! reconfigured**.
 
 mod play;
 mod probes;
@@ -15,12 +17,12 @@ use std::sync::{Mutex, PoisonError};
 use self::play::{Line, play};
 use self::subject::Subject;
 
-/// A dialogue, by a name that says what it is about.
+/// The name and the steps of a dialogue.
 type Probe = (&'static str, &'static [&'static str]);
 
-/// Sends each probe to the model and to Redis, and fails with every probe that they answer differently.
+/// Send each probe to the model and to Redis; fail with every probe that they answer differently.
 fn check(probes: &[Probe]) {
-    // A server that was named by the caller is only one, whatever number of tests run at once.
+    // All tests share the one server that the environment names.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let redis = Subject::redis();
@@ -57,7 +59,7 @@ fn the_handshake_is_that_of_redis() {
 }
 
 #[test]
-fn requests_are_understood_and_refused_as_in_redis() {
+fn requests_are_accepted_and_rejected_as_in_redis() {
     check(probes::request::PROBES);
 }
 
@@ -72,7 +74,7 @@ fn reads_are_tracked_as_in_redis() {
 }
 
 #[test]
-fn the_own_changes_of_a_client_are_reported_as_in_redis() {
+fn pushes_for_own_changes_are_those_of_redis() {
     check(probes::own_changes::PROBES);
 }
 
@@ -82,12 +84,12 @@ fn scripts_behave_as_in_redis() {
 }
 
 #[test]
-fn a_server_in_trouble_refuses_as_redis_does() {
+fn a_server_in_trouble_rejects_as_redis_does() {
     check(probes::trouble::PROBES);
 }
 
 #[test]
-fn a_node_of_a_cluster_sends_on_as_redis_does() {
+fn a_node_of_a_cluster_redirects_as_redis_does() {
     let redis = Subject::redis_node();
     check_on(&redis, &Subject::model_node_of(&redis), probes::cluster::PROBES);
 }

@@ -1,12 +1,12 @@
-//! The measured defects of redcache for Go v0.2 and the tests that fail if one of them comes here.
+//! The known defects of redcache for Go v0.2 and the tests that fail if this crate has one of them.
 //!
-//! W1 to W31 are what measurements of it found, a to g what a reading of it did. Each test stands in the file that its
-//! path names, below `tests/it`.
+//! Measurements found W1 to W31, a review a to g. Each test is in the file that its path names,
+//! below `tests/it`.
 
 use std::fs;
 use std::path::Path;
 
-/// A defect, what happened, and the tests that would notice.
+/// A defect, its effect, and the tests that would fail.
 const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "W1",
@@ -14,7 +14,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
         &[
             "virtual_time::a_cancelled_leader_costs_no_time_in_its_process_or_another",
             "conformance::sharing::a_leader_that_panics_is_followed_by_the_next_in_line",
-            "conformance::defects::a_read_that_failed_leaves_nobody_waiting",
+            "conformance::defects::a_failed_read_leaves_no_caller_waiting",
         ],
     ),
     (
@@ -28,16 +28,14 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "W3",
         "a key that a batch loader leaves out is loaded again and again",
-        &[
-            "conformance::loads::a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for",
-        ],
+        &["conformance::loads::a_batch_stores_missing_keys_as_not_found_and_ignores_extra_ones"],
     ),
     (
         "W5",
         "a flush or a lost connection wakes nobody",
         &[
-            "conformance::waiting::a_flush_wakes_who_waits",
-            "conformance::waiting::a_killed_connection_wakes_who_waits",
+            "conformance::waiting::a_flush_wakes_a_waiting_call",
+            "conformance::waiting::a_killed_connection_wakes_a_waiting_call",
         ],
     ),
     (
@@ -50,19 +48,19 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "W7",
         "a key that nobody asked for is written if it holds nothing but an empty string",
-        &["conformance::defects::an_empty_value_that_nobody_asked_for_is_not_overwritten"],
+        &["conformance::defects::an_empty_value_of_an_unrequested_key_is_not_overwritten"],
     ),
     (
         "W8",
         "who joined a load that fails runs its own, one after the other",
-        &["conformance::sharing::everybody_who_joined_a_failed_load_is_given_its_error"],
+        &["conformance::sharing::every_caller_that_joined_a_failed_load_gets_its_error"],
     ),
     (
         "W10",
         "without Redis every call hangs or fails, and what could be loaded is not",
         &[
             "conformance::trouble::a_server_that_dies_for_good_is_an_error_within_bounds",
-            "conformance::defects::without_redis_one_caller_loads_for_all_who_ask",
+            "conformance::defects::without_redis_one_caller_loads_for_all",
         ],
     ),
     (
@@ -104,7 +102,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
         "a batch loads nothing before its last lock is free",
         &[
             "conformance::defects::a_key_that_becomes_free_is_loaded_while_another_is_still_waited_for",
-            "conformance::sharing::a_batch_loads_what_is_free_while_others_load_the_rest",
+            "conformance::sharing::a_batch_loads_the_free_keys_while_others_load_the_rest",
         ],
     ),
     (
@@ -115,7 +113,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "W18",
         "a write whose callback panics leaves its lock and loses the old value",
-        &["conformance::set::a_write_whose_loader_panics_puts_the_old_value_back"],
+        &["conformance::set::a_write_whose_loader_panics_restores_the_old_value"],
     ),
     (
         "W19",
@@ -147,7 +145,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
         "keys are texts, and who listens to the client's own news is silently replaced",
         &[
             "conformance::values::any_bytes_are_a_key_and_a_value",
-            "conformance::connecting::a_server_that_speaks_only_resp2_is_polled_and_that_is_said_once",
+            "conformance::connecting::a_resp2_server_is_polled_with_one_notice",
         ],
     ),
     (
@@ -171,7 +169,7 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "W29",
         "a key that stands twice in a batch can be locked twice, and one lock stays",
-        &["conformance::defects::a_key_that_is_asked_for_twice_is_locked_once"],
+        &["conformance::defects::a_key_that_a_batch_names_twice_is_locked_once"],
     ),
     (
         "W31",
@@ -202,12 +200,12 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "W28",
         "a slow refresh deletes the refresh lock of somebody else",
-        &["conformance::refresh::the_refresh_lock_of_somebody_else_is_left_alone"],
+        &["conformance::refresh::the_refresh_lock_of_another_client_is_left_alone"],
     ),
     (
         "W30",
         "what waits in the queue is loaded however old it has become",
-        &["conformance::refresh::what_has_changed_in_the_queue_is_not_loaded"],
+        &["conformance::refresh::a_key_that_changed_in_the_queue_is_not_loaded"],
     ),
     (
         "a",
@@ -217,14 +215,14 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
             "conformance::refresh::a_value_that_changed_during_a_refresh_is_left_alone",
         ],
     ),
-    ("b", "as W28", &["conformance::refresh::the_refresh_lock_of_somebody_else_is_left_alone"]),
-    ("c", "as W5", &["conformance::waiting::a_flush_wakes_who_waits"]),
+    ("b", "as W28", &["conformance::refresh::the_refresh_lock_of_another_client_is_left_alone"]),
+    ("c", "as W5", &["conformance::waiting::a_flush_wakes_a_waiting_call"]),
     (
         "d",
         "a loader is run without end, as in W2 and W3",
         &[
             "virtual_time::a_slow_load_keeps_its_lock",
-            "conformance::loads::a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for",
+            "conformance::loads::a_batch_stores_missing_keys_as_not_found_and_ignores_extra_ones",
         ],
     ),
     (
@@ -235,12 +233,12 @@ const DEFECTS: &[(&str, &str, &[&str])] = &[
     (
         "f",
         "as W7",
-        &["conformance::defects::an_empty_value_that_nobody_asked_for_is_not_overwritten"],
+        &["conformance::defects::an_empty_value_of_an_unrequested_key_is_not_overwritten"],
     ),
     (
         "g",
         "the refresh lock of a key with braces is in another slot than the key, and used as if it were not",
-        &["conformance::refresh::who_holds_the_refresh_lock_refreshes_alone"],
+        &["conformance::refresh::the_holder_of_the_refresh_lock_refreshes_alone"],
     ),
 ];
 
@@ -267,7 +265,7 @@ fn the_tests_that_notice_defects_exist() {
     assert!(!exists("conformance::defects::names"), "a function that is no test");
 }
 
-/// Whether a scenario or test stands in the file of its module.
+/// Return whether the file of its module has a scenario or test.
 fn exists(test: &str) -> bool {
     let (module, name) = test.rsplit_once("::").unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it");

@@ -1,7 +1,7 @@
-//! Several processes on one Redis, some of which die, freeze or leave at the wrong moment.
+//! Several processes on one Redis, some of which are killed, frozen or closed at the wrong moment.
 //!
-//! Each process is a `node` (`tests/node/main.rs`). What has to outlive its holder in a scenario is a lock, so these
-//! scenarios do take time; none sleeps.
+//! Each process is a `node` (`tests/node/main.rs`). A scenario may take as long as a lock lives;
+//! none sleeps.
 
 mod node;
 
@@ -15,7 +15,7 @@ use crate::conformance::scene;
 
 const RUNTIMES: [&str; 4] = ["tokio", "async-std", "smol", "blocking"];
 
-/// Makes one test per scenario and runtime.
+/// Define one test for each scenario and runtime.
 macro_rules! on_every_runtime {
     ($($scenario:ident,)+) => {
         on_every_runtime!(@ blocking "blocking" $($scenario,)+);
@@ -50,7 +50,7 @@ fn eight_processes_cause_one_load() {
         let server = RedisServer::start();
         let runtimes = RUNTIMES.iter().cycle().take(8);
         let mut nodes: Vec<_> = runtimes.map(|runtime| Node::start(runtime, &server)).collect();
-        // Nobody has to come first: all are up before the first of them is asked.
+        // Every node is up before the first call.
         for node in &mut nodes {
             node.call(json!({"op": "get", "key": "warm"}));
         }
@@ -93,7 +93,7 @@ fn every_line_is_answered_and_the_end_of_input_is_the_end(runtime: &str) {
     let refused = node.call(json!({"op": "insert", "key": "k", "value": "v", "ttl_ms": 0}));
     assert_eq!(refused["kind"], "InvalidInput", "{refused}");
     assert_eq!(node.stat("calls"), 0);
-    // What is under way has time to end, and is published.
+    // A call in flight has time to end and to publish.
     let last =
         node.ask(json!({"op": "get_with", "key": "l", "load": {"value": "v", "delay_ms": 50}}));
     let (answers, status) = node.finish();
@@ -151,7 +151,7 @@ fn a_holder_that_was_frozen_beyond_its_lock_publishes_nothing_and_has_its_value(
 fn a_holder_that_closes_during_its_load_lets_the_others_load_at_once(runtime: &str) {
     let server = RedisServer::start();
     let (mut holder, mut other) = (Node::start(runtime, &server), Node::start("tokio", &server));
-    // A thread cannot be stopped, so what blocks one ends in time by itself.
+    // A blocked thread cannot be stopped, so its load ends by itself.
     let delay = if runtime == "blocking" { 2_000 } else { 60_000 };
     let load = json!({"value": "lost", "delay_ms": delay});
     let closed = holder.ask(json!({"op": "get_with", "key": "k", "load": load}));
@@ -195,7 +195,7 @@ fn a_cancelled_holder_lets_the_others_load_at_once(runtime: &str) {
     assert_eq!(again["ok"], false, "{again}");
 }
 
-/// Has every node make the same call at the same time.
+/// Make the same call on every node at the same time.
 fn all(nodes: &mut [Node], call: &Value) -> Vec<Value> {
     let asked: Vec<_> = nodes.iter_mut().map(|node| node.ask(call.clone())).collect();
     nodes.iter_mut().zip(&asked).map(|(node, id)| node.answer(id)).collect()

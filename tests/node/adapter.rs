@@ -1,4 +1,4 @@
-//! The caches of all adapters behind one trait, and all that they do differently.
+//! The caches of all adapters behind one trait.
 
 use std::future::{Future, ready};
 use std::io;
@@ -10,20 +10,20 @@ use redcache_driver::{Answer, BatchResult, Error, Key, LoadError, Runtime, Stats
 
 use crate::load::Load;
 
-/// The stack of a thread that makes one call.
+/// The stack size of a thread that makes one call.
 const STACK: usize = 512 << 10;
 
 /// One outcome for each key of a batch.
 pub(crate) type PerKey = BatchResult<Answer, LoadError<String>>;
 
-/// A cache whose calls are tasks of a runtime, or threads.
+/// A cache whose calls run as tasks of a runtime, or as threads.
 pub(crate) trait Adapter: Clone + Send + Sync + 'static {
-    /// How many calls may be in flight.
+    /// The limit of calls in flight.
     const CALLS_MAX: usize;
-    /// Whether a call can be dropped before its end.
+    /// Whether the future of a call can be dropped.
     const CANCELS: bool;
 
-    /// Runs `call` beside the others.
+    /// Run `call` beside the others.
     fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
     fn get(&self, key: &str) -> impl Future<Output = Result<Answer, Error>> + Send;
     fn get_with(
@@ -56,20 +56,20 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A cache with the runtime that it was opened on, for the tasks of calls and the sleep of loaders.
+/// A cache with its runtime, for the tasks of calls and the sleep of loaders.
 #[derive(Clone)]
 pub(crate) struct Async<R: Runtime> {
     pub(crate) cache: redcache_driver::Cache<R>,
     pub(crate) runtime: R,
 }
 
-/// A cache of which each call blocks a thread of its own.
+/// A cache whose calls each block their own thread.
 #[derive(Clone)]
 pub(crate) struct Blocking {
     pub(crate) cache: redcache_blocking::Cache,
 }
 
-/// The calls without a loader; `$end` makes a future of what it gives.
+/// Define the calls without a loader; `$end` turns a result into a future.
 macro_rules! plain_calls {
     ($end:expr) => {
         fn get(&self, key: &str) -> impl Future<Output = Result<Answer, Error>> + Send {
@@ -158,7 +158,7 @@ impl Adapter for Blocking {
     const CANCELS: bool = false;
 
     fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        // It is ready when it is polled first; the cache blocks meanwhile.
+        // It is ready at its first poll, which blocks.
         thread::Builder::new().stack_size(STACK).spawn(|| smol::block_on(call)).map(|_| ())
     }
 

@@ -4,7 +4,7 @@ use crate::adapter::Adapter;
 use crate::outcome::Outcome;
 use crate::request::Op;
 
-/// Makes the call.
+/// Make the call and return its outcome.
 pub(crate) async fn make(cache: &impl Adapter, op: Op) -> Outcome {
     match op {
         Op::Get { key } => Outcome::of_read(cache.get(&key).await),

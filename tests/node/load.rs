@@ -1,4 +1,4 @@
-//! What a loader is told to do.
+//! The instructions of a loader.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::request::{bytes, milliseconds};
 
-/// How a load ends and after how long, and how often it was begun.
+/// The result and the delay of a load, and the number of its runs.
 #[derive(Debug)]
 pub(crate) struct Load {
     end: End,
@@ -22,7 +22,7 @@ pub(crate) struct Load {
 #[derive(Debug)]
 enum End {
     Value(Bytes),
-    /// By key; nothing for what is not found.
+    /// By key; `None` for "not found".
     Values(BTreeMap<String, Option<Bytes>>),
     NotFound,
     Error(String),
@@ -41,7 +41,7 @@ impl Load {
         Ok(Self { end, delay, runs: Arc::default() })
     }
 
-    /// Makes sure that this can load a single key.
+    /// Check that this can load a single key.
     pub(crate) fn of_one(self) -> Result<Self, String> {
         match self.end {
             End::Values(_) => Err("`value` is missing in `load`".to_owned()),
@@ -49,7 +49,7 @@ impl Load {
         }
     }
 
-    /// Makes sure that this can load a batch.
+    /// Check that this can load a batch.
     pub(crate) fn of_many(self) -> Result<Self, String> {
         match self.end {
             End::Value(_) => Err("`values` is missing in `load`".to_owned()),
@@ -57,18 +57,18 @@ impl Load {
         }
     }
 
-    /// How often the loader was begun.
+    /// Return the counter of runs.
     pub(crate) fn runs(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.runs)
     }
 
-    /// Begins the load; says when it is to end.
+    /// Begin the load; return its end.
     pub(crate) fn begin(&self) -> Instant {
         self.runs.fetch_add(1, Ordering::Relaxed);
         Instant::now() + self.delay
     }
 
-    /// Ends a load of one key.
+    /// End a load of one key.
     pub(crate) fn one(&self) -> Result<Loaded, String> {
         match &self.end {
             End::Value(value) => Ok(Loaded::value(value.clone())),
@@ -79,7 +79,7 @@ impl Load {
         }
     }
 
-    /// Ends a load of the keys in `asked` for a call that names `keys`.
+    /// End a load of the keys in `asked` for a call that names `keys`.
     pub(crate) fn many(
         &self,
         keys: &[String],
@@ -102,7 +102,7 @@ impl Load {
     }
 }
 
-/// Unwinds without a message: printing one with its trace takes longer than most loads.
+/// Unwind without a message: printing a trace takes longer than most loads.
 fn panic_quietly() -> ! {
     std::panic::resume_unwind(Box::new("the loader was told to panic"))
 }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_ends_as_it_is_told() {
+    fn a_load_ends_as_instructed() {
         assert_eq!(ends(&json!({"value": "v", "delay_ms": 5})), Ok(Loaded::value("v")));
         assert_eq!(ends(&json!({"value": {"hex": "ff"}})), Ok(Loaded::value(&b"\xff"[..])));
         assert_eq!(ends(&json!({"value": "v", "error": false})), Ok(Loaded::value("v")));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_gives_what_it_was_asked_for_and_what_nobody_names() {
+    fn a_batch_load_returns_the_requested_keys_and_the_unnamed_ones() {
         let load = Load::parse(&json!({"values": {"a": "1", "b": null, "x": "extra"}})).unwrap();
         let keys = ["a", "b", "c"].map(str::to_owned);
         let asked = |names: &[&str]| {

@@ -1,5 +1,5 @@
-//! `node`: one process with one cache, which does what it is told line by line. Tests start several and see what
-//! becomes of a fleet: see `node --help` for the protocol.
+//! `node`: a process with one cache that executes lines of JSON. Tests start several as a fleet;
+//! see `node --help` for the protocol.
 //!
 //! ```text
 //!  standard input ──▶ session ──▶ request ──▶ call, a task or a thread each ──▶ adapter: the cache
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
-            // Whoever asks for help and does not listen needs no other.
+            // A closed output needs no help.
             let _ = writeln!(io::stdout(), "{USAGE}");
             return ExitCode::SUCCESS;
         }

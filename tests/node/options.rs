@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redcache_driver::Config;
 
-/// Which of the caches is opened.
+/// The adapter to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adapters {
     Tokio,
@@ -19,7 +19,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads `--option value` and `--option=value`; gives nothing when help is wanted.
+    /// Parse `--option value` and `--option=value`; `None` asks for help.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut url = "redis://127.0.0.1:6379".to_owned();
         let mut adapter = Adapters::Tokio;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_wrong_line_is_named() {
         assert!(parse("").unwrap().is_some());
         assert!(parse("--runtime smol --help").unwrap().is_none());
         for (line, fault) in [

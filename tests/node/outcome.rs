@@ -1,4 +1,4 @@
-//! What a call ended with, as the line that says so.
+//! The outcome of a call, and its line of output.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::adapter::PerKey;
 use crate::request::written;
 
-/// How a call ended: what it gave and from where, or why it failed.
+/// The outcome of a call: its value and source, or its error.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Ok { value: Value, source: Value, errors: Map<String, Value> },
@@ -25,7 +25,7 @@ impl Outcome {
         Self::Failed { error: error.to_string(), kind: kind.to_owned() }
     }
 
-    /// The line, with how often the call's loader was run and how long the call took.
+    /// Return the line, with the runs of the loader and the time that the call took.
     pub(crate) fn line(self, id: Value, loads: u32, took: Duration) -> Value {
         let ms = took.as_micros() as f64 / 1e3;
         let mut line = json!({ "id": id, "source": null, "loads": loads, "ms": ms });
@@ -59,7 +59,7 @@ impl Outcome {
         }
     }
 
-    /// A batch fails as a whole only if nothing of it was answered.
+    /// Return the outcome of a batch, which fails as a whole only if no key was answered.
     pub(crate) fn of_batch(keys: Vec<String>, results: PerKey) -> Self {
         let results = match results {
             Ok(results) => results,
@@ -103,7 +103,7 @@ fn value(answer: &Answer) -> Value {
     answer.value.as_ref().map_or(Value::Null, |value| written(value))
 }
 
-/// Every counter by its name. They are read from what is printed, which no new counter can be missing in.
+/// Return every counter by its name, read from its debug text so that no new counter is missing.
 fn counters(stats: &Stats) -> Value {
     let text = format!("{stats:?}");
     let fields = text.trim_start_matches("Stats {").trim_end_matches('}').split(", ");

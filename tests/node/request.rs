@@ -1,4 +1,4 @@
-//! A line of input, understood.
+//! A parsed line of input.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 
 use crate::load::Load;
 
-/// How long a value lives when the line does not say.
+/// The default ttl.
 const TTL: Duration = Duration::from_secs(60);
 
-/// What is to be done, and the name of its answer.
+/// An order, and the id of its answer.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: Value,
     pub(crate) order: Result<Order, String>,
 }
 
-/// What a line asks for.
+/// The order of a line.
 #[derive(Debug)]
 pub(crate) enum Order {
     Call(Op),
@@ -41,7 +41,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// How often the loader of the call was run, for those who outlive it.
+    /// Return the counter of the loader's runs, which outlives the call.
     pub(crate) fn loads(&self) -> Arc<AtomicU32> {
         match self {
             Self::GetWith { load, .. }
@@ -133,7 +133,7 @@ impl Fields {
     }
 }
 
-/// A span as a whole number of milliseconds.
+/// Return a duration from a whole number of milliseconds.
 pub(crate) fn milliseconds(
     fields: &Map<String, Value>,
     name: &str,
@@ -148,7 +148,7 @@ pub(crate) fn milliseconds(
     }
 }
 
-/// Bytes, written as text or as `{"hex":"00ff"}`.
+/// Return bytes from text or from `{"hex":"00ff"}`.
 pub(crate) fn bytes(value: &Value) -> Option<Bytes> {
     if let Value::String(text) = value {
         return Some(text.clone().into());
@@ -162,7 +162,7 @@ pub(crate) fn bytes(value: &Value) -> Option<Bytes> {
     pairs.map(byte).collect()
 }
 
-/// The same the other way.
+/// Return bytes as text, or as `{"hex":"00ff"}`.
 pub(crate) fn written(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::from(text),

@@ -1,4 +1,4 @@
-//! Lines in, answers out: who is in flight, who is dropped, and how it ends.
+//! The session: lines in, answers out, calls in flight, and the end.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write};
@@ -16,16 +16,16 @@ use crate::call;
 use crate::outcome::Outcome;
 use crate::request::{Op, Order, Request};
 
-/// How long calls may go on after the last line.
+/// The time that calls have after the last line.
 const LAST_CALLS_MAX: Duration = Duration::from_secs(2);
 
-/// How long they may take to hear that the cache is closed.
+/// The time that calls have after the cache is closed.
 const LATE_MAX: Duration = Duration::from_millis(500);
 
-/// The longest line that is read.
+/// The longest accepted line.
 const LINE_MAX: u64 = 16 << 20;
 
-/// Answers every line of standard input.
+/// Answer every line of standard input.
 pub(crate) fn run(cache: impl Adapter) {
     let session = Arc::new(Session { cache, calls: Mutex::default(), ended: Condvar::new() });
     let mut input = io::stdin().lock();
@@ -38,7 +38,7 @@ pub(crate) fn run(cache: impl Adapter) {
     session.finish();
 }
 
-/// Reads a line, or of one that is too long so much that it is no JSON any more.
+/// Read a line, or the start of one that is too long, which is no JSON.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let length = input.take(LINE_MAX).read_until(b'\n', line)?;
@@ -51,20 +51,20 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 struct Session<A> {
     cache: A,
     calls: Mutex<Calls>,
-    /// One runs less.
+    /// Wakes when a task ends.
     ended: Condvar,
 }
 
-/// The calls in flight, oldest first. Whoever takes one out answers for it.
+/// The calls in flight, oldest first. The code that removes one answers it.
 #[derive(Default)]
 struct Calls {
     count: u64,
     table: BTreeMap<u64, InFlight>,
-    /// Tasks and threads that may have something to answer yet.
+    /// Tasks and threads that may still answer.
     running: usize,
 }
 
-/// Counts as running until it is dropped.
+/// A running task, counted until this is dropped.
 struct Running<A: Adapter>(Arc<Session<A>>);
 
 impl<A: Adapter> Drop for Running<A> {
@@ -78,11 +78,11 @@ struct InFlight {
     id: Value,
     began: Instant,
     loads: Arc<AtomicU32>,
-    /// Takes what is to be answered when the call has been dropped.
+    /// Remove a call to answer it once it has been dropped.
     cancel: Sender<Pending>,
 }
 
-/// An answer that is owed, and since when.
+/// An outstanding answer, and its start.
 struct Pending {
     id: Value,
     began: Instant,
@@ -134,19 +134,19 @@ impl<A: Adapter> Session<A> {
         }
     }
 
-    /// Makes a call, unless it is cancelled before its end.
+    /// Make a call, unless it is cancelled before its end.
     async fn call(&self, number: u64, op: Op, cancelled: Receiver<Pending>) {
-        // A loader that panics takes its call with it, and nothing else.
+        // A loader that panics ends its call only.
         let call = AssertUnwindSafe(call::make(&self.cache, op)).catch_unwind();
         let call = async { Ok(call.await) };
         let cancel = async {
             match cancelled.recv().await {
                 Ok(pending) => Err(pending),
-                // It ends when somebody else has answered for the call, which is the last thing to happen.
+                // It ends when `cancel` or the end of the session has answered the call.
                 Err(_) => future::pending().await,
             }
         };
-        // What was dropped is gone before anybody hears of it.
+        // The future is dropped before its answer is written.
         match future::or(call, cancel).await {
             Ok(Ok(outcome)) => self.end(number, outcome),
             Ok(Err(_)) => self.end(number, Outcome::failed("Panicked", "the loader panicked")),
@@ -155,7 +155,7 @@ impl<A: Adapter> Session<A> {
                 pending.answer(Outcome::ok(true));
             }
         }
-        // Too late: nobody can find the call any more.
+        // The call has ended already.
         if let Ok(pending) = cancelled.try_recv() {
             pending.answer(Outcome::ok(false));
         }
@@ -178,7 +178,7 @@ impl<A: Adapter> Session<A> {
         }
     }
 
-    /// Lets calls end, closes the cache, and answers for those that end too late.
+    /// Let calls end, close the cache, and answer calls that end too late.
     fn finish(&self) {
         self.wait_until_idle(LAST_CALLS_MAX);
         smol::block_on(self.cache.close());
@@ -206,10 +206,10 @@ impl<A: Adapter> Session<A> {
     }
 }
 
-/// Writes a line at once.
+/// Write a line at once.
 fn say(line: &Value) {
     let mut output = io::stdout().lock();
-    // Whoever has stopped listening closes our input too, and that is the end.
+    // A closed output means that the input ends, too.
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 

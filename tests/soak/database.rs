@@ -8,16 +8,15 @@
 //! before that is over.
 
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redcache_driver::Answer;
+use redcache_driver::{Answer, Source};
 use redcache_tests::{HOLD_MAX, Rng};
 
-use crate::fleet::COMMAND_TIMEOUT;
+use crate::limits::{COMMAND_TIMEOUT, LOAD_TIMEOUT};
 use crate::tally::Tally;
 
 /// Rows of the database.
@@ -125,11 +124,12 @@ impl Database {
     pub(crate) fn judge(&self, call: &Call, row: usize, answer: &Answer) {
         self.tally.count("sources", format!("{} {}", call.adapter, answer.source.as_str()));
         if let Some(value) = &answer.value {
-            self.judge_value(call, row, value, &(answer.source, answer.age, answer.ttl));
+            let origin = Origin { source: answer.source, age: answer.age, ttl: answer.ttl };
+            self.judge_value(call, row, value, &origin);
         }
     }
 
-    fn judge_value(&self, call: &Call, row: usize, answered: &[u8], origin: &dyn Debug) {
+    fn judge_value(&self, call: &Call, row: usize, answered: &[u8], origin: &Origin) {
         let wrong = |why| self.wrong(call, row, answered, origin, why);
         let Some((named_row, version)) = named(answered) else {
             return wrong("no value of the database");
@@ -152,7 +152,13 @@ impl Database {
         } else if let Some(first) = newer().next() {
             let age = call.began.saturating_duration_since(first.at);
             self.tally.note_staleness(age);
-            if age > self.bound {
+            // A call that joins a load has a value from the start of that load.
+            let is_joined = origin.source == Source::Joined;
+            let bound = self.bound + if is_joined { LOAD_TIMEOUT } else { Duration::ZERO };
+            if age > self.bound && is_joined {
+                self.tally.count("sources", format!("{} joined beyond the bound", call.adapter));
+            }
+            if age > bound {
                 let text = format!("{call:?} `{}` {version} {age:?} {origin:?}", key(row));
                 self.tally.violation("stale", text);
                 self.wants_dump.store(true, Ordering::SeqCst);
@@ -160,13 +166,23 @@ impl Database {
         }
     }
 
-    fn wrong(&self, call: &Call, row: usize, value: &[u8], origin: &dyn Debug, why: &str) {
+    fn wrong(&self, call: &Call, row: usize, value: &[u8], origin: &Origin, why: &str) {
         let (key, length) = (key(row), value.len());
         let start = value[..length.min(60)].escape_ascii();
         let text = format!("{why}: {call:?} `{key}` {length} bytes `{start}` {origin:?}");
         self.tally.violation("wrong value", text);
         self.wants_dump.store(true, Ordering::SeqCst);
     }
+}
+
+/// The source, age and ttl that an answer reports.
+#[derive(Debug)]
+struct Origin {
+    source: Source,
+    #[expect(dead_code, reason = "it is part of the text of a violation")]
+    age: Option<Duration>,
+    #[expect(dead_code, reason = "it is part of the text of a violation")]
+    ttl: Option<Duration>,
 }
 
 /// The call of an answer.
@@ -232,7 +248,8 @@ mod tests {
     fn judge(database: &Database, cache: usize, row: usize, value: Bytes) -> u64 {
         let call = Call { name: "get", adapter: "tokio", cache, began: Instant::now() };
         let before = database.tally.violations();
-        database.judge_value(&call, row, &value, &"redis");
+        let origin = Origin { source: Source::Redis, age: None, ttl: None };
+        database.judge_value(&call, row, &value, &origin);
         database.tally.violations() - before
     }
 

@@ -17,26 +17,15 @@ use crate::client::{
     Adapter, AsyncStdClient, BlockingClient, Client, Refresher, SmolClient, TokioClient,
 };
 use crate::database::{self, Database};
+use crate::limits::{CALL_MAX, SETTINGS, STOP_MAX};
 use crate::options::Options;
+use crate::output::say;
 use crate::server::Target;
 
 /// Caches of one adapter, as processes of a fleet.
 const CACHES: usize = 2;
 /// Callers of one cache.
 const CALLERS: usize = 8;
-
-pub(crate) const LOCK_TTL: Duration = Duration::from_secs(1);
-pub(crate) const LOAD_TIMEOUT: Duration = Duration::from_secs(2);
-pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
-
-const SETTINGS: &str = "lock_ttl=1s&load_timeout=2s&command_timeout=500ms&connect_timeout=500ms&\
-    heartbeat_interval=200ms&reconnect_delay_max=50ms";
-
-/// No call takes longer: it waits for a lock and loads, and every step may time out.
-const CALL_MAX: Duration = Duration::from_secs(8);
-
-/// The time that the fleet has to end its calls and close.
-const STOP_MAX: Duration = Duration::from_secs(30);
 
 static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -159,7 +148,7 @@ impl Fleet {
         if self.database.take_dump() {
             let folder = std::env::temp_dir().join(format!("soak-{}", std::process::id()));
             if let Err(error) = self.dump(&folder) {
-                crate::say(&format!("no bytes written: {error}"));
+                say(&format!("no bytes written: {error}"));
             }
         }
     }
@@ -169,7 +158,7 @@ impl Fleet {
         for (number, proxy) in self.proxies.iter().enumerate() {
             proxy.dump(folder, &format!("cache{number}"))?;
         }
-        crate::say(&format!("the latest bytes of every connection are in {}", folder.display()));
+        say(&format!("the latest bytes of every connection are in {}", folder.display()));
         Ok(())
     }
 

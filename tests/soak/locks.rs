@@ -11,7 +11,7 @@ use redcache_core::resp::{self, Frame};
 use redcache_tests::Raw;
 
 use crate::database;
-use crate::fleet::{LOAD_TIMEOUT, LOCK_TTL};
+use crate::limits::{LOAD_TIMEOUT, LOCK_TTL};
 use crate::tally::Tally;
 
 const LOCK_PREFIX: &str = "__redcache:lock:";
@@ -48,8 +48,7 @@ impl Watch {
         Self { address, tally: Arc::clone(tally), stops, thread }
     }
 
-    /// Wait until every lock of the fleet, which has been closed, must have expired; report those
-    /// that have not.
+    /// Wait for the ttl of a lock, and report the locks that are left. The fleet has been closed.
     pub(crate) fn stop(self) {
         drop(self.stops);
         self.thread.join().expect("the watch reports");

@@ -1,7 +1,8 @@
-//! `soak`: a fleet of caches on every adapter behind faulty proxies, judged by an oracle of versions.
+//! `soak`: a fleet of caches on every adapter behind faulty proxies, judged by an oracle of
+//! versions.
 //!
 //! ```text
-//!  callers ──▶ client: a cache of some adapter ──▶ faulty proxy ──▶ server ◀── disturber, lock watch
+//!  callers ──▶ client: a cache ──▶ faulty proxy ──▶ server ◀── disturber, lock watch
 //!     │ every answer, every write
 //!     ▼
 //!  database: the rows, and when each version was superseded
@@ -11,13 +12,14 @@ mod caller;
 mod client;
 mod database;
 mod fleet;
+mod limits;
 mod locks;
 mod options;
+mod output;
 mod server;
 mod tally;
 mod vitals;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +29,7 @@ use redcache_tests::Rng;
 use self::database::Database;
 use self::fleet::Fleet;
 use self::options::Options;
+use self::output::say;
 use self::server::Target;
 use self::tally::Tally;
 use self::vitals::Vitals;
@@ -119,9 +122,4 @@ fn run(options: &Options, target: &Target, rng: &Rng, tally: &Arc<Tally>) {
 /// Print the violations since the last call.
 fn tell(tally: &Tally) {
     tally.take_texts().iter().for_each(|text| say(text));
-}
-
-fn say(text: &str) {
-    // A reader that has gone away has seen enough.
-    let _ = writeln!(io::stdout(), "{text}");
 }

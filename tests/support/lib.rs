@@ -1,7 +1,7 @@
-//! What the tests on real servers need: processes that end with the test, a Redis or a whole cluster among them, a
-//! client that hides nothing, and a proxy that counts and disturbs.
+//! Support for tests on real servers: processes that end with the test, a Redis, a cluster, a
+//! client that shows bytes, and proxies that count and disturb.
 //!
-//! Everything here panics when it cannot do its work: a test that cannot run must fail, never pass unseen.
+//! Everything here panics on failure: a test that cannot run must fail.
 
 #![forbid(unsafe_code)]
 

@@ -1,60 +1,60 @@
-//! Processes that tests start: none outlives the test, nor the program that runs it.
+//! Processes that tests start and that never outlive the test program.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// A process that is killed when this is dropped, or when the program that started it ends, however it does.
+/// A process that is killed when this is dropped or when the test program ends.
 #[derive(Debug)]
 pub struct Process(Child);
 
 impl Process {
-    /// Starts a program.
+    /// Start a program.
     ///
     /// # Errors
     ///
-    /// When it cannot be run.
+    /// If it cannot be run.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn()?;
         REAPER.lock().unwrap_or_else(PoisonError::into_inner).watch(child.id());
         Ok(Self(child))
     }
 
-    /// The number of the process.
+    /// Return the id of the process.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// Gives the way to its standard input, once, if that is a pipe.
+    /// Take its standard input, if that is a pipe.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.0.stdin.take()
     }
 
-    /// Gives the way from its standard output, once, if that is a pipe.
+    /// Take its standard output, if that is a pipe.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
     }
 
-    /// Says how it has ended, if it has.
+    /// Return its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("it is our child")
     }
 
-    /// Freezes the process: connections stay open, nothing answers.
+    /// Freeze the process: connections stay open, nothing answers.
     ///
     /// # Panics
     ///
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets a frozen process go on.
+    /// Let a frozen process go on.
     ///
     /// # Panics
     ///
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
@@ -65,9 +65,9 @@ impl Process {
         assert!(status.expect("`kill` runs").success(), "kill {signal} {id} failed");
     }
 
-    /// Kills the process at once, if it still runs.
+    /// Kill the process, if it still runs.
     pub fn kill(&mut self) {
-        // Killing fails only if the process ended by itself; then there is nothing left to do.
+        // Killing fails only if the process has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -80,10 +80,11 @@ impl Drop for Process {
     }
 }
 
-/// One for all processes of this program: a test that hangs never drops what it has started.
+/// The reaper of all processes: a test that hangs never drops its processes.
 static REAPER: LazyLock<Mutex<Reaper>> = LazyLock::new(|| Mutex::new(Reaper::start()));
 
-/// What the reaper does: it hears who lives, and kills who is left when nobody can tell it more.
+/// The program of the reaper: it tracks processes, and kills the remaining ones when its input
+/// ends.
 const SCRIPT: &str = r#"
 while read -r what id; do
     case $what in
@@ -98,7 +99,7 @@ done
 [ -z "$alive" ] || kill -KILL $alive
 "#;
 
-/// A process of its own that kills those it watches when this one ends.
+/// A process that kills the watched ones when this program ends.
 #[derive(Debug)]
 struct Reaper {
     input: ChildStdin,
@@ -106,7 +107,7 @@ struct Reaper {
 
 impl Reaper {
     fn start() -> Self {
-        // In a group of its own, where no Ctrl-C that ends the tests reaches it before its work is done.
+        // In its own process group, where the Ctrl-C that ends the tests does not reach it.
         let child = Command::new("sh")
             .args(["-c", SCRIPT])
             .stdin(Stdio::piped())
@@ -126,7 +127,7 @@ impl Reaper {
     }
 
     fn tell(&mut self, what: &str, id: u32) {
-        // Without a reaper the tests still stop what they have started, unless they hang.
+        // Without a reaper the tests still stop their processes, unless they hang.
         let _ = writeln!(self.input, "{what} {id}");
     }
 }

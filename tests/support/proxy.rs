@@ -1,4 +1,5 @@
-//! A loopback proxy between a client and a server: it counts round trips, records commands, and disturbs the link.
+//! A loopback proxy between a client and a server: it counts round trips, records commands, and
+//! disturbs the link.
 //!
 //! ```text
 //!  client ⇄ [reader ▸ queue ▸ writer] to the server
@@ -31,11 +32,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port and forwards to `server`.
+    /// Listen on a free port and forwards to `server`.
     ///
     /// # Panics
     ///
-    /// When no port can be opened.
+    /// If no port can be opened.
     pub fn start(server: SocketAddr) -> Self {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
@@ -58,23 +59,23 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// How often a client wrote while it had no reply outstanding, over all connections. Commands that are sent
-    /// together, or while another waits for its reply, share one round trip.
+    /// Return the number of round trips over all connections. Commands that are sent together, or
+    /// while another waits for its reply, share one round trip.
     pub fn round_trips(&self) -> u64 {
         self.shared.lock().round_trips
     }
 
-    /// Every command that passed, its words in order, over all connections.
+    /// Return every command that passed, over all connections.
     pub fn commands(&self) -> Vec<Vec<Vec<u8>>> {
         self.shared.lock().commands.clone()
     }
 
-    /// How many connections were accepted and forwarded.
+    /// Return the number of connections that were forwarded.
     pub fn connections(&self) -> usize {
         self.shared.lock().connections
     }
 
-    /// Starts to count and to record anew.
+    /// Reset the counters and the record of commands.
     pub fn clear(&self) {
         let mut state = self.shared.lock();
         state.round_trips = 0;
@@ -82,38 +83,38 @@ impl Proxy {
         state.connections = 0;
     }
 
-    /// Lets bytes take this long on their way, from now on.
+    /// Set the delay of bytes from now on.
     pub fn set_delay(&self, direction: Direction, delay: Duration) {
         self.shared.lock().ways[direction as usize].delay = delay;
     }
 
-    /// Writes at most this many bytes at once; `None` writes all that there is.
+    /// Set the limit of bytes per write; `None` sets no limit.
     pub fn set_chunk_max(&self, direction: Direction, chunk_max: Option<usize>) {
         self.shared.lock().ways[direction as usize].chunk_max = chunk_max;
     }
 
-    /// Keeps bytes back until they are released. What gathers meanwhile goes out in one piece.
+    /// Hold bytes until they are released, in one piece.
     pub fn hold(&self, direction: Direction) {
         self.shared.lock().ways[direction as usize].held = true;
     }
 
-    /// Lets go what was held.
+    /// Release the held bytes.
     pub fn release(&self, direction: Direction) {
         self.shared.lock().ways[direction as usize].held = false;
         self.shared.changed.notify_all();
     }
 
-    /// How many bytes are kept back or still on their way.
+    /// Return the number of bytes that are held or delayed.
     pub fn queued(&self, direction: Direction) -> usize {
         self.shared.lock().ways[direction as usize].queued
     }
 
-    /// Cuts every connection; new ones are accepted.
+    /// Cut every connection; new ones are accepted.
     pub fn cut(&self) {
         self.shared.lock().cut();
     }
 
-    /// Hangs up on new connections at once, or no longer.
+    /// Set whether new connections are ended at once.
     pub fn refuse(&self, refusing: bool) {
         self.shared.lock().refusing = refusing;
     }
@@ -127,10 +128,10 @@ impl Drop for Proxy {
         let threads = std::mem::take(&mut state.threads);
         drop(state);
         self.shared.changed.notify_all();
-        // The acceptor sleeps in the kernel until somebody connects.
+        // The acceptor sleeps in the kernel until a client connects.
         let woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok();
         for thread in threads.into_iter().chain(self.acceptor.take().filter(|_| woken)) {
-            // A thread that panicked has said so on its own.
+            // A thread that panicked has reported it already.
             let _ = thread.join();
         }
     }
@@ -139,7 +140,7 @@ impl Drop for Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Something was released, or the proxy stops.
+    /// Notified when bytes are released and when the proxy stops.
     changed: Condvar,
 }
 
@@ -155,7 +156,7 @@ struct State {
     stopping: bool,
 }
 
-/// What is done to one direction.
+/// The settings and the state of one direction.
 #[derive(Debug, Default)]
 struct Way {
     delay: Duration,
@@ -167,7 +168,7 @@ struct Way {
 impl State {
     fn cut(&mut self) {
         for socket in self.sockets.drain(..) {
-            // It fails if the connection has ended already.
+            // It fails if the connection has ended.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

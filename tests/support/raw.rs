@@ -1,4 +1,4 @@
-//! A client that shows the bytes: the "other client" of the tests.
+//! A client that shows the bytes of its replies: the "other client" of the tests.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use redcache_core::resp::{self, Frame, Limits, Scanner};
 
-/// How long to wait for bytes before the test has failed.
+/// The limit for a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A blocking connection that sends commands and gives back whole frames as they came, byte for byte.
+/// A blocking connection that sends commands and returns whole frames, byte for byte.
 ///
-/// It begins with RESP2, as every connection does: call `HELLO 3` for pushes.
+/// It begins with RESP2: call `HELLO 3` for pushes.
 #[derive(Debug)]
 pub struct Raw {
     socket: TcpStream,
@@ -22,20 +22,20 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Connects.
+    /// Connect to a server.
     ///
     /// # Panics
     ///
-    /// When nobody accepts.
+    /// If no server accepts.
     pub fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
-    /// Connects to a server that may not be there.
+    /// Connect to a server that may not be there.
     ///
     /// # Errors
     ///
-    /// When nobody accepts.
+    /// If no server accepts.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         socket.set_nodelay(true)?;
@@ -48,20 +48,21 @@ impl Raw {
         })
     }
 
-    /// Sends a command and gives its reply. Pushes that come before are kept for [`read_push`](Self::read_push).
+    /// Send a command and return its reply. Pushes before it are kept for
+    /// [`read_push`](Self::read_push).
     ///
     /// # Panics
     ///
-    /// When the connection ends or is silent for ten seconds.
+    /// If the connection ends or is silent for ten seconds.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Vec<u8> {
         self.try_call(args).unwrap_or_else(|error| panic!("{}: {error}", show(args)))
     }
 
-    /// Sends a command and gives its reply, from a server that may go away.
+    /// Send a command to a server that may go away, and return its reply.
     ///
     /// # Errors
     ///
-    /// When the connection ends or is silent for ten seconds.
+    /// If the connection ends or is silent for ten seconds.
     pub fn try_call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Vec<u8>> {
         self.send(args)?;
         loop {
@@ -73,32 +74,32 @@ impl Raw {
         }
     }
 
-    /// Sends a command that must be answered with `+OK`.
+    /// Send a command that must be answered with `+OK`.
     ///
     /// # Panics
     ///
-    /// When it is not, or the connection fails.
+    /// If the reply is another one, or the connection fails.
     pub fn ok<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         let reply = self.call(args);
         assert_eq!(reply.escape_ascii().to_string(), r"+OK\r\n", "{}", show(args));
     }
 
-    /// Writes several string keys: each word with an even index is a key, the one behind it its value.
+    /// Write several string keys: a key and its value in turn.
     ///
     /// # Panics
     ///
-    /// When one is refused, or the connection fails.
+    /// If one is refused, or the connection fails.
     pub fn set_each<A: AsRef<[u8]>>(&mut self, words: &[A]) {
         for pair in words.chunks_exact(2) {
             self.ok(&[b"SET".as_slice(), pair[0].as_ref(), pair[1].as_ref()]);
         }
     }
 
-    /// Sends a command that answers with a number.
+    /// Send a command that answers with a number.
     ///
     /// # Panics
     ///
-    /// When it does not, or the connection fails.
+    /// If the reply is no number, or the connection fails.
     pub fn integer<A: AsRef<[u8]>>(&mut self, args: &[A]) -> i64 {
         let reply = self.call(args);
         match resp::decode(&reply) {
@@ -107,11 +108,11 @@ impl Raw {
         }
     }
 
-    /// Reads a string key.
+    /// Read a string key.
     ///
     /// # Panics
     ///
-    /// When the key is of another type, or the connection fails.
+    /// If the key is of another type, or the connection fails.
     pub fn get(&mut self, key: &str) -> Option<Vec<u8>> {
         let reply = self.call(&["GET", key]);
         match resp::decode(&reply) {
@@ -121,11 +122,11 @@ impl Raw {
         }
     }
 
-    /// Waits for the next push.
+    /// Wait for the next push.
     ///
     /// # Panics
     ///
-    /// When a reply comes instead, or nothing for ten seconds.
+    /// If a reply comes instead, or nothing for ten seconds.
     pub fn read_push(&mut self) -> Vec<u8> {
         if let Some(push) = self.pushes.pop_front() {
             return push;
@@ -135,22 +136,22 @@ impl Raw {
         frame
     }
 
-    /// Gives every push that the server has sent for anything that it did until now.
+    /// Return every push of changes up to now.
     ///
     /// # Panics
     ///
-    /// When the connection fails.
+    /// If the connection fails.
     pub fn pushes(&mut self) -> Vec<Vec<u8>> {
-        // Whatever was to be said before now is said before the answer to this.
+        // Pushes for earlier changes come before the reply to this.
         self.call(&["PING"]);
         self.pushes.drain(..).collect()
     }
 
-    /// Writes a command without waiting for its reply.
+    /// Write a command without waiting for its reply.
     ///
     /// # Errors
     ///
-    /// When the connection has ended.
+    /// If the connection has ended.
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
         let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
         let mut request = Vec::new();
@@ -158,20 +159,21 @@ impl Raw {
         self.send_bytes(&request)
     }
 
-    /// Writes any bytes at all.
+    /// Write any bytes at all.
     ///
     /// # Errors
     ///
-    /// When the connection has ended.
+    /// If the connection has ended.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)
     }
 
-    /// Waits for the next frame, be it a reply or a push, and gives its bytes.
+    /// Wait for the next frame, a reply or a push, and return its bytes.
     ///
     /// # Errors
     ///
-    /// When the connection ends (`UnexpectedEof`), is silent for ten seconds, or sends what is no frame.
+    /// If the connection ends (`UnexpectedEof`), is silent for ten seconds, or sends what is no
+    /// frame.
     pub fn read_frame(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let end = self.scanner.scan(&self.buffer);

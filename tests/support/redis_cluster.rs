@@ -1,4 +1,4 @@
-//! A real Redis Cluster for tests: formed by itself, node by node, and stopped when the tests are over.
+//! A real Redis Cluster for tests, stopped when they are over.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use redcache_core::resp::{Frame, decode};
 
 use crate::{Raw, RedisServer};
 
-/// What every node is started with. No replica takes over unasked: on a machine that is busy with other tests a node may
-/// be silent for long.
+/// The arguments of every node. No replica takes over by itself: on a busy machine a node may be
+/// silent for long.
 const NODE: &[&str] = &[
     "--cluster-node-timeout",
     "3000",
@@ -19,32 +19,34 @@ const NODE: &[&str] = &[
     "0",
 ];
 
-/// How many primaries a cluster begins with. Each has one replica.
+/// The initial number of primaries. Each has one replica.
 const PRIMARIES: usize = 3;
 
-/// How long a cluster may take until all of its nodes agree.
+/// The time that a cluster has until all nodes agree.
 const AGREE_MAX: Duration = Duration::from_secs(60);
 
-/// How long a replica is given to take over before it is asked again; a little more than it takes for itself.
+/// The time that a replica has to take over before it is asked again; a little more than its own
+/// limit.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 
-/// How long to wait between two looks.
+/// The pause between two polls.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// Three primaries with a replica each, on the loopback interface.
 ///
-/// A node keeps its number: 0 to 2 begin as primaries, 3 to 5 as their replicas, further ones join later.
+/// A node keeps its number: 0 to 2 begin as primaries, 3 to 5 as their replicas, further ones join
+/// later.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    /// Starts the nodes and waits until they are one cluster.
+    /// Start the nodes and waits until they are one cluster.
     ///
     /// # Panics
     ///
-    /// When there is no `redis-server`, or the nodes do not find together.
+    /// If there is no `redis-server`, or the nodes do not form a cluster.
     pub fn start() -> Self {
         let start = || thread::spawn(|| RedisServer::start_node(NODE));
         let starting: Vec<_> = (0..2 * PRIMARIES).map(|_| start()).collect();
@@ -58,7 +60,7 @@ impl RedisCluster {
         let mut clients: Vec<Raw> = self.nodes.iter().map(RedisServer::connect).collect();
         let share = usize::from(Slot::COUNT).div_ceil(PRIMARIES);
         for (number, client) in clients.iter_mut().enumerate() {
-            // Nodes that begin with different epochs need not quarrel about them.
+            // Nodes with different epochs have no conflict to resolve.
             client.ok(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
             if number < PRIMARIES {
                 let (first, end) = (number * share, ((number + 1) * share));
@@ -85,11 +87,11 @@ impl RedisCluster {
         client.ok(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus_port]);
     }
 
-    /// Makes a node a replica of another, which it has heard of.
+    /// Make a node a replica of another that it knows.
     ///
     /// # Panics
     ///
-    /// When it does not become one.
+    /// If it does not become one.
     pub fn replicate(&self, replica: usize, primary: usize) {
         let id = self.id(primary);
         self.wait("a node becomes a replica", || {
@@ -97,11 +99,11 @@ impl RedisCluster {
         });
     }
 
-    /// Starts another node, which owns no slot, and waits until it is one of them; gives its number.
+    /// Start another node without slots, wait until it has joined, and return its number.
     ///
     /// # Panics
     ///
-    /// When it does not start or is not taken in.
+    /// If it does not start or join.
     pub fn add_node(&mut self) -> usize {
         let number = self.nodes.len();
         self.nodes.push(RedisServer::start_node(NODE));
@@ -114,11 +116,11 @@ impl RedisCluster {
         number
     }
 
-    /// Takes a node that owns no slot out of the cluster, and stops it.
+    /// Remove a node without slots from the cluster, and stop it.
     ///
     /// # Panics
     ///
-    /// When the others do not forget it.
+    /// If the others do not forget it.
     pub fn remove_node(&mut self, number: usize) {
         let id = self.id(number);
         self.nodes[number].stop();
@@ -127,56 +129,56 @@ impl RedisCluster {
         }
     }
 
-    /// The server with this number.
+    /// Return the server with this number.
     pub fn node(&self, number: usize) -> &RedisServer {
         &self.nodes[number]
     }
 
-    /// The same, to be stopped or started again.
+    /// Return the server with this number, to stop or restart it.
     pub fn node_mut(&mut self, number: usize) -> &mut RedisServer {
         &mut self.nodes[number]
     }
 
-    /// Connects a client of the tests to a node.
+    /// Connect a client to a node.
     ///
     /// # Panics
     ///
-    /// When the node does not accept.
+    /// If the node does not accept.
     pub fn connect(&self, number: usize) -> Raw {
         self.nodes[number].connect()
     }
 
-    /// Connects to the node that owns the slot of a key.
+    /// Connect to the node that owns the slot of a key.
     ///
     /// # Panics
     ///
-    /// When nobody owns it, or the node does not accept.
+    /// If no node owns it, or the node does not accept.
     pub fn connect_to_owner(&self, key: impl AsRef<[u8]>) -> Raw {
         self.connect(self.owner(Slot::of(key.as_ref())))
     }
 
-    /// A URL that names every node.
+    /// Return a URL that names every node.
     pub fn url(&self) -> String {
         self.url_of(&self.running().collect::<Vec<_>>())
     }
 
-    /// A URL that names some nodes.
+    /// Return a URL that names some nodes.
     pub fn url_of(&self, numbers: &[usize]) -> String {
         let seeds: Vec<_> =
             numbers.iter().map(|number| self.nodes[*number].address().to_string()).collect();
         format!("redis-cluster://{}", seeds.join(","))
     }
 
-    /// The numbers of the nodes that run.
+    /// Return the numbers of the nodes that run.
     pub fn running(&self) -> impl Iterator<Item = usize> {
         (0..self.nodes.len()).filter(|number| self.nodes[*number].is_running())
     }
 
-    /// The number of the node that owns a slot, by its own account.
+    /// Return the number of the node that owns a slot by its own account.
     ///
     /// # Panics
     ///
-    /// When no node does.
+    /// If no node does.
     pub fn owner(&self, slot: Slot) -> usize {
         let mut owners = self.running().filter(|number| self.owns(*number, slot));
         owners.next().unwrap_or_else(|| panic!("nobody owns slot {}", slot.index()))
@@ -205,11 +207,11 @@ impl RedisCluster {
         ranges.iter().filter_map(range).collect()
     }
 
-    /// The id by which the cluster knows a node.
+    /// Return the cluster's id of a node.
     ///
     /// # Panics
     ///
-    /// When the node does not answer.
+    /// If the node does not answer.
     pub fn id(&self, number: usize) -> String {
         let reply = self.connect(number).call(&["CLUSTER", "MYID"]);
         match decode(&reply) {
@@ -218,11 +220,11 @@ impl RedisCluster {
         }
     }
 
-    /// The replica of a primary.
+    /// Return the replica of a primary.
     ///
     /// # Panics
     ///
-    /// When it has none that runs.
+    /// If it has none that runs.
     pub fn replica_of(&self, primary: usize) -> usize {
         let id = self.id(primary);
         let mut replicas = self.running().filter(|number| {
@@ -234,11 +236,11 @@ impl RedisCluster {
         replicas.next().expect("the primary has a replica")
     }
 
-    /// Begins to move a slot: from now on the nodes say `ASK` for keys that have moved.
+    /// Begin to move a slot: from now on the nodes answer `ASK` for keys that have moved.
     ///
     /// # Panics
     ///
-    /// When a node refuses.
+    /// If a node refuses.
     pub fn begin_move(&self, slot: Slot, to: usize) {
         let (from, number) = (self.owner(slot), slot.index().to_string());
         let (from_id, to_id) = (self.id(from), self.id(to));
@@ -246,22 +248,23 @@ impl RedisCluster {
         self.connect(from).ok(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &to_id]);
     }
 
-    /// Moves all keys of a slot that is on its way.
+    /// Move all keys of a slot that is being moved.
     ///
     /// # Panics
     ///
-    /// When a node refuses.
+    /// If a node refuses.
     pub fn move_keys(&self, slot: Slot, to: usize) {
         let mut from = self.connect(self.owner(slot));
         let port = self.nodes[to].port().to_string();
         migrate(&mut from, &slot.index().to_string(), &port);
     }
 
-    /// Ends the move of a slot: its new owner is told first, so that nobody is ever sent where nobody is.
+    /// End the move of a slot. Its new owner learns of it first, so that no redirect leads to a node
+    /// without the slot.
     ///
     /// # Panics
     ///
-    /// When a node refuses.
+    /// If a node refuses.
     pub fn end_move(&self, slot: Slot, to: usize) {
         let (from, number, id) = (self.owner(slot), slot.index().to_string(), self.id(to));
         for node in [to, from] {
@@ -270,11 +273,11 @@ impl RedisCluster {
         self.wait_until_healthy();
     }
 
-    /// Moves slots of one node with all of their keys, as fast as it goes.
+    /// Move slots of one node with all of their keys.
     ///
     /// # Panics
     ///
-    /// When a node refuses.
+    /// If a node refuses.
     pub fn move_slots(&self, slots: &[Slot], from: usize, to: usize) {
         let ids = [from, to].map(|number| self.id(number));
         let port = self.nodes[to].port().to_string();
@@ -287,48 +290,48 @@ impl RedisCluster {
             let owner = ["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]];
             target.ok(&owner);
             let reply = source.call(&owner);
-            // One that has lost its last slot becomes a replica by itself.
+            // A node without slots becomes a replica by itself.
             let is_replica = reply.ends_with(b"only with masters.\r\n");
             assert!(reply == b"+OK\r\n" || is_replica, "{}", reply.escape_ascii());
         }
     }
 
-    /// The slots that a node owns, by its own account.
+    /// Return the slots that a node owns by its own account.
     ///
     /// # Panics
     ///
-    /// When it does not answer.
+    /// If it does not answer.
     pub fn slots_of(&self, number: usize) -> Vec<Slot> {
         let ranges = self.ranges_of(number);
         let slots = ranges.into_iter().flat_map(|(first, last)| first..=last);
         slots.filter_map(Slot::new).collect()
     }
 
-    /// Moves a slot with all of its keys.
+    /// Move a slot with all of its keys.
     ///
     /// # Panics
     ///
-    /// When a node refuses.
+    /// If a node refuses.
     pub fn move_slot(&self, slot: Slot, to: usize) {
         self.begin_move(slot, to);
         self.move_keys(slot, to);
         self.end_move(slot, to);
     }
 
-    /// Has a replica take the place of its primary, which goes along, and waits until it has.
+    /// Promote a replica with the consent of its primary, and wait for it.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// If it is not promoted.
     pub fn fail_over(&self, replica: usize) {
-        // It takes over what it knows its primary to own.
+        // It takes over the slots of its primary that it knows of.
         self.wait_until_healthy();
         let mut asked_at = None::<Instant>;
         self.wait("a replica takes over", || {
             let mut client = self.connect(replica);
             let role = client.call(&["ROLE"]);
             let is_primary = String::from_utf8_lossy(&role).contains("master");
-            // Voters may have voted on these nodes a moment ago, and then do not for a while.
+            // Voters that have just voted for this shard do not vote again for a while.
             if !is_primary && asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN_AFTER) {
                 client.ok(&["CLUSTER", "FAILOVER"]);
                 asked_at = Some(Instant::now());
@@ -338,11 +341,11 @@ impl RedisCluster {
         self.wait_until_healthy();
     }
 
-    /// From now on replicas take over when they miss their primary for about a second, or do not any more.
+    /// Set whether replicas take over when their primary is silent for about a second.
     ///
     /// # Panics
     ///
-    /// When a node does not answer.
+    /// If a node does not answer.
     pub fn fail_over_by_itself(&self, does: bool) {
         let (timeout, never) = if does { ("1000", "no") } else { ("3000", "yes") };
         for number in self.running() {
@@ -352,11 +355,12 @@ impl RedisCluster {
         }
     }
 
-    /// Waits until all nodes that run say that the cluster is whole and every replica follows its primary.
+    /// Wait until all running nodes report a whole cluster in which every replica follows its
+    /// primary.
     ///
     /// # Panics
     ///
-    /// When that does not come to be.
+    /// If that does not happen in time.
     pub fn wait_until_healthy(&self) {
         self.wait("the cluster is whole", || {
             self.running().all(|number| {
@@ -369,7 +373,7 @@ impl RedisCluster {
         });
     }
 
-    /// All nodes that run name the same owners.
+    /// Return whether all running nodes name the same owners.
     fn agree(&self) -> bool {
         let mut views = self.running().map(|number| {
             let reply = self.connect(number).call(&["CLUSTER", "NODES"]);
@@ -404,18 +408,18 @@ impl RedisCluster {
     }
 }
 
-/// The id and the slots of a primary that is well, of a line of `CLUSTER NODES`.
+/// Return the id and the slots of a healthy primary from a line of `CLUSTER NODES`.
 fn owned(line: &str) -> Option<String> {
     let words: Vec<_> = line.split(' ').collect();
     let flags: Vec<_> = words.get(2)?.split(',').collect();
     let is_well =
         flags.contains(&"master") && !flags.contains(&"fail") && !flags.contains(&"fail?");
-    // What stands in brackets is on its way.
+    // Slots in brackets are being moved.
     let slots: Vec<_> = words.get(8..)?.iter().filter(|word| !word.starts_with('[')).collect();
     is_well.then(|| format!("{} {slots:?}", words[0]))
 }
 
-/// Moves all keys of a slot to the node at a port.
+/// Move all keys of a slot to the node at a port.
 fn migrate(from: &mut Raw, slot: &str, port: &str) {
     loop {
         let reply = from.call(&["CLUSTER", "GETKEYSINSLOT", slot, "100"]);
@@ -430,7 +434,7 @@ fn migrate(from: &mut Raw, slot: &str, port: &str) {
             _ => panic!("not a key"),
         });
         let reply = from.call(&start.into_iter().chain(keys).collect::<Vec<_>>());
-        // A key that was removed meanwhile needs no move.
+        // A key that was removed meanwhile is not moved.
         assert!(reply == b"+OK\r\n" || reply == b"+NOKEY\r\n", "{}", reply.escape_ascii());
     }
 }

@@ -1,4 +1,4 @@
-//! A real Redis for one test: started on a free port, stopped when the test is over.
+//! A real Redis for one test, on a free port, stopped when the test is over.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,64 +16,64 @@ pub(crate) const SERVER_VARIABLE: &str = "REDIS_SERVER";
 const NOT_FOUND: &str = "these tests need a Redis server, version 7.0 or later: install the package \
     `redis-server` (Debian, Ubuntu) or `redis` (Fedora, Homebrew), or set REDIS_SERVER to the program";
 
-/// How long a server may take until it answers.
+/// The time that a server has to answer.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// How often another port is tried when somebody else took the one that was free.
+/// The number of ports to try, for the case that another process takes the free one.
 const PORTS_MAX: usize = 5;
 
-/// How long to wait between two looks at a server that is starting.
+/// The pause between two polls of a starting server.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
-/// A running `redis-server` that keeps nothing on disk, in a directory of its own.
+/// A running `redis-server` without persistence, in its own directory.
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
     directory: PathBuf,
     args: Vec<String>,
-    /// The port on which it talks to the other nodes of its cluster.
+    /// The port for the other nodes of its cluster.
     bus_port: Option<u16>,
     process: Option<Process>,
 }
 
 impl RedisServer {
-    /// Starts a server as installed, without persistence.
+    /// Start a server without persistence.
     ///
     /// # Panics
     ///
-    /// When there is no `redis-server`, or it does not start.
+    /// If there is no `redis-server`, or it does not start.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server with further arguments: `&["--maxmemory", "10mb"]`.
+    /// Start a server with further arguments: `&["--maxmemory", "10mb"]`.
     ///
     /// # Panics
     ///
-    /// When there is no `redis-server`, or it does not start.
+    /// If there is no `redis-server`, or it does not start.
     pub fn start_with(args: &[&str]) -> Self {
         Self::try_ports(args, false)
     }
 
-    /// Starts a node of a cluster that knows no other node yet.
+    /// Start a node of a cluster that knows no other node.
     ///
     /// # Panics
     ///
-    /// When there is no `redis-server`, or it does not start.
+    /// If there is no `redis-server`, or it does not start.
     pub(crate) fn start_node(args: &[&str]) -> Self {
         Self::try_ports(args, true)
     }
 
-    /// Starts a node of a cluster that has all that it knows of it from `view`, as in a `nodes.conf`, and waits until
-    /// it serves its slots. The other nodes need not be there.
+    /// Start a node of a cluster that knows the others from `view`, a `nodes.conf`, and wait until
+    /// it serves its slots. The other nodes need not run.
     ///
     /// # Panics
     ///
-    /// When there is no `redis-server`, or it does not start, or finds fault with the view.
+    /// If there is no `redis-server`, or it does not start, or rejects the view.
     pub fn start_member(view: &str) -> Self {
         let directory = new_directory();
         fs::write(directory.join("nodes.conf"), view).expect("a new directory is writable");
-        // Nobody misses the others, however long they are away.
+        // The node does not declare the others failed.
         let args = ["--cluster-node-timeout", "3600000", "--cluster-require-full-coverage", "no"];
         let server = Self::try_ports_in(directory, &args, true);
         let given_up_at = Instant::now() + START_MAX;
@@ -107,12 +107,12 @@ impl RedisServer {
         self.port
     }
 
-    /// The port on which a node of a cluster talks to the others.
+    /// Return the port for the other nodes of its cluster.
     pub(crate) fn bus_port(&self) -> Option<u16> {
         self.bus_port
     }
 
-    /// Says whether the server runs, as far as it is known here.
+    /// Return whether the server was started and not stopped.
     pub fn is_running(&self) -> bool {
         self.process.is_some()
     }
@@ -132,58 +132,58 @@ impl RedisServer {
         self.directory.join("redis.sock")
     }
 
-    /// The directory that the server works in; it is deleted with the server.
+    /// Return the working directory of the server, which is deleted with it.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The id of the server's process.
+    /// Return the process id of the server.
     ///
     /// # Panics
     ///
-    /// When the server was stopped.
+    /// If the server was stopped.
     pub fn pid(&self) -> u32 {
         self.running().id()
     }
 
-    /// Connects a client of the tests.
+    /// Connect a client of the tests.
     ///
     /// # Panics
     ///
-    /// When the server does not accept.
+    /// If the server does not accept.
     pub fn connect(&self) -> Raw {
         Raw::connect(self.address())
     }
 
-    /// Kills the server at once; its keys are lost. Does nothing when it was stopped already.
+    /// Kill the server, if it runs; its keys are lost.
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Kills the server if it runs and starts an empty one on the same port.
+    /// Restart the server without keys on the same port.
     ///
     /// # Panics
     ///
-    /// When the server does not start again.
+    /// If the server does not start again.
     pub fn restart(&mut self) {
         self.stop();
         assert!(self.launch(), "redis-server did not start again:\n{}", self.output());
     }
 
-    /// Freezes the process: connections stay open, nothing answers.
+    /// Freeze the process: connections stay open, nothing answers.
     ///
     /// # Panics
     ///
-    /// When the server was stopped.
+    /// If the server was stopped.
     pub fn pause(&self) {
         self.running().pause();
     }
 
-    /// Lets a frozen process go on.
+    /// Let a frozen process go on.
     ///
     /// # Panics
     ///
-    /// When the server was stopped.
+    /// If the server was stopped.
     pub fn resume(&self) {
         self.running().resume();
     }
@@ -192,7 +192,7 @@ impl RedisServer {
         self.process.as_ref().expect("the server was stopped")
     }
 
-    /// Starts the process and waits until it answers; says whether it does.
+    /// Start the process and wait for its first answer; return whether it came.
     fn launch(&mut self) -> bool {
         let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
         let bus_port = self.bus_port.map(|port| port.to_string());
@@ -254,13 +254,13 @@ impl RedisServer {
         process.is_none_or(|process| process.ended().is_some())
     }
 
-    /// Says whether our process, and not somebody else's on the same port, answers.
+    /// Return whether our own process answers on the port.
     fn answers(&self) -> bool {
         let Ok(mut client) = Raw::try_connect(self.address()) else {
             return false;
         };
         match client.try_call(&["INFO", "server"]) {
-            // A server with a password does not say who it is. That it runs must do.
+            // A server with a password does not name its process; an answer must do.
             Ok(reply) if reply.starts_with(b"-NOAUTH") => true,
             Ok(reply) => {
                 let ours = format!("process_id:{}\r\n", self.pid());
@@ -282,7 +282,7 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.stop();
-        // What cannot be deleted is left to the system's own cleaning.
+        // Files that cannot be deleted are left to the system.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -295,7 +295,7 @@ fn new_directory() -> PathBuf {
     directory
 }
 
-/// A port that was free a moment ago.
+/// Return a port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
     listener.local_addr().expect("a bound socket has an address").port()

@@ -1,4 +1,4 @@
-//! Every call, on keys of all nodes.
+//! Every call, with keys of all nodes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,27 +15,27 @@ use crate::conformance::scene::{
 };
 
 with_a_server_of_its_own![
-    every_call_does_on_a_cluster_what_it_does_on_a_server,
+    every_call_works_on_a_cluster_as_on_a_server,
     a_thousand_keys_of_all_nodes_are_one_batch,
-    what_one_process_changes_the_near_cache_of_another_forgets,
+    a_change_by_one_process_ends_the_near_copy_of_another,
     a_seed_may_be_a_replica_or_be_down,
     a_server_that_is_no_cluster_is_an_error_at_once,
     a_cold_batch_costs_each_key_one_read_one_lock_and_one_publication,
 ];
 
-/// The cluster that stays as it is.
+/// The cluster that no scenario changes.
 static CLUSTER: Shared<RedisCluster> = Shared::new();
 
 fn shared() -> Arc<RedisCluster> {
     CLUSTER.get(RedisCluster::start)
 }
 
-/// Keys of a scenario, one for each number, spread over all slots.
+/// Return keys of a scenario, spread over all slots.
 fn keys(scenario: &str, adapter: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{scenario}:{adapter}:{number}")).collect()
 }
 
-fn every_call_does_on_a_cluster_what_it_does_on_a_server<C: Cache>() {
+fn every_call_works_on_a_cluster_as_on_a_server<C: Cache>() {
     let cluster = shared();
     let (one, other) = (connected::<C>(cluster.url()), connected::<C>(cluster.url()));
     assert!(one.is_tracked());
@@ -84,7 +84,7 @@ fn a_thousand_keys_of_all_nodes_are_one_batch<C: Cache>() {
     assert!(cache.get_many(&keys).unwrap().into_iter().all(|key| key.unwrap().value.is_none()));
 }
 
-fn what_one_process_changes_the_near_cache_of_another_forgets<C: Cache>() {
+fn a_change_by_one_process_ends_the_near_copy_of_another<C: Cache>() {
     let cluster = shared();
     let (one, other) = (connected::<C>(cluster.url()), connected::<C>(cluster.url()));
     let keys = keys("coherence", adapter::<C>(), 50);
@@ -128,7 +128,7 @@ fn a_server_that_is_no_cluster_is_an_error_at_once<C: Cache>() {
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
 }
 
-/// How often the primaries have executed a command, scripts included.
+/// Return how often the primaries have executed a command, within scripts too.
 fn executed(cluster: &RedisCluster, command: &str) -> i64 {
     let start = format!("cmdstat_{command}:calls=");
     let count = |number| {
@@ -151,7 +151,7 @@ fn a_cold_batch_costs_each_key_one_read_one_lock_and_one_publication<C: Cache>()
     let after = commands.map(|command| executed(&cluster, command));
     let [get, pttl, set, eval, evalsha, load] = std::array::from_fn(|at| after[at] - before[at]);
     assert_eq!((get, pttl, eval + evalsha, load), (100, 100, 100, 0));
-    // The script of a publication writes once.
+    // The publish script writes once.
     assert_eq!(set - (eval + evalsha), 100);
     assert_eq!(eval, 3, "the source goes once to each node");
 }

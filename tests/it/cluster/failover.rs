@@ -1,4 +1,4 @@
-//! Primaries that give way to their replicas, on purpose and because they die.
+//! Failovers, by command and because a primary dies.
 
 use std::sync::Mutex;
 
@@ -11,22 +11,22 @@ use crate::conformance::cache::Cache;
 use crate::conformance::scene::{connected, wait_until};
 
 with_a_server_of_its_own![
-    a_failover_on_purpose_costs_no_caller_an_error,
+    a_manual_failover_causes_no_error,
     a_primary_that_is_killed_costs_clear_errors_until_its_replica_takes_over,
 ];
 
-/// The cluster whose roles change. One scenario at a time has it.
+/// The cluster whose roles change; one scenario at a time uses it.
 static CLUSTER: Shared<Mutex<RedisCluster>> = Shared::new();
 
 fn database<C>(scenario: &str) -> Database {
     Database::new((0..60).map(|n| format!("{scenario}:{}:{n}", adapter::<C>())).collect())
 }
 
-fn a_failover_on_purpose_costs_no_caller_an_error<C: Cache>() {
+fn a_manual_failover_causes_no_error<C: Cache>() {
     CLUSTER.have(|cluster| {
         let database = database::<C>("purpose");
-        // The old owner holds writes back until it hears that they have agreed: for ten seconds at most, and again when
-        // they had to be asked twice.
+        // The old owner pauses writes during a failover: for up to ten seconds, and again after a
+        // second attempt.
         let url = format!("{}/?command_timeout=25s", cluster.url());
         let caches: Vec<C> = (0..4).map(|_| connected(&url)).collect();
         let primary = cluster.owner(Slot::of(b"foo"));
@@ -49,7 +49,7 @@ fn a_primary_that_is_killed_costs_clear_errors_until_its_replica_takes_over<C: C
     CLUSTER.have(|mut cluster| {
         let database = database::<C>("killed");
         let caches: Vec<C> = (0..4).map(|_| connected(cluster.url())).collect();
-        // Not one on whose place there has been a vote a moment ago: the next would have to wait.
+        // Not a primary that was elected a moment ago: the next election would have to wait.
         let primary = cluster.owner(Slot::of(b"bar"));
         let ((), errors) = while_busy(&caches, &database, Reliance::Nothing, || {
             cluster.fail_over_by_itself(true);
@@ -60,7 +60,7 @@ fn a_primary_that_is_killed_costs_clear_errors_until_its_replica_takes_over<C: C
         for error in &errors {
             assert!(error.is_retryable() && error.key().is_some(), "{error}");
         }
-        // Two questions a second are asked while an owner cannot be reached.
+        // The client rediscovers twice a second while an owner cannot be reached.
         wait_until("every client serves every key", || {
             let keys = || 0..database.keys().len();
             caches.iter().all(|cache| keys().all(|key| database.read(cache, key).is_ok()))

@@ -1,4 +1,4 @@
-//! Clients at work while something happens to their cluster.
+//! Clients that make calls while their cluster changes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -8,7 +8,7 @@ use redcache_core::{Error, ErrorKind, LoadError, Loaded};
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{Boom, TTL};
 
-/// What the clients load from: for each key the number of its last change.
+/// The database of the clients: the number of the last change of each key.
 #[derive(Debug)]
 pub(crate) struct Database {
     keys: Vec<String>,
@@ -40,12 +40,12 @@ impl Database {
         Ok(Loaded::value(self.version(key).to_string()))
     }
 
-    /// How often it was asked.
+    /// The number of loads.
     pub(crate) fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
 
-    /// Reads a key through a cache; gives the number of the change that the answer comes from.
+    /// Read a key through a cache; return the number of the change that the answer has.
     pub(crate) fn read<C: Cache>(&self, cache: &C, key: usize) -> Result<u64, Error> {
         match cache.get_with(&self.keys[key], TTL, || self.load(key)) {
             Ok(answer) => {
@@ -58,16 +58,16 @@ impl Database {
     }
 }
 
-/// What a client must be able to rely on.
+/// The guarantee that a client must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reliance {
-    /// Its own changes are never undone.
+    /// The client's own changes are never undone.
     OwnChanges,
-    /// Servers may lose what they have confirmed.
+    /// Servers may lose writes that they have acknowledged.
     Nothing,
 }
 
-/// Has each cache read, load, write and remove keys until `event` is over; gives all errors that a caller saw.
+/// Read, load, write and remove keys with each cache until `event` is over; return all errors.
 pub(crate) fn while_busy<C: Cache, T>(
     caches: &[C],
     database: &Database,
@@ -83,7 +83,7 @@ pub(crate) fn while_busy<C: Cache, T>(
                 scope.spawn(move || Client::new(cache, database, number).work(reliance, stops))
             })
             .collect();
-        // Clients end with their event, even if that panics.
+        // Clients stop with the event, even if it panics.
         let ends = StopsWhenDropped(&stops);
         let result = event();
         drop(ends);
@@ -103,7 +103,7 @@ impl Drop for StopsWhenDropped<'_> {
 struct Client<'a, C> {
     cache: &'a C,
     database: &'a Database,
-    /// The last change of each key that this client has made and been told of.
+    /// The last acknowledged change of each key by this client.
     changed: Vec<u64>,
     random: u64,
     errors: Vec<Error>,
@@ -128,7 +128,7 @@ impl<'a, C: Cache> Client<'a, C> {
         self.errors
     }
 
-    /// A number less than `bound`, as good as random.
+    /// Return a pseudo-random number below `bound`.
     fn below(&mut self, bound: usize) -> usize {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
         (self.random >> 33) as usize % bound
@@ -177,7 +177,7 @@ impl<'a, C: Cache> Client<'a, C> {
     fn failed(&mut self, error: impl Into<Error>) {
         let error = error.into();
         match error.kind() {
-            // Another client has removed the key meanwhile, as it may.
+            // Another client may have removed the key.
             ErrorKind::LockLost => {}
             ErrorKind::LoadFailed => panic!("{error}"),
             _ => self.errors.push(error),

@@ -1,4 +1,4 @@
-//! Slots that get another owner, and nodes that come and go, while clients are at work.
+//! Slots that move and nodes that join and leave while clients make calls.
 
 use std::sync::Mutex;
 use std::thread;
@@ -12,14 +12,14 @@ use crate::conformance::cache::Cache;
 use crate::conformance::scene::{connected, wait_until};
 
 with_a_server_of_its_own![
-    a_slot_moves_under_eight_clients_without_a_stale_read_or_a_load_too_many,
+    a_slot_moves_under_eight_clients_without_a_stale_read_or_an_extra_load,
     a_node_joins_takes_a_thousand_slots_gives_them_back_and_leaves,
 ];
 
-/// The cluster whose slots move. One scenario at a time has it.
+/// The cluster whose slots move; one scenario at a time uses it.
 static CLUSTER: Shared<Mutex<RedisCluster>> = Shared::new();
 
-/// Every client asks for every key at once; gives how often the database was asked for each.
+/// Load every key by every client at the same time; return the number of loads of each key.
 fn loads_of_all_at_once<C: Cache>(caches: &[C], database: &Database) -> Vec<usize> {
     let keys = 0..database.keys().len();
     let loads = keys.map(|key| {
@@ -34,7 +34,7 @@ fn loads_of_all_at_once<C: Cache>(caches: &[C], database: &Database) -> Vec<usiz
     loads.collect()
 }
 
-/// Removes every key with one client and has all of them miss it.
+/// Remove every key with one client, and wait until all clients miss it.
 fn check_one_load_per_miss<C: Cache>(caches: &[C], database: &Database) {
     for key in 0..database.keys().len() {
         let version = database.change(key);
@@ -48,7 +48,7 @@ fn check_one_load_per_miss<C: Cache>(caches: &[C], database: &Database) {
     assert!(loads.iter().all(|loads| *loads == 1), "{loads:?}");
 }
 
-fn a_slot_moves_under_eight_clients_without_a_stale_read_or_a_load_too_many<C: Cache>() {
+fn a_slot_moves_under_eight_clients_without_a_stale_read_or_an_extra_load<C: Cache>() {
     CLUSTER.have(|cluster| {
         let tag = format!("{{{}}}", adapter::<C>());
         let slot = Slot::of(tag.as_bytes());
@@ -60,7 +60,7 @@ fn a_slot_moves_under_eight_clients_without_a_stale_read_or_a_load_too_many<C: C
             cluster.move_keys(slot, to);
         });
         assert!(errors.is_empty(), "{errors:?}");
-        // The old owner sends each of them on.
+        // The old owner redirects each of them.
         check_one_load_per_miss(&caches, &database);
         let (_, errors) = while_busy(&caches, &database, Reliance::OwnChanges, || {
             cluster.move_keys(slot, to);

@@ -1,14 +1,14 @@
-//! The slot of a key is the one that the server says, whatever the key.
+//! The slot of a key is the one that the server computes.
 
 use redcache_core::Slot;
 use redcache_core::resp::{Frame, decode};
 use redcache_tests::RedisCluster;
 
-/// What keys are made of here: braces most of all, and bytes that text does not have.
+/// The bytes of the keys: mostly braces, and bytes that are no UTF-8.
 const BYTES: &[u8] = b"{}{}{}ab\0\r\n\xff ";
 
 #[test]
-fn the_slot_of_any_key_is_what_a_server_says() {
+fn the_slot_of_any_key_equals_the_servers() {
     let cluster = RedisCluster::start();
     let mut client = cluster.connect(0);
     let mut random: u64 = 7;

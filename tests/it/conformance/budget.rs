@@ -1,4 +1,4 @@
-//! What a call may cost the server, counted by the server.
+//! The cost of calls, counted by the server.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ on_every_adapter![
     a_write_under_a_lock_is_two_scripts,
 ];
 
-/// How often the server ran each command since [`reset`], within scripts too.
+/// Return the calls of each command since [`reset`], within scripts too.
 fn counts(raw: &mut Raw) -> BTreeMap<String, u64> {
     let report = String::from_utf8(raw.call(&["INFO", "commandstats"])).unwrap();
     let lines = report.lines().filter_map(|line| {
         let (name, figures) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        // Ours, that of the heartbeat, and the end of a script that is sent by its hash or with its source.
+        // The commands of this test and of the heartbeat, and the suffix of `EVALSHA`.
         let counts = !matches!(name, "info" | "config|resetstat" | "ping");
         let name = name.trim_end_matches("sha").to_owned();
         counts.then(|| (name, figures.split(',').next().unwrap().parse::<u64>().unwrap()))
@@ -39,7 +39,7 @@ fn reset(raw: &mut Raw) {
     raw.ok(&["CONFIG", "RESETSTAT"]);
 }
 
-/// Counts by name, for comparison.
+/// Return counts by name.
 fn expected<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(name, calls)| (name.to_owned(), calls)).collect()
 }
@@ -56,7 +56,7 @@ fn a_hit_in_redis_is_a_get_and_a_pttl<C: Cache>() {
     assert_eq!(seen(cache.get("a")), "1 from redis");
     assert_eq!(counts(&mut raw), expected([("get", 1), ("pttl", 1)]));
     reset(&mut raw);
-    // The attempt to lock goes along, and does nothing.
+    // The lock attempt is part of the pipeline, and has no effect.
     assert_eq!(seen(cache.get_with("b", TTL, must_not_load)), "2 from redis");
     assert_eq!(counts(&mut raw), expected([("get", 1), ("pttl", 1), ("set", 1)]));
     assert_eq!(proxy.round_trips(), 2);
@@ -71,7 +71,7 @@ fn a_cold_miss_is_one_read_one_lock_and_one_publish<C: Cache>() {
     proxy.clear();
     reset(&mut raw);
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
-    // The script compares, sets and has the key tracked.
+    // The script compares, sets, and reads the key back for tracking.
     let cost = expected([
         ("get", 1),
         ("pttl", 1),
@@ -96,7 +96,7 @@ fn a_cold_batch_of_a_hundred_keys_is_two_pipelines<C: Cache>() {
     let answers = all_seen(cache.get_many_with(&keys, TTL, |keys| all_found(keys, "v")));
     assert!(answers.iter().all(|answer| answer == "v from loaded"), "{answers:?}");
     let cost = expected([
-        // 32 keys share a command; the first publication goes ahead, with the source of the script.
+        // 32 keys share a command; the first publish goes ahead with the source of the script.
         ("mget", 4),
         ("pttl", 100),
         ("set", 100 + 100),
@@ -128,7 +128,7 @@ fn a_write_under_a_lock_is_two_scripts<C: Cache>() {
     wait_until_idle(&cache);
     reset(&mut raw);
     assert!(cache.insert_with("k", TTL, || found("v")).unwrap());
-    // One reads and locks, the other compares, sets and reads back.
+    // The first reads and locks, the second compares, sets and reads back.
     assert_eq!(
         counts(&mut raw),
         expected([("get", 1), ("set", 1 + 1), ("getex", 1), ("exists", 1), ("eval", 2)])

@@ -1,7 +1,7 @@
-//! The cache of any adapter behind calls that block, so that one scenario runs on all of them.
+//! The cache of any adapter behind blocking calls, so that one scenario runs on all adapters.
 //!
-//! Callers of a scenario are threads. On an async adapter each of them drives its call's future by itself, while the
-//! runtime of the adapter carries the connection.
+//! Callers of a scenario are threads. On an async adapter each thread drives the future of its
+//! call, while the runtime of the adapter drives the connection.
 
 use std::convert::identity;
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ use redcache_tokio::Tokio;
 
 use super::boom::Boom;
 
-/// A loader's error.
+/// The bounds of a loader's error.
 pub(crate) trait Failure: Into<BoxError> + 'static {}
 
 impl<E: Into<BoxError> + 'static> Failure for E {}
@@ -85,10 +85,10 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn close(&self);
 }
 
-/// Reads a key through a registered loader, until it is dropped.
+/// Reads of a key through a registered loader, which ends when this is dropped.
 pub(crate) type Reader = Box<dyn Fn(&str) -> Result<Answer, LoadError<Boom>> + Send + Sync>;
 
-/// A cache whose calls are futures, for what only futures can do.
+/// A cache whose calls are futures.
 pub(crate) trait AsyncCache: Cache {
     type Host: Host;
 
@@ -103,12 +103,12 @@ impl<R: Host> AsyncCache for redcache_driver::Cache<R> {
     }
 }
 
-/// A runtime as the tests start it.
+/// A runtime that the tests start.
 pub(crate) trait Host: Runtime + Default {
     fn block_on<T>(future: impl Future<Output = T>) -> T;
 }
 
-/// One runtime for all tests: its threads carry connections and deadlines, and are never blocked.
+/// The runtime of all tests: its threads drive connections and timers, and are never blocked.
 pub(crate) static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio starts")
 });
@@ -131,7 +131,7 @@ impl Host for Tokio {
     }
 }
 
-/// The calls that are spelled alike everywhere; `$end` brings what they give to its end.
+/// Define the calls with equal signatures; `$end` completes what they return.
 macro_rules! same_calls {
     ($end:expr) => {
         fn connect(url: &str) -> Result<Self, Error> {
@@ -256,7 +256,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         options: RefreshOptions,
         loader: impl Fn(Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> + Send + Sync + 'static,
     ) -> Result<Reader, Error> {
-        // On a thread of its own, for it may wait, and the runtime must not.
+        // On its own thread: the loader may block, the runtime must not.
         let loader = Arc::new(loader);
         let load = move |keys| {
             let loader = Arc::clone(&loader);

@@ -1,4 +1,4 @@
-//! Calls that are dropped half way, as only a future can be: they take nothing with them.
+//! Futures of calls that are dropped before their end leave no lock and lose no reply.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
@@ -20,19 +20,19 @@ use super::server::Server;
 on_every_async_adapter![
     a_cancelled_leader_hands_its_load_to_the_next_caller,
     a_cancelled_leader_hands_its_lock_to_another_client,
-    a_cancelled_batch_hands_on_what_it_was_loading,
+    a_cancelled_batch_hands_its_load_to_the_next_caller,
     a_call_that_is_cancelled_before_its_lock_is_granted_leaves_no_lock,
     a_call_that_is_cancelled_while_it_publishes_still_publishes,
-    a_cancelled_write_puts_the_old_value_back,
-    a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back,
+    a_cancelled_write_restores_the_old_value,
+    a_write_that_is_cancelled_before_its_lock_is_granted_restores_the_old_value,
     a_cancelled_waiter_leaves_nothing,
-    a_cancelled_follower_is_missed_by_nobody,
+    a_cancelled_follower_does_not_delay_the_others,
     calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer,
     a_load_beyond_its_time_is_dropped,
     a_thousand_callers_in_one_task_cause_one_load,
 ];
 
-/// Polls a call until `is_so`; what is left of it may be dropped.
+/// Poll a call until `is_so`.
 fn drive<H: Host, F: Future>(mut call: Pin<&mut F>, what: &str, mut is_so: impl FnMut() -> bool) {
     let given_up_at = Instant::now() + 2 * AT_ONCE;
     H::block_on(poll_fn(|cx| {
@@ -46,7 +46,7 @@ fn drive<H: Host, F: Future>(mut call: Pin<&mut F>, what: &str, mut is_so: impl 
     }));
 }
 
-/// Polls a call so many times, unless it ends before that, and drops it.
+/// Poll a call up to `polls` times, and drop it.
 fn cut_short<H: Host, F: Future>(call: F, polls: usize) {
     let mut call = pin!(call);
     let mut left = 0..polls;
@@ -56,7 +56,7 @@ fn cut_short<H: Host, F: Future>(call: F, polls: usize) {
     }));
 }
 
-/// A load of `k` that never ends.
+/// Return a load of `k` that never ends.
 fn endless_load<C: AsyncCache>(cache: &C) -> impl Future<Output = Result<Answer, LoadError<Boom>>> {
     cache.handle().get_with("k", TTL, pending::<Result<Loaded, Boom>>)
 }
@@ -95,7 +95,7 @@ fn a_cancelled_leader_hands_its_lock_to_another_client<C: AsyncCache>() {
     assert!(other.remove("k").unwrap());
 }
 
-fn a_cancelled_batch_hands_on_what_it_was_loading<C: AsyncCache>() {
+fn a_cancelled_batch_hands_its_load_to_the_next_caller<C: AsyncCache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let load = |_| pending::<Result<Vec<(&str, &str)>, Boom>>();
@@ -153,7 +153,7 @@ fn a_call_that_is_cancelled_while_it_publishes_still_publishes<C: AsyncCache>() 
     wait_until_idle(&cache);
 }
 
-fn a_cancelled_write_puts_the_old_value_back<C: AsyncCache>() {
+fn a_cancelled_write_restores_the_old_value<C: AsyncCache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
@@ -176,7 +176,7 @@ fn a_cancelled_write_puts_the_old_value_back<C: AsyncCache>() {
     wait_until_idle(&cache);
 }
 
-fn a_write_that_is_cancelled_before_its_lock_is_granted_puts_the_old_value_back<C: AsyncCache>() {
+fn a_write_that_is_cancelled_before_its_lock_is_granted_restores_the_old_value<C: AsyncCache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
@@ -209,7 +209,7 @@ fn a_cancelled_waiter_leaves_nothing<C: AsyncCache>() {
     assert!(seen(cache.get_with("k", TTL, must_not_load)).starts_with("v from"));
 }
 
-fn a_cancelled_follower_is_missed_by_nobody<C: AsyncCache>() {
+fn a_cancelled_follower_does_not_delay_the_others<C: AsyncCache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut leader = Box::pin(endless_load(&cache));
@@ -240,7 +240,7 @@ fn calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer<C: AsyncC
         server.connect().ok(&["SET", key, key]);
     }
     let load = || async {
-        // Gives way, so that a call can be dropped while it loads.
+        // Yields, so that a call can be dropped while it loads.
         let mut turns = 0..10;
         poll_fn(|cx| {
             cx.waker().wake_by_ref();
@@ -255,7 +255,7 @@ fn calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer<C: AsyncC
             scope.spawn(move || {
                 for round in 0..100 {
                     let (key, absent) = (&keys[round % keys.len()], format!("{thread}:{round}"));
-                    // From "never begun" over "just sent" to "over".
+                    // From "not begun" over "sent" to "over".
                     let polls = (1 << (round % 13)) >> 1;
                     cut_short::<C::Host, _>(cache.get_with(&absent, TTL, load), polls);
                     cut_short::<C::Host, _>(cache.get(key), polls);

@@ -1,4 +1,4 @@
-//! The end of a cache, closed or dropped: nobody is left waiting, no lock is left behind, no connection stays open.
+//! The end of a cache, closed or dropped: no caller waits on, no lock stays, no connection is open.
 
 use std::thread;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::scene::{
 use super::server::Server;
 
 on_every_adapter![
-    close_ends_every_call_and_gives_the_locks_back,
-    close_lets_a_batch_go_too,
-    a_closed_cache_refuses_everything_on_every_handle,
+    close_ends_every_call_and_releases_the_locks,
+    close_ends_a_batch,
+    a_closed_cache_rejects_every_call_on_every_handle,
     a_cache_that_never_connected_closes_at_once,
     a_cache_whose_server_has_stalled_closes_within_bounds,
     two_closes_at_once_both_end,
@@ -32,13 +32,13 @@ fn check_closed(errors: impl IntoIterator<Item = Error>) {
     }
 }
 
-/// How many clients the server has besides the one that asks.
+/// Return the number of clients of the server without the one that counts.
 fn connections(server: &Server) -> usize {
     let clients = server.connect().call(&["CLIENT", "LIST", "TYPE", "normal"]);
     String::from_utf8(clients).unwrap().matches("id=").count() - 1
 }
 
-fn close_ends_every_call_and_gives_the_locks_back<C: Cache>() {
+fn close_ends_every_call_and_releases_the_locks<C: Cache>() {
     let server = Server::start();
     let url = server.url() + LONG_LOCK;
     let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
@@ -68,7 +68,7 @@ fn close_ends_every_call_and_gives_the_locks_back<C: Cache>() {
     assert_eq!(server.connect().get("held").unwrap(), b"__redcache:lock:somebody:1");
 }
 
-fn close_lets_a_batch_go_too<C: Cache>() {
+fn close_ends_a_batch<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();
@@ -87,7 +87,7 @@ fn close_lets_a_batch_go_too<C: Cache>() {
     });
 }
 
-fn a_closed_cache_refuses_everything_on_every_handle<C: Cache>() {
+fn a_closed_cache_rejects_every_call_on_every_handle<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let handle = cache.clone();
@@ -134,7 +134,7 @@ fn dropping_the_last_handle_ends_the_connection<C: Cache>() {
     let ((), elapsed) = timed(|| drop(last));
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
     wait_until("the server has noticed", || connections(&server) == 0);
-    // Also one that is on its way still.
+    // A connection that is not yet established ends, too.
     drop(C::open(&server.url()));
     wait_until("the server has noticed", || connections(&server) == 0);
 }

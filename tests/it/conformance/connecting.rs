@@ -1,4 +1,4 @@
-//! The way to the server: what is spoken there, who is let in, and what a caller is told when nobody is.
+//! Connecting: the protocol that is agreed, the login, and the error of a caller when it fails.
 
 use std::thread;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use super::scene::{
 with_a_server_of_its_own![
     a_wrong_password_is_an_error_at_once,
     a_missing_password_is_an_error_at_once,
-    a_password_lets_us_in,
-    an_acl_user_is_let_in_and_held_to_its_rules,
-    a_user_that_may_not_be_tracked_does_without_the_near_cache,
-    a_server_that_speaks_only_resp2_is_polled_and_that_is_said_once,
-    a_refused_connection_is_an_error_at_once_and_never_a_hang,
+    a_password_is_accepted,
+    an_acl_user_connects_and_is_held_to_its_rules,
+    a_user_without_tracking_works_without_the_near_cache,
+    a_resp2_server_is_polled_with_one_notice,
+    a_refused_connection_is_an_error_and_never_a_hang,
     a_host_that_is_unreachable_costs_no_more_than_the_connect_timeout,
     a_port_that_never_answers_costs_no_more_than_the_connect_timeout,
     a_port_that_speaks_something_else_is_an_error_at_once,
@@ -31,7 +31,7 @@ with_a_server_of_its_own![
     a_unix_socket_is_as_good_as_a_port,
     a_database_of_its_own_is_selected,
     a_database_that_does_not_exist_is_an_error,
-    the_server_knows_us_by_our_name,
+    the_server_lists_the_client_by_its_name,
     no_secret_is_ever_shown,
 ];
 
@@ -41,7 +41,7 @@ fn with_login(server: &RedisServer, login: &str) -> String {
     format!("redis://{login}@{}", server.address())
 }
 
-/// Fails to connect, and to use what was opened without waiting, both at once and with an error of this kind.
+/// Check that `connect` and the calls of a lazy cache fail at once, with an error of this kind.
 #[track_caller]
 fn check_no_way_in<C: Cache>(url: &str, kind: ErrorKind, text: &str) {
     let (connect, elapsed) = timed(|| cache_error(C::connect(url)));
@@ -74,7 +74,7 @@ fn a_missing_password_is_an_error_at_once<C: Cache>() {
     check_no_way_in::<C>(&server.url(), ErrorKind::Authentication, "NOAUTH");
 }
 
-fn a_password_lets_us_in<C: Cache>() {
+fn a_password_is_accepted<C: Cache>() {
     let server = RedisServer::start_with(&["--requirepass", SECRET]);
     let cache = connected::<C>(with_login(&server, ":hunter2"));
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
@@ -83,7 +83,7 @@ fn a_password_lets_us_in<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "v from redis");
 }
 
-fn an_acl_user_is_let_in_and_held_to_its_rules<C: Cache>() {
+fn an_acl_user_connects_and_is_held_to_its_rules<C: Cache>() {
     let server = RedisServer::start();
     server.connect().ok(&["ACL", "SETUSER", "app", "on", ">hunter2", "~app:*", "+@all"]);
     let cache = connected::<C>(with_login(&server, "app:hunter2"));
@@ -103,14 +103,14 @@ fn an_acl_user_is_let_in_and_held_to_its_rules<C: Cache>() {
     }
 }
 
-fn a_user_that_may_not_be_tracked_does_without_the_near_cache<C: Cache>() {
+fn a_user_without_tracking_works_without_the_near_cache<C: Cache>() {
     let server = RedisServer::start();
     let rules = ["ACL", "SETUSER", "app", "on", ">hunter2", "~*", "+@all", "-client|tracking"];
     server.connect().ok(&rules);
     check_untracked::<C>(&with_login(&server, "app:hunter2"), "NOPERM");
 }
 
-fn a_server_that_speaks_only_resp2_is_polled_and_that_is_said_once<C: Cache>() {
+fn a_resp2_server_is_polled_with_one_notice<C: Cache>() {
     for hello in [HelloSupport::NoProto, HelloSupport::Unknown] {
         let config = Config { hello, ..Config::default() };
         let server = EmbeddedServer::start_with(config).unwrap();
@@ -118,7 +118,7 @@ fn a_server_that_speaks_only_resp2_is_polled_and_that_is_said_once<C: Cache>() {
     }
 }
 
-/// All is well without tracking, except that nothing is near and that waiting polls.
+/// Check that calls work without tracking, with no near hit and with waits that poll.
 #[track_caller]
 fn check_untracked<C: Cache>(url: &str, why: &str) {
     let url = format!("{url}{LONG_LOCK}");
@@ -148,7 +148,7 @@ fn check_untracked<C: Cache>(url: &str, why: &str) {
     assert_eq!(cache.stats().near_hits, 0);
 }
 
-fn a_refused_connection_is_an_error_at_once_and_never_a_hang<C: Cache>() {
+fn a_refused_connection_is_an_error_and_never_a_hang<C: Cache>() {
     let (_port, url) = port::refusing();
     let (connect, elapsed) = timed(|| cache_error(C::connect(&url)));
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
@@ -163,7 +163,7 @@ fn a_refused_connection_is_an_error_at_once_and_never_a_hang<C: Cache>() {
         assert!(error.is_retryable());
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
     }
-    // It goes on trying, with pauses.
+    // It keeps trying, with pauses.
     let tries = || notices.count(|notice| matches!(notice, Notice::ConnectFailed { .. }));
     wait_until("another try", || tries() >= 3);
     assert!(tries() < 100);
@@ -200,7 +200,7 @@ fn a_port_that_speaks_something_else_is_an_error_at_once<C: Cache>() {
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"\0\0\0\0\0\0\0\0",
-        // Redis's protocol, and still no Redis.
+        // The protocol of Redis, but no Redis.
         b"+OK\r\n",
         b":1\r\n",
         b"$99999999999\r\n",
@@ -282,7 +282,7 @@ fn a_database_that_does_not_exist_is_an_error<C: Cache>() {
     assert!(error.to_string().contains("DB index is out of range"), "{error}");
 }
 
-fn the_server_knows_us_by_our_name<C: Cache>() {
+fn the_server_lists_the_client_by_its_name<C: Cache>() {
     let server = RedisServer::start();
     let _cache = connected::<C>(server.url() + "?client_name=my-service");
     let clients = String::from_utf8(server.connect().call(&["CLIENT", "LIST"])).unwrap();

@@ -1,4 +1,5 @@
-//! Defects of redcache for Go v0.2 that no other scenario would notice here; `tests/it/defects.rs` lists them all.
+//! Defects of redcache for Go v0.2 that no other scenario would find; `tests/it/defects.rs` lists
+//! all.
 
 use std::thread;
 
@@ -13,26 +14,26 @@ use super::scene::{
 use super::server::Server;
 
 on_every_adapter![
-    a_read_that_failed_leaves_nobody_waiting,
-    an_empty_value_that_nobody_asked_for_is_not_overwritten,
+    a_failed_read_leaves_no_caller_waiting,
+    an_empty_value_of_an_unrequested_key_is_not_overwritten,
     a_hundred_callers_of_one_process_read_and_lock_once,
     a_key_that_becomes_free_is_loaded_while_another_is_still_waited_for,
     a_read_without_a_loader_does_not_wait_for_a_write,
     a_lock_that_redis_does_not_expire_by_itself_is_waited_for_no_longer_than_it_lives,
     hits_leave_nothing_behind,
     a_loader_that_asks_for_its_own_key_ends_in_an_error,
-    a_key_that_is_asked_for_twice_is_locked_once,
+    a_key_that_a_batch_names_twice_is_locked_once,
 ];
 
-with_a_server_of_its_own![without_redis_one_caller_loads_for_all_who_ask,];
+with_a_server_of_its_own![without_redis_one_caller_loads_for_all,];
 
-/// The command of each pipeline's part that passed, in order.
+/// Return the names of the commands that passed, in order.
 fn names(proxy: &Proxy) -> Vec<String> {
     let commands = proxy.commands();
     commands.iter().map(|words| words[0].escape_ascii().to_string()).collect()
 }
 
-fn a_read_that_failed_leaves_nobody_waiting<C: Cache>() {
+fn a_failed_read_leaves_no_caller_waiting<C: Cache>() {
     let server = Server::start();
     let mut raw = server.connect();
     let cache = connected::<C>(server.url() + LONG_LOCK);
@@ -48,7 +49,7 @@ fn a_read_that_failed_leaves_nobody_waiting<C: Cache>() {
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
 }
 
-fn an_empty_value_that_nobody_asked_for_is_not_overwritten<C: Cache>() {
+fn an_empty_value_of_an_unrequested_key_is_not_overwritten<C: Cache>() {
     let server = Server::start();
     let mut raw = server.connect();
     raw.ok(&["SET", "empty", ""]);
@@ -65,7 +66,7 @@ fn an_empty_value_that_nobody_asked_for_is_not_overwritten<C: Cache>() {
     assert_eq!((stats.extra_keys, stats.locks_lost), (4, 0));
 }
 
-fn without_redis_one_caller_loads_for_all_who_ask<C: Cache>() {
+fn without_redis_one_caller_loads_for_all<C: Cache>() {
     const CALLERS: u64 = 20;
     let mut server = RedisServer::start();
     let options = "?on_redis_down=load_direct&command_timeout=300ms&breaker_failures=1";
@@ -118,7 +119,7 @@ fn a_key_that_becomes_free_is_loaded_while_another_is_still_waited_for<C: Cache>
         let call = scope.spawn(|| {
             let load = |keys: Vec<Key>| {
                 asked.push(keys.clone());
-                // The other one is freed when this one is being loaded, and no sooner.
+                // The other key is freed while this one is loaded, not before.
                 server.connect().call(&["DEL", "late"]);
                 all_found(keys, "v")
             };
@@ -144,7 +145,7 @@ fn a_read_without_a_loader_does_not_wait_for_a_write<C: Cache>() {
     thread::scope(|scope| {
         let write = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("new"))));
         gate.reached();
-        // What such a write has begun to change counts as absent; who wants the value has a loader to wait with.
+        // A key that is being written counts as absent; only a call with a loader waits.
         for reader in [&cache, &other] {
             assert_eq!(seen(reader.get("k")), "nothing from redis");
         }
@@ -157,7 +158,7 @@ fn a_read_without_a_loader_does_not_wait_for_a_write<C: Cache>() {
 fn a_lock_that_redis_does_not_expire_by_itself_is_waited_for_no_longer_than_it_lives<C: Cache>() {
     let server = Server::start();
     let mut raw = server.connect();
-    // So that nobody is told when the lock ends.
+    // No client receives a push when the lock expires.
     raw.ok(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
     let cache = connected::<C>(server.url() + LONG_LOCK);
     raw.ok(&["SET", "k", "__redcache:lock:somebody:1", "PX", "300"]);
@@ -189,7 +190,7 @@ fn a_loader_that_asks_for_its_own_key_ends_in_an_error<C: Cache>() {
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=300ms");
     let (answer, elapsed) = timed(|| {
         cache.get_with("k", TTL, || {
-            // A thread of its own, as a future that blocks would have: nested calls share nothing else.
+            // On its own thread: nested calls share nothing else.
             let inner = || cache.get_with("k", TTL, || found("inner"));
             match thread::scope(|scope| scope.spawn(inner).join().unwrap()) {
                 Ok(_) => found("outer"),
@@ -203,7 +204,7 @@ fn a_loader_that_asks_for_its_own_key_ends_in_an_error<C: Cache>() {
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
-fn a_key_that_is_asked_for_twice_is_locked_once<C: Cache>() {
+fn a_key_that_a_batch_names_twice_is_locked_once<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);

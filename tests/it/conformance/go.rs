@@ -1,5 +1,6 @@
-//! One Redis shared with processes that run redcache for Go v0.2: each waits for the other's loads, sees the other's
-//! changes and keeps its hands off the other's locks. The vectors are those of Go's own tests.
+//! One Redis shared with processes that run redcache for Go v0.2: each waits for the other's loads,
+//! sees the other's changes and leaves the other's locks alone. The vectors are those of Go's own
+//! tests.
 
 mod client;
 
@@ -25,22 +26,22 @@ with_a_server_of_its_own![
     go_waits_for_our_load_and_takes_its_value,
     go_loads_at_once_when_our_load_has_failed,
     go_waits_on_when_our_lock_is_renewed,
-    a_batch_of_ours_takes_from_go_what_go_loads,
+    a_batch_of_ours_takes_the_values_that_go_loads,
     a_delete_by_go_voids_our_load,
     a_delete_of_ours_voids_the_load_of_go,
     a_forced_value_of_go_outlives_our_load,
     an_insert_of_ours_outlives_the_load_of_go,
     we_wait_for_a_write_of_go,
-    a_write_that_go_takes_back_shows_us_the_old_value,
+    a_write_that_go_cancels_restores_the_old_value_for_us,
     go_waits_for_a_write_of_ours,
-    a_write_that_we_take_back_shows_go_the_old_value,
+    a_write_that_we_cancel_restores_the_old_value_for_go,
     writes_of_both_take_turns,
     a_touch_by_go_reaches_our_near_cache,
     neither_side_touches_or_refreshes_a_lock_of_the_other,
     a_refresh_by_go_reaches_our_near_cache,
 ];
 
-/// What Go would read there, without being tracked.
+/// Return the content of a key as Go reads it, without tracking.
 fn held(raw: &mut Raw, key: &str) -> Held {
     raw.get(key).map_or(Held::Nothing, |bytes| read_held(&bytes))
 }
@@ -163,7 +164,7 @@ fn we_load_at_once_when_the_load_of_go_has_failed<C: Cache>() {
     assert_eq!(payload(go.read("k")), "ours");
 }
 
-/// Has our load stand still with its lock, and Go wait for it; then lets `end` decide how it ends.
+/// Hold our load with its lock until Go waits for it, end it with `loaded`, and return Go's value.
 fn while_go_waits<C: Cache>(
     server: &RedisServer,
     cache: &C,
@@ -174,7 +175,7 @@ fn while_go_waits<C: Cache>(
         let ours = scope.spawn(|| cache.get_with("k", TTL, move || door.then(loaded)));
         gate.reached();
         let mut go = Go::connect(server);
-        // As in Go's `Get`: it reads, its lock is refused, and it waits for a push.
+        // As in Go's `Get`: read, fail to lock, and wait for a push.
         let Held::Lock(our_lock) = go.read("k") else { panic!("no lock") };
         assert_eq!(go.lock("k", 60_000), None);
         assert_eq!(go.read("k"), Held::Lock(our_lock));
@@ -210,7 +211,7 @@ fn go_waits_on_when_our_lock_is_renewed<C: Cache>() {
         let ours = scope.spawn(|| seen(cache.get_with("k", TTL, move || door.then(found("v")))));
         gate.reached();
         let Held::Lock(lock) = go.read("k") else { panic!("no lock") };
-        // Twice, which is longer than the lock would have lived.
+        // Two renewals take longer than the ttl of the lock.
         for _ in 0..2 {
             go.wait("k");
             assert_eq!(go.read("k"), Held::Lock(lock.clone()), "renewed, not replaced");
@@ -224,7 +225,7 @@ fn go_waits_on_when_our_lock_is_renewed<C: Cache>() {
     assert_eq!(cache.stats().locks_lost, 0);
 }
 
-fn a_batch_of_ours_takes_from_go_what_go_loads<C: Cache>() {
+fn a_batch_of_ours_takes_the_values_that_go_loads<C: Cache>() {
     let server = RedisServer::start();
     let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url() + LONG_LOCK));
     go.force_set("a", b"theirs");
@@ -244,7 +245,7 @@ fn a_batch_of_ours_takes_from_go_what_go_loads<C: Cache>() {
     });
 }
 
-/// Has our load stand still with its lock while Go does something; gives what our caller then has.
+/// Hold our load with its lock during `act`; return our answer.
 fn during_our_load<C: Cache>(cache: &C, act: impl FnOnce()) -> String {
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -311,7 +312,7 @@ fn we_wait_for_a_write_of_go<C: Cache>() {
     });
 }
 
-fn a_write_that_go_takes_back_shows_us_the_old_value<C: Cache>() {
+fn a_write_that_go_cancels_restores_the_old_value_for_us<C: Cache>() {
     let server = RedisServer::start();
     let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url() + LONG_LOCK));
     cache.insert("k", "old", TTL).unwrap();
@@ -326,7 +327,7 @@ fn a_write_that_go_takes_back_shows_us_the_old_value<C: Cache>() {
     assert_eq!(go.roll_back("k", &lock, Some(&old), pttl), 0, "the lock is gone");
 }
 
-/// Has a write of ours stand still with its lock and Go wait for it; gives what our caller and Go then have.
+/// Hold our write with its lock until Go waits for it; return our result and Go's value.
 fn while_go_waits_for_our_write<C: Cache>(
     server: &RedisServer,
     cache: &C,
@@ -358,7 +359,7 @@ fn go_waits_for_a_write_of_ours<C: Cache>() {
     assert_eq!((stored, read), (true, b"new".to_vec()));
 }
 
-fn a_write_that_we_take_back_shows_go_the_old_value<C: Cache>() {
+fn a_write_that_we_cancel_restores_the_old_value_for_go<C: Cache>() {
     let server = RedisServer::start();
     let (cache, mut raw) = (connected::<C>(server.url() + LONG_LOCK), server.connect());
     raw.ok(&["SET", "k", "__redcache:v1:5:old", "PX", "40000"]);
@@ -381,7 +382,7 @@ fn writes_of_both_take_turns<C: Cache>() {
         assert!(ours.join().unwrap().unwrap());
     });
     assert_eq!(payload(go.read("k")), "ours");
-    // What Go deletes while we write stays deleted.
+    // A key that Go deletes during our write stays deleted.
     let (gate, door) = gate();
     thread::scope(|scope| {
         let ours = scope.spawn(|| cache.insert_with("k", TTL, move || door.then(found("late"))));

@@ -1,4 +1,5 @@
-//! `get_with` and `get_many_with`, as one caller sees them: what is loaded, stored, remembered and refused.
+//! `get_with` and `get_many_with` for one caller: values that are loaded, stored, remembered or
+//! rejected.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
@@ -15,19 +16,19 @@ use super::server::Server;
 
 on_every_adapter![
     a_miss_is_loaded_stored_and_near,
-    what_is_not_found_is_remembered_everywhere,
-    a_value_that_is_there_is_not_loaded,
+    a_value_that_is_not_found_is_remembered_by_every_client,
+    a_present_value_is_not_loaded,
     a_loader_may_borrow_what_its_caller_owns,
     a_loader_may_choose_a_ttl_of_its_own,
-    a_loader_may_refuse_to_have_its_value_stored,
-    a_batch_loads_exactly_what_nobody_has,
-    a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for,
-    a_failed_load_gives_its_own_error_back_and_the_lock_too,
+    a_loader_may_return_a_value_that_is_not_stored,
+    a_batch_loads_exactly_the_keys_without_a_value,
+    a_batch_stores_missing_keys_as_not_found_and_ignores_extra_ones,
+    a_failed_load_returns_its_error_and_releases_the_lock,
     a_failed_batch_load_fails_only_the_keys_that_it_was_asked_for,
-    a_loader_that_panics_gives_the_lock_back,
-    a_batch_loader_that_panics_gives_its_locks_back,
-    a_ttl_under_a_millisecond_is_refused_before_anything_is_sent,
-    a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why,
+    a_loader_that_panics_releases_its_lock,
+    a_batch_loader_that_panics_releases_its_locks,
+    a_ttl_under_a_millisecond_is_rejected_before_it_is_sent,
+    a_loaded_ttl_of_zero_is_not_stored_and_causes_a_notice,
     a_cold_miss_costs_two_round_trips_and_the_next_read_none,
 ];
 
@@ -52,7 +53,7 @@ fn a_miss_is_loaded_stored_and_near<C: Cache>() {
     assert_eq!((cache.stats().loads, other.stats().loads), (1, 0));
 }
 
-fn what_is_not_found_is_remembered_everywhere<C: Cache>() {
+fn a_value_that_is_not_found_is_remembered_by_every_client<C: Cache>() {
     let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let nothing = || Ok::<_, Boom>(Loaded::not_found());
@@ -65,13 +66,13 @@ fn what_is_not_found_is_remembered_everywhere<C: Cache>() {
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
-fn a_value_that_is_there_is_not_loaded<C: Cache>() {
+fn a_present_value_is_not_loaded<C: Cache>() {
     let server = Server::start();
     server.connect().ok(&["SET", "k", "v"]);
     let cache = connected::<C>(server.url());
     assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from redis");
     assert_eq!(seen(cache.get_with("k", TTL, must_not_load)), "v from near");
-    // The lock that travelled with the first read has left no trace.
+    // The lock attempt of the first read has left no trace.
     assert_eq!(server.connect().get("k").unwrap(), b"v");
     assert_eq!(server.connect().integer(&["PTTL", "k"]), -1);
 }
@@ -107,7 +108,7 @@ fn a_loader_may_choose_a_ttl_of_its_own<C: Cache>() {
     assert!((1..=5_000).contains(&ttl), "{ttl}");
 }
 
-fn a_loader_may_refuse_to_have_its_value_stored<C: Cache>() {
+fn a_loader_may_return_a_value_that_is_not_stored<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     for _ in 0..2 {
@@ -119,7 +120,7 @@ fn a_loader_may_refuse_to_have_its_value_stored<C: Cache>() {
     assert_eq!(server.connect().get("k"), None);
 }
 
-fn a_batch_loads_exactly_what_nobody_has<C: Cache>() {
+fn a_batch_loads_exactly_the_keys_without_a_value<C: Cache>() {
     let server = Server::start();
     server.connect().set_each(&["near", "1", "far", "2"]);
     let cache = connected::<C>(server.url());
@@ -141,7 +142,7 @@ fn a_batch_loads_exactly_what_nobody_has<C: Cache>() {
     assert!(server.connect().get("a").unwrap().ends_with(b":a"));
 }
 
-fn a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_for<C: Cache>() {
+fn a_batch_stores_missing_keys_as_not_found_and_ignores_extra_ones<C: Cache>() {
     let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     let answers = cache.get_many_with(&["a", "gone"], TTL, |_| {
@@ -155,14 +156,14 @@ fn a_batch_stores_what_is_left_out_as_not_found_and_ignores_what_nobody_asked_fo
     assert_eq!(server.connect().integer(&["DBSIZE"]), 2);
 }
 
-fn a_failed_load_gives_its_own_error_back_and_the_lock_too<C: Cache>() {
+fn a_failed_load_returns_its_error_and_releases_the_lock<C: Cache>() {
     let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
     let error = load_error(cache.get_with("k", TTL, || Err(Boom("no such table"))));
     assert_eq!(*error, Boom("no such table"));
     assert_eq!(cache.stats().load_failures, 1);
-    // Nothing is remembered of it.
+    // It is not remembered.
     assert_eq!(seen(other.get_with("k", TTL, || found("v"))), "v from loaded");
     assert_eq!(seen(cache.get("k")), "v from redis");
 }
@@ -180,7 +181,7 @@ fn a_failed_batch_load_fails_only_the_keys_that_it_was_asked_for<C: Cache>() {
     wait_until("the locks are back", || server.connect().integer(&["DBSIZE"]) == 1);
 }
 
-fn a_loader_that_panics_gives_the_lock_back<C: Cache>() {
+fn a_loader_that_panics_releases_its_lock<C: Cache>() {
     let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
@@ -194,7 +195,7 @@ fn a_loader_that_panics_gives_the_lock_back<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_batch_loader_that_panics_gives_its_locks_back<C: Cache>() {
+fn a_batch_loader_that_panics_releases_its_locks<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -206,7 +207,7 @@ fn a_batch_loader_that_panics_gives_its_locks_back<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_ttl_under_a_millisecond_is_refused_before_anything_is_sent<C: Cache>() {
+fn a_ttl_under_a_millisecond_is_rejected_before_it_is_sent<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
@@ -232,7 +233,7 @@ fn a_ttl_under_a_millisecond_is_refused_before_anything_is_sent<C: Cache>() {
     assert_eq!(proxy.commands().len(), 1);
 }
 
-fn a_loader_that_gives_a_ttl_of_zero_is_not_stored_and_the_operator_hears_why<C: Cache>() {
+fn a_loaded_ttl_of_zero_is_not_stored_and_causes_a_notice<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let notices = Notices::of(&cache);

@@ -1,4 +1,4 @@
-//! The near cache against a server that reports changes: it never keeps what Redis has taken back.
+//! The near cache under invalidations: it never keeps a value that Redis has replaced.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -16,20 +16,20 @@ on_every_adapter![
     a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry,
     a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry,
     a_flush_empties_it,
-    it_stays_within_its_bytes,
+    the_near_cache_stays_within_its_bytes,
     without_bytes_every_read_goes_to_redis,
-    an_entry_keeps_no_larger_buffer_of_the_application_alive,
+    an_entry_keeps_no_larger_buffer_alive,
     a_value_too_large_for_the_near_cache_is_counted,
 ];
 
 with_a_server_of_its_own![
-    a_lost_connection_empties_it,
-    an_eviction_that_an_own_write_causes_reaches_it,
-    a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else,
+    a_lost_connection_empties_the_near_cache,
+    an_eviction_by_an_own_write_reaches_the_near_cache,
+    a_full_tracking_table_costs_hits_and_nothing_else,
 ];
 
-/// 1,000 times, in turn for a read, a read that tries for the lock, and a publish: the answer comes in one piece with
-/// the report that it is old already.
+/// Check, 1,000 times for a read, a read that tries to lock, and a publish in turn, a reply that
+/// arrives in one piece with its own invalidation.
 fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
@@ -47,7 +47,7 @@ fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cach
                 proxy.hold(Direction::ToClient);
                 hold.send(()).unwrap();
             };
-            // What is held is the answer to the last command of a call.
+            // The held bytes are the reply to the last command of a call.
             for (kind, key) in asked {
                 if kind != "publish" {
                     hold();
@@ -86,13 +86,15 @@ fn a_change_in_the_middle_of_a_read_never_leaves_a_stale_entry<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
-    // A read is several commands. They reach the server byte by byte, so that others get in between.
+    // A read is several commands. They reach the server byte by byte, so that other clients
+    // interleave.
     proxy.set_chunk_max(Direction::ToServer, Some(1));
     let mut raw = server.connect();
     for number in 0..200 {
         let key = number.to_string();
         raw.ok(&["SET", &key, "0"]);
-        // The last change is another time the one in the middle. Nothing is changed after it: that would be reported.
+        // The last change happens between two commands of a read. No change follows, which would be
+        // pushed.
         let changes = number % 8 + 1;
         thread::scope(|scope| {
             scope.spawn(|| cache.get(&key).unwrap());
@@ -122,14 +124,14 @@ fn a_flush_empties_it<C: Cache>() {
     }
 }
 
-fn a_lost_connection_empties_it<C: Cache>() {
+fn a_lost_connection_empties_the_near_cache<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
     raw.ok(&["SET", "k", "old"]);
     assert_eq!(seen(cache.get("k")), "old from redis");
     assert_eq!(seen(cache.get("k")), "old from near");
-    // In one step, so that nobody can be told of the change.
+    // In one step, so that no client receives a push.
     raw.ok(&["MULTI"]);
     for command in
         [&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"][..], &["SET", "k", "new"]]
@@ -143,7 +145,7 @@ fn a_lost_connection_empties_it<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "new from near");
 }
 
-fn an_eviction_that_an_own_write_causes_reaches_it<C: Cache>() {
+fn an_eviction_by_an_own_write_reaches_the_near_cache<C: Cache>() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-random"]);
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
@@ -159,7 +161,7 @@ fn an_eviction_that_an_own_write_causes_reaches_it<C: Cache>() {
     wait_until("the eviction is known", || seen(cache.get("k")) == "nothing from redis");
 }
 
-fn a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else<C: Cache>() {
+fn a_full_tracking_table_costs_hits_and_nothing_else<C: Cache>() {
     let server = RedisServer::start_with(&["--tracking-table-max-keys", "2"]);
     let cache = connected::<C>(server.url());
     let mut raw = server.connect();
@@ -173,7 +175,7 @@ fn a_server_that_forgets_whom_to_tell_costs_hits_and_nothing_else<C: Cache>() {
     }
 }
 
-fn it_stays_within_its_bytes<C: Cache>() {
+fn the_near_cache_stays_within_its_bytes<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?near_cache_bytes=64KiB");
     for number in 0..1000 {
@@ -196,7 +198,7 @@ fn without_bytes_every_read_goes_to_redis<C: Cache>() {
     assert_eq!((cache.stats().near_hits, cache.stats().near_entries), (0, 0));
 }
 
-fn an_entry_keeps_no_larger_buffer_of_the_application_alive<C: Cache>() {
+fn an_entry_keeps_no_larger_buffer_alive<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let buffer = Bytes::from(vec![b'v'; 1 << 20]);

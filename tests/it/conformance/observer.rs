@@ -1,4 +1,4 @@
-//! What an observer is told, by every adapter alike.
+//! The events of an observer, alike on every adapter.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,14 +12,14 @@ use super::scene::{Boom, TTL, all_found, connected, found, must_not_load, seen, 
 
 on_every_adapter![
     every_key_is_counted_once_by_the_source_of_its_answer,
-    loads_round_trips_changes_and_connections_are_told_of,
+    loads_round_trips_changes_and_connections_are_observed,
     a_wait_for_another_process_is_measured,
-    a_lost_lock_is_told_of_by_its_key,
-    refreshes_are_told_of_from_beginning_to_end,
-    an_observer_that_panics_harms_nobody,
+    a_lost_lock_is_reported_with_its_key,
+    refreshes_are_observed_from_beginning_to_end,
+    a_panic_of_an_observer_is_contained,
 ];
 
-/// Counts what it is told, by the words of the event.
+/// An observer that counts events by name.
 #[derive(Debug, Clone, Default)]
 struct Tally(Arc<Mutex<BTreeMap<String, usize>>>);
 
@@ -39,7 +39,7 @@ impl Tally {
         self.0.lock().unwrap().get(event).copied().unwrap_or(0)
     }
 
-    /// An observer may be told a moment after the caller has its answer.
+    /// Wait for the count of an event, which may come after the answer of its call.
     #[track_caller]
     fn wait_for(&self, event: &str, count: usize) {
         wait_until(event, || self.get(event) == count);
@@ -114,7 +114,7 @@ fn every_key_is_counted_once_by_the_source_of_its_answer<C: Cache>() {
     assert!(stats.near_hits >= 4 && stats.redis_hits >= 1, "{tally:?}");
 }
 
-fn loads_round_trips_changes_and_connections_are_told_of<C: Cache>() {
+fn loads_round_trips_changes_and_connections_are_observed<C: Cache>() {
     let server = RedisServer::start();
     let cache = connected::<C>(server.url());
     let tally = Tally::of(&cache);
@@ -146,7 +146,7 @@ fn a_wait_for_another_process_is_measured<C: Cache>() {
     assert!((20_000..3_000_000).contains(&waited), "{waited}");
 }
 
-fn a_lost_lock_is_told_of_by_its_key<C: Cache>() {
+fn a_lost_lock_is_reported_with_its_key<C: Cache>() {
     let server = RedisServer::start();
     let cache = connected::<C>(server.url());
     let tally = Tally::of(&cache);
@@ -164,7 +164,7 @@ fn a_lost_lock_is_told_of_by_its_key<C: Cache>() {
     }
 }
 
-fn refreshes_are_told_of_from_beginning_to_end<C: Cache>() {
+fn refreshes_are_observed_from_beginning_to_end<C: Cache>() {
     let server = RedisServer::start();
     let cache = connected::<C>(server.url());
     let tally = Tally::of(&cache);
@@ -173,14 +173,14 @@ fn refreshes_are_told_of_from_beginning_to_end<C: Cache>() {
     server.connect().ok(&["SET", "k", "old", "PX", "20000"]);
     assert_eq!(seen(read("k")), "old from redis");
     tally.wait_for("refreshed k", 1);
-    // What several threads have to tell comes in any order.
+    // Events of several threads come in any order.
     tally.wait_for("triggered k", 1);
     tally.wait_for("load", 1);
     assert_eq!(seen(read("k")), "new from near");
     tally.wait_for("near", 1);
 }
 
-fn an_observer_that_panics_harms_nobody<C: Cache>() {
+fn a_panic_of_an_observer_is_contained<C: Cache>() {
     struct Panics;
     impl Observer for Panics {
         fn on_answer(&self, _: Source) {

@@ -1,4 +1,4 @@
-//! Calls that are made with options of their own: past the near cache, with a load in any case, with a deadline.
+//! Calls with options: past the near cache, with a forced load, with a timeout.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -26,7 +26,7 @@ on_every_adapter![
     a_timeout_ends_a_wait_for_redis_and_names_itself,
     a_follower_past_its_timeout_leaves_the_load_to_the_others,
     a_loader_past_its_timeout_hands_its_lock_over,
-    a_write_past_its_timeout_puts_the_old_value_back,
+    a_write_past_its_timeout_restores_the_old_value,
     a_timeout_that_is_kept_leaves_no_trace,
     an_answer_has_the_age_of_its_value,
 ];
@@ -88,7 +88,7 @@ fn reloads_of_one_moment_share_a_load_that_began_after_all_of_them<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    // Somebody else holds the key, so that all of them are there before a load begins.
+    // Another client holds the lock, so that all callers are there before a load begins.
     raw.ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "60000"]);
     let loads = AtomicU32::new(0);
     let load = || found(format!("v{}", loads.fetch_add(1, Ordering::Relaxed)));
@@ -114,7 +114,7 @@ fn a_reload_does_not_take_the_value_of_a_load_that_began_before_it<C: Cache>() {
         gate.reached();
         assert_eq!(seen(reloading(cache).get_with("k", TTL, || found("new"))), "new from loaded");
         gate.open();
-        // What it has loaded answers its own call, and is not stored.
+        // Its value answers its own call, and is not stored.
         assert_eq!(earlier.join().unwrap(), "old from loaded");
     });
     assert!(seen(cache.get("k")).starts_with("new from"));
@@ -264,7 +264,7 @@ fn a_loader_past_its_timeout_hands_its_lock_over<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "v from near");
 }
 
-fn a_write_past_its_timeout_puts_the_old_value_back<C: Cache>() {
+fn a_write_past_its_timeout_restores_the_old_value<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     cache.insert("k", "old", TTL).unwrap();

@@ -1,4 +1,4 @@
-//! Ports behind which there is no Redis.
+//! Ports without a Redis.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use tokio::net::TcpSocket;
 
 use super::cache::TOKIO;
 
-/// A port that treats every connection alike, until it is dropped.
+/// A port that serves every connection alike.
 #[derive(Debug)]
 pub(crate) struct Port {
     address: SocketAddr,
@@ -20,18 +20,18 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Waits for a request, answers with `words` and hangs up.
+    /// Wait for a request, answer with `words` and hang up.
     pub(crate) fn that_says(words: &'static [u8]) -> Self {
         Self::start(move |mut socket| {
             let mut request = [0; 1024];
-            // The client sees what becomes of its connection; nobody else needs to.
+            // Errors are visible to the client only.
             let _ = socket.read(&mut request).and_then(|_| socket.write_all(words));
             let _ = socket.shutdown(Shutdown::Write);
             let _ = socket.read_to_end(&mut Vec::new());
         })
     }
 
-    /// Takes whatever comes and says nothing.
+    /// Read every request and never answer.
     pub(crate) fn that_is_silent() -> Self {
         Self::start(|mut socket| {
             let _ = socket.read_to_end(&mut Vec::new());
@@ -53,7 +53,7 @@ impl Port {
                     return;
                 }
                 let (socket, serve) = (socket.unwrap(), serve.clone());
-                // It ends with its connection.
+                // The thread ends with its connection.
                 thread::spawn(move || serve(socket));
             }
         });
@@ -64,7 +64,7 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        // The acceptor sleeps in the kernel until somebody connects.
+        // The acceptor sleeps in the kernel until a client connects.
         if TcpStream::connect(self.address).is_ok()
             && let Some(acceptor) = self.acceptor.take()
         {
@@ -73,7 +73,7 @@ impl Drop for Port {
     }
 }
 
-/// A port that refuses, and that nobody else is given meanwhile.
+/// Reserve a port that refuses connections.
 pub(crate) fn refusing() -> (TcpSocket, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -81,7 +81,7 @@ pub(crate) fn refusing() -> (TcpSocket, String) {
     (socket, url)
 }
 
-/// A port that does not even answer a request to connect, as long as what is returned lives: its queue is full.
+/// Reserve a port that never answers a request to connect, because its queue is full.
 pub(crate) fn unreachable() -> (tokio::net::TcpListener, Vec<TcpStream>, String) {
     let _tokio = TOKIO.enter();
     let (socket, url) = refusing();

@@ -1,4 +1,4 @@
-//! `get` and `get_many`: what they find, where, and what they leave alone.
+//! `get` and `get_many`: their answers, the source of each, and the keys that they leave alone.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use super::server::Server;
 
 on_every_adapter![
     a_value_of_redis_is_near_from_its_first_read_on,
-    an_absent_key_has_no_value_and_is_asked_for_again,
+    an_absent_key_has_no_value_and_is_read_again,
     a_key_that_is_locked_reads_as_absent_at_once,
     a_batch_is_answered_in_its_order_wherever_the_values_are,
-    a_batch_without_keys_asks_nobody,
-    a_batch_with_too_many_keys_is_refused_before_anything_is_sent,
+    a_batch_without_keys_sends_nothing,
+    a_batch_with_too_many_keys_is_rejected_before_it_is_sent,
     a_thousand_keys_are_one_round_trip,
     the_ttl_of_redis_bounds_what_is_near,
 ];
@@ -36,7 +36,7 @@ fn a_value_of_redis_is_near_from_its_first_read_on<C: Cache>() {
     assert_eq!(cache.get("endless").unwrap().ttl, None);
 }
 
-fn an_absent_key_has_no_value_and_is_asked_for_again<C: Cache>() {
+fn an_absent_key_has_no_value_and_is_read_again<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     assert_eq!(seen(cache.get("k")), "nothing from redis");
@@ -65,7 +65,7 @@ fn a_batch_is_answered_in_its_order_wherever_the_values_are<C: Cache>() {
     assert_eq!(all_seen(cache.get_many(&["far", "near"])), ["2 from near", "1 from near"]);
 }
 
-fn a_batch_without_keys_asks_nobody<C: Cache>() {
+fn a_batch_without_keys_sends_nothing<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url());
@@ -82,7 +82,7 @@ fn a_batch_without_keys_asks_nobody<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_batch_with_too_many_keys_is_refused_before_anything_is_sent<C: Cache>() {
+fn a_batch_with_too_many_keys_is_rejected_before_it_is_sent<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?keys_max=2");
@@ -126,7 +126,7 @@ fn the_ttl_of_redis_bounds_what_is_near<C: Cache>() {
     let cache = connected::<C>(server.url());
     let ttl = Duration::from_millis(150);
     cache.get_with("k", ttl, || found("v")).unwrap();
-    // Redis counts in whole milliseconds, and a key lives to the end of its last one.
+    // Redis counts whole milliseconds, and a key lives to the end of its last one.
     let over_at = Instant::now() + ttl + Duration::from_millis(2);
     loop {
         let asked_at = Instant::now();

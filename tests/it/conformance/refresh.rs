@@ -1,4 +1,4 @@
-//! Values that are refreshed in the background before they expire: once for all processes, and never over a newer one.
+//! Background refreshes before expiry: once for all processes, and never over a newer value.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -14,33 +14,33 @@ use super::scene::{
 use super::server::Server;
 
 on_every_adapter![
-    a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background,
-    a_value_that_took_long_is_refreshed_by_chance_before_its_end,
-    what_has_time_left_is_not_refreshed,
+    a_value_in_the_last_part_of_its_ttl_is_refreshed_in_the_background,
+    a_value_with_a_slow_load_is_refreshed_early_at_random,
+    a_value_with_time_left_is_not_refreshed,
     a_value_that_changed_during_a_refresh_is_left_alone,
     a_value_that_was_removed_during_a_refresh_stays_removed,
-    who_holds_the_refresh_lock_refreshes_alone,
+    the_holder_of_the_refresh_lock_refreshes_alone,
     eight_clients_refresh_a_key_once,
     keys_that_are_due_together_are_loaded_together,
     a_full_queue_drops_what_does_not_fit,
-    a_loader_that_fails_rests_and_leaves_the_value,
+    a_failed_refresh_pauses_and_leaves_the_value,
     a_loader_that_panics_costs_no_worker,
-    a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed,
-    options_that_cannot_be_are_refused,
+    a_closed_cache_ends_its_refreshes_without_a_lock,
+    invalid_options_are_rejected,
     queued_refreshes_of_several_clients_load_each_key_once,
-    what_has_changed_in_the_queue_is_not_loaded,
-    the_refresh_lock_of_somebody_else_is_left_alone,
+    a_key_that_changed_in_the_queue_is_not_loaded,
+    the_refresh_lock_of_another_client_is_left_alone,
     a_ttl_of_the_loaders_own_is_no_reason_to_refresh_again_and_again,
 ];
 
-/// Loads that a test lets through one by one.
+/// Loads that a test ends one by one.
 struct Loads {
     begun: Mutex<Receiver<Vec<Key>>>,
     outcomes: Sender<Result<&'static str, Boom>>,
 }
 
 impl Loads {
-    /// Opens a reader whose loader waits for its outcome.
+    /// Open a reader whose loader waits for its outcome.
     fn of<C: Cache>(cache: &C, options: RefreshOptions) -> (Self, Reader) {
         let (begins, begun) = mpsc::channel();
         let (outcomes, outcome) = mpsc::channel();
@@ -56,7 +56,7 @@ impl Loads {
         (Self { begun: Mutex::new(begun), outcomes }, reader)
     }
 
-    /// Waits for a load; gives the names of its keys.
+    /// Wait for a load; return its keys.
     #[track_caller]
     fn begun(&self) -> Vec<String> {
         let keys = self.begun.lock().unwrap().recv_timeout(5 * AT_ONCE).expect("a load begins");
@@ -72,22 +72,22 @@ fn values(keys: Vec<Key>, value: &'static str) -> Vec<(Key, Loaded)> {
     keys.into_iter().map(|key| (key, value.into())).collect()
 }
 
-/// Every read finds its value due, as soon as a millisecond of its life is over.
+/// Return options under which every value is due after a millisecond.
 fn at_once() -> RefreshOptions {
     RefreshOptions::new(TTL).refresh_at_fraction(0.000_01)
 }
 
-/// A value that Redis has, and that nobody has read yet.
+/// Store a value that no cache has read.
 fn put(server: &Server, key: &str, value: &str) {
     server.connect().ok(&["SET", key, value, "PX", "30000"]);
 }
 
-fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>() {
+fn a_value_in_the_last_part_of_its_ttl_is_refreshed_in_the_background<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
-    // Half of its life is over, and from then on near hits find that, too.
+    // Half of its ttl is over, which near hits see from now on.
     assert_eq!(seen(read("k")), "old from redis");
     assert_eq!(loads.begun(), ["k"]);
     let (answer, took) = timed(|| seen(read("k")));
@@ -99,16 +99,16 @@ fn a_value_in_the_last_part_of_its_life_is_refreshed_in_the_background<C: Cache>
     wait_until_idle(&cache);
     let stats = cache.stats();
     assert_eq!((stats.refreshes, stats.refreshes_failed), (1, 0));
-    // Nothing is left of its lock.
+    // Its lock is gone.
     assert_eq!(server.connect().integer(&["DBSIZE"]), 1);
 }
 
-fn a_value_that_took_long_is_refreshed_by_chance_before_its_end<C: Cache>() {
+fn a_value_with_a_slow_load_is_refreshed_early_at_random<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let options = RefreshOptions::new(TTL).refresh_at_fraction(0.0).refresh_beta(1.0);
     let (loads, read) = Loads::of(&cache, options);
-    // It took an hour, so it is due for sure; the other took no time.
+    // Its load took an hour, so it is due for sure; the other took no time.
     put(&server, "slow", "__redcache:v1:3600000000000:old");
     put(&server, "quick", "__redcache:v1:0:old");
     assert_eq!(seen(read("quick")), "old from redis");
@@ -124,7 +124,7 @@ fn a_value_that_took_long_is_refreshed_by_chance_before_its_end<C: Cache>() {
     assert_eq!(cache.stats().refreshes_triggered, 1);
 }
 
-fn what_has_time_left_is_not_refreshed<C: Cache>() {
+fn a_value_with_time_left_is_not_refreshed<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL));
@@ -163,11 +163,11 @@ fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "nothing from redis");
 }
 
-fn who_holds_the_refresh_lock_refreshes_alone<C: Cache>() {
+fn the_holder_of_the_refresh_lock_refreshes_alone<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (_loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
-    // The name that redcache for Go gives it, whatever braces the key has.
+    // The name in redcache for Go, for any braces in the key.
     for key in ["k", "user:{t}:1"] {
         put(&server, key, "old");
         let lock = format!("__redcache:refresh:{{{key}}}");
@@ -247,7 +247,7 @@ fn a_full_queue_drops_what_does_not_fit<C: Cache>() {
     wait_until("the rest is refreshed", || cache.stats().refreshes == 3);
 }
 
-fn a_loader_that_fails_rests_and_leaves_the_value<C: Cache>() {
+fn a_failed_refresh_pauses_and_leaves_the_value<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, at_once());
@@ -260,7 +260,7 @@ fn a_loader_that_fails_rests_and_leaves_the_value<C: Cache>() {
         assert!(seen(read("k")).starts_with("old from"));
         cache.stats().refreshes_skipped > 0
     });
-    // After its rest it is asked again.
+    // After its pause it is called again.
     wait_until("it is asked again", || {
         seen(read("k"));
         cache.stats().refreshes_triggered == 2
@@ -288,7 +288,7 @@ fn a_loader_that_panics_costs_no_worker<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed<C: Cache>() {
+fn a_closed_cache_ends_its_refreshes_without_a_lock<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, at_once());
@@ -302,11 +302,11 @@ fn a_refresh_that_began_is_told_of_by_nobody_when_the_cache_is_closed<C: Cache>(
         Err(LoadError::Cache(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
         other => panic!("{other:?}"),
     }
-    // Published or given back, it has left no lock.
+    // Published or released, it has left no lock.
     wait_until("the lock is gone", || server.connect().integer(&["DBSIZE"]) == 1);
 }
 
-fn options_that_cannot_be_are_refused<C: Cache>() {
+fn invalid_options_are_rejected<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     for (options, named) in [
@@ -327,7 +327,7 @@ fn queued_refreshes_of_several_clients_load_each_key_once<C: Cache>() {
     let loaded = Arc::new(AtomicU32::new(0));
     let keys: Vec<_> = (0..KEYS).map(|number| number.to_string()).collect();
     keys.iter().for_each(|key| put(&server, key, "old"));
-    // With one worker each, most keys wait, and are fresh when it is their turn.
+    // With one worker each, most keys queue, and are fresh when their turn comes.
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let cache = connected::<C>(server.url() + "?refresh_workers=1");
@@ -351,7 +351,7 @@ fn queued_refreshes_of_several_clients_load_each_key_once<C: Cache>() {
     assert_eq!(loaded.load(Ordering::Relaxed), KEYS as u32);
 }
 
-fn what_has_changed_in_the_queue_is_not_loaded<C: Cache>() {
+fn a_key_that_changed_in_the_queue_is_not_loaded<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?refresh_workers=1");
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
@@ -375,14 +375,14 @@ fn what_has_changed_in_the_queue_is_not_loaded<C: Cache>() {
     assert_eq!(seen(cache.get("removed")), "nothing from redis");
 }
 
-fn the_refresh_lock_of_somebody_else_is_left_alone<C: Cache>() {
+fn the_refresh_lock_of_another_client_is_left_alone<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
     seen(read("k"));
     loads.begun();
-    // Ours has expired in the meantime, and another has begun.
+    // Our lock has expired, and another client holds it.
     server.connect().ok(&["SET", "__redcache:refresh:{k}", "1", "PX", "60000"]);
     loads.end(Ok("new"));
     wait_until("the refresh is over", || cache.stats().refreshes == 1);

@@ -1,4 +1,4 @@
-//! What scenarios are made of: callers, gates for their loaders, and bounded waits for what must happen.
+//! Building blocks of scenarios: callers, gates for loaders, and limited waits for events.
 
 use std::fmt::Debug;
 use std::panic;
@@ -14,10 +14,10 @@ use redcache_core::{
 pub(crate) use super::boom::Boom;
 use super::cache::Cache;
 
-/// How long a value lives where that does not matter.
+/// The ttl of a value where it does not matter.
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
-/// The lock of a scenario in which waiting for its end must not go unnoticed.
+/// Settings with a lock that outlives [`AT_ONCE`], so that a wait for its end fails a scenario.
 pub(crate) const LONG_LOCK: &str = "?lock_ttl=60s";
 
 /// The limit for what happens without waiting: a third of the minute that the waiting would take,
@@ -27,10 +27,10 @@ pub(crate) const AT_ONCE: Duration = Duration::from_secs(20);
 /// The limit for an event that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A scenario that has not ended by then never will, even if it had to wait for others that have the same cluster.
+/// The limit for a scenario, with the time that others use the same cluster.
 const SCENARIO_MAX: Duration = Duration::from_secs(240);
 
-/// Runs a scenario on a thread of its own, so that one that hangs fails by its name.
+/// Run a scenario on its own thread, so that one that hangs fails by its name.
 pub(crate) fn run(name: &str, scenario: impl FnOnce() + Send + 'static) {
     let (sender, ended) = mpsc::channel::<()>();
     let body = thread::spawn(move || {
@@ -45,8 +45,7 @@ pub(crate) fn run(name: &str, scenario: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Opens a cache that is connected. That the machine is busy with other tests is no reason for commands to fail, unless
-/// the scenario is about their time.
+/// Connect a cache, with a long `command_timeout` unless the URL has one.
 #[track_caller]
 pub(crate) fn connected<C: Cache>(url: impl AsRef<str>) -> C {
     let mut url = url.as_ref().to_owned();
@@ -57,30 +56,30 @@ pub(crate) fn connected<C: Cache>(url: impl AsRef<str>) -> C {
     C::connect(&url).unwrap()
 }
 
-/// What a loader gives that finds a value.
+/// Return a value, as a loader.
 #[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
 pub(crate) fn found(value: impl AsRef<[u8]>) -> Result<Loaded, Boom> {
     Ok(Loaded::value(value.as_ref().to_vec()))
 }
 
-/// What a batch loader gives that finds the same value under every key.
+/// Return the same value for every key, as a batch loader.
 #[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
 pub(crate) fn all_found(keys: Vec<Key>, value: &'static str) -> Result<Vec<(Key, Loaded)>, Boom> {
     Ok(keys.into_iter().map(|key| (key, value.into())).collect())
 }
 
-/// What a batch loader gives that finds its own name under every key.
+/// Return the name of each key as its value, as a batch loader.
 #[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
 pub(crate) fn names_found(keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> {
     Ok(keys.into_iter().map(|key| (key.clone(), key.to_string().into())).collect())
 }
 
-/// A loader that must not run.
+/// Panic: a loader that must not run.
 pub(crate) fn must_not_load() -> Result<Loaded, Boom> {
     panic!("the loader ran");
 }
 
-/// An answer in words, `v from near`, to be compared.
+/// Return an answer as text, such as `v from near`.
 #[track_caller]
 pub(crate) fn seen<E: Debug>(answer: Result<Answer, E>) -> String {
     let answer = answer.unwrap();
@@ -91,13 +90,13 @@ pub(crate) fn seen<E: Debug>(answer: Result<Answer, E>) -> String {
     format!("{value} from {}", answer.source.as_str())
 }
 
-/// The answers of a batch in words.
+/// Return the answers of a batch as text.
 #[track_caller]
 pub(crate) fn all_seen<E: Debug>(answers: BatchResult<Answer, E>) -> Vec<String> {
     answers.unwrap().into_iter().map(seen).collect()
 }
 
-/// The error of a call that the cache must have failed.
+/// Return the error of the cache.
 #[track_caller]
 pub(crate) fn cache_error<T: Debug, E: Into<Error>>(result: Result<T, E>) -> Error {
     let error = result.map_err(Into::into).unwrap_err();
@@ -105,7 +104,7 @@ pub(crate) fn cache_error<T: Debug, E: Into<Error>>(result: Result<T, E>) -> Err
     error
 }
 
-/// The error of a call whose loader must have failed.
+/// Return the error of the loader.
 #[track_caller]
 pub(crate) fn load_error<T: Debug, E>(result: Result<T, LoadError<E>>) -> SharedError<E> {
     match result {
@@ -114,7 +113,7 @@ pub(crate) fn load_error<T: Debug, E>(result: Result<T, LoadError<E>>) -> Shared
     }
 }
 
-/// Looks again and again until `is_so`. The pause between two looks only saves the machine's breath.
+/// Wait until `is_so`, polled with a pause that only saves processor time.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let given_up_at = Instant::now() + PATIENCE;
@@ -124,7 +123,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until nothing of any call is left in the cache.
+/// Wait until the cache has no call, flight, command or timer left.
 #[track_caller]
 pub(crate) fn wait_until_idle<C: Cache>(cache: &C) {
     wait_until("nothing is under way any more", || {
@@ -149,14 +148,14 @@ pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     (result, start.elapsed())
 }
 
-/// Makes a door for a loader and the gate that holds it.
+/// Make a door for a loader and the gate that holds it closed.
 pub(crate) fn gate() -> (Gate, Door) {
     let (arrives, arrived) = mpsc::channel();
     let (opens, opened) = mpsc::channel();
     (Gate { arrived, _opens: opens }, Door { arrives, opened })
 }
 
-/// Holds whoever passes its [`Door`]; dropping it lets them through.
+/// Holds the loader that passes its [`Door`]; dropping it opens the door.
 #[derive(Debug)]
 pub(crate) struct Gate {
     arrived: Receiver<()>,
@@ -164,13 +163,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Waits until somebody stands at the door.
+    /// Wait until a loader is at the door.
     #[track_caller]
     pub(crate) fn reached(&self) {
         self.arrived.recv_timeout(PATIENCE).expect("nobody came to the door");
     }
 
-    /// Return whether somebody has come to the door since the last call.
+    /// Return whether a loader has come to the door since the last call.
     pub(crate) fn is_reached(&self) -> bool {
         self.arrived.try_recv().is_ok()
     }
@@ -187,7 +186,7 @@ pub(crate) struct Door {
 impl Door {
     /// Stands at the door until it is opened.
     pub(crate) fn pass(&self) {
-        // Nobody may be waiting for us any more.
+        // The test may not wait any more.
         let _ = self.arrives.send(());
         let end = self.opened.recv_timeout(2 * PATIENCE);
         assert_eq!(end, Err(RecvTimeoutError::Disconnected), "the gate was never opened");
@@ -200,7 +199,7 @@ impl Door {
     }
 }
 
-/// Every notice of a cache so far.
+/// The notices of a cache so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notices(Arc<Mutex<Vec<Notice>>>);
 
@@ -212,18 +211,18 @@ impl Notices {
         notices
     }
 
-    /// Waits until so many notices are `wanted`; an adapter may tell of them a little later.
+    /// Wait until `count` notices are `wanted`; an adapter may deliver them later.
     #[track_caller]
     pub(crate) fn wait_for(&self, count: usize, wanted: impl Fn(&Notice) -> bool) {
         wait_until("the notice", || self.count(&wanted) == count);
     }
 
-    /// How many notices are `wanted`.
+    /// Return the number of notices that are `wanted`.
     pub(crate) fn count(&self, wanted: impl Fn(&Notice) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|notice| wanted(notice)).count()
     }
 
-    /// All of them as an operator would read them.
+    /// Return all notices as an operator reads them.
     pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap().iter().map(|notice| format!("{notice}\n{notice:?}\n")).collect()
     }

@@ -1,4 +1,4 @@
-//! The server of a scenario: a real one, or the embedded one, whichever the harness has chosen.
+//! The server of a scenario: a real one or the embedded one, chosen by the harness.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use redcache_sim::listen::EmbeddedServer;
 use redcache_tests::{Raw, RedisServer};
 
-/// Which server [`Server::start`] starts.
+/// The kind of server that [`Server::start`] starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Real,
@@ -14,18 +14,18 @@ pub(crate) enum Kind {
 }
 
 thread_local! {
-    /// Each scenario runs on a thread of its own, and starts its servers there.
+    /// Each scenario runs on its own thread and starts its servers there.
     static KIND: Cell<Kind> = const { Cell::new(Kind::Real) };
 }
 
 impl Kind {
-    /// Chooses for everything that this thread starts from now on.
+    /// Choose the kind of every server that this thread starts from now on.
     pub(crate) fn choose(self) {
         KIND.set(self);
     }
 }
 
-/// A server of which nothing is asked but that it speaks to clients.
+/// A server for scenarios that need no control over it.
 #[derive(Debug)]
 pub(crate) enum Server {
     Real(RedisServer),
@@ -33,7 +33,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// Starts a server of the kind that was chosen.
+    /// Start a server of the chosen kind.
     pub(crate) fn start() -> Self {
         match KIND.get() {
             Kind::Real => Self::Real(RedisServer::start()),
@@ -52,7 +52,7 @@ impl Server {
         format!("redis://{}", self.address())
     }
 
-    /// Connects a client of the tests.
+    /// Connect a client of the tests.
     pub(crate) fn connect(&self) -> Raw {
         Raw::connect(self.address())
     }

@@ -1,4 +1,4 @@
-//! `insert_with` and `insert_many_with`: what is stored, what is put back, and who waits for whom.
+//! `insert_with` and `insert_many_with`: the value that is stored or restored, and the waits.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
@@ -18,34 +18,34 @@ on_every_adapter![
     a_write_is_stored_in_the_place_of_what_was_there,
     a_write_of_not_found_is_stored_as_such,
     a_write_that_is_not_to_be_stored_leaves_the_old_value,
-    a_failed_write_puts_the_old_bytes_back_with_the_time_they_had_left,
+    a_failed_write_restores_the_old_value_and_its_ttl,
     a_failed_write_leaves_a_persistent_value_persistent,
     a_failed_write_of_an_absent_key_leaves_it_absent,
-    a_write_whose_loader_panics_puts_the_old_value_back,
-    a_value_that_cannot_be_stored_is_an_error_and_the_old_one_comes_back,
-    a_write_beyond_its_time_is_an_error_and_the_old_value_comes_back,
-    a_closed_cache_puts_the_old_value_back,
+    a_write_whose_loader_panics_restores_the_old_value,
+    an_invalid_value_is_an_error_and_the_old_one_is_restored,
+    a_write_beyond_its_time_is_an_error_and_the_old_value_is_restored,
+    a_closed_cache_restores_the_old_value,
     a_key_that_was_removed_or_overwritten_meanwhile_is_not_written,
     a_key_of_another_type_fails_by_its_name_and_alone,
     a_write_waits_for_a_reader_that_loads,
     a_write_waits_for_a_reader_of_its_own_process,
     a_write_waits_for_the_write_of_another_process,
-    a_write_gives_up_when_the_lock_outlives_its_patience,
+    a_write_fails_when_a_lock_outlives_its_timeouts,
     writes_of_one_key_take_turns_without_asking_redis_in_between,
     a_reader_waits_for_a_write_and_sees_its_value,
     a_slow_write_renews_its_lock,
     a_batch_writes_every_key_once,
     a_batch_that_is_blocked_holds_nothing_meanwhile,
-    batches_that_overlap_all_complete,
-    a_failed_batch_puts_every_value_back,
+    overlapping_batches_all_complete,
+    a_failed_batch_restores_every_value,
     a_write_costs_two_round_trips,
-    a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again,
-    a_publish_whose_answer_was_lost_with_the_connection_is_not_called_lost,
+    a_write_lock_whose_grant_was_lost_is_found_again,
+    a_publish_whose_reply_was_lost_is_not_reported_as_lost,
 ];
 
 const LOCK: &str = "__redcache:lock:";
 const THEIRS: &str = "__redcache:lock:somebody:1";
-/// Neither text nor in an envelope.
+/// Bytes that are no text and have no envelope.
 const BYTES: &[u8] = b"\0\r\n\xff__redcache:v1:";
 
 #[track_caller]
@@ -100,7 +100,7 @@ fn a_write_that_is_not_to_be_stored_leaves_the_old_value<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "old from redis");
 }
 
-fn a_failed_write_puts_the_old_bytes_back_with_the_time_they_had_left<C: Cache>() {
+fn a_failed_write_restores_the_old_value_and_its_ttl<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
@@ -135,7 +135,7 @@ fn a_failed_write_of_an_absent_key_leaves_it_absent<C: Cache>() {
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
-fn a_write_whose_loader_panics_puts_the_old_value_back<C: Cache>() {
+fn a_write_whose_loader_panics_restores_the_old_value<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
@@ -156,7 +156,7 @@ fn a_write_whose_loader_panics_puts_the_old_value_back<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_value_that_cannot_be_stored_is_an_error_and_the_old_one_comes_back<C: Cache>() {
+fn an_invalid_value_is_an_error_and_the_old_one_is_restored<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&value_max=10");
     let mut raw = server.connect();
@@ -171,7 +171,7 @@ fn a_value_that_cannot_be_stored_is_an_error_and_the_old_one_comes_back<C: Cache
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
-fn a_write_beyond_its_time_is_an_error_and_the_old_value_comes_back<C: Cache>() {
+fn a_write_beyond_its_time_is_an_error_and_the_old_value_is_restored<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=200ms");
     let mut raw = server.connect();
@@ -188,7 +188,7 @@ fn a_write_beyond_its_time_is_an_error_and_the_old_value_comes_back<C: Cache>() 
     assert_eq!(raw.get("k").unwrap(), b"old");
 }
 
-fn a_closed_cache_puts_the_old_value_back<C: Cache>() {
+fn a_closed_cache_restores_the_old_value<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
@@ -237,7 +237,7 @@ fn a_key_of_another_type_fails_by_its_name_and_alone<C: Cache>() {
     assert!(server.connect().get("a").unwrap().ends_with(b":a"));
 }
 
-/// A batch loader that gives each key its name.
+/// Return the name of each key as its value, as a batch loader.
 #[expect(clippy::unnecessary_wraps, reason = "it is what a loader gives")]
 fn all(keys: Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> {
     Ok(keys.into_iter().map(|key| (key.clone(), Loaded::value(key.to_string()))).collect())
@@ -256,8 +256,8 @@ fn a_write_waits_for_a_reader_of_its_own_process<C: Cache>() {
     write_waits(&server, &cache, &cache, 1);
 }
 
-/// Has `reader` load, and checks that a write waits for that, but no longer. Up to then the cache of the write has run
-/// so many `loads`.
+/// Check that a write waits for the load of `reader`, and no longer. Until then the cache of the
+/// write has run `loads` loads.
 fn write_waits<C: Cache>(server: &Server, writer: &C, reader: &C, loads: u64) {
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -297,7 +297,7 @@ fn a_write_waits_for_the_write_of_another_process<C: Cache>() {
     assert!(server.connect().get("k").unwrap().ends_with(b":second"));
 }
 
-fn a_write_gives_up_when_the_lock_outlives_its_patience<C: Cache>() {
+fn a_write_fails_when_a_lock_outlives_its_timeouts<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?lock_ttl=200ms&load_timeout=300ms");
     let mut raw = server.connect();
@@ -424,7 +424,7 @@ fn a_batch_that_is_blocked_holds_nothing_meanwhile<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn batches_that_overlap_all_complete<C: Cache>() {
+fn overlapping_batches_all_complete<C: Cache>() {
     let server = Server::start();
     let caches: [C; 3] = [(); 3].map(|()| connected(server.url() + LONG_LOCK));
     let batches = [["a", "b", "c"], ["c", "b", "a"], ["b", "d", "a"], ["d", "c", "e"]];
@@ -445,7 +445,7 @@ fn batches_that_overlap_all_complete<C: Cache>() {
     caches.iter().for_each(wait_until_idle);
 }
 
-fn a_failed_batch_puts_every_value_back<C: Cache>() {
+fn a_failed_batch_restores_every_value<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
@@ -470,11 +470,11 @@ fn a_write_costs_two_round_trips<C: Cache>() {
     let keys: Vec<_> = (0..100).map(|number| number.to_string()).collect();
     let results = cache.insert_many_with(&keys, TTL, all).unwrap();
     assert!(results.into_iter().all(|result| result.unwrap()));
-    // The publications of 32 keys share a command.
+    // Publishes of 32 keys share a command.
     assert_eq!((proxy.commands().len(), proxy.round_trips()), (2 + 100 + 4, 4));
 }
 
-fn a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
+fn a_write_lock_whose_grant_was_lost_is_found_again<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
@@ -492,7 +492,7 @@ fn a_write_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache
     assert!(server.connect().get("k").unwrap().ends_with(b":v"));
 }
 
-fn a_publish_whose_answer_was_lost_with_the_connection_is_not_called_lost<C: Cache>() {
+fn a_publish_whose_reply_was_lost_is_not_reported_as_lost<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
@@ -504,7 +504,7 @@ fn a_publish_whose_answer_was_lost_with_the_connection_is_not_called_lost<C: Cac
         wait_until("it is published", || server.connect().get("k").is_some_and(is_published));
         proxy.cut();
         proxy.release(Direction::ToClient);
-        // It was stored, but that cannot be told from a lock that somebody else took away.
+        // It was stored, which looks like a lock that another client has taken.
         assert_eq!(cache_error(write.join().unwrap()).kind(), ErrorKind::OutcomeUnknown);
     });
     assert!(server.connect().get("k").unwrap().ends_with(b":v"));

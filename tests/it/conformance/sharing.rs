@@ -1,4 +1,4 @@
-//! Many callers of one key: one of them loads, in this process and in all others, and the rest share what comes of it.
+//! Many callers of one key: one of all processes loads, and the others share the result.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,12 +18,12 @@ on_every_adapter![
     a_thousand_callers_of_one_process_cause_one_load,
     eight_clients_with_their_own_connections_cause_one_load,
     twenty_clients_on_one_deleted_key_stay_within_their_budget,
-    everybody_who_joined_a_failed_load_is_given_its_error,
-    who_joined_with_another_error_type_is_given_the_text,
+    every_caller_that_joined_a_failed_load_gets_its_error,
+    a_caller_with_another_error_type_gets_the_text,
     a_leader_that_panics_is_followed_by_the_next_in_line,
     a_leader_that_panics_in_a_batch_is_followed_by_the_next_in_line,
-    batches_that_overlap_load_each_key_once,
-    a_batch_loads_what_is_free_while_others_load_the_rest,
+    overlapping_batches_load_each_key_once,
+    a_batch_loads_the_free_keys_while_others_load_the_rest,
 ];
 
 fn a_thousand_callers_of_one_process_cause_one_load<C: Cache>() {
@@ -78,7 +78,7 @@ fn eight_clients_with_their_own_connections_cause_one_load<C: Cache>() {
     }
 }
 
-/// How often a command was called, within scripts too.
+/// Return how often a command was called, within scripts too.
 fn calls(raw: &mut Raw, command: &str) -> u64 {
     let report = String::from_utf8(raw.call(&["INFO", "commandstats"])).unwrap();
     let name = format!("cmdstat_{command}:calls=");
@@ -113,14 +113,14 @@ fn twenty_clients_on_one_deleted_key_stay_within_their_budget<C: Cache>() {
     let loads: u64 = clients.iter().map(|client| client.stats().loads).sum();
     assert_eq!(loads, 2, "one before the deletion and one after it");
     let publishes = calls(&mut raw, "eval") + calls(&mut raw, "evalsha");
-    // Each publish sets the key too.
+    // Each publish sets the key as well.
     let lock_attempts = calls(&mut raw, "set") - publishes;
     let reads = calls(&mut raw, "get");
     assert_eq!((publishes, lock_attempts), (1, CLIENTS));
     assert!(reads <= 45, "{reads} reads");
 }
 
-fn everybody_who_joined_a_failed_load_is_given_its_error<C: Cache>() {
+fn every_caller_that_joined_a_failed_load_gets_its_error<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let load = || {
@@ -139,7 +139,7 @@ fn everybody_who_joined_a_failed_load_is_given_its_error<C: Cache>() {
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
-fn who_joined_with_another_error_type_is_given_the_text<C: Cache>() {
+fn a_caller_with_another_error_type_gets_the_text<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     let (gate, door) = gate();
@@ -186,7 +186,7 @@ fn a_leader_that_panics_is_followed_by_the_next_in_line<C: Cache>() {
         let answers = followers.map(|follower| follower.join().unwrap());
         assert_eq!(answers, ["first from loaded", "first from joined"]);
     });
-    // It had the leader's lock, so its value is stored.
+    // It has the leader's lock, so its value is stored.
     assert_eq!(seen(cache.get("k")), "first from near");
     assert_eq!(cache.stats().lock_waits, 0);
     wait_until_idle(&cache);
@@ -217,7 +217,7 @@ fn a_leader_that_panics_in_a_batch_is_followed_by_the_next_in_line<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn batches_that_overlap_load_each_key_once<C: Cache>() {
+fn overlapping_batches_load_each_key_once<C: Cache>() {
     let server = Server::start();
     let clients: Vec<C> = (0..4).map(|_| connected(server.url() + LONG_LOCK)).collect();
     let loaded = AtomicU32::new(0);
@@ -225,7 +225,7 @@ fn batches_that_overlap_load_each_key_once<C: Cache>() {
         for number in 0..8 {
             let (client, loaded) = (&clients[number % 4], &loaded);
             scope.spawn(move || {
-                // Each begins elsewhere, and all wrap around.
+                // Each batch begins at another key, and all wrap around.
                 let keys: Vec<_> = (0..50).map(|at| ((number * 6 + at) % 50).to_string()).collect();
                 let answers = client.get_many_with(&keys, TTL, |keys| {
                     loaded.fetch_add(keys.len() as u32, Ordering::Relaxed);
@@ -240,7 +240,7 @@ fn batches_that_overlap_load_each_key_once<C: Cache>() {
     assert_eq!(loaded.into_inner(), 50);
 }
 
-fn a_batch_loads_what_is_free_while_others_load_the_rest<C: Cache>() {
+fn a_batch_loads_the_free_keys_while_others_load_the_rest<C: Cache>() {
     let server = Server::start();
     let (cache, other) =
         (connected::<C>(server.url() + LONG_LOCK), connected::<C>(server.url() + LONG_LOCK));
@@ -252,7 +252,7 @@ fn a_batch_loads_what_is_free_while_others_load_the_rest<C: Cache>() {
         let mut asked = Vec::new();
         let answers = cache.get_many_with(&["a", "b", "c"], TTL, |keys| {
             asked.push(keys.clone());
-            // Only now does the other client go on: its key was not waited for.
+            // The other client loads only now: the batch has not waited for its key.
             gate.take().unwrap().open();
             all_found(keys, "ours")
         });

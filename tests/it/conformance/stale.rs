@@ -1,4 +1,5 @@
-//! Outdated copies in place of errors and of waits: given within their bound, and never after a real change.
+//! Stale copies in place of errors and waits: returned within their bound, and never after a
+//! change.
 
 use std::thread;
 use std::time::Duration;
@@ -14,17 +15,17 @@ use super::scene::{
 use super::server::Server;
 
 on_every_adapter![
-    a_loader_that_fails_is_covered_by_an_outdated_copy,
-    a_redis_that_is_away_is_covered_by_copies_that_were_good,
-    a_redis_that_is_back_ends_the_copies_from_before,
-    a_removal_ends_a_copy_for_good,
-    a_write_of_this_cache_ends_a_copy_for_good,
-    a_flush_ends_all_copies_for_good,
-    who_would_wait_for_a_load_is_given_the_outdated_copy_at_once,
-    who_would_wait_for_another_process_is_given_the_outdated_copy_at_once,
-    an_outdated_copy_never_hides_a_newer_value,
-    a_reload_that_fails_is_not_covered,
-    by_itself_nothing_outdated_is_given,
+    a_stale_copy_answers_a_failed_load,
+    stale_copies_answer_while_redis_is_unreachable,
+    a_reconnect_ends_the_stale_copies_from_before,
+    a_removal_ends_a_stale_copy,
+    an_own_write_ends_a_stale_copy,
+    a_flush_ends_all_stale_copies,
+    a_stale_copy_answers_a_call_that_would_wait_for_a_load,
+    a_stale_copy_answers_a_call_that_would_wait_for_another_process,
+    a_stale_copy_never_hides_a_newer_value,
+    a_failed_reload_is_not_answered_by_a_stale_copy,
+    no_stale_copy_is_returned_by_default,
 ];
 
 const IF_ERROR: &str = "?stale_if_error=1h";
@@ -35,16 +36,16 @@ fn fails<T>() -> Result<T, Boom> {
     Err(Boom("no such table"))
 }
 
-/// Caches a value whose ttl is over when this returns.
+/// Cache a value and wait until its ttl is over.
 fn expire<C: Cache>(cache: &C, key: &str) {
     cache.get_with(key, SHORT, || found("old")).unwrap();
     wait_until("it is outdated", || seen(cache.get(key)) == "nothing from redis");
 }
 
-/// The same, and an outdated copy is there.
+/// Cache a value, wait until its ttl is over, and make sure that a stale copy is kept.
 ///
-/// Redis counts whole milliseconds, so it may drop the key within the last one of our copy, which is then taken for a
-/// change that ends the copy.
+/// Redis counts whole milliseconds, so it may expire the key before our copy ends, which is then
+/// taken for a change that ends the copy.
 fn outdate<C: Cache>(cache: &C, key: &str) {
     let copies = cache.stats().near_entries;
     for _ in 0..10 {
@@ -56,7 +57,7 @@ fn outdate<C: Cache>(cache: &C, key: &str) {
     panic!("no copy of `{key}` has survived its ttl");
 }
 
-fn a_loader_that_fails_is_covered_by_an_outdated_copy<C: Cache>() {
+fn a_stale_copy_answers_a_failed_load<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "k");
@@ -74,7 +75,7 @@ fn a_loader_that_fails_is_covered_by_an_outdated_copy<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "new from near");
 }
 
-fn a_redis_that_is_away_is_covered_by_copies_that_were_good<C: Cache>() {
+fn stale_copies_answer_while_redis_is_unreachable<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?stale_if_error=1h&command_timeout=100ms");
@@ -90,7 +91,7 @@ fn a_redis_that_is_away_is_covered_by_copies_that_were_good<C: Cache>() {
     assert_eq!(cache_error(cache.get("k")).kind(), ErrorKind::Unavailable);
 }
 
-fn a_redis_that_is_back_ends_the_copies_from_before<C: Cache>() {
+fn a_reconnect_ends_the_stale_copies_from_before<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?stale_if_error=1h&command_timeout=100ms");
@@ -104,7 +105,7 @@ fn a_redis_that_is_back_ends_the_copies_from_before<C: Cache>() {
     assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
 }
 
-fn a_removal_ends_a_copy_for_good<C: Cache>() {
+fn a_removal_ends_a_stale_copy<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     cache.get_with("k", TTL, || found("old")).unwrap();
@@ -113,7 +114,7 @@ fn a_removal_ends_a_copy_for_good<C: Cache>() {
     assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
 }
 
-fn a_write_of_this_cache_ends_a_copy_for_good<C: Cache>() {
+fn an_own_write_ends_a_stale_copy<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "k");
@@ -121,7 +122,7 @@ fn a_write_of_this_cache_ends_a_copy_for_good<C: Cache>() {
     assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
 }
 
-fn a_flush_ends_all_copies_for_good<C: Cache>() {
+fn a_flush_ends_all_stale_copies<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "outdated");
@@ -133,7 +134,7 @@ fn a_flush_ends_all_copies_for_good<C: Cache>() {
     }
 }
 
-fn who_would_wait_for_a_load_is_given_the_outdated_copy_at_once<C: Cache>() {
+fn a_stale_copy_answers_a_call_that_would_wait_for_a_load<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + WHILE_LOADING);
     outdate(&cache, "k");
@@ -157,7 +158,7 @@ fn who_would_wait_for_a_load_is_given_the_outdated_copy_at_once<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn who_would_wait_for_another_process_is_given_the_outdated_copy_at_once<C: Cache>() {
+fn a_stale_copy_answers_a_call_that_would_wait_for_another_process<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + WHILE_LOADING);
     outdate(&cache, "k");
@@ -170,7 +171,7 @@ fn who_would_wait_for_another_process_is_given_the_outdated_copy_at_once<C: Cach
     wait_until_idle(&cache);
 }
 
-fn an_outdated_copy_never_hides_a_newer_value<C: Cache>() {
+fn a_stale_copy_never_hides_a_newer_value<C: Cache>() {
     let server = Server::start();
     let both = "?stale_if_error=1h&stale_while_revalidate=1h";
     let cache = connected::<C>(server.url() + both);
@@ -182,7 +183,7 @@ fn an_outdated_copy_never_hides_a_newer_value<C: Cache>() {
     assert_eq!(*load_error(cache.get_with("k", TTL, fails)), Boom("no such table"));
 }
 
-fn a_reload_that_fails_is_not_covered<C: Cache>() {
+fn a_failed_reload_is_not_answered_by_a_stale_copy<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + IF_ERROR);
     outdate(&cache, "k");
@@ -190,7 +191,7 @@ fn a_reload_that_fails_is_not_covered<C: Cache>() {
     assert_eq!(*load_error(reloading.get_with("k", TTL, fails)), Boom("no such table"));
 }
 
-fn by_itself_nothing_outdated_is_given<C: Cache>() {
+fn no_stale_copy_is_returned_by_default<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     expire(&cache, "k");

@@ -1,4 +1,4 @@
-//! A server that dies, stalls, forgets, fills up or refuses, under a cache that is in use.
+//! A server that dies, stalls, loses its data, runs out of memory or rejects commands during calls.
 
 use std::thread;
 
@@ -15,39 +15,39 @@ use super::server::Server;
 
 on_every_adapter![
     forgotten_scripts_are_sent_again,
-    a_read_only_server_is_read_and_its_refusals_are_told,
+    a_read_only_server_is_read_and_its_rejections_are_reported,
     a_server_that_is_loading_is_waited_for_within_bounds,
-    a_refusal_that_passes_is_not_seen,
-    an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer,
-    a_lock_that_is_granted_too_late_is_given_back,
-    a_publish_that_is_not_answered_in_time_costs_only_the_time,
-    a_write_whose_connection_is_lost_says_that_it_may_have_happened,
-    a_read_whose_connection_is_lost_is_asked_again,
-    a_connection_that_has_gone_silent_is_noticed_and_replaced,
-    too_many_commands_are_refused_and_the_rest_is_answered,
+    a_temporary_rejection_is_retried,
+    a_late_reply_is_an_error_and_shifts_no_other_reply,
+    a_lock_that_is_granted_too_late_is_released,
+    a_publish_without_a_reply_in_time_returns_the_loaded_value,
+    a_write_with_a_lost_connection_has_an_unknown_outcome,
+    a_read_is_repeated_when_its_connection_is_lost,
+    a_silent_connection_is_replaced,
+    commands_beyond_the_limit_are_rejected_and_the_rest_is_answered,
 ];
 
 with_a_server_of_its_own![
-    a_server_that_is_killed_and_restarted_is_used_again_as_if_new,
-    a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_place,
+    a_restarted_server_is_used_again,
+    a_server_restart_during_a_load_costs_only_the_storing,
     a_server_that_dies_for_good_is_an_error_within_bounds,
     a_server_without_memory_for_the_value_costs_only_the_storing,
     a_server_without_memory_for_the_lock_costs_only_the_storing,
 ];
 
-fn a_server_that_is_killed_and_restarted_is_used_again_as_if_new<C: Cache>() {
+fn a_restarted_server_is_used_again<C: Cache>() {
     let mut server = RedisServer::start();
     let url = server.url() + LONG_LOCK + "&reconnect_delay_max=20ms&command_timeout=10s";
     let cache = connected::<C>(url);
     let notices = Notices::of(&cache);
     for key in ["k", "l"] {
-        // The second publish names its script by its hash.
+        // The second publish sends the hash of its script.
         assert_eq!(seen(cache.get_with(key, TTL, || found("old"))), "old from loaded");
     }
     assert_eq!(seen(cache.get("k")), "old from near");
     server.restart();
     notices.wait_for(1, |notice| matches!(notice, Notice::Disconnected { .. }));
-    // Neither the values of the near cache nor the scripts of the server have outlived it.
+    // The near cache and the scripts of the server are empty now.
     assert_eq!(seen(cache.get("k")), "nothing from redis");
     assert_eq!(seen(cache.get_with("k", TTL, || found("new"))), "new from loaded");
     assert_eq!(seen(cache.get("k")), "new from near");
@@ -56,7 +56,7 @@ fn a_server_that_is_killed_and_restarted_is_used_again_as_if_new<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_place<C: Cache>() {
+fn a_server_restart_during_a_load_costs_only_the_storing<C: Cache>() {
     let mut server = RedisServer::start();
     let url = server.url() + LONG_LOCK + "&reconnect_delay_max=20ms&command_timeout=10s";
     let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
@@ -67,7 +67,7 @@ fn a_server_that_is_restarted_during_a_load_costs_the_value_nothing_but_its_plac
         let waiter = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("b"))));
         wait_until_blocked(&other);
         server.restart();
-        // The lock is gone with the server, so who waited for it loads.
+        // The lock is gone with the server, so the waiter loads.
         let (answer, elapsed) = waiter.join().unwrap();
         assert_eq!(seen(answer), "b from loaded");
         assert!(elapsed < AT_ONCE, "{elapsed:?}");
@@ -93,7 +93,7 @@ fn a_server_that_dies_for_good_is_an_error_within_bounds<C: Cache>() {
         let (error, elapsed) = timed(|| cache_error(waiter.join().unwrap()));
         assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some(&"held".into())));
         assert!(elapsed < AT_ONCE, "{elapsed:?}");
-        // What was loaded is given all the same.
+        // The loaded value is returned all the same.
         gate.open();
         let (answer, elapsed) = timed(|| leader.join().unwrap());
         assert_eq!(seen(answer), "v from loaded");
@@ -122,7 +122,7 @@ fn forgotten_scripts_are_sent_again<C: Cache>() {
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let keys: Vec<_> = (0..20).map(|number| number.to_string()).collect();
     let load = |keys| {
-        // The locks are taken, and their publishes will all name the script by its hash.
+        // The locks are taken, and all publishes will send the hash of the script.
         server.connect().ok(&["SCRIPT", "FLUSH"]);
         names_found(keys)
     };
@@ -176,7 +176,7 @@ fn a_server_without_memory_for_the_lock_costs_only_the_storing<C: Cache>() {
     assert_eq!(raw.integer(&["DBSIZE"]), 0);
 }
 
-fn a_read_only_server_is_read_and_its_refusals_are_told<C: Cache>() {
+fn a_read_only_server_is_read_and_its_rejections_are_reported<C: Cache>() {
     let server = EmbeddedServer::start().unwrap();
     let cache = connected::<C>(server.url());
     cache.insert("k", "v", TTL).unwrap();
@@ -209,7 +209,7 @@ fn a_server_that_is_loading_is_waited_for_within_bounds<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "v from redis");
 }
 
-/// A cache whose connection was made before the server began to load.
+/// Return a cache that connected before the server began to load its data.
 fn connected_while_loading<C: Cache>(server: &EmbeddedServer) -> C {
     server.with(|server| server.set_loading(false));
     let cache = connected::<C>(server.url() + "?command_timeout=10s");
@@ -218,7 +218,7 @@ fn connected_while_loading<C: Cache>(server: &EmbeddedServer) -> C {
     cache
 }
 
-fn a_refusal_that_passes_is_not_seen<C: Cache>() {
+fn a_temporary_rejection_is_retried<C: Cache>() {
     let server = EmbeddedServer::start().unwrap();
     let cache = connected::<C>(server.url());
     for refusal in ["BUSY a script runs", "TRYAGAIN not now", "LOADING soon"] {
@@ -236,7 +236,7 @@ fn a_refusal_that_passes_is_not_seen<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer<C: Cache>() {
+fn a_late_reply_is_an_error_and_shifts_no_other_reply<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?command_timeout=300ms&heartbeat_interval=60s");
@@ -263,7 +263,7 @@ fn an_answer_that_does_not_come_in_time_is_an_error_and_shifts_no_other_answer<C
     wait_until_idle(&cache);
 }
 
-fn a_lock_that_is_granted_too_late_is_given_back<C: Cache>() {
+fn a_lock_that_is_granted_too_late_is_released<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "&command_timeout=300ms&heartbeat_interval=60s";
@@ -279,7 +279,7 @@ fn a_lock_that_is_granted_too_late_is_given_back<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_publish_that_is_not_answered_in_time_costs_only_the_time<C: Cache>() {
+fn a_publish_without_a_reply_in_time_returns_the_loaded_value<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "&command_timeout=300ms&heartbeat_interval=60s";
@@ -300,7 +300,7 @@ fn a_publish_that_is_not_answered_in_time_costs_only_the_time<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_write_whose_connection_is_lost_says_that_it_may_have_happened<C: Cache>() {
+fn a_write_with_a_lost_connection_has_an_unknown_outcome<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?reconnect_delay_max=20ms");
@@ -322,7 +322,7 @@ fn a_write_whose_connection_is_lost_says_that_it_may_have_happened<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "nothing from redis");
 }
 
-fn a_read_whose_connection_is_lost_is_asked_again<C: Cache>() {
+fn a_read_is_repeated_when_its_connection_is_lost<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     server.connect().set_each(&["k", "v", "l", "w"]);
@@ -342,7 +342,7 @@ fn a_read_whose_connection_is_lost_is_asked_again<C: Cache>() {
     assert_eq!(cache.stats().connections, 2);
 }
 
-fn a_connection_that_has_gone_silent_is_noticed_and_replaced<C: Cache>() {
+fn a_silent_connection_is_replaced<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "?heartbeat_interval=200ms&reconnect_delay_max=20ms";
@@ -350,7 +350,7 @@ fn a_connection_that_has_gone_silent_is_noticed_and_replaced<C: Cache>() {
     let notices = Notices::of(&cache);
     assert_eq!(seen(cache.get_with("k", TTL, || found("old"))), "old from loaded");
     proxy.hold(Direction::ToClient);
-    // No report of this will ever come.
+    // The push for this change never arrives.
     server.connect().ok(&["SET", "k", "new"]);
     let lost = |notice: &Notice| matches!(notice, Notice::Disconnected { .. });
     let ((), elapsed) = timed(|| notices.wait_for(1, lost));
@@ -359,14 +359,14 @@ fn a_connection_that_has_gone_silent_is_noticed_and_replaced<C: Cache>() {
     proxy.release(Direction::ToClient);
     assert_eq!(seen(cache.get("k")), "new from redis");
     assert!(cache.stats().connections >= 2);
-    // A connection that only idles is kept.
+    // An idle connection is kept.
     proxy.clear();
     let pings = || proxy.commands().iter().filter(|words| words[0] == b"PING").count();
     wait_until("three heartbeats", || pings() >= 3);
     assert_eq!((notices.count(lost), seen(cache.get("k"))), (1, "new from near".to_owned()));
 }
 
-fn too_many_commands_are_refused_and_the_rest_is_answered<C: Cache>() {
+fn commands_beyond_the_limit_are_rejected_and_the_rest_is_answered<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + "?inflight_max=16&command_timeout=60s");

@@ -1,4 +1,4 @@
-//! Keys and values of every content and size that Redis can hold, and those that it or we refuse.
+//! Keys and values of every content and size that Redis can hold, and invalid ones.
 
 use bytes::Bytes;
 use redcache_core::{ErrorKind, Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice};
@@ -13,13 +13,13 @@ use super::server::Server;
 
 on_every_adapter![
     any_bytes_are_a_key_and_a_value,
-    a_value_that_looks_like_ours_comes_back_as_it_was,
-    what_others_stored_is_read_as_it_is,
+    a_foreign_value_that_resembles_an_envelope_is_returned_unchanged,
+    a_foreign_value_is_read_unchanged,
     a_value_equal_to_the_marker_is_never_stored,
     values_of_a_mebibyte_come_back_whole,
     a_connection_that_crawls_carries_the_same_bytes,
-    a_value_beyond_the_limit_is_given_but_not_stored,
-    a_key_beyond_the_limit_is_refused,
+    a_value_beyond_the_limit_is_returned_but_not_stored,
+    a_key_beyond_the_limit_is_rejected,
     a_stored_value_beyond_the_limit_fails_its_own_reader_alone,
     a_hash_under_the_key_is_an_error_that_names_it_and_the_rest_of_the_batch_is_fine,
 ];
@@ -28,7 +28,7 @@ fn every_byte() -> Vec<u8> {
     (0..=255).collect()
 }
 
-/// Loads, inserts and reads a value under a key, through Redis and near.
+/// Load, insert and read a value, from Redis and from the near cache.
 #[track_caller]
 fn check_round_trip<C: Cache>([cache, other]: [&C; 2], key: &[u8], value: &[u8]) {
     let read = |cache: &C| cache.get(key).unwrap().value;
@@ -73,7 +73,7 @@ fn any_bytes_are_a_key_and_a_value<C: Cache>() {
     }
 }
 
-fn a_value_that_looks_like_ours_comes_back_as_it_was<C: Cache>() {
+fn a_foreign_value_that_resembles_an_envelope_is_returned_unchanged<C: Cache>() {
     let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     for value in [
@@ -90,7 +90,7 @@ fn a_value_that_looks_like_ours_comes_back_as_it_was<C: Cache>() {
     }
 }
 
-fn what_others_stored_is_read_as_it_is<C: Cache>() {
+fn a_foreign_value_is_read_unchanged<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     for (stored, value) in [
@@ -123,14 +123,14 @@ fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
     let loaded = cache.get_with("k", TTL, || found(NOT_FOUND_MARKER)).unwrap();
     assert_eq!(loaded.value.as_deref(), Some(NOT_FOUND_MARKER));
     notices.wait_for(1, |notice| matches!(notice, Notice::NotStored { .. }));
-    // It is the caller's, and nobody takes it for "not found" later.
+    // The caller gets it, and no later read takes it for "not found".
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
 fn values_of_a_mebibyte_come_back_whole<C: Cache>() {
     let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
-    // No two pieces of it are the same.
+    // No two parts of it are equal.
     let value: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect();
     check_round_trip([&cache, &other], b"k", &value);
     let entries = (0..8).map(|number| (format!("k:{number}"), value.clone().into()));
@@ -152,7 +152,7 @@ fn a_connection_that_crawls_carries_the_same_bytes<C: Cache>() {
     check_round_trip([&other, &cache], b"", b"");
 }
 
-fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
+fn a_value_beyond_the_limit_is_returned_but_not_stored<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK + "&value_max=10");
@@ -167,7 +167,7 @@ fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
     let entries = vec![("l", fits.into()), ("k", too_large.into())];
     assert_eq!(cache_error(cache.insert_many(entries, TTL)).kind(), ErrorKind::InvalidInput);
     assert_eq!(proxy.commands().len(), 0);
-    // Twice, for the lock is given back.
+    // Twice, because the lock is released.
     for count in 1..=2 {
         let answer = cache.get_with("k", TTL, || found(too_large));
         assert_eq!(seen(answer), format!("{too_large} from loaded"));
@@ -178,7 +178,7 @@ fn a_value_beyond_the_limit_is_given_but_not_stored<C: Cache>() {
     wait_until_idle(&cache);
 }
 
-fn a_key_beyond_the_limit_is_refused<C: Cache>() {
+fn a_key_beyond_the_limit_is_rejected<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + "?value_max=10");
     let key = "0123456789a";

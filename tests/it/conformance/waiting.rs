@@ -1,4 +1,4 @@
-//! Waiting for the lock of somebody else: what ends it, how soon, and what it may cost.
+//! Waiting for the lock of another client: how it ends, how soon, and at what cost.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use super::scene::{
 use super::server::Server;
 
 on_every_adapter![
-    a_published_value_wakes_who_waits,
-    a_released_lock_wakes_who_waits,
-    a_flush_wakes_who_waits,
-    an_own_insert_wakes_who_waits,
+    a_published_value_wakes_a_waiting_call,
+    a_released_lock_wakes_a_waiting_call,
+    a_flush_wakes_a_waiting_call,
+    an_own_insert_wakes_a_waiting_call,
     the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives,
     a_lock_that_never_ends_is_waited_for_once_and_never_overwritten,
     a_lock_that_is_renewed_without_end_is_waited_for_within_bounds,
@@ -25,21 +25,20 @@ on_every_adapter![
     a_batch_does_not_wait_longer_than_one_key,
     a_slow_load_renews_its_lock,
     a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load,
-    a_lock_whose_grant_was_lost_with_the_connection_is_found_again,
-    a_publish_whose_answer_was_lost_with_the_connection_is_not_lost,
+    a_lock_whose_grant_was_lost_is_found_again,
+    a_publish_whose_reply_was_lost_is_not_lost,
 ];
 
-with_a_server_of_its_own![a_killed_connection_wakes_who_waits,];
+with_a_server_of_its_own![a_killed_connection_wakes_a_waiting_call,];
 
 const FOREIGN: &str = "__redcache:lock:somebody:1";
 
-/// Locks `k` as another process would.
+/// Lock `k` as another process would.
 fn lock(raw: &mut Raw, ttl_ms: u32) {
     raw.ok(&["SET", "k", FOREIGN, "PX", &ttl_ms.to_string()]);
 }
 
-/// Has callers wait for the lock of somebody else who would hold it for a minute, lets `happen` happen, and gives
-/// what the callers then see at once.
+/// Let two callers wait for a lock that lives for a minute, run `happen`, and return their answers.
 #[track_caller]
 fn woken<C: Cache>(server: &Server, happen: impl FnOnce(&C, &mut Raw)) -> [String; 2] {
     let mut raw = server.connect();
@@ -60,29 +59,29 @@ fn woken<C: Cache>(server: &Server, happen: impl FnOnce(&C, &mut Raw)) -> [Strin
     answers
 }
 
-fn a_published_value_wakes_who_waits<C: Cache>() {
+fn a_published_value_wakes_a_waiting_call<C: Cache>() {
     let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| raw.ok(&["SET", "k", "theirs"]));
     assert_eq!(answers, ["theirs from redis", "theirs from joined"]);
 }
 
-fn a_released_lock_wakes_who_waits<C: Cache>() {
+fn a_released_lock_wakes_a_waiting_call<C: Cache>() {
     let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| assert_eq!(raw.integer(&["DEL", "k"]), 1));
     assert_eq!(answers, ["ours from loaded", "ours from joined"]);
     assert!(server.connect().get("k").unwrap().ends_with(b":ours"));
 }
 
-fn a_flush_wakes_who_waits<C: Cache>() {
+fn a_flush_wakes_a_waiting_call<C: Cache>() {
     let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| raw.ok(&["FLUSHALL"]));
     assert_eq!(answers, ["ours from loaded", "ours from joined"]);
 }
 
-fn a_killed_connection_wakes_who_waits<C: Cache>() {
+fn a_killed_connection_wakes_a_waiting_call<C: Cache>() {
     let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| {
-        // In one step, so that nobody can be told of the change.
+        // In one step, so that no client receives a push.
         raw.ok(&["MULTI"]);
         raw.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         raw.call(&["SET", "k", "theirs"]);
@@ -91,7 +90,7 @@ fn a_killed_connection_wakes_who_waits<C: Cache>() {
     assert_eq!(answers, ["theirs from redis", "theirs from joined"]);
 }
 
-fn an_own_insert_wakes_who_waits<C: Cache>() {
+fn an_own_insert_wakes_a_waiting_call<C: Cache>() {
     let server = Server::start();
     let answers = woken::<C>(&server, |cache, _| cache.insert("k", "new", TTL).unwrap());
     assert_eq!(answers, ["new from redis", "new from joined"]);
@@ -107,7 +106,7 @@ fn the_lock_of_a_crashed_process_is_waited_for_as_long_as_it_lives<C: Cache>() {
         clients.each_ref().map(call).map(|call| call.join().unwrap())
     });
     let elapsed = start.elapsed();
-    // Redis rounds to a millisecond, and the lock is a little older than our clock.
+    // Redis rounds to a millisecond, and the lock began before our clock.
     assert!(elapsed > Duration::from_millis(450) && elapsed < AT_ONCE, "{elapsed:?}");
     assert_eq!(clients.iter().map(|client| client.stats().loads).sum::<u64>(), 1);
     assert!(answers.contains(&"v from loaded".to_owned()), "{answers:?}");
@@ -134,7 +133,7 @@ fn a_lock_that_is_renewed_without_end_is_waited_for_within_bounds<C: Cache>() {
     lock(&mut raw, 60_000);
     thread::scope(|scope| {
         let call = scope.spawn(|| timed(|| cache.get_with("k", TTL, || found("ours"))));
-        // Each renewal wakes who waits.
+        // Each renewal wakes the caller.
         while !call.is_finished() {
             assert_eq!(raw.integer(&["PEXPIRE", "k", "60000"]), 1);
             thread::yield_now();
@@ -144,7 +143,7 @@ fn a_lock_that_is_renewed_without_end_is_waited_for_within_bounds<C: Cache>() {
         assert!(elapsed > Duration::from_millis(500) && elapsed < AT_ONCE, "{elapsed:?}");
     });
     assert_eq!(raw.get("k").unwrap(), FOREIGN.as_bytes());
-    // Nobody hammers the server although it reports a change every few microseconds.
+    // The caller does not poll at the rate of the pushes.
     assert!(cache.stats().lock_waits < 100, "{:?}", cache.stats());
 }
 
@@ -210,7 +209,7 @@ fn a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load<C: Cache>() 
     wait_until_idle(&cache);
 }
 
-fn a_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
+fn a_lock_whose_grant_was_lost_is_found_again<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);
@@ -229,7 +228,7 @@ fn a_lock_whose_grant_was_lost_with_the_connection_is_found_again<C: Cache>() {
     assert_eq!(cache.stats().connections, 2);
 }
 
-fn a_publish_whose_answer_was_lost_with_the_connection_is_not_lost<C: Cache>() {
+fn a_publish_whose_reply_was_lost_is_not_lost<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let cache = connected::<C>(proxy.url() + LONG_LOCK);

@@ -1,4 +1,4 @@
-//! `insert`, `remove` and `touch`, one key or many, and what they mean for loads that are under way.
+//! `insert`, `remove` and `touch` of one key or many, and their effect on loads in flight.
 
 use std::thread;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use super::scene::{
 use super::server::Server;
 
 on_every_adapter![
-    an_inserted_value_is_there_for_everybody,
-    what_is_removed_is_gone_and_is_reported_as_such,
+    an_inserted_value_is_read_by_every_client,
+    a_removed_key_is_gone_for_every_client,
     a_touch_moves_the_end_of_values_and_of_nothing_else,
     a_batch_of_writes_is_one_round_trip,
-    an_own_write_is_what_the_own_next_read_gives,
+    a_read_returns_the_own_write_before_it,
     a_write_of_another_client_reaches_the_near_cache,
     a_remove_voids_the_load_that_is_under_way,
     a_remove_by_another_client_voids_the_load_that_is_under_way,
     an_insert_is_not_overwritten_by_the_load_that_is_under_way,
-    who_asks_after_a_remove_never_joins_the_load_from_before_it,
+    a_call_after_a_remove_never_joins_the_load_from_before_it,
 ];
 
-fn an_inserted_value_is_there_for_everybody<C: Cache>() {
+fn an_inserted_value_is_read_by_every_client<C: Cache>() {
     let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
     server.connect().ok(&["SET", "k", "old"]);
@@ -42,7 +42,7 @@ fn an_inserted_value_is_there_for_everybody<C: Cache>() {
     assert_eq!(seen(cache.get("l")), "first from redis");
 }
 
-fn what_is_removed_is_gone_and_is_reported_as_such<C: Cache>() {
+fn a_removed_key_is_gone_for_every_client<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     server.connect().set_each(&["a", "1", "b", "2"]);
@@ -65,7 +65,7 @@ fn a_touch_moves_the_end_of_values_and_of_nothing_else<C: Cache>() {
     let hour = Duration::from_secs(3600);
     assert!(cache.touch("a", hour).unwrap());
     assert!(raw.integer(&["PTTL", "a"]) > 60_000);
-    // What was near would end too early now.
+    // A near copy would end too early.
     let answer = cache.get("a").unwrap();
     assert!(answer.ttl.unwrap() > TTL, "{answer:?}");
     let touched = cache.touch_many(&["absent", "b", "locked"], hour).unwrap();
@@ -90,14 +90,14 @@ fn a_batch_of_writes_is_one_round_trip<C: Cache>() {
     assert_eq!(server.connect().integer(&["DBSIZE"]), 0);
 }
 
-fn an_own_write_is_what_the_own_next_read_gives<C: Cache>() {
+fn a_read_returns_the_own_write_before_it<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url());
     for number in 0..200 {
         let value = number.to_string();
         cache.insert("k", value.clone(), TTL).unwrap();
         assert_eq!(seen(cache.get("k")), format!("{value} from redis"));
-        // A write whose report is still on its way must not take back what was read after it for long.
+        // A late push for a write must not end values that were read after it for long.
         wait_until("the value is near", || seen(cache.get("k")) == format!("{value} from near"));
         if number % 2 == 0 {
             assert!(cache.remove("k").unwrap());
@@ -172,7 +172,7 @@ fn an_insert_is_not_overwritten_by_the_load_that_is_under_way<C: Cache>() {
     assert!(seen(cache.get("k")).starts_with("new from"));
 }
 
-fn who_asks_after_a_remove_never_joins_the_load_from_before_it<C: Cache>() {
+fn a_call_after_a_remove_never_joins_the_load_from_before_it<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let (gate, door) = gate();

@@ -1,22 +1,22 @@
-//! How a probe is played on a server.
+//! The player of probes.
 //!
-//! Each step is a line. The first word says who acts, the rest what happens:
+//! Each step is a line. Its first word names a connection, the rest an action:
 //!
-//! | step              | meaning                                                                        |
-//! |-------------------|--------------------------------------------------------------------------------|
-//! | `a GET k`         | connection `a` sends a command; the answer is all frames up to its reply         |
-//! | `a GET k ; PING`  | the same for several commands in one write                                     |
-//! | `a`               | what `a` was sent until now without having asked                               |
-//! | `a push`          | what `a` is sent next, however long it takes                                   |
-//! | `a bytes *1\r\n`  | `a` sends these bytes; nothing is read                                         |
-//! | `a end`           | everything that `a` is sent until its connection ends                          |
-//! | `wait 20`         | 20 milliseconds pass                                                           |
-//! | `server busy`     | something happens to the server, see [`Subject::happen`]                         |
+//! | step             | meaning                                                                  |
+//! |------------------|--------------------------------------------------------------------------|
+//! | `a GET k`        | connection `a` sends a command; the answer is all frames up to its reply |
+//! | `a GET k ; PING` | the same for several commands in one write                               |
+//! | `a`              | what `a` was sent until now without having asked                         |
+//! | `a push`         | what `a` is sent next, however long it takes                             |
+//! | `a bytes *1\r\n` | `a` sends these bytes; nothing is read                                   |
+//! | `a end`          | everything that `a` is sent until its connection ends                    |
+//! | `wait 20`        | 20 milliseconds pass                                                     |
+//! | `server busy`    | something happens to the server, see [`Subject::happen`]                 |
 //!
-//! `a`, `b` and `c` speak RESP3 from the start; `p` and `q` have said nothing yet. With `~a`, the names of the keys in
-//! pushes are left out, where Redis picks them by chance. A word may contain escapes (`\s` is a space); `''` is the
-//! empty word; `$b` is the id of connection `b`, `$get` the source of a script and `$get.sha` its name, `$me` and
-//! `$peer` the nodes of a cluster.
+//! `a`, `b` and `c` speak RESP3 from the start; `p` and `q` have sent nothing yet. With `~a`, the
+//! keys of pushes are left out, where Redis picks them at random. A word may contain escapes (`\s`
+//! is a space); `''` is the empty word; `$b` is the id of connection `b`, `$get` the source of a
+//! script and `$get.sha` its hash, `$me` and `$peer` the nodes of a cluster.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -27,7 +27,7 @@ use redcache_tests::Raw;
 use super::scripts;
 use super::subject::Subject;
 
-/// A step and what the server answered, with what differs from server to server left out.
+/// A step and the answer of the server, without the parts that differ between servers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) step: &'static str,
@@ -88,7 +88,7 @@ impl Stage<'_> {
         }
     }
 
-    /// The connection of this name, which begins with its first mention.
+    /// Return the connection of a name, opened on its first use.
     fn open(&mut self, name: &str) -> &mut Connection {
         let address = self.subject.address();
         self.connections.entry(name.to_owned()).or_insert_with(|| {
@@ -119,7 +119,7 @@ impl Stage<'_> {
     }
 }
 
-/// Sends the commands in one write and reads until each has its reply.
+/// Send the commands in one write and read until each has its reply.
 fn ask(raw: &mut Raw, commands: &[Vec<Vec<u8>>]) -> String {
     let mut request = Vec::new();
     for words in commands {
@@ -158,7 +158,7 @@ fn show(frame: &[u8]) -> String {
     frame.escape_ascii().to_string()
 }
 
-/// Leaves out of a reply what cannot be the same on two servers: ids, versions, and time that has passed.
+/// Remove from a reply the parts that differ between servers: ids, versions, and elapsed time.
 fn normalised(command: &[Vec<u8>], reply: &[u8]) -> String {
     let words = command.iter().map(|word| String::from_utf8_lossy(word).to_uppercase());
     let command = words.take(2).collect::<Vec<_>>().join(" ");
@@ -184,7 +184,7 @@ fn normalised(command: &[Vec<u8>], reply: &[u8]) -> String {
     reply
 }
 
-/// Cuts out what stands between `before` and the next `after`.
+/// Remove the text between `before` and the next `after`.
 fn without(text: &str, before: &str, after: &str) -> String {
     let Some((head, rest)) = text.split_once(before) else {
         return text.to_owned();
@@ -195,13 +195,13 @@ fn without(text: &str, before: &str, after: &str) -> String {
     format!("{head}{before}<...>{after}{tail}")
 }
 
-/// What each shard of a cluster begins with.
+/// The start of a shard in a reply.
 const FIELDS: &str = r"$5\r\nslots\r\n";
 
-/// Redis gives the shards of a cluster in no order.
+/// Sort the shards of a cluster, which Redis lists in no order.
 fn in_order(shards: &str) -> String {
     let Some((header, _)) = shards.split_once(FIELDS) else { return shards.to_owned() };
-    // Each shard begins as the first does: as a map in RESP3, as an array in RESP2.
+    // Each shard begins like the first: as a map in RESP3, as an array in RESP2.
     let begins = header.rsplit(r"\r\n").find(|word| !word.is_empty()).unwrap_or_default();
     let begin = format!(r"{begins}\r\n{FIELDS}");
     let mut parts = shards.split(&begin);

@@ -1,4 +1,4 @@
-//! The probes, by what they are about. How to read them: see [`super::play`].
+//! The probes by subject; [`super::play`] describes their syntax.
 
 pub(super) mod cluster;
 pub(super) mod handshake;

@@ -1,9 +1,9 @@
-//! The scripts of the probes: redcache's own, and a few that show one thing each.
+//! The scripts of the probes: redcache's scripts, and a few that show one effect each.
 
 use redcache_core::Script;
 use redcache_sim::server::{Reply, ReplyError, ScriptCall, ScriptEffect};
 
-/// Scripts that only the probes use: a name, the Lua for Redis, and the same for the model.
+/// Scripts that only the probes use: a name, the Lua for Redis, and the equivalent for the model.
 pub(super) const TAUGHT: [(&str, &str, ScriptEffect); 7] = [
     ("one", "return 1", |_| Ok(Reply::Integer(1))),
     ("get", "return redis.call('GET',KEYS[1])", |script| script.call(&[b"GET", key(script)])),
@@ -24,7 +24,7 @@ pub(super) const TAUGHT: [(&str, &str, ScriptEffect); 7] = [
     }),
 ];
 
-/// The source of the script of this name, or its SHA-1 for `name.sha`.
+/// Return the source of a script, or its SHA-1 for `name.sha`.
 pub(super) fn word(name: &str) -> String {
     let own = match name.trim_end_matches(".sha") {
         "publish" => Some(Script::Publish),

@@ -13,19 +13,19 @@ use super::scripts;
 
 const ADDRESS_VARIABLE: &str = "REDCACHE_CONTRACT_ADDR";
 
-/// The node that is probed, and the other one of its cluster, which is never there.
+/// The ids of the probed node and of the other node of its cluster, which never runs.
 const NODES: [&str; 2] =
     ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"];
 const OTHER_PLACE: (&str, u16) = ("127.0.0.9", 7009);
-/// Whose the slots are; nobody's are those after the last.
+/// The owners of slots; slots after the last have none.
 const SLOTS: [(u16, u16); 2] = [(0, 8191), (8192, 16000)];
-/// The slots with which probes do something, and whose they are.
+/// The slots that probes change, and their owners.
 const USED_SLOTS: [(&str, &str); 2] = [("3300", NODES[0]), ("12182", NODES[1])];
 
 /// A server that probes are sent to.
 pub(super) struct Subject {
     kind: Kind,
-    /// The connection that puts the server in order between two probes.
+    /// The connection that resets the server between two probes.
     admin: Mutex<Raw>,
     is_node: bool,
 }
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 impl Subject {
-    /// The model of the same product and version as `redis`.
+    /// Return the model of the same product and version as `redis`.
     pub(super) fn model_of(redis: &Self) -> Self {
         let dialect = redis.dialect();
         let server = EmbeddedServer::start().unwrap();
@@ -57,7 +57,7 @@ impl Subject {
         }
     }
 
-    /// The settings with which the model answers as this server does.
+    /// Return the settings with which the model answers like this server.
     fn dialect(&self) -> Config {
         let info = String::from_utf8(self.admin(&["INFO", "server"])).unwrap();
         let field =
@@ -70,7 +70,7 @@ impl Subject {
         }
     }
 
-    /// The model of the same product and version as `redis`, as a node of a cluster.
+    /// Return the model of the same product and version as `redis`, as a node of a cluster.
     pub(super) fn model_node_of(redis: &Self) -> Self {
         let subject = Self { is_node: true, ..Self::model_of(redis) };
         let members = vec![
@@ -88,7 +88,7 @@ impl Subject {
         subject
     }
 
-    /// A real node of a cluster, which takes the other's word for what it read in a file.
+    /// Return a real node of a cluster, which knows the other node from a file.
     pub(super) fn redis_node() -> Self {
         let [(first, last), (other_first, other_last)] = SLOTS;
         let (host, port) = OTHER_PLACE;
@@ -113,7 +113,7 @@ impl Subject {
         Self { kind, admin, is_node: false }
     }
 
-    /// A word of a probe that stands for one of the nodes.
+    /// Return the node that a word of a probe stands for.
     pub(super) fn node_id(word: &str) -> Option<&'static str> {
         match word {
             "me" => Some(NODES[0]),
@@ -126,7 +126,7 @@ impl Subject {
         self.kind.address()
     }
 
-    /// Makes the server what it was when it started, as far as a probe may have changed it.
+    /// Undo every change that a probe can make to the server.
     pub(super) fn reset(&self) {
         if self.is_node {
             self.admin_ok(&["FLUSHALL"]);
@@ -155,7 +155,7 @@ impl Subject {
         self.admin_ok(&["SCRIPT", "FLUSH"]);
     }
 
-    /// Lets something happen to the server that no client of a probe can do, on each kind of server in its own way.
+    /// Cause an event in the server that no client of a probe can cause.
     pub(super) fn happen(&self, what: &str) {
         match &self.kind {
             Kind::Model(server) => server.with(|server| match what.split_once(' ') {

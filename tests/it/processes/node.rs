@@ -1,4 +1,4 @@
-//! A `node` and what it says.
+//! A `node` process and its answers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::conformance::scene::wait_until;
 
-/// An answer that takes longer does not come any more.
+/// The limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A process with a cache, killed when it is dropped.
@@ -19,13 +19,13 @@ pub(super) struct Node {
     process: Process,
     input: Option<ChildStdin>,
     output: Receiver<Value>,
-    /// Answers that nobody has asked for yet.
+    /// Answers that arrived before the test waited for them.
     early: Vec<Value>,
     ids: u64,
 }
 
 impl Node {
-    /// Starts a node whose locks outlive every scenario.
+    /// Start a node whose locks outlive every scenario.
     pub(super) fn start(runtime: &str, server: &RedisServer) -> Self {
         Self::start_with(runtime, server, &["--lock-ttl-ms", "60000"])
     }
@@ -37,7 +37,7 @@ impl Node {
         let mut process = Process::spawn(&mut command).expect("cargo has built it");
         let lines = BufReader::new(process.take_stdout().unwrap()).lines();
         let (says, output) = mpsc::channel();
-        // It ends with the output of the process.
+        // The thread ends with the output of the process.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let answer = serde_json::from_str(&line);
@@ -50,7 +50,7 @@ impl Node {
         Self { process, input, output, early: Vec::new(), ids: 0 }
     }
 
-    /// Writes a line and gives its id.
+    /// Write a line and return its id.
     pub(super) fn ask(&mut self, mut line: Value) -> Value {
         self.ids += 1;
         let id = Value::from(self.ids);
@@ -59,7 +59,7 @@ impl Node {
         id
     }
 
-    /// Waits for the answer to a line.
+    /// Wait for the answer to a line.
     #[track_caller]
     pub(super) fn answer(&mut self, id: &Value) -> Value {
         loop {
@@ -71,14 +71,14 @@ impl Node {
         }
     }
 
-    /// Writes a line and waits for its answer.
+    /// Write a line and waits for its answer.
     #[track_caller]
     pub(super) fn call(&mut self, line: Value) -> Value {
         let id = self.ask(line);
         self.answer(&id)
     }
 
-    /// One of the counters.
+    /// Return a counter of the cache.
     #[track_caller]
     pub(super) fn stat(&mut self, name: &str) -> u64 {
         self.call(serde_json::json!({"op": "stats"}))["ok"][name].as_u64().unwrap()
@@ -96,7 +96,7 @@ impl Node {
         self.process.resume();
     }
 
-    /// Ends the input; gives the answers that are left and the status with which the process ends.
+    /// Close the input; return the remaining answers and the exit status.
     pub(super) fn finish(mut self) -> (Vec<Value>, ExitStatus) {
         self.input = None;
         let mut answers = std::mem::take(&mut self.early);

@@ -1,6 +1,6 @@
 //! Engines of several processes and one modelled server, under a clock that only the test moves.
 //!
-//! Bytes take no time: whatever an engine or the server writes has arrived before the clock moves.
+//! Bytes take no time: all that an engine or the server writes arrives before the clock moves.
 
 use std::time::{Duration, Instant};
 

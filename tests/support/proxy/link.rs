@@ -1,4 +1,5 @@
-//! One connection through the proxy: two sockets, and for each direction a thread that reads and one that writes.
+//! One connection through the proxy: two sockets, and for each direction a thread that reads and
+//! one that writes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,10 +11,10 @@ use std::time::Instant;
 use super::observer::Observer;
 use super::{Direction, Shared};
 
-/// Bytes on their way, and when they may arrive.
+/// Bytes under way, and their arrival time.
 type Parcel = (Instant, Vec<u8>);
 
-/// Forwards between `client` and a new connection to `server`, in threads of their own.
+/// Forward between `client` and a new connection to `server`, in new threads.
 pub(super) fn connect(
     shared: &Arc<Shared>,
     client: TcpStream,
@@ -80,7 +81,7 @@ impl Shared {
         let mut next = receiver.recv().ok();
         while let Some((due_at, mut bytes)) = next {
             let chunk_max = self.wait_until_free(direction, due_at);
-            // Whatever else may arrive by now comes along.
+            // Add the bytes that are due by now.
             let now = Instant::now();
             next = loop {
                 match receiver.try_recv() {
@@ -94,11 +95,11 @@ impl Shared {
             }
             next = next.or_else(|| receiver.recv().ok());
         }
-        // It fails if the connection was cut, which is as good.
+        // It fails if the connection was cut.
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    /// Waits until `due_at` and until nobody holds this direction, and says how much may be written at once.
+    /// Wait until `due_at` and until this direction is released; return the limit of one write.
     fn wait_until_free(&self, direction: Direction, due_at: Instant) -> Option<usize> {
         let mut state = self.lock();
         loop {

@@ -1,4 +1,4 @@
-//! What the bytes on one connection say: commands one way, replies the other.
+//! The commands and replies of one connection.
 
 use redcache_core::resp::{self, Frame, Limits, Scanner};
 
@@ -10,7 +10,7 @@ pub(super) struct Observer {
     outstanding: u64,
 }
 
-/// What a piece of the client's bytes completed.
+/// The commands that a piece of the client's bytes completed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) round_trips: u64,
@@ -56,7 +56,7 @@ fn words(frame: &[u8]) -> Vec<Vec<u8>> {
     bytes.collect()
 }
 
-/// One direction's stream, cut into frames. A stream that makes no sense yields none from there on.
+/// The frames of one direction. After a protocol error there are none.
 #[derive(Debug)]
 struct Frames {
     buffer: Vec<u8>,

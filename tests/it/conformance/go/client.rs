@@ -1,6 +1,6 @@
-//! Redis as redcache for Go v0.2 speaks to it, command by command.
+//! A client that sends the commands of redcache for Go v0.2.
 //!
-//! Nothing here comes from the core but the frames: what is shared is the contract, not the code.
+//! It shares only the frames with the core: the contract, not the code.
 
 use redcache_core::resp::{Frame, decode};
 use redcache_tests::{Raw, RedisServer};
@@ -44,7 +44,7 @@ const PUBLISH_REFRESH: &str = "\
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]); \
     return 1";
 
-/// What a key holds, as Go reads it.
+/// The content of a key, as Go reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Held {
     Nothing,
@@ -52,21 +52,21 @@ pub(super) enum Held {
     Value { payload: Vec<u8>, delta_ns: i64 },
 }
 
-/// What came of taking a write lock.
+/// The outcome of taking a write lock.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum WriteLock {
     Taken { old: Option<Vec<u8>>, pttl: i64 },
     HeldBy(Vec<u8>),
 }
 
-/// One process of Go.
+/// A process that runs redcache for Go.
 pub(super) struct Go {
     raw: Raw,
     locks: u32,
 }
 
 impl Go {
-    /// Connects as rueidis does: RESP3, and only those reads tracked that ask for it.
+    /// Connect as rueidis does: RESP3, with tracking of reads that opt in.
     pub(super) fn connect(server: &RedisServer) -> Self {
         let mut raw = server.connect();
         raw.call(&["HELLO", "3"]);
@@ -74,7 +74,7 @@ impl Go {
         Self { raw, locks: 0 }
     }
 
-    /// The tracked read.
+    /// Read a key under tracking.
     pub(super) fn read(&mut self, key: &str) -> Held {
         self.raw.ok(&["CLIENT", "CACHING", "YES"]);
         self.raw.ok(&["MULTI"]);
@@ -91,7 +91,7 @@ impl Go {
         }
     }
 
-    /// Tries to take the read lock.
+    /// Try to take the read lock.
     pub(super) fn lock(&mut self, key: &str, ttl_ms: u32) -> Option<String> {
         let lock = self.new_lock();
         let reply = self.raw.call(&["SET", key, &lock, "NX", "GET", "PX", &ttl_ms.to_string()]);
@@ -115,7 +115,7 @@ impl Go {
         self.script(TOUCH, key, &[LOCK_PREFIX.as_bytes(), ttl_ms.to_string().as_bytes()])
     }
 
-    /// Takes the write lock; gives the lock and what came of it.
+    /// Take the write lock; return the lock and the outcome.
     pub(super) fn write_lock(&mut self, key: &str, ttl_ms: u32) -> (String, WriteLock) {
         let lock = self.new_lock();
         let args = ["EVAL", WRITE_LOCK, "1", key, &lock, LOCK_PREFIX, &ttl_ms.to_string()];
@@ -156,7 +156,7 @@ impl Go {
         self.raw.integer(&["DEL", key])
     }
 
-    /// Tries to take the refresh lock.
+    /// Try to take the refresh lock.
     pub(super) fn refresh_lock(&mut self, key: &str) -> bool {
         let reply = self.raw.call(&["SET", &refresh_key(key), "1", "NX", "PX", "10000"]);
         decode(&reply) == Ok(Frame::Simple(b"OK"))
@@ -171,7 +171,7 @@ impl Go {
         self.script(PUBLISH_REFRESH, key, &[LOCK_PREFIX.as_bytes(), &value, b"60000"])
     }
 
-    /// Waits for a push that names the key. One that names no key at all wakes nobody in Go.
+    /// Wait for a push that names the key. A push without keys wakes no caller in Go.
     pub(super) fn wait(&mut self, key: &str) {
         loop {
             let push = self.raw.read_push();
@@ -184,7 +184,7 @@ impl Go {
         }
     }
 
-    /// The whole of Go's `Get`: reads, locks and loads, or waits and begins again.
+    /// Go's `Get`: read, lock and load, or wait and begin again.
     pub(super) fn get(&mut self, key: &str, mut load: impl FnMut() -> Vec<u8>) -> Vec<u8> {
         loop {
             if let Held::Value { payload, .. } = self.read(key) {
@@ -220,7 +220,7 @@ fn envelope(payload: &[u8], delta_ns: i64) -> Vec<u8> {
     [ENVELOPE, delta_ns.to_string().as_bytes(), b":", payload].concat()
 }
 
-/// Reads what a key holds, in the order of Go.
+/// Return the content of a key, checked in the order of Go.
 pub(super) fn read_held(bytes: &[u8]) -> Held {
     if bytes.starts_with(LOCK_PREFIX.as_bytes()) {
         return Held::Lock(bytes.to_vec());

@@ -1,5 +1,6 @@
-//! A node of a cluster that has slots 0 to 8191; another, which is never there, has those up to 16000. `b` is in slot
-//! 3300 and `foo` in 12182; nobody has 16287, where `x` is.
+//! Probes of a cluster node that owns slots 0 to 8191. Another node, which never runs, owns the
+//! slots up to 16000. Key `b` is in slot 3300, `foo` in 12182, and `x` in 16287, which has no
+//! owner.
 
 use super::super::Probe;
 

@@ -1,4 +1,4 @@
-//! How a connection begins: versions of the protocol, passwords, names, databases.
+//! Probes of the handshake: protocol versions, passwords, names, databases.
 
 use super::super::Probe;
 

@@ -1,4 +1,4 @@
-//! What keys hold, and how they expire.
+//! Probes of values and their expiry.
 
 use super::super::Probe;
 

@@ -1,4 +1,4 @@
-//! What a client is told of changes that its own commands make, with `NOLOOP` and without.
+//! Probes of the pushes for a client's own changes, with `NOLOOP` and without.
 
 use super::super::Probe;
 

@@ -1,4 +1,4 @@
-//! What the server understands, and how it says that it does not.
+//! Probes of requests that the server accepts or rejects.
 
 use super::super::Probe;
 

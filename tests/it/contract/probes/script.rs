@@ -1,4 +1,4 @@
-//! Scripts: the cache, redcache's own, and what they do to tracking.
+//! Probes of scripts: the script cache, redcache's scripts, and their effect on tracking.
 
 use super::super::Probe;
 

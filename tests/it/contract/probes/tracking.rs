@@ -1,4 +1,4 @@
-//! Which reads are tracked, and which changes by others are reported.
+//! Probes of tracking: reads that are tracked, and changes by others that are pushed.
 
 use super::super::Probe;
 

@@ -1,4 +1,4 @@
-//! A server that has no memory, is a replica, is busy, or forbids.
+//! Probes of a server that is out of memory, a replica, busy, or denies commands.
 
 use super::super::Probe;
 
