@@ -189,7 +189,8 @@ impl Engine {
 
     fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
         match token.map_or(Sender::Nobody, Sender::of) {
-            Sender::Flight(id) if self.fetches.contains(id) => {
+            // Another key's reply must never reach a flight, whatever went wrong below.
+            Sender::Flight(id) if self.fetches.key_of(id) == Some(exchange.command.key()) => {
                 self.on_fetch_reply(cx, id, exchange);
             }
             Sender::Flight(_) | Sender::Nobody => self.env.return_unwanted(cx, exchange),

@@ -17,7 +17,10 @@ const FLIGHT_TAG: u64 = 1 << 63;
 impl Sender {
     pub(crate) fn token(self) -> Token {
         match self {
-            Self::Flight(id) => Token { sender: FLIGHT_TAG | u64::from(id.0), slot: 0 },
+            Self::Flight(FlightId { index, generation }) => {
+                let sender = FLIGHT_TAG | u64::from(generation) << 32 | u64::from(index);
+                Token { sender, slot: 0 }
+            }
             Self::Call(Caller { op, slot }) => {
                 Token { sender: u64::from(op.generation) << 32 | u64::from(op.index), slot }
             }
@@ -30,7 +33,10 @@ impl Sender {
         let index = token.sender as u32;
         match token.sender {
             u64::MAX => Self::Nobody,
-            sender if sender & FLIGHT_TAG != 0 => Self::Flight(FlightId(index)),
+            sender if sender & FLIGHT_TAG != 0 => {
+                let generation = (sender >> 32) as u32 & (u32::MAX >> 1);
+                Self::Flight(FlightId { index, generation })
+            }
             sender => {
                 let generation = (sender >> 32) as u32;
                 Self::Call(Caller { op: OpId { index, generation }, slot: token.slot })

@@ -12,9 +12,13 @@ use slab::Slab;
 use crate::api::key::Key;
 use crate::flow::call::{Caller, OpId};
 
-/// Names a flight while it lasts.
+/// Names a flight by its place in the table, and by a number that no later flight in that place has.
+/// So what is late for a flight never reaches another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct FlightId(pub(crate) u32);
+pub(crate) struct FlightId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
 
 /// The fetch of one key and its callers. `F` is the state of the fetch.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub(crate) struct Flight<F> {
     departed: usize,
     /// Later callers of the key find the flight.
     listed: bool,
+    generation: u32,
 }
 
 impl<F> Flight<F> {
@@ -56,12 +61,14 @@ pub(crate) struct Flights<F> {
     flights: Slab<Flight<F>>,
     by_key: HashTable<u32>,
     hasher: SeedableRandomState,
+    /// The generation of the flight that started last.
+    generation: u32,
 }
 
 impl<F> Flights<F> {
     pub(crate) fn new(seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
-        Self { flights: Slab::new(), by_key: HashTable::new(), hasher }
+        Self { flights: Slab::new(), by_key: HashTable::new(), hasher, generation: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,40 +76,49 @@ impl<F> Flights<F> {
     }
 
     pub(crate) fn get(&self, id: FlightId) -> Option<&Flight<F>> {
-        self.flights.get(id.0 as usize)
+        self.flights.get(id.index as usize).filter(|flight| flight.generation == id.generation)
     }
 
     pub(crate) fn get_mut(&mut self, id: FlightId) -> Option<&mut Flight<F>> {
-        self.flights.get_mut(id.0 as usize)
+        let flight = self.flights.get_mut(id.index as usize);
+        flight.filter(|flight| flight.generation == id.generation)
     }
 
     pub(crate) fn find(&self, key: &[u8]) -> Option<FlightId> {
         let hash = self.hasher.hash_one(key);
         let found = self.by_key.find(hash, |&id| self.flights[id as usize].key.as_bytes() == key);
-        found.map(|&id| FlightId(id))
+        found.map(|&index| self.id(index as usize))
+    }
+
+    fn id(&self, index: usize) -> FlightId {
+        FlightId { index: index as u32, generation: self.flights[index].generation }
     }
 
     /// Start a flight that later callers of `key` find.
     pub(crate) fn start(&mut self, key: Key, fetch: F, leader: Caller) -> FlightId {
         let hash = self.hasher.hash_one(key.as_bytes());
         let leader = Some(leader);
+        // One bit stays free for the tokens of flights.
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
+        let generation = self.generation;
+        let followers = Vec::new();
         let flight =
-            Flight { key, fetch, leader, followers: Vec::new(), departed: 0, listed: true };
+            Flight { key, fetch, leader, followers, departed: 0, listed: true, generation };
         // Each flight belongs to a call, and calls in flight are bounded far below 2^32.
-        let id = self.flights.insert(flight) as u32;
-        let Self { flights, by_key, hasher } = self;
-        by_key.insert_unique(hash, id, |&id| hasher.hash_one(flights[id as usize].key.as_bytes()));
-        FlightId(id)
+        let index = self.flights.insert(flight) as u32;
+        let Self { flights, by_key, hasher, .. } = self;
+        let hash_of = |&index: &u32| hasher.hash_one(flights[index as usize].key.as_bytes());
+        by_key.insert_unique(hash, index, hash_of);
+        FlightId { index, generation }
     }
 
     /// Hide the flight from later callers of its key. Its callers stay.
     pub(crate) fn unlist(&mut self, id: FlightId) {
-        let Some(flight) = self.flights.get_mut(id.0 as usize) else {
-            return;
-        };
+        let Some(flight) = self.get_mut(id) else { return };
         if std::mem::replace(&mut flight.listed, false) {
-            let hash = self.hasher.hash_one(flight.key.as_bytes());
-            if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == id.0) {
+            let key = flight.key.clone();
+            let hash = self.hasher.hash_one(key.as_bytes());
+            if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == id.index) {
                 entry.remove();
             }
         }
@@ -111,13 +127,14 @@ impl<F> Flights<F> {
     /// Remove a flight and return it.
     pub(crate) fn end(&mut self, id: FlightId) -> Option<Flight<F>> {
         self.unlist(id);
-        self.flights.try_remove(id.0 as usize)
+        self.get(id)?;
+        self.flights.try_remove(id.index as usize)
     }
 
     /// Return the flights whose fetch `is_wanted`, oldest slot first.
     pub(crate) fn select(&self, is_wanted: impl Fn(&F) -> bool) -> Vec<FlightId> {
         let wanted = self.flights.iter().filter(|(_, flight)| is_wanted(&flight.fetch));
-        wanted.map(|(id, _)| FlightId(id as u32)).collect()
+        wanted.map(|(index, _)| self.id(index)).collect()
     }
 }
 
@@ -143,5 +160,17 @@ mod tests {
         assert_eq!(flights.select(|fetch| *fetch == "second"), [second]);
         assert!(flights.end(second).is_some());
         assert_eq!((flights.find(b"k"), flights.len()), (None, 0));
+    }
+
+    #[test]
+    fn the_id_of_an_ended_flight_never_names_a_later_one() {
+        let mut flights = Flights::new(1);
+        let first = flights.start(Key::from("a"), "first", caller(1));
+        assert!(flights.end(first).is_some());
+        let second = flights.start(Key::from("b"), "second", caller(2));
+        assert_eq!(first.index, second.index);
+        assert!(flights.get(first).is_none() && flights.end(first).is_none());
+        flights.unlist(first);
+        assert_eq!(flights.find(b"b"), Some(second));
     }
 }

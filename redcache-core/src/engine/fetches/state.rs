@@ -73,9 +73,9 @@ impl Fetches {
         self.flights.len()
     }
 
-    /// Return whether a flight exists.
-    pub(crate) fn contains(&self, id: FlightId) -> bool {
-        self.flights.get(id).is_some()
+    /// Return the key of a flight that has not ended.
+    pub(crate) fn key_of(&self, id: FlightId) -> Option<&Key> {
+        Some(&self.flights.get(id)?.key)
     }
 
     /// Return the key of a flight, and the registered loader that refreshes it.

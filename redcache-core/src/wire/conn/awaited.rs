@@ -21,8 +21,10 @@ pub(super) enum Awaited {
         /// outside a batch.
         batch: usize,
     },
-    /// A request whose reply is of no interest.
+    /// A request whose reply is a status or an error of no interest.
     Ignored,
+    /// A `PING` with this number, which its reply repeats.
+    Ping(u64),
     /// `CLUSTER INFO`. It precedes the topology, so that its epoch is not newer.
     ClusterInfo,
     Topology(Question),
@@ -137,7 +139,9 @@ impl AwaitedQueue {
     pub(super) fn drop_slot(&mut self, token: Token) {
         self.entries.retain(|awaited| match awaited {
             Awaited::Command { issued, .. } => issued.token != Some(token),
-            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => true,
+            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
+                true
+            }
         });
     }
 }

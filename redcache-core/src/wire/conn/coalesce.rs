@@ -81,11 +81,6 @@ impl Coalescer {
         self.count = 0;
     }
 
-    /// Return how many commands are not encoded yet.
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
     /// Return how many bytes the batch will take, but for its first few.
     pub(super) fn len(&self) -> usize {
         self.keys.len() + self.rest.len()

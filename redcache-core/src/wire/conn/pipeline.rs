@@ -9,7 +9,7 @@ use super::scripts::SentScripts;
 use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::LockSettings;
-use crate::protocol::reply::Assembly;
+use crate::protocol::reply::{Assembly, Refusal};
 use crate::protocol::topology::{self, Question};
 use crate::resp;
 use crate::wire::inbound::Inbound;
@@ -24,6 +24,9 @@ pub(super) struct Pipeline {
     /// Commands may be batched. The keys of a batch must be on one node.
     pub(super) batches: bool,
     pub(super) awaited: AwaitedQueue,
+    /// How many of the last awaited requests the adapter has not taken. They have no reply yet.
+    untaken: usize,
+    pings: u64,
     /// The partial answers of the first awaited commands.
     pub(super) begun: VecDeque<Assembly>,
     /// The answers that one reply gave beyond its first.
@@ -31,6 +34,8 @@ pub(super) struct Pipeline {
     /// The first awaited command sends `ASKING` before each frame, and the reply to the last one
     /// has come.
     pub(super) asking_answered: bool,
+    /// The server refused an `ASKING` of the first awaited command.
+    pub(super) asking_refused: Option<Refusal>,
     /// The epoch of the topology whose reply comes next.
     pub(super) epoch: Option<u64>,
     /// The key that was just written: if the server tracked it for this connection, the next
@@ -46,9 +51,12 @@ impl Pipeline {
             coalescer: Coalescer::default(),
             batches,
             awaited: AwaitedQueue::default(),
+            untaken: 0,
+            pings: 0,
             begun: VecDeque::new(),
             ready: VecDeque::new(),
             asking_answered: false,
+            asking_refused: None,
             epoch: None,
             echo: None,
             scripts: SentScripts::default(),
@@ -62,6 +70,7 @@ impl Pipeline {
     /// Swap the bytes to write with an empty buffer. Return `false` when there are none.
     pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         into.clear();
+        self.untaken = 0;
         self.coalescer.close(&mut self.out);
         std::mem::swap(&mut self.out, into);
         !into.is_empty()
@@ -89,7 +98,7 @@ impl Pipeline {
                 issued.command.encode(locks, by_hash, &mut self.out);
             }
         }
-        self.awaited.push(Awaited::Command { issued, form, batch: 0 });
+        self.expect(Awaited::Command { issued, form, batch: 0 });
         if batch > 1 {
             self.awaited.batch_last(batch);
         }
@@ -100,24 +109,36 @@ impl Pipeline {
         self.coalescer.close(&mut self.out);
         topology::ask_epoch(&mut self.out);
         question.ask(&mut self.out);
-        self.awaited.push(Awaited::ClusterInfo);
-        self.awaited.push(Awaited::Topology(question));
+        self.expect(Awaited::ClusterInfo);
+        self.expect(Awaited::Topology(question));
     }
 
     pub(super) fn ping(&mut self) {
         self.coalescer.close(&mut self.out);
-        resp::command(&mut self.out, &[b"PING"]);
-        self.awaited.push(Awaited::Ignored);
+        self.pings += 1;
+        resp::command(&mut self.out, &[b"PING", self.pings.to_string().as_bytes()]);
+        self.expect(Awaited::Ping(self.pings));
     }
 
     /// Expect `count` replies of no interest.
     pub(super) fn ignore(&mut self, count: usize) {
-        (0..count).for_each(|_| self.awaited.push(Awaited::Ignored));
+        (0..count).for_each(|_| self.expect(Awaited::Ignored));
+    }
+
+    fn expect(&mut self, awaited: Awaited) {
+        self.untaken += 1;
+        self.awaited.push(awaited);
+    }
+
+    /// Return the request that the next reply answers.
+    pub(super) fn next_answered(&self) -> Option<&Awaited> {
+        self.awaited.front().filter(|_| self.awaited.len() > self.untaken)
     }
 
     pub(super) fn pop_front(&mut self) -> Option<Awaited> {
         self.begun.pop_front();
         self.asking_answered = false;
+        self.asking_refused = None;
         self.awaited.pop_front()
     }
 
@@ -165,7 +186,9 @@ impl Pipeline {
         }
         match self.pop_front()? {
             Awaited::Command { issued, .. } => Some(issued),
-            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
+            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
+                None
+            }
         }
     }
 
@@ -180,7 +203,9 @@ impl Pipeline {
         });
         ready.chain(self.awaited.into_iter().filter_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued),
-            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
+            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
+                None
+            }
         }))
     }
 }

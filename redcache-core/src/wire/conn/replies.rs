@@ -8,7 +8,9 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
-use crate::protocol::reply::{Answered, Assembly, ReadReply, Reply, WrongType, is_about_batching};
+use crate::protocol::reply::{
+    Answered, Assembly, ReadReply, Refusal, Reply, WrongType, is_about_batching,
+};
 use crate::protocol::topology::{self, Topology};
 use crate::resp::Frame;
 use crate::wire::inbound::Inbound;
@@ -49,11 +51,9 @@ impl Pipeline {
         frame: &Frame<'_>,
         locks: &LockSettings,
     ) -> Result<Option<Inbound>, Error> {
-        // A command that is not encoded yet has no reply.
-        let is_sent = self.awaited.len() > self.coalescer.count();
-        match self.awaited.front().filter(|_| is_sent) {
+        match self.next_answered() {
             Some(Awaited::Command { issued, .. }) if issued.asking && !self.asking_answered => {
-                self.asking_answered = true;
+                self.on_asking_reply(frame)?;
                 Ok(None)
             }
             Some(Awaited::Command { batch: 0, .. }) => self.on_own_reply(now, frame, locks),
@@ -62,8 +62,14 @@ impl Pipeline {
                 self.on_batch_reply(now, frame, count, locks)
             }
             Some(Awaited::Ignored) => {
+                let is_status = matches!(frame, Frame::Simple(_) | Frame::Error(_));
                 self.pop_front();
-                Ok(None)
+                if is_status { Ok(None) } else { Err(mispaired()) }
+            }
+            Some(Awaited::Ping(number)) => {
+                let is_its_own = answers_ping(frame, *number);
+                self.pop_front();
+                if is_its_own { Ok(None) } else { Err(mispaired()) }
             }
             Some(Awaited::ClusterInfo) => {
                 self.epoch = topology::read_epoch(frame);
@@ -80,6 +86,20 @@ impl Pipeline {
         }
     }
 
+    /// Take the reply to an `ASKING`. If it is refused, so is its command: the node would redirect the
+    /// command back.
+    fn on_asking_reply(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
+        self.asking_answered = true;
+        match frame {
+            Frame::Simple(_) => Ok(()),
+            Frame::Error(text) => {
+                self.asking_refused.get_or_insert(Refusal::of(text));
+                Ok(())
+            }
+            _ => Err(mispaired()),
+        }
+    }
+
     /// Take a reply to the first awaited command alone.
     fn on_own_reply(
         &mut self,
@@ -91,7 +111,12 @@ impl Pipeline {
             self.begin(0, false);
         }
         self.asking_answered = false;
-        let Some(answered) = self.take_part(0, frame, locks)? else { return Ok(None) };
+        let Some(mut answered) = self.take_part(0, frame, locks)? else { return Ok(None) };
+        if let Answered::Whole(Reply::Refused(_)) = answered
+            && let Some(refusal) = self.asking_refused.take()
+        {
+            answered = Answered::Whole(Reply::Refused(refusal));
+        }
         Ok(self.finish(now, answered, locks))
     }
 
@@ -163,7 +188,9 @@ impl Pipeline {
     fn wrong_type(&self) -> Error {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued.command.name()),
-            Awaited::Ignored | Awaited::ClusterInfo | Awaited::Topology(_) => None,
+            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
+                None
+            }
         });
         let text = format!("the reply to `{}` is not of its type", name.unwrap_or_default());
         Error::new(ErrorKind::Protocol, text)
@@ -204,4 +231,21 @@ impl Pipeline {
         }
         Some(Inbound::Reply { issued, reply })
     }
+}
+
+/// Return whether a frame answers the `PING` with this number. An error is a sign of life, too, and so
+/// is `PONG` from a proxy that answers by itself.
+fn answers_ping(frame: &Frame<'_>, number: u64) -> bool {
+    match frame {
+        Frame::Bulk(text) => *text == number.to_string().as_bytes(),
+        Frame::Simple(text) => *text == b"PONG",
+        Frame::Error(_) => true,
+        _ => false,
+    }
+}
+
+/// Return the error for a reply that cannot belong to its request: every later reply would reach the
+/// wrong command.
+fn mispaired() -> Error {
+    Error::new(ErrorKind::Protocol, "a reply does not belong to its request")
 }

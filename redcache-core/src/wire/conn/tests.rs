@@ -80,10 +80,10 @@ impl Line {
 
     /// Take the sent bytes, then deliver these bytes one by one. Return the messages.
     fn hear(&mut self, bytes: &[u8]) -> Vec<Inbound> {
-        let unread = self.said();
-        self.unread.push_str(&unread);
         let mut heard = Vec::new();
         for byte in bytes.chunks(1) {
+            let unread = self.said();
+            self.unread.push_str(&unread);
             let mut input = Input(byte);
             while let Some(inbound) =
                 self.conn.next(self.now, &mut input, &self.config, &self.locks).unwrap()
@@ -224,6 +224,53 @@ fn a_silent_connection_is_probed_and_then_dropped() {
     assert!(line.conn.heartbeat(line.now, interval));
     line.hear(b"-BUSY Redis is busy\r\n");
     assert!(!line.conn.heartbeat(line.now, interval));
+}
+
+#[test]
+fn a_reply_to_a_command_that_was_not_taken_ends_the_connection() {
+    let mut line = Line::new();
+    line.send(1, read("a"));
+    line.said();
+    line.hear(b"_\r\n:-2\r\n");
+    line.send(2, read("b"));
+    let mut input = Input(b"$1\r\nA\r\n:1\r\n");
+    let error = line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+}
+
+#[test]
+fn a_reply_that_is_not_of_its_request_ends_the_connection() {
+    let interval = Duration::from_secs(5);
+    for (reply, is_its_own) in [
+        ("$1\r\n1\r\n", true),
+        ("+PONG\r\n", true),
+        ("-BUSY Redis is busy\r\n", true),
+        ("$1\r\n2\r\n", false),
+        ("$1\r\nA\r\n", false),
+        (":1\r\n", false),
+    ] {
+        let mut line = Line::new();
+        line.now += interval;
+        line.conn.heartbeat(line.now, interval);
+        assert!(line.said().contains("PING\r\n$1\r\n1"));
+        let mut input = Input(reply.as_bytes());
+        let next = line.conn.next(line.now, &mut input, &line.config, &line.locks);
+        assert_eq!(next.is_ok(), is_its_own, "{reply:?}");
+    }
+}
+
+#[test]
+fn the_refusal_of_asking_is_the_answer_to_its_command() {
+    let mut line = Line::new();
+    let token = Token { sender: 1, slot: 0 };
+    let mut issued = Issued::new(line.now, token, read("a"), Slot::FIRST);
+    issued.asking = true;
+    line.conn.send(line.now, issued, &line.locks);
+    let noperm = "-NOPERM this user has no permissions to run the 'asking' command\r\n";
+    let moved = "-MOVED 1 h:2\r\n";
+    let heard = line.hear(format!("{noperm}{moved}{noperm}{moved}").as_bytes());
+    let Inbound::Reply { reply: Reply::Refused(refusal), .. } = &heard[0] else { panic!() };
+    assert!(refusal.0.starts_with("NOPERM"), "{refusal:?}");
 }
 
 #[test]

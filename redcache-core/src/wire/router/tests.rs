@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::redirects::RETRY_PAUSE;
@@ -18,6 +19,8 @@ struct World {
     /// Open connections and the port of each.
     open: Vec<(ConnId, u16)>,
     events: Vec<RouterEvent>,
+    /// The sent bytes that the test has not looked at, by port.
+    unread: BTreeMap<u16, Vec<u8>>,
     sent: u64,
 }
 
@@ -37,7 +40,17 @@ impl World {
         };
         let router = Router::new(now, &config, Rng::new(7));
         let lock = issuer.issue();
-        Self { router, config, locks, lock, now, open: Vec::new(), events: Vec::new(), sent: 0 }
+        Self {
+            router,
+            config,
+            locks,
+            lock,
+            now,
+            open: Vec::new(),
+            events: Vec::new(),
+            unread: BTreeMap::new(),
+            sent: 0,
+        }
     }
 
     /// Return a router that knows two nodes: port 1 owns the slots up to 8191, port 2 the others.
@@ -89,11 +102,17 @@ impl World {
         self.open.iter().find(|(_, open)| *open == port).map(|(conn, _)| *conn)
     }
 
+    /// Deliver bytes of a node, which has read everything that was sent to it.
     fn hear(&mut self, port: u16, bytes: &[u8]) {
         let conn = self.conn(port).unwrap();
-        let mut input = Input(bytes);
-        while let Some(event) = self.step(|router, ctx| router.receive(ctx, conn, &mut input)) {
-            self.events.push(event);
+        for byte in bytes.chunks(1) {
+            let mut sent = Vec::new();
+            self.router.take_transmit(conn, &mut sent);
+            self.unread.entry(port).or_default().extend_from_slice(&sent);
+            let mut input = Input(byte);
+            while let Some(event) = self.step(|router, ctx| router.receive(ctx, conn, &mut input)) {
+                self.events.push(event);
+            }
         }
     }
 
@@ -105,9 +124,11 @@ impl World {
 
     /// Return the commands sent to a node since the last look, by their first two words.
     fn take_sent(&mut self, port: u16) -> Vec<String> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.unread.remove(&port).unwrap_or_default();
         if let Some(conn) = self.conn(port) {
-            self.router.take_transmit(conn, &mut bytes);
+            let mut sent = Vec::new();
+            self.router.take_transmit(conn, &mut sent);
+            bytes.append(&mut sent);
         }
         let (mut rest, mut sent) = (&bytes[..], Vec::new());
         while let Some(end) = Scanner::new(Limits::default()).scan(rest).unwrap() {
