@@ -93,7 +93,7 @@ impl Pipeline {
         match frame {
             Frame::Simple(_) => Ok(()),
             Frame::Error(text) => {
-                self.asking_refused.get_or_insert(Refusal::of(text));
+                self.asking_refused.get_or_insert_with(|| Refusal::of(text));
                 Ok(())
             }
             _ => Err(mispaired()),
