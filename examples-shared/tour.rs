@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::stage::{BoxError, Redis, Report, Table};
-use crate::{Answer, Cache, Key, LoadError, Source, spawn, unblock, yield_now};
+use crate::{Answer, Cache, Key, LoadError, Source, connect, spawn, unblock, yield_now};
 
 /// How long a row stays in Redis unless it is removed.
 const TTL: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ struct Repository {
 
 impl Repository {
     async fn open(redis: &Redis, table: &Arc<Table>) -> Result<Self, BoxError> {
-        let cache = Cache::connect(&redis.url).await?;
+        let cache = connect(&redis.url).await?;
         let table = Arc::clone(table);
         Ok(Self { cache, table })
     }

@@ -1,8 +1,9 @@
 //! Policy for polling a socket in a loop instead of sleeping until it is readable.
 //!
-//! A nearby Redis replies sooner than a sleeping thread wakes up, so a lone caller may poll for a while. A distant
-//! Redis replies after that while: each poll without success makes the next ones rarer, down to one in [`SKIPS_MAX`]
-//! waits, so that waiting for a distant server costs next to nothing.
+//! A nearby Redis replies sooner than a sleeping thread wakes up, so a lone caller may poll for a
+//! while. A distant Redis replies after that while: each poll without success makes the next ones
+//! rarer, down to one in [`SKIPS_MAX`] waits, so that waiting for a distant server costs next to
+//! nothing.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-/// Return an instant at or after the current one, by at most two ticks of the kernel: 8 ms at 250 ticks per second.
+/// Return an instant at or after the current one, by at most two ticks of the kernel: 8 ms at 250
+/// ticks per second.
 ///
 /// On Linux it is several times cheaper to read than [`Instant::now`]. Elsewhere both are the same.
 #[inline]

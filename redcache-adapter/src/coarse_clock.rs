@@ -1,12 +1,13 @@
 //! Conversion of a coarse clock's readings into instants.
 //!
-//! Reading the time is a large part of the cost of a near hit. Linux keeps a coarse clock that is several times cheaper
-//! to read; its reading lies up to one resolution in the past.
+//! Reading the time is a large part of the cost of a near hit. Linux keeps a coarse clock that is
+//! several times cheaper to read; its reading lies up to one resolution in the past.
 
 use std::time::{Duration, Instant};
 
-/// A mapping from coarse readings to instants that are never earlier than the true time and less than two resolutions
-/// later. By these instants, an entry may expire slightly early but never late.
+/// A mapping from coarse readings to instants that are never earlier than the true time and less
+/// than two resolutions later. By these instants, an entry may expire slightly early but never
+/// late.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CoarseClock {
     base: Instant,

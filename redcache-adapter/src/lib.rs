@@ -1,17 +1,43 @@
 //! The layer between the core of redcache and its faces, the async driver and the blocking cache.
 //!
-//! It holds everything that both faces need and that is neither a decision about Redis nor a socket: clocks, the
-//! engine's seed, and the policy for busy polling. It depends on no runtime and does no I/O.
+//! It holds what both faces need and what is neither a decision about Redis nor a socket:
 //!
-//! Applications depend on a face instead: `redcache-tokio`, for example, or `redcache-blocking`.
+//! - [`Request`] and its implementations: each call of a cache, from the lookup in the near cache
+//!   to the result;
+//! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
+//!   sorted events;
+//! - [`new_seed`], [`coarse_now`] and [`BusyPoll`]: randomness, time, and the policy for polling a
+//!   socket.
+//!
+//! It depends on no runtime and does no I/O. Applications depend on a face instead:
+//! `redcache-tokio`, for example, or `redcache-blocking`.
 
 #![forbid(unsafe_code)]
 
 mod busy_poll;
 mod clock;
 mod coarse_clock;
+mod dials;
+mod host;
+mod load;
+mod loaders;
+mod near_reader;
+mod outputs;
+mod request;
 mod seed;
 
 pub use busy_poll::BusyPoll;
 pub use clock::coarse_now;
+pub use dials::{DIALS_MAX, Dial, Dials};
+pub use host::Host;
+pub use load::LoadResult;
+pub use loaders::{DueKey, Loaders, Registration};
+pub use near_reader::NearReader;
+pub use outputs::{CallEvent, Calls, Outputs};
+pub use request::Request;
+pub use request::read::{Get, GetMany, GetManyWith, GetWith, Lookup};
+pub use request::refresh::Refresh;
+pub use request::write::{
+    Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,
+};
 pub use seed::new_seed;

@@ -8,7 +8,8 @@ use redcache_core::{Error, Seed};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unavailable`](redcache_core::ErrorKind::Unavailable) if the operating system has no randomness.
+/// [`ErrorKind::Unavailable`](redcache_core::ErrorKind::Unavailable) if the operating system has no
+/// randomness.
 pub fn new_seed() -> Result<Seed, Error> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(Error::no_randomness)?;

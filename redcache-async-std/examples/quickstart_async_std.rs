@@ -10,7 +10,7 @@
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
 use async_std::task::{self, spawn, spawn_blocking as unblock, yield_now};
-use redcache_async_std::{Answer, Cache, Key, LoadError, Source};
+use redcache_async_std::{Answer, Cache, Key, LoadError, Source, connect};
 
 #[path = "shared/stage.rs"]
 mod stage;

@@ -1,7 +1,8 @@
-//! redcache on async-std: cache-aside for Redis, with a near cache in this process and one load across the whole fleet.
+//! redcache on async-std: a cache-aside cache for Redis, with a near cache in this process and one
+//! load across all processes.
 //!
-//! async-std itself is discontinued; its own recommendation is smol, for which there is `redcache-smol` with the same
-//! calls. This crate serves those who have not moved yet.
+//! async-std is discontinued and recommends smol instead. `redcache-smol` has the same calls; this
+//! crate is for services that have not moved yet.
 //!
 //! # Examples
 //!
@@ -9,10 +10,10 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //!
-//! let cache = redcache_async_std::Cache::connect("redis://localhost:6379").await?;
+//! let cache = redcache_async_std::connect("redis://localhost:6379").await?;
 //! let answer = cache
 //!     .get_with("user:42", Duration::from_secs(60), || async {
-//!         // Ask the database; `None` would be remembered as not found.
+//!         // Query the database here. `None` is stored as "not found".
 //!         Ok::<_, std::io::Error>(Some("Ada"))
 //!     })
 //!     .await?;
@@ -20,21 +21,69 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to go from here
+//!
+//! - The [README](https://crates.io/crates/redcache-async-std) is the guide: what is cached where,
+//!   and what happens when Redis is away.
+//! - [`Cache`] has all calls, [`RefreshingCache`] those that refresh values in the background.
+//! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
+//! - `examples/quickstart_async_std.rs` is a small service with SQLite.
+//! - The crate `redcache-sim` has a Redis that runs inside of your tests.
 
 #![forbid(unsafe_code)]
 
 use std::future::Future;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use async_std::net::TcpStream;
+use async_std::net::{TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use async_std::os::unix::net::UnixStream;
 use futures_io::{AsyncRead, AsyncWrite};
+#[doc(inline)]
 pub use redcache_driver::*;
 
-/// The cache, on async-std.
-pub type Cache = redcache_driver::Cache<AsyncStd>;
+/// Create a cache on the global runtime of async-std and wait for its first connection.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if a setting is invalid; otherwise the reason why the first attempt to
+/// connect failed. [`connect_lazy`] does not need the server.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() {
+/// match redcache_async_std::connect("redis://localhost:6379/?command_timeout=250ms").await {
+///     Ok(cache) => println!("{cache:?}"),
+///     Err(error) => eprintln!("no cache: {error}"),
+/// }
+/// # }
+/// ```
+pub async fn connect(config: impl IntoConfig) -> Result<Cache, Error> {
+    Cache::connect_on(AsyncStd, config).await
+}
+
+/// Create a cache on the global runtime of async-std that connects in the background. Calls wait
+/// for the connection, for `command_timeout` at most.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if a setting is invalid, [`ErrorKind::Unavailable`] if the operating
+/// system has no randomness.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn example() -> Result<(), redcache_async_std::Error> {
+/// let cache = redcache_async_std::connect_lazy("redis://localhost:6379")?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
+    Cache::connect_lazy_on(AsyncStd, config)
+}
 
 /// The global runtime of async-std.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,10 +93,16 @@ impl Runtime for AsyncStd {
     type Reader = Box<dyn AsyncRead + Send + Unpin>;
     type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-    async fn connect(&self, address: &Address) -> io::Result<(Self::Reader, Self::Writer)> {
+    async fn connect(
+        &self,
+        address: &Address,
+        timeout: Duration,
+    ) -> io::Result<(Self::Reader, Self::Writer)> {
         match address {
             Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let addresses = (host.as_str(), *port).to_socket_addrs().await?;
+                let sleep = async_std::task::sleep;
+                let stream = connect_any(addresses, timeout, TcpStream::connect, sleep).await?;
                 stream.set_nodelay(true)?;
                 Ok((Box::new(stream.clone()), Box::new(stream)))
             }

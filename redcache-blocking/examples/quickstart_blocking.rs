@@ -36,7 +36,7 @@ struct Repository {
 
 impl Repository {
     fn open(redis: &Redis, table: &Arc<Table>) -> Result<Self, BoxError> {
-        let cache = Cache::connect(&redis.url)?;
+        let cache = redcache_blocking::connect(&redis.url)?;
         let table = Arc::clone(table);
         Ok(Self { cache, table })
     }

@@ -1,197 +1,147 @@
-//! A call in flight: how one with a loader goes, where its thread waits, and what is given back should it not wait to the end.
+//! A call that is under way: how its thread waits, and what it gives back if it does not wait to
+//! the end.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
-use std::time::Instant;
+use std::sync::Arc;
 
-use redcache_core::{
-    BoxError, CallOptions, Engine, Error, Key, LoadFailure, Loaded, OpId, Outcome,
-};
+use redcache_adapter::{CallEvent, LoadResult, Request};
+use redcache_core::{CallOptions, Error, Key, OpId};
 
+use crate::call_slots::CallSlot;
 use crate::shared::Shared;
 
-/// What a call is told next.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    Load,
-    LoadMany(Vec<Key>),
-    Done(Outcome),
-}
-
-/// Where the thread of a call waits for its turn.
-pub(crate) struct Seat {
-    thread: Thread,
-    turn: Mutex<Option<Turn>>,
-}
-
-impl Seat {
-    fn take() -> Arc<Self> {
-        Arc::new(Self { thread: thread::current(), turn: Mutex::new(None) })
-    }
-
-    /// Replaces a turn that was not taken yet: a load that is over before it began need not begin.
-    pub(crate) fn tell(&self, turn: Turn) {
-        *self.turn() = Some(turn);
-    }
-
-    pub(crate) fn wake(&self) {
-        self.thread.unpark();
-    }
-
-    fn has_turn(&self) -> bool {
-        self.turn().is_some()
-    }
-
-    fn wait(&self) -> Turn {
-        loop {
-            if let Some(turn) = self.turn().take() {
-                return turn;
-            }
-            thread::park();
-        }
-    }
-
-    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Carries a call that loads one key to its end.
-pub(crate) fn load<L, T, E>(
+/// Run a call without a loader.
+pub(crate) fn run<Q: Request>(
     shared: &Shared,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
-    loader: L,
-) -> Result<Outcome, Error>
-where
-    L: FnOnce() -> Result<T, E>,
-    T: Into<Loaded>,
-    E: Into<BoxError> + 'static,
-{
-    let mut loader = Some(loader);
-    let mut call = Call::begin(shared, options, begin)?;
-    loop {
-        match call.turn() {
-            Turn::Done(outcome) => return Ok(outcome),
-            // A call is asked for its load at most once.
-            Turn::Load => {
-                if let Some(loader) = loader.take() {
-                    let loaded = loader().map(Into::into).map_err(LoadFailure::new);
-                    call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
-                }
-            }
-            Turn::LoadMany(_) => {}
-        }
-    }
+    request: Q,
+) -> Result<Q::Output, Q::Error> {
+    run_with(shared, options, request, |_| LoadResult::nothing())
 }
 
-/// Carries a call that loads several keys to its end.
-pub(crate) fn load_many<L, M, N, T, E>(
+/// Run a call whose loader runs at most once.
+pub(crate) fn run_once<Q: Request>(
     shared: &Shared,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
-    mut loader: L,
-) -> Result<Outcome, Error>
-where
-    L: FnMut(Vec<Key>) -> Result<M, E>,
-    M: IntoIterator<Item = (N, T)>,
-    N: Into<Key>,
-    T: Into<Loaded>,
-    E: Into<BoxError> + 'static,
-{
-    let mut call = Call::begin(shared, options, begin)?;
+    request: Q,
+    load: impl FnOnce(Vec<Key>) -> LoadResult,
+) -> Result<Q::Output, Q::Error> {
+    let mut load = Some(load);
+    run_with(shared, options, request, |keys| match load.take() {
+        Some(load) => load(keys),
+        None => LoadResult::nothing(),
+    })
+}
+
+/// Run a call whose loader runs as often as the engine asks.
+pub(crate) fn run_with<Q: Request>(
+    shared: &Shared,
+    options: CallOptions,
+    mut request: Q,
+    mut load: impl FnMut(Vec<Key>) -> LoadResult,
+) -> Result<Q::Output, Q::Error> {
+    let mut call = Call::begin(shared, options, &mut request)?;
     loop {
-        match call.turn() {
-            Turn::Done(outcome) => return Ok(outcome),
-            Turn::LoadMany(keys) => {
-                let entry = |(key, value): (N, T)| (key.into(), value.into());
-                let loaded = loader(keys).map(|found| found.into_iter().map(entry).collect());
-                let loaded = loaded.map_err(LoadFailure::new);
-                call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
-            }
-            Turn::Load => {}
+        match call.next() {
+            CallEvent::Done(outcome) => return Q::finish(outcome),
+            CallEvent::Load(keys) => call.hand_over(load(keys)),
         }
     }
 }
 
-/// Cancels its call when it is dropped before the call is over, which is when a loader panics.
-pub(crate) struct Call<'a> {
+/// A call that is under way. It is canceled if it is dropped before its end, which happens if the
+/// loader panics.
+struct Call<'a> {
     shared: &'a Shared,
     op: OpId,
-    seat: Arc<Seat>,
-    over: bool,
+    slot: Arc<CallSlot>,
+    is_over: bool,
 }
 
 impl<'a> Call<'a> {
-    /// Hands the call to the engine.
-    pub(crate) fn begin(
+    fn begin(
         shared: &'a Shared,
         options: CallOptions,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+        request: &mut impl Request,
     ) -> Result<Self, Error> {
-        let seat = Seat::take();
+        let slot = Arc::new(CallSlot::new());
         let op = shared.step(|state, now| {
-            let op = begin(&mut state.engine, now)?;
-            if let Some(after) = options.timeout_after() {
-                state.engine.set_timeout(now, op, after);
-            }
-            state.seat(op, &seat);
+            let op = state.host.begin(now, request, options)?;
+            state.host.calls.insert(op, &slot);
             Ok::<_, Error>(op)
         })?;
-        Ok(Self { shared, op, seat, over: false })
+        Ok(Self { shared, op, slot, is_over: false })
     }
 
-    /// Waits for what comes next. The engine ends every call in time, so this needs no timeout of its own.
-    pub(crate) fn turn(&mut self) -> Turn {
-        #[cfg(unix)]
-        if let Some(link) = self.shared.lone_link() {
-            link.look_for(self.shared, || self.seat.has_turn());
-        }
-        let turn = self.seat.wait();
-        self.over = matches!(turn, Turn::Done(_));
-        turn
+    /// Wait for the next event. The engine ends every call in time, so no timeout is needed.
+    fn next(&mut self) -> CallEvent {
+        self.shared.poll_for_reply(|| self.slot.has_event());
+        let event = self.slot.wait();
+        self.is_over = matches!(event, CallEvent::Done(_));
+        event
     }
 
-    /// Gives the engine news of this call.
-    pub(crate) fn tell(&self, tell: impl FnOnce(&mut Engine, Instant, OpId)) {
-        self.shared.step(|state, now| tell(&mut state.engine, now, self.op));
+    fn hand_over(&self, loaded: LoadResult) {
+        self.shared.step(|state, now| loaded.hand_over(&mut state.host.engine, now, self.op));
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.over {
+        if self.is_over {
             return;
         }
-        self.shared.step(|state, now| {
-            state.unseat(self.op, &self.seat);
-            state.engine.cancel(now, self.op);
+        let slot = self.shared.step(|state, now| {
+            state.host.engine.cancel(now, self.op);
+            state.host.calls.remove(self.op)
         });
+        drop(slot);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use redcache_core::{Config, Seed};
+
+    use redcache_adapter::Remove;
+    use redcache_core::{Config, Outcome, Seed};
+    use redcache_sim::listen::EmbeddedServer;
 
     use super::*;
 
+    fn shared(url: &str) -> Shared {
+        Shared::new(Config::from_url(url).unwrap(), &Seed { random: [7; 32], unix_ms: 0 })
+    }
+
     #[test]
-    fn a_call_that_is_dropped_late_leaves_the_seat_to_who_has_it_now() {
-        let config = Config::from_url("redis://localhost").unwrap();
-        let shared = Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 });
-        let begin = |key| {
-            let get = |engine: &mut Engine, now| engine.get(now, Key::from(key));
-            Call::begin(&shared, CallOptions::default(), get).unwrap()
+    fn without_a_timer_thread_every_call_ends_at_once() {
+        let server = EmbeddedServer::start().unwrap();
+        let shared = Arc::new(shared(&server.url()));
+        crate::timer::start(&shared).unwrap();
+        shared.wait_ready().unwrap();
+        let begin = || Call::begin(&shared, CallOptions::new(), &mut Remove::new(b"k"));
+        let mut call = server.with(|_| {
+            let call = begin().unwrap();
+            shared.abort();
+            call
+        });
+        assert!(matches!(call.next(), CallEvent::Done(Outcome::Written(Err(_)))));
+        shared.wait_closed();
+        assert!(begin().is_err());
+    }
+
+    #[test]
+    fn a_call_that_is_dropped_late_leaves_its_slot_to_the_next_call() {
+        let shared = shared("redis://localhost");
+        let begin = |key: &str| {
+            Call::begin(&shared, CallOptions::default(), &mut Remove::new(key.as_bytes())).unwrap()
         };
         let early = begin("early");
-        // The engine has ended it, and gives its place to the next.
-        shared.step(|state, now| state.engine.cancel(now, early.op));
+        // The engine has ended it, and gives its index to the next call.
+        shared.step(|state, now| state.host.engine.cancel(now, early.op));
         let late = begin("late");
         assert_eq!(early.op.index(), late.op.index());
         drop(early);
-        assert!(!late.seat.has_turn());
-        shared.step(|state, now| state.engine.close(now));
-        assert!(late.seat.has_turn(), "nobody tells it that it is over");
+        assert!(!late.slot.has_event());
+        shared.step(|state, now| state.host.engine.close(now));
+        assert!(late.slot.has_event(), "the call has no outcome");
     }
 }

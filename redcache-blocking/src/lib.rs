@@ -1,5 +1,5 @@
-//! redcache for synchronous code: cache-aside for Redis, with a near cache in this process and one load across the
-//! whole fleet, on `std::net` and threads. There is no async runtime in it.
+//! redcache for synchronous code: a cache-aside cache for Redis, with a near cache in this process
+//! and one load across all processes, on `std::net` and threads. It needs no async runtime.
 //!
 //! # Examples
 //!
@@ -7,9 +7,9 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //!
-//! let cache = redcache_blocking::Cache::connect("redis://localhost:6379")?;
+//! let cache = redcache_blocking::connect("redis://localhost:6379")?;
 //! let answer = cache.get_with("user:42", Duration::from_secs(60), || {
-//!     // Ask the database; `None` would be remembered as not found.
+//!     // Query the database here. `None` is stored as "not found".
 //!     Ok::<_, std::io::Error>(Some("Ada"))
 //! })?;
 //! println!("{:?} from {}", answer.value, answer.source.as_str());
@@ -17,34 +17,50 @@
 //! # }
 //! ```
 //!
+//! # Where to go from here
+//!
+//! - The [README](https://crates.io/crates/redcache-blocking) is the guide: what is cached where,
+//!   and what happens when Redis is away.
+//! - [`Cache`] has all calls, [`RefreshingCache`] those that refresh values in the background.
+//! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
+//! - `examples/quickstart_blocking.rs` is a small service with SQLite.
+//! - The crate `redcache-sim` has a Redis that runs inside of your tests.
+//!
 //! # Threads
 //!
 //! ```text
-//!  Cache ──▶ shared: engine behind one short lock ◀── conn: two threads per connection, one reads, one writes
-//!    │                       ▲
-//!    └── near hits ask the   └── timer: one thread, deadlines and attempts to connect
+//!  Cache ──▶ shared: the engine behind one short lock ◀── socket_threads: a reader and a writer
+//!    │                       ▲                             per connection
+//!    └── near hits read the  └── timer: one thread, for timeouts and attempts to connect
 //!        near cache alone
 //! ```
 //!
-//! A cache runs four threads, however many call it: these three and one for the application's listener; while values are
-//! refreshed in the background, one more for each load of that kind. All other loaders run on the threads of their callers, and a command goes out on its caller's own thread as long as nothing else is under
-//! way. No code of the application runs on a thread that others wait for, but for an observer's, which must not block.
+//! A cache runs four threads, however many threads call it: these three, and one for the
+//! application's listener. In addition, each background refresh has a thread. All other loaders run
+//! on the threads of their callers, and a command is written by its caller's thread as long as no
+//! other command is under way. No code of the application runs on a thread that other calls wait
+//! for, except that of an observer, which must not block.
 
 #![forbid(unsafe_code)]
 
 mod cache;
 mod call;
-mod conn;
+mod call_slots;
+mod connection;
 mod listener;
+mod read;
 mod refresh;
+mod refreshing;
 mod shared;
 mod socket;
+mod socket_threads;
 mod timer;
+mod write;
 
-pub use cache::Cache;
+pub use cache::{Cache, connect, connect_lazy};
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
     ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Notice, Observer,
     OnRedisDown, REFRESH_LOCK_PREFIX, RefreshEvent, RefreshOptions, SharedError, Source, Stats,
 };
-pub use refresh::RefreshingCache;
+pub use refreshing::RefreshingCache;

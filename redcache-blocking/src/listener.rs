@@ -1,5 +1,5 @@
-//! One thread per cache for the application's listener, so that a listener which is slow, panics or calls the cache
-//! harms nobody.
+//! The thread of the application's listener: one per cache, so that a listener that is slow, panics
+//! or calls the cache delays no other thread.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,42 +7,40 @@ use std::sync::Arc;
 
 use redcache_core::Notice;
 
-use crate::shared::Shared;
+use crate::shared::{Listener, Shared};
 
-pub(crate) type Listener = Arc<dyn Fn(&Notice) + Send + Sync>;
-
-/// Starts the listener's thread. It ends after the cache is closed, and nobody waits for it, since nobody knows how
-/// long a listener takes.
+/// Start the listener's thread. It ends once the cache is closed. `close` does not wait for it,
+/// because a listener may take any time.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
     shared.spawn("redcache-notice", run).map(drop)
 }
 
-/// Replaces the listener.
+/// Replace the listener.
 pub(crate) fn listen(shared: &Shared, listener: Listener) {
     let mut state = shared.lock();
-    if state.closed {
+    if state.host.is_closed() {
         return;
     }
     let replaced = state.listener.replace(listener);
     drop(state);
-    // It may own a handle of this very cache, so it is not dropped under the lock.
+    // The listener may own a handle of this cache, so it is not dropped under the lock.
     drop(replaced);
-    shared.tell_news();
+    shared.notify_news();
 }
 
 fn run(shared: &Arc<Shared>) {
     while let Some((notice, listener)) = next_notice(shared) {
-        // A panic has been reported by the application's own hook.
+        // The application's panic hook has reported a panic.
         let _ = catch_unwind(AssertUnwindSafe(|| listener(&notice)));
     }
 }
 
-/// Waits for the next notice and whom to tell; `None` once there are no more.
+/// Wait for the next notice and return it with the listener. Return `None` once there are no more.
 fn next_notice(shared: &Shared) -> Option<(Notice, Listener)> {
     let mut state = shared.wait_while(|state| {
-        !state.closed && (state.listener.is_none() || state.notices.is_empty())
+        !state.host.is_closed() && (state.listener.is_none() || !state.host.has_notice())
     });
-    let notice = state.notices.pop_front();
+    let notice = state.host.next_notice();
     let listener = match notice {
         Some(_) => state.listener.clone(),
         None => state.listener.take(),

@@ -22,8 +22,8 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Connects to `address`. The time that a name server takes, or a Unix socket whose server does not accept, is
-    /// beyond control and comes on top of `timeout`.
+    /// Connects to `address`. The time that a name server takes, or a Unix socket whose server does
+    /// not accept, is beyond control and comes on top of `timeout`.
     pub(crate) fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
@@ -106,7 +106,8 @@ fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Tries each address of the host. The time is shared out, so that a silent address leaves some to those after it.
+/// Tries each address of the host. The time is shared out, so that a silent address leaves some to
+/// those after it.
 fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     let until = Instant::now() + timeout;
     let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();

@@ -1,102 +1,103 @@
-//! One thread per cache: deadlines and dials.
+//! The timer thread: one per cache, for timeouts, attempts to connect and background refreshes.
 
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use redcache_adapter::Dial;
 use redcache_core::{Address, ConnId};
 
-use crate::conn::{self, Line, Link};
+use crate::connection::{Connection, ConnectionIo};
 use crate::refresh;
-use crate::shared::{Dialing, Shared, State};
+use crate::shared::{Shared, State};
 use crate::socket::Socket;
+use crate::socket_threads;
 
-/// How many attempts to connect to one address may be stuck in the operating system at once, in its name service for
-/// instance.
-const DIALS_MAX: usize = 4;
+/// The largest number of attempts to connect to one address that may be stuck in the operating
+/// system, in its name service for example.
+const STUCK_MAX: usize = 4;
 
-/// Starts the threads of a cache. They end after it is closed.
+/// Start the timer thread of a cache. It ends once the cache is closed.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
-    let handle = shared.spawn("redcache-timer", run)?;
-    shared.lock().keep(handle);
+    let thread = shared.spawn("redcache-timer", run)?;
+    shared.lock().keep(thread);
     Ok(())
 }
 
 fn run(shared: &Arc<Shared>) {
-    // Whatever ends this thread early ends the calls too, for nobody would keep their deadlines.
+    // Without this thread no timeout would be kept, so its end ends the calls too.
     let _aborts = AbortOnPanic(shared);
-    while !shared.lock().closed {
+    while !shared.lock().host.is_closed() {
         shared.step(|state, now| {
-            while let Some((conn, address)) = state.dials.pop_front() {
-                if let Err(error) = start_dial(shared, state, conn, address) {
-                    state.engine.handle_disconnected(now, conn, &error.to_string());
+            while let Some(dial) = state.host.dials.start() {
+                let conn = dial.conn;
+                if let Err(error) = start_dial(shared, state, dial) {
+                    state.host.dials.end(conn);
+                    state.host.engine.handle_disconnected(now, conn, &error.to_string());
                 }
             }
-            while let Some((family, refresher)) = state.refreshes.pop_front() {
-                let run = move |shared: &Arc<Shared>| refresh::work(shared, family, &refresher);
+            for (id, loader) in state.host.take_refreshes() {
+                let run = move |shared: &Arc<Shared>| refresh::run(shared, id, &loader);
                 if shared.spawn("redcache-refresh", run).is_err() {
-                    state.engine.handle_refresh_over(now, family);
+                    state.host.engine.handle_refresh_over(now, id);
                 }
             }
-            if state.engine.poll_timeout().is_some_and(|due| due <= now) {
-                state.engine.handle_timeout(now);
-            }
+            state.host.handle_timeouts(now);
         });
         shared.sleep();
     }
 }
 
-fn start_dial(
-    shared: &Arc<Shared>,
-    state: &mut State,
-    conn: ConnId,
-    address: Address,
-) -> io::Result<()> {
-    if state.dialing.iter().filter(|dialing| dialing.address == address).count() >= DIALS_MAX {
+fn start_dial(shared: &Arc<Shared>, state: &mut State, dial: Dial) -> io::Result<()> {
+    // The attempt itself is among those that are counted.
+    if state.host.dials.count_to(&dial.address) > STUCK_MAX {
         return Err(io::Error::other("earlier attempts to connect have not come to an end"));
     }
-    let (config, target) = (state.engine.config().clone(), address.clone());
+    let config = state.host.engine.config().clone();
+    let Dial { conn, address } = dial;
     let run = move |shared: &Arc<Shared>| {
-        dial(shared, conn, &config.mapped(&target), config.connect_timeout());
+        connect(shared, conn, &config.mapped(&address), config.connect_timeout());
     };
     let thread = shared.spawn("redcache-reader", run)?;
-    state.dialing.push(Dialing { conn, address, thread });
+    state.dialing.push((conn, thread));
     Ok(())
 }
 
-/// Connects and then reads the connection to its end.
-fn dial(shared: &Arc<Shared>, conn: ConnId, address: &Address, timeout: Duration) {
-    match connect(shared, conn, address, timeout) {
-        Ok(link) => conn::read(shared, &link),
+/// Connect, and then read the connection to its end.
+fn connect(shared: &Arc<Shared>, conn: ConnId, address: &Address, timeout: Duration) {
+    match try_connect(shared, conn, address, timeout) {
+        Ok(io) => socket_threads::read(shared, &io),
         Err(error) => shared.step(|state, now| {
-            state.dialing.retain(|dialing| dialing.conn != conn);
-            state.engine.handle_disconnected(now, conn, &error.to_string());
+            state.host.dials.end(conn);
+            state.dialing.retain(|(dialing, _)| *dialing != conn);
+            state.host.engine.handle_disconnected(now, conn, &error.to_string());
         }),
     }
 }
 
-/// Connects and starts the thread that writes.
-fn connect(
+/// Connect, and start the writer thread.
+fn try_connect(
     shared: &Arc<Shared>,
     conn: ConnId,
     address: &Address,
     timeout: Duration,
-) -> io::Result<Arc<Link>> {
+) -> io::Result<Arc<ConnectionIo>> {
     let socket = Socket::connect(address, timeout)?;
-    let busy_poll = shared.lock().engine.config().busy_poll();
-    let link = Arc::new(Link::new(conn, socket, busy_poll));
+    let busy_poll = shared.lock().host.engine.config().busy_poll();
+    let io = Arc::new(ConnectionIo::new(conn, socket, busy_poll));
     shared.step(|state, now| {
-        let written = Arc::clone(&link);
-        let handle =
-            shared.spawn("redcache-writer", move |shared| conn::write(shared, &written))?;
-        let writer = handle.thread().clone();
-        state.keep(handle);
-        state.add_line(Line { link: Arc::clone(&link), writer });
-        state.engine.handle_connected(now, conn);
+        let written = Arc::clone(&io);
+        let write = move |shared: &Arc<Shared>| socket_threads::write(shared, &written);
+        let thread = shared.spawn("redcache-writer", write)?;
+        let writer = thread.thread().clone();
+        state.keep(thread);
+        state.host.dials.end(conn);
+        state.add_connection(Connection { io: Arc::clone(&io), writer });
+        state.host.engine.handle_connected(now, conn);
         Ok::<_, io::Error>(())
     })?;
-    Ok(link)
+    Ok(io)
 }
 
 struct AbortOnPanic<'a>(&'a Shared);
@@ -119,14 +120,15 @@ mod tests {
     fn attempts_that_do_not_end_are_not_added_to_without_limit() {
         let config = Config::from_url("redis://localhost").unwrap();
         let shared = Arc::new(Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 }));
-        // The engine's first wish is to connect.
+        // The engine wants to connect first of all.
         shared.step(|_, _| ());
         shared.step(|state, _| {
-            let (conn, address) = state.dials.pop_front().unwrap();
-            let dialing =
-                |_| Dialing { conn, address: address.clone(), thread: thread::spawn(|| ()) };
-            state.dialing.extend((0..DIALS_MAX).map(dialing));
-            let refused = start_dial(&shared, state, conn, address).unwrap_err();
+            let dial = state.host.dials.start().unwrap();
+            for _ in 0..STUCK_MAX {
+                state.host.dials.push(dial.clone());
+                assert!(state.host.dials.start().is_some());
+            }
+            let refused = start_dial(&shared, state, dial).unwrap_err();
             assert!(refused.to_string().starts_with("earlier attempts"), "{refused}");
         });
     }

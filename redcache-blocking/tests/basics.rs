@@ -5,14 +5,14 @@
 use std::io;
 use std::time::Duration;
 
-use redcache_blocking::{Cache, ErrorKind, Loaded, Source};
+use redcache_blocking::{Cache, ErrorKind, Loaded, Source, connect};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
 
 fn start() -> (EmbeddedServer, Cache) {
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     (server, cache)
 }
 

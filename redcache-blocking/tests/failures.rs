@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_blocking::{Cache, Config, Error, ErrorKind, Notice};
+use redcache_blocking::{Cache, Config, Error, ErrorKind, Notice, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ fn await_notice(notices: &mpsc::Receiver<Notice>, is_it: impl Fn(&Notice) -> boo
 #[test]
 fn a_restarted_server_is_found_again_and_nothing_old_is_near() {
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     let notices = notices(&cache);
     cache.insert("k", "v", TTL).unwrap();
     assert!(cache.get("k").unwrap().value.is_some());
@@ -54,15 +54,15 @@ fn a_refused_connection_fails_connect_at_once_and_calls_by_their_deadline() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config =
         Config::builder().server("127.0.0.1", port).command_timeout(Duration::from_millis(50));
-    assert_eq!(kind(Cache::connect(config.clone())), ErrorKind::Unavailable);
-    let cache = Cache::open(config.build().unwrap()).unwrap();
+    assert_eq!(kind(connect(config.clone())), ErrorKind::Unavailable);
+    let cache = connect_lazy(config.build().unwrap()).unwrap();
     assert_eq!(kind(cache.get("k")), ErrorKind::Unavailable);
     assert_eq!(kind(cache.ready()), ErrorKind::Unavailable);
 }
 
 #[test]
 fn a_wrong_setting_is_refused_by_name() {
-    let error = Cache::connect("redis://localhost/?lock_ttl=1ms").unwrap_err();
+    let error = connect("redis://localhost/?lock_ttl=1ms").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("lock_ttl"), "{error}");
 }
@@ -71,7 +71,7 @@ fn a_wrong_setting_is_refused_by_name() {
 fn a_server_that_stops_reading_delays_no_call_beyond_its_deadline() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder().server("127.0.0.1", server.address().port());
-    let cache = Cache::connect(config.command_timeout(Duration::from_millis(100))).unwrap();
+    let cache = connect(config.command_timeout(Duration::from_millis(100))).unwrap();
     // Until the connection is idle, so that it is the caller who would write.
     (0..20).for_each(|_| drop(cache.get("k").unwrap()));
     let began = Instant::now();
@@ -93,7 +93,7 @@ fn a_server_that_stops_reading_delays_no_call_that_fills_the_last_buffer() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder().server("127.0.0.1", server.address().port());
     let config = config.command_timeout(Duration::from_millis(20)).breaker_failures(0);
-    let cache = Cache::connect(config).unwrap();
+    let cache = connect(config).unwrap();
     let began = Instant::now();
     let longest = server.with(|_| {
         // Together more than a kernel buffers, each little enough for a caller to write it.
@@ -116,7 +116,7 @@ fn attempts_to_connect_go_on_however_many_have_failed() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config =
         Config::builder().server("127.0.0.1", port).reconnect_delay_max(Duration::from_millis(1));
-    let cache = Cache::open(config.build().unwrap()).unwrap();
+    let cache = connect_lazy(config.build().unwrap()).unwrap();
     let notices = notices(&cache);
     for _ in 0..8 {
         let Ok(Notice::ConnectFailed { reason }) = notices.recv_timeout(SOON) else { panic!() };
@@ -131,14 +131,14 @@ fn a_peer_that_never_answers_is_given_up() {
     let config =
         Config::builder().server("127.0.0.1", port).connect_timeout(Duration::from_millis(50));
     let began = Instant::now();
-    assert_eq!(kind(Cache::connect(config)), ErrorKind::Unavailable);
+    assert_eq!(kind(connect(config)), ErrorKind::Unavailable);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
 #[test]
 fn a_listener_may_call_the_cache_and_panic_and_still_hears_the_next_notice() {
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     let (tell, told) = mpsc::channel();
     let (tell, handle) = (Mutex::new(tell), cache.clone());
     cache.on_notice(move |notice| {
@@ -163,7 +163,7 @@ fn a_listener_may_call_the_cache_and_panic_and_still_hears_the_next_notice() {
 #[test]
 fn a_listener_may_close_the_cache() {
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     let (tell, told) = mpsc::channel();
     let (tell, handle) = (Mutex::new(tell), cache.clone());
     cache.on_notice(move |_| {
@@ -178,7 +178,7 @@ fn a_listener_may_close_the_cache() {
 #[test]
 fn a_closed_cache_keeps_no_listener() {
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     cache.close();
     let owned = Arc::new(());
     let owns = Arc::clone(&owned);

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_blocking::{Cache, Config, ErrorKind, Key, Source};
+use redcache_blocking::{Cache, Config, ErrorKind, Key, Source, connect};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(8);
 
 fn start() -> (EmbeddedServer, Cache) {
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     (server, cache)
 }
 
@@ -80,7 +80,7 @@ fn a_panic_in_a_batch_loader_gives_every_lock_back() {
     let call = || cache.get_many_with(["a", "b"], TTL, panics);
     assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
     // Another process would wait for a lock that was left behind.
-    let other = Cache::connect(server.url()).unwrap();
+    let other = connect(server.url()).unwrap();
     let began = Instant::now();
     let answers = other.get_many_with(["a", "b"], TTL, |keys| {
         Ok::<_, String>(keys.into_iter().map(|key| (key, "v")).collect::<Vec<_>>())
@@ -130,7 +130,7 @@ fn closing_during_a_load_waits_for_no_loader_and_releases_its_lock() {
     let began = Instant::now();
     cache.close();
     cache.close();
-    let other = Cache::connect(server.url()).unwrap();
+    let other = connect(server.url()).unwrap();
     let answer = other.get_with("user:1", TTL, || Ok::<_, String>("Grace")).unwrap();
     assert_eq!(answer.source, Source::Loaded);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -144,7 +144,7 @@ fn closing_during_a_load_waits_for_no_loader_and_releases_its_lock() {
 fn who_waits_for_a_loader_that_takes_too_long_gets_an_error_before_it_is_done() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder().server("127.0.0.1", server.address().port());
-    let cache = Cache::connect(config.load_timeout(Duration::from_millis(50))).unwrap();
+    let cache = connect(config.load_timeout(Duration::from_millis(50))).unwrap();
     let (leads, led) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let waiting = &cache;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_blocking::{Cache, Config};
+use redcache_blocking::{Config, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
 /// Far more than anything here takes; the kernel repeats an attempt to connect after a second.
@@ -44,7 +44,7 @@ fn await_end() {
 fn a_cache_runs_four_threads_and_they_end_with_its_last_handle() {
     let _one = one_at_a_time();
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     let other = cache.clone();
     drop(cache);
     other.get("k").unwrap();
@@ -65,7 +65,7 @@ fn a_cache_runs_four_threads_and_they_end_with_its_last_handle() {
 fn threads_of_lost_connections_end_while_the_cache_lives_on() {
     let _one = one_at_a_time();
     let server = EmbeddedServer::start().unwrap();
-    let cache = Cache::connect(server.url()).unwrap();
+    let cache = connect(server.url()).unwrap();
     for _ in 0..3 {
         server.with(|server| server.restart(Instant::now(), true));
     }
@@ -83,7 +83,7 @@ fn threads_end_although_the_server_does_not_read_what_is_being_written() {
     let _one = one_at_a_time();
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder().server("127.0.0.1", server.address().port());
-    let cache = Cache::connect(config.command_timeout(Duration::from_millis(50))).unwrap();
+    let cache = connect(config.command_timeout(Duration::from_millis(50))).unwrap();
     server.with(|_| {
         cache.insert("large", vec![0; 48 << 20], SOON).unwrap_err();
         drop(cache);
@@ -97,7 +97,7 @@ fn threads_end_although_nobody_answers_the_attempt_to_connect() {
     let (silent, waiting) = black_hole();
     let config = Config::builder().server("127.0.0.1", silent.local_addr().unwrap().port());
     let config = config.connect_timeout(Duration::from_secs(3600));
-    let cache = Cache::open(config.build().unwrap()).unwrap();
+    let cache = connect_lazy(config.build().unwrap()).unwrap();
     while !threads().iter().any(|name| name == "redcache-reader") {
         thread::yield_now();
     }
@@ -117,7 +117,7 @@ fn attempts_to_connect_that_nobody_answers_do_not_pile_up() {
     let (silent, _waiting) = black_hole();
     let config = Config::builder().server("127.0.0.1", silent.local_addr().unwrap().port());
     let config = config.connect_timeout(Duration::from_millis(50));
-    let cache = Cache::open(config.reconnect_delay_max(Duration::from_millis(1)).build().unwrap());
+    let cache = connect_lazy(config.reconnect_delay_max(Duration::from_millis(1)).build().unwrap());
     let cache = cache.unwrap();
     let (tell, told) = mpsc::sync_channel(0);
     cache.on_notice(move |notice| tell.send(notice.to_string()).unwrap_or_default());

@@ -1,176 +1,155 @@
-//! A call in flight: how one with a loader goes, what its future holds on to, and gives back when it is dropped.
+//! A call that is under way: what its future waits for, and what it gives back when it is dropped.
 
-use std::future::{Future, poll_fn};
+use std::convert::identity;
+use std::future::{Future, Ready, poll_fn};
+use std::mem;
 use std::pin::pin;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
 
-use redcache_core::{
-    BoxError, CallOptions, Engine, Error, Key, LoadFailure, Loaded, OpId, Outcome,
-};
+use redcache_adapter::{CallEvent, LoadResult, Request};
+use redcache_core::{CallOptions, Error, Key, OpId};
 
-use crate::runtime::Runtime;
-use crate::shared::{Shared, Turn};
+use crate::call_slots::{CallSlot, Watch};
+use crate::shared::{Shared, State};
+use crate::sync::MutexGuard;
 
-/// Carries a call that loads one key to its end.
-pub(crate) async fn load<R: Runtime, L, F, T, E>(
-    shared: &Shared<R>,
+/// Run a call without a loader.
+pub(crate) async fn run<Q: Request>(
+    shared: &Shared,
     options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
-    loader: L,
-) -> Result<Outcome, Error>
-where
-    L: FnOnce() -> F,
-    F: Future<Output = Result<T, E>>,
-    T: Into<Loaded>,
-    E: Into<BoxError> + 'static,
-{
-    let mut loader = Some(loader);
-    let mut call = Call::begin(shared, options, begin).await?;
-    let mut turn = call.turn().await;
+    request: Q,
+) -> Result<Q::Output, Q::Error> {
+    run_with(shared, options, request, |_| None::<Ready<_>>, identity).await
+}
+
+/// Run a call whose loader runs at most once. `convert` converts what the loader returns.
+pub(crate) async fn run_once<Q: Request, F: Future>(
+    shared: &Shared,
+    options: CallOptions,
+    request: Q,
+    load: impl FnOnce(Vec<Key>) -> F,
+    convert: impl Fn(F::Output) -> LoadResult,
+) -> Result<Q::Output, Q::Error> {
+    let mut load = Some(load);
+    let load = move |keys| load.take().map(|load| load(keys));
+    run_with(shared, options, request, load, convert).await
+}
+
+/// Run a call whose loader runs as often as the engine asks. `convert` converts what the loader
+/// returns.
+pub(crate) async fn run_with<Q: Request, F: Future>(
+    shared: &Shared,
+    options: CallOptions,
+    mut request: Q,
+    mut load: impl FnMut(Vec<Key>) -> Option<F>,
+    convert: impl Fn(F::Output) -> LoadResult,
+) -> Result<Q::Output, Q::Error> {
+    let mut call = Call::begin(shared, options, &mut request).await?;
     loop {
-        turn = match turn {
-            Turn::Done(outcome) => return Ok(outcome),
-            Turn::Load => {
-                // A call is asked for its load at most once.
-                let loader = loader.take().expect("a call loads at most once");
-                match call.run(loader()).await {
-                    Ok(loaded) => {
-                        let loaded = loaded.map(Into::into).map_err(LoadFailure::new);
-                        call.tell(|engine, now, op| engine.handle_loaded(now, op, loaded));
-                        call.turn().await
-                    }
-                    Err(end) => end,
+        match call.next().await {
+            CallEvent::Done(outcome) => return Q::finish(outcome),
+            CallEvent::Load(keys) => {
+                let Some(load) = load(keys) else {
+                    call.hand_over(LoadResult::nothing());
+                    continue;
+                };
+                if let Some(loaded) = call.load(load).await {
+                    call.hand_over(convert(loaded));
                 }
             }
-            Turn::LoadMany(_) => call.turn().await,
-        };
+        }
     }
 }
 
-/// Carries a call that loads several keys to its end.
-pub(crate) async fn load_many<R: Runtime, L, F, M, N, T, E>(
-    shared: &Shared<R>,
-    options: CallOptions,
-    begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
-    mut loader: L,
-) -> Result<Outcome, Error>
-where
-    L: FnMut(Vec<Key>) -> F,
-    F: Future<Output = Result<M, E>>,
-    M: IntoIterator<Item = (N, T)>,
-    N: Into<Key>,
-    T: Into<Loaded>,
-    E: Into<BoxError> + 'static,
-{
-    let mut call = Call::begin(shared, options, begin).await?;
-    let mut turn = call.turn().await;
-    loop {
-        turn = match turn {
-            Turn::Done(outcome) => return Ok(outcome),
-            Turn::LoadMany(keys) => match call.run(loader(keys)).await {
-                Ok(loaded) => {
-                    let entry = |(key, value): (N, T)| (key.into(), value.into());
-                    let loaded = loaded.map(|found| found.into_iter().map(entry).collect());
-                    let loaded = loaded.map_err(LoadFailure::new);
-                    call.tell(|engine, now, op| engine.handle_loaded_many(now, op, loaded));
-                    call.turn().await
-                }
-                Err(end) => end,
-            },
-            Turn::Load => call.turn().await,
-        };
-    }
-}
-
-/// Cancels its call when it is dropped before the call is over, be it that the future was dropped or that a loader
-/// panicked.
-pub(crate) struct Call<'a, R: Runtime> {
-    shared: &'a Shared<R>,
+/// A call that is under way. It is canceled if it is dropped before its end: with its future, or by
+/// a panic of the loader.
+struct Call<'a> {
+    shared: &'a Shared,
     op: OpId,
-    seat: usize,
-    over: bool,
-    /// The waker that began the call is still seated.
-    fresh: bool,
+    slot: usize,
+    is_over: bool,
+    /// The waker in the slot is that of the current poll.
+    is_new: bool,
 }
 
-impl<'a, R: Runtime> Call<'a, R> {
-    /// Hands the call to the engine.
-    pub(crate) async fn begin(
-        shared: &'a Shared<R>,
+impl<'a> Call<'a> {
+    async fn begin(
+        shared: &'a Shared,
         options: CallOptions,
-        begin: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+        request: &mut impl Request,
     ) -> Result<Self, Error> {
-        let mut begin = Some(begin);
-        poll_fn(|cx| {
-            // Ready at its first poll, so it is polled just once.
-            let Some(begin) = begin.take() else {
-                return Poll::Pending;
-            };
-            Poll::Ready(shared.step(|state, now| {
-                let op = begin(&mut state.engine, now)?;
-                if let Some(after) = options.timeout_after() {
-                    state.engine.set_timeout(now, op, after);
-                }
-                let seat = state.seat(op, cx.waker());
-                Ok(Self { shared, op, seat, over: false, fresh: true })
-            }))
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        shared.step(|state, now| {
+            let op = state.host.begin(now, request, options)?;
+            let slot = state.host.calls.insert(op, waker);
+            Ok(Self { shared, op, slot, is_over: false, is_new: true })
         })
-        .await
     }
 
-    /// Waits for what comes next.
-    pub(crate) async fn turn(&mut self) -> Turn {
-        poll_fn(|cx| self.poll_turn(cx)).await
+    /// Wait for the next event.
+    async fn next(&mut self) -> CallEvent {
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Runs a load, unless the call ends before it does: then the load is dropped and the end returned.
-    pub(crate) async fn run<T>(&mut self, load: impl Future<Output = T>) -> Result<T, Turn> {
+    /// Run the loader until it ends or the call has another event. Then the loader is dropped.
+    async fn load<T>(&mut self, load: impl Future<Output = T>) -> Option<T> {
         let mut load = pin!(load);
         poll_fn(|cx| match load.as_mut().poll(cx) {
-            Poll::Ready(loaded) => Poll::Ready(Ok(loaded)),
-            Poll::Pending => self.poll_turn(cx).map(Err),
+            Poll::Ready(loaded) => Poll::Ready(Some(loaded)),
+            Poll::Pending => self.poll_ready(cx).map(|_| None),
         })
         .await
     }
 
-    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<Turn> {
-        // Nothing was awaited since the waker was seated, so there is no newer one, and a turn that came meanwhile
-        // has woken it.
-        if std::mem::take(&mut self.fresh) {
+    fn hand_over(&self, loaded: LoadResult) {
+        self.shared.step(|state, now| loaded.hand_over(&mut state.host.engine, now, self.op));
+    }
+
+    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<CallEvent> {
+        let mut state = ready!(self.poll_ready(cx));
+        let calls = &mut state.host.calls;
+        let Some(event) = calls.take_event(self.slot) else { return Poll::Pending };
+        if let CallEvent::Done(_) = event {
+            calls.remove(self.slot);
+            self.is_over = true;
+        }
+        Poll::Ready(event)
+    }
+
+    /// Return the locked state once the call has an event.
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<MutexGuard<'a, State>> {
+        // Nothing was awaited since the waker was stored, so it is the latest, and an event since
+        // then has woken it.
+        if mem::take(&mut self.is_new) {
             return Poll::Pending;
         }
         let mut state = self.shared.lock();
-        let Some(seat) = state.seats.get_mut(self.seat) else { return Poll::Pending };
-        let Some(turn) = seat.turn.take() else {
-            seat.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        };
-        if let Turn::Done(_) = turn {
-            state.seats.remove(self.seat);
-            drop(state);
-            self.over = true;
+        match state.host.calls.watch(self.slot, cx.waker()) {
+            Watch::Event => Poll::Ready(state),
+            Watch::Waiting(replaced) => {
+                // A waker may own a future of the application, so it is not dropped under the lock.
+                drop(state);
+                drop(replaced);
+                Poll::Pending
+            }
         }
-        Poll::Ready(turn)
-    }
-
-    /// Gives the engine news of this call.
-    pub(crate) fn tell(&self, tell: impl FnOnce(&mut Engine, Instant, OpId)) {
-        self.shared.step(|state, now| tell(&mut state.engine, now, self.op));
     }
 }
 
-impl<R: Runtime> Drop for Call<'_, R> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.over {
+        if self.is_over {
             return;
         }
-        self.shared.step(|state, now| {
-            let seat = state.seats.try_remove(self.seat);
-            // With its outcome in the seat the call is over, and its id may name another.
-            if !matches!(seat.and_then(|seat| seat.turn), Some(Turn::Done(_))) {
-                state.engine.cancel(now, self.op);
+        let slot = self.shared.step(|state, now| {
+            let slot = state.host.calls.remove(self.slot);
+            // With its outcome in the slot the call is over, and its id may name another call.
+            if !slot.as_ref().is_some_and(CallSlot::is_over) {
+                state.host.engine.cancel(now, self.op);
             }
+            slot
         });
+        // The event may own values of the application, so it is not dropped under the lock.
+        drop(slot);
     }
 }

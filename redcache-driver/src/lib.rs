@@ -1,37 +1,50 @@
-//! The async driver of redcache: everything that an adapter for one runtime has in common with the others.
+//! The async driver of redcache: what the adapters for tokio, smol and async-std share.
 //!
-//! It carries bytes and time between the sockets of a [`Runtime`] and the engine of `redcache-core`, and gives the
-//! application [`Cache`], one async method per call. It decides nothing about Redis.
+//! It carries bytes and time between the sockets of a [`Runtime`] and the engine of
+//! `redcache-core`, and offers
+//! [`Cache`] to the application. It takes no decision about Redis.
 //!
-//! Applications depend on an adapter, `redcache-tokio` for instance, which re-exports all of this with its runtime
-//! filled in. Implement [`Runtime`] to run redcache on another runtime or over another transport.
+//! Applications depend on an adapter, `redcache-tokio` for example, which exports the same types
+//! and connects on its runtime. Implement [`Runtime`] to run redcache on another runtime or over
+//! another transport, and connect with
+//! [`Cache::connect_on`].
 //!
 //! ```text
-//!  Cache<R> ──▶ shared: engine behind one short lock ◀── conn: a task per socket, bytes in and out
-//!     │                       ▲
-//!     └── near hits ask the   └── driver: one task, deadlines and dials
-//!         near cache alone
+//!  Cache ──▶ shared: the engine behind one short lock ◀── socket_task: a task per connection
+//!    │                       ▲
+//!    └── near hits read the  └── drive: one task, for timeouts and attempts to connect
+//!        near cache alone
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod any_runtime;
 mod cache;
 mod call;
-mod conn;
-mod driver;
+mod call_slots;
+mod connect_any;
+mod connection;
+mod drive;
+mod read;
 mod refresh;
+mod refreshing;
 mod runtime;
 mod shared;
+mod socket_task;
 mod sync;
+mod watchers;
+mod write;
+mod write_half;
 
 pub use cache::Cache;
+pub use connect_any::connect_any;
 pub use redcache_adapter::coarse_now;
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
     ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Notice, Observer,
     OnRedisDown, REFRESH_LOCK_PREFIX, RefreshEvent, RefreshOptions, SharedError, Source, Stats,
 };
-pub use refresh::RefreshingCache;
+pub use refreshing::RefreshingCache;
 pub use runtime::Runtime;
 
 #[cfg(test)]

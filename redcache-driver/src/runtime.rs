@@ -1,40 +1,43 @@
-//! What the driver needs of an async runtime, and of the transport to the server.
+//! The trait by which a runtime, or a transport to the server, is plugged into the driver.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use redcache_core::Address;
 
-/// An async runtime with its sockets: motions and no decision.
+/// An async runtime with its sockets and its clock.
 ///
-/// The driver polls reader and writer from different tasks, so a stream comes in two halves. Dropping both must close
-/// the connection. A transport that buffers (TLS, for one) must be written through by `poll_flush`.
+/// The driver polls reader and writer from different tasks, so a stream comes in two halves.
+/// Dropping both halves must close the connection. A transport that buffers, such as TLS, must
+/// write everything in `poll_flush`.
 ///
 /// # Examples
 ///
-/// A transport of one's own, on the tasks and timers of a runtime that is there already. `tests/pipe.rs` of this crate
-/// goes further, with streams of its own in memory.
+/// A transport of one's own, on the tasks and timers of an existing runtime. `tests/pipe.rs` of
+/// `redcache-driver` is a longer example, with streams in memory.
 ///
 /// ```
+/// # use redcache_driver::{Address, Cache, Error, Runtime};
 /// use std::future::Future;
 /// use std::io;
-/// use std::time::Instant;
-///
-/// use redcache_driver::{Address, Runtime};
+/// use std::time::{Duration, Instant};
 ///
 /// /// Reaches every server through the near end of a tunnel.
-/// #[derive(Clone)]
 /// struct Tunneled<R>(R);
 ///
 /// impl<R: Runtime> Runtime for Tunneled<R> {
 ///     type Reader = R::Reader;
 ///     type Writer = R::Writer;
 ///
-///     async fn connect(&self, _: &Address) -> io::Result<(R::Reader, R::Writer)> {
-///         self.0.connect(&Address::Unix("/run/tunnel.sock".into())).await
+///     async fn connect(
+///         &self,
+///         _: &Address,
+///         timeout: Duration,
+///     ) -> io::Result<(R::Reader, R::Writer)> {
+///         self.0.connect(&Address::Unix("/run/tunnel.sock".into()), timeout).await
 ///     }
 ///
 ///     async fn sleep_until(&self, at: Instant) {
@@ -45,31 +48,40 @@ use redcache_core::Address;
 ///         self.0.spawn(task);
 ///     }
 /// }
+///
+/// async fn connect(runtime: impl Runtime) -> Result<Cache, Error> {
+///     Cache::connect_on(Tunneled(runtime), "redis://redis.internal:6379").await
+/// }
 /// ```
-pub trait Runtime: Clone + Send + Sync + 'static {
+pub trait Runtime: Send + Sync + 'static {
     /// The receiving half of a connection.
     type Reader: AsyncRead + Send + Unpin + 'static;
     /// The sending half of a connection.
     type Writer: AsyncWrite + Send + Unpin + 'static;
 
-    /// Connects to `address`. There is no need for a timeout of its own; the future is dropped when it takes longer
-    /// than `connect_timeout`.
+    /// Connect to `address`. The future is dropped after `timeout`.
+    ///
+    /// A name may have several addresses. [`connect_any`](crate::connect_any) gives each of them
+    /// its chance.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the connection from being made; the text reaches the callers.
+    /// The connection cannot be made. The text of the error reaches the callers.
     fn connect(
         &self,
         address: &Address,
+        timeout: Duration,
     ) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>> + Send;
 
-    /// Waits until `at`, which may have passed already.
+    /// Wait until `at`, which may lie in the past.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
 
-    /// Runs `task` to its end, independently of the caller.
+    /// Run `task` to its end, independently of the caller.
+    ///
+    /// A runtime that has ended must drop the task. The cache is closed then.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
 
-    /// Lets other tasks run.
+    /// Let other tasks run.
     fn yield_now(&self) -> impl Future<Output = ()> + Send {
         let mut has_yielded = false;
         poll_fn(move |cx| {
@@ -81,14 +93,16 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         })
     }
 
-    /// Gives the current instant.
+    /// Return the current instant.
     fn now(&self) -> Instant {
         Instant::now()
     }
 
-    /// Gives an instant that may be a little later than the current one, and never earlier. By it copies in this process
-    /// expire. A runtime that goes by the system's clock may answer with [`coarse_now`](crate::coarse_now), which takes less
-    /// time than `now`.
+    /// Return an instant at or shortly after the current one. Entries of the near cache expire by
+    /// it.
+    ///
+    /// A runtime that follows the system's clock can return [`coarse_now`](crate::coarse_now),
+    /// which is cheaper to read than `now`.
     fn coarse_now(&self) -> Instant {
         self.now()
     }

@@ -1,335 +1,259 @@
-//! The engine behind its lock, and who is to be woken.
+//! The state that all handles and tasks of one cache share.
 //!
-//! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then wake and write. No
-//! waker runs and no byte is written under the lock.
+//! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then
+//! wake and write. No waker runs, no byte is written and no code of the application runs under the
+//! lock.
 
-use std::collections::VecDeque;
 use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use redcache_core::{
-    Address, ConnId, Engine, Error, Event, Key, LoaderId, Near, Notice, Observation, ObserverSlot,
-    OpId, Outcome, Seed,
-};
-use slab::Slab;
+use redcache_adapter::{Host, LoadResult, NearReader, Outputs};
+use redcache_core::{Config, ConnId, Key, Notice, Seed};
 
-use crate::conn::{Line, Link};
-use crate::refresh::Refresher;
-use crate::runtime::Runtime;
+use crate::any_runtime::{AnyRuntime, BoxFuture};
+use crate::call_slots::CallSlots;
+use crate::connection::Connection;
 use crate::sync::{Mutex, MutexGuard};
+use crate::watchers::Watchers;
+use crate::write_half::WriteHalf;
 
-/// What a call is told next.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    Load,
-    LoadMany(Vec<Key>),
-    Done(Outcome),
-}
-
-/// One call in flight, as its future sees it.
-#[derive(Debug, Default)]
-pub(crate) struct Seat {
-    pub(crate) waker: Option<Waker>,
-    pub(crate) turn: Option<Turn>,
-}
-
-pub(crate) struct State<R: Runtime> {
-    pub(crate) engine: Engine,
-    pub(crate) seats: Slab<Seat>,
-    /// The seat of each call that the engine knows, by the call's index.
-    seat_of: Vec<usize>,
-    pub(crate) lines: Vec<Line<R>>,
-    pub(crate) dials: VecDeque<(ConnId, Address)>,
-    /// Attempts to connect that are no longer wanted.
-    pub(crate) given_up: Vec<ConnId>,
-    /// The registered loaders.
-    refreshers: Vec<(LoaderId, Refresher)>,
-    /// Those that the engine wants to be run.
-    pub(crate) refreshes: VecDeque<(LoaderId, Refresher)>,
-    pub(crate) driver: Option<Waker>,
-    /// Up to when the driver sleeps.
-    pub(crate) sleeps_until: Option<Instant>,
-    pub(crate) closed: bool,
-    /// Tasks that have not ended yet.
-    pub(crate) tasks: usize,
-    /// How the last attempt to connect went.
-    pub(crate) connected: Option<Result<(), Error>>,
-    /// Wait for `connected`, or for the end of everything.
-    pub(crate) watchers: Vec<Waker>,
-    notices: VecDeque<Notice>,
-    listening: bool,
-}
+/// A registered loader. It hides the type of its error.
+pub(crate) type Loader = Arc<dyn Fn(Vec<Key>) -> BoxFuture<'static, LoadResult> + Send + Sync>;
 
 type Listener = Box<dyn Fn(&Notice) + Send + Sync>;
 
-/// What all handles and tasks of one cache share.
-pub(crate) struct Shared<R: Runtime> {
-    state: Mutex<State<R>>,
-    pub(crate) near: Arc<Near>,
-    pub(crate) observer: ObserverSlot,
-    pub(crate) runtime: R,
+/// The shared state under the lock.
+pub(crate) struct State {
+    pub(crate) host: Host<CallSlots, Loader>,
+    pub(crate) connections: Vec<Connection>,
+    /// Wakes the driver's task while it sleeps.
+    pub(crate) driver: Option<Waker>,
+    /// The number of background tasks that have not ended.
+    pub(crate) tasks: usize,
+    pub(crate) watchers: Watchers,
+    has_listener: bool,
+}
+
+/// The shared state of one cache.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) near: NearReader,
+    pub(crate) runtime: Box<dyn AnyRuntime>,
     listener: Mutex<Option<Listener>>,
 }
 
-/// What is to be done after the lock is released.
-#[derive(Default)]
-pub(crate) struct Afterwards {
-    observations: Vec<Observation>,
-    wakes: Vec<Waker>,
-    notices: bool,
-}
-
-/// So many bytes fill a segment of TCP.
+/// The number of bytes that fill a TCP segment.
 const SEGMENT: usize = 1400;
 
-/// Notices that nobody listens to yet; the latest are kept.
-const NOTICES_MAX: usize = 16;
-
-impl<R: Runtime> Shared<R> {
-    pub(crate) fn new(config: redcache_core::Config, seed: &Seed, runtime: R) -> Self {
-        let engine = Engine::new(runtime.now(), seed, config);
+impl Shared {
+    pub(crate) fn new(config: Config, seed: &Seed, runtime: Box<dyn AnyRuntime>) -> Self {
+        let host = Host::new(runtime.now(), seed, config, CallSlots::default());
+        let near = NearReader::new(Arc::clone(host.engine.near()));
         let state = State {
-            seats: Slab::new(),
-            seat_of: Vec::new(),
-            lines: Vec::new(),
-            dials: VecDeque::new(),
-            given_up: Vec::new(),
-            refreshers: Vec::new(),
-            refreshes: VecDeque::new(),
+            host,
+            connections: Vec::new(),
             driver: None,
-            sleeps_until: None,
-            closed: false,
             tasks: 0,
-            connected: None,
-            watchers: Vec::new(),
-            notices: VecDeque::new(),
-            listening: false,
-            engine,
+            watchers: Watchers::default(),
+            has_listener: false,
         };
-        let near = Arc::clone(state.engine.near());
-        let observer = ObserverSlot::default();
-        Self { state: Mutex::new(state), near, observer, runtime, listener: Mutex::new(None) }
+        Self { state: Mutex::new(state), near, runtime, listener: Mutex::new(None) }
     }
 
-    /// A panic elsewhere leaves no half-done step behind that the next one could not cope with.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<R>> {
+    /// Lock the state. A panic under the lock leaves no step half done.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the engine one input and passes on everything it answers.
+    /// Give the engine one input, and act on all its outputs.
     ///
-    /// The caller writes by itself what it caused if nothing else is under way, and what has gathered once that fills
-    /// a segment: then the server may begin. Otherwise the task of the connection is woken, once, and finds all that
-    /// has gathered by then.
-    pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
-        let now = self.runtime.now();
+    /// The caller writes the bytes of its input by itself if no other command is under way, or if
+    /// the bytes fill a segment, so that the server can begin. Otherwise it wakes the task of the
+    /// connection, once, and that task writes everything that has gathered by then.
+    pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let clock = self.runtime.now();
         let mut state = self.lock();
-        let was_idle = !state.engine.is_busier_than(0);
+        let now = state.host.advance(clock);
+        let was_idle = !state.host.engine.is_busier_than(0);
         let result = input(&mut state, now);
-        let mut after = state.drain();
-        let Some(first) = state.engine.poll_transmit() else {
+        let mut outputs = state.drain();
+        let Some(first) = state.host.engine.poll_transmit() else {
             drop(state);
-            self.finish(after);
+            self.finish(outputs);
             return result;
         };
-        // Of a server on its own there are no others, and nothing is allocated for them.
-        let others: Vec<_> = state.engine.transmits().skip(1).collect();
-        let first = state.writer(first, was_idle, &mut after);
+        // A standalone server has no others, and this allocates nothing.
+        let others: Vec<_> = state.host.engine.transmits().skip(1).collect();
+        let first = state.writer(first, was_idle, &mut outputs);
         let others: Vec<_> = others
             .into_iter()
-            .filter_map(|conn| state.writer(conn, was_idle, &mut after))
+            .filter_map(|conn| state.writer(conn, was_idle, &mut outputs))
             .collect();
-        let side = first.as_ref().and_then(|(link, _)| link.claim(&mut state.engine));
-        let sides: Vec<_> = others.iter().map(|(link, _)| link.claim(&mut state.engine)).collect();
-        let claims = || first.iter().chain(&others).zip(iter::once(&side).chain(&sides));
-        for ((link, _), side) in claims() {
-            let Some(line) = state.line(link.conn) else { continue };
-            after.wakes.extend(match side {
-                None => line.rouse(),
-                Some(_) if was_idle => line.rouse_to_poll(now),
+        let engine = &mut state.host.engine;
+        let claim = first.as_ref().and_then(|(half, _)| half.claim(engine));
+        let claims: Vec<_> = others.iter().map(|(half, _)| half.claim(engine)).collect();
+        let writers = || first.iter().chain(&others);
+        for ((half, _), claim) in writers().zip(iter::once(&claim).chain(&claims)) {
+            let Some(connection) = state.connection(half.conn) else { continue };
+            outputs.wakers.extend(match claim {
+                None => connection.wake_if_parked(),
+                Some(_) if was_idle => connection.wake_to_poll(now),
                 Some(_) => None,
             });
         }
         drop(state);
-        for ((link, waker), side) in first.iter().chain(&others).zip(iter::once(side).chain(sides))
-        {
-            if let Some(mut side) = side {
-                link.write_claimed(&mut side, waker);
+        for ((half, waker), claim) in writers().zip(iter::once(claim).chain(claims)) {
+            if let Some(mut claim) = claim {
+                half.write_claimed(&mut claim, waker);
             }
         }
-        self.finish(after);
+        self.finish(outputs);
         result
     }
 
-    /// The same for the task of a connection, which writes to that by itself once it has read everything.
-    pub(crate) fn step_in_conn<T>(
+    /// Give the engine one input in the task of the connection `conn`, which writes to it once it
+    /// has read everything.
+    pub(crate) fn step_in_connection<T>(
         &self,
         conn: ConnId,
-        input: impl FnOnce(&mut State<R>, Instant) -> T,
+        input: impl FnOnce(&mut State, Instant) -> T,
     ) -> T {
-        let now = self.runtime.now();
+        let clock = self.runtime.now();
         let mut state = self.lock();
+        let now = state.host.advance(clock);
         let result = input(&mut state, now);
-        let mut after = state.drain();
-        for other in state.engine.transmits().filter(|other| *other != conn).collect::<Vec<_>>() {
-            after.wakes.extend(state.line(other).and_then(Line::rouse));
+        let mut outputs = state.drain();
+        let engine = &state.host.engine;
+        for other in engine.transmits().filter(|other| *other != conn).collect::<Vec<_>>() {
+            outputs.wakers.extend(state.connection(other).and_then(Connection::wake_if_parked));
         }
         drop(state);
-        self.finish(after);
+        self.finish(outputs);
         result
     }
 
-    fn finish(&self, after: Afterwards) {
-        for waker in after.wakes {
+    fn finish(&self, outputs: Outputs<Waker>) {
+        for waker in outputs.wakers {
             waker.wake();
         }
-        if after.notices {
+        if outputs.has_news {
             self.tell_listener();
         }
-        for observation in after.observations {
-            self.observer.tell(|observer| observation.tell(observer));
+        for observation in outputs.observations {
+            self.near.observer().tell(|observer| observation.tell(observer));
         }
+    }
+
+    /// Wait until `check` returns a value. It is called after every change of the state that has
+    /// news.
+    pub(crate) async fn wait_for<T>(&self, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
+        let mut watch = Watch { shared: self, key: None };
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if let Some(value) = check(&mut state) {
+                return Poll::Ready(value);
+            }
+            watch.renew(state, cx.waker());
+            Poll::Pending
+        })
+        .await
     }
 
     pub(crate) fn listen(&self, listener: Listener) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
-        self.lock().listening = true;
+        self.lock().has_listener = true;
         self.tell_listener();
     }
 
-    /// The listener's lock keeps notices in their order.
+    /// Deliver the notices in their order, which the listener's lock keeps.
     fn tell_listener(&self) {
+        if !self.lock().has_listener {
+            return;
+        }
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(listener) = listener.as_ref() else {
             return;
         };
         loop {
-            let Some(notice) = self.lock().notices.pop_front() else {
+            let Some(notice) = self.lock().host.next_notice() else {
                 return;
             };
-            // A listener that panics must not take the task down that happened to tell it.
+            // A panic of the listener must not end the task that delivers the notice.
             let _ = catch_unwind(AssertUnwindSafe(|| listener(&notice)));
         }
     }
 }
 
-impl<R: Runtime> State<R> {
-    /// Seats a call that the engine has accepted.
-    pub(crate) fn seat(&mut self, op: OpId, waker: &Waker) -> usize {
-        let seat = self.seats.insert(Seat { waker: Some(waker.clone()), turn: None });
-        if self.seat_of.len() <= op.index() {
-            self.seat_of.resize(op.index() + 1, usize::MAX);
+impl State {
+    /// Sort the outputs of the engine, and wake the tasks that they concern.
+    fn drain(&mut self) -> Outputs<Waker> {
+        let mut outputs = self.host.drain();
+        if outputs.has_work {
+            outputs.wakers.extend(self.driver.take());
         }
-        self.seat_of[op.index()] = seat;
-        seat
-    }
-
-    /// Carries every output of the engine to where it belongs.
-    fn drain(&mut self) -> Afterwards {
-        let mut after = Afterwards::default();
-        while let Some(event) = self.engine.poll_event() {
-            match event {
-                Event::Done { op, outcome } => self.tell(op, Turn::Done(outcome), &mut after),
-                Event::Load { op } => self.tell(op, Turn::Load, &mut after),
-                Event::LoadMany { op, keys } => self.tell(op, Turn::LoadMany(keys), &mut after),
-                Event::Dial { conn, address } => {
-                    self.dials.push_back((conn, address));
-                    after.wakes.extend(self.driver.take());
-                }
-                Event::Refresh { loader } => {
-                    self.refreshes.extend(self.refresher(loader));
-                    after.wakes.extend(self.driver.take());
-                }
-                Event::HangUp { conn } => self.hang_up(conn, &mut after),
-                Event::Observed(observation) => after.observations.push(observation),
-                Event::Notice(notice) => self.on_notice(notice, &mut after),
-                Event::Closed => {
-                    self.closed = true;
-                    after.wakes.extend(self.driver.take());
-                    after.wakes.append(&mut self.watchers);
-                }
-                _ => {}
+        let hang_ups = std::mem::take(&mut outputs.hang_ups);
+        if outputs.has_news || !hang_ups.is_empty() {
+            outputs.wakers.extend(self.watchers.all());
+        }
+        for conn in hang_ups {
+            // The task of a connection that is not in the list ends.
+            if let Some(connection) = self.take_connection(conn) {
+                outputs.wakers.extend(connection.waker);
             }
+            self.host.dials.end(conn);
         }
-        let due = self.engine.poll_timeout();
-        if due.is_some_and(|due| self.sleeps_until.is_none_or(|until| due < until)) {
-            after.wakes.extend(self.driver.take());
-        }
-        after
+        outputs
     }
 
-    pub(crate) fn keep_refresher(&mut self, family: LoaderId, refresher: Refresher) {
-        self.refreshers.push((family, refresher));
+    pub(crate) fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|connection| connection.id() == conn)
     }
 
-    pub(crate) fn forget_refresher(&mut self, family: LoaderId) -> Option<(LoaderId, Refresher)> {
-        let at = self.refreshers.iter().position(|(kept, _)| *kept == family)?;
-        Some(self.refreshers.swap_remove(at))
+    pub(crate) fn take_connection(&mut self, conn: ConnId) -> Option<Connection> {
+        let at = self.connections.iter().position(|connection| connection.id() == conn)?;
+        Some(self.connections.swap_remove(at))
     }
 
-    /// Every family that the engine knows has its loader here.
-    fn refresher(&self, family: LoaderId) -> Option<(LoaderId, Refresher)> {
-        self.refreshers.iter().find(|(kept, _)| *kept == family).cloned()
-    }
-
-    fn tell(&mut self, op: OpId, turn: Turn, after: &mut Afterwards) {
-        let seat = self.seat_of.get(op.index()).and_then(|&seat| self.seats.get_mut(seat));
-        if let Some(seat) = seat {
-            seat.turn = Some(turn);
-            after.wakes.extend(seat.waker.take());
-        }
-    }
-
-    /// A connection without its line has been hung up; its task ends when it finds out.
-    fn hang_up(&mut self, conn: ConnId, after: &mut Afterwards) {
-        if let Some(at) = self.lines.iter().position(|line| line.link.conn == conn) {
-            after.wakes.extend(self.lines.swap_remove(at).waker().cloned());
-        } else if let Some(at) = self.dials.iter().position(|(dialed, _)| *dialed == conn) {
-            self.dials.remove(at);
-        } else {
-            self.given_up.push(conn);
-            after.wakes.append(&mut self.watchers);
-        }
-    }
-
-    fn on_notice(&mut self, notice: Notice, after: &mut Afterwards) {
-        match &notice {
-            Notice::Connected => self.connected = Some(Ok(())),
-            // Of a cluster, others may be connected.
-            Notice::ConnectFailed { reason } if !self.engine.is_connected() => {
-                self.connected = Some(Err(reason.clone()));
-            }
-            _ => {}
-        }
-        after.wakes.append(&mut self.watchers);
-        if !self.listening && self.notices.len() == NOTICES_MAX {
-            self.notices.pop_front();
-        }
-        self.notices.push_back(notice);
-        after.notices = self.listening;
-    }
-
-    pub(crate) fn line(&mut self, conn: ConnId) -> Option<&mut Line<R>> {
-        self.lines.iter_mut().find(|line| line.link.conn == conn)
-    }
-
-    /// Who can write to a connection in the caller's turn, if that is worth it: the task of the connection, if its socket
-    /// does not take everything. Otherwise that task is to write.
+    /// Return the sending half of a connection and the waker of its task, if the caller should
+    /// write to it. Otherwise wake the task, which writes.
     fn writer(
         &mut self,
         conn: ConnId,
         was_idle: bool,
-        after: &mut Afterwards,
-    ) -> Option<(Arc<Link<R>>, Waker)> {
-        let is_worth_it = was_idle || self.engine.unwritten(conn) >= SEGMENT;
-        let line = self.line(conn)?;
-        let waker = line.waker().cloned().filter(|_| is_worth_it);
+        outputs: &mut Outputs<Waker>,
+    ) -> Option<(Arc<WriteHalf>, Waker)> {
+        let is_worthwhile = was_idle || self.host.engine.unwritten(conn) >= SEGMENT;
+        let connection = self.connection(conn)?;
+        let waker = connection.waker.clone().filter(|_| is_worthwhile);
         if waker.is_none() {
-            after.wakes.extend(line.rouse());
+            outputs.wakers.extend(connection.wake_if_parked());
         }
-        Some((Arc::clone(&line.link), waker?))
+        Some((Arc::clone(&connection.write_half), waker?))
+    }
+}
+
+/// The entry of a task among the watchers.
+pub(crate) struct Watch<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) key: Option<usize>,
+}
+
+impl Watch<'_> {
+    /// Store the waker of the task, and release the lock.
+    pub(crate) fn renew(&mut self, mut state: MutexGuard<'_, State>, waker: &Waker) {
+        let replaced = state.watchers.watch(&mut self.key, waker.clone());
+        // A waker may own a future of the application, so it is not dropped under the lock.
+        drop(state);
+        drop(replaced);
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let forgotten = self.shared.lock().watchers.forget(self.key);
+        drop(forgotten);
     }
 }

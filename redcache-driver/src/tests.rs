@@ -1,9 +1,10 @@
 //! The driver in many orders that its callers, its tasks and the server can run in.
 //!
-//! Each lock and each atomic is a point where the checker may let another go on. Some task comes before all others until it
-//! waits, and at a few points chosen by chance, with a seed, it falls behind all of them: so one that pauses between two
-//! steps finds the others as far as they can go. No timer ever fires, so nothing makes up for a wake-up that was lost:
-//! then all wait for ever, and the checker says so.
+//! Each lock and each atomic is a point where the checker may let another go on. Some task comes
+//! before all others until it waits, and at a few points chosen by chance, with a seed, it falls
+//! behind all of them: so one that pauses between two steps finds the others as far as they can go.
+//! No timer ever fires, so nothing makes up for a wake-up that was lost: then all wait for ever,
+//! and the checker says so.
 
 mod pipe;
 
@@ -11,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcache_core::{Config, ErrorKind, Seed};
+use redcache_core::{Config, ErrorKind, LoadError, Seed};
 use shuttle::future::{block_on, spawn};
 use shuttle::scheduler::PctScheduler;
 use shuttle::{Config as Checker, Runner};
@@ -29,14 +30,14 @@ const ROOMS: [usize; 2] = [1 << 20, 24];
 /// Whether an answer is looked for before its task parks.
 const BUSY_POLLS: [Duration; 2] = [Duration::ZERO, Duration::from_micros(30)];
 
-fn open(room: usize, busy_poll: Duration) -> Cache<Piped> {
+fn open(room: usize, busy_poll: Duration) -> Cache {
     let config = Config::builder().server("nowhere", 1).busy_poll(busy_poll).build().unwrap();
     let seed = Seed { random: [7; 32], unix_ms: 0 };
-    Cache::open_seeded(config, &seed, Piped::new(room))
+    Cache::seeded(config, &seed, Piped::new(room))
 }
 
 /// Tries many orders on each kind of socket, with and without busy polling.
-fn check<F: Future<Output = ()>>(scene: impl Fn(Cache<Piped>) -> F + Send + Sync + 'static) {
+fn check<F: Future<Output = ()>>(scene: impl Fn(Cache) -> F + Send + Sync + 'static) {
     let scene = Arc::new(scene);
     for (room, busy_poll) in ROOMS.into_iter().flat_map(|room| BUSY_POLLS.map(|poll| (room, poll)))
     {
@@ -50,9 +51,12 @@ fn check<F: Future<Output = ()>>(scene: impl Fn(Cache<Piped>) -> F + Send + Sync
     }
 }
 
-async fn get_with(cache: &Cache<Piped>, key: &str) -> Result<(), ErrorKind> {
+async fn get_with(cache: &Cache, key: &str) -> Result<(), ErrorKind> {
     let load = || async { Ok::<_, io::Error>("v") };
-    let answer = cache.get_with(key, TTL, load).await.map_err(|error| error.kind())?;
+    let answer = cache.get_with(key, TTL, load).await.map_err(|error| match error {
+        LoadError::Cache(error) => error.kind(),
+        other => panic!("{other}"),
+    })?;
     assert_eq!(answer.value.as_deref(), Some(&b"v"[..]));
     Ok(())
 }

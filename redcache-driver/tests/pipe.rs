@@ -74,7 +74,7 @@ impl Runtime for Piped {
     type Reader = Reader;
     type Writer = Writer;
 
-    async fn connect(&self, _: &Address) -> io::Result<(Reader, Writer)> {
+    async fn connect(&self, _: &Address, _: Duration) -> io::Result<(Reader, Writer)> {
         let mut world = self.world();
         let client = world.server.connect(Instant::now());
         world.pipes.insert(client, Pipe::default());
@@ -151,13 +151,13 @@ impl Drop for Writer {
     }
 }
 
-fn open(runtime: &Piped) -> Cache<Piped> {
+fn open(runtime: &Piped) -> Cache {
     // The address is the connector's business, and this one needs none.
     let config = Config::builder().server("nowhere", 1).build().expect("the settings are right");
-    Cache::open(config, runtime.clone()).expect("the system is able")
+    Cache::connect_lazy_on(runtime.clone(), config).expect("the system is able")
 }
 
-async fn source_of(cache: &Cache<Piped>, key: &str) -> Source {
+async fn source_of(cache: &Cache, key: &str) -> Source {
     let load = || async { Ok::<_, io::Error>("v") };
     cache.get_with(key, TTL, load).await.expect("the call succeeds").source
 }

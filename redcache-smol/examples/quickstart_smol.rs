@@ -9,7 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
-use redcache_smol::{Answer, Cache, Key, LoadError, Source};
+use redcache_smol::{Answer, Cache, Key, LoadError, Source, connect};
 use smol::future::yield_now;
 use smol::{spawn, unblock};
 

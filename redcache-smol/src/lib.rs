@@ -1,4 +1,5 @@
-//! redcache on smol: cache-aside for Redis, with a near cache in this process and one load across the whole fleet.
+//! redcache on smol: a cache-aside cache for Redis, with a near cache in this process and one load
+//! across all processes.
 //!
 //! # Examples
 //!
@@ -6,10 +7,10 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //!
-//! let cache = redcache_smol::Cache::connect("redis://localhost:6379").await?;
+//! let cache = redcache_smol::connect("redis://localhost:6379").await?;
 //! let answer = cache
 //!     .get_with("user:42", Duration::from_secs(60), || async {
-//!         // Ask the database; `None` would be remembered as not found.
+//!         // Query the database here. `None` is stored as "not found".
 //!         Ok::<_, std::io::Error>(Some("Ada"))
 //!     })
 //!     .await?;
@@ -17,21 +18,69 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to go from here
+//!
+//! - The [README](https://crates.io/crates/redcache-smol) is the guide: what is cached where, and
+//!   what happens when Redis is away.
+//! - [`Cache`] has all calls, [`RefreshingCache`] those that refresh values in the background.
+//! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
+//! - `examples/quickstart_smol.rs` is a small service with SQLite.
+//! - The crate `redcache-sim` has a Redis that runs inside of your tests.
 
 #![forbid(unsafe_code)]
 
 use std::future::Future;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
+#[doc(inline)]
 pub use redcache_driver::*;
 use smol::net::TcpStream;
 #[cfg(unix)]
 use smol::net::unix::UnixStream;
 
-/// The cache, on smol.
-pub type Cache = redcache_driver::Cache<Smol>;
+/// Create a cache on smol's global executor and wait for its first connection.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if a setting is invalid; otherwise the reason why the first attempt to
+/// connect failed. [`connect_lazy`] does not need the server.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() {
+/// match redcache_smol::connect("redis://localhost:6379/?command_timeout=250ms").await {
+///     Ok(cache) => println!("{cache:?}"),
+///     Err(error) => eprintln!("no cache: {error}"),
+/// }
+/// # }
+/// ```
+pub async fn connect(config: impl IntoConfig) -> Result<Cache, Error> {
+    Cache::connect_on(Smol, config).await
+}
+
+/// Create a cache on smol's global executor that connects in the background. Calls wait for the
+/// connection, for `command_timeout` at most.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if a setting is invalid, [`ErrorKind::Unavailable`] if the operating
+/// system has no randomness.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn example() -> Result<(), redcache_smol::Error> {
+/// let cache = redcache_smol::connect_lazy("redis://localhost:6379")?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
+    Cache::connect_lazy_on(Smol, config)
+}
 
 /// smol's global executor.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,10 +90,18 @@ impl Runtime for Smol {
     type Reader = Box<dyn AsyncRead + Send + Unpin>;
     type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-    async fn connect(&self, address: &Address) -> io::Result<(Self::Reader, Self::Writer)> {
+    async fn connect(
+        &self,
+        address: &Address,
+        timeout: Duration,
+    ) -> io::Result<(Self::Reader, Self::Writer)> {
         match address {
             Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let addresses = smol::net::resolve((host.as_str(), *port)).await?;
+                let sleep = |delay| async move {
+                    smol::Timer::after(delay).await;
+                };
+                let stream = connect_any(addresses, timeout, TcpStream::connect, sleep).await?;
                 stream.set_nodelay(true)?;
                 Ok((Box::new(stream.clone()), Box::new(stream)))
             }

@@ -12,7 +12,7 @@
 use std::future::Future;
 use std::panic::resume_unwind;
 
-use redcache_tokio::{Answer, Cache, Key, LoadError, Source};
+use redcache_tokio::{Answer, Cache, Key, LoadError, Source, connect};
 use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 
 #[path = "shared/stage.rs"]

@@ -1,4 +1,5 @@
-//! redcache on tokio: cache-aside for Redis, with a near cache in this process and one load across the whole fleet.
+//! redcache on tokio: a cache-aside cache for Redis, with a near cache in this process and one load
+//! across all processes.
 //!
 //! # Examples
 //!
@@ -6,10 +7,10 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
 //!
-//! let cache = redcache_tokio::Cache::connect("redis://localhost:6379").await?;
+//! let cache = redcache_tokio::connect("redis://localhost:6379").await?;
 //! let answer = cache
 //!     .get_with("user:42", Duration::from_secs(60), || async {
-//!         // Ask the database; `None` would be remembered as not found.
+//!         // Query the database here. `None` is stored as "not found".
 //!         Ok::<_, std::io::Error>(Some("Ada"))
 //!     })
 //!     .await?;
@@ -17,66 +18,133 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to go from here
+//!
+//! - The [README](https://crates.io/crates/redcache-tokio) is the guide: what is cached where, and
+//!   what happens when Redis is away.
+//! - [`Cache`] has all calls, [`RefreshingCache`] those that refresh values in the background.
+//! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
+//! - `examples/quickstart.rs` is a small service with SQLite.
+//! - The crate `redcache-sim` has a Redis that runs inside of your tests.
 
 #![forbid(unsafe_code)]
 
 use std::future::Future;
-use std::io::{self, Read};
-use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::io;
+use std::time::{Duration, Instant};
 
+use futures_io::{AsyncRead, AsyncWrite};
+#[doc(inline)]
 pub use redcache_driver::*;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+use tokio::runtime::Handle;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
-/// The cache, on tokio.
-pub type Cache = redcache_driver::Cache<Tokio>;
+use eager_read::EagerRead;
 
-/// The tokio runtime that is current where a cache is opened.
+mod eager_read;
+
+/// Create a cache on the current tokio runtime and wait for its first connection.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if a setting is invalid; otherwise the reason why the first attempt to
+/// connect failed. [`connect_lazy`] does not need the server.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() {
+/// match redcache_tokio::connect("redis://localhost:6379/?command_timeout=250ms").await {
+///     Ok(cache) => println!("{cache:?}"),
+///     Err(error) => eprintln!("no cache: {error}"),
+/// }
+/// # }
+/// ```
+pub async fn connect(config: impl IntoConfig) -> Result<Cache, Error> {
+    Cache::connect_on(Tokio::default(), config).await
+}
+
+/// Create a cache on the current tokio runtime that connects in the background. Calls wait for the
+/// connection, for `command_timeout` at most.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if a setting is invalid, [`ErrorKind::Unavailable`] if the operating
+/// system has no randomness.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), redcache_tokio::Error> {
+/// let cache = redcache_tokio::connect_lazy("redis://localhost:6379")?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
+    Cache::connect_lazy_on(Tokio::default(), config)
+}
+
+/// A tokio runtime.
 #[derive(Debug, Clone)]
-pub struct Tokio(tokio::runtime::Handle);
+pub struct Tokio(Handle);
 
 impl Default for Tokio {
-    /// Takes the current runtime.
+    /// Return the current runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     fn default() -> Self {
-        Self(tokio::runtime::Handle::current())
+        Self(Handle::current())
     }
 }
 
-type Reader = Box<dyn AsyncRead + Send + Unpin>;
-type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+impl From<Handle> for Tokio {
+    fn from(handle: Handle) -> Self {
+        Self(handle)
+    }
+}
 
 impl Runtime for Tokio {
-    type Reader = Compat<Reader>;
-    type Writer = Compat<Writer>;
+    type Reader = Box<dyn AsyncRead + Send + Unpin>;
+    type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-    async fn connect(&self, address: &Address) -> io::Result<(Self::Reader, Self::Writer)> {
-        let (reader, writer): (Reader, Writer) = match address {
+    async fn connect(
+        &self,
+        address: &Address,
+        timeout: Duration,
+    ) -> io::Result<(Self::Reader, Self::Writer)> {
+        match address {
             Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let addresses = tokio::net::lookup_host((host.as_str(), *port)).await?;
+                let sleep = tokio::time::sleep;
+                let stream = connect_any(addresses, timeout, TcpStream::connect, sleep).await?;
                 stream.set_nodelay(true)?;
                 let (reader, writer) = stream.into_split();
-                (Box::new(Prompt::<_, TcpStream>::new(reader)), Box::new(writer))
+                let reader = EagerRead::<_, TcpStream>::new(reader).compat();
+                Ok((Box::new(reader), Box::new(writer.compat_write())))
             }
             #[cfg(unix)]
             Address::Unix(path) => {
                 let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                (Box::new(Prompt::<_, UnixStream>::new(reader)), Box::new(writer))
+                let reader = EagerRead::<_, UnixStream>::new(reader).compat();
+                Ok((Box::new(reader), Box::new(writer.compat_write())))
             }
             #[cfg(not(unix))]
-            Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
-        };
-        Ok((reader.compat(), writer.compat_write()))
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     async fn sleep_until(&self, at: Instant) {
@@ -93,43 +161,6 @@ impl Runtime for Tokio {
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(task);
-    }
-}
-
-/// Asks the socket of a half `H` of a stream `S` itself once tokio knows of no bytes: tokio learns of them only when
-/// one of its threads waits for sockets.
-struct Prompt<H, S> {
-    half: H,
-    stream: PhantomData<fn() -> S>,
-}
-
-impl<H, S> Prompt<H, S> {
-    fn new(half: H) -> Self {
-        Self { half, stream: PhantomData }
-    }
-}
-
-impl<H, S> AsyncRead for Prompt<H, S>
-where
-    H: AsyncRead + AsRef<S> + Unpin,
-    for<'s> SockRef<'s>: From<&'s S>,
-{
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let ready @ Poll::Ready(_) = Pin::new(&mut self.half).poll_read(cx, buf) {
-            return ready;
-        }
-        match (&*SockRef::from(self.half.as_ref())).read(buf.initialize_unfilled()) {
-            Ok(count) => {
-                buf.advance(count);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
     }
 }
 

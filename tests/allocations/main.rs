@@ -9,11 +9,8 @@ use std::alloc::System;
 use std::future::Future;
 use std::time::Duration;
 
-use redcache_async_std::AsyncStd;
-use redcache_driver::{Answer, Cache, Config, Runtime, Source};
+use redcache_driver::{Answer, Cache, Config, Source};
 use redcache_sim::listen::EmbeddedServer;
-use redcache_smol::Smol;
-use redcache_tokio::Tokio;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -36,16 +33,18 @@ fn a_near_hit_allocates_nothing() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::from_url(&server.url()).unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    tokio.block_on(async { hits_of(Cache::open(config.clone(), Tokio::default()).unwrap()).await });
-    smol::block_on(hits_of(Cache::open(config.clone(), Smol).unwrap()));
-    async_std::task::block_on(hits_of(Cache::open(config.clone(), AsyncStd).unwrap()));
-    hits_of_blocking(&redcache_blocking::Cache::connect(config).unwrap());
+    tokio.block_on(async {
+        hits_of("tokio", redcache_tokio::connect_lazy(config.clone()).unwrap()).await;
+    });
+    smol::block_on(hits_of("smol", redcache_smol::connect_lazy(config.clone()).unwrap()));
+    let cache = redcache_async_std::connect_lazy(config.clone()).unwrap();
+    async_std::task::block_on(hits_of("async-std", cache));
+    hits_of_blocking(&redcache_blocking::connect(config).unwrap());
 }
 
-async fn hits_of<R: Runtime>(cache: Cache<R>) {
+async fn hits_of(name: &str, cache: Cache) {
     cache.insert("user:1", "Ada", TTL).await.unwrap();
     cache.get("user:1").await.unwrap();
-    let name = std::any::type_name::<R>();
     check(&format!("get on {name}"), async || cache.get("user:1").await.unwrap()).await;
     let load = || async { Ok::<Option<&str>, String>(None) };
     let call = async || cache.get_with("user:1", TTL, load).await.unwrap();

@@ -58,8 +58,8 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
 
 /// A cache with its runtime, for the tasks of calls and the sleep of loaders.
 #[derive(Clone)]
-pub(crate) struct Async<R: Runtime> {
-    pub(crate) cache: redcache_driver::Cache<R>,
+pub(crate) struct Async<R> {
+    pub(crate) cache: redcache_driver::Cache,
     pub(crate) runtime: R,
 }
 
@@ -107,7 +107,7 @@ macro_rules! plain_calls {
     };
 }
 
-impl<R: Runtime> Adapter for Async<R> {
+impl<R: Runtime + Clone> Adapter for Async<R> {
     const CALLS_MAX: usize = 100_000;
     const CANCELS: bool = true;
 

@@ -102,7 +102,7 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let Options { config, adapter } = options;
     match adapter {
         Adapters::Blocking => {
-            let cache = redcache_blocking::Cache::open(config)?;
+            let cache = redcache_blocking::connect_lazy(config)?;
             session::run(Blocking { cache });
         }
         Adapters::Smol => run_async(config, Smol)?,
@@ -116,8 +116,8 @@ fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn run_async(config: Config, runtime: impl Runtime) -> Result<(), Error> {
-    let cache = Cache::open(config, runtime.clone())?;
+fn run_async(config: Config, runtime: impl Runtime + Clone) -> Result<(), Error> {
+    let cache = Cache::connect_lazy_on(runtime.clone(), config)?;
     session::run(Async { cache, runtime });
     Ok(())
 }

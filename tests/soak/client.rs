@@ -5,12 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redcache_async_std::AsyncStd;
-use redcache_driver::{
-    Answer, BatchResult, Error, Key, LoadError, Loaded, RefreshOptions, Runtime,
-};
-use redcache_smol::Smol;
-use redcache_tokio::Tokio;
+use redcache_driver::{Answer, BatchResult, Error, Key, LoadError, Loaded, RefreshOptions};
 
 /// The time that values live.
 pub(crate) const TTL: Duration = Duration::from_secs(8);
@@ -82,16 +77,13 @@ pub(crate) trait Client: Clone + Send + Sync + 'static {
 pub(crate) type Refresher = Arc<dyn Fn(Vec<Key>) -> LoadMany + Send + Sync>;
 
 #[derive(Clone)]
-pub(crate) struct AsyncClient<R: Runtime> {
-    cache: redcache_driver::Cache<R>,
-    refreshing: redcache_driver::RefreshingCache<R, String>,
+pub(crate) struct AsyncClient {
+    cache: redcache_driver::Cache,
+    refreshing: redcache_driver::RefreshingCache<String>,
 }
 
-impl<R: Runtime> AsyncClient<R> {
-    pub(crate) fn open(
-        cache: redcache_driver::Cache<R>,
-        refresher: Refresher,
-    ) -> Result<Self, Error> {
+impl AsyncClient {
+    pub(crate) fn open(cache: redcache_driver::Cache, refresher: Refresher) -> Result<Self, Error> {
         let load = move |keys| ready(refresher(keys));
         let refreshing = cache.refreshing(options(), load)?;
         Ok(Self { cache, refreshing })
@@ -118,7 +110,7 @@ fn options() -> RefreshOptions {
     RefreshOptions::new(TTL).refresh_at_fraction(0.3)
 }
 
-impl<R: Runtime> Client for AsyncClient<R> {
+impl Client for AsyncClient {
     const CANCELS: bool = true;
 
     async fn get(&self, key: &str) -> Result<Answer, Error> {
@@ -229,7 +221,3 @@ impl Client for BlockingClient {
         self.cache.close();
     }
 }
-
-pub(crate) type TokioClient = AsyncClient<Tokio>;
-pub(crate) type SmolClient = AsyncClient<Smol>;
-pub(crate) type AsyncStdClient = AsyncClient<AsyncStd>;

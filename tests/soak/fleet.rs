@@ -13,9 +13,7 @@ use redcache_driver::{Config, Key, Loaded};
 use redcache_tests::{FaultyProxy, Rng};
 
 use crate::caller::{Caller, Progress};
-use crate::client::{
-    Adapter, AsyncStdClient, BlockingClient, Client, Refresher, SmolClient, TokioClient,
-};
+use crate::client::{Adapter, AsyncClient, BlockingClient, Client, Refresher};
 use crate::database::{self, Database};
 use crate::limits::{CALL_MAX, SETTINGS, STOP_MAX};
 use crate::options::Options;
@@ -76,28 +74,28 @@ impl Fleet {
         match place.adapter {
             Adapter::Tokio => {
                 let _entered = TOKIO.enter();
-                let cache = redcache_tokio::Cache::open(config, redcache_tokio::Tokio::default());
-                let client = cache.and_then(|cache| TokioClient::open(cache, refresher));
+                let cache = redcache_tokio::connect_lazy(config);
+                let client = cache.and_then(|cache| AsyncClient::open(cache, refresher));
                 self.start_callers(place, client.expect("it opens"), ends, |task| {
                     drop(TOKIO.spawn(task))
                 });
             }
             Adapter::Smol => {
-                let cache = redcache_smol::Cache::open(config, redcache_smol::Smol);
-                let client = cache.and_then(|cache| SmolClient::open(cache, refresher));
+                let cache = redcache_smol::connect_lazy(config);
+                let client = cache.and_then(|cache| AsyncClient::open(cache, refresher));
                 self.start_callers(place, client.expect("it opens"), ends, |task| {
                     smol::spawn(task).detach()
                 });
             }
             Adapter::AsyncStd => {
-                let cache = redcache_async_std::Cache::open(config, redcache_async_std::AsyncStd);
-                let client = cache.and_then(|cache| AsyncStdClient::open(cache, refresher));
+                let cache = redcache_async_std::connect_lazy(config);
+                let client = cache.and_then(|cache| AsyncClient::open(cache, refresher));
                 self.start_callers(place, client.expect("it opens"), ends, |task| {
                     drop(async_std::task::spawn(task));
                 });
             }
             Adapter::Blocking => {
-                let cache = redcache_blocking::Cache::open(config);
+                let cache = redcache_blocking::connect_lazy(config);
                 let client = cache.and_then(|cache| BlockingClient::open(cache, refresher));
                 self.start_callers(place, client.expect("it opens"), ends, |task| {
                     drop(thread::spawn(|| smol::block_on(task)));

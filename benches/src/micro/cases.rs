@@ -87,7 +87,7 @@ impl Case {
 fn local_hit() -> Result<Operation, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let server = EmbeddedServer::start()?;
-    let cache = runtime.block_on(redcache_tokio::Cache::connect(server.url().as_str()))?;
+    let cache = runtime.block_on(redcache_tokio::connect(server.url().as_str()))?;
     Ok(Box::new(move |times| {
         // The server must live as long as the cache, whose hits depend on its connection.
         let _ = &server;
@@ -103,7 +103,7 @@ fn local_hit() -> Result<Operation, Failure> {
 
 fn local_hit_blocking() -> Result<Operation, Failure> {
     let server = EmbeddedServer::start()?;
-    let cache = redcache_blocking::Cache::connect(server.url().as_str())?;
+    let cache = redcache_blocking::connect(server.url().as_str())?;
     Ok(Box::new(move |times| {
         // As above.
         let _ = &server;

@@ -48,7 +48,7 @@ async fn run() -> Result<Deleted, Failure> {
     let server = EmbeddedServer::start()?;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(Cache::connect(server.url().as_str()).await?);
+        clients.push(redcache_tokio::connect(server.url().as_str()).await?);
     }
     for client in &clients {
         read(client).await?;

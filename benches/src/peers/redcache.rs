@@ -14,9 +14,9 @@ use crate::runtime::Runtime;
 
 /// One cache, cloned per task: `A` is what it runs on in redcache's terms, `R` in ours.
 pub(super) struct Redcache<A: redcache_driver::Runtime, R> {
-    cache: Cache<A>,
+    cache: Cache,
     ttl: Duration,
-    runtime: PhantomData<R>,
+    runtimes: PhantomData<fn() -> (A, R)>,
 }
 
 impl<A, R> Peer for Redcache<A, R>
@@ -30,12 +30,12 @@ where
     const WORKLOADS: &'static [Workload] = Workload::ALL;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
-        let cache = Cache::connect(setup.redcache_url().as_str()).await?;
-        Ok(Self { cache, ttl: setup.ttl, runtime: PhantomData })
+        let cache = Cache::connect_on(A::default(), setup.redcache_url().as_str()).await?;
+        Ok(Self { cache, ttl: setup.ttl, runtimes: PhantomData })
     }
 
     async fn fork(&self) -> Result<Self, Failure> {
-        Ok(Self { cache: self.cache.clone(), ttl: self.ttl, runtime: PhantomData })
+        Ok(Self { cache: self.cache.clone(), ttl: self.ttl, runtimes: PhantomData })
     }
 
     async fn read(&mut self, key: &str, source: &Source) -> Result<Bytes, Failure> {

@@ -24,7 +24,7 @@ impl Peer for Blocking {
     const WORKLOADS: &'static [Workload] = Workload::ALL;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
-        let cache = Cache::connect(setup.redcache_url().as_str())?;
+        let cache = redcache_blocking::connect(setup.redcache_url().as_str())?;
         Ok(Self { cache, ttl: setup.ttl })
     }
 

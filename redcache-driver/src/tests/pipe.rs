@@ -1,4 +1,5 @@
-//! A runtime of the checker's tasks, on which every connection is a pipe to a model of Redis that runs as one more task.
+//! A runtime of the checker's tasks, on which every connection is a pipe to a model of Redis that
+//! runs as one more task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{pending, poll_fn};
@@ -101,7 +102,7 @@ impl Runtime for Piped {
     type Reader = Reader;
     type Writer = Writer;
 
-    async fn connect(&self, _: &Address) -> io::Result<(Reader, Writer)> {
+    async fn connect(&self, _: &Address, _: Duration) -> io::Result<(Reader, Writer)> {
         let client = {
             let mut net = self.net();
             let client = net.server.connect(self.now());

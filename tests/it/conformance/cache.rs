@@ -4,8 +4,9 @@
 //! call, while the runtime of the adapter drives the connection.
 
 use std::convert::identity;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::{Future, ready};
+use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -92,14 +93,38 @@ pub(crate) type Reader = Box<dyn Fn(&str) -> Result<Answer, LoadError<Boom>> + S
 pub(crate) trait AsyncCache: Cache {
     type Host: Host;
 
-    fn handle(&self) -> &redcache_driver::Cache<Self::Host>;
+    fn handle(&self) -> &redcache_driver::Cache;
 }
 
-impl<R: Host> AsyncCache for redcache_driver::Cache<R> {
-    type Host = R;
+/// The cache of an async adapter on its runtime `H`.
+pub(crate) struct Async<H> {
+    cache: redcache_driver::Cache,
+    host: PhantomData<fn() -> H>,
+}
 
-    fn handle(&self) -> &Self {
-        self
+impl<H> Async<H> {
+    fn new(cache: redcache_driver::Cache) -> Self {
+        Self { cache, host: PhantomData }
+    }
+}
+
+impl<H> Clone for Async<H> {
+    fn clone(&self) -> Self {
+        Self::new(self.cache.clone())
+    }
+}
+
+impl<H> Debug for Async<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cache.fmt(f)
+    }
+}
+
+impl<H: Host> AsyncCache for Async<H> {
+    type Host = H;
+
+    fn handle(&self) -> &redcache_driver::Cache {
+        &self.cache
     }
 }
 
@@ -133,21 +158,17 @@ impl Host for Tokio {
 
 /// Define the calls with equal signatures; `$end` completes what they return.
 macro_rules! same_calls {
-    ($end:expr) => {
-        fn connect(url: &str) -> Result<Self, Error> {
-            $end(Self::connect(url))
-        }
-
+    ($end:expr, $($cache:tt)*) => {
         fn ready(&self) -> Result<(), Error> {
-            $end(self.ready())
+            $end(self$($cache)*.ready())
         }
 
         fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
-            $end(self.get(key))
+            $end(self$($cache)*.get(key))
         }
 
         fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<Answer> {
-            $end(self.get_many(keys))
+            $end(self$($cache)*.get_many(keys))
         }
 
         fn insert(
@@ -156,7 +177,7 @@ macro_rules! same_calls {
             value: impl Into<Bytes>,
             ttl: Duration,
         ) -> Result<(), Error> {
-            $end(self.insert(key, value, ttl))
+            $end(self$($cache)*.insert(key, value, ttl))
         }
 
         fn insert_many<K: AsRef<[u8]>>(
@@ -164,55 +185,58 @@ macro_rules! same_calls {
             entries: Vec<(K, Bytes)>,
             ttl: Duration,
         ) -> BatchResult<()> {
-            $end(self.insert_many(entries, ttl))
+            $end(self$($cache)*.insert_many(entries, ttl))
         }
 
         fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
-            $end(self.remove(key))
+            $end(self$($cache)*.remove(key))
         }
 
         fn remove_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<bool> {
-            $end(self.remove_many(keys))
+            $end(self$($cache)*.remove_many(keys))
         }
 
         fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
-            $end(self.touch(key, ttl))
+            $end(self$($cache)*.touch(key, ttl))
         }
 
         fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> BatchResult<bool> {
-            $end(self.touch_many(keys, ttl))
-        }
-
-        fn with_options(&self, options: CallOptions) -> Self {
-            self.with_options(options)
+            $end(self$($cache)*.touch_many(keys, ttl))
         }
 
         fn observe(&self, observer: impl Observer + 'static) -> bool {
-            self.observe(observer)
+            self$($cache)*.observe(observer)
         }
 
         fn stats(&self) -> Stats {
-            self.stats()
+            self$($cache)*.stats()
         }
 
         fn is_tracked(&self) -> bool {
-            self.is_tracked()
+            self$($cache)*.is_tracked()
         }
 
         fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
-            self.on_notice(listener);
+            self$($cache)*.on_notice(listener);
         }
 
         fn close(&self) {
-            $end(self.close());
+            $end(self$($cache)*.close());
         }
     };
 }
 
-impl<R: Host> Cache for redcache_driver::Cache<R> {
+impl<H: Host> Cache for Async<H> {
+    fn connect(url: &str) -> Result<Self, Error> {
+        // The current runtime is asked for within.
+        let connect = async { redcache_driver::Cache::connect_on(H::default(), url).await };
+        H::block_on(connect).map(Self::new)
+    }
+
     fn open(url: &str) -> Self {
         let config = Config::from_url(url).expect("the scenario's URL is right");
-        R::block_on(async { Self::open(config, R::default()) }).expect("the system is able")
+        let open = async { redcache_driver::Cache::connect_lazy_on(H::default(), config) };
+        H::block_on(open).map(Self::new).expect("the system is able")
     }
 
     fn get_with<E: Failure>(
@@ -221,7 +245,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
     ) -> Result<Answer, LoadError<E>> {
-        R::block_on(self.get_with(key, ttl, || async { loader() }))
+        H::block_on(self.cache.get_with(key, ttl, || async { loader() }))
     }
 
     fn get_many_with<K: AsRef<[u8]>, E: Failure>(
@@ -230,7 +254,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         ttl: Duration,
         mut loader: impl FnMut(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> BatchResult<Answer, LoadError<E>> {
-        R::block_on(self.get_many_with(keys, ttl, |keys| ready(loader(keys))))
+        H::block_on(self.cache.get_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
     fn insert_with<E: Failure>(
@@ -239,7 +263,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         ttl: Duration,
         loader: impl FnOnce() -> Result<Loaded, E>,
     ) -> Result<bool, LoadError<E>> {
-        R::block_on(self.insert_with(key, ttl, || async { loader() }))
+        H::block_on(self.cache.insert_with(key, ttl, || async { loader() }))
     }
 
     fn insert_many_with<K: AsRef<[u8]>, E: Failure>(
@@ -248,7 +272,7 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> BatchResult<bool, LoadError<E>> {
-        R::block_on(self.insert_many_with(keys, ttl, |keys| ready(loader(keys))))
+        H::block_on(self.cache.insert_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
     fn refreshing(
@@ -262,17 +286,25 @@ impl<R: Host> Cache for redcache_driver::Cache<R> {
             let loader = Arc::clone(&loader);
             smol::unblock(move || loader(keys))
         };
-        let refreshing = self.refreshing(options, load)?;
-        Ok(Box::new(move |key| R::block_on(refreshing.get(key))))
+        let refreshing = self.cache.refreshing(options, load)?;
+        Ok(Box::new(move |key| H::block_on(refreshing.get(key))))
     }
 
-    same_calls!(R::block_on);
+    fn with_options(&self, options: CallOptions) -> Self {
+        Self::new(self.cache.with_options(options))
+    }
+
+    same_calls!(H::block_on, .cache);
 }
 
 impl Cache for redcache_blocking::Cache {
+    fn connect(url: &str) -> Result<Self, Error> {
+        redcache_blocking::connect(url)
+    }
+
     fn open(url: &str) -> Self {
         let config = Config::from_url(url).expect("the scenario's URL is right");
-        Self::open(config).expect("the system is able")
+        redcache_blocking::connect_lazy(config).expect("the system is able")
     }
 
     fn get_with<E: Failure>(
@@ -320,5 +352,9 @@ impl Cache for redcache_blocking::Cache {
         Ok(Box::new(move |key| refreshing.get(key)))
     }
 
-    same_calls!(identity);
+    fn with_options(&self, options: CallOptions) -> Self {
+        self.with_options(options)
+    }
+
+    same_calls!(identity,);
 }

@@ -192,7 +192,7 @@ fn a_timeout_ends_a_wait_for_redis_and_names_itself<C: Cache>() {
     });
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
-        assert_eq!(error.to_string(), "the call did not end within its deadline: it is 50ms");
+        assert_eq!(error.to_string(), "the call did not finish within its timeout: it is 50ms");
     }
     assert!(took < AT_ONCE, "{took:?}");
 }

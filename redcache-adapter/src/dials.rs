@@ -1,0 +1,111 @@
+//! Attempts to connect: the queue of those that the engine wants, and those that are under way.
+
+use std::collections::VecDeque;
+
+use redcache_core::{Address, ConnId};
+
+/// The largest number of attempts under way at a time. A large cluster is dialed in several rounds.
+pub const DIALS_MAX: usize = 32;
+
+/// An attempt to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dial {
+    /// The connection's name in the engine.
+    pub conn: ConnId,
+    /// The server's address.
+    pub address: Address,
+}
+
+/// The attempts to connect of one cache.
+#[derive(Debug, Default)]
+pub struct Dials {
+    queue: VecDeque<Dial>,
+    under_way: Vec<Dial>,
+}
+
+impl Dials {
+    /// Add an attempt to the queue.
+    pub fn push(&mut self, dial: Dial) {
+        self.queue.push_back(dial);
+    }
+
+    /// Return `true` if [`start`](Self::start) would return an attempt.
+    pub fn can_start(&self) -> bool {
+        !self.queue.is_empty() && self.under_way.len() < DIALS_MAX
+    }
+
+    /// Take the next attempt from the queue and count it as under way.
+    pub fn start(&mut self) -> Option<Dial> {
+        if !self.can_start() {
+            return None;
+        }
+        let dial = self.queue.pop_front()?;
+        self.under_way.push(dial.clone());
+        Some(dial)
+    }
+
+    /// Return `true` if an attempt was started and has not ended.
+    pub fn is_under_way(&self, conn: ConnId) -> bool {
+        self.under_way.iter().any(|dial| dial.conn == conn)
+    }
+
+    /// Return the number of attempts under way to `address`.
+    pub fn count_to(&self, address: &Address) -> usize {
+        self.under_way.iter().filter(|dial| dial.address == *address).count()
+    }
+
+    /// End an attempt that was under way. Return `true` if it was.
+    pub fn end(&mut self, conn: ConnId) -> bool {
+        let before = self.under_way.len();
+        self.under_way.retain(|dial| dial.conn != conn);
+        self.under_way.len() < before
+    }
+
+    /// Remove an attempt from the queue. Return `true` if it was there.
+    pub(crate) fn cancel(&mut self, conn: ConnId) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|dial| dial.conn != conn);
+        self.queue.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redcache_core::{Config, Engine, Event, Seed};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Return the attempt that a new engine asks for first.
+    fn dial() -> Dial {
+        let config = Config::from_url("redis://localhost").unwrap();
+        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        match Engine::new(Instant::now(), &seed, config).poll_event() {
+            Some(Event::Dial { conn, address }) => Dial { conn, address },
+            other => panic!("no attempt: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_attempts_under_way_are_limited_and_the_end_of_one_lets_the_next_start() {
+        let mut dials = Dials::default();
+        let dial = dial();
+        for _ in 0..=DIALS_MAX {
+            dials.push(dial.clone());
+        }
+        let started = std::iter::from_fn(|| dials.start()).count();
+        assert_eq!((started, dials.can_start()), (DIALS_MAX, false));
+        assert!(dials.end(dial.conn));
+        assert!(dials.start().is_some());
+    }
+
+    #[test]
+    fn a_queued_attempt_that_is_canceled_never_starts() {
+        let mut dials = Dials::default();
+        let dial = dial();
+        dials.push(dial.clone());
+        assert!(dials.cancel(dial.conn));
+        assert_eq!(dials.start(), None);
+        assert!(!dials.cancel(dial.conn), "it is gone");
+    }
+}

@@ -1,0 +1,263 @@
+//! The engine with everything that both faces keep beside it, under one lock of the face.
+//!
+//! A face gives the engine one input at a time: it takes the lock, reads [`Host::advance`], gives
+//! the input, calls
+//! [`Host::drain`], releases the lock, and then acts on the [`Outputs`].
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Instant;
+
+use redcache_core::{CallOptions, Config, Engine, Error, Event, LoaderId, Notice, OpId, Seed};
+
+use crate::dials::{Dial, Dials};
+use crate::loaders::Loaders;
+use crate::outputs::{CallEvent, Calls, Outputs};
+use crate::request::Request;
+
+/// The largest number of notices that wait for a listener. The oldest ones are dropped.
+const NOTICES_MAX: usize = 16;
+
+/// The engine of one cache, with its calls `C` and its registered loaders `L`.
+#[derive(Debug)]
+pub struct Host<C, L> {
+    /// The engine.
+    pub engine: Engine,
+    /// The calls that wait for events.
+    pub calls: C,
+    /// The registered loaders.
+    pub loaders: Loaders<L>,
+    /// The attempts to connect.
+    pub dials: Dials,
+    refreshes: VecDeque<LoaderId>,
+    notices: VecDeque<Notice>,
+    /// The result of the last attempt to connect.
+    connected: Option<Result<(), Error>>,
+    is_closed: bool,
+    /// The latest time that the engine has seen.
+    latest: Instant,
+    /// The time until which the face's timer sleeps. Without one it sleeps until it is woken.
+    sleeps_until: Option<Instant>,
+}
+
+impl<C: Calls, L: Clone> Host<C, L> {
+    /// Create an engine at the time `now`.
+    pub fn new(now: Instant, seed: &Seed, config: Config, calls: C) -> Self {
+        Self {
+            engine: Engine::new(now, seed, config),
+            calls,
+            loaders: Loaders::default(),
+            dials: Dials::default(),
+            refreshes: VecDeque::new(),
+            notices: VecDeque::new(),
+            connected: None,
+            is_closed: false,
+            latest: now,
+            sleeps_until: None,
+        }
+    }
+
+    /// Return the time of the next input. A face reads its clock before it takes the lock, to hold
+    /// the lock for a shorter time. Another thread may pass in between with a later reading, so the
+    /// later of both counts: the engine's time never goes back.
+    pub fn advance(&mut self, clock: Instant) -> Instant {
+        self.latest = self.latest.max(clock);
+        self.latest
+    }
+
+    /// Begin a call.
+    ///
+    /// # Errors
+    ///
+    /// The engine rejects the call.
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        request: &mut impl Request,
+        options: CallOptions,
+    ) -> Result<OpId, Error> {
+        let op = request.start(&mut self.engine, now)?;
+        if let Some(timeout) = options.timeout_after() {
+            self.engine.set_timeout(now, op, timeout);
+        }
+        Ok(op)
+    }
+
+    /// Sort the events of the engine.
+    pub fn drain(&mut self) -> Outputs<C::Waker> {
+        let mut outputs = Outputs::default();
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Done { op, outcome } => {
+                    outputs.deliver(&mut self.calls, op, CallEvent::Done(outcome));
+                }
+                Event::Load { op } => {
+                    outputs.deliver(&mut self.calls, op, CallEvent::Load(Vec::new()));
+                }
+                Event::LoadMany { op, keys } => {
+                    outputs.deliver(&mut self.calls, op, CallEvent::Load(keys));
+                }
+                Event::Dial { conn, address } => {
+                    self.dials.push(Dial { conn, address });
+                }
+                Event::Refresh { loader } => {
+                    self.refreshes.push_back(loader);
+                }
+                Event::HangUp { conn } => {
+                    let was_queued = self.dials.cancel(conn);
+                    outputs.hang_ups.extend((!was_queued).then_some(conn));
+                }
+                Event::Observed(observation) => outputs.observations.push(observation),
+                Event::Notice(notice) => {
+                    self.on_notice(notice);
+                    outputs.has_news = true;
+                }
+                Event::Closed => {
+                    self.is_closed = true;
+                    outputs.has_work = true;
+                    outputs.has_news = true;
+                }
+                _ => {}
+            }
+        }
+        outputs.has_work |= self.has_work();
+        let due = self.engine.poll_timeout();
+        if due.is_some_and(|due| self.sleeps_until.is_none_or(|until| due < until)) {
+            self.sleeps_until = due;
+            outputs.has_work = true;
+        }
+        outputs
+    }
+
+    fn on_notice(&mut self, notice: Notice) {
+        match &notice {
+            Notice::Connected => self.connected = Some(Ok(())),
+            // In a cluster, other nodes may be connected.
+            Notice::ConnectFailed { reason } if !self.engine.is_connected() => {
+                self.connected = Some(Err(reason.clone()));
+            }
+            _ => {}
+        }
+        if self.notices.len() == NOTICES_MAX {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice);
+    }
+
+    /// Return `true` if there is a notice to take.
+    pub fn has_notice(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// Take the oldest notice.
+    pub fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// Take the registered loaders that the engine wants to run.
+    pub fn take_refreshes(&mut self) -> Vec<(LoaderId, L)> {
+        let refreshes = mem::take(&mut self.refreshes);
+        let loader = |id| self.loaders.get(id).map(|loader| (id, loader));
+        refreshes.into_iter().filter_map(loader).collect()
+    }
+
+    /// Return `true` if there is an attempt to connect or a refresh to start.
+    pub fn has_work(&self) -> bool {
+        self.dials.can_start() || !self.refreshes.is_empty()
+    }
+
+    /// Handle the timeouts that are due.
+    pub fn handle_timeouts(&mut self, now: Instant) {
+        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now);
+        }
+    }
+
+    /// Record that the face's timer sleeps from now on, and return until when. From then on, an
+    /// earlier timeout sets
+    /// [`Outputs::has_work`].
+    pub fn begin_sleep(&mut self) -> Option<Instant> {
+        self.sleeps_until = self.engine.poll_timeout();
+        self.sleeps_until
+    }
+
+    /// Return the result of the last attempt to connect, or `None` before the first one has ended.
+    pub fn readiness(&self) -> Option<Result<(), Error>> {
+        if self.is_closed { Some(Err(Error::closed())) } else { self.connected.clone() }
+    }
+
+    /// Return `true` once every call has ended, every lock is released and every connection is
+    /// closed.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Close the cache at once, for a face that can no longer keep the engine's timeouts.
+    pub fn abort(&mut self, now: Instant) {
+        self.engine.close(now);
+        self.is_closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redcache_core::OpId;
+
+    use super::*;
+    use crate::outputs::CallEvent;
+    use crate::request::write::Remove;
+
+    /// Calls whose events nobody waits for.
+    #[derive(Debug)]
+    struct NoCalls;
+
+    impl Calls for NoCalls {
+        type Waker = ();
+
+        fn deliver(&mut self, _: OpId, event: CallEvent) -> (Option<()>, Option<CallEvent>) {
+            (None, Some(event))
+        }
+    }
+
+    fn host(now: Instant) -> Host<NoCalls, ()> {
+        let config = Config::from_url("redis://localhost").unwrap();
+        Host::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config, NoCalls)
+    }
+
+    #[test]
+    fn the_time_of_the_engine_never_goes_back() {
+        let (start, tick) = (Instant::now(), Duration::from_millis(1));
+        let mut host = host(start);
+        assert_eq!(host.advance(start + 2 * tick), start + 2 * tick);
+        assert_eq!(host.advance(start + tick), start + 2 * tick);
+        assert_eq!(host.advance(start + 3 * tick), start + 3 * tick);
+    }
+
+    #[test]
+    fn of_the_notices_without_a_listener_the_latest_are_kept() {
+        let mut host = host(Instant::now());
+        for number in 0..40 {
+            host.on_notice(Notice::Untracked { reason: number.to_string() });
+        }
+        let notices: Vec<_> = std::iter::from_fn(|| host.next_notice()).collect();
+        assert_eq!(notices.len(), NOTICES_MAX);
+        assert!(notices.last().unwrap().to_string().ends_with("39"));
+    }
+
+    #[test]
+    fn a_timer_that_sleeps_is_woken_only_for_an_earlier_timeout() {
+        let start = Instant::now();
+        let mut host = host(start);
+        assert!(host.drain().has_work, "the first attempt to connect");
+        while host.dials.start().is_some() {}
+        let until = host.begin_sleep().unwrap();
+        assert!(!host.drain().has_work);
+        let timeout = (until - start) / 2;
+        let options = CallOptions::new().timeout(timeout);
+        host.begin(start, &mut Remove::new(b"k"), options).unwrap();
+        assert!(host.drain().has_work, "the call ends before the timer wakes up");
+        assert!(!host.drain().has_work, "the timer is woken once");
+    }
+}

@@ -1,0 +1,69 @@
+//! Reads of the near cache by callers, without the engine's lock.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use redcache_core::{Batch, CallError, CallOptions, Near, NearHit, Observer, ObserverSlot, Source};
+
+/// The near cache as the callers of one cache read it. Hits are reported to the observer.
+#[derive(Debug)]
+pub struct NearReader {
+    near: Arc<Near>,
+    observer: ObserverSlot,
+}
+
+impl NearReader {
+    /// Create a reader.
+    pub fn new(near: Arc<Near>) -> Self {
+        Self { near, observer: ObserverSlot::default() }
+    }
+
+    /// Return the observer.
+    pub fn observer(&self) -> &ObserverSlot {
+        &self.observer
+    }
+
+    /// Look one key up. Read the clock only if there is an entry. A hit allocates nothing.
+    #[inline]
+    pub fn get(
+        &self,
+        key: &[u8],
+        options: CallOptions,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<NearHit> {
+        if !options.asks_near() {
+            return None;
+        }
+        let hit = self.near.get(key, now)?;
+        self.observer.tell(on_hit);
+        Some(hit)
+    }
+
+    /// Look several keys up, all at the time `now`.
+    pub fn get_many<K: AsRef<[u8]>, E: From<CallError>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: CallOptions,
+        now: Instant,
+    ) -> Batch<E> {
+        self.get_many_and(keys, options, now, |_, _| {})
+    }
+
+    /// Look several keys up, all at the time `now`, and pass each hit to `on_each`.
+    pub fn get_many_and<K: AsRef<[u8]>, E: From<CallError>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        options: CallOptions,
+        now: Instant,
+        mut on_each: impl FnMut(&[u8], &NearHit),
+    ) -> Batch<E> {
+        Batch::ask_and_note(&self.near, keys, options, now, |key, hit| {
+            self.observer.tell(on_hit);
+            on_each(key, hit);
+        })
+    }
+}
+
+fn on_hit(observer: &dyn Observer) {
+    observer.on_answer(Source::Near);
+}

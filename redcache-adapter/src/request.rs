@@ -1,0 +1,42 @@
+//! Typed requests: each call of a cache as a value that starts the call and converts its outcome.
+//!
+//! A face runs every request the same way: it begins the call under the engine's lock, waits for
+//! the outcome, and returns what [`Request::finish`] makes of it. What a call does is decided here,
+//! once for both faces.
+
+use std::time::Instant;
+
+use redcache_core::{Engine, Error, OpId, Outcome};
+
+pub(crate) mod read;
+pub(crate) mod refresh;
+pub(crate) mod write;
+
+/// A call of the application.
+pub trait Request: Sized {
+    /// The result of a successful call.
+    type Output;
+    /// The error of the call.
+    type Error: From<Error>;
+
+    /// Hand the call to the engine. It is called once.
+    ///
+    /// # Errors
+    ///
+    /// The engine rejects the call, and nothing was sent.
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error>;
+
+    /// Convert the outcome of the call. Return `None` if the outcome belongs to another kind of
+    /// call.
+    fn convert(outcome: Outcome) -> Option<Result<Self::Output, Self::Error>>;
+
+    /// Return the result of the call.
+    ///
+    /// # Errors
+    ///
+    /// The call failed.
+    fn finish(outcome: Outcome) -> Result<Self::Output, Self::Error> {
+        // The engine ends each call with the outcome of its kind.
+        Self::convert(outcome).expect("the outcome belongs to the call")
+    }
+}

@@ -1,0 +1,170 @@
+//! Requests that read: the near cache first, then Redis, then the loader.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use redcache_core::{
+    Answer, Batch, CallError, CallOptions, Engine, Error, Key, LoadOptions, OpId, Outcome,
+    check_ttl,
+};
+
+use super::Request;
+use crate::near_reader::NearReader;
+
+/// The result of a lookup in the near cache.
+#[derive(Debug)]
+pub enum Lookup<T, Q> {
+    /// The near cache answered the call.
+    Hit(T),
+    /// The near cache has no answer, and the engine has to run the request.
+    Miss(Q),
+}
+
+/// `get`: read one key.
+#[derive(Debug)]
+pub struct Get {
+    key: Vec<u8>,
+}
+
+impl Get {
+    /// Look `key` up in the near cache.
+    #[inline]
+    pub fn lookup(
+        near: &NearReader,
+        key: &[u8],
+        options: CallOptions,
+        now: impl FnOnce() -> Instant,
+    ) -> Lookup<Answer, Self> {
+        match near.get(key, options, now) {
+            Some(hit) => Lookup::Hit(hit.into()),
+            None => Lookup::Miss(Self { key: key.to_vec() }),
+        }
+    }
+}
+
+impl Request for Get {
+    type Output = Answer;
+    type Error = Error;
+
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
+        engine.get(now, Key::from(mem::take(&mut self.key)))
+    }
+
+    fn convert(outcome: Outcome) -> Option<Result<Answer, Error>> {
+        match outcome {
+            Outcome::Answer(result) => Some(result.map_err(Error::from)),
+            _ => None,
+        }
+    }
+}
+
+/// `get_with`: read one key, and load it on a miss.
+#[derive(Debug)]
+pub struct GetWith {
+    key: Vec<u8>,
+    options: LoadOptions,
+}
+
+impl GetWith {
+    /// Check `ttl` and look `key` up in the near cache.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](redcache_core::ErrorKind::InvalidInput) if `ttl` is less than 1
+    /// ms.
+    #[inline]
+    pub fn lookup(
+        near: &NearReader,
+        key: &[u8],
+        ttl: Duration,
+        options: CallOptions,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<Lookup<Answer, Self>, Error> {
+        check_ttl(ttl)?;
+        Ok(match near.get(key, options, now) {
+            Some(hit) => Lookup::Hit(hit.into()),
+            None => Lookup::Miss(Self::new(key, LoadOptions::new(ttl, options))),
+        })
+    }
+
+    pub(crate) fn new(key: &[u8], options: LoadOptions) -> Self {
+        Self { key: key.to_vec(), options }
+    }
+}
+
+impl Request for GetWith {
+    type Output = Answer;
+    type Error = CallError;
+
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
+        engine.get_with(now, Key::from(mem::take(&mut self.key)), self.options)
+    }
+
+    fn convert(outcome: Outcome) -> Option<Result<Answer, CallError>> {
+        match outcome {
+            Outcome::Answer(result) => Some(result),
+            _ => None,
+        }
+    }
+}
+
+/// `get_many`: read several keys.
+#[derive(Debug)]
+pub struct GetMany {
+    keys: Vec<Key>,
+}
+
+impl GetMany {
+    /// Create the request for the keys of `batch` that the near cache did not have. Return `None`
+    /// if it had all.
+    pub fn rest<E: From<CallError>>(batch: &mut Batch<E>) -> Option<Self> {
+        (!batch.is_complete()).then(|| Self { keys: batch.take_far() })
+    }
+}
+
+impl Request for GetMany {
+    type Output = Vec<Result<Answer, CallError>>;
+    type Error = Error;
+
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
+        engine.get_many(now, mem::take(&mut self.keys))
+    }
+
+    fn convert(outcome: Outcome) -> Option<Result<Self::Output, Error>> {
+        match outcome {
+            Outcome::Answers(answers) => Some(Ok(answers)),
+            _ => None,
+        }
+    }
+}
+
+/// `get_many_with`: read several keys, and load the missing ones.
+#[derive(Debug)]
+pub struct GetManyWith {
+    keys: Vec<Key>,
+    options: LoadOptions,
+}
+
+impl GetManyWith {
+    /// Create the request for the keys of `batch` that the near cache did not have. Return `None`
+    /// if it had all.
+    pub fn rest<E: From<CallError>>(batch: &mut Batch<E>, options: LoadOptions) -> Option<Self> {
+        (!batch.is_complete()).then(|| Self { keys: batch.take_far(), options })
+    }
+}
+
+impl Request for GetManyWith {
+    type Output = Vec<Result<Answer, CallError>>;
+    type Error = Error;
+
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
+        engine.get_many_with(now, mem::take(&mut self.keys), self.options)
+    }
+
+    fn convert(outcome: Outcome) -> Option<Result<Self::Output, Error>> {
+        match outcome {
+            Outcome::Answers(answers) => Some(Ok(answers)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A connection: its socket, and the buffers of the threads that read and write it.
+//!
+//! A write to a blocking socket may last: until the server reads on, or until the engine gives the
+//! connection up. So a thread that others depend on never writes what might not fit. A caller, or
+//! any other thread that gave the engine an input, writes by itself only if no reply was
+//! outstanding before. The server has then read everything that was ever sent, so the kernel's
+//! buffers are empty and take a few kilobytes at once. All else is left to a thread that does
+//! nothing but write.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+#[cfg(unix)]
+use std::thread;
+use std::thread::Thread;
+use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
+
+use redcache_adapter::BusyPoll;
+use redcache_core::{ConnId, Engine};
+
+use crate::socket::Socket;
+
+/// The size of the read buffer.
+const READ_BUFFER: usize = 64 << 10;
+/// The number of bytes that an idle connection takes without blocking, on any system.
+const DIRECT_MAX: usize = 16 << 10;
+/// A write buffer that has grown beyond this size is freed once it is written.
+const WRITE_BUFFER_KEPT: usize = 256 << 10;
+
+/// A connection as the shared state knows it.
+pub(crate) struct Connection {
+    pub(crate) io: Arc<ConnectionIo>,
+    pub(crate) writer: Thread,
+}
+
+impl Connection {
+    pub(crate) fn id(&self) -> ConnId {
+        self.io.conn
+    }
+
+    /// End both threads.
+    pub(crate) fn hang_up(&self) {
+        self.io.socket.shut_down();
+        self.writer.unpark();
+    }
+}
+
+/// The socket of a connection and its buffers.
+pub(crate) struct ConnectionIo {
+    pub(crate) conn: ConnId,
+    socket: Socket,
+    /// Held by the thread that reads. No caller waits for it.
+    inbound: Mutex<Inbound>,
+    /// Held by the thread that writes. No thread waits for it under the engine's lock.
+    unwritten: Mutex<Vec<u8>>,
+    /// The error that ended writing.
+    failure: OnceLock<io::Error>,
+}
+
+/// The receiving half of a connection.
+struct Inbound {
+    buffer: Vec<u8>,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "the socket cannot be polled"))]
+    busy_poll: BusyPoll,
+}
+
+impl ConnectionIo {
+    pub(crate) fn new(conn: ConnId, socket: Socket, busy_poll: Duration) -> Self {
+        let inbound = Inbound { buffer: vec![0; READ_BUFFER], busy_poll: BusyPoll::new(busy_poll) };
+        let (inbound, unwritten) = (Mutex::new(inbound), Mutex::default());
+        Self { conn, socket, inbound, unwritten, failure: OnceLock::new() }
+    }
+
+    /// Read in the thread of a caller, as long as a reply is worth polling for and until `is_done`.
+    /// The reader thread, and then the caller, could not wake up as soon. That thread sees what is
+    /// not read here, and the end of the connection.
+    #[cfg(unix)]
+    pub(crate) fn poll_for_reply(&self, on_bytes: impl Fn(&[u8]), is_done: impl Fn() -> bool) {
+        let Ok(mut inbound) = self.inbound.try_lock() else { return };
+        let Inbound { buffer, busy_poll } = &mut *inbound;
+        if !busy_poll.begin(Instant::now()) {
+            return;
+        }
+        while !is_done() {
+            match self.socket.read_now(buffer) {
+                Ok(Some(count)) if count > 0 => {
+                    busy_poll.on_found();
+                    busy_poll.begin(Instant::now());
+                    on_bytes(&buffer[..count]);
+                }
+                Ok(None) if busy_poll.goes_on(Instant::now()) => thread::yield_now(),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Read until the connection ends or `on_bytes` returns `false`. Return the reason of the end.
+    pub(crate) fn read_all(&self, mut on_bytes: impl FnMut(&[u8]) -> bool) -> String {
+        loop {
+            let readable = self.socket.wait_readable();
+            let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
+            let buffer = &mut inbound.buffer;
+            let failure = match readable.and_then(|()| self.socket.read_now(buffer)) {
+                // A caller was faster.
+                Ok(None) => continue,
+                Ok(Some(0)) => "the server closed the connection".to_owned(),
+                Ok(Some(count)) if on_bytes(&buffer[..count]) => continue,
+                Ok(Some(_)) => return "the connection was given up".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return self.failure.get().map_or(failure, io::Error::to_string);
+        }
+    }
+
+    /// Take the bytes that the engine has for an idle connection, if they are few. `None` leaves
+    /// them to the writer thread.
+    pub(crate) fn claim(&self, engine: &mut Engine) -> Option<MutexGuard<'_, Vec<u8>>> {
+        let mut unwritten = match self.unwritten.try_lock() {
+            Ok(unwritten) => unwritten,
+            Err(TryLockError::Poisoned(unwritten)) => unwritten.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if !unwritten.is_empty() {
+            return None;
+        }
+        engine.take_transmit(self.conn, &mut unwritten);
+        (unwritten.len() <= DIRECT_MAX).then_some(unwritten)
+    }
+
+    /// Write bytes that were taken from the engine. After a failure nothing more is written, and
+    /// the reader thread finds the connection ended.
+    pub(crate) fn write(&self, unwritten: &mut Vec<u8>) {
+        if self.failure.get().is_none()
+            && let Err(error) = self.socket.write_all(unwritten)
+        {
+            // Only the first failure counts.
+            let _ = self.failure.set(error);
+            self.socket.shut_down();
+        }
+        unwritten.clear();
+        if unwritten.capacity() > WRITE_BUFFER_KEPT {
+            *unwritten = Vec::new();
+        }
+    }
+
+    /// Write the bytes that are left, then call `refill` for more. Return what it returns.
+    pub(crate) fn write_rest<T>(&self, refill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(&mut unwritten);
+        refill(&mut unwritten)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use redcache_core::{Config, Event, Seed};
+
+    use super::*;
+
+    fn engine_that_dials() -> (Engine, ConnId) {
+        let config = Config::from_url("redis://localhost").unwrap();
+        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        let mut engine = Engine::new(Instant::now(), &seed, config);
+        let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
+        (engine, conn)
+    }
+
+    #[test]
+    fn bytes_left_to_the_writer_are_neither_overtaken_nor_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut engine, conn) = engine_that_dials();
+        engine.handle_connected(Instant::now(), conn);
+        let io = ConnectionIo::new(conn, Socket::Tcp(socket), Duration::ZERO);
+        io.unwritten.lock().unwrap().extend_from_slice(b"left");
+        assert!(io.claim(&mut engine).is_none());
+        assert_eq!(engine.poll_transmit(), Some(conn));
+        let mut unwritten = io.unwritten.lock().unwrap();
+        assert_eq!(*unwritten, b"left");
+        assert!(io.claim(&mut engine).is_none());
+        io.write(&mut unwritten);
+        drop(unwritten);
+        assert!(io.claim(&mut engine).is_some_and(|taken| taken.starts_with(b"*")));
+        assert_eq!(engine.poll_transmit(), None);
+    }
+
+    #[test]
+    fn a_large_write_buffer_is_freed_once_it_is_written() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_engine, conn) = engine_that_dials();
+        let io = ConnectionIo::new(conn, Socket::Tcp(socket), Duration::ZERO);
+        let mut unwritten = Vec::with_capacity(WRITE_BUFFER_KEPT + 1);
+        unwritten.extend_from_slice(b"PING");
+        io.write(&mut unwritten);
+        assert_eq!(unwritten.capacity(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_write_that_fails_ends_the_connection_for_its_reader_too() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let (_engine, conn) = engine_that_dials();
+        let io = ConnectionIo::new(conn, Socket::Unix(ours), Duration::ZERO);
+        assert_eq!(io.socket.read_now(&mut [0; 8]).unwrap(), None);
+        io.write(&mut b"PING".to_vec());
+        assert!(io.failure.get().is_some());
+        assert_eq!(io.socket.read_now(&mut [0; 8]).unwrap(), Some(0));
+    }
+}

@@ -1,0 +1,212 @@
+//! Registered loaders: reads through them refresh values in the background before they expire.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+use redcache_adapter::{DueKey, LoadResult, Lookup, Registration};
+use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
+
+use crate::cache::Cache;
+use crate::shared::{Loader, Shared};
+
+/// A cache with a registered loader, which also refreshes values in the background before they
+/// expire.
+///
+/// [`Cache::refreshing`] creates it. `E` is the loader's error. Handles are cheap to clone. When
+/// the last handle is dropped, the loader is dropped, together with the refreshes that wait for it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use redcache_blocking::{Cache, Error, RefreshOptions, RefreshingCache};
+/// use std::time::Duration;
+///
+/// struct Users {
+///     by_key: RefreshingCache<std::io::Error>,
+/// }
+///
+/// fn users(cache: &Cache) -> Result<Users, Error> {
+///     let options = RefreshOptions::new(Duration::from_secs(60));
+///     let by_key = cache.refreshing(options, |keys| {
+///         // Query the database here, once for all keys.
+///         Ok(keys.into_iter().map(|key| (key, "Ada")))
+///     })?;
+///     Ok(Users { by_key })
+/// }
+/// ```
+pub struct RefreshingCache<E> {
+    cache: Cache,
+    registered: Arc<Registered>,
+    error: PhantomData<fn() -> E>,
+}
+
+struct Registered {
+    shared: Arc<Shared>,
+    registration: Registration,
+    loader: Loader,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let id = self.registration.loader();
+        let loader = self.shared.step(|state, _| {
+            let host = &mut state.host;
+            host.loaders.unregister(&mut host.engine, id)
+        });
+        // The loader may own a handle of this cache, so it is not dropped under the lock.
+        drop(loader);
+    }
+}
+
+impl<E> Clone for RefreshingCache<E> {
+    fn clone(&self) -> Self {
+        let (cache, registered) = (self.cache.clone(), Arc::clone(&self.registered));
+        Self { cache, registered, error: PhantomData }
+    }
+}
+
+impl<E> fmt::Debug for RefreshingCache<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshingCache")
+            .field("cache", &self.cache)
+            .field("options", &self.registered.registration.options())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// Register a loader that also refreshes values in the background before they expire, for reads
+    /// through the returned handle.
+    ///
+    /// A refresh runs once for all processes that share the Redis, redcache for Go included. It
+    /// replaces a value only if the value is still the one that was due, and readers get the old
+    /// value until then. Keys that are due at the same time are loaded together. After a failure,
+    /// the loader rests for a while.
+    ///
+    /// The loader gets the keys and returns their values. A key that it leaves out is stored as
+    /// "not found". A loader that owns a handle of the cache keeps the cache open until
+    /// [`close`](Self::close).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if an option is invalid,
+    /// [`Closed`](crate::ErrorKind::Closed) if the cache is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use redcache_blocking::RefreshOptions;
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::BoxError> {
+    /// use std::time::Duration;
+    ///
+    /// let options = RefreshOptions::new(Duration::from_secs(60));
+    /// let users = cache.refreshing(options, |keys| {
+    ///     // Query the database here, once for all keys.
+    ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "Ada")))
+    /// })?;
+    /// let answer = users.get("user:42")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refreshing<M, N, T, E>(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> Result<M, E> + Send + Sync + 'static,
+    ) -> Result<RefreshingCache<E>, Error>
+    where
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: Into<BoxError> + 'static,
+    {
+        let loader: Loader = Arc::new(move |keys| LoadResult::many(loader(keys)));
+        let (shared, registered) = (Arc::clone(self.shared()), Arc::clone(&loader));
+        let registration = shared.step(|state, now| {
+            let host = &mut state.host;
+            host.loaders.register(&mut host.engine, now, options, registered)
+        })?;
+        let registered = Arc::new(Registered { shared, registration, loader });
+        Ok(RefreshingCache { cache: self.clone(), registered, error: PhantomData })
+    }
+}
+
+impl<E: 'static> RefreshingCache<E> {
+    /// Read a key like [`Cache::get_with`], with the registered loader. Refresh its value in the
+    /// background if that is due.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Cache::get_with`]. A failed refresh reaches no caller; [`Stats`](crate::Stats)
+    /// count it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use redcache_blocking::BoxError;
+    /// # use std::io::Error;
+    /// # fn example(users: redcache_blocking::RefreshingCache<Error>) -> Result<(), BoxError> {
+    /// let answer = users.get("user:42")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
+        let Registered { shared, registration, loader } = &*self.registered;
+        let (key, options) = (key.as_ref(), self.cache.options());
+        let (lookup, due) = registration.lookup(&shared.near, key, options, Instant::now());
+        self.refresh(due);
+        match lookup {
+            Lookup::Hit(answer) => Ok(answer),
+            Lookup::Miss(request) => {
+                let load = |_| loader(vec![Key::copy_from(key)]).only(key);
+                Ok(self.cache.run_once(request, load)?)
+            }
+        }
+    }
+
+    /// Read several keys like [`Cache::get_many_with`], with the registered loader. Refresh the
+    /// values that are due in the background.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Cache::get_many_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use redcache_blocking::BoxError;
+    /// # use std::io::Error;
+    /// # fn example(users: redcache_blocking::RefreshingCache<Error>) -> Result<(), BoxError> {
+    /// for answer in users.get_many(["user:1", "user:2"])? {
+    ///     println!("{:?}", answer?.value);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> BatchResult<Answer, LoadError<E>> {
+        let Registered { shared, registration, loader } = &*self.registered;
+        let (options, now) = (self.cache.options(), Instant::now());
+        let (mut batch, due) = registration.lookup_many(&shared.near, keys, options, now);
+        self.refresh(due);
+        if let Some(request) = registration.rest(&mut batch, options) {
+            return Ok(batch.fill(self.cache.run_with(request, |keys| loader(keys))?));
+        }
+        Ok(batch.into_answers())
+    }
+
+    /// Return the cache, for all other calls.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Ask the engine to refresh the keys that are due.
+    fn refresh(&self, due: impl IntoIterator<Item = DueKey>) {
+        for key in due {
+            self.registered.shared.step(|state, now| key.refresh(&mut state.host.engine, now));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The two threads of a connection, one of which reads while the other writes.
+
+use std::thread;
+
+use crate::connection::ConnectionIo;
+use crate::shared::Shared;
+
+/// Read until the connection ends, and report its end.
+pub(crate) fn read(shared: &Shared, io: &ConnectionIo) {
+    let mut end = End { shared, io, reason: "the thread that reads it panicked".to_owned() };
+    end.reason = io.read_all(|bytes| {
+        shared.step(|state, now| {
+            state.host.engine.handle_read(now, io.conn, bytes);
+            state.has_connection(io.conn)
+        })
+    });
+}
+
+/// Reports the end of a connection, also if its thread panics.
+struct End<'a> {
+    shared: &'a Shared,
+    io: &'a ConnectionIo,
+    reason: String,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let conn = self.io.conn;
+        let connection = self.shared.step(|state, now| {
+            state.host.engine.handle_disconnected(now, conn, &self.reason);
+            state.take_connection(conn)
+        });
+        if let Some(connection) = connection {
+            connection.hang_up();
+        }
+    }
+}
+
+/// What the writer thread does next.
+enum Next {
+    Write,
+    Park,
+    End,
+}
+
+/// Write what the engine has whenever the thread is woken, until the connection ends.
+pub(crate) fn write(shared: &Shared, io: &ConnectionIo) {
+    loop {
+        let next = io.write_rest(|unwritten| {
+            let mut state = shared.lock();
+            if !state.has_connection(io.conn) {
+                return Next::End;
+            }
+            let has_more = state.host.engine.take_transmit(io.conn, unwritten);
+            if has_more { Next::Write } else { Next::Park }
+        });
+        match next {
+            Next::Write => {}
+            Next::Park => {
+                thread::park();
+                // Other callers are about to follow the one that woke the thread. Their commands go
+                // out in one write.
+                thread::yield_now();
+            }
+            Next::End => return,
+        }
+    }
+}

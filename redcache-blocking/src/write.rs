@@ -1,0 +1,285 @@
+//! The calls that write.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redcache_adapter::{
+    Insert, InsertMany, InsertManyWith, InsertWith, LoadResult, Remove, RemoveMany, Touch,
+    TouchMany,
+};
+use redcache_core::{BatchResult, BoxError, Error, Key, LoadError, Loaded};
+
+use crate::cache::Cache;
+
+impl Cache {
+    /// Write a value for `ttl` (1 ms or more), whatever the key holds.
+    ///
+    /// A load of the key that is under way, in any process, reaches its callers and is not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`] if the value is too large or the TTL too short; nothing was sent then.
+    /// [`Unavailable`], [`Overloaded`] or [`Server`] if nothing was written. [`Timeout`] or
+    /// [`OutcomeUnknown`] if Redis may have executed the write.
+    ///
+    /// [`InvalidInput`]: crate::ErrorKind::InvalidInput
+    /// [`Unavailable`]: crate::ErrorKind::Unavailable
+    /// [`Overloaded`]: crate::ErrorKind::Overloaded
+    /// [`Server`]: crate::ErrorKind::Server
+    /// [`Timeout`]: crate::ErrorKind::Timeout
+    /// [`OutcomeUnknown`]: crate::ErrorKind::OutcomeUnknown
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// cache.insert("user:42", "Ada", Duration::from_secs(60))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Bytes>,
+        ttl: Duration,
+    ) -> Result<(), Error> {
+        self.run(Insert::new(key.as_ref(), value, ttl))
+    }
+
+    /// Write several values in one pipeline.
+    ///
+    /// There is one result per entry, in the order of the entries.
+    ///
+    /// # Errors
+    ///
+    /// The outer error means that the call failed as a whole and nothing was sent. An inner error
+    /// concerns one entry, as for [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let users = [("user:1", "Ada"), ("user:2", "Grace")];
+    /// for result in cache.insert_many(users, Duration::from_secs(60))? {
+    ///     result?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert_many<K: AsRef<[u8]>, V: Into<Bytes>>(
+        &self,
+        entries: impl IntoIterator<Item = (K, V)>,
+        ttl: Duration,
+    ) -> BatchResult<()> {
+        self.run(InsertMany::new(entries, ttl))
+    }
+
+    /// Delete a key in Redis and in every near cache. Return `true` if Redis had it.
+    ///
+    /// A load of the key that is under way, in any process, is not stored. Call this after the
+    /// database has committed: once it returns, this cache does not return the old value any more.
+    /// Other processes return it until Redis's invalidation reaches them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// let was_cached = cache.remove("user:42")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        self.run(Remove::new(key.as_ref()))
+    }
+
+    /// Delete several keys in one pipeline.
+    ///
+    /// There is one result per key, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// for result in cache.remove_many(["user:1", "user:2"])? {
+    ///     let was_cached = result?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remove_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> BatchResult<bool> {
+        self.run(RemoveMany::new(keys))
+    }
+
+    /// Set the TTL of a value to `ttl` (1 ms or more). Return `true` if there was a value.
+    ///
+    /// Redis invalidates the key, so every near cache drops it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let was_cached = cache.touch("session:42", Duration::from_secs(1800))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
+        self.run(Touch::new(key.as_ref(), ttl))
+    }
+
+    /// Set the TTL of several values in one pipeline.
+    ///
+    /// There is one result per key, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let sessions = ["session:1", "session:2"];
+    /// for result in cache.touch_many(sessions, Duration::from_secs(1800))? {
+    ///     let was_cached = result?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn touch_many<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+    ) -> BatchResult<bool> {
+        self.run(TouchMany::new(keys, ttl))
+    }
+
+    /// Lock a key, run `loader`, and write its value for `ttl` (1 ms or more). Return `true` if
+    /// there was a value to write.
+    ///
+    /// Use it for a change that also has to be made elsewhere, such as a row of a database. While
+    /// the loader runs, no other caller loads the key or reads its old value; they wait for the new
+    /// one. Writes of one key take turns, in this process and in all others that share the Redis,
+    /// and the loader of each write runs.
+    ///
+    /// The old value is restored, with the TTL that it had left, if the loader fails, panics or
+    /// exceeds `load_timeout`, if it returns [`Loaded::do_not_store`] (the result is `false` then),
+    /// or if the cache is closed. A loader that returns [`Loaded::not_found`] has the key stored as
+    /// "not found".
+    ///
+    /// Only this process knows the old value. If the process is killed, or the connection is lost
+    /// while the key is being locked, the key is empty once the lock has expired. The loader runs
+    /// on the calling thread, as that of
+    /// [`get_with`](Self::get_with) does.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Loader`] if the loader failed. Otherwise [`LoadError::Cache`], with the kinds
+    /// of [`insert`](Self::insert) and:
+    ///
+    /// - [`LockLost`](crate::ErrorKind::LockLost) if another caller removed or overwrote the key in
+    ///   the meantime. That write prevails, and the value was not stored.
+    /// - [`LockTimeout`](crate::ErrorKind::LockTimeout) if other callers kept the key locked. The
+    ///   loader did not run.
+    /// - [`LoadTimeout`](crate::ErrorKind::LoadTimeout) if the loader took too long.
+    ///
+    /// An error does not take back what the loader itself has done.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::BoxError> {
+    /// use std::time::Duration;
+    ///
+    /// cache.insert_with("user:42", Duration::from_secs(60), || {
+    ///     // Change the row here, then return the value for the cache.
+    ///     Ok::<_, std::io::Error>("Ada Lovelace")
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert_with<T: Into<Loaded>, E: Into<BoxError> + 'static>(
+        &self,
+        key: impl AsRef<[u8]>,
+        ttl: Duration,
+        loader: impl FnOnce() -> Result<T, E>,
+    ) -> Result<bool, LoadError<E>> {
+        Ok(self.run_once(InsertWith::new(key.as_ref(), ttl), |_| LoadResult::one(loader()))?)
+    }
+
+    /// Lock several keys, run `loader` once for all of them, and write its values for `ttl` (1 ms
+    /// or more).
+    ///
+    /// The result of a key is `true` if there was a value to write. A key that the loader leaves
+    /// out keeps its old value, and its result is `false`. A key that the loader was not asked for
+    /// is ignored. Duplicates are written once. There is one result per key, in the order of the
+    /// keys.
+    ///
+    /// The call holds no lock while it waits for another key, so that batches that overlap do not
+    /// block each other. A key that cannot be locked because of what it holds fails alone, and the
+    /// loader is not asked for it. The old values are restored as for
+    /// [`insert_with`](Self::insert_with).
+    ///
+    /// # Errors
+    ///
+    /// The outer error means that the call failed as a whole. An inner error concerns one key, as
+    /// for [`insert_with`](Self::insert_with). If any key stays locked longer than `load_timeout +
+    /// lock_ttl`, every key fails with [`LockTimeout`](crate::ErrorKind::LockTimeout).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::BoxError> {
+    /// use std::time::Duration;
+    ///
+    /// let stock = ["stock:1", "stock:2"];
+    /// let results = cache.insert_many_with(stock, Duration::from_secs(60), |keys| {
+    ///     // Change the rows here, then return the values for the cache.
+    ///     Ok::<_, std::io::Error>(keys.into_iter().map(|key| (key, "7")))
+    /// })?;
+    /// for result in results {
+    ///     result?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insert_many_with<K, M, N, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        ttl: Duration,
+        loader: impl FnOnce(Vec<Key>) -> Result<M, E>,
+    ) -> BatchResult<bool, LoadError<E>>
+    where
+        K: AsRef<[u8]>,
+        M: IntoIterator<Item = (N, T)>,
+        N: Into<Key>,
+        T: Into<Loaded>,
+        E: Into<BoxError> + 'static,
+    {
+        let load = |keys| LoadResult::many(loader(keys));
+        let results = self.run_once(InsertManyWith::new(keys, ttl), load)?;
+        Ok(results.into_iter().map(|result| Ok(result?)).collect())
+    }
+}

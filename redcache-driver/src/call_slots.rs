@@ -1,0 +1,81 @@
+//! The slots in which calls wait for their events.
+
+use std::task::Waker;
+
+use redcache_adapter::{CallEvent, Calls};
+use redcache_core::OpId;
+use slab::Slab;
+
+/// A call that is under way.
+#[derive(Debug)]
+pub(crate) struct CallSlot {
+    op: OpId,
+    waker: Option<Waker>,
+    event: Option<CallEvent>,
+}
+
+impl CallSlot {
+    /// Return `true` if the outcome of the call is in the slot.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.event, Some(CallEvent::Done(_)))
+    }
+}
+
+/// What a look into a slot finds.
+pub(crate) enum Watch {
+    /// An event.
+    Event,
+    /// None yet. The waker that was stored before is not needed any more.
+    Waiting(Option<Waker>),
+}
+
+/// The calls that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct CallSlots {
+    slots: Slab<CallSlot>,
+    /// The slot of each call that the engine knows, by the index of its [`OpId`]. The engine gives
+    /// the index of a call that is over to the next call, while the slot may still hold the
+    /// outcome.
+    slot_of: Vec<usize>,
+}
+
+impl CallSlots {
+    /// Add a call, and return the key of its slot.
+    pub(crate) fn insert(&mut self, op: OpId, waker: Waker) -> usize {
+        let slot = self.slots.insert(CallSlot { op, waker: Some(waker), event: None });
+        if self.slot_of.len() <= op.index() {
+            self.slot_of.resize(op.index() + 1, usize::MAX);
+        }
+        self.slot_of[op.index()] = slot;
+        slot
+    }
+
+    /// Look for an event. Without one, store `waker` to be woken by the next.
+    pub(crate) fn watch(&mut self, slot: usize, waker: &Waker) -> Watch {
+        match self.slots.get_mut(slot) {
+            Some(CallSlot { event: Some(_), .. }) => Watch::Event,
+            Some(slot) => Watch::Waiting(slot.waker.replace(waker.clone())),
+            None => Watch::Waiting(None),
+        }
+    }
+
+    pub(crate) fn take_event(&mut self, slot: usize) -> Option<CallEvent> {
+        self.slots.get_mut(slot)?.event.take()
+    }
+
+    pub(crate) fn remove(&mut self, slot: usize) -> Option<CallSlot> {
+        self.slots.try_remove(slot)
+    }
+}
+
+impl Calls for CallSlots {
+    type Waker = Waker;
+
+    fn deliver(&mut self, op: OpId, event: CallEvent) -> (Option<Waker>, Option<CallEvent>) {
+        let slot = self.slot_of.get(op.index()).and_then(|&slot| self.slots.get_mut(slot));
+        match slot.filter(|slot| slot.op == op) {
+            Some(slot) => (slot.waker.take(), slot.event.replace(event)),
+            None => (None, Some(event)),
+        }
+    }
+}

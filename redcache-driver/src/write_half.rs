@@ -1,0 +1,129 @@
+//! The sending half of a connection. Its lock is held by the task that writes.
+//!
+//! The lock may be taken before that of the shared state, or tried while that is held. Waiting for
+//! it while the shared state is locked would be a deadlock.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_io::AsyncWrite;
+use redcache_core::{ConnId, Engine};
+
+use crate::any_runtime::Writer;
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
+
+/// A write buffer that has grown beyond this size is freed once it is written.
+const BUFFER_KEPT: usize = 256 << 10;
+
+/// The sending half of a connection.
+pub(crate) struct WriteHalf {
+    pub(crate) conn: ConnId,
+    state: Mutex<WriteState>,
+    /// The socket did not take everything, and the task of the connection has to go on.
+    is_behind: AtomicBool,
+}
+
+/// The socket, and the bytes that are being written to it.
+pub(crate) struct WriteState {
+    io: Writer,
+    buffer: Vec<u8>,
+    /// The number of bytes of the buffer that are written.
+    written: usize,
+    is_unflushed: bool,
+    failure: Option<io::Error>,
+}
+
+impl WriteHalf {
+    pub(crate) fn new(conn: ConnId, io: Writer) -> Self {
+        let state =
+            WriteState { io, buffer: Vec::new(), written: 0, is_unflushed: false, failure: None };
+        Self { conn, state: Mutex::new(state), is_behind: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Take the bytes that the engine has for this connection, unless another task is writing. The
+    /// caller holds the lock of the shared state, so no other bytes can overtake these.
+    pub(crate) fn claim(&self, engine: &mut Engine) -> Option<MutexGuard<'_, WriteState>> {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if state.has_unwritten() || state.failure.is_some() {
+            return None;
+        }
+        engine.take_transmit(self.conn, &mut state.buffer);
+        Some(state)
+    }
+
+    /// Write claimed bytes in the caller's task. The bytes that the socket does not take are left
+    /// to the task of the connection, which `waker` wakes.
+    pub(crate) fn write_claimed(&self, state: &mut WriteState, waker: &Waker) {
+        match state.poll_write(&mut Context::from_waker(waker)) {
+            Poll::Ready(Ok(())) => return,
+            Poll::Ready(Err(error)) => state.failure = Some(error),
+            Poll::Pending => {}
+        }
+        self.is_behind.store(true, Ordering::Release);
+        // The socket may have woken the task already, before it could see that it has to go on.
+        waker.wake_by_ref();
+    }
+
+    /// Write until `refill`, which replaces the written buffer, returns `false`. Return `Pending`
+    /// if the socket is full; it wakes `cx`.
+    pub(crate) fn poll_write_all(
+        &self,
+        cx: &mut Context<'_>,
+        mut refill: impl FnMut(&mut Vec<u8>) -> bool,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let written = state.poll_write(cx);
+            self.is_behind.store(written.is_pending(), Ordering::Release);
+            ready!(written)?;
+            if !refill(&mut state.buffer) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl WriteState {
+    fn has_unwritten(&self) -> bool {
+        self.written < self.buffer.len() || self.is_unflushed
+    }
+
+    /// Write the whole buffer and empty it.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Err(error));
+        }
+        while self.written < self.buffer.len() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.buffer[self.written..])) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    self.written += count;
+                    self.is_unflushed = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        self.buffer.clear();
+        self.written = 0;
+        if self.buffer.capacity() > BUFFER_KEPT {
+            self.buffer = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
