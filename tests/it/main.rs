@@ -7,6 +7,7 @@ mod conformance;
 mod cluster;
 mod contract;
 mod defects;
+mod permissions;
 mod processes;
 mod sentinel;
 mod tidy;

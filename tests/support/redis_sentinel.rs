@@ -107,6 +107,12 @@ impl RedisSentinel {
         &mut self.servers[number]
     }
 
+    /// Connects a client of the tests to each sentinel.
+    pub fn connect_to_sentinels(&self) -> impl Iterator<Item = Raw> + '_ {
+        let ports = self.sentinels.iter().map(|it| it.port);
+        ports.map(|port| Raw::connect((Ipv4Addr::LOCALHOST, port).into()))
+    }
+
     /// Kills a sentinel.
     pub fn stop_sentinel(&mut self, number: usize) {
         self.sentinels[number].process = None;
