@@ -100,7 +100,7 @@ pub fn connect(config: impl IntoConfig) -> Result<Cache, Error> {
 /// # Ok::<(), redcache_blocking::Error>(())
 /// ```
 pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
-    let shared = Arc::new(Shared::new(config.into_config()?, &new_seed()?));
+    let shared = Arc::new(Shared::new(config.into_config()?, &new_seed()?)?);
     // From here on, dropping the handle ends the threads that have been started.
     let cache = Cache { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
     timer::start(cache.shared()).map_err(Error::no_thread)?;

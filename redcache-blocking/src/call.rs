@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn shared(url: &str) -> Shared {
-        Shared::new(Config::from_url(url).unwrap(), &Seed { random: [7; 32], unix_ms: 0 })
+        Shared::new(Config::from_url(url).unwrap(), &Seed { random: [7; 32], unix_ms: 0 }).unwrap()
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use std::time::Instant;
 
-use redcache_adapter::BusyPoll;
+use redcache_adapter::{BusyPoll, Channel};
 use redcache_core::{ConnId, Engine};
 
 use crate::socket::Socket;
@@ -49,27 +49,74 @@ impl Connection {
 /// The socket of a connection and its buffers.
 pub(crate) struct ConnectionIo {
     pub(crate) conn: ConnId,
+    channel: Channel,
     socket: Socket,
     /// Held by the thread that reads. No caller waits for it.
     inbound: Mutex<Inbound>,
     /// Held by the thread that writes. No thread waits for it under the engine's lock.
     unwritten: Mutex<Vec<u8>>,
-    /// The error that ended writing.
+    /// The error that ended the connection.
     failure: OnceLock<io::Error>,
+    /// The thread that writes.
+    writer: OnceLock<Thread>,
 }
 
 /// The receiving half of a connection.
 struct Inbound {
     buffer: Vec<u8>,
+    /// The decrypted bytes, if the connection is encrypted.
+    plaintext: Vec<u8>,
     #[cfg_attr(not(unix), expect(dead_code, reason = "the socket cannot be polled"))]
     busy_poll: BusyPoll,
 }
 
 impl ConnectionIo {
-    pub(crate) fn new(conn: ConnId, socket: Socket, busy_poll: Duration) -> Self {
-        let inbound = Inbound { buffer: vec![0; READ_BUFFER], busy_poll: BusyPoll::new(busy_poll) };
-        let (inbound, unwritten) = (Mutex::new(inbound), Mutex::default());
-        Self { conn, socket, inbound, unwritten, failure: OnceLock::new() }
+    pub(crate) fn new(conn: ConnId, channel: Channel, socket: Socket, busy_poll: Duration) -> Self {
+        let busy_poll = BusyPoll::new(busy_poll);
+        let inbound = Inbound { buffer: vec![0; READ_BUFFER], plaintext: Vec::new(), busy_poll };
+        Self {
+            conn,
+            channel,
+            socket,
+            inbound: Mutex::new(inbound),
+            unwritten: Mutex::default(),
+            failure: OnceLock::new(),
+            writer: OnceLock::new(),
+        }
+    }
+
+    /// Set the thread that writes, once.
+    pub(crate) fn set_writer(&self, writer: &Thread) {
+        // There is one writer for a connection.
+        let _ = self.writer.set(writer.clone());
+    }
+
+    /// Decrypt bytes and pass them to `on_bytes`. Return its result; `None` if the connection must end.
+    fn open<T>(
+        &self,
+        bytes: &[u8],
+        plaintext: &mut Vec<u8>,
+        on_bytes: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        match self.channel.open(bytes, plaintext) {
+            Ok(bytes) => {
+                let result = on_bytes(bytes);
+                if self.channel.has_output() {
+                    self.writer.get().inspect(|writer| writer.unpark());
+                }
+                Some(result)
+            }
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    fn fail(&self, error: io::Error) {
+        // Only the first failure counts.
+        let _ = self.failure.set(error);
+        self.socket.shut_down();
     }
 
     /// Read in the thread of a caller, as long as a reply is worth polling for and until `is_done`.
@@ -78,7 +125,7 @@ impl ConnectionIo {
     #[cfg(unix)]
     pub(crate) fn poll_for_reply(&self, on_bytes: impl Fn(&[u8]), is_done: impl Fn() -> bool) {
         let Ok(mut inbound) = self.inbound.try_lock() else { return };
-        let Inbound { buffer, busy_poll } = &mut *inbound;
+        let Inbound { buffer, plaintext, busy_poll } = &mut *inbound;
         if !busy_poll.begin(Instant::now()) {
             return;
         }
@@ -87,7 +134,9 @@ impl ConnectionIo {
                 Ok(Some(count)) if count > 0 => {
                     busy_poll.on_found();
                     busy_poll.begin(Instant::now());
-                    on_bytes(&buffer[..count]);
+                    if self.open(&buffer[..count], plaintext, &on_bytes).is_none() {
+                        return;
+                    }
                 }
                 Ok(None) if busy_poll.goes_on(Instant::now()) => thread::yield_now(),
                 Ok(_) | Err(_) => return,
@@ -100,13 +149,16 @@ impl ConnectionIo {
         loop {
             let readable = self.socket.wait_readable();
             let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
-            let buffer = &mut inbound.buffer;
+            let Inbound { buffer, plaintext, .. } = &mut *inbound;
             let failure = match readable.and_then(|()| self.socket.read_now(buffer)) {
                 // A caller was faster.
                 Ok(None) => continue,
                 Ok(Some(0)) => "the server closed the connection".to_owned(),
-                Ok(Some(count)) if on_bytes(&buffer[..count]) => continue,
-                Ok(Some(_)) => return "the connection was given up".to_owned(),
+                Ok(Some(count)) => match self.open(&buffer[..count], plaintext, &mut on_bytes) {
+                    Some(true) => continue,
+                    Some(false) => return "the connection was given up".to_owned(),
+                    None => "the encryption failed".to_owned(),
+                },
                 Err(error) => error.to_string(),
             };
             return self.failure.get().map_or(failure, io::Error::to_string);
@@ -125,6 +177,8 @@ impl ConnectionIo {
             return None;
         }
         engine.take_transmit(self.conn, &mut unwritten);
+        // At once, so that bytes never wait here unencrypted.
+        self.seal(&mut unwritten);
         (unwritten.len() <= DIRECT_MAX).then_some(unwritten)
     }
 
@@ -134,9 +188,7 @@ impl ConnectionIo {
         if self.failure.get().is_none()
             && let Err(error) = self.socket.write_all(unwritten)
         {
-            // Only the first failure counts.
-            let _ = self.failure.set(error);
-            self.socket.shut_down();
+            self.fail(error);
         }
         unwritten.clear();
         if unwritten.capacity() > WRITE_BUFFER_KEPT {
@@ -144,11 +196,19 @@ impl ConnectionIo {
         }
     }
 
-    /// Write the bytes that are left, then call `refill` for more. Return what it returns.
-    pub(crate) fn write_rest<T>(&self, refill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    /// Write the bytes that are left, then call `refill` for more. Return what it returns, and whether there are more.
+    pub(crate) fn write_rest<T>(&self, refill: impl FnOnce(&mut Vec<u8>) -> T) -> (T, bool) {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(&mut unwritten);
-        refill(&mut unwritten)
+        let result = refill(&mut unwritten);
+        self.seal(&mut unwritten);
+        (result, !unwritten.is_empty())
+    }
+
+    fn seal(&self, unwritten: &mut Vec<u8>) {
+        if let Err(error) = self.channel.seal(unwritten) {
+            self.fail(error);
+        }
     }
 }
 
@@ -175,7 +235,7 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut engine, conn) = engine_that_dials();
         engine.handle_connected(Instant::now(), conn);
-        let io = ConnectionIo::new(conn, Socket::Tcp(socket), Duration::ZERO);
+        let io = ConnectionIo::new(conn, Channel::plain(), Socket::Tcp(socket), Duration::ZERO);
         io.unwritten.lock().unwrap().extend_from_slice(b"left");
         assert!(io.claim(&mut engine).is_none());
         assert_eq!(engine.poll_transmit(), Some(conn));
@@ -193,7 +253,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_engine, conn) = engine_that_dials();
-        let io = ConnectionIo::new(conn, Socket::Tcp(socket), Duration::ZERO);
+        let io = ConnectionIo::new(conn, Channel::plain(), Socket::Tcp(socket), Duration::ZERO);
         let mut unwritten = Vec::with_capacity(WRITE_BUFFER_KEPT + 1);
         unwritten.extend_from_slice(b"PING");
         io.write(&mut unwritten);
@@ -206,7 +266,7 @@ mod tests {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
         let (_engine, conn) = engine_that_dials();
-        let io = ConnectionIo::new(conn, Socket::Unix(ours), Duration::ZERO);
+        let io = ConnectionIo::new(conn, Channel::plain(), Socket::Unix(ours), Duration::ZERO);
         assert_eq!(io.socket.read_now(&mut [0; 8]).unwrap(), None);
         io.write(&mut b"PING".to_vec());
         assert!(io.failure.get().is_some());

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use redcache_adapter::{Host, LoadResult, NearReader, Outputs};
+use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
 use redcache_core::{Config, ConnId, Error, Key, Notice, Seed};
 
 use crate::call_slots::{CallSlot, CallSlots};
@@ -37,6 +37,7 @@ pub(crate) struct State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) near: NearReader,
+    pub(crate) encryption: Encryption,
     /// Wakes the timer thread.
     timer: Condvar,
     /// Wakes the threads that wait for a notice or for the end.
@@ -49,7 +50,13 @@ pub(crate) struct Shared {
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 impl Shared {
-    pub(crate) fn new(config: Config, seed: &Seed) -> Self {
+    /// Create the state of a new cache.
+    ///
+    /// # Errors
+    ///
+    /// The settings of TLS cannot be used.
+    pub(crate) fn new(config: Config, seed: &Seed) -> Result<Self, Error> {
+        let encryption = Encryption::new(&config)?;
         let host = Host::new(Instant::now(), seed, config, CallSlots::default());
         let near = NearReader::new(Arc::clone(host.engine.near()));
         let state = State {
@@ -59,13 +66,14 @@ impl Shared {
             threads: Vec::new(),
             listener: None,
         };
-        Self {
+        Ok(Self {
             state: Mutex::new(state),
             near,
+            encryption,
             timer: Condvar::new(),
             news: Condvar::new(),
             joins: Mutex::new(()),
-        }
+        })
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.

@@ -36,33 +36,22 @@ impl Drop for End<'_> {
     }
 }
 
-/// What the writer thread does next.
-enum Next {
-    Write,
-    Park,
-    End,
-}
-
 /// Write what the engine has whenever the thread is woken, until the connection ends.
 pub(crate) fn write(shared: &Shared, io: &ConnectionIo) {
     loop {
-        let next = io.write_rest(|unwritten| {
+        let (is_open, has_more) = io.write_rest(|unwritten| {
             let mut state = shared.lock();
-            if !state.has_connection(io.conn) {
-                return Next::End;
-            }
-            let has_more = state.host.engine.take_transmit(io.conn, unwritten);
-            if has_more { Next::Write } else { Next::Park }
+            state.host.engine.take_transmit(io.conn, unwritten);
+            state.has_connection(io.conn)
         });
-        match next {
-            Next::Write => {}
-            Next::Park => {
-                thread::park();
-                // Other callers are about to follow the one that woke the thread. Their commands go
-                // out in one write.
-                thread::yield_now();
-            }
-            Next::End => return,
+        if !is_open {
+            return;
+        }
+        if !has_more {
+            thread::park();
+            // Other callers are about to follow the one that woke the thread. Their commands go
+            // out in one write.
+            thread::yield_now();
         }
     }
 }

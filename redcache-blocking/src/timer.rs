@@ -3,9 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use redcache_adapter::Dial;
+use redcache_adapter::{Channel, Dial};
 use redcache_core::{Address, ConnId};
 
 use crate::connection::{Connection, ConnectionIo};
@@ -56,8 +55,9 @@ fn start_dial(shared: &Arc<Shared>, state: &mut State, dial: Dial) -> io::Result
     }
     let config = state.host.engine.config().clone();
     let Dial { conn, address } = dial;
+    let channel = shared.encryption.channel(&config, &address)?;
     let run = move |shared: &Arc<Shared>| {
-        connect(shared, conn, &config.mapped(&address), config.connect_timeout());
+        connect(shared, conn, channel, &config.mapped(&address));
     };
     let thread = shared.spawn("redcache-reader", run)?;
     state.dialing.push((conn, thread));
@@ -65,8 +65,8 @@ fn start_dial(shared: &Arc<Shared>, state: &mut State, dial: Dial) -> io::Result
 }
 
 /// Connect, and then read the connection to its end.
-fn connect(shared: &Arc<Shared>, conn: ConnId, address: &Address, timeout: Duration) {
-    match try_connect(shared, conn, address, timeout) {
+fn connect(shared: &Arc<Shared>, conn: ConnId, channel: Channel, address: &Address) {
+    match try_connect(shared, conn, channel, address) {
         Ok(io) => socket_threads::read(shared, &io),
         Err(error) => shared.step(|state, now| {
             state.host.dials.end(conn);
@@ -80,17 +80,22 @@ fn connect(shared: &Arc<Shared>, conn: ConnId, address: &Address, timeout: Durat
 fn try_connect(
     shared: &Arc<Shared>,
     conn: ConnId,
+    channel: Channel,
     address: &Address,
-    timeout: Duration,
 ) -> io::Result<Arc<ConnectionIo>> {
+    let (timeout, busy_poll) = {
+        let state = shared.lock();
+        let config = state.host.engine.config();
+        (config.connect_timeout(), config.busy_poll())
+    };
     let socket = Socket::connect(address, timeout)?;
-    let busy_poll = shared.lock().host.engine.config().busy_poll();
-    let io = Arc::new(ConnectionIo::new(conn, socket, busy_poll));
+    let io = Arc::new(ConnectionIo::new(conn, channel, socket, busy_poll));
     shared.step(|state, now| {
         let written = Arc::clone(&io);
         let write = move |shared: &Arc<Shared>| socket_threads::write(shared, &written);
         let thread = shared.spawn("redcache-writer", write)?;
         let writer = thread.thread().clone();
+        io.set_writer(&writer);
         state.keep(thread);
         state.host.dials.end(conn);
         state.add_connection(Connection { io: Arc::clone(&io), writer });
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn attempts_that_do_not_end_are_not_added_to_without_limit() {
         let config = Config::from_url("redis://localhost").unwrap();
-        let shared = Arc::new(Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 }));
+        let shared = Arc::new(Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 }).unwrap());
         // The engine wants to connect first of all.
         shared.step(|_, _| ());
         shared.step(|state, _| {

@@ -95,13 +95,17 @@ impl Cache {
     ///
     /// Panics if the runtime's `spawn` does.
     pub fn connect_lazy_on(runtime: impl Runtime, config: impl IntoConfig) -> Result<Self, Error> {
-        Ok(Self::seeded(config.into_config()?, &new_seed()?, runtime))
+        Self::seeded(config.into_config()?, &new_seed()?, runtime)
     }
 
-    pub(crate) fn seeded(config: Config, seed: &Seed, runtime: impl Runtime) -> Self {
-        let shared = Arc::new(Shared::new(config, seed, Box::new(runtime)));
+    pub(crate) fn seeded(
+        config: Config,
+        seed: &Seed,
+        runtime: impl Runtime,
+    ) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::new(config, seed, Box::new(runtime))?);
         drive::start(&shared);
-        Self { handle: Arc::new(Handle(shared)), options: CallOptions::new() }
+        Ok(Self { handle: Arc::new(Handle(shared)), options: CallOptions::new() })
     }
 
     /// Wait until the first attempt to connect has succeeded or failed.

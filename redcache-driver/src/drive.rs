@@ -96,13 +96,15 @@ impl Driver<'_> {
 /// Connect, and then carry the connection to its end.
 async fn connect(shared: &Shared, Dial { conn, address }: Dial) {
     let config = shared.lock().host.engine.config().clone();
+    let channel = shared.encryption.channel(&config, &address);
     let address = config.mapped(&address);
     let Some(connected) = try_connect(shared, conn, &address, config.connect_timeout()).await
     else {
         return;
     };
-    let (reader, writer) = match connected {
-        Ok(halves) => halves,
+    let connected = connected.and_then(|halves| Ok((halves, channel?)));
+    let ((reader, writer), channel) = match connected {
+        Ok(connected) => connected,
         Err(error) => {
             let reason = error.to_string();
             return shared.step(|state, now| {
@@ -111,7 +113,7 @@ async fn connect(shared: &Shared, Dial { conn, address }: Dial) {
             });
         }
     };
-    let write_half = Arc::new(WriteHalf::new(conn, writer));
+    let write_half = Arc::new(WriteHalf::new(conn, channel, writer));
     shared.step(|state, now| {
         if state.host.dials.end(conn) {
             let connection = Connection::new(Arc::clone(&write_half), config.busy_poll());

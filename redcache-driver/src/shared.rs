@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use redcache_adapter::{Host, LoadResult, NearReader, Outputs};
-use redcache_core::{Config, ConnId, Key, Notice, Seed};
+use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
+use redcache_core::{Config, ConnId, Error, Key, Notice, Seed};
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
 use crate::call_slots::CallSlots;
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) near: NearReader,
     pub(crate) runtime: Box<dyn AnyRuntime>,
+    pub(crate) encryption: Encryption,
     listener: Mutex<Option<Listener>>,
 }
 
@@ -49,7 +50,17 @@ pub(crate) struct Shared {
 const SEGMENT: usize = 1400;
 
 impl Shared {
-    pub(crate) fn new(config: Config, seed: &Seed, runtime: Box<dyn AnyRuntime>) -> Self {
+    /// Create the state of a new cache.
+    ///
+    /// # Errors
+    ///
+    /// The settings of TLS cannot be used.
+    pub(crate) fn new(
+        config: Config,
+        seed: &Seed,
+        runtime: Box<dyn AnyRuntime>,
+    ) -> Result<Self, Error> {
+        let encryption = Encryption::new(&config)?;
         let host = Host::new(runtime.now(), seed, config, CallSlots::default());
         let near = NearReader::new(Arc::clone(host.engine.near()));
         let state = State {
@@ -60,7 +71,8 @@ impl Shared {
             watchers: Watchers::default(),
             has_listener: false,
         };
-        Self { state: Mutex::new(state), near, runtime, listener: Mutex::new(None) }
+        let listener = Mutex::new(None);
+        Ok(Self { state: Mutex::new(state), near, runtime, encryption, listener })
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.

@@ -30,6 +30,7 @@ pub(crate) async fn run(shared: &Shared, write_half: &WriteHalf, reader: Reader)
         write_half,
         reader,
         buffer: vec![0; READ_BUFFER],
+        plaintext: Vec::new(),
         has_yielded: false,
         pauses: 0,
     };
@@ -57,6 +58,8 @@ struct SocketTask<'a> {
     write_half: &'a WriteHalf,
     reader: Reader,
     buffer: Vec<u8>,
+    /// The decrypted bytes, if the connection is encrypted.
+    plaintext: Vec<u8>,
     has_yielded: bool,
     /// The number of polls for a reply since other tasks have run.
     pauses: u8,
@@ -100,7 +103,8 @@ impl SocketTask<'_> {
                     self.has_yielded = true;
                     return Poll::Ready(Step::Yield);
                 }
-                NextAction::Park | NextAction::Poll if self.write_half.is_behind() => {}
+                NextAction::Park | NextAction::Poll
+                    if self.write_half.is_behind() || self.write_half.channel.has_output() => {}
                 NextAction::Park => return Poll::Pending,
                 NextAction::Poll => return Poll::Ready(self.pause()),
                 NextAction::Write | NextAction::Gather => {}
@@ -134,6 +138,8 @@ impl SocketTask<'_> {
                 Poll::Ready(Ok(0)) => return Err("the server closed the connection".to_owned()),
                 Poll::Ready(Ok(count)) => {
                     let bytes = &self.buffer[..count];
+                    let opened = self.write_half.channel.open(bytes, &mut self.plaintext);
+                    let bytes = opened.map_err(|error| error.to_string())?;
                     action = Some(self.shared.step_in_connection(conn, |state, now| {
                         state.host.engine.handle_read(now, conn, bytes);
                         state.on_bytes(now, conn);

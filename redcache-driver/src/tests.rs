@@ -33,7 +33,7 @@ const BUSY_POLLS: [Duration; 2] = [Duration::ZERO, Duration::from_micros(30)];
 fn open(room: usize, busy_poll: Duration) -> Cache {
     let config = Config::builder().server("nowhere", 1).busy_poll(busy_poll).build().unwrap();
     let seed = Seed { random: [7; 32], unix_ms: 0 };
-    Cache::seeded(config, &seed, Piped::new(room))
+    Cache::seeded(config, &seed, Piped::new(room)).unwrap()
 }
 
 /// Tries many orders on each kind of socket, with and without busy polling.

@@ -10,6 +10,7 @@ use std::sync::{PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_io::AsyncWrite;
+use redcache_adapter::Channel;
 use redcache_core::{ConnId, Engine};
 
 use crate::any_runtime::Writer;
@@ -21,6 +22,8 @@ const BUFFER_KEPT: usize = 256 << 10;
 /// The sending half of a connection.
 pub(crate) struct WriteHalf {
     pub(crate) conn: ConnId,
+    /// Encrypts what is written; the task of the connection decrypts what is read.
+    pub(crate) channel: Channel,
     state: Mutex<WriteState>,
     /// The socket did not take everything, and the task of the connection has to go on.
     is_behind: AtomicBool,
@@ -37,10 +40,10 @@ pub(crate) struct WriteState {
 }
 
 impl WriteHalf {
-    pub(crate) fn new(conn: ConnId, io: Writer) -> Self {
+    pub(crate) fn new(conn: ConnId, channel: Channel, io: Writer) -> Self {
         let state =
             WriteState { io, buffer: Vec::new(), written: 0, is_unflushed: false, failure: None };
-        Self { conn, state: Mutex::new(state), is_behind: AtomicBool::new(false) }
+        Self { conn, channel, state: Mutex::new(state), is_behind: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -59,6 +62,8 @@ impl WriteHalf {
             return None;
         }
         engine.take_transmit(self.conn, &mut state.buffer);
+        // At once, so that bytes never wait here unencrypted.
+        state.failure = self.channel.seal(&mut state.buffer).err();
         Some(state)
     }
 
@@ -87,9 +92,10 @@ impl WriteHalf {
             let written = state.poll_write(cx);
             self.is_behind.store(written.is_pending(), Ordering::Release);
             ready!(written)?;
-            if !refill(&mut state.buffer) {
+            if !refill(&mut state.buffer) && !self.channel.has_output() {
                 return Poll::Ready(Ok(()));
             }
+            self.channel.seal(&mut state.buffer)?;
         }
     }
 }

@@ -139,6 +139,11 @@ impl Error {
         Self::new(ErrorKind::Unavailable, format!("no thread for the cache: {error}"))
     }
 
+    /// Return the error for TLS settings that cannot be used.
+    pub fn tls(error: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
+    }
+
     /// Return the same error with `key` named.
     pub(crate) fn about(&self, key: &Key) -> Self {
         Self(Arc::new(Detail { key: Some(key.clone()), ..(*self.0).clone() }))
