@@ -11,4 +11,5 @@ mod permissions;
 mod processes;
 mod sentinel;
 mod tidy;
+mod tls;
 mod virtual_time;

@@ -287,7 +287,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn new_directory() -> PathBuf {
+pub(crate) fn new_directory() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let directory = env::temp_dir().join(format!("redcache-tests-{}-{number}", process::id()));

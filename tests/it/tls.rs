@@ -1,0 +1,104 @@
+//! TLS: each scenario once, run on every adapter against a real server of its own.
+
+use std::time::Instant;
+
+use redcache_core::{ErrorKind, Source};
+use redcache_tests::TlsServer;
+
+use crate::conformance::cache::Cache;
+use crate::conformance::scene::{AT_ONCE, TTL, connected, found, wait_until};
+
+with_a_server_of_its_own![
+    calls_and_invalidations_pass_through_tls,
+    a_client_certificate_is_presented,
+    a_large_value_passes_whole,
+    a_lost_connection_is_made_again_with_tls,
+    a_certificate_that_is_not_accepted_is_explained,
+    a_missing_client_certificate_is_explained,
+    a_tls_port_is_told_to_a_plain_client,
+    certificates_that_cannot_be_read_are_named,
+];
+
+fn calls_and_invalidations_pass_through_tls<C: Cache>() {
+    let server = TlsServer::start("server", false);
+    let (one, other): (C, C) = (connected(server.url()), connected(server.url()));
+    assert!(one.is_tracked());
+    assert_eq!(one.get_with("k", TTL, || found("v")).unwrap().source, Source::Loaded);
+    assert_eq!(one.get("k").unwrap().source, Source::Near);
+    assert_eq!(other.get("k").unwrap().value.as_deref(), Some(&b"v"[..]));
+    other.insert("k", "w", TTL).unwrap();
+    wait_until("the copy is invalidated", || {
+        one.get("k").is_ok_and(|answer| answer.value.as_deref() == Some(b"w"))
+    });
+    let keys: Vec<_> = (0..500).map(|number| format!("key:{number}")).collect();
+    for answer in one.get_many(&keys).unwrap() {
+        assert_eq!(answer.unwrap().value, None);
+    }
+    assert!(server.server().connect().get("k").unwrap().ends_with(b":w"));
+}
+
+fn a_client_certificate_is_presented<C: Cache>() {
+    let server = TlsServer::start("server", true);
+    let cache: C = connected(server.mutual_url());
+    cache.insert("k", "v", TTL).unwrap();
+    assert_eq!(cache.get("k").unwrap().value.as_deref(), Some(&b"v"[..]));
+}
+
+fn a_large_value_passes_whole<C: Cache>() {
+    let server = TlsServer::start("server", false);
+    let cache: C = connected(server.url());
+    let value: Vec<u8> = (0..5_000_000_u32).map(|number| (number * 7 / 3) as u8).collect();
+    cache.insert("k", value.clone(), TTL).unwrap();
+    let other: C = connected(server.url());
+    assert!(other.get("k").unwrap().value.unwrap() == value, "the value has changed on its way");
+}
+
+fn a_lost_connection_is_made_again_with_tls<C: Cache>() {
+    let server = TlsServer::start("server", false);
+    let cache: C = connected(server.url());
+    cache.insert("k", "v", TTL).unwrap();
+    let mut client = server.server().connect();
+    client.integer(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    wait_until("the cache is connected again", || cache.get("k").is_ok() && cache.is_tracked());
+}
+
+fn refused<C: Cache>(url: &str, parts: &[&str]) {
+    let begun = Instant::now();
+    let error = C::connect(url).map(drop).unwrap_err();
+    let text = error.to_string();
+    assert!(parts.iter().all(|part| text.contains(part)), "{parts:?}: {text}");
+    assert!(begun.elapsed() < AT_ONCE, "it took {:?}", begun.elapsed());
+}
+
+fn a_certificate_that_is_not_accepted_is_explained<C: Cache>() {
+    let server = TlsServer::start("expired", false);
+    refused::<C>(&server.url(), &["expired", "renew"]);
+    let server = TlsServer::start("elsewhere", false);
+    refused::<C>(&server.url(), &["elsewhere.example", "`localhost`", "tls_server_name"]);
+    let named = format!("{}&tls_server_name=elsewhere.example", server.url());
+    assert!(C::connect(&named).is_ok());
+    let unknown = format!("rediss://localhost:{}", server.port());
+    refused::<C>(&unknown, &["self-signed", "tls_ca"]);
+    assert!(C::connect(&format!("{unknown}?tls_insecure=true")).is_ok());
+}
+
+fn a_missing_client_certificate_is_explained<C: Cache>() {
+    let server = TlsServer::start("server", true);
+    refused::<C>(&server.url(), &["`tls_cert` and `tls_key`"]);
+}
+
+fn a_tls_port_is_told_to_a_plain_client<C: Cache>() {
+    let server = TlsServer::start("server", false);
+    refused::<C>(&format!("redis://localhost:{}", server.port()), &["rediss://"]);
+}
+
+fn certificates_that_cannot_be_read_are_named<C: Cache>() {
+    for (url, part) in [
+        ("rediss://localhost?tls_ca=/nowhere/ca.crt", "`tls_ca`: the file `/nowhere/ca.crt`"),
+        ("rediss://localhost?tls_cert=/nowhere/c&tls_key=/nowhere/k", "`tls_cert`"),
+    ] {
+        let error = C::connect(url).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}

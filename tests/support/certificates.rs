@@ -1,0 +1,60 @@
+//! Certificates for servers and clients of one test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+/// An authority of its own, and what it has signed, as PEM files in one directory.
+#[derive(Debug)]
+pub struct Certificates {
+    directory: PathBuf,
+}
+
+impl Certificates {
+    /// Makes an authority, a certificate of a server for `localhost` and 127.0.0.1, one that has
+    /// expired, one for another name, and one of a client.
+    ///
+    /// # Panics
+    ///
+    /// If the directory cannot be written.
+    pub fn new(directory: &Path) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "authority of a test");
+        let authority = CertifiedIssuer::self_signed(params, key()).expect("the key can sign");
+        let certificates = Self { directory: directory.to_owned() };
+        certificates.write("ca.crt", &authority.pem());
+        let names = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            CertificateParams::new(names).expect("the names are valid")
+        };
+        let mut expired = names(&["localhost", "127.0.0.1"]);
+        expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        for (name, params) in [
+            ("server", names(&["localhost", "127.0.0.1"])),
+            ("expired", expired),
+            ("elsewhere", names(&["elsewhere.example"])),
+            ("client", names(&["client"])),
+        ] {
+            let key = key();
+            let signed = params.signed_by(&key, &authority).expect("the authority can sign");
+            certificates.write(&format!("{name}.crt"), &signed.pem());
+            certificates.write(&format!("{name}.key"), &key.serialize_pem());
+        }
+        certificates
+    }
+
+    /// Returns the path of a file, `ca.crt` or `server.key` for example.
+    pub fn path(&self, file: &str) -> String {
+        self.directory.join(file).display().to_string()
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.directory.join(file), text).expect("the directory is writable");
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("the system has randomness")
+}
