@@ -24,7 +24,8 @@ impl Encryption {
     ///
     /// # Errors
     ///
-    /// If the settings ask for TLS and it is not compiled in, or if a setting of TLS cannot be used.
+    /// If the settings ask for TLS and it is not compiled in, or if a setting of TLS cannot be
+    /// used.
     pub fn new(config: &Config) -> Result<Self, Error> {
         config.tls().map(Connector::new).transpose().map(Self).map_err(Error::tls)
     }
@@ -55,8 +56,8 @@ impl Channel {
         self.0.as_ref().map(|session| session.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Turns bytes of the engine into the bytes for the network. During the handshake, the result may
-    /// be other bytes first, or none; ask [`has_output`](Self::has_output) after every
+    /// Turns bytes of the engine into the bytes for the network. During the handshake, the result
+    /// may be other bytes first, or none; ask [`has_output`](Self::has_output) after every
     /// [`open`](Self::open).
     ///
     /// # Errors

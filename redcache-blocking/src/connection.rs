@@ -91,7 +91,8 @@ impl ConnectionIo {
         let _ = self.writer.set(writer.clone());
     }
 
-    /// Decrypt bytes and pass them to `on_bytes`. Return its result; `None` if the connection must end.
+    /// Decrypt bytes and pass them to `on_bytes`. Return its result; `None` if the connection must
+    /// end.
     fn open<T>(
         &self,
         bytes: &[u8],
@@ -196,7 +197,8 @@ impl ConnectionIo {
         }
     }
 
-    /// Write the bytes that are left, then call `refill` for more. Return what it returns, and whether there are more.
+    /// Write the bytes that are left, then call `refill` for more. Return what it returns, and
+    /// whether there are more.
     pub(crate) fn write_rest<T>(&self, refill: impl FnOnce(&mut Vec<u8>) -> T) -> (T, bool) {
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(&mut unwritten);

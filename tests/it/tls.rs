@@ -16,6 +16,7 @@ with_a_server_of_its_own![
     a_certificate_that_is_not_accepted_is_explained,
     a_missing_client_certificate_is_explained,
     a_tls_port_is_told_to_a_plain_client,
+    a_plain_port_is_told_to_a_tls_client,
     certificates_that_cannot_be_read_are_named,
 ];
 
@@ -90,6 +91,13 @@ fn a_missing_client_certificate_is_explained<C: Cache>() {
 fn a_tls_port_is_told_to_a_plain_client<C: Cache>() {
     let server = TlsServer::start("server", false);
     refused::<C>(&format!("redis://localhost:{}", server.port()), &["rediss://"]);
+}
+
+fn a_plain_port_is_told_to_a_tls_client<C: Cache>() {
+    let server = TlsServer::start("server", false);
+    let port = server.server().port();
+    let url = format!("rediss://localhost:{port}/?tls_insecure=true&connect_timeout=500ms");
+    refused::<C>(&url, &["redis://"]);
 }
 
 fn certificates_that_cannot_be_read_are_named<C: Cache>() {

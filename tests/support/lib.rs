@@ -5,24 +5,24 @@
 
 #![forbid(unsafe_code)]
 
-mod faulty_proxy;
 mod certificates;
+mod faulty_proxy;
 mod process;
 mod proxy;
 mod raw;
 mod redis_cluster;
 mod redis_sentinel;
 mod redis_server;
-mod tls_server;
 mod rng;
+mod tls_server;
 
-pub use faulty_proxy::{Fault, FaultyProxy, HOLD_MAX};
 pub use certificates::Certificates;
+pub use faulty_proxy::{Fault, FaultyProxy, HOLD_MAX};
 pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use raw::Raw;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
 pub use redis_server::RedisServer;
-pub use tls_server::TlsServer;
 pub use rng::Rng;
+pub use tls_server::TlsServer;

@@ -15,8 +15,8 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// Starts a server that presents the certificate `name` of [`Certificates`], and that wants one of
-    /// its clients if `is_mutual`.
+    /// Starts a server that presents the certificate `name` of [`Certificates`], and that wants one
+    /// of its clients if `is_mutual`.
     ///
     /// # Panics
     ///

@@ -54,11 +54,11 @@ pub enum ErrorKind {
     LoadFailedElsewhere,
     /// The loader took longer than `load_timeout`. Its lock was released.
     LoadTimeout,
-    /// Other callers held the lock on the key for longer than `load_timeout + lock_ttl`. Nothing was
-    /// written.
+    /// Other callers held the lock on the key for longer than `load_timeout + lock_ttl`. Nothing
+    /// was written.
     LockTimeout,
-    /// Another caller changed the key while its new value was being loaded, or the lock expired. The
-    /// value was not stored.
+    /// Another caller changed the key while its new value was being loaded, or the lock expired.
+    /// The value was not stored.
     LockLost,
     /// The connection was lost after the command was sent. Redis may have executed it.
     OutcomeUnknown,
@@ -100,8 +100,8 @@ impl ErrorKind {
 
 /// An error of the cache. It may name the key; it never contains a value or a password.
 ///
-/// Cloning is cheap. Calls with a loader return [`LoadError`](crate::LoadError) instead; `?` converts
-/// in both directions.
+/// Cloning is cheap. Calls with a loader return [`LoadError`](crate::LoadError) instead; `?`
+/// converts in both directions.
 #[derive(Clone)]
 pub struct Error(Arc<Detail>);
 

@@ -61,6 +61,11 @@ impl Conn {
         matches!(self.phase, Phase::Ready)
     }
 
+    /// Return whether the server has not said a word yet.
+    pub(super) fn awaits_first_reply(&self) -> bool {
+        matches!(self.phase, Phase::Handshake(Handshake::Hello))
+    }
+
     /// Return how many requests wait for their reply.
     pub(super) fn awaited(&self) -> usize {
         self.pipeline.awaited.len()

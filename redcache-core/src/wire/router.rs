@@ -121,7 +121,15 @@ impl Router {
         if let Some(node) = self.nodes.get(id.node)
             && node.link.has(id)
         {
-            let text = format!("{}: {reason}", node.address);
+            let is_silent = node.link.open().is_some_and(|(_, conn)| conn.awaits_first_reply());
+            let advice = match ctx.config.tls() {
+                _ if !is_silent => "",
+                // Redis waits without a word for what it takes for the rest of a command.
+                Some(_) => "; if it speaks without TLS on this port, connect with redis://",
+                // Redis hangs up without a word on what is no TLS.
+                None => "; if it speaks TLS on this port, connect with rediss://",
+            };
+            let text = format!("{}: {reason}{advice}", node.address);
             self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
         }
     }
