@@ -143,10 +143,7 @@ fn unclear_prose_is_found_in_comments_and_names_only() {
             "// Says nothing of documentation.\nfn f() {} // Whoever?",
             &["2: `whoever`: write the noun"],
         ),
-        (
-            "\nfn a_flush_wakes_a_waiting_call() {}",
-            &["2: `a_flush_wakes_a_waiting_call`: name the subject"],
-        ),
+        ("\nfn a_flush_wakes_who_waits() {}", &["2: `a_flush_wakes_who_waits`: name the subject"]),
         ("const GIVES: &str = \"/// Gives whoever\"; fn whole() { who() }", &[]),
         ("/// Return what the whoeverest gives.", &[]),
         (&wide, &[]),
