@@ -49,6 +49,10 @@ const THREADS_MAX: u64 = 900;
 /// Threads that a runtime may keep.
 const THREADS_SPARE: u64 = 8;
 
+/// Replies, with their command, for which a call may wait longer: a lock that is refused although the
+/// key is absent.
+const WAITING: &[(&str, &str)] = &[("set", "null")];
+
 static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().unwrap()
@@ -92,7 +96,7 @@ impl Face {
 
 fn tokio_subject(config: Config) -> Subject {
     let _entered = TOKIO.enter();
-    let cache = redcache_tokio::Cache::open(config, redcache_tokio::Tokio::default()).unwrap();
+    let cache = redcache_tokio::connect_lazy(config).unwrap();
     macro_rules! call {
         ($name:ident $(, $argument:expr)*) => {{
             let cache = cache.clone();
@@ -116,7 +120,7 @@ fn tokio_subject(config: Config) -> Subject {
 }
 
 fn blocking_subject(config: Config) -> Subject {
-    let cache = redcache_blocking::Cache::open(config).unwrap();
+    let cache = redcache_blocking::connect_lazy(config).unwrap();
     macro_rules! call {
         ($name:ident $(, $argument:expr)*) => {{
             let cache = cache.clone();
@@ -198,6 +202,8 @@ fn no_wrong_reply_to_any_command_causes_a_hang_a_panic_a_storm_or_a_leak() {
         let pairs = commands.iter().flat_map(|command| REPLIES.iter().map(move |it| (command, it)));
         pairs.map(move |(command, (name, reply))| (face, command, *name, *reply))
     });
+    let is_waiting = |command: &str, name| WAITING.contains(&(command, name));
+    let cases = cases.filter(|(_, command, name, _)| !is_waiting(command, *name));
     let cases: Vec<_> = cases.collect();
     assert!(cases.len() > 1000, "{commands:?}");
     let next = AtomicUsize::new(0);
