@@ -8,15 +8,12 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Instant;
 
-use redcache_core::{CallOptions, Config, Engine, Error, Event, LoaderId, Notice, OpId, Seed};
+use redcache_core::{CallOptions, Config, Engine, Error, Event, LoaderId, OpId, Seed};
 
 use crate::dials::{Dial, Dials};
 use crate::loaders::Loaders;
 use crate::outputs::{CallEvent, Calls, Outputs};
 use crate::request::Request;
-
-/// The largest number of notices that wait for a listener. The oldest ones are dropped.
-const NOTICES_MAX: usize = 16;
 
 /// The engine of one cache, with its calls `C` and its registered loaders `L`.
 #[derive(Debug)]
@@ -30,9 +27,6 @@ pub struct Host<C, L> {
     /// The attempts to connect.
     pub dials: Dials,
     refreshes: VecDeque<LoaderId>,
-    notices: VecDeque<Notice>,
-    /// The result of the last attempt to connect.
-    connected: Option<Result<(), Error>>,
     is_closed: bool,
     /// The latest time that the engine has seen.
     latest: Instant,
@@ -49,8 +43,6 @@ impl<C: Calls, L: Clone> Host<C, L> {
             loaders: Loaders::default(),
             dials: Dials::default(),
             refreshes: VecDeque::new(),
-            notices: VecDeque::new(),
-            connected: None,
             is_closed: false,
             latest: now,
             sleeps_until: None,
@@ -108,10 +100,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
                     outputs.hang_ups.extend((!was_queued).then_some(conn));
                 }
                 Event::Observed(observation) => outputs.observations.push(observation),
-                Event::Notice(notice) => {
-                    self.on_notice(notice);
-                    outputs.has_news = true;
-                }
+                Event::ConnectionChanged => outputs.has_news = true,
                 Event::Closed => {
                     self.is_closed = true;
                     outputs.has_work = true;
@@ -127,31 +116,6 @@ impl<C: Calls, L: Clone> Host<C, L> {
             outputs.has_work = true;
         }
         outputs
-    }
-
-    fn on_notice(&mut self, notice: Notice) {
-        match &notice {
-            Notice::Connected => self.connected = Some(Ok(())),
-            // In a cluster, other nodes may be connected.
-            Notice::ConnectFailed { reason } if !self.engine.is_connected() => {
-                self.connected = Some(Err(reason.clone()));
-            }
-            _ => {}
-        }
-        if self.notices.len() == NOTICES_MAX {
-            self.notices.pop_front();
-        }
-        self.notices.push_back(notice);
-    }
-
-    /// Return `true` if there is a notice to take.
-    pub fn has_notice(&self) -> bool {
-        !self.notices.is_empty()
-    }
-
-    /// Take the oldest notice.
-    pub fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
     }
 
     /// Take the registered loaders that the engine wants to run.
@@ -181,9 +145,10 @@ impl<C: Calls, L: Clone> Host<C, L> {
         self.sleeps_until
     }
 
-    /// Return the result of the last attempt to connect, or `None` before the first one has ended.
+    /// Return the result of the last attempt to connect; `None` while one is under way and no
+    /// connection accepts commands.
     pub fn readiness(&self) -> Option<Result<(), Error>> {
-        if self.is_closed { Some(Err(Error::closed())) } else { self.connected.clone() }
+        if self.is_closed { Some(Err(Error::closed())) } else { self.engine.readiness() }
     }
 
     /// Return `true` once every call has ended, every lock is released and every connection is
@@ -233,17 +198,6 @@ mod tests {
         assert_eq!(host.advance(start + 2 * tick), start + 2 * tick);
         assert_eq!(host.advance(start + tick), start + 2 * tick);
         assert_eq!(host.advance(start + 3 * tick), start + 3 * tick);
-    }
-
-    #[test]
-    fn of_the_notices_without_a_listener_the_latest_are_kept() {
-        let mut host = host(Instant::now());
-        for number in 0..40 {
-            host.on_notice(Notice::Untracked { reason: number.to_string() });
-        }
-        let notices: Vec<_> = std::iter::from_fn(|| host.next_notice()).collect();
-        assert_eq!(notices.len(), NOTICES_MAX);
-        assert!(notices.last().unwrap().to_string().ends_with("39"));
     }
 
     #[test]

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_core::{Batch, CallError, CallOptions, Near, NearHit, Observer, ObserverSlot, Source};
+use redcache_core::observer::{AnswerEvent, Observer, SharedObserver};
+use redcache_core::{Batch, CallError, CallOptions, Near, NearHit, Source};
 
 /// The near cache as the callers of one cache read it. Hits are reported to the observer.
 #[derive(Debug)]
 pub struct NearReader {
     near: Arc<Near>,
-    observer: ObserverSlot,
+    observer: SharedObserver,
 }
 
 impl NearReader {
     /// Create a reader.
-    pub fn new(near: Arc<Near>) -> Self {
-        Self { near, observer: ObserverSlot::default() }
+    pub fn new(near: Arc<Near>, observer: SharedObserver) -> Self {
+        Self { near, observer }
     }
 
     /// Return the observer.
-    pub fn observer(&self) -> &ObserverSlot {
+    pub fn observer(&self) -> &SharedObserver {
         &self.observer
     }
 
@@ -35,7 +36,7 @@ impl NearReader {
             return None;
         }
         let hit = self.near.get(key, now)?;
-        self.observer.tell(on_hit);
+        self.observer.notify(on_hit);
         Some(hit)
     }
 
@@ -58,12 +59,12 @@ impl NearReader {
         mut on_each: impl FnMut(&[u8], &NearHit),
     ) -> Batch<E> {
         Batch::ask_and_note(&self.near, keys, options, now, |key, hit| {
-            self.observer.tell(on_hit);
+            self.observer.notify(on_hit);
             on_each(key, hit);
         })
     }
 }
 
 fn on_hit(observer: &dyn Observer) {
-    observer.on_answer(Source::Near);
+    observer.on_answer(&AnswerEvent::new(Source::Near));
 }

@@ -1,6 +1,7 @@
 //! The engine's events, sorted by what a face does about them once it has released the lock.
 
-use redcache_core::{ConnId, Key, Observation, OpId, Outcome};
+use redcache_core::observer::Observation;
+use redcache_core::{ConnId, Key, OpId, Outcome};
 
 /// An event for one call.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use redcache_adapter::{LoadResult, NearReader, Request, new_seed};
-use redcache_core::{CallOptions, Error, IntoConfig, Key, Notice, Observer, Stats};
+use redcache_core::{CallOptions, Error, IntoConfig, Key, Stats};
 
 use crate::shared::Shared;
-use crate::{call, listener, timer};
+use crate::{call, timer};
 
 /// A cache-aside cache over Redis, with a near cache in this process, for synchronous code.
 ///
@@ -104,7 +104,6 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     // From here on, dropping the handle ends the threads that have been started.
     let cache = Cache { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
     timer::start(cache.shared()).map_err(Error::no_thread)?;
-    listener::start(cache.shared()).map_err(Error::no_thread)?;
     Ok(cache)
 }
 
@@ -152,38 +151,6 @@ impl Cache {
         Self { handle: Arc::clone(&self.handle), options }
     }
 
-    /// Set the observer, which is called for every answer, load, wait, round trip and refresh from
-    /// now on. A cache has one observer: return `false` if there is one already. `redcache-observe`
-    /// has observers for the crates `tracing` and `metrics`.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use redcache_blocking::{Observer, Source};
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    ///
-    /// struct Hits(AtomicU64);
-    ///
-    /// impl Observer for Hits {
-    ///     fn on_answer(&self, source: Source) {
-    ///         if source == Source::Near {
-    ///             self.0.fetch_add(1, Ordering::Relaxed);
-    ///         }
-    ///     }
-    /// }
-    ///
-    /// # fn example(cache: redcache_blocking::Cache) {
-    /// cache.observe(Hits(0.into()));
-    /// # }
-    /// ```
-    pub fn observe(&self, observer: impl Observer + 'static) -> bool {
-        let is_first = self.shared().near.observer().set(observer);
-        if is_first {
-            self.shared().step(|state, _| state.host.engine.observe());
-        }
-        is_first
-    }
-
     /// Return the counters.
     ///
     /// # Examples
@@ -214,32 +181,14 @@ impl Cache {
         self.shared().lock().host.engine.is_tracked()
     }
 
-    /// Set the listener for notices: connections, and what an operator should know. It replaces an
-    /// earlier listener and first gets the latest notices.
-    ///
-    /// The listener runs on a thread of its own, so it may block and may call the cache; meanwhile,
-    /// the latest few notices are kept for it. A listener that owns a handle keeps the cache open
-    /// until [`close`](Self::close).
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # fn example(cache: redcache_blocking::Cache) {
-    /// cache.on_notice(|notice| eprintln!("redis: {notice}"));
-    /// # }
-    /// ```
-    pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
-        listener::listen(self.shared(), Arc::new(listener));
-    }
-
     /// Close the cache and all its handles.
     ///
     /// Calls end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), locks are released, and
     /// connections are closed. The call joins the threads, for about a second at most.
     ///
-    /// A loader is not interrupted, and its call fails when the loader returns. Two kinds of
-    /// threads are not waited for: those that are trying to connect, which end within
-    /// `connect_timeout`, and the listener's, which ends once the listener returns.
+    /// A loader is not interrupted, and its call fails when the loader returns. Threads that are
+    /// trying to connect are not waited for; they end within `connect_timeout`. In an observer that
+    /// runs on a thread of a cache, the call does not wait.
     ///
     /// # Examples
     ///
@@ -299,14 +248,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn close_has_joined_every_thread_except_the_listeners() {
+    fn close_joins_every_thread() {
         let server = EmbeddedServer::start().unwrap();
         let cache = connect(server.url()).unwrap();
         let owners = |cache: &Cache| Arc::strong_count(&cache.handle.shared);
-        // This handle, and the threads of the timer, the reader, the writer and the listener.
-        assert_eq!(owners(&cache), 5);
+        // This handle, and the threads of the timer, the reader and the writer.
+        assert_eq!(owners(&cache), 4);
         cache.close();
-        assert!(owners(&cache) <= 2, "{} owners", owners(&cache));
+        assert_eq!(owners(&cache), 1);
     }
 
     #[test]

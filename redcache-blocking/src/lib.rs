@@ -35,11 +35,10 @@
 //!        near cache alone
 //! ```
 //!
-//! A cache runs four threads, however many threads call it: these three, and one for the
-//! application's listener. In addition, each background refresh has a thread. All other loaders run
-//! on the threads of their callers, and a command is written by its caller's thread as long as no
-//! other command is under way. No code of the application runs on a thread that other calls wait
-//! for, except that of an observer, which must not block.
+//! A cache runs three threads, however many threads call it. In addition, each background refresh
+//! has a thread. All other loaders run on the threads of their callers, and a command is written by
+//! its caller's thread as long as no other command is under way. No code of the application runs on
+//! a thread that other calls wait for, except that of an observer, which must not block.
 
 #![forbid(unsafe_code)]
 
@@ -47,7 +46,6 @@ mod cache;
 mod call;
 mod call_slots;
 mod connection;
-mod listener;
 mod read;
 mod refresh;
 mod refreshing;
@@ -60,7 +58,7 @@ mod write;
 pub use cache::{Cache, connect, connect_lazy};
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
-    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Notice, Observer,
-    OnRedisDown, REFRESH_LOCK_PREFIX, RefreshEvent, RefreshOptions, SharedError, Source, Stats,
+    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Observer,
+    OnRedisDown, REFRESH_LOCK_PREFIX, RefreshOptions, SharedError, Source, Stats, observer,
 };
 pub use refreshing::RefreshingCache;

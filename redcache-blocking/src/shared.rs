@@ -4,6 +4,7 @@
 //! wake and write. No thread is woken, no byte is written and no code of the application runs under
 //! the lock.
 
+use std::cell::Cell;
 use std::io;
 use std::iter;
 use std::mem;
@@ -12,15 +13,13 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
-use redcache_core::{Config, ConnId, Error, Key, Notice, Seed};
+use redcache_core::{Config, ConnId, Error, Key, Seed};
 
 use crate::call_slots::{CallSlot, CallSlots};
 use crate::connection::{Connection, ConnectionIo};
 
 /// A registered loader. It hides the type of its error.
 pub(crate) type Loader = Arc<dyn Fn(Vec<Key>) -> LoadResult + Send + Sync>;
-
-pub(crate) type Listener = Arc<dyn Fn(&Notice) + Send + Sync>;
 
 /// The shared state under the lock.
 pub(crate) struct State {
@@ -30,7 +29,6 @@ pub(crate) struct State {
     pub(crate) dialing: Vec<(ConnId, JoinHandle<()>)>,
     /// The other threads that `close` waits for.
     threads: Vec<JoinHandle<()>>,
-    pub(crate) listener: Option<Listener>,
 }
 
 /// The shared state of one cache.
@@ -40,10 +38,15 @@ pub(crate) struct Shared {
     pub(crate) encryption: Encryption,
     /// Wakes the timer thread.
     timer: Condvar,
-    /// Wakes the threads that wait for a notice or for the end.
+    /// Wakes the threads that wait for a connection or for the end.
     news: Condvar,
     /// Held by the thread that waits for the others to end.
     joins: Mutex<()>,
+}
+
+thread_local! {
+    /// A cache has started this thread.
+    static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The longest sleep of the timer thread.
@@ -58,14 +61,12 @@ impl Shared {
     pub(crate) fn new(config: Config, seed: &Seed) -> Result<Self, Error> {
         let encryption = Encryption::new(&config)?;
         let host = Host::new(Instant::now(), seed, config, CallSlots::default());
-        let near = NearReader::new(Arc::clone(host.engine.near()));
-        let state = State {
-            host,
-            connections: Vec::new(),
-            dialing: Vec::new(),
-            threads: Vec::new(),
-            listener: None,
-        };
+        let near = NearReader::new(
+            Arc::clone(host.engine.near()),
+            host.engine.config().observer().clone(),
+        );
+        let state =
+            State { host, connections: Vec::new(), dialing: Vec::new(), threads: Vec::new() };
         Ok(Self {
             state: Mutex::new(state),
             near,
@@ -128,7 +129,7 @@ impl Shared {
             self.notify_news();
         }
         for observation in outputs.observations {
-            self.near.observer().tell(|observer| observation.tell(observer));
+            self.near.observer().notify(|observer| observation.notify(observer));
         }
     }
 
@@ -165,7 +166,10 @@ impl Shared {
         run: impl FnOnce(&Arc<Self>) + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let shared = Arc::clone(self);
-        thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            IS_OWN_THREAD.set(true);
+            run(&shared);
+        })
     }
 
     /// Sleep until the engine's next timeout, or until the timer thread has other work.
@@ -186,8 +190,12 @@ impl Shared {
         state.host.readiness().unwrap_or_else(|| Err(Error::closed()))
     }
 
-    /// Wait until every call has ended, every lock is released and the threads have ended.
+    /// Wait until every call has ended, every lock is released and the threads have ended. A thread of
+    /// a cache does not wait: `close` may join it.
     pub(crate) fn wait_closed(&self) {
+        if IS_OWN_THREAD.get() {
+            return;
+        }
         let _joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.wait_while(|state| !state.host.is_closed());
         let threads = mem::take(&mut state.threads);

@@ -1,14 +1,16 @@
-//! Servers that go away, stop reading or never answer, and listeners that misbehave.
+//! Servers that go away, stop reading or never answer, and observers that call the cache.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::net::TcpListener;
-use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_blocking::{Cache, Config, Error, ErrorKind, Notice, connect, connect_lazy};
+use redcache_blocking::observer::{
+    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, Observer,
+};
+use redcache_blocking::{Cache, Config, Error, ErrorKind, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -19,30 +21,53 @@ fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
-/// Has the notices of `cache` sent over a channel.
-fn notices(cache: &Cache) -> mpsc::Receiver<Notice> {
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
-    cache.on_notice(move |notice| {
-        // The test may be over.
-        let _ = tell.lock().unwrap().send(notice.clone());
-    });
-    told
+/// An observer that sends the connection events over a channel.
+struct Events(Mutex<mpsc::Sender<Event>>);
+
+#[derive(Debug)]
+enum Event {
+    Connected,
+    Disconnected,
+    ConnectFailed(Error),
 }
 
-fn await_notice(notices: &mpsc::Receiver<Notice>, is_it: impl Fn(&Notice) -> bool) {
-    while !is_it(&notices.recv_timeout(SOON).unwrap()) {}
+impl Events {
+    fn new() -> (Self, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel();
+        (Self(Mutex::new(sender)), receiver)
+    }
+
+    fn send(&self, event: Event) {
+        // The test may be over.
+        let _ = self.0.lock().unwrap().send(event);
+    }
+}
+
+impl Observer for Events {
+    fn on_connected(&self, _: &ConnectedEvent) {
+        self.send(Event::Connected);
+    }
+
+    fn on_disconnected(&self, _: &DisconnectedEvent) {
+        self.send(Event::Disconnected);
+    }
+
+    fn on_connect_failed(&self, event: &ConnectFailedEvent) {
+        self.send(Event::ConnectFailed(event.reason.clone()));
+    }
 }
 
 #[test]
 fn a_restarted_server_is_found_again_and_nothing_old_is_near() {
     let server = EmbeddedServer::start().unwrap();
-    let cache = connect(server.url()).unwrap();
-    let notices = notices(&cache);
+    let (observer, events) = Events::new();
+    let config = Config::from_url(&server.url()).unwrap().into_builder();
+    let cache = connect(config.observer(observer)).unwrap();
+    assert!(matches!(events.recv_timeout(SOON).unwrap(), Event::Connected));
     cache.insert("k", "v", TTL).unwrap();
     assert!(cache.get("k").unwrap().value.is_some());
     server.with(|server| server.restart(Instant::now(), false));
-    await_notice(&notices, |notice| matches!(notice, Notice::Disconnected { .. }));
+    assert!(matches!(events.recv_timeout(SOON).unwrap(), Event::Disconnected));
     assert_eq!(cache.get("k").unwrap().value, None);
     cache.insert("k", "v2", TTL).unwrap();
     assert_eq!(cache.get("k").unwrap().value.unwrap(), "v2");
@@ -116,10 +141,10 @@ fn attempts_to_connect_go_on_however_many_have_failed() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config =
         Config::builder().server("127.0.0.1", port).reconnect_delay_max(Duration::from_millis(1));
-    let cache = connect_lazy(config.build().unwrap()).unwrap();
-    let notices = notices(&cache);
+    let (observer, events) = Events::new();
+    let _cache = connect_lazy(config.observer(observer)).unwrap();
     for _ in 0..8 {
-        let Ok(Notice::ConnectFailed { reason }) = notices.recv_timeout(SOON) else { panic!() };
+        let Ok(Event::ConnectFailed(reason)) = events.recv_timeout(SOON) else { panic!() };
         assert!(reason.to_string().contains("refused"), "{reason}");
     }
 }
@@ -136,52 +161,19 @@ fn a_peer_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn a_listener_may_call_the_cache_and_panic_and_still_hears_the_next_notice() {
+fn an_observer_may_close_the_cache() {
+    struct Closes(Arc<OnceLock<Cache>>);
+    impl Observer for Closes {
+        fn on_answer(&self, _: &AnswerEvent) {
+            self.0.get().unwrap().close();
+        }
+    }
     let server = EmbeddedServer::start().unwrap();
-    let cache = connect(server.url()).unwrap();
-    let (tell, told) = mpsc::channel();
-    let (tell, handle) = (Mutex::new(tell), cache.clone());
-    cache.on_notice(move |notice| {
-        let answered = handle.get("k").is_ok();
-        tell.lock()
-            .unwrap_or_else(|lock| lock.into_inner())
-            .send((matches!(notice, Notice::Connected), answered))
-            .unwrap();
-        resume_unwind(Box::new("a listener with a bug"));
-    });
-    let connected =
-        |told: &mpsc::Receiver<(bool, bool)>| told.recv_timeout(SOON).unwrap() == (true, true);
-    assert!(connected(&told));
-    server.with(|server| server.restart(Instant::now(), true));
-    while !connected(&told) {}
-    // The listener owns a handle, so nothing else closes the cache.
+    let slot = Arc::new(OnceLock::new());
+    let config = Config::from_url(&server.url()).unwrap().into_builder();
+    let cache = connect(config.observer(Closes(Arc::clone(&slot)))).unwrap();
+    slot.set(cache.clone()).unwrap();
+    cache.get_with("k", TTL, || Ok::<_, Error>("v")).unwrap();
     cache.close();
-    // And with the listener, all that it owns goes.
-    while told.recv_timeout(SOON) != Err(mpsc::RecvTimeoutError::Disconnected) {}
-}
-
-#[test]
-fn a_listener_may_close_the_cache() {
-    let server = EmbeddedServer::start().unwrap();
-    let cache = connect(server.url()).unwrap();
-    let (tell, told) = mpsc::channel();
-    let (tell, handle) = (Mutex::new(tell), cache.clone());
-    cache.on_notice(move |_| {
-        handle.close();
-        // The test may be over.
-        let _ = tell.lock().unwrap().send(());
-    });
-    told.recv_timeout(SOON).unwrap();
-    assert_eq!(kind(cache.get("k")), ErrorKind::Closed);
-}
-
-#[test]
-fn a_closed_cache_keeps_no_listener() {
-    let server = EmbeddedServer::start().unwrap();
-    let cache = connect(server.url()).unwrap();
-    cache.close();
-    let owned = Arc::new(());
-    let owns = Arc::clone(&owned);
-    cache.on_notice(move |_| drop(Arc::clone(&owns)));
-    assert_eq!(Arc::strong_count(&owned), 1);
+    assert_eq!(kind(cache.get("other")), ErrorKind::Closed);
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use redcache_blocking::observer::{ConnectFailedEvent, Observer};
 use redcache_blocking::{Config, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
@@ -41,7 +42,7 @@ fn await_end() {
 }
 
 #[test]
-fn a_cache_runs_four_threads_and_they_end_with_its_last_handle() {
+fn a_cache_runs_three_threads_and_they_end_with_its_last_handle() {
     let _one = one_at_a_time();
     let server = EmbeddedServer::start().unwrap();
     let cache = connect(server.url()).unwrap();
@@ -50,13 +51,13 @@ fn a_cache_runs_four_threads_and_they_end_with_its_last_handle() {
     other.get("k").unwrap();
     // A thread gives itself its name when it first runs.
     let given_up_at = Instant::now() + SOON;
-    while threads().len() < 4 {
+    while threads().len() < 3 {
         assert!(Instant::now() < given_up_at, "{:?}", threads());
         thread::yield_now();
     }
     let mut names = threads();
     names.sort();
-    assert_eq!(names, ["redcache-notice", "redcache-reader", "redcache-timer", "redcache-writer"]);
+    assert_eq!(names, ["redcache-reader", "redcache-timer", "redcache-writer"]);
     drop(other);
     await_end();
 }
@@ -70,7 +71,7 @@ fn threads_of_lost_connections_end_while_the_cache_lives_on() {
         server.with(|server| server.restart(Instant::now(), true));
     }
     let given_up_at = Instant::now() + SOON;
-    while cache.stats().connections < 2 || threads().len() != 4 {
+    while cache.stats().connections < 2 || threads().len() != 3 {
         assert!(Instant::now() < given_up_at, "{:?}", threads());
         thread::yield_now();
     }
@@ -117,18 +118,26 @@ fn attempts_to_connect_that_nobody_answers_do_not_pile_up() {
     let (silent, _waiting) = black_hole();
     let config = Config::builder().server("127.0.0.1", silent.local_addr().unwrap().port());
     let config = config.connect_timeout(Duration::from_millis(50));
-    let cache = connect_lazy(config.reconnect_delay_max(Duration::from_millis(1)).build().unwrap());
-    let cache = cache.unwrap();
-    let (tell, told) = mpsc::sync_channel(0);
-    cache.on_notice(move |notice| tell.send(notice.to_string()).unwrap_or_default());
+    let config = config.reconnect_delay_max(Duration::from_millis(1));
+    let (failures, failed) = mpsc::channel();
+    let cache = connect_lazy(config.observer(Failures(Mutex::new(failures)))).unwrap();
     for _ in 0..6 {
-        let notice = told.recv_timeout(SOON).unwrap();
-        assert!(notice.contains("`connect_timeout`"), "{notice}");
+        let reason = failed.recv_timeout(SOON).unwrap();
+        assert!(reason.contains("`connect_timeout`"), "{reason}");
         // The attempt that was given up may still be ending.
-        assert!(threads().len() <= 2 + 2, "{:?}", threads());
+        assert!(threads().len() <= 1 + 2, "{:?}", threads());
     }
-    drop((told, cache));
+    drop(cache);
     await_end();
+}
+
+struct Failures(Mutex<mpsc::Sender<String>>);
+
+impl Observer for Failures {
+    fn on_connect_failed(&self, event: &ConnectFailedEvent) {
+        // The test may be over.
+        let _ = self.0.lock().unwrap().send(event.reason.to_string());
+    }
 }
 
 /// A listener whose queue is full: the kernel drops further attempts to connect without a word.

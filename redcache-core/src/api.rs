@@ -5,7 +5,7 @@ pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod key;
 pub(crate) mod load_error;
-pub(crate) mod observer;
+pub mod observer;
 pub(crate) mod options;
 pub(crate) mod stats;
 pub(crate) mod tls;

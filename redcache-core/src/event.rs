@@ -1,13 +1,11 @@
 //! The engine's events.
 
-use std::fmt;
-
 use crate::api::answer::Answer;
 use crate::api::config::Address;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
-use crate::api::observer::Observation;
+use crate::api::observer::{FailureEvent, Observation};
 use crate::api::options::LoaderId;
 use crate::flow::call::OpId;
 use crate::wire::router::ConnId;
@@ -53,10 +51,10 @@ pub enum Event {
         /// The call's outcome.
         outcome: Outcome,
     },
-    /// An event for the observer, after [`Engine::observe`](crate::Engine::observe).
+    /// An event for the observer of the settings. Without an observer, there are none.
     Observed(Observation),
-    /// A notice for the operator.
-    Notice(Notice),
+    /// The result of [`Engine::readiness`](crate::Engine::readiness) has changed.
+    ConnectionChanged,
     /// The last event after `close`: all locks are released and all connections have ended.
     Closed,
 }
@@ -81,46 +79,25 @@ pub enum Outcome {
     Refreshed,
 }
 
-/// A notice for the operator of the service.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Notice {
-    /// A connection is ready.
-    Connected,
-    /// The server does not report changes, so the near cache is off and waiting calls poll.
-    Untracked {
-        /// The reason.
-        reason: String,
-    },
-    /// A connection was lost.
-    Disconnected {
-        /// The reason.
-        reason: Error,
-    },
-    /// An attempt to connect failed. More attempts follow.
-    ConnectFailed {
-        /// The reason.
-        reason: Error,
-    },
-    /// A loaded value has answered its callers but cannot be stored.
-    NotStored {
-        /// The value's key.
-        key: Key,
-        /// The reason.
-        reason: String,
-    },
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Outcome {
+    /// Return an event for each failed key.
+    pub(crate) fn failures(&self) -> Vec<FailureEvent> {
+        let call = |error: &CallError| FailureEvent::new(error.kind(), error.key().cloned());
+        let cache = |error: &Error| FailureEvent::new(error.kind(), error.key().cloned());
         match self {
-            Self::Connected => f.write_str("connected"),
-            Self::Untracked { reason } => {
-                write!(f, "near cache off, waiting calls poll: {reason}")
+            Self::Answer(result) => result.as_ref().err().map(call).into_iter().collect(),
+            Self::Answers(results) => {
+                results.iter().filter_map(|result| result.as_ref().err()).map(call).collect()
             }
-            Self::Disconnected { reason } => write!(f, "connection lost: {reason}"),
-            Self::ConnectFailed { reason } => write!(f, "connecting failed: {reason}"),
-            Self::NotStored { key, reason } => write!(f, "value of `{key}` not stored: {reason}"),
+            Self::Written(result) => result.as_ref().err().map(cache).into_iter().collect(),
+            Self::WrittenMany(results) => {
+                results.iter().filter_map(|result| result.as_ref().err()).map(cache).collect()
+            }
+            Self::Stored(result) => result.as_ref().err().map(call).into_iter().collect(),
+            Self::StoredMany(results) => {
+                results.iter().filter_map(|result| result.as_ref().err()).map(call).collect()
+            }
+            Self::Refreshed => Vec::new(),
         }
     }
 }

@@ -36,12 +36,12 @@ pub use api::config::{
 pub use api::error::{BatchResult, BoxError, Error, ErrorKind};
 pub use api::key::Key;
 pub use api::load_error::{CallError, LoadError, LoadFailure, SharedError};
-pub use api::observer::{Observation, Observer, ObserverSlot, RefreshEvent};
+pub use api::observer::{self, Observer};
 pub use api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
 pub use api::stats::Stats;
 pub use api::tls::{Pem, TlsConfig};
 pub use engine::{Engine, Seed, check_ttl};
-pub use event::{Event, Notice, Outcome};
+pub use event::{Event, Outcome};
 pub use flow::call::OpId;
 pub use flow::refresh_policy::RefreshPolicy;
 #[cfg(redcache_mutants)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use redcache_adapter::new_seed;
-use redcache_core::{CallOptions, Config, Error, IntoConfig, Notice, Observer, Seed, Stats};
+use redcache_core::{CallOptions, Config, Error, IntoConfig, Seed, Stats};
 
 use crate::drive;
 use crate::runtime::Runtime;
@@ -155,38 +155,6 @@ impl Cache {
         Self { handle: Arc::clone(&self.handle), options }
     }
 
-    /// Set the observer, which is called for every answer, load, wait, round trip and refresh from
-    /// now on. A cache has one observer: return `false` if there is one already. `redcache-observe`
-    /// has observers for the crates `tracing` and `metrics`.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # use redcache_driver::{Observer, Source};
-    /// use std::sync::atomic::{AtomicU64, Ordering};
-    ///
-    /// struct Hits(AtomicU64);
-    ///
-    /// impl Observer for Hits {
-    ///     fn on_answer(&self, source: Source) {
-    ///         if source == Source::Near {
-    ///             self.0.fetch_add(1, Ordering::Relaxed);
-    ///         }
-    ///     }
-    /// }
-    ///
-    /// # fn example(cache: redcache_driver::Cache) {
-    /// cache.observe(Hits(0.into()));
-    /// # }
-    /// ```
-    pub fn observe(&self, observer: impl Observer + 'static) -> bool {
-        let is_first = self.shared().near.observer().set(observer);
-        if is_first {
-            self.shared().step(|state, _| state.host.engine.observe());
-        }
-        is_first
-    }
-
     /// Return the counters.
     ///
     /// # Examples
@@ -215,22 +183,6 @@ impl Cache {
     /// ```
     pub fn is_tracked(&self) -> bool {
         self.shared().lock().host.engine.is_tracked()
-    }
-
-    /// Set the listener for notices: connections, and what an operator should know. It replaces an
-    /// earlier listener and first gets the latest notices.
-    ///
-    /// It runs in the task that caused the notice and must not block.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// # fn example(cache: redcache_driver::Cache) {
-    /// cache.on_notice(|notice| eprintln!("redis: {notice}"));
-    /// # }
-    /// ```
-    pub fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
-        self.shared().listen(Box::new(listener));
     }
 
     /// Close the cache and all its handles.

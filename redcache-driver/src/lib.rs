@@ -41,8 +41,8 @@ pub use connect_any::connect_any;
 pub use redcache_adapter::coarse_now;
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
-    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Notice, Observer,
-    OnRedisDown, REFRESH_LOCK_PREFIX, RefreshEvent, RefreshOptions, SharedError, Source, Stats,
+    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Observer,
+    OnRedisDown, REFRESH_LOCK_PREFIX, RefreshOptions, SharedError, Source, Stats, observer,
 };
 pub use refreshing::RefreshingCache;
 pub use runtime::Runtime;

@@ -5,13 +5,12 @@
 //! lock.
 
 use std::iter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
-use redcache_core::{Config, ConnId, Error, Key, Notice, Seed};
+use redcache_core::{Config, ConnId, Error, Key, Seed};
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
 use crate::call_slots::CallSlots;
@@ -23,8 +22,6 @@ use crate::write_half::WriteHalf;
 /// A registered loader. It hides the type of its error.
 pub(crate) type Loader = Arc<dyn Fn(Vec<Key>) -> BoxFuture<'static, LoadResult> + Send + Sync>;
 
-type Listener = Box<dyn Fn(&Notice) + Send + Sync>;
-
 /// The shared state under the lock.
 pub(crate) struct State {
     pub(crate) host: Host<CallSlots, Loader>,
@@ -34,7 +31,6 @@ pub(crate) struct State {
     /// The number of background tasks that have not ended.
     pub(crate) tasks: usize,
     pub(crate) watchers: Watchers,
-    has_listener: bool,
 }
 
 /// The shared state of one cache.
@@ -43,7 +39,6 @@ pub(crate) struct Shared {
     pub(crate) near: NearReader,
     pub(crate) runtime: Box<dyn AnyRuntime>,
     pub(crate) encryption: Encryption,
-    listener: Mutex<Option<Listener>>,
 }
 
 /// The number of bytes that fill a TCP segment.
@@ -62,17 +57,18 @@ impl Shared {
     ) -> Result<Self, Error> {
         let encryption = Encryption::new(&config)?;
         let host = Host::new(runtime.now(), seed, config, CallSlots::default());
-        let near = NearReader::new(Arc::clone(host.engine.near()));
+        let near = NearReader::new(
+            Arc::clone(host.engine.near()),
+            host.engine.config().observer().clone(),
+        );
         let state = State {
             host,
             connections: Vec::new(),
             driver: None,
             tasks: 0,
             watchers: Watchers::default(),
-            has_listener: false,
         };
-        let listener = Mutex::new(None);
-        Ok(Self { state: Mutex::new(state), near, runtime, encryption, listener })
+        Ok(Self { state: Mutex::new(state), near, runtime, encryption })
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.
@@ -151,11 +147,8 @@ impl Shared {
         for waker in outputs.wakers {
             waker.wake();
         }
-        if outputs.has_news {
-            self.tell_listener();
-        }
         for observation in outputs.observations {
-            self.near.observer().tell(|observer| observation.tell(observer));
+            self.near.observer().notify(|observer| observation.notify(observer));
         }
     }
 
@@ -172,30 +165,6 @@ impl Shared {
             Poll::Pending
         })
         .await
-    }
-
-    pub(crate) fn listen(&self, listener: Listener) {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
-        self.lock().has_listener = true;
-        self.tell_listener();
-    }
-
-    /// Deliver the notices in their order, which the listener's lock keeps.
-    fn tell_listener(&self) {
-        if !self.lock().has_listener {
-            return;
-        }
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(listener) = listener.as_ref() else {
-            return;
-        };
-        loop {
-            let Some(notice) = self.lock().host.next_notice() else {
-                return;
-            };
-            // A panic of the listener must not end the task that delivers the notice.
-            let _ = catch_unwind(AssertUnwindSafe(|| listener(&notice)));
-        }
     }
 }
 

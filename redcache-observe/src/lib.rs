@@ -1,6 +1,15 @@
-//! Observers of redcache for the crates `tracing` and `metrics`, one feature each, both on by default.
+//! Observers of redcache for the crates `tracing` and `metrics`. Each is a feature of the same name; both
+//! are on by default.
 //!
-//! Give one to `Cache::observe`; for both, write an observer that tells the two.
+//! Give an observer to `Config::builder().observer(…)`; give a pair for both:
+//!
+//! ```
+//! # use redcache_core::Config;
+//! use redcache_observe::{Metrics, Tracing};
+//!
+//! let config = Config::builder().observer((Metrics, Tracing)).build()?;
+//! # Ok::<(), redcache_core::ConfigError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -20,7 +20,7 @@ with_a_server_of_its_own![
 const SWITCH_MAX: Duration = Duration::from_secs(2);
 
 fn opened<C: Cache>(group: &RedisSentinel) -> C {
-    C::connect(&format!("{}?command_timeout=1s&heartbeat_interval=1s", group.url())).unwrap()
+    C::connect(format!("{}?command_timeout=1s&heartbeat_interval=1s", group.url())).unwrap()
 }
 
 /// Writes until a write succeeds.

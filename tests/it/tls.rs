@@ -80,7 +80,7 @@ fn a_certificate_that_is_not_accepted_is_explained<C: Cache>() {
     assert!(C::connect(&named).is_ok());
     let unknown = format!("rediss://localhost:{}", server.port());
     refused::<C>(&unknown, &["self-signed", "tls_ca"]);
-    assert!(C::connect(&format!("{unknown}?tls_insecure=true")).is_ok());
+    assert!(C::connect(format!("{unknown}?tls_insecure=true")).is_ok());
 }
 
 fn a_missing_client_certificate_is_explained<C: Cache>() {

@@ -22,6 +22,7 @@ pub use settings::{
     Setting,
 };
 
+use crate::api::observer::SharedObserver;
 use crate::api::tls::TlsConfig;
 
 impl Config {
@@ -89,7 +90,7 @@ impl Config {
             Address::Tcp { host, .. } => host.as_str(),
             Address::Unix(_) => "localhost",
         };
-        let is_ip = |host: &str| host.parse::<std::net::IpAddr>().is_ok();
+        let is_ip = |host: &str| host.parse::<core::net::IpAddr>().is_ok();
         match &self.servers {
             Servers::Cluster { seeds } if is_ip(host(address)) => {
                 let seed = host(seeds.first().unwrap_or(address));
@@ -97,6 +98,11 @@ impl Config {
             }
             Servers::Cluster { .. } | Servers::One(_) | Servers::Sentinel { .. } => host(address),
         }
+    }
+
+    /// Return the observer.
+    pub fn observer(&self) -> &SharedObserver {
+        &self.observer
     }
 
     /// Return `true` if a password is set.

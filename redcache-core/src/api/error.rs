@@ -74,6 +74,28 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Return the kind as lower-case words joined by `_`, for logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid_input",
+            Self::Config => "config",
+            Self::Closed => "closed",
+            Self::Unavailable => "unavailable",
+            Self::Authentication => "authentication",
+            Self::Timeout => "timeout",
+            Self::LoadFailed => "load_failed",
+            Self::LoadFailedElsewhere => "load_failed_elsewhere",
+            Self::LoadTimeout => "load_timeout",
+            Self::LockTimeout => "lock_timeout",
+            Self::LockLost => "lock_lost",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Overloaded => "overloaded",
+            Self::Server => "server",
+            Self::Protocol => "protocol",
+        }
+    }
+
     fn description(self) -> &'static str {
         match self {
             Self::InvalidInput => "invalid input",

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::api::error::{ArcError, BoxError, Error, ErrorKind};
+use crate::api::key::Key;
 
 /// The error of a call with a loader. `E` is the loader's error type.
 ///
@@ -197,6 +198,23 @@ pub enum CallError {
     Load(LoadFailure),
     /// The cache failed.
     Cache(Error),
+}
+
+impl CallError {
+    /// Return the kind of the error, as its caller with a loader of the same type sees it.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Load(_) => ErrorKind::LoadFailed,
+            Self::Cache(error) => error.kind(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Load(_) => None,
+            Self::Cache(error) => error.key(),
+        }
+    }
 }
 
 impl fmt::Debug for CallError {

@@ -10,9 +10,9 @@ use super::ops::{Machine, Ops, Timeout};
 use super::sender::Sender;
 use crate::api::config::Config;
 use crate::api::error::Error;
-use crate::api::observer::Observed;
+use crate::api::observer::{LockWaitEvent, Observation};
 use crate::api::stats::Stats;
-use crate::event::{Event, Notice, Outcome};
+use crate::event::{Event, Outcome};
 use crate::flow::call::OpId;
 use crate::flow::pace::LoadTimes;
 use crate::flow::superseded::SupersededLocks;
@@ -63,8 +63,8 @@ pub(crate) struct Env {
     pub(crate) disconnected_at: Option<Instant>,
     pub(crate) closing: Closing,
     pub(crate) events: VecDeque<Event>,
-    /// The adapter wants [`Event::Observed`].
-    pub(crate) is_observed: bool,
+    /// The result of the last attempt to connect; `None` until it has ended.
+    pub(crate) readiness: Option<Result<(), Error>>,
 }
 
 impl Env {
@@ -94,20 +94,21 @@ impl Env {
         self.events.push_back(event);
     }
 
-    pub(crate) fn notice(&mut self, notice: Notice) {
-        self.push(Event::Notice(notice));
+    pub(crate) fn observe<E: Into<Observation>>(&mut self, event: impl FnOnce() -> E) {
+        if self.config.observer.is_some() {
+            self.push(Event::Observed(event().into()));
+        }
     }
 
-    pub(crate) fn observe(&mut self, observed: impl FnOnce() -> Observed) {
-        if self.is_observed {
-            self.push(Event::Observed(observed().into()));
-        }
+    pub(crate) fn set_readiness(&mut self, readiness: Option<Result<(), Error>>) {
+        self.readiness = readiness;
+        self.push(Event::ConnectionChanged);
     }
 
     /// Report a wait for the locks of others that has ended, if there was one.
     pub(crate) fn observe_lock_wait(&mut self, cx: Cx, since: Option<Instant>) {
         if let Some(since) = since {
-            self.observe(|| Observed::LockWait(cx.now - since));
+            self.observe(|| LockWaitEvent::new(cx.now - since));
         }
     }
 
@@ -125,6 +126,10 @@ impl Env {
     /// End a call with an outcome.
     pub(crate) fn finish(&mut self, op: OpId, outcome: Outcome) {
         self.end_op(op);
+        if self.config.observer.is_some() {
+            let failures = outcome.failures().into_iter();
+            self.events.extend(failures.map(|failure| Event::Observed(failure.into())));
+        }
         self.push(Event::Done { op, outcome });
     }
 

@@ -96,11 +96,6 @@ impl Engine {
         self.drain(now);
     }
 
-    /// Have the engine emit [`Event::Observed`] for an [`Observer`](crate::Observer).
-    pub fn observe(&mut self) {
-        self.env.is_observed = true;
-    }
-
     /// End every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), release the locks, and
     /// then end the connections. [`Event::Closed`] follows within a second.
     pub fn close(&mut self, now: Instant) {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::env::Closing;
 use super::state::Engine;
 use crate::api::config::Config;
+use crate::api::error::Error;
 use crate::api::stats::Stats;
 use crate::event::Event;
 use crate::near::Near;
@@ -75,6 +76,12 @@ impl Engine {
     /// Return whether a connection accepts commands; in a cluster, one to any primary.
     pub fn is_connected(&self) -> bool {
         self.env.router.is_ready()
+    }
+
+    /// Return the result of the last attempt to connect; `None` while one is under way and no
+    /// connection accepts commands.
+    pub fn readiness(&self) -> Option<Result<(), Error>> {
+        self.env.readiness.clone()
     }
 
     /// Return whether the server reports changes, so that the near cache is in use; in a cluster,

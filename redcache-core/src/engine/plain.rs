@@ -9,7 +9,7 @@ use crate::api::answer::{Answer, Source};
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
-use crate::api::observer::Observed;
+use crate::api::observer::AnswerEvent;
 use crate::event::Outcome;
 use crate::flow::call::{Caller, OpId};
 use crate::near::Absence;
@@ -120,7 +120,7 @@ impl PlainCalls {
     fn answer(&mut self, env: &mut Env, caller: Caller, result: Result<Answer, CallError>) {
         if let Ok(answer) = &result {
             let source = answer.source;
-            env.observe(|| Observed::Answer(source));
+            env.observe(|| AnswerEvent::new(source));
         }
         let outcome = match self.calls.get_mut(caller.op) {
             Some(PlainCall::Read) => Outcome::Answer(result),

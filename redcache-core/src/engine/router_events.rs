@@ -11,10 +11,14 @@ use super::exchange::{Exchange, mismatch};
 use super::ops::Machine;
 use super::sender::Sender;
 use super::state::Engine;
+use crate::api::config::Address;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
-use crate::api::observer::Observed;
-use crate::event::{Event, Notice};
+use crate::api::observer::{
+    ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FlushEvent, InvalidationEvent,
+    RoundTripEvent, UntrackedEvent,
+};
+use crate::event::Event;
 use crate::flow::call::Caller;
 use crate::flow::flights::FlightId;
 use crate::flow::get::Input;
@@ -64,24 +68,37 @@ impl Engine {
                 self.wake_all(cx, &slots);
                 self.note_if_whole();
             }
-            RouterEvent::Up { untracked, slots } => self.on_connected(untracked, &slots),
-            RouterEvent::Down { reason, slots } => self.on_disconnected(cx, reason, &slots),
-            RouterEvent::NotUp { reason } => self.env.notice(Notice::ConnectFailed { reason }),
+            RouterEvent::Up { address, untracked, slots } => {
+                self.on_connected(address, untracked, &slots);
+            }
+            RouterEvent::Down { address, reason, slots } => {
+                self.on_disconnected(cx, (address, reason), &slots);
+            }
+            RouterEvent::NotUp { address, reason } => self.on_connect_failed(address, reason),
         }
     }
 
-    fn on_connected(&mut self, untracked: Option<String>, slots: &SlotSet) {
+    fn on_connected(&mut self, address: Address, untracked: Option<String>, slots: &SlotSet) {
         self.note_if_whole();
         let env = &mut self.env;
         env.stats.connections += 1;
-        env.observe(|| Observed::Connected);
         if !mutant!(EpochKeptOnReconnect) {
             env.near.begin_epoch(slots);
         }
-        env.notice(Notice::Connected);
+        env.set_readiness(Some(Ok(())));
+        env.observe(|| ConnectedEvent::new(address.clone()));
         if let Some(reason) = untracked {
-            env.notice(Notice::Untracked { reason });
+            env.observe(|| UntrackedEvent::new(address, reason));
         }
+    }
+
+    fn on_connect_failed(&mut self, address: Option<Address>, reason: Error) {
+        let env = &mut self.env;
+        // In a cluster, other nodes may be connected.
+        if !env.router.is_ready() {
+            env.set_readiness(Some(Err(reason.clone())));
+        }
+        env.observe(|| ConnectFailedEvent::new(address, reason));
     }
 
     /// Forget the loss of a connection once none is missing.
@@ -91,14 +108,16 @@ impl Engine {
         }
     }
 
-    fn on_disconnected(&mut self, cx: Cx, reason: Error, slots: &SlotSet) {
+    fn on_disconnected(&mut self, cx: Cx, (address, reason): (Address, Error), slots: &SlotSet) {
         let env = &mut self.env;
         env.disconnected_at.get_or_insert(cx.now);
-        env.observe(|| Observed::Disconnected);
         if !mutant!(EpochKeptOnReconnect) {
             env.near.lose_epoch(slots);
         }
-        env.notice(Notice::Disconnected { reason });
+        if !env.router.is_ready() {
+            env.set_readiness(None);
+        }
+        env.observe(|| DisconnectedEvent::new(address, reason));
         if !mutant!(LostNodeWakesNobody) {
             self.wake_all(cx, slots);
         }
@@ -106,7 +125,7 @@ impl Engine {
 
     fn on_flushed(&mut self, cx: Cx, slots: &SlotSet) {
         self.env.stats.flushes += 1;
-        self.env.observe(|| Observed::Flushed);
+        self.env.observe(FlushEvent::default);
         if !mutant!(FlushIgnoredByNear) {
             self.env.near.begin_epoch(slots);
         }
@@ -118,7 +137,7 @@ impl Engine {
     fn on_invalidated(&mut self, cx: Cx, keys: Vec<Key>) {
         let env = &mut self.env;
         env.stats.invalidations += keys.len() as u64;
-        env.observe(|| Observed::Invalidated(keys.len()));
+        env.observe(|| InvalidationEvent::new(keys.len()));
         let is_late = mutant!(NearFilledByCaller)
             && env.events.iter().any(|event| matches!(event, Event::Done { .. }));
         for key in keys {
@@ -156,7 +175,7 @@ impl Engine {
     fn on_answered(&mut self, cx: Cx, token: Option<Token>, slot: Slot, exchange: Exchange) {
         let Exchange { command, reply, sent_at, interrupted } = &exchange;
         let took = cx.now.saturating_duration_since(*sent_at);
-        self.env.observe(|| Observed::RoundTrip(command.name(), took));
+        self.env.observe(|| RoundTripEvent::new(command.name(), took));
         self.env.keep_coherent(cx, slot, &exchange);
         // An earlier copy, sent on a connection that was lost, may have had the effect.
         let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;

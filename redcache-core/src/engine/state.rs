@@ -71,7 +71,7 @@ impl Engine {
             disconnected_at: None,
             closing: Closing::No,
             events: VecDeque::new(),
-            is_observed: false,
+            readiness: None,
         };
         let mut engine = Self {
             env,

@@ -122,8 +122,9 @@ impl World {
                 Ok(())
             }
             EngineEvent::Done { op, outcome } => self.on_done(process, op, outcome),
-            EngineEvent::Notice(notice) => {
-                self.trace.line(self.now, || format!("p{process} notes: {notice}"));
+            EngineEvent::ConnectionChanged => {
+                let readiness = self.processes[process].engine.readiness();
+                self.trace.line(self.now, || format!("p{process} readiness: {readiness:?}"));
                 Ok(())
             }
             EngineEvent::Closed => {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_async_std::AsyncStd;
 use redcache_core::{
-    Answer, BatchResult, BoxError, CallOptions, Config, Error, Key, LoadError, Loaded, Notice,
-    Observer, RefreshOptions, Stats,
+    Answer, BatchResult, BoxError, CallOptions, Error, IntoConfig, Key, LoadError, Loaded,
+    RefreshOptions, Stats,
 };
 use redcache_driver::Runtime;
 use redcache_smol::Smol;
@@ -29,8 +29,8 @@ impl<E: Into<BoxError> + 'static> Failure for E {}
 
 /// The calls that every adapter has.
 pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
-    fn connect(url: &str) -> Result<Self, Error>;
-    fn open(url: &str) -> Self;
+    fn connect(config: impl IntoConfig) -> Result<Self, Error>;
+    fn open(config: impl IntoConfig) -> Self;
     fn ready(&self) -> Result<(), Error>;
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error>;
     fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> BatchResult<Answer>;
@@ -74,7 +74,6 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error>;
     fn touch_many<K: AsRef<[u8]>>(&self, keys: &[K], ttl: Duration) -> BatchResult<bool>;
     fn with_options(&self, options: CallOptions) -> Self;
-    fn observe(&self, observer: impl Observer + 'static) -> bool;
     fn refreshing(
         &self,
         options: RefreshOptions,
@@ -82,7 +81,6 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     ) -> Result<Reader, Error>;
     fn stats(&self) -> Stats;
     fn is_tracked(&self) -> bool;
-    fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static);
     fn close(&self);
 }
 
@@ -204,20 +202,12 @@ macro_rules! same_calls {
             $end(self$($cache)*.touch_many(keys, ttl))
         }
 
-        fn observe(&self, observer: impl Observer + 'static) -> bool {
-            self$($cache)*.observe(observer)
-        }
-
         fn stats(&self) -> Stats {
             self$($cache)*.stats()
         }
 
         fn is_tracked(&self) -> bool {
             self$($cache)*.is_tracked()
-        }
-
-        fn on_notice(&self, listener: impl Fn(&Notice) + Send + Sync + 'static) {
-            self$($cache)*.on_notice(listener);
         }
 
         fn close(&self) {
@@ -227,14 +217,13 @@ macro_rules! same_calls {
 }
 
 impl<H: Host> Cache for Async<H> {
-    fn connect(url: &str) -> Result<Self, Error> {
+    fn connect(config: impl IntoConfig) -> Result<Self, Error> {
         // The current runtime is asked for within.
-        let connect = async { redcache_driver::Cache::connect_on(H::default(), url).await };
+        let connect = async { redcache_driver::Cache::connect_on(H::default(), config).await };
         H::block_on(connect).map(Self::new)
     }
 
-    fn open(url: &str) -> Self {
-        let config = Config::from_url(url).expect("the scenario's URL is right");
+    fn open(config: impl IntoConfig) -> Self {
         let open = async { redcache_driver::Cache::connect_lazy_on(H::default(), config) };
         H::block_on(open).map(Self::new).expect("the system is able")
     }
@@ -298,12 +287,11 @@ impl<H: Host> Cache for Async<H> {
 }
 
 impl Cache for redcache_blocking::Cache {
-    fn connect(url: &str) -> Result<Self, Error> {
-        redcache_blocking::connect(url)
+    fn connect(config: impl IntoConfig) -> Result<Self, Error> {
+        redcache_blocking::connect(config)
     }
 
-    fn open(url: &str) -> Self {
-        let config = Config::from_url(url).expect("the scenario's URL is right");
+    fn open(config: impl IntoConfig) -> Self {
         redcache_blocking::connect_lazy(config).expect("the system is able")
     }
 

@@ -135,7 +135,7 @@ fn dropping_the_last_handle_ends_the_connection<C: Cache>() {
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
     wait_until("the server has noticed", || connections(&server) == 0);
     // A connection that is not yet established ends, too.
-    drop(C::open(&server.url()));
+    drop(C::open(server.url()));
     wait_until("the server has noticed", || connections(&server) == 0);
 }
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use redcache_core::{ErrorKind, Notice};
+use redcache_core::{ConfigBuilder, ErrorKind};
 use redcache_sim::listen::EmbeddedServer;
 use redcache_sim::server::{Config, HelloSupport};
 use redcache_tests::{Proxy, RedisServer};
@@ -11,8 +11,8 @@ use redcache_tests::{Proxy, RedisServer};
 use super::cache::Cache;
 use super::port::{self, Port};
 use super::scene::{
-    AT_ONCE, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, gate, must_not_load,
-    seen, timed, wait_until,
+    AT_ONCE, Kind, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, gate,
+    must_not_load, observed, seen, timed, wait_until,
 };
 
 with_a_server_of_its_own![
@@ -122,9 +122,9 @@ fn a_resp2_server_is_polled_with_one_notice<C: Cache>() {
 #[track_caller]
 fn check_untracked<C: Cache>(url: &str, why: &str) {
     let url = format!("{url}{LONG_LOCK}");
-    let (cache, other) = (connected::<C>(&url), connected::<C>(&url));
+    let notices = Notices::default();
+    let (cache, other) = (observed::<C>(&url, notices.clone()), connected::<C>(&url));
     assert!(!cache.is_tracked());
-    let notices = Notices::of(&cache);
     let (gate, door) = gate();
     thread::scope(|scope| {
         let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("v"))));
@@ -142,8 +142,7 @@ fn check_untracked<C: Cache>(url: &str, why: &str) {
     }
     assert!(cache.remove("k").unwrap());
     assert_eq!(seen(other.get("k")), "nothing from redis");
-    let said = |notice: &Notice| matches!(notice, Notice::Untracked { .. });
-    notices.wait_for(1, said);
+    notices.wait_for(1, Kind::Untracked);
     assert!(notices.text().contains(why), "{}", notices.text());
     assert_eq!(cache.stats().near_hits, 0);
 }
@@ -152,8 +151,10 @@ fn a_refused_connection_is_an_error_and_never_a_hang<C: Cache>() {
     let (_port, url) = port::refusing();
     let (connect, elapsed) = timed(|| cache_error(C::connect(&url)));
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
-    let cache = C::open(&(url + "?command_timeout=300ms"));
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let config: ConfigBuilder = url.parse().unwrap();
+    let config = config.command_timeout(Duration::from_millis(300));
+    let cache = C::open(config.observer(notices.clone()));
     let (get, elapsed) = timed(|| cache_error(cache.get("k")));
     assert!(elapsed > Duration::from_millis(250) && elapsed < AT_ONCE, "{elapsed:?}");
     let get_with = cache_error(cache.get_with("k", TTL, must_not_load));
@@ -164,7 +165,7 @@ fn a_refused_connection_is_an_error_and_never_a_hang<C: Cache>() {
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
     }
     // It keeps trying, with pauses.
-    let tries = || notices.count(|notice| matches!(notice, Notice::ConnectFailed { .. }));
+    let tries = || notices.count(Kind::ConnectFailed);
     wait_until("another try", || tries() >= 3);
     assert!(tries() < 100);
 }
@@ -256,7 +257,7 @@ fn a_unix_socket_is_as_good_as_a_port<C: Cache>() {
     raw.ok(&["SELECT", "3"]);
     raw.ok(&["SET", "k", "new"]);
     wait_until("the change is known", || seen(cache.get("k")).starts_with("new"));
-    let error = cache_error(C::connect(&format!("{url}.not")));
+    let error = cache_error(C::connect(format!("{url}.not")));
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("redis.sock.not"), "{error}");
     server.restart();
@@ -294,10 +295,10 @@ fn no_secret_is_ever_shown<C: Cache>() {
     let url = with_login(&server, "app:hunter2");
     let config = redcache_core::Config::from_url(&url).unwrap();
     let error = cache_error(C::connect(&url));
-    let cache = C::open(&url);
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let cache = C::open(config.clone().into_builder().observer(notices.clone()));
     let get = cache.get("k").unwrap_err();
-    notices.wait_for(1, |notice| matches!(notice, Notice::ConnectFailed { .. }));
+    notices.wait_for(1, Kind::ConnectFailed);
     let config_error = C::connect(&(url + "?lock_ttl=x")).unwrap_err();
     let shown = [
         format!("{config:?} {cache:?} {error:?} {error} {get:?} {get}"),

@@ -4,13 +4,13 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
-use redcache_core::{Answer, ErrorKind, Key, Loaded, Notice, Source};
+use redcache_core::{Answer, ErrorKind, Key, Loaded, Source};
 use redcache_tests::Proxy;
 
 use super::cache::Cache;
 use super::scene::{
-    Boom, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, load_error,
-    must_not_load, names_found, seen, wait_until, wait_until_idle,
+    Boom, Kind, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, load_error,
+    must_not_load, names_found, observed, seen, wait_until, wait_until_idle,
 };
 use super::server::Server;
 
@@ -235,12 +235,13 @@ fn a_ttl_under_a_millisecond_is_rejected_before_it_is_sent<C: Cache>() {
 
 fn a_loaded_ttl_of_zero_is_not_stored_and_causes_a_notice<C: Cache>() {
     let server = Server::start();
-    let cache = connected::<C>(server.url() + LONG_LOCK);
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let cache = observed::<C>(server.url() + LONG_LOCK, notices.clone());
     let hasty = Loaded::value("v").with_ttl(Duration::ZERO);
     assert_eq!(seen(cache.get_with("k", TTL, || Ok::<_, Boom>(hasty))), "v from loaded");
-    notices.wait_for(1, |notice| matches!(notice, Notice::NotStored { .. }));
-    assert!(notices.text().contains("value of `k` not stored: "), "{}", notices.text());
+    notices.wait_for(1, Kind::NotStored);
+    assert!(notices.text().contains("NotStored: k "), "{}", notices.text());
+    assert!(notices.text().contains("at least 1ms"), "{}", notices.text());
     assert_eq!(seen(cache.get_with("k", TTL, || found("w"))), "w from loaded");
     assert_eq!(seen(cache.get("k")), "w from near");
 }

@@ -1,14 +1,18 @@
 //! The events of an observer, alike on every adapter.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use redcache_core::{Key, Observer, RefreshEvent, RefreshOptions, Source};
+use redcache_core::RefreshOptions;
+use redcache_core::observer::{
+    AnswerEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent, InvalidationEvent,
+    LoadEvent, LockLostEvent, LockWaitEvent, Observer, RefreshEvent, RoundTripEvent,
+};
 use redcache_tests::RedisServer;
 
 use super::cache::Cache;
-use super::scene::{Boom, TTL, all_found, connected, found, must_not_load, seen, wait_until};
+use super::scene::{Boom, TTL, all_found, found, must_not_load, observed, seen, wait_until};
 
 on_every_adapter![
     every_key_is_counted_once_by_the_source_of_its_answer,
@@ -17,6 +21,8 @@ on_every_adapter![
     a_lost_lock_is_reported_with_its_key,
     refreshes_are_observed_from_beginning_to_end,
     a_panic_of_an_observer_is_contained,
+    an_observer_may_ask_the_cache_for_its_state,
+    errors_are_counted_by_their_kind,
 ];
 
 /// An observer that counts events by name.
@@ -24,13 +30,6 @@ on_every_adapter![
 struct Tally(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl Tally {
-    fn of<C: Cache>(cache: &C) -> Self {
-        let tally = Self::default();
-        assert!(cache.observe(tally.clone()));
-        assert!(!cache.observe(Self::default()), "the first stays");
-        tally
-    }
-
     fn add(&self, event: impl Into<String>, count: usize) {
         *self.0.lock().unwrap().entry(event.into()).or_default() += count;
     }
@@ -47,53 +46,57 @@ impl Tally {
 }
 
 impl Observer for Tally {
-    fn on_answer(&self, source: Source) {
-        self.add(source.as_str(), 1);
+    fn on_answer(&self, event: &AnswerEvent) {
+        self.add(event.source.as_str(), 1);
     }
 
-    fn on_load(&self, keys: usize, _: Duration, is_ok: bool) {
-        self.add(if is_ok { "load" } else { "failed load" }, keys);
+    fn on_failure(&self, event: &FailureEvent) {
+        self.add(format!("failure {}", event.kind.as_str()), 1);
     }
 
-    fn on_lock_wait(&self, took: Duration) {
-        self.add("waited us", took.as_micros() as usize);
+    fn on_load(&self, event: &LoadEvent) {
+        self.add(if event.is_ok { "load" } else { "failed load" }, event.keys);
+    }
+
+    fn on_lock_wait(&self, event: &LockWaitEvent) {
+        self.add("waited us", event.took.as_micros() as usize);
         self.add("wait", 1);
     }
 
-    fn on_round_trip(&self, command: &'static str, _: Duration) {
-        self.add(command, 1);
+    fn on_round_trip(&self, event: &RoundTripEvent) {
+        self.add(event.command, 1);
     }
 
-    fn on_lock_lost(&self, key: &Key) {
-        self.add(format!("lost {key}"), 1);
+    fn on_lock_lost(&self, event: &LockLostEvent) {
+        self.add(format!("lost {}", event.key), 1);
     }
 
-    fn on_refresh(&self, key: &Key, refresh: RefreshEvent) {
-        self.add(format!("{} {key}", refresh.as_str()), 1);
+    fn on_refresh(&self, event: &RefreshEvent) {
+        self.add(format!("{} {}", event.stage.as_str(), event.key), 1);
     }
 
-    fn on_invalidated(&self, keys: usize) {
-        self.add("invalidated", keys);
+    fn on_invalidation(&self, event: &InvalidationEvent) {
+        self.add("invalidated", event.keys);
     }
 
-    fn on_flushed(&self) {
+    fn on_flush(&self, _: &FlushEvent) {
         self.add("flushed", 1);
     }
 
-    fn on_connected(&self) {
-        self.add("connected", 1);
+    fn on_connected(&self, event: &ConnectedEvent) {
+        self.add(format!("connected {}", event.address), 1);
     }
 
-    fn on_disconnected(&self) {
-        self.add("disconnected", 1);
+    fn on_disconnected(&self, event: &DisconnectedEvent) {
+        self.add(format!("disconnected {}", event.address), 1);
     }
 }
 
 fn every_key_is_counted_once_by_the_source_of_its_answer<C: Cache>() {
     let server = RedisServer::start();
-    let cache = connected::<C>(server.url() + "?stale_if_error=1h");
+    let tally = Tally::default();
+    let cache = observed::<C>(server.url() + "?stale_if_error=1h", tally.clone());
     server.connect().ok(&["SET", "there", "v"]);
-    let tally = Tally::of(&cache);
     cache.get("there").unwrap();
     cache.get("there").unwrap();
     cache.get_with("loaded", TTL, || found("v")).unwrap();
@@ -116,8 +119,8 @@ fn every_key_is_counted_once_by_the_source_of_its_answer<C: Cache>() {
 
 fn loads_round_trips_changes_and_connections_are_observed<C: Cache>() {
     let server = RedisServer::start();
-    let cache = connected::<C>(server.url());
-    let tally = Tally::of(&cache);
+    let tally = Tally::default();
+    let cache = observed::<C>(server.url(), tally.clone());
     cache.get_with("k", TTL, || found("v")).unwrap();
     cache.get_with("failed", TTL, || Err::<_, _>(Boom("no such table"))).unwrap_err();
     cache.insert_with("k", TTL, || found("w")).unwrap();
@@ -128,17 +131,20 @@ fn loads_round_trips_changes_and_connections_are_observed<C: Cache>() {
     tally.wait_for("flushed", 1);
     tally.wait_for("load", 2);
     tally.wait_for("failed load", 1);
+    tally.wait_for("failure load_failed", 1);
     tally.wait_for("publish", 2);
     tally.wait_for("write lock", 1);
     raw.integer(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    tally.wait_for("disconnected", 1);
-    tally.wait_for("connected", 1);
+    let address = server.address();
+    tally.wait_for(&format!("disconnected {address}"), 1);
+    // The observer has seen the first connection too.
+    tally.wait_for(&format!("connected {address}"), 2);
 }
 
 fn a_wait_for_another_process_is_measured<C: Cache>() {
     let server = RedisServer::start();
-    let cache = connected::<C>(server.url());
-    let tally = Tally::of(&cache);
+    let tally = Tally::default();
+    let cache = observed::<C>(server.url(), tally.clone());
     server.connect().ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "50"]);
     cache.get_with("k", TTL, || found("v")).unwrap();
     tally.wait_for("wait", 1);
@@ -148,8 +154,8 @@ fn a_wait_for_another_process_is_measured<C: Cache>() {
 
 fn a_lost_lock_is_reported_with_its_key<C: Cache>() {
     let server = RedisServer::start();
-    let cache = connected::<C>(server.url());
-    let tally = Tally::of(&cache);
+    let tally = Tally::default();
+    let cache = observed::<C>(server.url(), tally.clone());
     for key in ["read", "write"] {
         let load = || {
             server.connect().integer(&["DEL", key]);
@@ -166,8 +172,8 @@ fn a_lost_lock_is_reported_with_its_key<C: Cache>() {
 
 fn refreshes_are_observed_from_beginning_to_end<C: Cache>() {
     let server = RedisServer::start();
-    let cache = connected::<C>(server.url());
-    let tally = Tally::of(&cache);
+    let tally = Tally::default();
+    let cache = observed::<C>(server.url(), tally.clone());
     let options = RefreshOptions::new(TTL).refresh_at_fraction(0.5);
     let read = cache.refreshing(options, |keys| all_found(keys, "new")).unwrap();
     server.connect().ok(&["SET", "k", "old", "PX", "20000"]);
@@ -183,18 +189,56 @@ fn refreshes_are_observed_from_beginning_to_end<C: Cache>() {
 fn a_panic_of_an_observer_is_contained<C: Cache>() {
     struct Panics;
     impl Observer for Panics {
-        fn on_answer(&self, _: Source) {
+        fn on_answer(&self, _: &AnswerEvent) {
             panic!("as the test wants it");
         }
 
-        fn on_round_trip(&self, _: &'static str, _: Duration) {
+        fn on_round_trip(&self, _: &RoundTripEvent) {
+            panic!("as the test wants it");
+        }
+
+        fn on_connected(&self, _: &ConnectedEvent) {
             panic!("as the test wants it");
         }
     }
     let server = RedisServer::start();
-    let cache = connected::<C>(server.url());
-    assert!(cache.observe(Panics));
+    let cache = observed::<C>(server.url(), Panics);
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
     assert_eq!(seen(cache.get("k")), "v from near");
     assert!(cache.remove("k").unwrap());
+}
+
+fn an_observer_may_ask_the_cache_for_its_state<C: Cache>() {
+    struct Asks<C>(Arc<OnceLock<C>>, Tally);
+    impl<C: Cache> Observer for Asks<C> {
+        fn on_answer(&self, _: &AnswerEvent) {
+            if let Some(cache) = self.0.get() {
+                self.1.add(format!("tracked {}", cache.is_tracked()), 1);
+                self.1.add("loads", cache.stats().loads as usize);
+            }
+        }
+    }
+    let server = RedisServer::start();
+    let (slot, tally) = (Arc::new(OnceLock::new()), Tally::default());
+    let cache = observed::<C>(server.url(), Asks(Arc::clone(&slot), tally.clone()));
+    slot.set(cache.clone()).unwrap();
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert_eq!(seen(cache.get("k")), "v from near");
+    tally.wait_for("tracked true", 2);
+    tally.wait_for("loads", 2);
+    // The observer owns a handle, so the cache does not close with the last other one.
+    cache.close();
+}
+
+fn errors_are_counted_by_their_kind<C: Cache>() {
+    let server = RedisServer::start();
+    let tally = Tally::default();
+    let cache = observed::<C>(server.url(), tally.clone());
+    server.connect().integer(&["RPUSH", "list", "v"]);
+    cache.get("list").unwrap_err();
+    assert_eq!(
+        cache.get_many(&["list", "other"]).unwrap().iter().filter(|it| it.is_err()).count(),
+        1
+    );
+    tally.wait_for("failure server", 2);
 }

@@ -180,7 +180,7 @@ fn a_timeout_ends_a_wait_for_another_process<C: Cache>() {
 
 fn a_timeout_ends_a_wait_for_redis_and_names_itself<C: Cache>() {
     let port = Port::that_is_silent();
-    let cache = limited(&C::open(&port.url()));
+    let cache = limited(&C::open(port.url()));
     let (errors, took) = timed(|| {
         [
             cache_error(cache.get("k")),

@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use redcache_core::observer::{
+    ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, NotStoredEvent, Observer, UntrackedEvent,
+};
 use redcache_core::{
-    Answer, BatchResult, Error, ErrorKind, Key, LoadError, Loaded, Notice, SharedError,
+    Answer, BatchResult, ConfigBuilder, Error, ErrorKind, Key, LoadError, Loaded, SharedError,
 };
 
 pub(crate) use super::boom::Boom;
@@ -53,7 +56,14 @@ pub(crate) fn connected<C: Cache>(url: impl AsRef<str>) -> C {
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str("command_timeout=10s");
     }
-    C::connect(&url).unwrap()
+    C::connect(url).unwrap()
+}
+
+/// Connect a cache with an observer.
+#[track_caller]
+pub(crate) fn observed<C: Cache>(url: impl AsRef<str>, observer: impl Observer + 'static) -> C {
+    let builder: ConfigBuilder = url.as_ref().parse().unwrap();
+    C::connect(builder.command_timeout(Duration::from_secs(10)).observer(observer)).unwrap()
 }
 
 /// Return a value, as a loader.
@@ -199,31 +209,62 @@ impl Door {
     }
 }
 
-/// The notices of a cache so far.
+/// The events of a cache that concern its operator.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notices(Arc<Mutex<Vec<Notice>>>);
 
+/// The kind of an event and its text.
+type Notice = (Kind, String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Connected,
+    Untracked,
+    Disconnected,
+    ConnectFailed,
+    NotStored,
+}
+
 impl Notices {
-    pub(crate) fn of<C: Cache>(cache: &C) -> Self {
-        let notices = Self::default();
-        let list = notices.clone();
-        cache.on_notice(move |notice| list.0.lock().unwrap().push(notice.clone()));
-        notices
-    }
-
-    /// Wait until `count` notices are `wanted`; an adapter may deliver them later.
+    /// Wait until `count` notices are of a kind. The observer may see them after the caller.
     #[track_caller]
-    pub(crate) fn wait_for(&self, count: usize, wanted: impl Fn(&Notice) -> bool) {
-        wait_until("the notice", || self.count(&wanted) == count);
+    pub(crate) fn wait_for(&self, count: usize, kind: Kind) {
+        wait_until("the event", || self.count(kind) == count);
     }
 
-    /// Return the number of notices that are `wanted`.
-    pub(crate) fn count(&self, wanted: impl Fn(&Notice) -> bool) -> usize {
-        self.0.lock().unwrap().iter().filter(|notice| wanted(notice)).count()
+    /// Return the number of notices of a kind.
+    pub(crate) fn count(&self, kind: Kind) -> usize {
+        self.0.lock().unwrap().iter().filter(|notice| notice.0 == kind).count()
     }
 
     /// Return all notices as an operator reads them.
     pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap().iter().map(|notice| format!("{notice}\n{notice:?}\n")).collect()
+        self.0.lock().unwrap().iter().map(|(kind, text)| format!("{kind:?}: {text}\n")).collect()
+    }
+
+    fn push(&self, kind: Kind, text: String) {
+        self.0.lock().unwrap().push((kind, text));
+    }
+}
+
+impl Observer for Notices {
+    fn on_connected(&self, event: &ConnectedEvent) {
+        self.push(Kind::Connected, format!("{} {event:?}", event.address));
+    }
+
+    fn on_untracked(&self, event: &UntrackedEvent) {
+        self.push(Kind::Untracked, format!("{} {} {event:?}", event.address, event.reason));
+    }
+
+    fn on_disconnected(&self, event: &DisconnectedEvent) {
+        self.push(Kind::Disconnected, format!("{} {} {event:?}", event.address, event.reason));
+    }
+
+    fn on_connect_failed(&self, event: &ConnectFailedEvent) {
+        self.push(Kind::ConnectFailed, format!("{} {event:?}", event.reason));
+    }
+
+    fn on_not_stored(&self, event: &NotStoredEvent) {
+        self.push(Kind::NotStored, format!("{} {} {event:?}", event.key, event.reason));
     }
 }

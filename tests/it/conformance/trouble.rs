@@ -2,14 +2,15 @@
 
 use std::thread;
 
-use redcache_core::{ErrorKind, Notice};
+use redcache_core::ErrorKind;
 use redcache_sim::listen::EmbeddedServer;
 use redcache_tests::{Direction, Proxy, RedisServer};
 
 use super::cache::Cache;
 use super::scene::{
-    AT_ONCE, LONG_LOCK, Notices, TTL, all_found, all_seen, cache_error, connected, found, gate,
-    must_not_load, names_found, seen, timed, wait_until, wait_until_blocked, wait_until_idle,
+    AT_ONCE, Kind, LONG_LOCK, Notices, TTL, all_found, all_seen, cache_error, connected, found,
+    gate, must_not_load, names_found, observed, seen, timed, wait_until, wait_until_blocked,
+    wait_until_idle,
 };
 use super::server::Server;
 
@@ -38,15 +39,15 @@ with_a_server_of_its_own![
 fn a_restarted_server_is_used_again<C: Cache>() {
     let mut server = RedisServer::start();
     let url = server.url() + LONG_LOCK + "&reconnect_delay_max=20ms&command_timeout=10s";
-    let cache = connected::<C>(url);
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let cache = observed::<C>(url, notices.clone());
     for key in ["k", "l"] {
         // The second publish sends the hash of its script.
         assert_eq!(seen(cache.get_with(key, TTL, || found("old"))), "old from loaded");
     }
     assert_eq!(seen(cache.get("k")), "old from near");
     server.restart();
-    notices.wait_for(1, |notice| matches!(notice, Notice::Disconnected { .. }));
+    notices.wait_for(1, Kind::Disconnected);
     // The near cache and the scripts of the server are empty now.
     assert_eq!(seen(cache.get("k")), "nothing from redis");
     assert_eq!(seen(cache.get_with("k", TTL, || found("new"))), "new from loaded");
@@ -346,13 +347,13 @@ fn a_silent_connection_is_replaced<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let options = "?heartbeat_interval=200ms&reconnect_delay_max=20ms";
-    let cache = connected::<C>(proxy.url() + options);
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let cache = observed::<C>(proxy.url() + options, notices.clone());
     assert_eq!(seen(cache.get_with("k", TTL, || found("old"))), "old from loaded");
     proxy.hold(Direction::ToClient);
     // The push for this change never arrives.
     server.connect().ok(&["SET", "k", "new"]);
-    let lost = |notice: &Notice| matches!(notice, Notice::Disconnected { .. });
+    let lost = Kind::Disconnected;
     let ((), elapsed) = timed(|| notices.wait_for(1, lost));
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
     assert!(notices.text().contains("heartbeat_interval"), "{}", notices.text());

@@ -1,13 +1,13 @@
 //! Keys and values of every content and size that Redis can hold, and invalid ones.
 
 use bytes::Bytes;
-use redcache_core::{ErrorKind, Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER, Notice};
+use redcache_core::{ErrorKind, Key, LOCK_PREFIX, Loaded, NOT_FOUND_MARKER};
 use redcache_tests::{Direction, Proxy};
 
 use super::cache::Cache;
 use super::scene::{
-    Boom, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, must_not_load, seen,
-    wait_until, wait_until_idle,
+    Boom, Kind, LONG_LOCK, Notices, TTL, all_seen, cache_error, connected, found, must_not_load,
+    observed, seen, wait_until, wait_until_idle,
 };
 use super::server::Server;
 
@@ -112,8 +112,8 @@ fn a_foreign_value_is_read_unchanged<C: Cache>() {
 
 fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
     let server = Server::start();
-    let cache = connected::<C>(server.url() + LONG_LOCK);
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let cache = observed::<C>(server.url() + LONG_LOCK, notices.clone());
     let error = cache_error(cache.insert("k", NOT_FOUND_MARKER, TTL));
     assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some(&Key::from("k"))));
     let entries = vec![("l", "fine".into()), ("k", Bytes::from_static(NOT_FOUND_MARKER))];
@@ -122,7 +122,7 @@ fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
     assert_eq!(server.connect().integer(&["DBSIZE"]), 0);
     let loaded = cache.get_with("k", TTL, || found(NOT_FOUND_MARKER)).unwrap();
     assert_eq!(loaded.value.as_deref(), Some(NOT_FOUND_MARKER));
-    notices.wait_for(1, |notice| matches!(notice, Notice::NotStored { .. }));
+    notices.wait_for(1, Kind::NotStored);
     // The caller gets it, and no later read takes it for "not found".
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
@@ -155,8 +155,8 @@ fn a_connection_that_crawls_carries_the_same_bytes<C: Cache>() {
 fn a_value_beyond_the_limit_is_returned_but_not_stored<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
-    let cache = connected::<C>(proxy.url() + LONG_LOCK + "&value_max=10");
-    let notices = Notices::of(&cache);
+    let notices = Notices::default();
+    let cache = observed::<C>(proxy.url() + LONG_LOCK + "&value_max=10", notices.clone());
     wait_until_idle(&cache);
     proxy.clear();
     let (fits, too_large) = ("0123456789", "0123456789a");
@@ -171,7 +171,7 @@ fn a_value_beyond_the_limit_is_returned_but_not_stored<C: Cache>() {
     for count in 1..=2 {
         let answer = cache.get_with("k", TTL, || found(too_large));
         assert_eq!(seen(answer), format!("{too_large} from loaded"));
-        notices.wait_for(count, |notice| matches!(notice, Notice::NotStored { .. }));
+        notices.wait_for(count, Kind::NotStored);
     }
     cache.insert("k", fits, TTL).unwrap();
     assert_eq!(seen(cache.get("k")), "0123456789 from redis");

@@ -3,6 +3,7 @@
 use super::error::ConfigError;
 use super::servers::{Address, AddressMap, Servers};
 use super::settings::{Config, ConfigBuilder};
+use crate::api::observer::{Observer, SharedObserver};
 use crate::api::tls::TlsConfig;
 
 impl ConfigBuilder {
@@ -120,6 +121,34 @@ impl ConfigBuilder {
         map: impl Fn(&Address) -> Address + Send + Sync + 'static,
     ) -> Self {
         self.config.address_map = Some(AddressMap::new(map));
+        self
+    }
+
+    /// Set the observer, which sees every event of the cache from the first connection on.
+    ///
+    /// A later call replaces the observer; give a pair for two of them. An observer that owns a
+    /// handle of its own cache keeps the cache open until `close`. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::Config;
+    /// use redcache_core::observer::{DisconnectedEvent, Observer};
+    ///
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn on_disconnected(&self, event: &DisconnectedEvent) {
+    ///         eprintln!("lost {}: {}", event.address, event.reason);
+    ///     }
+    /// }
+    ///
+    /// let config = Config::builder().server("cache.internal", 6379).observer(Log).build()?;
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.config.observer = SharedObserver::new(observer);
         self
     }
 

@@ -12,6 +12,7 @@ use super::servers::{Address, AddressMap, Servers};
 use super::spelling::{
     Choice, Count, OptionalText, Password, Payload, Size, Spelling, Text, Time, check_range, parse,
 };
+use crate::api::observer::SharedObserver;
 use crate::api::tls::TlsConfig;
 
 /// The prefix of every value that redcache writes.
@@ -69,6 +70,7 @@ macro_rules! settings {
             pub(crate) servers: Servers,
             pub(crate) address_map: Option<AddressMap>,
             pub(crate) tls: Option<TlsConfig>,
+            pub(crate) observer: SharedObserver,
             $(pub(crate) $name: $ty,)*
         }
 
@@ -108,6 +110,7 @@ macro_rules! settings {
                     servers: Servers::One(localhost),
                     address_map: None,
                     tls: None,
+                    observer: SharedObserver::default(),
                     $($name: settings!(@default $spelling, $ty, $default),)*
                 }}
             }

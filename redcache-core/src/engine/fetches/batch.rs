@@ -8,7 +8,7 @@ use super::state::Fetches;
 use crate::api::answer::Loaded;
 use crate::api::key::Key;
 use crate::api::load_error::LoadFailure;
-use crate::api::observer::Observed;
+use crate::api::observer::LoadEvent;
 use crate::engine::env::{Cx, Env};
 use crate::event::Event;
 use crate::flow::call::{Caller, OpId};
@@ -81,7 +81,7 @@ impl Fetches {
         let loading = std::mem::take(&mut batch.loading);
         let took = batch.load_started.take().map_or(Duration::ZERO, |since| cx.now - since);
         let (keys, is_ok) = (loading.len(), loaded.is_ok());
-        env.observe(|| Observed::Load { keys, took, is_ok });
+        env.observe(|| LoadEvent::new(keys, took, is_ok));
         match loaded {
             Err(failure) => {
                 for (_, slot) in loading {

@@ -7,7 +7,7 @@ use crate::api::answer::{Answer, Source};
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
-use crate::api::observer::Observed;
+use crate::api::observer::{AnswerEvent, LockLostEvent};
 use crate::api::options::LoadOptions;
 use crate::engine::env::{Cx, Env};
 use crate::event::{Event, Outcome};
@@ -60,7 +60,7 @@ impl Fetches {
     fn complete_outdated(&mut self, env: &mut Env, cx: Cx, flight: Flight<Fetch>, found: &Found) {
         let Flight { key, leader, followers, fetch, .. } = flight;
         env.stats.locks_lost += 1;
-        env.observe(|| Observed::LockLost(key.clone()));
+        env.observe(|| LockLostEvent::new(key.clone()));
         for caller in leader.into_iter().chain(followers) {
             if Some(caller) == fetch.loaded_by || mutant!(OutdatedShared) {
                 self.answer_caller(env, caller, Ok(answer(found.clone(), Source::Loaded)));
@@ -115,7 +115,7 @@ impl Fetches {
         let Some(call) = self.calls.get_mut(caller.op) else { return };
         if let Ok(answer) = &result {
             let source = answer.source;
-            env.observe(|| Observed::Answer(source));
+            env.observe(|| AnswerEvent::new(source));
         }
         let outcome = match call {
             FetchCall::One { .. } => Outcome::Answer(result),

@@ -7,9 +7,9 @@ use super::state::Fetches;
 use crate::api::answer::Loaded;
 use crate::api::key::Key;
 use crate::api::load_error::LoadFailure;
-use crate::api::observer::Observed;
+use crate::api::observer::{LoadEvent, NotStoredEvent};
 use crate::engine::env::{Cx, Env};
-use crate::event::{Event, Notice};
+use crate::event::Event;
 use crate::flow::call::{Caller, OpId};
 use crate::flow::flights::{Flight, FlightId};
 use crate::flow::get::Input;
@@ -45,7 +45,7 @@ impl Fetches {
         let Some(flight) = self.flights.get(id) else { return };
         let Some(since) = flight.fetch.loading_since() else { return };
         let (took, is_ok) = (cx.now - since, loaded.is_ok());
-        env.observe(|| Observed::Load { keys: 1, took, is_ok });
+        env.observe(|| LoadEvent::new(1, took, is_ok));
         match loaded {
             Ok(loaded) => self.take_loaded(env, cx, id, (loaded, took)),
             Err(failure) => self.take_failure(env, cx, id, failure),
@@ -91,7 +91,7 @@ fn storable(
     let Loaded { value, ttl: own_ttl, mut store } = loaded;
     if let (true, Some(reason)) = (store, reason) {
         store = false;
-        env.notice(Notice::NotStored { key: key.clone(), reason });
+        env.observe(|| NotStoredEvent::new(key.clone(), reason));
     }
     let publication = store.then(|| Publication {
         payload: value.clone().unwrap_or_else(|| env.config.not_found_marker.clone()),

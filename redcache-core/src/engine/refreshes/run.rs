@@ -8,11 +8,11 @@ use super::state::Refreshes;
 use crate::api::answer::Loaded;
 use crate::api::key::Key;
 use crate::api::load_error::LoadFailure;
-use crate::api::observer::{Observed, RefreshEvent};
+use crate::api::observer::{LoadEvent, NotStoredEvent, RefreshEvent, RefreshStage};
 use crate::engine::env::{Cx, Env};
 use crate::engine::exchange::Exchange;
 use crate::engine::sender::Sender;
-use crate::event::{Event, Notice, Outcome};
+use crate::event::{Event, Outcome};
 use crate::flow::call::{Caller, OpId};
 use crate::flow::publication::Publication;
 use crate::flow::refresh::{Effects, End, Input, Refresh, Step};
@@ -137,7 +137,7 @@ impl Refreshes {
         let Some(job) = self.jobs.get_mut(op) else { return };
         let Phase::Load { since } = job.phase else { return };
         let (keys, took, is_ok) = (job.open().count(), cx.now - since, loaded.is_ok());
-        env.observe(|| Observed::Load { keys, took, is_ok });
+        env.observe(|| LoadEvent::new(keys, took, is_ok));
         let Ok(found) = loaded else {
             env.stats.load_failures += keys as u64;
             return self.end(env, cx, op, End::Failed);
@@ -222,15 +222,15 @@ fn send(env: &mut Env, cx: Cx, (op, slot): (OpId, usize), effects: Effects) {
 }
 
 fn count(env: &mut Env, key: &Key, end: End) {
-    let (count, event) = match end {
-        End::Refreshed => (&mut env.stats.refreshes, RefreshEvent::Refreshed),
-        End::Skipped => (&mut env.stats.refreshes_skipped, RefreshEvent::Skipped),
-        End::Failed => (&mut env.stats.refreshes_failed, RefreshEvent::Failed),
-        End::Panicked => (&mut env.stats.refreshes_panicked, RefreshEvent::Panicked),
+    let (count, stage) = match end {
+        End::Refreshed => (&mut env.stats.refreshes, RefreshStage::Refreshed),
+        End::Skipped => (&mut env.stats.refreshes_skipped, RefreshStage::Skipped),
+        End::Failed => (&mut env.stats.refreshes_failed, RefreshStage::Failed),
+        End::Panicked => (&mut env.stats.refreshes_panicked, RefreshStage::Panicked),
         End::Kept => return,
     };
     *count += 1;
-    env.observe(|| Observed::Refresh(key.clone(), event));
+    env.observe(|| RefreshEvent::new(key.clone(), stage));
 }
 
 /// Return a loader's result for one key as an input of its refresh.
@@ -244,7 +244,7 @@ fn input(
         return Input::Over(End::Kept);
     }
     if let Some(reason) = env.unstorable_load(&loaded, ttl) {
-        env.notice(Notice::NotStored { key: key.clone(), reason });
+        env.observe(|| NotStoredEvent::new(key.clone(), reason));
         return Input::Over(End::Failed);
     }
     let ttl = loaded.ttl.unwrap_or(ttl);

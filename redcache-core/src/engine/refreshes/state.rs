@@ -7,7 +7,7 @@ use super::job::Job;
 use super::loaders::{Due, Loaders};
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
-use crate::api::observer::{Observed, RefreshEvent};
+use crate::api::observer::{RefreshEvent, RefreshStage};
 use crate::api::options::{LoaderId, RefreshOptions};
 use crate::engine::env::{Cx, Env};
 use crate::engine::ops::{Machine, OpMap};
@@ -66,16 +66,16 @@ impl Refreshes {
         let rests = registered.rests_until.is_some_and(|until| cx.now < until);
         if rests || registered.pending.contains(&key) {
             env.stats.refreshes_skipped += 1;
-            env.observe(|| Observed::Refresh(key, RefreshEvent::Skipped));
+            env.observe(|| RefreshEvent::new(key, RefreshStage::Skipped));
         } else if is_full {
             env.stats.refreshes_dropped += 1;
-            env.observe(|| Observed::Refresh(key, RefreshEvent::Dropped));
+            env.observe(|| RefreshEvent::new(key, RefreshStage::Dropped));
         } else {
             registered.pending.insert(key.clone());
             registered.queue.push_back(Due { key: key.clone(), expires_at });
             self.queued += 1;
             env.stats.refreshes_triggered += 1;
-            env.observe(|| Observed::Refresh(key, RefreshEvent::Triggered));
+            env.observe(|| RefreshEvent::new(key, RefreshStage::Triggered));
             self.call_workers(env, loader);
         }
     }

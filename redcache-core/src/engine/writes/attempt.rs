@@ -7,7 +7,7 @@ use super::state::Writes;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
-use crate::api::observer::Observed;
+use crate::api::observer::LockLostEvent;
 use crate::engine::env::{Cx, Env};
 use crate::engine::exchange::{Exchange, mismatch};
 use crate::engine::sender::Sender;
@@ -76,7 +76,7 @@ impl Writes {
         }
         if is_lost {
             env.stats.locks_lost += 1;
-            env.observe(|| Observed::LockLost(write.key.clone()));
+            env.observe(|| LockLostEvent::new(write.key.clone()));
         }
         env.send_detached(cx, effects.send_detached);
         if let Some(command) = effects.send {

@@ -9,7 +9,7 @@ use crate::api::answer::Loaded;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::LoadFailure;
-use crate::api::observer::Observed;
+use crate::api::observer::LoadEvent;
 use crate::engine::env::{Cx, Env};
 use crate::event::Event;
 use crate::flow::call::{Caller, OpId};
@@ -68,7 +68,7 @@ impl Writes {
         let Phase::Load { since } = call.phase else { return };
         let (ttl, held) = (call.ttl, call.count.holding);
         let (took, is_ok) = (cx.now - since, loaded.is_ok());
-        env.observe(|| Observed::Load { keys: held, took, is_ok });
+        env.observe(|| LoadEvent::new(held, took, is_ok));
         let found = match loaded {
             Ok(found) => found,
             Err(failure) => {

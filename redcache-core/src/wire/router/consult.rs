@@ -46,7 +46,7 @@ impl Router {
             && !node.is_ready()
         {
             node.fault = Some(reason.clone());
-            self.push_event(RouterEvent::NotUp { reason });
+            self.push_event(RouterEvent::NotUp { address: None, reason });
         }
     }
 

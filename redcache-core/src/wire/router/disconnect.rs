@@ -20,13 +20,15 @@ impl Router {
         let slots = self.slots_of(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
         let was_announced = node.is_announced;
+        let address = node.address.clone();
         let Disconnected { was_ready, unanswered } =
             node.on_disconnect(ctx.now, reason, &mut self.rng);
         // This precedes the event of any single command: from here on nothing is tracked.
         if was_announced {
-            self.push_event(RouterEvent::Down { reason: reason.clone(), slots });
+            self.push_event(RouterEvent::Down { address, reason: reason.clone(), slots });
         } else if self.cluster.is_none() || node.slots > 0 {
-            self.push_event(RouterEvent::NotUp { reason: reason.clone() });
+            let (address, reason) = (Some(address), reason.clone());
+            self.push_event(RouterEvent::NotUp { address, reason });
         }
         for issued in unanswered {
             self.requeue(ctx, issued);
@@ -70,7 +72,7 @@ impl Router {
         if cluster.seeds.tried == Some(id) {
             let is_round = cluster.seeds.pass(ctx.now, Some(reason), &mut self.rng);
             if is_round && !cluster.is_known {
-                self.push_event(RouterEvent::NotUp { reason: reason.clone() });
+                self.push_event(RouterEvent::NotUp { address: None, reason: reason.clone() });
                 if is_lasting(reason) {
                     self.fail_unrouted(reason);
                 }

@@ -49,16 +49,19 @@ pub(crate) enum RouterEvent {
     },
     /// A connection is ready; `untracked` is the reason why the server does not track keys.
     Up {
+        address: Address,
         untracked: Option<String>,
         slots: SlotSet,
     },
     /// A connection is lost, and with it all tracking.
     Down {
+        address: Address,
         reason: Error,
         slots: SlotSet,
     },
-    /// An attempt to connect failed.
+    /// An attempt to connect failed. No address means that no node could be reached.
     NotUp {
+        address: Option<Address>,
         reason: Error,
     },
 }

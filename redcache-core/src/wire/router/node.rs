@@ -166,7 +166,7 @@ impl Node {
     /// Return the event that announces the ready connection.
     pub(super) fn announce(&mut self, slots: SlotSet) -> RouterEvent {
         self.is_announced = true;
-        RouterEvent::Up { untracked: self.untracked.clone(), slots }
+        RouterEvent::Up { address: self.address.clone(), untracked: self.untracked.clone(), slots }
     }
 
     /// Give the connection up, to dial again after a pause.

@@ -164,7 +164,7 @@ impl World {
     fn failures(&mut self) -> Vec<String> {
         let events = std::mem::take(&mut self.events).into_iter();
         let reason = |event| match event {
-            RouterEvent::NotUp { reason } | RouterEvent::Down { reason, .. } => Some(reason),
+            RouterEvent::NotUp { reason, .. } | RouterEvent::Down { reason, .. } => Some(reason),
             _ => None,
         };
         events.filter_map(reason).map(|reason| reason.to_string()).collect()

@@ -1,0 +1,188 @@
+//! The events of an observer.
+
+use std::time::Duration;
+
+use crate::api::answer::Source;
+use crate::api::config::Address;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
+
+/// Define an event with a constructor, so that its fields may grow.
+macro_rules! event {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $ty,)*
+        }
+
+        impl $name {
+            /// Create the event, for the test of an observer.
+            pub fn new($($field: $ty),*) -> Self {
+                Self { $($field),* }
+            }
+        }
+    };
+}
+
+event! {
+    /// A key was answered. Each key of each call has one event.
+    AnswerEvent {
+        /// The source of the answer. A key that was not found counts by the place that said so.
+        source: Source,
+    }
+}
+
+event! {
+    /// A key was not answered, or not written, because of an error. Each failed key of each call has
+    /// one event. A stale answer in place of an error has none.
+    FailureEvent {
+        /// The kind of the error; `LoadFailed` if the loader failed.
+        kind: ErrorKind,
+        /// The key, if the error concerns a single key.
+        key: Option<Key>,
+    }
+}
+
+event! {
+    /// A loader has ended.
+    LoadEvent {
+        /// The number of keys that the loader was called for.
+        keys: usize,
+        /// The run time of the loader.
+        took: Duration,
+        /// The loader returned no error.
+        is_ok: bool,
+    }
+}
+
+event! {
+    /// A wait for a lock of another caller has ended.
+    LockWaitEvent {
+        /// The duration of the wait.
+        took: Duration,
+    }
+}
+
+event! {
+    /// Redis has replied to a command.
+    RoundTripEvent {
+        /// The name of the command, as `read` or `publish`.
+        command: &'static str,
+        /// The time from sending the command to its reply.
+        took: Duration,
+    }
+}
+
+event! {
+    /// A loaded value was not stored, because its lock was lost.
+    LockLostEvent {
+        /// The key of the value.
+        key: Key,
+    }
+}
+
+event! {
+    /// The background refresh of a key has reached a stage.
+    RefreshEvent {
+        /// The key.
+        key: Key,
+        /// The stage.
+        stage: RefreshStage,
+    }
+}
+
+/// A stage of a background refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefreshStage {
+    /// The key was queued.
+    Triggered,
+    /// The value was refreshed.
+    Refreshed,
+    /// Another process refreshes or has changed the key, or the loader rests after a failure.
+    Skipped,
+    /// The queue was full.
+    Dropped,
+    /// The loader or Redis failed.
+    Failed,
+    /// The loader panicked.
+    Panicked,
+}
+
+impl RefreshStage {
+    /// Return the stage as one lower-case word, for logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Triggered => "triggered",
+            Self::Refreshed => "refreshed",
+            Self::Skipped => "skipped",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+event! {
+    /// Redis has invalidated keys.
+    InvalidationEvent {
+        /// The number of keys.
+        keys: usize,
+    }
+}
+
+/// Redis has invalidated all keys, because a database was flushed.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct FlushEvent {}
+
+event! {
+    /// A connection is ready.
+    ConnectedEvent {
+        /// The address of the server.
+        address: Address,
+    }
+}
+
+event! {
+    /// The server does not report changes. The near cache is off for its keys, and waits poll.
+    UntrackedEvent {
+        /// The address of the server.
+        address: Address,
+        /// The reason, as an English sentence without a full stop.
+        reason: String,
+    }
+}
+
+event! {
+    /// A connection was lost.
+    DisconnectedEvent {
+        /// The address of the server.
+        address: Address,
+        /// The reason.
+        reason: Error,
+    }
+}
+
+event! {
+    /// A connection attempt failed. More attempts follow.
+    ConnectFailedEvent {
+        /// The address of the server; `None` if no server of a cluster, or no sentinel, could be
+        /// reached.
+        address: Option<Address>,
+        /// The reason.
+        reason: Error,
+    }
+}
+
+event! {
+    /// A loaded value was returned to its callers and cannot be stored.
+    NotStoredEvent {
+        /// The key of the value.
+        key: Key,
+        /// The reason, as an English sentence without a full stop.
+        reason: String,
+    }
+}
