@@ -238,7 +238,7 @@ impl Target {
         };
         let (best, median, verdict) = match summary {
             Some(Summary { best, median }) => {
-                let verdict = if self.limit.holds(best) { "pass" } else { "short" };
+                let verdict = if self.limit.holds(best) { "pass" } else { "missed" };
                 (format!("{best:.2}"), format!("{median:.2}"), verdict)
             }
             None => ("-".to_owned(), "-".to_owned(), "not measured"),

@@ -118,7 +118,7 @@ impl RedisSentinel {
         self.sentinels[number].process = None;
     }
 
-    /// Has the sentinels make a replica the primary. Returns once they have.
+    /// Make the sentinels promote a replica, and wait until they have.
     ///
     /// # Panics
     ///

@@ -95,6 +95,6 @@ fn all() -> Result<(), Failure> {
 }
 
 fn judge(what: &str, value: f64, limit: f64) {
-    let verdict = if value <= limit { "pass" } else { "short" };
+    let verdict = if value <= limit { "pass" } else { "missed" };
     println!("  {what:<50} {value:>8.2}  <= {limit:<7.2} {verdict}");
 }
