@@ -118,6 +118,7 @@ mod switch {
         StaleAfterNearLimit "an entry ended by `near_ttl_max` survives an invalidation as a stale one",
         DeadlineIgnored "a call ignores its timeout",
         RefreshWithoutCompare "a refresh replaces a changed value",
+        WritesUnstamped "two writes of one payload are stored as the same bytes",
         RefreshWithoutLock "a refresh takes no lock",
         RefreshRecheckSkipped "a refresh replaces the value of a faster one",
         RefreshCostsWorker "a panic of a refresh costs a worker",

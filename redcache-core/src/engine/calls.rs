@@ -139,7 +139,8 @@ impl Engine {
     ) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
         self.env.check_value(&key, &value)?;
-        self.write(now, Command::Insert { key, payload: value, ttl })
+        let stamp = self.env.stamped(Duration::ZERO);
+        self.write(now, Command::Insert { key, payload: value, stamp, ttl })
     }
 
     /// Write several values in one pipeline.
@@ -158,8 +159,12 @@ impl Engine {
         for (key, value) in &entries {
             self.env.check_value(key, value)?;
         }
-        let insert = |(key, payload)| Command::Insert { key, payload, ttl };
-        self.write_many(now, entries.into_iter().map(insert).collect())
+        let insert = |(key, payload)| {
+            let stamp = self.env.stamped(Duration::ZERO);
+            Command::Insert { key, payload, stamp, ttl }
+        };
+        let inserts = entries.into_iter().map(insert).collect();
+        self.write_many(now, inserts)
     }
 
     /// Delete a key, and void the lock of a load of it.

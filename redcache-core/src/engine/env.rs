@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -19,6 +19,7 @@ use crate::flow::superseded::SupersededLocks;
 use crate::flow::timers::{Timer, Timers};
 use crate::near::Near;
 use crate::protocol::command::Command;
+use crate::protocol::envelope;
 use crate::protocol::lock::{LockSettings, Locks};
 use crate::rng::Rng;
 use crate::wire::router::{Context, Router};
@@ -88,6 +89,11 @@ impl Env {
         if let Some(command) = command {
             self.send(cx, Sender::Nobody, command);
         }
+    }
+
+    /// Return a loader's run time with the stamp of a new write.
+    pub(crate) fn stamped(&mut self, compute_time: Duration) -> Duration {
+        envelope::stamped(compute_time, self.rng.next())
     }
 
     pub(crate) fn push(&mut self, event: Event) {

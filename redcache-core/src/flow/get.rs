@@ -303,7 +303,8 @@ fn on_loaded(
     };
     let (key, ttl) = (context.key.clone(), publication.ttl);
     effects.send = Some(if mutant!(PublishWithoutCompare) {
-        Command::Insert { key, payload: publication.payload, ttl }
+        let stamp = publication.compute_time;
+        Command::Insert { key, payload: publication.payload, stamp, ttl }
     } else {
         publication.publish(key, held.lock)
     });

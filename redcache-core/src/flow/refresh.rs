@@ -140,7 +140,7 @@ impl Refresh {
                 let Publication { payload, compute_time, ttl } = publication;
                 let (key, expected) = (context.key.clone(), raw);
                 effects.send = Some(if mutant!(RefreshWithoutCompare) {
-                    Command::Insert { key, payload, ttl }
+                    Command::Insert { key, payload, stamp: compute_time, ttl }
                 } else {
                     Command::Replace { key, expected, payload, compute_time, ttl }
                 });

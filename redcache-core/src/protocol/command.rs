@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Replace our lock by the exact bytes that it had replaced. Without a TTL they never expire.
     Restore { key: Key, lock: LockId, raw: Bytes, ttl: Option<Duration> },
     /// `SET PX`, unconditionally.
-    Insert { key: Key, payload: Bytes, ttl: Duration },
+    Insert { key: Key, payload: Bytes, stamp: Duration, ttl: Duration },
     /// `DEL`.
     Remove { key: Key },
     /// Set the TTL of a value, but not of a lock.
@@ -288,9 +288,10 @@ mod tests {
         let insert = Command::Insert {
             key: key.clone(),
             payload: Bytes::new(),
+            stamp: Duration::from_nanos(7),
             ttl: Duration::from_millis(5),
         };
-        check(&insert, true, &[&[b"SET", b"", b"__redcache:v1:0:", b"PX", b"5"]]);
+        check(&insert, true, &[&[b"SET", b"", b"__redcache:v1:7:", b"PX", b"5"]]);
         check(&Command::Remove { key }, true, &[&[b"DEL", b""]]);
     }
 }

@@ -56,11 +56,11 @@ impl Command {
                 bulk(out, raw);
                 bulk_milliseconds(out, ttl.unwrap_or_default());
             }
-            Self::Insert { key, payload, ttl } => {
+            Self::Insert { key, payload, stamp, ttl } => {
                 array(out, 5);
                 bulk(out, b"SET");
                 bulk(out, key.as_bytes());
-                bulk_value(out, payload, Duration::ZERO);
+                bulk_value(out, payload, *stamp);
                 bulk(out, b"PX");
                 bulk_milliseconds(out, *ttl);
             }

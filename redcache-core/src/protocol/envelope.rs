@@ -1,8 +1,9 @@
 //! The content of a cache key: nothing, a lock, or a value in its envelope.
 //!
 //! The envelope of a value is `__redcache:v1:`, the loader's run time in decimal nanoseconds, `:` and
-//! the payload. Any other string is a value without an envelope, so keys that another program has
-//! filled are readable.
+//! the payload. The part of the run time below a millisecond is a random stamp, so that two writes of
+//! one payload differ: a refresh replaces exactly the write that it has read. Any other string is a
+//! value without an envelope, so keys that another program has filled are readable.
 
 use std::time::Duration;
 
@@ -69,6 +70,16 @@ fn open_envelope(raw: &[u8]) -> Option<(&[u8], Duration)> {
     Some((&rest[colon + 1..], Duration::from_nanos(nanoseconds)))
 }
 
+/// Return a run time whose part below a millisecond is replaced by a stamp.
+pub(crate) fn stamped(compute_time: Duration, stamp: u64) -> Duration {
+    const STAMPS: u64 = 1_000_000;
+    if mutant!(WritesUnstamped) {
+        return compute_time;
+    }
+    let millis = u64::try_from(compute_time.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(millis) + Duration::from_nanos(stamp % STAMPS)
+}
+
 /// Append `payload` in its envelope to `out`.
 pub fn write_envelope(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration) {
     let nanoseconds = i64::try_from(compute_time.as_nanos()).unwrap_or(i64::MAX);
@@ -131,6 +142,14 @@ mod tests {
             check(raw, raw, 0);
         }
         check(b"__redcache:v1:+7:x", b"x", 7);
+    }
+
+    #[test]
+    fn a_stamp_takes_the_place_of_what_is_below_a_millisecond() {
+        let run_time = Duration::from_micros(2_700);
+        assert_eq!(stamped(run_time, 5_000_007), Duration::from_nanos(2_000_007));
+        assert_ne!(stamped(run_time, 1), stamped(run_time, 2));
+        assert!(stamped(Duration::MAX, 999_999) > Duration::from_secs(1 << 50));
     }
 
     #[test]

@@ -80,14 +80,15 @@ fn the_vectors_of_go_are_read_and_written<C: Cache>() {
         assert_eq!(answer.value.as_deref(), Some(payload), "{}", stored.escape_ascii());
         assert_eq!(go.read(&key), Held::Value { payload: payload.to_vec(), delta_ns });
     }
-    for (payload, stored) in [
-        (&b"hello"[..], &b"__redcache:v1:0:hello"[..]),
-        (b"", b"__redcache:v1:0:"),
-        (b"__redcache:v1:99:body", b"__redcache:v1:0:__redcache:v1:99:body"),
-    ] {
+    for payload in [&b"hello"[..], b"", b"__redcache:v1:99:body"] {
         cache.insert("k", payload, TTL).unwrap();
-        assert_eq!(raw.get("k").unwrap(), stored);
-        assert_eq!(go.read("k"), Held::Value { payload: payload.to_vec(), delta_ns: 0 });
+        let stored = raw.get("k").unwrap();
+        assert!(stored.starts_with(b"__redcache:v1:"), "{}", stored.escape_ascii());
+        assert!(stored.ends_with(&[b":", payload].concat()), "{}", stored.escape_ascii());
+        let Held::Value { payload: read, delta_ns } = go.read("k") else { panic!("no value") };
+        assert_eq!(read, payload);
+        // The stamp of the write takes the place of what is below a millisecond.
+        assert!((0..1_000_000).contains(&delta_ns), "{delta_ns}");
     }
 }
 
@@ -108,7 +109,9 @@ fn any_bytes_cross_in_both_directions<C: Cache>() {
 fn a_load_of_ours_carries_the_time_that_it_took<C: Cache>() {
     let server = RedisServer::start();
     let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url()));
-    let busy = Duration::from_millis(5);
+    let busy = Duration::from_millis(6);
+    // The stamp of a write takes the place of what is below a millisecond.
+    let stamp = Duration::from_millis(1);
     let spin = || {
         let end = Instant::now() + busy;
         while Instant::now() < end {
@@ -120,7 +123,7 @@ fn a_load_of_ours_carries_the_time_that_it_took<C: Cache>() {
     let took = began.elapsed();
     let Held::Value { delta_ns, .. } = go.read("k") else { panic!("no value") };
     let delta = Duration::from_nanos(delta_ns.try_into().unwrap());
-    assert!(delta >= busy && delta <= took, "{delta:?} of {took:?}");
+    assert!(delta >= busy && delta <= took + stamp, "{delta:?} of {took:?}");
 
     let began = Instant::now();
     let load = |keys| (spin(), all_found(keys, "v")).1;
@@ -129,7 +132,7 @@ fn a_load_of_ours_carries_the_time_that_it_took<C: Cache>() {
     for key in ["a", "b"] {
         let Held::Value { delta_ns, .. } = go.read(key) else { panic!("no value") };
         let delta = Duration::from_nanos(delta_ns.try_into().unwrap());
-        assert!(delta >= busy / 2 && delta <= took / 2, "half of it each: {delta:?} of {took:?}");
+        assert!(delta >= busy / 2 && delta <= took / 2 + stamp, "{delta:?} of {took:?}");
     }
 }
 

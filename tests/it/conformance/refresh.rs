@@ -18,6 +18,7 @@ on_every_adapter![
     a_value_with_a_slow_load_is_refreshed_early_at_random,
     a_value_with_time_left_is_not_refreshed,
     a_value_that_changed_during_a_refresh_is_left_alone,
+    an_equal_value_written_during_a_refresh_is_kept,
     a_value_that_was_removed_during_a_refresh_stays_removed,
     the_holder_of_the_refresh_lock_refreshes_alone,
     eight_clients_refresh_a_key_once,
@@ -148,6 +149,23 @@ fn a_value_that_changed_during_a_refresh_is_left_alone<C: Cache>() {
     wait_until("the refresh is over", || cache.stats().refreshes_skipped == 1);
     wait_until_idle(&cache);
     assert!(seen(cache.get("k")).starts_with("newer from"));
+}
+
+fn an_equal_value_written_during_a_refresh_is_kept<C: Cache>() {
+    let server = Server::start();
+    let (cache, writer) = (connected::<C>(server.url()), connected::<C>(server.url()));
+    writer.insert("k", "on", TTL).unwrap();
+    let (loads, read) = Loads::of(&cache, at_once());
+    wait_until("a due read", || {
+        seen(read("k"));
+        cache.stats().refreshes_triggered > 0
+    });
+    assert_eq!(loads.begun(), ["k"]);
+    writer.insert("k", "off", TTL).unwrap();
+    writer.insert("k", "on", TTL).unwrap();
+    loads.end(Ok("off"));
+    wait_until("the end of the refresh", || cache.stats().refreshes_skipped == 1);
+    assert!(server.connect().get("k").unwrap().ends_with(b":on"));
 }
 
 fn a_value_that_was_removed_during_a_refresh_stays_removed<C: Cache>() {

@@ -31,7 +31,7 @@ fn an_inserted_value_is_read_by_every_client<C: Cache>() {
     server.connect().ok(&["SET", "k", "old"]);
     assert_eq!(seen(other.get("k")), "old from redis");
     cache.insert("k", "new", TTL).unwrap();
-    assert_eq!(server.connect().get("k").unwrap(), b"__redcache:v1:0:new");
+    assert!(server.connect().get("k").unwrap().ends_with(b":new"));
     let ttl = server.connect().integer(&["PTTL", "k"]);
     assert!((30_000..=60_000).contains(&ttl), "{ttl}");
     wait_until("the other client has heard", || seen(other.get("k")).starts_with("new"));
@@ -168,7 +168,7 @@ fn an_insert_is_not_overwritten_by_the_load_that_is_under_way<C: Cache>() {
         gate.open();
         assert_eq!(seen(call.join().unwrap()), "old from loaded");
     });
-    assert_eq!(server.connect().get("k").unwrap(), b"__redcache:v1:0:new");
+    assert!(server.connect().get("k").unwrap().ends_with(b":new"));
     assert!(seen(cache.get("k")).starts_with("new from"));
 }
 

@@ -115,7 +115,8 @@ impl Fetches {
             for (key, extra) in &found {
                 let payload = extra.value.clone().unwrap_or_default();
                 let ttl = Duration::from_secs(9);
-                let insert = Command::Insert { key: key.clone(), payload, ttl };
+                let stamp = env.stamped(Duration::ZERO);
+                let insert = Command::Insert { key: key.clone(), payload, stamp, ttl };
                 env.send_detached(cx, Some(insert));
             }
         }

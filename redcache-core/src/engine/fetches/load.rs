@@ -95,7 +95,7 @@ fn storable(
     }
     let publication = store.then(|| Publication {
         payload: value.clone().unwrap_or_else(|| env.config.not_found_marker.clone()),
-        compute_time,
+        compute_time: env.stamped(compute_time),
         ttl: own_ttl.unwrap_or(ttl),
     });
     LoadedValue { value, publication }

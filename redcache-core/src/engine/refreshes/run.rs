@@ -234,12 +234,7 @@ fn count(env: &mut Env, key: &Key, end: End) {
 }
 
 /// Return a loader's result for one key as an input of its refresh.
-fn input(
-    env: &mut Env,
-    key: &Key,
-    loaded: Loaded,
-    (ttl, compute_time): (Duration, Duration),
-) -> Input {
+fn input(env: &mut Env, key: &Key, loaded: Loaded, (ttl, took): (Duration, Duration)) -> Input {
     if !loaded.store {
         return Input::Over(End::Kept);
     }
@@ -249,5 +244,5 @@ fn input(
     }
     let ttl = loaded.ttl.unwrap_or(ttl);
     let payload = loaded.value.unwrap_or_else(|| env.config.not_found_marker.clone());
-    Input::Loaded(Publication { payload, compute_time, ttl })
+    Input::Loaded(Publication { payload, compute_time: env.stamped(took), ttl })
 }

@@ -94,7 +94,7 @@ impl Writes {
 }
 
 /// Return a loader's result for one key as an input of its write.
-fn input(env: &Env, loaded: Option<Loaded>, (ttl, compute_time): (Duration, Duration)) -> Input {
+fn input(env: &mut Env, loaded: Option<Loaded>, (ttl, took): (Duration, Duration)) -> Input {
     let is_stored = |loaded: &Loaded| loaded.store || mutant!(KeptWriteIsPublished);
     let Some(loaded) = loaded.filter(is_stored) else {
         return Input::Over(End::Kept);
@@ -104,5 +104,5 @@ fn input(env: &Env, loaded: Option<Loaded>, (ttl, compute_time): (Duration, Dura
     }
     let ttl = loaded.ttl.unwrap_or(ttl);
     let payload = loaded.value.unwrap_or_else(|| env.config.not_found_marker.clone());
-    Input::Loaded(Publication { payload, compute_time, ttl })
+    Input::Loaded(Publication { payload, compute_time: env.stamped(took), ttl })
 }
