@@ -170,6 +170,14 @@ impl Plan {
         let (after, beta) =
             rng.pick(&[(0.1, 0.0), (0.5, 0.0), (0.5, 0.0), (0.8, 0.0), (0.0, 3.0), (0.5, 3.0)]);
         self.refresh = Some(RefreshAhead { after, beta });
+        // "Not found" is the one payload that is written again and again.
+        if rng.chance(300) {
+            self.faults.add(Fault::LoaderNotFound);
+            self.faults.add(Fault::LoaderSlow);
+            self.keys.truncate(1);
+            self.ttl = Duration::from_millis(rng.between(400, 2_000));
+            self.refresh = Some(RefreshAhead { after: 0.02, beta: 0.0 });
+        }
     }
 
     /// Return whether stale answers are allowed.

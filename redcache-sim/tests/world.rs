@@ -40,7 +40,7 @@ fn every_invariant_holds_for_the_first_cluster_seeds() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 32] = [
+const FOUND: [(u64, &str); 34] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -60,6 +60,11 @@ const FOUND: [(u64, &str); 32] = [
     (13687, "a key of a batch timed out while the batch waited for other keys"),
     (10018529, "an invalidation spared an entry that only `near_ttl_max` had ended"),
     (20190334, "the same, in a batch of a process that had been paused"),
+    (
+        10039036,
+        "a refresh replaced an equal \"not found\" that was stored after its load had begun",
+    ),
+    (20058199, "the same, after a write and a removal by other processes"),
     // The checker was wrong about these.
     (10021211, "a reply with a shorter TTL replaced an entry, which had not been invalidated"),
     (10073521, "a value that was stale on arrival was not seen as a hit"),
