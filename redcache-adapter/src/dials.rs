@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use redcache_core::{Address, ConnId};
+use redcache_core::Address;
+use redcache_core::engine::ConnId;
 
 /// The largest number of attempts under way at a time. A large cluster is dialed in several rounds.
 pub const DIALS_MAX: usize = 32;
@@ -71,7 +72,8 @@ impl Dials {
 
 #[cfg(test)]
 mod tests {
-    use redcache_core::{Config, Engine, Event, Seed};
+    use redcache_core::Config;
+    use redcache_core::engine::{Engine, Event, Seed};
     use std::time::Instant;
 
     use super::*;
@@ -79,7 +81,7 @@ mod tests {
     /// Return the attempt that a new engine asks for first.
     fn dial() -> Dial {
         let config = Config::from_url("redis://localhost").unwrap();
-        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        let seed = Seed::new([7; 32], 0);
         match Engine::new(Instant::now(), &seed, config).poll_event() {
             Some(Event::Dial { conn, address }) => Dial { conn, address },
             other => panic!("no attempt: {other:?}"),

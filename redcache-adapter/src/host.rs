@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Instant;
 
-use redcache_core::{CallOptions, Config, Engine, Error, Event, LoaderId, OpId, Seed};
+use redcache_core::engine::{Engine, Event, LoaderId, OpId, Seed};
+use redcache_core::{CallOptions, Config, Error};
 
 use crate::dials::{Dial, Dials};
 use crate::loaders::Loaders;
@@ -168,7 +169,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
 mod tests {
     use std::time::Duration;
 
-    use redcache_core::OpId;
+    use redcache_core::engine::OpId;
 
     use super::*;
     use crate::outputs::CallEvent;
@@ -188,7 +189,7 @@ mod tests {
 
     fn host(now: Instant) -> Host<NoCalls, ()> {
         let config = Config::from_url("redis://localhost").unwrap();
-        Host::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config, NoCalls)
+        Host::new(now, &Seed::new([7; 32], 0), config, NoCalls)
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use redcache_core::{BoxError, Engine, Key, LoadFailure, Loaded, OpId};
+use redcache_core::engine::{Engine, LoadFailure, OpId};
+use redcache_core::{BoxError, Key, Loaded};
 
 /// The result of a loader.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use redcache_core::{
-    Answer, Batch, CallError, CallOptions, Engine, Error, Key, LoadOptions, LoaderId, NearHit,
-    RefreshOptions, RefreshPolicy,
+use redcache_core::engine::{
+    Batch, CallError, Engine, LoadOptions, LoaderId, NearHit, RefreshPolicy,
 };
+use redcache_core::{Answer, CallOptions, Error, Key, RefreshOptions};
 
 use crate::near_reader::NearReader;
 use crate::request::read::{GetManyWith, GetWith, Lookup};

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_core::observer::{AnswerEvent, Observer, SharedObserver};
-use redcache_core::{Batch, CallError, CallOptions, Near, NearHit, Source};
+use redcache_core::engine::SharedObserver;
+use redcache_core::engine::{Batch, CallError, Near, NearHit};
+use redcache_core::observer::{AnswerEvent, Observer};
+use redcache_core::{CallOptions, Source};
 
 /// The near cache as the callers of one cache read it. Hits are reported to the observer.
 #[derive(Debug)]

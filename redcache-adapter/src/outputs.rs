@@ -1,7 +1,8 @@
 //! The engine's events, sorted by what a face does about them once it has released the lock.
 
-use redcache_core::observer::Observation;
-use redcache_core::{ConnId, Key, OpId, Outcome};
+use redcache_core::Key;
+use redcache_core::engine::Observation;
+use redcache_core::engine::{ConnId, OpId, Outcome};
 
 /// An event for one call.
 #[derive(Debug)]

@@ -6,7 +6,8 @@
 
 use std::time::Instant;
 
-use redcache_core::{Engine, Error, OpId, Outcome};
+use redcache_core::Error;
+use redcache_core::engine::{Engine, OpId, Outcome};
 
 pub(crate) mod read;
 pub(crate) mod refresh;

@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redcache_core::{Error, Seed};
+use redcache_core::Error;
+use redcache_core::engine::Seed;
 
 /// Return a new seed from the operating system's generator and the wall clock.
 ///
@@ -16,5 +17,5 @@ pub fn new_seed() -> Result<Seed, Error> {
     // A clock before 1970 costs the locks their order in time, and nothing else.
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    Ok(Seed { random, unix_ms })
+    Ok(Seed::new(random, unix_ms))
 }

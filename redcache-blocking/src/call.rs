@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use redcache_adapter::{CallEvent, LoadResult, Request};
-use redcache_core::{CallOptions, Error, Key, OpId};
+use redcache_core::engine::OpId;
+use redcache_core::{CallOptions, Error, Key};
 
 use crate::call_slots::CallSlot;
 use crate::shared::Shared;
@@ -102,13 +103,14 @@ impl Drop for Call<'_> {
 mod tests {
 
     use redcache_adapter::Remove;
-    use redcache_core::{Config, Outcome, Seed};
+    use redcache_core::Config;
+    use redcache_core::engine::{Outcome, Seed};
     use redcache_sim::listen::EmbeddedServer;
 
     use super::*;
 
     fn shared(url: &str) -> Shared {
-        Shared::new(Config::from_url(url).unwrap(), &Seed { random: [7; 32], unix_ms: 0 }).unwrap()
+        Shared::new(Config::from_url(url).unwrap(), &Seed::new([7; 32], 0)).unwrap()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
 use redcache_adapter::{CallEvent, Calls};
-use redcache_core::OpId;
+use redcache_core::engine::OpId;
 
 /// A call that is under way, and the thread that waits for it.
 pub(crate) struct CallSlot {

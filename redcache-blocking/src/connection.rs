@@ -17,7 +17,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use redcache_adapter::{BusyPoll, Channel};
-use redcache_core::{ConnId, Engine};
+use redcache_core::engine::{ConnId, Engine};
 
 use crate::socket::Socket;
 
@@ -219,13 +219,14 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::time::Instant;
 
-    use redcache_core::{Config, Event, Seed};
+    use redcache_core::Config;
+    use redcache_core::engine::{Event, Seed};
 
     use super::*;
 
     fn engine_that_dials() -> (Engine, ConnId) {
         let config = Config::from_url("redis://localhost").unwrap();
-        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        let seed = Seed::new([7; 32], 0);
         let mut engine = Engine::new(Instant::now(), &seed, config);
         let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
         (engine, conn)

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, Lookup, coarse_now};
-use redcache_core::{
-    Answer, BatchResult, BoxError, Error, Key, LoadError, LoadOptions, Loaded, check_ttl,
-};
+use redcache_core::engine::{LoadOptions, check_ttl};
+use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
 use crate::cache::Cache;
 

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redcache_adapter::Refresh;
-use redcache_core::{CallOptions, LoaderId};
+use redcache_core::CallOptions;
+use redcache_core::engine::LoaderId;
 
 use crate::call;
 use crate::shared::{Loader, Shared};

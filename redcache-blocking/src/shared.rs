@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
-use redcache_core::{Config, ConnId, Error, Key, Seed};
+use redcache_core::engine::{ConnId, Seed};
+use redcache_core::{Config, Error, Key};
 
 use crate::call_slots::{CallSlot, CallSlots};
 use crate::connection::{Connection, ConnectionIo};

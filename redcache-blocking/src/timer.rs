@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use redcache_adapter::{Channel, Dial};
-use redcache_core::{Address, ConnId};
+use redcache_core::Address;
+use redcache_core::engine::ConnId;
 
 use crate::connection::{Connection, ConnectionIo};
 use crate::refresh;
@@ -117,14 +118,15 @@ impl Drop for AbortOnPanic<'_> {
 
 #[cfg(test)]
 mod tests {
-    use redcache_core::{Config, Seed};
+    use redcache_core::Config;
+    use redcache_core::engine::Seed;
 
     use super::*;
 
     #[test]
     fn attempts_that_do_not_end_are_not_added_to_without_limit() {
         let config = Config::from_url("redis://localhost").unwrap();
-        let shared = Arc::new(Shared::new(config, &Seed { random: [7; 32], unix_ms: 0 }).unwrap());
+        let shared = Arc::new(Shared::new(config, &Seed::new([7; 32], 0)).unwrap());
         // The engine wants to connect first of all.
         shared.step(|_, _| ());
         shared.step(|state, _| {

@@ -1,4 +1,5 @@
-//! The engine: the one public state machine of the core.
+//! The engine: the one public state machine of the core, with the types that the author of an
+//! adapter needs.
 //!
 //! ```text
 //!  calls ──▶ Engine ──▶ PlainCalls │ Fetches │ Writes │ Refreshes ──▶ Env ──▶ events, router
@@ -33,3 +34,14 @@ mod writes;
 pub use seed::Seed;
 pub use state::Engine;
 pub use validate::check_ttl;
+
+pub use crate::api::load_error::{CallError, LoadFailure};
+pub use crate::api::observer::observe::Observation;
+pub use crate::api::observer::shared::SharedObserver;
+pub use crate::api::options::{LoadOptions, LoaderId};
+pub use crate::event::{Event, Outcome};
+pub use crate::flow::call::OpId;
+pub use crate::flow::refresh_policy::RefreshPolicy;
+pub use crate::near::batch::Batch;
+pub use crate::near::{Near, NearHit};
+pub use crate::wire::router::ConnId;

@@ -53,7 +53,7 @@ pub enum Event {
     },
     /// An event for the observer of the settings. Without an observer, there are none.
     Observed(Observation),
-    /// The result of [`Engine::readiness`](crate::Engine::readiness) has changed.
+    /// The result of [`Engine::readiness`](crate::engine::Engine::readiness) has changed.
     ConnectionChanged,
     /// The last event after `close`: all locks are released and all connections have ended.
     Closed,

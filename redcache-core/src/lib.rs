@@ -1,17 +1,21 @@
 //! The pure sans-IO core of redcache: cache-aside over Redis as one state machine.
 //!
-//! It decides everything and does nothing: no clock, no socket, no thread, no chance of its own. An adapter carries
-//! bytes and time to an [`Engine`] and its events back, in a loop that is the same everywhere:
+//! The core makes every decision and does no I/O: it has no clock, socket, thread or source of
+//! randomness. Services depend on an adapter instead: `redcache-tokio`, `redcache-smol`,
+//! `redcache-async-std`, or `redcache-blocking` for synchronous code. The adapters re-export the types
+//! of this crate's root.
 //!
-//! 1. give the engine one input: a call, bytes, the time;
-//! 2. drain [`Engine::poll_event`], and write what [`Engine::take_transmit`] gives for [`Engine::transmits`];
-//! 3. sleep until the next input or [`Engine::poll_timeout`].
+//! The author of an adapter finds the state machine in [`engine`]. An adapter carries bytes and time
+//! to an [`Engine`](engine::Engine), and acts on its events, in this loop:
 //!
-//! Services use an adapter: `redcache-tokio`, or `redcache-blocking` for synchronous code.
+//! 1. Give the engine one input: a call, bytes, or the time.
+//! 2. Drain [`poll_event`](engine::Engine::poll_event), and write the bytes of
+//!    [`take_transmit`](engine::Engine::take_transmit) to each connection of
+//!    [`transmits`](engine::Engine::transmits).
+//! 3. Sleep until the next input or [`poll_timeout`](engine::Engine::poll_timeout).
 //!
-//! Modules, in reading order: [`engine`](Engine) owns two towers. The flow tower decides what to do (`flow`, `flights`,
-//! `writers`, `near`, `refresh`, `timers`, `speculation`); the wire tower knows how to say it (`router`, `conn`). Both speak in words
-//! (`command`, `topology`, `reply`, `redirect`, `stored`, `script`, `lock`, `key`, `slot`), which [`resp`] spells as bytes.
+//! [`protocol`] describes the content of the keys in Redis, for other readers and for tests. [`resp`]
+//! reads and writes the Redis protocol.
 
 #![forbid(unsafe_code)]
 
@@ -19,36 +23,26 @@
 mod mutant;
 
 mod api;
-mod engine;
+pub mod engine;
 mod event;
 mod flow;
 mod near;
-mod protocol;
+pub mod protocol;
 pub mod resp;
 mod rng;
 mod wire;
 
 pub use api::answer::{Answer, Loaded, Source};
 pub use api::config::{
-    Address, Config, ConfigBuilder, ConfigError, ENVELOPE_PREFIX, IntoConfig, LOCK_PREFIX,
-    NOT_FOUND_MARKER, OnRedisDown, REFRESH_LOCK_PREFIX, Servers, Setting,
+    Address, Config, ConfigBuilder, ConfigError, IntoConfig, LOCK_PREFIX, NOT_FOUND_MARKER,
+    OnRedisDown, REFRESH_LOCK_PREFIX, Servers, Setting,
 };
 pub use api::error::{BatchResult, BoxError, Error, ErrorKind};
 pub use api::key::Key;
-pub use api::load_error::{CallError, LoadError, LoadFailure, SharedError};
+pub use api::load_error::{LoadError, SharedError};
 pub use api::observer::{self, Observer};
-pub use api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
+pub use api::options::{CallOptions, RefreshOptions};
 pub use api::stats::Stats;
 pub use api::tls::{Pem, TlsConfig};
-pub use engine::{Engine, Seed, check_ttl};
-pub use event::{Event, Outcome};
-pub use flow::call::OpId;
-pub use flow::refresh_policy::RefreshPolicy;
 #[cfg(redcache_mutants)]
 pub use mutant::Mutant;
-pub use near::batch::Batch;
-pub use near::{Near, NearHit};
-pub use protocol::envelope::{Stored, Value, write_envelope};
-pub use protocol::script::Script;
-pub use protocol::slot::Slot;
-pub use wire::router::ConnId;

@@ -10,3 +10,9 @@ pub(crate) mod script;
 pub(crate) mod sentinel;
 pub(crate) mod slot;
 pub(crate) mod topology;
+
+pub use envelope::{Stored, Value, write_envelope};
+pub use script::Script;
+pub use slot::Slot;
+
+pub use crate::api::config::ENVELOPE_PREFIX;

@@ -1,10 +1,8 @@
 //! Properties of RESP3 reading and writing, over generated frames, corrupted streams and noise.
 
 use proptest::{collection, prelude::*, sample, test_runner::FileFailurePersistence};
-use redcache_core::{
-    Slot,
-    resp::{DecodeError, Frame, Limits, Scanner, command, decode},
-};
+use redcache_core::protocol::Slot;
+use redcache_core::resp::{DecodeError, Frame, Limits, Scanner, command, decode};
 use redis_protocol::resp3::{decode::complete::decode_range, types::RangeFrame};
 
 /// A frame in any encoding that a server may use.
@@ -247,7 +245,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Limits that noise exceeds.
-const TIGHT: Limits = Limits { depth_max: 3, elements_max: 12, bulk_max: 8, line_max: 32 };
+const TIGHT: Limits = Limits::new(3, 12, 8, 32);
 
 /// Return all frames of a stream that arrives in pieces of these sizes, the position behind the
 /// last frame, and the error that ended the stream.
@@ -272,7 +270,7 @@ fn read(bytes: &[u8], pieces: &[usize]) -> (Vec<Vec<u8>>, usize, Option<DecodeEr
 }
 
 /// Limits that only a corrupted stream exceeds.
-const LOOSE: Limits = Limits { depth_max: 12, elements_max: 400, bulk_max: 4000, line_max: 400 };
+const LOOSE: Limits = Limits::new(12, 400, 4000, 400);
 
 /// Why the oracle stops before the end of a frame.
 enum Stop {

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use redcache_adapter::new_seed;
-use redcache_core::{CallOptions, Config, Error, IntoConfig, Seed, Stats};
+use redcache_core::engine::Seed;
+use redcache_core::{CallOptions, Config, Error, IntoConfig, Stats};
 
 use crate::drive;
 use crate::runtime::Runtime;

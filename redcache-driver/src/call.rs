@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use redcache_adapter::{CallEvent, LoadResult, Request};
-use redcache_core::{CallOptions, Error, Key, OpId};
+use redcache_core::engine::OpId;
+use redcache_core::{CallOptions, Error, Key};
 
 use crate::call_slots::{CallSlot, Watch};
 use crate::shared::{Shared, State};

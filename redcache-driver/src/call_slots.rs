@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use redcache_adapter::{CallEvent, Calls};
-use redcache_core::OpId;
+use redcache_core::engine::OpId;
 use slab::Slab;
 
 /// A call that is under way.

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use redcache_adapter::BusyPoll;
-use redcache_core::ConnId;
+use redcache_core::engine::ConnId;
 
 use crate::write_half::WriteHalf;
 

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::Dial;
-use redcache_core::{Address, ConnId, LoaderId};
+use redcache_core::Address;
+use redcache_core::engine::{ConnId, LoaderId};
 
 use crate::any_runtime::{BoxFuture, Reader, Writer};
 use crate::connection::Connection;

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, Lookup};
-use redcache_core::{
-    Answer, BatchResult, BoxError, Error, Key, LoadError, LoadOptions, Loaded, check_ttl,
-};
+use redcache_core::engine::{LoadOptions, check_ttl};
+use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
 use crate::cache::Cache;
 use crate::call;

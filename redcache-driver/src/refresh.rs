@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use redcache_adapter::Refresh;
-use redcache_core::{CallOptions, LoaderId};
+use redcache_core::CallOptions;
+use redcache_core::engine::LoaderId;
 
 use crate::call;
 use crate::shared::{Loader, Shared};

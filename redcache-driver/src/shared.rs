@@ -10,7 +10,8 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
-use redcache_core::{Config, ConnId, Error, Key, Seed};
+use redcache_core::engine::{ConnId, Seed};
+use redcache_core::{Config, Error, Key};
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
 use crate::call_slots::CallSlots;

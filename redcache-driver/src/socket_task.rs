@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_io::AsyncRead;
-use redcache_core::ConnId;
+use redcache_core::engine::ConnId;
 
 use crate::any_runtime::Reader;
 use crate::shared::{Shared, State};

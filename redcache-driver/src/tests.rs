@@ -12,7 +12,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcache_core::{Config, ErrorKind, LoadError, Seed};
+use redcache_core::engine::Seed;
+use redcache_core::{Config, ErrorKind, LoadError};
 use shuttle::future::{block_on, spawn};
 use shuttle::scheduler::PctScheduler;
 use shuttle::{Config as Checker, Runner};
@@ -32,7 +33,7 @@ const BUSY_POLLS: [Duration; 2] = [Duration::ZERO, Duration::from_micros(30)];
 
 fn open(room: usize, busy_poll: Duration) -> Cache {
     let config = Config::builder().server("nowhere", 1).busy_poll(busy_poll).build().unwrap();
-    let seed = Seed { random: [7; 32], unix_ms: 0 };
+    let seed = Seed::new([7; 32], 0);
     Cache::seeded(config, &seed, Piped::new(room)).unwrap()
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures_io::AsyncWrite;
 use redcache_adapter::Channel;
-use redcache_core::{ConnId, Engine};
+use redcache_core::engine::{ConnId, Engine};
 
 use crate::any_runtime::Writer;
 use crate::sync::{AtomicBool, Mutex, MutexGuard};

@@ -31,8 +31,7 @@ pub const TARGETS: [(&str, Target); 7] = [
 ];
 
 /// Small limits, so that small inputs reach them.
-const LIMITS: Limits =
-    Limits { depth_max: 8, elements_max: 1 << 12, bulk_max: 1 << 12, line_max: 1 << 8 };
+const LIMITS: Limits = Limits::new(8, 1 << 12, 1 << 12, 1 << 8);
 
 /// Check that frames do not depend on how the stream is split. The first byte chooses the split.
 pub fn scanner(bytes: &[u8]) {
@@ -148,7 +147,11 @@ fn line(start: &[u8], text: &[u8]) -> Vec<u8> {
 /// Read arbitrary bytes under a key; a value comes out of its envelope unchanged.
 pub fn envelope(bytes: &[u8]) {
     let mut raw = Vec::new();
-    redcache_core::write_envelope(&mut raw, bytes, Duration::from_nanos(bytes.len() as u64));
+    redcache_core::protocol::write_envelope(
+        &mut raw,
+        bytes,
+        Duration::from_nanos(bytes.len() as u64),
+    );
     assert_eq!(Rig::read(&raw).as_deref(), Some(bytes), "an envelope changes its value");
     if let Some(read) = Rig::read(bytes) {
         assert!(bytes.ends_with(&read), "the value read is no part of the stored bytes");

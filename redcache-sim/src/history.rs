@@ -1,7 +1,8 @@
 //! The reference model: the history of each key and the origin of each value.
 
 use bytes::Bytes;
-use redcache_core::{ENVELOPE_PREFIX, Key, LOCK_PREFIX, NOT_FOUND_MARKER};
+use redcache_core::protocol::ENVELOPE_PREFIX;
+use redcache_core::{Key, LOCK_PREFIX, NOT_FOUND_MARKER};
 
 use crate::clock::Micros;
 

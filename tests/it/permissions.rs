@@ -1,6 +1,7 @@
 //! The permissions that SECURITY.md lists for a login are enough, and none is missing.
 
-use redcache_core::{RefreshOptions, Slot, Source};
+use redcache_core::protocol::Slot;
+use redcache_core::{RefreshOptions, Source};
 use redcache_tests::{Raw, RedisCluster, RedisSentinel, RedisServer};
 
 use crate::conformance::cache::Cache;

@@ -4,7 +4,8 @@ mod world;
 
 use std::time::Duration;
 
-use redcache_core::{CallError, ConfigBuilder, ErrorKind, Key, LOCK_PREFIX, Outcome};
+use redcache_core::engine::{CallError, Outcome};
+use redcache_core::{ConfigBuilder, ErrorKind, Key, LOCK_PREFIX};
 
 use self::world::World;
 

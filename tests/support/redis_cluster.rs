@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 use redcache_core::resp::{Frame, decode};
 
 use crate::{Raw, RedisServer};

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
+use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
-use redcache_core::{Config, ConnId, Engine, Event, Key, OpId, Outcome, Seed};
+use redcache_core::{Config, Key};
 
 use crate::Failure;
 
@@ -26,7 +27,7 @@ impl Scripted {
     /// Connects the engine; every key holds the value, and replies arrive in pieces.
     pub(super) fn connect(value: &[u8], piece: usize) -> Result<Self, Failure> {
         let now = Instant::now();
-        let seed = Seed { random: [7; 32], unix_ms: 1_700_000_000_000 };
+        let seed = Seed::new([7; 32], 1_700_000_000_000);
         let mut engine =
             Engine::new(now, &seed, Config::builder().server("localhost", 6379).build()?);
         engine.handle_timeout(now);

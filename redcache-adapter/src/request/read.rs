@@ -3,10 +3,8 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use redcache_core::{
-    Answer, Batch, CallError, CallOptions, Engine, Error, Key, LoadOptions, OpId, Outcome,
-    check_ttl,
-};
+use redcache_core::engine::{Batch, CallError, Engine, LoadOptions, OpId, Outcome, check_ttl};
+use redcache_core::{Answer, CallOptions, Error, Key};
 
 use super::Request;
 use crate::near_reader::NearReader;

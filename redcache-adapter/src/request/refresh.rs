@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use redcache_core::{Engine, Error, LoaderId, OpId, Outcome};
+use redcache_core::Error;
+use redcache_core::engine::{Engine, LoaderId, OpId, Outcome};
 
 use super::Request;
 

@@ -4,7 +4,8 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redcache_core::{CallError, Engine, Error, Key, OpId, Outcome};
+use redcache_core::engine::{CallError, Engine, OpId, Outcome};
+use redcache_core::{Error, Key};
 
 use super::Request;
 

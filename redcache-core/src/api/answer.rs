@@ -1,27 +1,29 @@
-//! What a call gives back: a value, or that there is none, and where that was learned.
+//! The answer of a read, and the result of a loader.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-/// Where an answer came from.
+/// The source of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
-    /// The near cache of this process; Redis was not asked.
+    /// The near cache of this process. Redis was not queried.
     Near,
     /// Redis.
     Redis,
-    /// The loader of this very call.
+    /// The loader of this call.
     Loaded,
     /// Another call of this process that was fetching the same key.
     Joined,
-    /// An outdated copy in the near cache, in place of an error or a wait; only if the settings allow it.
+    /// An expired entry of the near cache, in place of an error or a wait. Only
+    /// [`stale_if_error`](crate::ConfigBuilder::stale_if_error) and
+    /// [`stale_while_revalidate`](crate::ConfigBuilder::stale_while_revalidate) allow it.
     Stale,
 }
 
 impl Source {
-    /// Gives the source as one lower-case word, for logs and labels.
+    /// Return the source as one lower-case word, for logs and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Near => "near",
@@ -33,31 +35,32 @@ impl Source {
     }
 }
 
-/// The answer to one key.
+/// The answer for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
-    /// The value; `None` when there is none, be it that the key is absent or that it is cached as not found.
+    /// The value; `None` if the key is absent or cached as not found.
     pub value: Option<Bytes>,
-    /// Where the answer came from.
+    /// The source of the answer.
     pub source: Source,
-    /// How long the value stays in Redis, as far as that is known.
+    /// The time for which the value stays in Redis; `None` if unknown.
     pub ttl: Option<Duration>,
-    /// How long ago this process learned the value: zero when it was loaded for this answer, and for a copy from the
-    /// near cache, outdated or not, the time since it was loaded here or read from Redis. `None` for what was just read from Redis, which
-    /// does not say when a value was written.
+    /// The time since this process learned the value: zero for a value that was loaded for this
+    /// answer. `None` for a value that was just read from Redis, because Redis does not record when a
+    /// value was written.
     pub age: Option<Duration>,
 }
 
 impl Answer {
-    /// Nothing, of which Redis says no more.
+    /// Return an answer without a value, from Redis.
     pub(crate) fn none() -> Self {
         Self { value: None, source: Source::Redis, ttl: None, age: None }
     }
 }
 
-/// What a loader found: a value or nothing, for how long, and whether to store it at all.
+/// The result of a loader for one key: a value or "not found", its TTL, and whether to store it.
 ///
-/// Plain bytes and texts convert into a value with the call's ttl; `None` converts into "not found".
+/// Bytes and text convert into a value with the TTL of the call; `None` converts into "not found".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     pub(crate) value: Option<Bytes>,
@@ -66,24 +69,28 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// A value, stored for the call's ttl.
+    /// Return a value, stored for the TTL of the call.
     pub fn value(value: impl Into<Bytes>) -> Self {
         Self { value: Some(value.into()), ttl: None, store: true }
     }
 
-    /// Nothing is there; stored as such for the call's ttl, so that the next reader does not load either.
+    /// Return "not found", stored for the TTL of the call, so that the next read does not load.
     pub fn not_found() -> Self {
         Self { value: None, ttl: None, store: true }
     }
 
-    /// The same outcome with a ttl of its own. Under 1 ms it is refused when the load ends.
+    /// Set the TTL, in place of the TTL of the call.
+    ///
+    /// With a TTL under 1 ms, the value is returned to the callers of the load and not stored. This
+    /// counts as [`Stats::not_stored`](crate::Stats::not_stored), and the observer gets a
+    /// [`NotStoredEvent`](crate::observer::NotStoredEvent).
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// The same outcome, given to the callers and stored nowhere.
+    /// Return the result to the callers of the load, and store nothing.
     #[must_use]
     pub fn do_not_store(mut self) -> Self {
         self.store = false;

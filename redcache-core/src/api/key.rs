@@ -1,4 +1,4 @@
-//! The name of one cached value.
+//! The key of a cached value.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,17 +8,18 @@ use bytes::Bytes;
 
 /// A Redis key: any bytes, cheap to clone.
 ///
-/// It is stored in Redis exactly as given, without a prefix, so other clients of the same Redis see the same name.
+/// Redis stores it exactly as given, without a prefix, so other clients of the same Redis see the
+/// same key. `Display` escapes bytes that are not printable ASCII and shows at most 64 bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(Bytes);
 
 impl Key {
-    /// Copies `bytes` into a key.
+    /// Return a key with a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> Self {
         Self(Bytes::copy_from_slice(bytes))
     }
 
-    /// Gives the key's bytes.
+    /// Return the bytes of the key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -60,7 +61,7 @@ impl AsRef<[u8]> for Key {
     }
 }
 
-// With `Hash` equal to that of the bytes, a map of keys can be asked with a borrowed slice.
+// `Hash` is that of the bytes, so a map of keys accepts a borrowed slice.
 impl Borrow<[u8]> for Key {
     fn borrow(&self) -> &[u8] {
         &self.0
@@ -73,7 +74,7 @@ impl Hash for Key {
     }
 }
 
-/// How many bytes of a key are shown in errors and logs.
+/// The number of bytes of a key in errors and logs.
 const SHOWN_MAX: usize = 64;
 
 impl fmt::Display for Key {

@@ -1,13 +1,14 @@
 //! The observer of a cache, which counts, measures and logs.
 
 mod events;
-mod observe;
-mod shared;
+pub(crate) mod observe;
+pub(crate) mod shared;
 
 pub use events::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, RefreshEvent,
     RefreshStage, RoundTripEvent, UntrackedEvent,
 };
-pub use observe::{Observation, Observer};
-pub use shared::SharedObserver;
+pub(crate) use observe::Observation;
+pub use observe::Observer;
+pub(crate) use shared::SharedObserver;

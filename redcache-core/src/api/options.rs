@@ -1,8 +1,8 @@
-//! How a call is to be made, where that differs from what the cache does by itself.
+//! The options of a call, of a load and of a refresh.
 
 use std::time::Duration;
 
-/// How the calls of a handle are made: past the near cache, with a load in any case, with a deadline.
+/// The options of the calls of a handle: skip the near cache, reload, or time out.
 ///
 /// # Examples
 ///
@@ -22,49 +22,53 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// Starts with what the cache does by itself.
+    /// Return the default options: use the near cache, load on a miss, no timeout.
     pub const fn new() -> Self {
         Self { skip_near: false, reload: false, timeout: None }
     }
 
-    /// Asks Redis even if there is a copy in the near cache, which the answer then replaces.
+    /// Query Redis even if the near cache has the key. The answer replaces the near entry.
     #[must_use]
     pub const fn skip_near(mut self) -> Self {
         self.skip_near = true;
         self
     }
 
-    /// Answers `get_with` and `get_many_with` with what a loader gives that begins after the call does, whatever is
-    /// cached. It runs under a lock in the place of the old value, which is put back should the load fail. Who asks
-    /// for the key meanwhile is given the new value; a load that began earlier is not stored any more. Calls that
-    /// reload the same key at the same time share one load. Calls without a loader just skip the near cache.
+    /// Run the loader of `get_with` and `get_many_with` even if the key is cached.
+    ///
+    /// The load begins after the call. It runs under a lock that replaces the old value; if the load
+    /// fails, the old value is restored. Other callers of the key wait for the new value, and a load
+    /// that began earlier is not stored. Concurrent reloads of a key share one load. A call without a
+    /// loader skips the near cache.
     #[must_use]
     pub const fn reload(mut self) -> Self {
         self.reload = true;
         self
     }
 
-    /// Has a call fail with [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded) when it has taken so
-    /// long, whatever it waits for. What others wait for goes on: a load that the call ran goes to the next in line,
-    /// a lock that nobody needs any more is given back. A write may have been executed all the same.
+    /// Set the timeout of a whole call, after which it fails with
+    /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded).
+    ///
+    /// Other callers are not affected: the next one takes over a load of the call, and a lock without
+    /// a caller is released. Redis may still execute a write.
     #[must_use]
     pub const fn timeout(mut self, after: Duration) -> Self {
         self.timeout = Some(after);
         self
     }
 
-    /// Returns the time limit, counted from the beginning of a call.
+    /// Return the timeout, counted from the start of a call.
     pub fn timeout_after(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// Says whether the near cache may answer.
+    /// Return `true` if the near cache may answer.
     pub fn asks_near(&self) -> bool {
         !(self.skip_near || self.reload) || mutant!(PastNearAsksNear)
     }
 }
 
-/// What a call with a loader tells the engine beside its keys. A [`Duration`] is the ttl, and nothing special.
+/// The options of a call with a loader. A [`Duration`] converts into a TTL with the other defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadOptions {
     pub(crate) ttl: Duration,
@@ -73,12 +77,12 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Combines the ttl of what is loaded with the options of the call.
+    /// Return the options for a TTL of the loaded values and the options of the call.
     pub fn new(ttl: Duration, options: CallOptions) -> Self {
         Self { ttl, reload: options.reload, refreshed_by: None }
     }
 
-    /// The same for a call of a registered loader: what it finds in Redis and is due, the loader refreshes.
+    /// Set the registered loader that refreshes the values found in Redis if they are due.
     #[must_use]
     pub fn refreshed_by(mut self, loader: LoaderId) -> Self {
         self.refreshed_by = Some(loader);
@@ -92,14 +96,14 @@ impl From<Duration> for LoadOptions {
     }
 }
 
-/// A loader that is registered for refreshes.
+/// The id of a registered loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoaderId {
     pub(crate) index: u32,
     pub(crate) generation: u32,
 }
 
-/// When values are refreshed before they expire.
+/// The options of a registered loader: the TTL, and when a value is refreshed before it expires.
 ///
 /// # Examples
 ///
@@ -107,7 +111,7 @@ pub struct LoaderId {
 /// use std::time::Duration;
 /// use redcache_core::RefreshOptions;
 ///
-/// // For a minute; who reads a value in its last ten seconds has it loaded anew.
+/// // Values live for a minute. A read in their last ten seconds triggers a refresh.
 /// let options = RefreshOptions::new(Duration::from_secs(60)).refresh_at_fraction(5.0 / 6.0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -118,27 +122,29 @@ pub struct RefreshOptions {
 }
 
 impl RefreshOptions {
-    /// Starts with values that live for `ttl` (1 ms or more) and are refreshed in the last fifth of that.
+    /// Return options for values that live for `ttl` (1 ms or more) and are refreshed in the last
+    /// fifth of it.
     pub const fn new(ttl: Duration) -> Self {
         Self { ttl, after: 0.8, beta: 0.0 }
     }
 
-    /// Gives the ttl of what is loaded.
+    /// Return the TTL of the loaded values.
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// After which part of its life a read has a value refreshed, at least 0 and under 1. Default 0.8; 0 turns this rule
-    /// off.
+    /// Set the fraction of the TTL after which a read triggers a refresh: 0 or more, and less than 1.
+    /// Default: 0.8. `0` turns this rule off.
     #[must_use]
     pub const fn refresh_at_fraction(mut self, part: f64) -> Self {
         self.after = part;
         self
     }
 
-    /// How eagerly a value is refreshed by chance before it expires, in multiples of the time that it took to load;
-    /// 1 is what the theory says is best, more is earlier. Default 0, which turns this rule off. It is XFetch, by
-    /// Vattani, Chierichetti and Lowenstein (VLDB 2015).
+    /// Set the beta of XFetch, which refreshes a value at random before it expires: the earlier, the
+    /// higher beta and the longer its load took. 1 is optimal in theory. Default: 0, which turns this
+    /// rule off. See Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
+    /// Prevention" (VLDB 2015).
     #[must_use]
     pub const fn refresh_beta(mut self, beta: f64) -> Self {
         self.beta = beta;

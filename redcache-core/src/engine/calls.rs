@@ -42,7 +42,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// Read a key. On a miss, [`Event::Load`](crate::Event::Load) asks for the caller's loader,
+    /// Read a key. On a miss, [`Event::Load`](crate::engine::Event::Load) asks for the caller's loader,
     /// unless another call or process loads the key already.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// Read several keys. [`Event::LoadMany`](crate::Event::LoadMany) asks for the missing ones, in
+    /// Read several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) asks for the missing ones, in
     /// one load as far as their locks are free at the same time.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// Replace a key's value by a lock, have [`Event::Load`](crate::Event::Load) ask for the
+    /// Replace a key's value by a lock, have [`Event::Load`](crate::engine::Event::Load) ask for the
     /// caller's loader, and store its result. If nothing is stored, the old value is restored.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Engine {
         self.start_write(now, vec![key], ttl, false)
     }
 
-    /// Do the same for several keys. [`Event::LoadMany`](crate::Event::LoadMany) follows once all
+    /// Do the same for several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) follows once all
     /// locks that can be had are held.
     ///
     /// # Errors
@@ -251,8 +251,8 @@ impl Engine {
         self.refreshes.trigger(&mut self.env, Cx::at(now), loader, (key, expires_at));
     }
 
-    /// Start a worker on all due keys of its loader. [`Event::LoadMany`](crate::Event::LoadMany)
-    /// and then [`Event::Done`](crate::Event::Done) follow, or just the latter if no key is due any
+    /// Start a worker on all due keys of its loader. [`Event::LoadMany`](crate::engine::Event::LoadMany)
+    /// and then [`Event::Done`](crate::engine::Event::Done) follow, or just the latter if no key is due any
     /// more.
     ///
     /// # Errors

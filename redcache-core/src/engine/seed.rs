@@ -2,6 +2,7 @@
 
 /// The inputs that the engine cannot make for itself: randomness, and the date.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Seed {
     /// Random bytes from the operating system. They make the locks of every process unique.
     pub random: [u8; 32],
@@ -16,6 +17,11 @@ impl std::fmt::Debug for Seed {
 }
 
 impl Seed {
+    /// Create a seed.
+    pub fn new(random: [u8; 32], unix_ms: u64) -> Self {
+        Self { random, unix_ms }
+    }
+
     /// Return the seeds of the near cache, the flights and the generator.
     pub(crate) fn words(&self) -> [u64; 3] {
         let word = |at: usize| {

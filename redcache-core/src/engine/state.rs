@@ -26,7 +26,7 @@ use crate::wire::router::Router;
 /// The same seed and inputs always produce the same outputs. There are four kinds of methods:
 ///
 /// - calls of the application, plain verbs like [`get_with`](Self::get_with). They return the
-///   [`OpId`](crate::OpId) that [`Event::Done`](crate::Event::Done) names;
+///   [`OpId`](crate::engine::OpId) that [`Event::Done`](crate::engine::Event::Done) names;
 /// - inputs from the outside, `handle_…`, with the time first;
 /// - outputs, `poll_…`. After each call or input, drain [`poll_event`](Self::poll_event), write the
 ///   bytes of [`take_transmit`](Self::take_transmit), and call

@@ -35,6 +35,7 @@ impl Stored {
 
 /// A cached value and the data of its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Value {
     /// The application's bytes.
     pub payload: Bytes,

@@ -12,6 +12,7 @@ const LINE_FLOOR: usize = 32;
 
 /// The bounds of one frame of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Aggregates within one another, at most; never more than 128. An attribute counts as one.
     pub depth_max: usize,
@@ -21,6 +22,18 @@ pub struct Limits {
     pub bulk_max: usize,
     /// Bytes of one line without its type byte and terminator, at most; never less than 32.
     pub line_max: usize,
+}
+
+impl Limits {
+    /// Create limits, in the order of the fields.
+    pub const fn new(
+        depth_max: usize,
+        elements_max: usize,
+        bulk_max: usize,
+        line_max: usize,
+    ) -> Self {
+        Self { depth_max, elements_max, bulk_max, line_max }
+    }
 }
 
 impl Default for Limits {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redcache_core::{Answer, CallError, Error, ErrorKind, OpId, Outcome, Source};
+use redcache_core::engine::{CallError, OpId, Outcome};
+use redcache_core::{Answer, Error, ErrorKind, Source};
 
 use crate::clock::Micros;
 use crate::history::{Origin, Stamp, Validity, decode_value};

@@ -1,7 +1,8 @@
 //! The effect of each command on its keys, checked as the server executes it.
 
 use bytes::Bytes;
-use redcache_core::{LOCK_PREFIX, Script};
+use redcache_core::LOCK_PREFIX;
+use redcache_core::protocol::Script;
 
 use crate::clock::Micros;
 use crate::fault::Fault;

@@ -1,6 +1,6 @@
 //! Values and invalidations on their way to a process, in the order of the stream.
 
-use redcache_core::Script;
+use redcache_core::protocol::Script;
 
 use crate::clock::Micros;
 use crate::deque::pop_front_if;

@@ -1,7 +1,9 @@
 //! Locks that replace values: the value put back, and the outcome reported to the writer.
 
 use bytes::Bytes;
-use redcache_core::{CallError, ErrorKind, Script};
+use redcache_core::ErrorKind;
+use redcache_core::engine::CallError;
+use redcache_core::protocol::Script;
 
 use crate::check::near::drift;
 use crate::clock::Micros;

@@ -1,6 +1,6 @@
 //! The entries of the near caches against the server's keys and tracking table.
 
-use redcache_core::NearHit;
+use redcache_core::engine::NearHit;
 
 use crate::clock::Micros;
 use crate::history::Content;

@@ -1,7 +1,9 @@
 //! Refresh-ahead: permission to load, what is replaced, and what remains at the end.
 
 use bytes::Bytes;
-use redcache_core::{Event, Outcome, REFRESH_LOCK_PREFIX, Script};
+use redcache_core::REFRESH_LOCK_PREFIX;
+use redcache_core::engine::{Event, Outcome};
+use redcache_core::protocol::Script;
 
 use crate::check::near::drift;
 use crate::clock::Micros;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use redcache_core::{Address, Config, ConnId, Engine, Event, Key, OpId, Outcome, Seed};
+use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
+use redcache_core::{Address, Config, Key};
 
 use super::fixture::origin;
 use crate::request::{request_end, words};
@@ -44,7 +45,7 @@ impl Cluster {
             .heartbeat_interval(Duration::from_millis(100));
         // Each setting is within its range.
         let config = config.build().expect("the settings are valid");
-        let engine = Engine::new(now, &Seed { random: [7; 32], unix_ms: 0 }, config);
+        let engine = Engine::new(now, &Seed::new([7; 32], 0), config);
         let (topologies, read_replies) = (VecDeque::new(), VecDeque::new());
         let (links, call) = (BTreeMap::new(), None);
         let mut cluster =
@@ -179,7 +180,7 @@ pub(super) fn encode_topology(by_shards: bool, bytes: &[u8]) -> (Vec<u8>, bool) 
         let port = at(4) << 8 | at(5);
         let host = entry.get(6..).unwrap_or_default();
         let is_host = std::str::from_utf8(host).is_ok();
-        let slots = redcache_core::Slot::COUNT;
+        let slots = redcache_core::protocol::Slot::COUNT;
         is_owned |= first <= last && last < slots && port != 0 && is_host;
         let head = if by_shards {
             format!(

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redcache_core::{
-    Answer, CallError, Config, ConnId, Engine, Event, Key, LoadFailure, Loaded, OpId, Outcome, Seed,
-};
+use redcache_core::engine::{CallError, ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed};
+use redcache_core::{Answer, Config, Key, Loaded};
 
 use super::fixture::{key, origin};
 use crate::server::{self, ClientId, Server};
@@ -53,7 +52,7 @@ impl Rig {
             .value_max(1 << 12);
         // Each setting is within its range.
         let config = config.build().expect("the settings are valid");
-        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        let seed = Seed::new([7; 32], 0);
         let engine = Engine::new(now, &seed, config);
         let settings = server::Config { log_max: 0, ..server::Config::default() };
         let mut rig = Self {

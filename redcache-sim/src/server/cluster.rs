@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 
 /// A member of a cluster, as a node knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Redirects of commands whose keys belong to another node.
 
 use bytes::Bytes;
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 
 use super::client::ClientId;
 use super::cluster::Cluster;

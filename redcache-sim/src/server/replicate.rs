@@ -1,7 +1,7 @@
 //! Copies of keys between servers: slot migration and replication.
 
 use bytes::Bytes;
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 
 use super::instance::Server;
 use super::keyspace::Entry;

@@ -3,7 +3,7 @@
 use std::iter;
 
 use bytes::Bytes;
-use redcache_core::Script;
+use redcache_core::protocol::Script;
 
 use super::instance::{ScriptCall, ScriptEffect};
 use super::reply::{Reply, ReplyError};

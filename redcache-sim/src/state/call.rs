@@ -1,7 +1,7 @@
 //! Calls and what the simulator records of them.
 
 use bytes::Bytes;
-use redcache_core::OpId;
+use redcache_core::engine::OpId;
 
 use crate::clock::Micros;
 use crate::history::Stamp;

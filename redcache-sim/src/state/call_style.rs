@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use redcache_core::{CallOptions, LoadOptions, LoaderId};
+use redcache_core::CallOptions;
+use redcache_core::engine::{LoadOptions, LoaderId};
 
 /// The options of a call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use redcache_core::{Key, Slot};
+use redcache_core::Key;
+use redcache_core::protocol::Slot;
 
 use crate::clock::{Micros, SkewedClock};
 use crate::fault::Fault;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use redcache_core::ConnId;
+use redcache_core::engine::ConnId;
 
 use crate::clock::Micros;
 use crate::deque::pop_front_if;

@@ -1,6 +1,6 @@
 //! One process: an engine, its clock, and what the simulator records of it.
 
-use redcache_core::{Engine, LoaderId, OpId, RefreshPolicy};
+use redcache_core::engine::{Engine, LoaderId, OpId, RefreshPolicy};
 
 use crate::clock::{Micros, SkewedClock};
 use crate::history::Stamp;
@@ -62,7 +62,7 @@ pub(crate) struct Process {
     /// The number of its restarts; each life has a new engine.
     pub(crate) life: u32,
     pub(crate) is_open: bool,
-    /// `close` was called and [`redcache_core::Event::Closed`] has not come.
+    /// `close` was called and [`redcache_core::engine::Event::Closed`] has not come.
     pub(crate) closing_since: Option<Micros>,
     /// The links that the engine uses or dials.
     pub(crate) links: Vec<usize>,

@@ -1,7 +1,8 @@
 //! Callers: the calls they make, near hits before them, and dropped futures.
 
 use bytes::Bytes;
-use redcache_core::{Error, ErrorKind, Key, OpId};
+use redcache_core::engine::OpId;
+use redcache_core::{Error, ErrorKind, Key};
 
 use crate::clock::Micros;
 use crate::fault::Fault;

@@ -1,7 +1,8 @@
 //! The adapters of the simulated processes: they carry bytes, time and events between engines and
 //! links.
 
-use redcache_core::{Address, ConnId, Engine, Event as EngineEvent, OpId, Seed};
+use redcache_core::Address;
+use redcache_core::engine::{ConnId, Engine, Event as EngineEvent, OpId, Seed};
 
 use crate::clock::{Micros, SkewedClock};
 use crate::deque::pop_front_if;
@@ -25,7 +26,7 @@ impl World {
         for chunk in random.chunks_exact_mut(8) {
             chunk.copy_from_slice(&self.caller_rng.next().to_le_bytes());
         }
-        let seed = Seed { random, unix_ms: 1_700_000_000_000 };
+        let seed = Seed::new(random, 1_700_000_000_000);
         let config =
             self.plan.config().map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
         let engine = Engine::new(clock.at(self.now), &seed, config);

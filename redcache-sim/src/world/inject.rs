@@ -237,7 +237,7 @@ impl World {
                 let payload = encode_value(ValueShape::Plain, key, number);
                 self.versions[number].payload = Some(payload.clone());
                 let raw = if self.fault_rng.chance(500) {
-                    [redcache_core::ENVELOPE_PREFIX, b"5:", &payload].concat()
+                    [redcache_core::protocol::ENVELOPE_PREFIX, b"5:", &payload].concat()
                 } else {
                     payload.to_vec()
                 };

@@ -1,6 +1,7 @@
 //! Loaders: how long they take and how they end.
 
-use redcache_core::{Key, LoadFailure, Loaded};
+use redcache_core::engine::LoadFailure;
+use redcache_core::{Key, Loaded};
 
 use crate::clock::Micros;
 use crate::fault::Fault;

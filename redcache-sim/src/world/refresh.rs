@@ -1,6 +1,7 @@
 //! Refresh-ahead: due hits, and the workers that run the registered loader.
 
-use redcache_core::{NearHit, RefreshOptions};
+use redcache_core::RefreshOptions;
+use redcache_core::engine::NearHit;
 
 use crate::invariant::{Checked, Invariant};
 use crate::plan::RefreshAhead;

@@ -1,7 +1,7 @@
 //! The server's side of the links: each command is executed alone, with a check of all keys after
 //! it.
 
-use redcache_core::Script;
+use redcache_core::protocol::Script;
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
 
 use crate::fault::Fault;

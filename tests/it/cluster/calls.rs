@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redcache_core::{ErrorKind, Slot};
+use redcache_core::ErrorKind;
+use redcache_core::protocol::Slot;
 use redcache_tests::{RedisCluster, RedisServer};
 
 use super::{Shared, adapter};

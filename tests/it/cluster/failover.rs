@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 use redcache_tests::RedisCluster;
 
 use super::load::{Database, Reliance, while_busy};

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::thread;
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 use redcache_tests::RedisCluster;
 
 use super::load::{Database, Reliance, while_busy};

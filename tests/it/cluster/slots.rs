@@ -1,6 +1,6 @@
 //! The slot of a key is the one that the server computes.
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 use redcache_core::resp::{Frame, decode};
 use redcache_tests::RedisCluster;
 

@@ -1,6 +1,6 @@
 //! The scripts of the probes: redcache's scripts, and a few that show one effect each.
 
-use redcache_core::Script;
+use redcache_core::protocol::Script;
 use redcache_sim::server::{Reply, ReplyError, ScriptCall, ScriptEffect};
 
 /// Scripts that only the probes use: a name, the Lua for Redis, and the equivalent for the model.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::{env, thread};
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 use redcache_sim::listen::EmbeddedServer;
 use redcache_sim::server::{Cluster, Config, Member};
 use redcache_tests::{Raw, RedisServer};

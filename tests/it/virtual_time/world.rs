@@ -4,9 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use redcache_core::{
-    Config, ConfigBuilder, ConnId, Engine, Event, Key, Loaded, OpId, Outcome, Seed,
-};
+use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
+use redcache_core::{Config, ConfigBuilder, Key, Loaded};
 use redcache_sim::server::{self, ClientId, Server};
 
 /// The span by which the clock moves at once.
@@ -32,7 +31,7 @@ impl World {
         let now = Instant::now();
         let process = |number: usize| {
             let config = settings(Config::builder().server("h", 1)).build().unwrap();
-            let seed = Seed { random: [number as u8; 32], unix_ms: 0 };
+            let seed = Seed::new([number as u8; 32], 0);
             let engine = Engine::new(now, &seed, config);
             Process { engine, link: None, loads: Vec::new(), outcomes: Vec::new() }
         };

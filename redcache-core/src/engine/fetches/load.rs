@@ -91,6 +91,7 @@ fn storable(
     let Loaded { value, ttl: own_ttl, mut store } = loaded;
     if let (true, Some(reason)) = (store, reason) {
         store = false;
+        env.stats.not_stored += 1;
         env.observe(|| NotStoredEvent::new(key.clone(), reason));
     }
     let publication = store.then(|| Publication {

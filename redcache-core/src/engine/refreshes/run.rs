@@ -239,6 +239,7 @@ fn input(env: &mut Env, key: &Key, loaded: Loaded, (ttl, took): (Duration, Durat
         return Input::Over(End::Kept);
     }
     if let Some(reason) = env.unstorable_load(&loaded, ttl) {
+        env.stats.not_stored += 1;
         env.observe(|| NotStoredEvent::new(key.clone(), reason));
         return Input::Over(End::Failed);
     }

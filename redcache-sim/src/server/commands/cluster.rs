@@ -1,6 +1,6 @@
 //! The cluster: `CLUSTER`, `ASKING`, `READONLY`, `READWRITE`.
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 
 use super::command::{ALLOW_LOADING, Command, Keys, NO_SCRIPT, Run};
 use crate::server::call::Call;

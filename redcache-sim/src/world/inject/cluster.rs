@@ -1,6 +1,6 @@
 //! Faults of clusters: changes, and distorted views of nodes.
 
-use redcache_core::Slot;
+use redcache_core::protocol::Slot;
 
 use crate::fault::Fault;
 use crate::invariant::Checked;
