@@ -49,8 +49,8 @@ const THREADS_MAX: u64 = 900;
 /// Threads that a runtime may keep.
 const THREADS_SPARE: u64 = 8;
 
-/// Replies, with their command, for which a call may wait longer: a lock that is refused although the
-/// key is absent.
+/// Replies, with their command, for which a call may wait longer: a lock that is refused although
+/// its key is absent.
 const WAITING: &[(&str, &str)] = &[("set", "null")];
 
 static TOKIO: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {

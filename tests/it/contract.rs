@@ -7,6 +7,7 @@
 //! reconfigured**.
 
 mod play;
+mod probe;
 mod probes;
 mod scripts;
 mod subject;
@@ -15,10 +16,8 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use self::play::{Line, play};
+use self::probe::Probe;
 use self::subject::Subject;
-
-/// The name and the steps of a dialogue.
-type Probe = (&'static str, &'static [&'static str]);
 
 /// Send each probe to the model and to Redis; fail with every probe that they answer differently.
 fn check(probes: &[Probe]) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use redcache_driver::{Key, Loaded};
 use serde_json::{Map, Value};
 
-use crate::request::{bytes, milliseconds};
+use crate::field::{bytes, milliseconds};
 
 /// The result and the delay of a load, and the number of its runs.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 
 mod adapter;
 mod call;
+mod field;
 mod load;
 mod options;
 mod outcome;

@@ -7,7 +7,7 @@ use redcache_driver::{Answer, Error, ErrorKind, Stats};
 use serde_json::{Map, Value, json};
 
 use crate::adapter::PerKey;
-use crate::request::written;
+use crate::field::written;
 
 /// The outcome of a call: its value and source, or its error.
 #[derive(Debug)]

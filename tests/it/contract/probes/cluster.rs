@@ -2,7 +2,7 @@
 //! slots up to 16000. Key `b` is in slot 3300, `foo` in 12182, and `x` in 16287, which has no
 //! owner.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

@@ -1,6 +1,6 @@
 //! Probes of the handshake: protocol versions, passwords, names, databases.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

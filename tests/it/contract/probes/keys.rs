@@ -1,6 +1,6 @@
 //! Probes of values and their expiry.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

@@ -1,6 +1,6 @@
 //! Probes of the pushes for a client's own changes, with `NOLOOP` and without.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

@@ -1,6 +1,6 @@
 //! Probes of requests that the server accepts or rejects.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

@@ -1,6 +1,6 @@
 //! Probes of scripts: the script cache, redcache's scripts, and their effect on tracking.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

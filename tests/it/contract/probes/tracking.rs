@@ -1,6 +1,6 @@
 //! Probes of tracking: reads that are tracked, and changes by others that are pushed.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (

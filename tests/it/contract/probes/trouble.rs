@@ -1,6 +1,6 @@
 //! Probes of a server that is out of memory, a replica, busy, or denies commands.
 
-use super::super::Probe;
+use super::super::probe::Probe;
 
 pub(in super::super) const PROBES: &[Probe] = &[
     (
