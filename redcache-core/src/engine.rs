@@ -7,7 +7,7 @@
 //!               └──────────────── router events, timers ◀───────────────────────┘
 //! ```
 //!
-//! Each machine owns its state and knows no other machine. All share [`Env`](env::Env). What one
+//! Each machine owns its state and knows no other machine. All share `Env`. What one
 //! machine's progress means for another is decided in `router_events`.
 
 mod calls;

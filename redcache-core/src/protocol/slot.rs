@@ -23,7 +23,7 @@ impl Slot {
     /// # Examples
     ///
     /// ```
-    /// use redcache_core::Slot;
+    /// use redcache_core::protocol::Slot;
     ///
     /// assert_eq!(Slot::of(b"{user1000}.following"), Slot::of(b"{user1000}.followers"));
     /// ```
