@@ -1,5 +1,5 @@
-//! What every quickstart stands on: a database that counts its queries, a Redis to talk to, and a report of each step.
-//! There is little to learn in here about redcache itself.
+//! Support code of every quickstart: a database that counts its queries, a Redis server, and a
+//! report of each step. This file shows little of redcache itself.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::Answer;
 
-/// Whatever can go wrong in a database or an example.
+/// Any error of a database or an example.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How many rows the table has; their ids begin with 1.
+/// Number of rows of the table; ids begin with 1.
 const ROWS: u32 = 10_000;
 
-/// The table `mytab(id, val)` in a SQLite file of its own. It counts the statements that reach it.
+/// The table `mytab(id, val)` in its own SQLite file. It counts its queries.
 pub(crate) struct Table {
     connection: Mutex<Connection>,
     queries: AtomicU64,
-    // Deleted after the connection is closed: fields are dropped from top to bottom.
+    // The directory is deleted after the connection closes: fields drop from top to bottom.
     directory: Directory,
 }
 
@@ -46,7 +46,7 @@ impl Table {
         Ok(Self { connection: Mutex::new(connection), queries: AtomicU64::new(0), directory })
     }
 
-    /// A name that no other run has. Keys that begin with it meet no others in a Redis that is shared.
+    /// Return the unique name of this run. Keys with this prefix do not collide in a shared Redis.
     pub(crate) fn unique_name(&self) -> &str {
         &self.directory.name
     }
@@ -57,7 +57,7 @@ impl Table {
         select.query_row([id], |row| row.get(0)).optional()
     }
 
-    /// Finds several rows with one query. Those that do not exist are left out.
+    /// Find several rows with one query. The result omits missing rows.
     pub(crate) fn find_many(&self, ids: &[u32]) -> rusqlite::Result<Vec<(u32, String)>> {
         let connection = self.count_query();
         let places = iter::repeat_n("?", ids.len()).collect::<Vec<_>>().join(",");
@@ -72,7 +72,7 @@ impl Table {
         self.count_query().execute(sql, (id, val)).map(|_| ())
     }
 
-    /// Has every query wait until what this returns is dropped.
+    /// Block every query until the returned guard is dropped.
     pub(crate) fn keep_busy(&self) -> impl Sized {
         self.lock()
     }
@@ -91,7 +91,7 @@ impl Table {
     }
 }
 
-/// A directory that is deleted in the end.
+/// A directory that is deleted on drop.
 struct Directory {
     name: String,
     path: PathBuf,
@@ -109,12 +109,12 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What cannot be deleted is left to the system's own cleaning.
+        // The system cleans up files that cannot be deleted here.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// The Redis to use: the one that `REDIS_URL` names, else one inside of this process.
+/// The Redis server: the server at `REDIS_URL`, or else a server inside this process.
 pub(crate) struct Redis {
     pub(crate) url: String,
     _embedded: Option<EmbeddedServer>,
@@ -134,7 +134,7 @@ impl Redis {
     }
 }
 
-/// Prints a line for each step: what answered, how long it took, how often the database was asked.
+/// A report with a line for each step: sources of the answers, duration and number of queries.
 pub(crate) struct Report<'a> {
     table: &'a Table,
     reads: Cell<usize>,
@@ -157,7 +157,7 @@ impl<'a> Report<'a> {
         report
     }
 
-    /// Starts the clock.
+    /// Start a step and its clock.
     pub(crate) fn step(&'a self, title: &'a str) -> Step<'a> {
         Step { report: self, title, queries_before: self.table.queries(), began: Instant::now() }
     }
@@ -173,7 +173,8 @@ impl<'a> Report<'a> {
 }
 
 impl Step<'_> {
-    /// Stops the clock, and gives how many SQL queries there were. `answers` are what the step has read.
+    /// Stop the clock, print the line of the step and return its number of SQL queries. `answers`
+    /// are the answers that the step has read.
     pub(crate) fn end<'s>(self, answers: impl IntoIterator<Item = &'s Answer>) -> u64 {
         let took = self.began.elapsed();
         let queries = self.report.table.queries() - self.queries_before;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::Failure;
 
-/// What `compare --help` prints.
+/// Text of `compare --help`.
 pub const USAGE: &str = "\
 compare: one workload against one peer, or everything against everything.
 
@@ -39,7 +39,7 @@ of the loop. commands counts what the server executed during the measurement, sc
 included, server_us its processor time, peak_kib our memory. added_us (stampede) is what the last caller waited beyond the loader.
 Exit status: 0 measured, 1 failed, 2 the peer cannot do this workload.";
 
-/// Declares an enum of named things, with the names in one place.
+/// Declare an enum whose variants have names.
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -49,10 +49,10 @@ macro_rules! names {
         }
 
         impl $name {
-            /// Every one of them, in the order of the documentation.
+            /// All variants, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// Its name on the command line and in the JSON lines.
+            /// Return the name on the command line and in the JSON lines.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -81,27 +81,27 @@ macro_rules! names {
 pub(crate) use names;
 
 names! {
-    /// What a peer is asked to do.
+    /// Workload of a measurement.
     Workload {
-        /// Reads keys that are in the process.
+        /// Read keys in the near cache.
         LocalHit = "local_hit",
-        /// Reads keys that are in Redis and not in the process.
+        /// Read keys in Redis that are not in the near cache.
         RemoteHit = "remote_hit",
-        /// Reads keys that are nowhere, with a loader that answers at once.
+        /// Read missing keys with a loader that answers at once.
         ColdMiss = "cold_miss",
-        /// Reads a batch of keys that are in the process.
+        /// Read a batch of keys in the near cache.
         LocalMulti = "local_multi",
-        /// Reads a batch of keys that are in Redis.
+        /// Read a batch of keys in Redis.
         RemoteMulti = "remote_multi",
-        /// Reads a batch of keys that are nowhere.
+        /// Read a batch of missing keys.
         ColdMulti = "cold_multi",
-        /// Reads one key that is nowhere from many tasks at once, with a slow loader.
+        /// Read one missing key from many tasks at once, with a slow loader.
         Stampede = "stampede",
     }
 }
 
 names! {
-    /// Who is measured.
+    /// Client under measurement.
     Peer {
         /// redcache on tokio.
         RedcacheTokio = "redcache-tokio",
@@ -128,10 +128,10 @@ names! {
     }
 }
 
-/// How much of a workload.
+/// Size of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Callers at once.
+    /// Number of concurrent callers.
     pub tasks: usize,
     /// Calls in total.
     pub ops: usize,
@@ -148,17 +148,17 @@ pub struct Load {
 /// One workload against one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What to do.
+    /// Workload of the run.
     pub workload: Workload,
-    /// Who does it.
+    /// Client under measurement.
     pub peer: Peer,
-    /// How much of it.
+    /// Size of the workload.
     pub load: Load,
-    /// Leaves out the header with versions.
+    /// Whether to omit the header with versions.
     pub quiet: bool,
 }
 
-/// What the user asked for.
+/// Command of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Print [`USAGE`].
@@ -167,21 +167,21 @@ pub enum Command {
     One(Option<String>, Run),
     /// Measure everything.
     All(Option<String>, All),
-    /// Measure along what may become many or large.
+    /// Measure the growth of cost along each axis.
     Growth(Option<String>),
 }
 
 /// The options of `--all`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct All {
-    /// How often everything is repeated; if not said, three times or as often as there is time for.
+    /// Number of rounds; by default three, or as many as fit into the time limit.
     pub rounds: Option<usize>,
-    /// Where the charts go.
+    /// Folder of the charts.
     pub plot: Option<PathBuf>,
 }
 
 impl Load {
-    /// Gives a load that takes about a second on the slower peers.
+    /// Return a load that takes about a second on the slower peers.
     pub fn of(workload: Workload, tasks: Option<usize>) -> Self {
         let stampede = workload == Workload::Stampede;
         let tasks = tasks.unwrap_or(if stampede { 1000 } else { 1 });
@@ -199,7 +199,7 @@ impl Load {
     }
 }
 
-/// Options as they stand on the command line, before the defaults of a workload apply.
+/// Options of the command line, before the defaults of a workload apply.
 #[derive(Default)]
 struct Given {
     redis: Option<String>,
@@ -220,11 +220,11 @@ struct Given {
 }
 
 impl Command {
-    /// Reads the arguments after the program's name.
+    /// Parse the arguments after the program's name.
     ///
     /// # Errors
     ///
-    /// Says which argument is unknown, incomplete, out of range or missing.
+    /// Fails with the name of an argument that is unknown, incomplete, out of range or missing.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
         let given = Given::read(arguments)?;
         if given.help {
@@ -294,7 +294,7 @@ impl Given {
 
     fn load(&self, workload: Workload) -> Load {
         let usual = Load::of(workload, self.tasks);
-        // A stampede is one call per task, whatever was asked for.
+        // A stampede is one call per task, regardless of `--ops`.
         let stampede = workload == Workload::Stampede;
         Load {
             tasks: usual.tasks,

@@ -1,7 +1,7 @@
-//! `--growth`: what a call costs as there is more of everything, one axis after the other.
+//! `--growth`: the cost of a call along one growing axis after the other.
 //!
-//! A cost that grows in proportion has the same figure in every line of its axis: nanoseconds per key
-//! or per byte where the work is that of keys or bytes, per call elsewhere.
+//! A proportional cost has the same figure in every line of its axis. The unit is nanoseconds per
+//! key or per KiB where the work is in keys or bytes, and per call elsewhere.
 
 use crate::Failure;
 use crate::cli::{Load, Peer, Run, Workload};
@@ -9,16 +9,16 @@ use crate::line::Line;
 use crate::rounds::{self, Cell};
 use crate::server::Server;
 
-/// What grows.
+/// Axis of growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {
-    /// Callers at once, of keys in Redis.
+    /// Concurrent callers of keys in Redis.
     Tasks,
     /// Entries in the near cache.
     Entries,
     /// Keys per call, all of them in Redis.
     RemoteBatch,
-    /// Keys per call, none of them anywhere.
+    /// Keys per call, all of them missing.
     ColdBatch,
     /// Bytes per value.
     Value,
@@ -71,7 +71,7 @@ impl Axis {
         }
     }
 
-    /// What a call is divided by.
+    /// Return the unit of cost, and the number of units per call.
     fn unit(self, step: usize) -> (&'static str, usize) {
         match self {
             Self::Tasks | Self::Entries => ("call", 1),
@@ -81,7 +81,7 @@ impl Axis {
     }
 }
 
-/// Measures every step of every axis with redcache on tokio: lines as they come, then the table.
+/// Measure every step of every axis with redcache on tokio, print each line, then the table.
 ///
 /// # Errors
 ///

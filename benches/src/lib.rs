@@ -2,14 +2,14 @@
 //!
 //! Two binaries share this library. `compare` runs one workload against one peer
 //! and prints a JSON line, or (`--all`) the whole table, interleaved, with the
-//! ratios that count. `micro` prints costs that do not depend on the machine's
-//! mood: allocations and instructions per operation.
+//! ratios that count. `micro` prints costs without noise from the machine:
+//! allocations and instructions per operation.
 //!
-//! In reading order: [`cli`] says what to run, [`server`] gives it a Redis,
+//! In reading order: [`cli`] parses the command, [`server`] provides a Redis,
 //! [`workload`] drives a [`Peer`](peers::Peer) on its [`runtime`] and [`measure`]s
 //! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
 //! peer, [`table`] holds the result against the targets and [`plot`] draws it;
-//! [`growth`] walks along what may become many or large.
+//! [`growth`] measures the cost along each growing axis.
 
 #![forbid(unsafe_code)]
 
@@ -28,5 +28,5 @@ pub mod table;
 pub mod versions;
 pub mod workload;
 
-/// An error that ends a run; its text is all anyone does with it.
+/// An error that ends a run; callers print its text only.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -7,14 +7,14 @@ use crate::Failure;
 use crate::cli::{Peer, Run, Workload};
 use crate::measure::Measurement;
 
-/// One measurement as it is printed, plotted and compared.
+/// One measurement in its printed form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// What was done.
+    /// Workload of the run.
     pub workload: Workload,
-    /// Who did it.
+    /// Client under measurement.
     pub peer: Peer,
-    /// Callers at once.
+    /// Number of concurrent callers.
     pub tasks: usize,
     /// Calls in total.
     pub ops: usize,
@@ -24,11 +24,11 @@ pub struct Line {
     pub ns_per_op: f64,
     /// Median time of a call, in microseconds.
     pub p50_us: f64,
-    /// 99 of 100 calls stayed within this many microseconds.
+    /// 99th percentile of the time of a call, in microseconds.
     pub p99_us: f64,
-    /// 999 of 1000 calls stayed within this many microseconds.
+    /// 99.9th percentile of the time of a call, in microseconds.
     pub p999_us: f64,
-    /// How often the loader ran.
+    /// Number of runs of the loader.
     pub loads: u64,
     /// Distinct keys read.
     pub keys: usize,
@@ -36,23 +36,23 @@ pub struct Line {
     pub batch: usize,
     /// Bytes per value.
     pub value: usize,
-    /// What the server executed meanwhile.
+    /// Number of commands that the server executed during the measurement.
     pub commands: u64,
-    /// Processor time of the server meanwhile, in microseconds.
+    /// Processor time of the server during the measurement, in microseconds.
     pub server_us: f64,
-    /// The most memory that the process ever held, in KiB; 0 where the system does not tell.
+    /// Peak memory of the process, in KiB; 0 where the system does not report it.
     pub peak_kib: u64,
-    /// What a stampede took beyond its loader, in microseconds.
+    /// Time of a stampede beyond its loader, in microseconds.
     pub added_us: Option<f64>,
-    /// Which round of `--all` measured it.
+    /// Round of `--all`.
     pub round: Option<usize>,
 }
 
 impl Line {
-    /// Sums up what one run measured.
+    /// Summarize the measurement of one run.
     pub fn new(run: &Run, mut measurement: Measurement) -> Self {
         measurement.samples.sort();
-        // The clock has a resolution: nothing takes no time.
+        // The elapsed time is above zero, even below the resolution of the clock.
         let seconds = measurement.elapsed.as_secs_f64().max(1e-9);
         let multi = matches!(
             run.workload,
@@ -112,7 +112,7 @@ impl fmt::Display for Line {
 impl FromStr for Line {
     type Err = Failure;
 
-    /// Reads a line that [`Line`] printed: one flat object, no nesting, no escapes.
+    /// Parse a printed [`Line`]: one flat object without nesting or escapes.
     fn from_str(text: &str) -> Result<Self, Failure> {
         let body = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         let body = body.ok_or_else(|| format!("not an object: {text}"))?;

@@ -1,39 +1,39 @@
-//! Time per call, and what a whole measurement amounts to.
+//! Time per call, and the result of a whole measurement.
 
 use std::time::Duration;
 
-/// How long each call took, kept whole: a few hundred thousand numbers sort in milliseconds, and no
-/// bucket rounds them.
+/// The time of each call, without buckets that round it. A few hundred thousand numbers sort in
+/// milliseconds.
 #[derive(Debug, Default)]
 pub struct Samples {
-    /// Nanoseconds; a call longer than four seconds counts as that.
+    /// Nanoseconds per call, at most `u32::MAX` (about four seconds).
     nanos: Vec<u32>,
 }
 
-/// What a measurement amounts to.
+/// Result of a measurement.
 #[derive(Debug)]
 pub struct Measurement {
     /// Calls in total.
     pub ops: usize,
-    /// From the moment that all tasks were let go to the end of the last.
+    /// Time from the common start of all tasks to the end of the last task.
     pub elapsed: Duration,
     /// Time per call.
     pub samples: Samples,
-    /// How often the loader ran.
+    /// Number of runs of the loader.
     pub loads: u64,
-    /// What a stampede took beyond its loader.
+    /// Time of a stampede beyond its loader.
     pub added: Option<Duration>,
-    /// What the server executed meanwhile.
+    /// Number of commands that the server executed during the measurement.
     pub commands: u64,
-    /// Processor time of the server meanwhile.
+    /// Processor time of the server during the measurement.
     pub server: Duration,
-    /// The most memory that this process ever held, in KiB; 0 where the system does not tell.
+    /// Peak memory of this process, in KiB; 0 where the system does not report it.
     pub peak_kib: u64,
     /// Distinct keys read.
     pub keys: usize,
 }
 
-/// Gives the most memory that this process ever held, in KiB; 0 where the system does not tell.
+/// Return the peak memory of this process in KiB, or 0 where the system does not report it.
 pub fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -41,28 +41,28 @@ pub fn peak_kib() -> u64 {
 }
 
 impl Samples {
-    /// Makes room, so that recording does not allocate.
+    /// Reserve space, so that recording does not allocate.
     pub fn with_capacity(calls: usize) -> Self {
         Self { nanos: Vec::with_capacity(calls) }
     }
 
-    /// Adds one call.
+    /// Add the time of one call.
     pub fn record(&mut self, took: Duration) {
         self.nanos.push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
     }
 
-    /// Adds what another task recorded.
+    /// Add the samples of another task.
     pub fn append(&mut self, mut other: Self) {
         self.nanos.append(&mut other.nanos);
     }
 
-    /// Puts the samples in order, for [`Samples::quantile_us`].
+    /// Sort the samples for [`Samples::quantile_us`].
     pub fn sort(&mut self) {
         self.nanos.sort_unstable();
     }
 
-    /// Gives the time in microseconds that the given share of calls stayed within; 0 without calls.
-    /// The samples must be [sorted](Samples::sort).
+    /// Return the quantile of the given share in microseconds, or 0 without calls. The samples must
+    /// be [sorted](Samples::sort).
     pub fn quantile_us(&self, share: f64) -> f64 {
         let rank = (share * self.nanos.len() as f64).ceil() as usize;
         let nanos = self.nanos.get(rank.max(1) - 1).copied().unwrap_or(0);

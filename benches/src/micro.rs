@@ -1,9 +1,9 @@
-//! Costs that do not depend on the machine's mood: allocations and instructions per operation, bytes
-//! per entry, commands per event.
+//! Costs without noise from the machine: allocations and instructions per operation, bytes per
+//! entry, commands per event.
 //!
-//! Every cost is the difference between many operations and few, so that what it takes to set a case up
-//! cancels out. Allocations are counted by the allocator of the `micro` binary; instructions by
-//! valgrind, under which the binary runs itself with one case and a number of operations.
+//! Every cost is the difference between many operations and few, so that the cost of setup cancels
+//! out. The allocator of the `micro` binary counts allocations. Valgrind counts instructions; the
+//! binary runs itself under it with one case and a number of operations.
 
 mod callgrind;
 mod cases;
@@ -22,20 +22,20 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region};
 
 use crate::Failure;
 
-/// How often a case is repeated; what happens in the background, and the machine's mood, add to some
-/// repetitions and not to others, so the smallest cost is the true one.
+/// Number of repetitions of a case. Background work adds to some repetitions only, so the smallest
+/// cost is the true cost.
 const REPEATS: usize = 5;
 
-/// What one operation costs.
+/// Cost of one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// Calls of the allocator for more memory.
     pub allocations: f64,
-    /// Nanoseconds. These do depend on the machine's mood.
+    /// Nanoseconds, with noise from the machine.
     pub nanos: f64,
 }
 
-/// Measures what one operation of a case costs.
+/// Measure the cost of one operation of a case.
 ///
 /// # Errors
 ///

@@ -1,13 +1,13 @@
-//! Who is measured: one small file per client, each behind the [`Peer`] trait.
+//! Clients under measurement: one small file per client, each behind the [`Peer`] trait.
 //!
 //! # Adding a peer
 //!
 //! 1. Give it a name: a variant of [`cli::Peer`].
 //! 2. Write `peers/its_name.rs` with a type that one task holds, and implement [`Peer`] for it.
-//!    Set it up as its documentation tells a user to, with TCP_NODELAY where that is offered, and
-//!    list in [`Peer::WORKLOADS`] only what it really does.
-//! 3. Name it in [`measure`] below, in [`plan`](crate::plan) for the rows of `--all` it takes part
-//!    in, and its crate in [`versions`](crate::versions).
+//!    Set it up as its documentation recommends, with TCP_NODELAY where available, and list in
+//!    [`Peer::WORKLOADS`] only the workloads that it supports.
+//! 3. Name it in [`measure`] below and in [`plan`](crate::plan) for its rows of `--all`. Name its
+//!    crate in [`versions`](crate::versions).
 //!
 //! A peer on another runtime also needs an implementation of [`Runtime`].
 //! A blocking peer implements the same trait with bodies that block, on
@@ -37,48 +37,48 @@ use crate::runtime::{AsyncStd, Runtime, Smol, Tokio};
 use crate::server::Server;
 use crate::{Failure, cli, workload};
 
-/// One client as one task holds it.
+/// One client, held by one task.
 pub trait Peer: Sized + Send + 'static {
-    /// What its tasks run on.
+    /// Runtime of its tasks.
     type Runtime: Runtime;
 
-    /// What a read hands its caller.
+    /// Value of a read.
     type Value: AsRef<[u8]> + Send;
 
-    /// What it can do.
+    /// Workloads that the peer supports.
     const WORKLOADS: &'static [Workload];
 
-    /// Connects.
+    /// Connect to Redis.
     ///
     /// # Errors
     ///
-    /// Passes on the client's own.
+    /// Fails with the error of the client.
     fn connect(setup: &Setup) -> impl Future<Output = Result<Self, Failure>> + Send;
 
-    /// Gives another task its own: a handle of the same connection where the client shares one
-    /// between tasks, else a connection more.
+    /// Return a client for another task: a handle of the same connection where the client shares
+    /// one between tasks, or else another connection.
     ///
     /// # Errors
     ///
-    /// Passes on the client's own.
+    /// Fails with the error of the client.
     fn fork(&self) -> impl Future<Output = Result<Self, Failure>> + Send;
 
-    /// Reads a key, from the source if it is nowhere and the peer can load.
+    /// Read a key, and load a missing key from the source if the peer can load.
     ///
     /// # Errors
     ///
-    /// Passes on the client's own; a key that is missing is one.
+    /// Fails with the error of the client, or if the key is missing.
     fn read(
         &mut self,
         key: &str,
         source: &Source,
     ) -> impl Future<Output = Result<Self::Value, Failure>> + Send;
 
-    /// Reads keys in one call, what is nowhere from the source, and counts the values it got.
+    /// Read keys in one call, load missing keys from the source, and return the number of values.
     ///
     /// # Errors
     ///
-    /// Passes on the client's own.
+    /// Fails with the error of the client.
     fn read_many(
         &mut self,
         keys: &[String],
@@ -86,29 +86,29 @@ pub trait Peer: Sized + Send + 'static {
     ) -> impl Future<Output = Result<usize, Failure>> + Send;
 }
 
-/// What a peer needs to know to connect.
+/// Settings of the connection of a peer.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Where Redis is: `host:port`.
+    /// Address of Redis: `host:port`.
     pub redis: String,
-    /// How many keys its near cache must hold, if it has one.
+    /// Number of keys that the near cache must hold, if there is one.
     pub near_keys: usize,
-    /// How long it may keep them.
+    /// Lifetime of a key in the near cache.
     pub ttl: Duration,
 }
 
 impl Setup {
-    /// Where redcache is to connect to: with the near cache that it has by itself, unless the keys need a larger one.
+    /// Return the URL for redcache. The near cache has its default size, unless the keys need more.
     fn redcache_url(&self) -> String {
         const DEFAULT: usize = 128 << 20;
-        // 64 bytes, and what comes with them.
+        // A value of 64 bytes, its key and the overhead of an entry.
         const PER_KEY: usize = 256;
         let bytes = DEFAULT.max(self.near_keys * PER_KEY);
         format!("redis://{}?near_cache_bytes={bytes}", self.redis)
     }
 }
 
-/// Where values come from that are nowhere else.
+/// Source of missing values.
 #[derive(Debug)]
 pub struct Source {
     value: Bytes,
@@ -118,12 +118,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// Makes a source that takes its time and always gives the same value.
+    /// Create a source that loads the same value each time, after a delay.
     pub fn new(value: Bytes, takes: Duration) -> Self {
         Self { value, takes, loads: AtomicU64::new(0), last: Mutex::default() }
     }
 
-    /// Loads one value.
+    /// Load one value.
     pub async fn load<R: Runtime>(&self) -> Bytes {
         self.loads.fetch_add(1, Ordering::Relaxed);
         if !self.takes.is_zero() {
@@ -134,23 +134,23 @@ impl Source {
         self.value.clone()
     }
 
-    /// Counts the loads so far.
+    /// Return the number of loads so far.
     pub fn loads(&self) -> u64 {
         self.loads.load(Ordering::Relaxed)
     }
 
-    /// Tells how long the last slow load really took: timers are late.
+    /// Return the actual duration of the last slow load, which exceeds its timer.
     pub fn last_took(&self) -> Duration {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Why there is no measurement.
+/// Reason for a missing measurement.
 #[derive(Debug)]
 pub enum NoMeasurement {
-    /// The peer cannot do this, for the reason given.
+    /// The peer does not support the workload, for the given reason.
     Unsupported(String),
-    /// It went wrong.
+    /// The measurement failed.
     Failed(Failure),
 }
 
@@ -175,11 +175,11 @@ type OnTokio = redcache::Redcache<redcache_tokio::Tokio, Tokio>;
 type OnAsyncStd = redcache::Redcache<redcache_async_std::AsyncStd, AsyncStd>;
 type OnSmol = redcache::Redcache<redcache_smol::Smol, Smol>;
 
-/// Measures one run.
+/// Measure one run.
 ///
 /// # Errors
 ///
-/// Says why the peer cannot, or what went wrong.
+/// Fails if the peer does not support the workload, or with the error of the run.
 pub fn measure(run: &Run, server: &Server) -> Result<Measurement, NoMeasurement> {
     match run.peer {
         cli::Peer::RedcacheTokio => measure_peer::<OnTokio>(run, server),
@@ -206,7 +206,7 @@ fn measure_peer<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, NoMe
     Ok(workload::run::<P>(run, server)?)
 }
 
-/// Counts the values among redcache's answers, of which the first error is passed on.
+/// Count the values among redcache's answers, or return their first error.
 fn count_found<E: std::error::Error + Send + Sync + 'static>(
     answers: Vec<Result<Answer, E>>,
 ) -> Result<usize, Failure> {

@@ -1,14 +1,14 @@
-//! What `--all` measures: the rows of the table and who takes part in each.
+//! Plan of `--all`: the rows of the table and the peers of each row.
 
 use crate::cli::{Load, Peer, Run, Workload, names};
 
-/// How many calls each task makes per round where they stay in the process.
+/// Number of calls per task and round in the near cache.
 const LOCAL_OPS: usize = 500_000;
 
-/// How many calls many tasks make together per round.
+/// Number of calls of many tasks together per round.
 const REMOTE_OPS: usize = 60_000;
 
-/// The adapters of redcache: everything is measured on each.
+/// The adapters of redcache; every row is measured on each.
 pub const ADAPTERS: [Peer; 4] =
     [Peer::RedcacheTokio, Peer::RedcacheAsyncStd, Peer::RedcacheSmol, Peer::RedcacheBlocking];
 
@@ -25,7 +25,7 @@ names! {
         RemoteOne = "remote_hit, 1 task",
         /// A busy process.
         RemoteSome = "remote_hit, 64 tasks",
-        /// A saturated one.
+        /// A saturated process.
         RemoteMany = "remote_hit, 512 tasks",
         /// A miss by itself.
         ColdOne = "cold_miss, 1 task",
@@ -43,7 +43,7 @@ names! {
 }
 
 impl Row {
-    /// The workload of the row.
+    /// Return the workload of the row.
     pub fn workload(self) -> Workload {
         match self {
             Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => Workload::LocalHit,
@@ -56,7 +56,7 @@ impl Row {
         }
     }
 
-    /// Who takes part, yardsticks first.
+    /// Return the peers of the row, yardsticks first.
     pub fn peers(self) -> Vec<Peer> {
         let others: &[Peer] = match self.workload() {
             Workload::LocalHit | Workload::LocalMulti => {
@@ -75,7 +75,7 @@ impl Row {
         others.iter().copied().chain(ADAPTERS).collect()
     }
 
-    /// What one peer does in this row.
+    /// Return the run of one peer in this row.
     pub fn run(self, peer: Peer) -> Run {
         let tasks = match self {
             Self::LocalTwoTasks => Some(2),
@@ -95,7 +95,7 @@ impl Row {
         if self == Self::LocalOneKey {
             load.keys = 1;
         }
-        // With a thread per task there are fewer calls per second to be had.
+        // A thread per task makes fewer calls per second.
         let threads = matches!(peer, Peer::RedisRsSync | Peer::RedcacheBlocking);
         match self {
             Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => {

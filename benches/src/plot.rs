@@ -24,7 +24,7 @@ const INK: &str = "#24292f";
 const FAINT: &str = "#6e7781";
 const GRID: &str = "#d8dee4";
 
-/// What kind of peer a bar stands for: its colour.
+/// Kind of the peer of a bar, which determines its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Redcache,
@@ -68,7 +68,7 @@ impl Kind {
     }
 }
 
-/// Writes `WORKLOAD.svg` into the folder for every workload that was measured.
+/// Write `WORKLOAD.svg` into the folder for every measured workload.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ impl Panel {
     fn new(results: &Results, row: Row) -> Option<Self> {
         let metric = Metric::of(row);
         let bar = |peer| Some((peer, results.summary(row, peer, metric)?));
-        // redcache on top, then as the table has them.
+        // redcache is on top, followed by other peers in the order of the table.
         let mut peers = row.peers();
         peers.sort_by_key(|peer| Kind::of(*peer) != Kind::Redcache);
         let bars: Vec<_> = peers.into_iter().filter_map(bar).collect();
@@ -266,7 +266,7 @@ fn text(
     )
 }
 
-/// Three digits are as many as such a measurement has.
+/// Format a value with its three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),

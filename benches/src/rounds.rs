@@ -1,9 +1,9 @@
-//! `--all`: every row with every peer, interleaved, each in a process of its own.
+//! `--all`: every row with every peer, interleaved, each in its own process.
 //!
-//! The machine's mood changes by the minute, so peers of a row are measured one right after the other,
-//! everything is repeated in rounds, and each round starts with another peer. A process of its own
-//! means that no peer inherits a fragmented heap or somebody's background threads, and that one that
-//! hangs or crashes costs its cell and not the table.
+//! The speed of the machine changes by the minute. Therefore peers of a row are measured directly
+//! one after the other, all rows are repeated in rounds, and each round starts with another peer.
+//! In its own process, a peer inherits no fragmented heap and no background threads of another
+//! peer. A peer that hangs or crashes loses its cell, not the table.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -19,28 +19,28 @@ use crate::server::Server;
 use crate::table::{self, Results};
 use crate::{Failure, plot};
 
-/// A cell that takes longer is given up.
+/// Time limit of a cell.
 const CELL_WITHIN: Duration = Duration::from_secs(150);
 
-/// How many rounds there are unless the user says so.
+/// Default number of rounds.
 const ROUNDS: usize = 3;
 
-/// No further round is begun that would not end by then, unless the user wants it.
+/// Time limit of all rounds, unless the user sets their number.
 const ALL_WITHIN: Duration = Duration::from_secs(360);
 
-/// How a cell ended.
+/// Outcome of a cell.
 pub(crate) enum Cell {
     Measured(Line),
-    /// The peer cannot do it, and will not be asked again.
+    /// The peer does not support the workload and is not measured again.
     Unsupported,
 }
 
-/// Measures the whole table and tells it: lines as they come, then ratios and targets.
+/// Measure the whole table and print each line, then ratios and targets.
 ///
 /// # Errors
 ///
-/// Fails if no process can be started or a chart cannot be written. A peer that fails is reported on
-/// standard error and missing from the table.
+/// Fails if no process can be started or a chart cannot be written. A peer that fails is reported
+/// on standard error and missing from the table.
 pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(), Failure> {
     let started = Instant::now();
     let mut results = Results::default();
@@ -77,7 +77,7 @@ pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(),
     Ok(())
 }
 
-/// Measures once, in a process of its own.
+/// Measure one run in its own process.
 pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
     let mut child = Command::new(env::current_exe()?)
         .args(["--quiet", "--redis", server.address()])
@@ -90,7 +90,7 @@ pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         let mut text = String::new();
-        // Whoever gave up waiting does not want to know how it ended.
+        // The receiver is gone if the wait timed out; the output is then unused.
         let _ = send.send(stdout.read_to_string(&mut text).map(|_| text));
     });
     let Ok(text) = receive.recv_timeout(CELL_WITHIN) else {

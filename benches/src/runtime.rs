@@ -1,4 +1,4 @@
-//! What the tasks of a workload run on, and the gate that lets them go together.
+//! Runtimes for the tasks of a workload, and the gate that starts them together.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,30 +9,30 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 
-/// What the tasks of a workload run on.
+/// Runtime for the tasks of a workload.
 pub trait Runtime: Send + Sync + 'static {
-    /// Starts the runtime and runs one future on it.
+    /// Start the runtime and run one future on it.
     ///
     /// # Errors
     ///
     /// Fails if the runtime cannot start.
     fn block_on<F: Future>(future: F) -> Result<F::Output, Failure>;
 
-    /// Starts a task; the future that comes back waits for its end.
+    /// Start a task and return a future that waits for its end.
     ///
     /// # Errors
     ///
-    /// That future fails if the task panicked or could not start.
+    /// The future fails if the task panicked or could not start.
     fn spawn<F>(future: F) -> impl Future<Output = Result<F::Output, Failure>> + Send
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static;
 
-    /// Waits.
+    /// Sleep for the duration.
     fn sleep(duration: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// The multi-threaded tokio with two workers, the same for every peer that runs on tokio.
+/// The multi-threaded tokio runtime with two workers, the same for every peer on tokio.
 #[derive(Debug)]
 pub struct Tokio;
 
@@ -108,7 +108,7 @@ impl Runtime for Smol {
     }
 }
 
-/// What the environment must say for every async runtime to have two workers.
+/// Environment variables that set two workers for every async runtime.
 pub const WORKERS: [(&str, &str); 2] = [("ASYNC_STD_THREAD_COUNT", "2"), ("SMOL_THREADS", "2")];
 
 /// One thread per task, for peers whose calls block.
@@ -134,7 +134,7 @@ impl Runtime for Threads {
     }
 }
 
-/// Runs a future on this thread, parked while it waits.
+/// Run a future on this thread, which parks while the future is pending.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
 
@@ -155,7 +155,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Holds tasks back until all are there, on any runtime.
+/// A gate that holds tasks back until all have arrived, on any runtime.
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<GateState>,
@@ -170,7 +170,7 @@ struct GateState {
 }
 
 impl Gate {
-    /// Waits for the gate to open.
+    /// Wait for the gate to open.
     pub async fn pass(&self) {
         let mut arrived = false;
         poll_fn(|context| {
@@ -191,7 +191,7 @@ impl Gate {
         .await;
     }
 
-    /// Waits until that many tasks stand before the gate, opens it and says when.
+    /// Wait until the given number of tasks have arrived, open the gate and return the time.
     pub async fn open_for(&self, tasks: usize) -> Instant {
         poll_fn(|context| {
             let mut state = self.lock();
@@ -210,7 +210,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, GateState> {
-        // Nothing that runs under the lock leaves the state half changed.
+        // No code under the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

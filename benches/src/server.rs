@@ -1,4 +1,4 @@
-//! The Redis under test: one that runs already, or one of our own.
+//! The Redis server under test: a running server, or a server that we start.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,23 +11,23 @@ use redis::{Connection, Pipeline};
 
 use crate::Failure;
 
-/// How many commands go out before their replies are read.
+/// Number of commands sent before their replies are read.
 const PIPELINE: usize = 1000;
 
-/// Keys left behind by a run that was killed go away by themselves.
+/// Lifetime of keys, so that keys of a killed run expire.
 const KEY_TTL: Duration = Duration::from_secs(3600);
 
-/// How long a server of our own may take to answer its first PING.
+/// Longest time for our own server to answer its first PING.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
-/// The shell that looks after a server of our own: it stops the server once our end of its standard
-/// input is gone, so that the server does not outlive us even if we are killed.
+/// Shell script that stops our own server after our end of its standard input closes. The server
+/// does not outlive us even if we are killed.
 const WATCH: &str = r#""$@" >/dev/null & server=$!; read -r _; kill $server; wait $server"#;
 
-/// The Redis under test; stops at the end if it is our own.
+/// The Redis server under test; our own server stops on drop.
 pub struct Server {
     address: String,
-    /// One connection for all that is not measured, so that setting it up is not counted either.
+    /// One connection for all commands outside the measurement, so that its setup is not counted.
     control: Mutex<Connection>,
     own: Option<Own>,
 }
@@ -38,11 +38,11 @@ struct Own {
 }
 
 impl Server {
-    /// Takes the server at that address, or starts one.
+    /// Connect to the server at the address, or start a server.
     ///
     /// # Errors
     ///
-    /// Says that nobody answers at the address, or that redis-server is missing or will not start.
+    /// Fails if no server answers at the address, or if redis-server is missing or does not start.
     pub fn take(address: Option<String>) -> Result<Self, Failure> {
         let Some(address) = address else {
             return Self::start();
@@ -51,16 +51,16 @@ impl Server {
         Ok(Self { address, control: Mutex::new(control), own: None })
     }
 
-    /// Where it listens: `host:port`.
+    /// Return the address of the server: `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Puts the value under every key.
+    /// Set every key to the value.
     ///
     /// # Errors
     ///
-    /// Passes on what went wrong between us and the server.
+    /// Fails with the error of the connection or the server.
     pub fn fill(&self, keys: &[String], value: &[u8]) -> Result<(), Failure> {
         self.pipeline(keys, |pipeline, key| {
             let seconds = KEY_TTL.as_secs();
@@ -68,33 +68,33 @@ impl Server {
         })
     }
 
-    /// Deletes the keys, and with them what the server remembers about who read them.
+    /// Delete the keys, and with them the tracking state of the server.
     ///
     /// # Errors
     ///
-    /// Passes on what went wrong between us and the server.
+    /// Fails with the error of the connection or the server.
     pub fn forget(&self, keys: &[String]) -> Result<(), Failure> {
         self.pipeline(keys, |pipeline, key| {
             pipeline.cmd("DEL").arg(key).ignore();
         })
     }
 
-    /// Counts what the server has executed since it started; each count is itself a command.
+    /// Return the number of commands since the start of the server. Each call adds one command.
     ///
     /// # Errors
     ///
-    /// Passes on what went wrong between us and the server.
+    /// Fails with the error of the connection or the server.
     pub fn commands(&self) -> Result<u64, Failure> {
         let stats: String = redis::cmd("INFO").arg("stats").query(&mut *self.control())?;
         let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
         Ok(line.ok_or("INFO counts no commands")?.trim().parse()?)
     }
 
-    /// Gives the processor time that the server has taken so far.
+    /// Return the processor time of the server so far.
     ///
     /// # Errors
     ///
-    /// Passes on what went wrong between us and the server.
+    /// Fails with the error of the connection or the server.
     pub fn processor_time(&self) -> Result<Duration, Failure> {
         let text: String = redis::cmd("INFO").arg("cpu").query(&mut *self.control())?;
         let mut total = Duration::ZERO;
@@ -119,14 +119,14 @@ impl Server {
     }
 
     fn control(&self) -> MutexGuard<'_, Connection> {
-        // A connection that broke in the middle of a command says so at the next.
+        // A connection that broke in the middle of a command fails at the next command.
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start() -> Result<Self, Failure> {
         let program = env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         check(&program)?;
-        // The port is free when we ask and may be taken when the server asks: try a few.
+        // Another process may take the free port before the server does: try a few ports.
         let mut attempts = 3;
         loop {
             attempts -= 1;
@@ -142,14 +142,14 @@ impl Server {
         let mut watch = Command::new("/bin/sh")
             .args(["-c", WATCH, "sh", program, "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "no", "--port", &port.to_string()])
-            // A near cache of a million entries must not be more than the server remembers.
+            // The tracking table has no limit, so that it holds a near cache of a million entries.
             .args(["--tracking-table-max-keys", "0"])
             .current_dir(env::temp_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .map_err(|why| format!("cannot start {program}: {why}"))?;
-        // From here on dropping it stops the server.
+        // From here on the drop of `own` stops the server.
         let own = Own { lifeline: watch.stdin.take(), watch };
         let address = format!("127.0.0.1:{port}");
         let deadline = Instant::now() + START_WITHIN;
@@ -178,7 +178,7 @@ impl fmt::Debug for Server {
 impl Drop for Own {
     fn drop(&mut self) {
         drop(self.lifeline.take());
-        // It was told to end; that it could not be waited for is nobody's concern any more.
+        // The server was asked to stop; an error of the wait has no consequence.
         let _ = self.watch.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! The result of `--all`: what everyone measured, and every ratio beside its target.
+//! The result of `--all`: the figures of every peer, and every ratio beside its target.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::cli::{Peer, Workload};
 use crate::line::Line;
 use crate::plan::{ADAPTERS, Row};
 
-/// How much slower than tokio another async runtime may make us.
+/// Largest ratio of the time on another async runtime to the time on tokio.
 const ADAPTER_MAX: f64 = 1.3;
 
 /// All lines of all rounds.
@@ -15,23 +15,23 @@ pub struct Results {
     cells: Vec<(Row, Line)>,
 }
 
-/// What is compared of a line.
+/// Compared figure of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Calls per second; more is better, of everything else less is.
+    /// Calls per second. More is better; for every other metric, less is better.
     Ops,
     /// Nanoseconds per call.
     Nanos,
     /// Median microseconds of a call.
     Median,
-    /// How often the loader ran.
+    /// Number of runs of the loader.
     Loads,
     /// Microseconds beyond the loader.
     Added,
 }
 
 impl Metric {
-    /// What matters most in a row.
+    /// Return the metric that is compared in a row.
     pub fn of(row: Row) -> Self {
         match (row.workload(), row.run(Peer::RedisRs).load.tasks) {
             (Workload::LocalHit, _) => Self::Nanos,
@@ -41,7 +41,7 @@ impl Metric {
         }
     }
 
-    /// Its value in one line; 0 where a line has none.
+    /// Return the value in one line, or 0 where the line has none.
     pub fn read(self, line: &Line) -> f64 {
         match self {
             Self::Ops => line.ops_per_s,
@@ -52,7 +52,7 @@ impl Metric {
         }
     }
 
-    /// Its unit, and what a line is divided by to have it.
+    /// Return the unit, and the divisor from the value of a line to the unit.
     pub fn unit(self) -> (&'static str, f64) {
         match self {
             Self::Ops => ("k/s", 1000.0),
@@ -65,7 +65,7 @@ impl Metric {
 
     fn better(self, left: f64, right: f64) -> f64 {
         match self {
-            // One load too many in any round is one too many.
+            // The worst round counts: no round may have an extra load.
             Self::Ops | Self::Loads => left.max(right),
             Self::Nanos | Self::Median | Self::Added => left.min(right),
         }
@@ -75,19 +75,19 @@ impl Metric {
 /// Best and median of a few rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// The round that the machine disturbed least.
+    /// Value of the best round.
     pub best: f64,
-    /// The round in the middle.
+    /// Median of all rounds.
     pub median: f64,
 }
 
 impl Results {
-    /// Adds one line.
+    /// Add one line.
     pub fn add(&mut self, row: Row, line: Line) {
         self.cells.push((row, line));
     }
 
-    /// Sums up the rounds of one cell; nothing if it was not measured.
+    /// Summarize the rounds of one cell, or return `None` if the cell was not measured.
     pub fn summary(&self, row: Row, peer: Peer, metric: Metric) -> Option<Summary> {
         let values: Vec<f64> = self.rounds(row, peer, metric).map(|(_, value)| value).collect();
         let best = values.iter().copied().reduce(|left, right| metric.better(left, right))?;
@@ -104,8 +104,8 @@ impl Results {
         cells.map(move |(_, line)| (line.round, metric.read(line)))
     }
 
-    /// Best over best, and the median of the ratios within a round, where both sides had the same
-    /// weather.
+    /// Return the ratio of the best rounds, and the median of the ratios within a round. Both sides
+    /// of a round run under the same conditions.
     fn ratio(&self, ours: (Row, Peer), theirs: (Row, Peer), metric: Metric) -> Option<Summary> {
         let best = self.summary(ours.0, ours.1, metric)?.best
             / self.summary(theirs.0, theirs.1, metric)?.best;
@@ -124,12 +124,12 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// What a target compares with.
+/// Reference of a target.
 #[derive(Clone, Copy, Debug)]
 enum Against {
     /// A peer in the same row.
     Peer(Peer),
-    /// The plain client in that row: redis-rs, for the blocking adapter the synchronous one.
+    /// The plain client in the given row: redis-rs, synchronous for the blocking adapter.
     Plain(Row),
     /// The same adapter in another row.
     Own(Row),
@@ -155,7 +155,7 @@ const fn target(row: Row, metric: Metric, against: Against, limit: Limit) -> Tar
     Target { row, metric, against, limit }
 }
 
-/// The targets that every adapter is held to.
+/// The targets of every adapter.
 const TARGETS: [Target; 18] = {
     use Against::{Itself, Own, Plain};
     use Limit::{AtLeast, AtMost};
@@ -185,7 +185,7 @@ const TARGETS: [Target; 18] = {
     ]
 };
 
-/// Writes out what everyone measured, and every target beside what became of it.
+/// Return a text with the figures of every peer, and every target beside its result.
 pub fn render(results: &Results) -> String {
     let mut text = String::from("\nmeasured (best and median round)\n");
     for row in Row::ALL {
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
     use crate::measure::{Measurement, Samples};
 
-    /// A round in which every call of a row took that many microseconds.
+    /// Add a round in which every call of a row took `micros` microseconds.
     fn add(results: &mut Results, row: Row, peer: Peer, round: usize, micros: u64) {
         let mut samples = Samples::default();
         samples.record(Duration::from_micros(micros));

@@ -1,8 +1,8 @@
-//! Which version of whom was measured, from the lock file that built it.
+//! Versions of the measured crates, from the lock file of the build.
 
 use std::fmt;
 
-/// The crates that the peers are made of.
+/// The crates of the peers.
 const CRATES: [&str; 6] = ["redis", "fred", "rustis", "moka", "quick_cache", "tokio"];
 
 const LOCK_FILE: &str = include_str!("../../Cargo.lock");

@@ -1,4 +1,4 @@
-//! What the tasks do: the keys of a workload, the loops that read them, and the clock around both.
+//! Tasks of a workload: its keys, the loops that read them, and the clock around both.
 
 use std::hint::black_box;
 use std::process;
@@ -14,27 +14,27 @@ use crate::peers::{Peer, Setup, Source};
 use crate::runtime::{Gate, Runtime};
 use crate::server::Server;
 
-/// How often the clock is read in the loop of `local_hit`.
+/// Number of clock reads in the loop of `local_hit`.
 const SLICES: usize = 100;
 
-/// How many calls all tasks together make before those that count, at most.
+/// Largest number of calls of all tasks together before the measurement.
 const WARM_UP_MAX: usize = 10_000;
 
-/// What near caches hold by default; a workload that reads each key once needs no more.
+/// Default capacity of near caches, enough for a workload that reads each key once.
 const NEAR_KEYS_MIN: usize = 10_000;
 
-/// How long near caches may keep a value, and Redis what a loader gave.
+/// Lifetime of a value in near caches, and of a loaded value in Redis.
 const TTL: Duration = Duration::from_secs(600);
 
-/// From so many keys on, a near cache is filled with so many at a time.
+/// Number of keys from which on a near cache is filled in batches of [`FILLED_AT_ONCE`].
 const MANY_KEYS: usize = 100_000;
 const FILLED_AT_ONCE: usize = 100;
 
-/// Runs one workload against one peer.
+/// Run one workload against one peer.
 ///
 /// # Errors
 ///
-/// Passes on the first failure of the peer or the server.
+/// Fails with the first error of the peer or the server.
 pub fn run<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Failure> {
     P::Runtime::block_on(measure::<P>(run, server))?
 }
@@ -59,7 +59,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     let server_before = server.processor_time()?;
     let commands_before = server.commands()?;
     let (elapsed, samples) = together(&peer, &course, course.calls, &keys, &source).await?;
-    // Counting is a command as well.
+    // The count is itself a command.
     let commands = server.commands()?.saturating_sub(commands_before + 1);
     let server_time = server.processor_time()?.saturating_sub(server_before);
     drop(peer);
@@ -79,7 +79,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     })
 }
 
-/// Lets every connection, pool and allocator get going, and near caches fill if they are to be full.
+/// Warm up every connection, pool and allocator, and fill near caches where the workload needs it.
 async fn warm_up<P: Peer>(
     peer: &P,
     course: &Course,
@@ -91,7 +91,7 @@ async fn warm_up<P: Peer>(
     let source = Arc::new(Source::new(value.clone(), Duration::ZERO));
     if course.local() {
         let course = course.filling::<P>(keys.per_task);
-        // Twice round: the first brings the keys in, the second finds them there.
+        // There are two rounds: the first fills the near cache, the second hits it.
         let calls = 2 * keys.per_task / course.batch();
         together(peer, &course, calls, keys, &source).await?;
         return Ok(());
@@ -105,7 +105,7 @@ async fn warm_up<P: Peer>(
     server.forget(&keys.all)
 }
 
-/// Lets all tasks go at once, waits for the last, and tells how long that took.
+/// Start all tasks at once, wait for the last task and return the time between.
 async fn together<P: Peer>(
     peer: &P,
     course: &Course,
@@ -141,7 +141,7 @@ async fn together<P: Peer>(
     Ok((last - opened, samples))
 }
 
-/// A workload with its numbers worked out.
+/// A workload with its computed sizes.
 #[derive(Clone, Copy, Debug)]
 struct Course {
     workload: Workload,
@@ -155,7 +155,7 @@ impl Course {
         Self { workload, load, calls: load.ops.div_ceil(load.tasks) }
     }
 
-    /// Keys per call.
+    /// Return the number of keys per call.
     fn batch(&self) -> usize {
         match self.workload {
             Workload::LocalMulti | Workload::RemoteMulti | Workload::ColdMulti => self.load.batch,
@@ -167,7 +167,8 @@ impl Course {
         matches!(self.workload, Workload::LocalHit | Workload::LocalMulti)
     }
 
-    /// How a near cache is filled: as it is to be read, or with many keys at a time if that would take minutes.
+    /// Return the course that fills a near cache: single reads as in the workload, or batches if
+    /// single reads would take minutes.
     fn filling<P: Peer>(&self, keys: usize) -> Self {
         let has_batches = P::WORKLOADS.contains(&Workload::LocalMulti);
         if !has_batches || keys < MANY_KEYS || !keys.is_multiple_of(FILLED_AT_ONCE) {
@@ -193,20 +194,20 @@ impl Course {
         }
     }
 
-    /// Room for four times the keys that must stay: caches split their room into shards, and some
-    /// shard gets more than its share.
+    /// Return a capacity of four times the keys that must stay. Caches split their capacity into
+    /// shards, and some shards receive more keys than others.
     fn near_keys(&self, keys: &Keys) -> usize {
         let stay = if self.local() { keys.all.len() } else { 0 };
         NEAR_KEYS_MIN.max(4 * stay)
     }
 }
 
-/// The keys of a workload and who reads which.
+/// The keys of a workload and their distribution over tasks.
 #[derive(Debug)]
 struct Keys {
     all: Vec<String>,
     per_task: usize,
-    /// In a stampede all tasks read the same key; everywhere else no two tasks share one.
+    /// Whether all tasks read the same key, as in a stampede. No tasks share a key elsewhere.
     shared: bool,
 }
 
@@ -238,7 +239,7 @@ fn unique_prefix() -> String {
     format!("bench:{:x}:{:x}", process::id(), since.as_micros())
 }
 
-/// One task: it walks its keys round and round until all calls are made.
+/// One task that reads its keys in a cycle until all calls are made.
 struct Walker<P> {
     peer: P,
     keys: Arc<Keys>,
@@ -260,8 +261,8 @@ impl<P: Peer> Walker<P> {
         }
     }
 
-    /// The clock around the whole loop, read in between only once per slice: a hit takes no longer
-    /// than reading the clock.
+    /// Run the loop and read the clock only once per slice, because a hit takes no longer than a
+    /// clock read.
     async fn round(&mut self, calls: usize, value: usize) -> Result<(), Failure> {
         let slice_len = calls.div_ceil(SLICES);
         let mut keys = self.keys.of_task(self.task).iter().cycle();
@@ -301,7 +302,7 @@ impl<P: Peer> Walker<P> {
     }
 }
 
-/// Refuses a value of the wrong length, and keeps the compiler from doing away with a right one.
+/// Fail on a value of the wrong length, and keep the compiler from removing the read.
 fn check(expected: usize, value: &impl AsRef<[u8]>) -> Result<(), Failure> {
     let value = black_box(value.as_ref());
     if value.len() == expected {

@@ -1,4 +1,4 @@
-//! Attempts to connect: the queue of those that the engine wants, and those that are under way.
+//! Attempts to connect: the queue of the engine's requests, and the attempts under way.
 
 use std::collections::VecDeque;
 

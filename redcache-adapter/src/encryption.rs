@@ -20,7 +20,7 @@ use without::{Connector, Session};
 pub struct Encryption(Option<Connector>);
 
 impl Encryption {
-    /// Reads the certificates that the settings name.
+    /// Read the certificates that the settings name.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl Encryption {
         config.tls().map(Connector::new).transpose().map(Self).map_err(Error::tls)
     }
 
-    /// Begins a connection to the server at `address`, as the engine named it.
+    /// Begin a connection to the server at `address`, as the engine named it.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Encryption {
 pub struct Channel(Option<Mutex<Session>>);
 
 impl Channel {
-    /// Returns a channel that encrypts nothing.
+    /// Return a channel that encrypts nothing.
     pub fn plain() -> Self {
         Self(None)
     }
@@ -56,7 +56,7 @@ impl Channel {
         self.0.as_ref().map(|session| session.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Turns bytes of the engine into the bytes for the network. During the handshake, the result
+    /// Turn bytes of the engine into the bytes for the network. During the handshake, the result
     /// may be other bytes first, or none; ask [`has_output`](Self::has_output) after every
     /// [`open`](Self::open).
     ///
@@ -72,7 +72,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Turns bytes of the network into bytes for the engine. `plaintext` is a buffer for them.
+    /// Turn bytes of the network into bytes for the engine. `plaintext` is a buffer for them.
     ///
     /// # Errors
     ///
@@ -85,13 +85,13 @@ impl Channel {
         Ok(plaintext)
     }
 
-    /// Returns `true` if [`seal`](Self::seal) would return bytes without any of the engine's.
+    /// Return `true` if [`seal`](Self::seal) would return bytes without any of the engine's.
     pub fn has_output(&self) -> bool {
         self.session().is_some_and(|session| session.has_output())
     }
 }
 
-/// What stands in for TLS where it is not compiled in: types without a value.
+/// Types without a value, in the place of TLS that is not compiled in.
 #[cfg(not(feature = "tls-no-provider"))]
 mod without {
     use std::convert::Infallible;

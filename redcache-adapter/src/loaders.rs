@@ -88,8 +88,8 @@ impl Registration {
         }
     }
 
-    /// Look several keys up in the near cache. Return the batch with those that are due for a
-    /// refresh.
+    /// Look several keys up in the near cache. Return the batch with the keys that are due for
+    /// a refresh.
     pub fn lookup_many<K: AsRef<[u8]>, E: From<CallError>>(
         &self,
         near: &NearReader,

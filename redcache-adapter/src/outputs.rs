@@ -15,7 +15,7 @@ pub enum CallEvent {
 
 /// The calls of a face that wait for their events.
 pub trait Calls {
-    /// What wakes a waiting caller.
+    /// The handle that wakes a waiting caller.
     type Waker;
 
     /// Store an event for its call. Return what wakes the caller, if it sleeps, and the event that
@@ -24,7 +24,7 @@ pub trait Calls {
     fn deliver(&mut self, op: OpId, event: CallEvent) -> (Option<Self::Waker>, Option<CallEvent>);
 }
 
-/// What a face does once it has released the lock. `W` wakes a caller.
+/// The work of a face after it has released the lock. `W` wakes a caller.
 #[derive(Debug)]
 pub struct Outputs<W> {
     /// The callers to wake.

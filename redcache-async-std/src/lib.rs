@@ -24,9 +24,9 @@
 //!
 //! # Where to go from here
 //!
-//! - The [README](https://crates.io/crates/redcache-async-std) is the guide: what is cached where,
-//!   and what happens when Redis is away.
-//! - [`Cache`] has all calls, [`RefreshingCache`] those that refresh values in the background.
+//! - The [README](https://crates.io/crates/redcache-async-std) is the guide: the near cache, and
+//!   outages of Redis.
+//! - [`Cache`] has all calls; [`RefreshingCache`] refreshes values in the background.
 //! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
 //! - `examples/quickstart_async_std.rs` is a small service with SQLite.
 //! - The crate `redcache-sim` has a Redis that runs inside of your tests.

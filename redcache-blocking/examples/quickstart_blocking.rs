@@ -5,8 +5,8 @@
 //! REDIS_URL=redis://localhost:6379 cargo run --example quickstart_blocking
 //! ```
 //!
-//! `Repository` is all that such a service needs. The rest of this file uses it, shows where each answer came from, and
-//! fails if that was not where it should have come from.
+//! `Repository` is all the code that such a service needs. The rest of this file calls it, prints
+//! the source of each answer, and fails if an answer came from the wrong source.
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
@@ -22,10 +22,10 @@ mod stage;
 
 use stage::{BoxError, Redis, Report, Table};
 
-/// How long a row stays in Redis unless it is removed.
+/// Lifetime of a row in Redis, unless the row is removed earlier.
 const TTL: Duration = Duration::from_secs(60);
 
-/// What takes longer than this has failed.
+/// Longest wait before the example fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The rows of `mytab`, read through a cache.
@@ -41,14 +41,15 @@ impl Repository {
         Ok(Self { cache, table })
     }
 
-    /// Reads a row. When neither this process nor Redis has it, one caller among all processes asks the database. That
-    /// there is no such row is remembered as well.
+    /// Read a row. On a miss in this process and in Redis, one caller among all processes queries
+    /// the database. The cache stores the absence of a row as well.
     fn get_by_id(&self, id: u32) -> Result<Answer, LoadError<rusqlite::Error>> {
         let load = || self.table.find(id);
         self.cache.get_with(self.key(id), TTL, load)
     }
 
-    /// Reads several rows, those that are missing with one query. The ones that it does not find do not exist.
+    /// Read several rows, and load all missing rows with one query. An id without a row in the
+    /// result has no row in the database.
     fn get_by_ids(&self, ids: &[u32]) -> Result<Vec<Answer>, LoadError<rusqlite::Error>> {
         let load = |missing: Vec<Key>| {
             let ids: Vec<u32> = missing.iter().filter_map(id_of).collect();
@@ -57,19 +58,19 @@ impl Repository {
         };
         let keys = ids.iter().map(|&id| self.key(id));
         let answers = self.cache.get_many_with(keys, TTL, load)?;
-        // Each key has an outcome of its own; here one failure fails them all.
+        // Each key has its own outcome; here one failure fails the whole call.
         answers.into_iter().collect()
     }
 
-    /// Changes a row: first in the database, then for the caches. This client reads the new value as soon as this has
-    /// returned, the others when Redis has told them, a moment later.
+    /// Change a row in the database, then invalidate it in the caches. This client reads the new
+    /// value after the call returns, other clients after Redis pushes the invalidation to them.
     fn update(&self, id: u32, val: &str) -> Result<(), BoxError> {
         self.table.update(id, val)?;
         self.cache.remove(self.key(id))?;
         Ok(())
     }
 
-    /// Has every cache forget rows.
+    /// Remove rows from every cache.
     fn forget(&self, ids: impl IntoIterator<Item = u32>) -> Result<(), BoxError> {
         let outcomes = self.cache.remove_many(ids.into_iter().map(|id| self.key(id)))?;
         outcomes.into_iter().try_for_each(|outcome| outcome.map(|_| ()))?;
@@ -91,7 +92,7 @@ fn main() -> Result<(), BoxError> {
     let table = Arc::new(Table::create()?);
     let report = Report::new(&table);
 
-    // Each has a connection and a near cache of its own, like two processes of one service.
+    // Each repository has its own connection and near cache, like two processes of one service.
     let here = Repository::open(&redis, &table)?;
     let there = Repository::open(&redis, &table)?;
 
@@ -100,7 +101,7 @@ fn main() -> Result<(), BoxError> {
     read_many_rows(&report, &here, &there)?;
     change_a_row(&report, &here, &there)?;
 
-    // Whoever else uses this Redis finds it as it was.
+    // Other users of this Redis find no keys of this example.
     here.forget((1..=90).chain(10_001..=10_010))?;
     here.cache.close();
     there.cache.close();
@@ -132,7 +133,7 @@ fn read_a_row_a_thousand_times_at_once(
     there: &Repository,
 ) -> Result<(), BoxError> {
     let step = report.step("1,000 callers of a row that nobody has read");
-    // The database takes its time, so that everybody comes while the row is being loaded.
+    // The database is blocked, so that all callers arrive during the load.
     let busy = here.table.keep_busy();
     let rows = thread::scope(|scope| {
         let repositories = [here, there].into_iter().cycle().take(1_000);
@@ -150,7 +151,8 @@ fn read_a_row_a_thousand_times_at_once(
     })?;
     let queries = step.end(&rows);
     assert!(rows.iter().all(|row| text(row) == Some("row 43")));
-    // One caller of one client asked the database. Both clients shared what they got among their callers.
+    // One caller of one client queried the database. Each client shared its answer among its
+    // callers.
     let from = |source| rows.iter().filter(|row| row.source == source).count();
     assert_eq!((from(Source::Loaded), from(Source::Redis), from(Source::Joined)), (1, 1, 998));
     assert_eq!(queries, 1);
@@ -166,7 +168,7 @@ fn read_many_rows(
     let rows = there.get_by_ids(&(1..=20).collect::<Vec<_>>())?;
     assert_eq!((rows.len(), step.end(&rows)), (20, 1));
 
-    // Two are near, 20 in Redis, 68 only in the database, and 10 nowhere.
+    // Two rows are in the near cache, 20 in Redis, 68 only in the database, and 10 do not exist.
     let ids: Vec<u32> = (1..=90).chain(10_001..=10_010).collect();
     let step = report.step("100 ids, 10 of them without a row");
     let rows = here.get_by_ids(&ids)?;
@@ -202,7 +204,7 @@ fn change_a_row(
     here.update(42, "changed")?;
     assert_eq!(step.end([]), 1);
 
-    // Redis pushes the change to the second client, so it takes a moment to get there.
+    // Redis pushes the invalidation to the second client a moment later.
     let step = report.step("until the second client reads the new value");
     let mut rows = Vec::new();
     until(|| {

@@ -191,8 +191,8 @@ impl Shared {
         state.host.readiness().unwrap_or_else(|| Err(Error::closed()))
     }
 
-    /// Wait until every call has ended, every lock is released and the threads have ended. A thread of
-    /// a cache does not wait: `close` may join it.
+    /// Wait until every call has ended, every lock is released and the threads have ended. A thread
+    /// of a cache does not wait: `close` may join it.
     pub(crate) fn wait_closed(&self) {
         if IS_OWN_THREAD.get() {
             return;

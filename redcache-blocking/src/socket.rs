@@ -1,4 +1,4 @@
-//! A connected stream, be it TCP or a Unix domain socket.
+//! A connected stream: TCP or a Unix domain socket.
 
 #[cfg(not(unix))]
 use std::io::Read;

@@ -50,7 +50,7 @@ fn run(shared: &Arc<Shared>) {
 }
 
 fn start_dial(shared: &Arc<Shared>, state: &mut State, dial: Dial) -> io::Result<()> {
-    // The attempt itself is among those that are counted.
+    // The count includes this attempt.
     if state.host.dials.count_to(&dial.address) > STUCK_MAX {
         return Err(io::Error::other("earlier attempts to connect have not come to an end"));
     }

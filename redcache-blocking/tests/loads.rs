@@ -12,7 +12,8 @@ use redcache_blocking::{Cache, Config, ErrorKind, Key, Source, connect};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
-/// Far more than anything here takes, and less than the 10 s for which a lock that nobody gives back would last.
+/// Far more than anything here takes, and less than the 10 s for which a lock that nobody gives
+/// back would last.
 const SOON: Duration = Duration::from_secs(8);
 
 fn start() -> (EmbeddedServer, Cache) {
@@ -141,7 +142,7 @@ fn closing_during_a_load_waits_for_no_loader_and_releases_its_lock() {
 }
 
 #[test]
-fn who_waits_for_a_loader_that_takes_too_long_gets_an_error_before_it_is_done() {
+fn a_caller_of_a_slow_loader_gets_an_error_before_the_loader_ends() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder().server("127.0.0.1", server.address().port());
     let cache = connect(config.load_timeout(Duration::from_millis(50))).unwrap();

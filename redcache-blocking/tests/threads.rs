@@ -1,5 +1,5 @@
-//! Every thread ends. This is a binary of its own, with one test at a time, because it counts the threads of its
-//! process.
+//! Every thread ends. This is a binary of its own, with one test at a time, because it counts the
+//! threads of its process.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]

@@ -1,7 +1,9 @@
 //! The types of the public API: settings, options, keys, answers, errors, counters, observers.
 
+pub(crate) mod address;
 pub(crate) mod answer;
 pub(crate) mod config;
+pub(crate) mod config_error;
 pub(crate) mod error;
 pub(crate) mod key;
 pub(crate) mod load_error;

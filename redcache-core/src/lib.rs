@@ -2,11 +2,11 @@
 //!
 //! The core makes every decision and does no I/O: it has no clock, socket, thread or source of
 //! randomness. Services depend on an adapter instead: `redcache-tokio`, `redcache-smol`,
-//! `redcache-async-std`, or `redcache-blocking` for synchronous code. The adapters re-export the types
-//! of this crate's root.
+//! `redcache-async-std`, or `redcache-blocking` for synchronous code. The adapters re-export the
+//! types of this crate's root.
 //!
-//! The author of an adapter finds the state machine in [`engine`]. An adapter carries bytes and time
-//! to an [`Engine`](engine::Engine), and acts on its events, in this loop:
+//! The author of an adapter finds the state machine in [`engine`]. An adapter carries bytes and
+//! time to an [`Engine`](engine::Engine), and acts on its events, in this loop:
 //!
 //! 1. Give the engine one input: a call, bytes, or the time.
 //! 2. Drain [`poll_event`](engine::Engine::poll_event), and write the bytes of
@@ -14,8 +14,8 @@
 //!    [`transmits`](engine::Engine::transmits).
 //! 3. Sleep until the next input or [`poll_timeout`](engine::Engine::poll_timeout).
 //!
-//! [`protocol`] describes the content of the keys in Redis, for other readers and for tests. [`resp`]
-//! reads and writes the Redis protocol.
+//! [`protocol`] describes the content of the keys in Redis, for other readers and for tests.
+//! [`resp`] reads and writes the Redis protocol.
 
 #![forbid(unsafe_code)]
 

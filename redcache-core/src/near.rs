@@ -1,10 +1,12 @@
-//! The near cache: values of Redis in this process, for as long as the server reports their changes.
+//! The near cache: values of Redis in this process, for as long as the server reports their
+//! changes.
 //!
-//! Adapters read it without the engine's lock. The engine is its only writer and writes while it parses
-//! the server's stream: a value enters at the position of its reply, an invalidation removes it at the
-//! position of its push. Each entry has the epoch in which it was learned. When the server flushes or
-//! its connection is lost, a new epoch begins, and all entries become unreachable at once. In a
-//! cluster each slot has its own epochs, so an event at one node does not concern the keys of others.
+//! Adapters read it without the engine's lock. The engine is its only writer and writes while it
+//! parses the server's stream: a value enters at the position of its reply, an invalidation removes
+//! it at the position of its push. Each entry has the epoch in which it was learned. When the
+//! server flushes or its connection is lost, a new epoch begins, and all entries become unreachable
+//! at once. In a cluster each slot has its own epochs, so an event at one node does not concern the
+//! keys of others.
 //!
 //! `store` holds the entries, `stale` returns expired ones in place of an error, and `batch` looks
 //! several keys up.

@@ -272,7 +272,7 @@ fn read(bytes: &[u8], pieces: &[usize]) -> (Vec<Vec<u8>>, usize, Option<DecodeEr
 /// Limits that only a corrupted stream exceeds.
 const LOOSE: Limits = Limits::new(12, 400, 4000, 400);
 
-/// Why the oracle stops before the end of a frame.
+/// Reason why the oracle stops before the end of a frame.
 enum Stop {
     Starved,
     Failed(DecodeError),

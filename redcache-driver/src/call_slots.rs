@@ -21,7 +21,7 @@ impl CallSlot {
     }
 }
 
-/// What a look into a slot finds.
+/// The content of a slot.
 pub(crate) enum Watch {
     /// An event.
     Event,

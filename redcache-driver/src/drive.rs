@@ -19,7 +19,7 @@ use crate::write_half::WriteHalf;
 
 /// Start the tasks of a cache. They end once it is closed.
 pub(crate) fn start(shared: &Arc<Shared>) {
-    // If the runtime ends, it drops the task, perhaps before the first poll. That closes the cache.
+    // If the runtime ends, it drops the task, maybe before its first poll. That closes the cache.
     let closes = CloseOnDrop(Arc::clone(shared));
     spawn(shared, |shared| async move {
         let closes = closes;
@@ -35,7 +35,7 @@ struct Driver<'a> {
     sleep: Option<(Instant, BoxFuture<'a, ()>)>,
 }
 
-/// What the driver has to do next.
+/// The next work of the driver.
 enum Work {
     Start { dials: Vec<Dial>, refreshes: Vec<(LoaderId, Loader)> },
     Timeout,

@@ -50,7 +50,7 @@ impl Cache {
         }
     }
 
-    /// Read several keys. Those that are not in the near cache are read from Redis in one pipeline.
+    /// Read several keys. Keys that are not in the near cache are read from Redis in one pipeline.
     ///
     /// There is one result per key, in the order of the keys.
     ///
@@ -147,7 +147,7 @@ impl Cache {
         }
     }
 
-    /// Read several keys. Run `loader` for those that are missing, and store its values for `ttl`
+    /// Read several keys. Run `loader` for the missing ones, and store its values for `ttl`
     /// (1 ms or more).
     ///
     /// The loader is called with all missing keys that no other caller is loading. The call waits

@@ -29,7 +29,7 @@ pub(crate) async fn run(shared: &Shared, id: LoaderId, loader: Loader) {
     drop(over);
 }
 
-/// Reports the end of a run, whatever ended it.
+/// Reports the end of a run, for any reason.
 struct Over<'a> {
     shared: &'a Shared,
     id: LoaderId,

@@ -75,7 +75,7 @@ enum Step {
     HungUp,
 }
 
-/// What the shared state asks of the task.
+/// The next action of the task.
 enum NextAction {
     HungUp,
     /// Sleep: there is nothing to write, and a task with bytes to write wakes this one.

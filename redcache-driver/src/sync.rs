@@ -1,5 +1,4 @@
-//! What the driver's threads and tasks meet on. In its own tests a checker has the say over each of
-//! them.
+//! The locks and atomics of the driver. In its tests, a checker controls each of them.
 
 #[cfg(not(test))]
 pub(crate) use std::sync::atomic::AtomicBool;

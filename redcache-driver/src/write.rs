@@ -14,7 +14,7 @@ use crate::cache::Cache;
 use crate::call;
 
 impl Cache {
-    /// Write a value for `ttl` (1 ms or more), whatever the key holds.
+    /// Write a value for `ttl` (1 ms or more) in the place of any other.
     ///
     /// A load of the key that is under way, in any process, reaches its callers and is not stored.
     ///

@@ -1,4 +1,5 @@
-//! A runtime of one's own: smol's tasks and timers, and in the place of sockets a pipe in memory to a model of Redis.
+//! A runtime of one's own: smol's tasks and timers, and in the place of sockets a pipe in memory to
+//! a model of Redis.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -23,7 +24,7 @@ struct World {
     pipes: BTreeMap<ClientId, Pipe>,
 }
 
-/// What the server has sent to a client that has not read it yet.
+/// Bytes of the server that the client has not read yet.
 #[derive(Default)]
 struct Pipe {
     bytes: VecDeque<u8>,

@@ -1,4 +1,4 @@
-//! The futures of all calls can be spawned, whatever their loaders borrow.
+//! The futures of all calls can be spawned, with loaders that borrow.
 
 use std::time::Duration;
 

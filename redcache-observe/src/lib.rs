@@ -1,5 +1,5 @@
-//! Observers of redcache for the crates `tracing` and `metrics`. Each is a feature of the same name; both
-//! are on by default.
+//! Observers of redcache for the crates `tracing` and `metrics`. Each is a feature of the same
+//! name; both are on by default.
 //!
 //! Give an observer to `Config::builder().observer(…)`; give a pair for both:
 //!

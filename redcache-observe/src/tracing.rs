@@ -14,7 +14,7 @@ use tracing::{debug, info, trace, warn};
 /// | trace | answers, round trips, invalidations |
 /// | debug | failed keys, loads, lock waits, refreshes, flushes |
 /// | info | new connections |
-/// | warn | failed loads and refreshes, lost locks, values that are not stored, lost and failed connections, a server that does not report changes |
+/// | warn | failed loads and refreshes, lost locks, values that are not stored, lost and failed connections, untracked servers |
 ///
 /// Events name keys and addresses, and never contain values or passwords.
 ///

@@ -70,7 +70,7 @@ pub(crate) struct KeyModel {
     pub(crate) name: Key,
     pub(crate) raw: Option<Bytes>,
     pub(crate) periods: Vec<Period>,
-    /// The last command that replaced or deleted whatever the key held.
+    /// The last command that replaced or deleted the content of the key.
     pub(crate) overwritten: Stamp,
     /// Since when the key has held no lock, other than by expiry.
     pub(crate) unlocked_since: Option<Micros>,

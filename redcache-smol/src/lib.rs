@@ -21,9 +21,9 @@
 //!
 //! # Where to go from here
 //!
-//! - The [README](https://crates.io/crates/redcache-smol) is the guide: what is cached where, and
-//!   what happens when Redis is away.
-//! - [`Cache`] has all calls, [`RefreshingCache`] those that refresh values in the background.
+//! - The [README](https://crates.io/crates/redcache-smol) is the guide: the near cache, and outages
+//!   of Redis.
+//! - [`Cache`] has all calls; [`RefreshingCache`] refreshes values in the background.
 //! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
 //! - `examples/quickstart_smol.rs` is a small service with SQLite.
 //! - The crate `redcache-sim` has a Redis that runs inside of your tests.

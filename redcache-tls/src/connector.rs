@@ -13,7 +13,7 @@ use crate::insecure::AcceptAny;
 use crate::pem;
 use crate::session::Session;
 
-/// Uses a configuration of rustls instead of the settings of `tls`, except for its server name.
+/// Use a configuration of rustls instead of the settings of `tls`, except for its server name.
 #[must_use]
 pub fn with_client_config(tls: TlsConfig, config: Arc<ClientConfig>) -> TlsConfig {
     tls.custom(Arc::new(config))
@@ -34,7 +34,7 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Reads the certificates that the settings name.
+    /// Read the certificates that the settings name.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Connector {
         })
     }
 
-    /// Begins a session with the server at `host`, a name or an address.
+    /// Begin a session with the server at `host`, a name or an address.
     ///
     /// # Errors
     ///
@@ -117,7 +117,8 @@ fn trusting(
     Ok(builder.with_root_certificates(roots))
 }
 
-/// Returns the roots of the operating system and those compiled in, as far as features provide them.
+/// Return the roots of the operating system and those compiled in, as far as features provide
+/// them.
 fn default_roots() -> RootCertStore {
     #[cfg_attr(
         not(any(feature = "native-roots", feature = "webpki-roots")),
@@ -131,7 +132,7 @@ fn default_roots() -> RootCertStore {
     roots
 }
 
-/// Returns the provider that the process has installed, else the one that was compiled in.
+/// Return the provider that the process has installed, else the one that was compiled in.
 fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));

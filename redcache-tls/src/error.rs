@@ -1,12 +1,13 @@
-//! What can go wrong with TLS, in words that say what to do.
+//! Errors of TLS, in words that say what to do.
 
 use std::fmt;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Why a TLS connection cannot be made or went wrong. Its text says what to do.
+/// An error of a TLS connection. Its text says what to do.
 ///
-/// It never contains a key, a certificate's bytes, or anything that was sent through the connection.
+/// It never contains a key, a certificate's bytes, or anything that was sent through the
+/// connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsError(String);
 
@@ -28,7 +29,7 @@ impl TlsError {
         Self::new("the server answers without TLS on this port: connect with `redis://`")
     }
 
-    /// Explains an error of the library. `presents` is `true` if the client has a certificate.
+    /// Explain an error of the library. `presents` is `true` if the client has a certificate.
     pub(crate) fn explain(error: &Error, presents: bool) -> Self {
         match error {
             Error::InvalidCertificate(error) => certificate(error),

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::TlsError;
 
-/// Returns the certificates of `pem`. `option` names the setting in errors.
+/// Return the certificates of `pem`. `option` names the setting in errors.
 pub(crate) fn certificates(
     option: &str,
     pem: &Pem,
@@ -22,7 +22,7 @@ pub(crate) fn certificates(
     }
 }
 
-/// Returns the private key of `pem`.
+/// Return the private key of `pem`.
 pub(crate) fn private_key(option: &str, pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = text(option, pem)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| {

@@ -32,7 +32,7 @@ impl Session {
         Self { connection, presents, has_read: false }
     }
 
-    /// Decrypts bytes that came from the network, cut anywhere, and appends the result to
+    /// Decrypt bytes that came from the network, cut anywhere, and appends the result to
     /// `plaintext`. Call [`take_output`](Self::take_output) afterwards, also after an error: the
     /// session may have something to say to the server.
     ///
@@ -66,7 +66,8 @@ impl Session {
         Ok(())
     }
 
-    /// Encrypts bytes for the server. Before the handshake is over they are kept, and encrypted then.
+    /// Encrypt bytes for the server. Before the handshake is over they are kept, and encrypted
+    /// then.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl Session {
             .map_err(|error| TlsError::new(format!("TLS failed: {error}")))
     }
 
-    /// Appends the bytes that must go to the network to `out`.
+    /// Append the bytes that must go to the network to `out`.
     pub fn take_output(&mut self, out: &mut Vec<u8>) {
         while self.connection.wants_write() {
             // A `Vec` takes everything.
@@ -88,13 +89,13 @@ impl Session {
         }
     }
 
-    /// Returns `true` if [`take_output`](Self::take_output) has bytes.
+    /// Return `true` if [`take_output`](Self::take_output) has bytes.
     #[must_use]
     pub fn has_output(&self) -> bool {
         self.connection.wants_write()
     }
 
-    /// Says goodbye, so that the server can tell an end from a cut. Call
+    /// Send the closing alert, so that the server can tell an end from a cut. Call
     /// [`take_output`](Self::take_output) afterwards.
     pub fn close(&mut self) {
         self.connection.send_close_notify();

@@ -61,7 +61,7 @@ fn provider() -> rustls::crypto::CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-/// Return a connector that uses ring, whatever features this build has.
+/// Return a connector that uses ring, with any features of this build.
 fn connector(tls: &TlsConfig) -> Result<Connector, TlsError> {
     let _ = provider().install_default();
     Connector::new(tls)

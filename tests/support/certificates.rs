@@ -12,7 +12,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes an authority, a certificate of a server for `localhost` and 127.0.0.1, one that has
+    /// Make an authority, a certificate of a server for `localhost` and 127.0.0.1, one that has
     /// expired, one for another name, and one of a client.
     ///
     /// # Panics
@@ -45,7 +45,7 @@ impl Certificates {
         certificates
     }
 
-    /// Returns the path of a file, `ca.crt` or `server.key` for example.
+    /// Return the path of a file, `ca.crt` or `server.key` for example.
     pub fn path(&self, file: &str) -> String {
         self.directory.join(file).display().to_string()
     }

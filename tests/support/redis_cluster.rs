@@ -259,8 +259,8 @@ impl RedisCluster {
         migrate(&mut from, &slot.index().to_string(), &port);
     }
 
-    /// End the move of a slot. Its new owner learns of it first, so that no redirect leads to a node
-    /// without the slot.
+    /// End the move of a slot. Its new owner learns of it first, so that no redirect leads to a
+    /// node without the slot.
     ///
     /// # Panics
     ///

@@ -32,7 +32,7 @@ struct Sentinel {
 }
 
 impl RedisSentinel {
-    /// Starts a group and waits until its sentinels know each other and the replicas.
+    /// Start a group and waits until its sentinels know each other and the replicas.
     ///
     /// # Panics
     ///
@@ -78,13 +78,13 @@ impl RedisSentinel {
         Sentinel { port, process: Some(process) }
     }
 
-    /// Returns the URL of the service by all of its sentinels.
+    /// Return the URL of the service by all of its sentinels.
     pub fn url(&self) -> String {
         let sentinels = self.sentinels.iter().map(|it| format!("127.0.0.1:{}", it.port));
         format!("redis-sentinel://{}/{SERVICE}", sentinels.collect::<Vec<_>>().join(","))
     }
 
-    /// Returns the number of the primary in the eyes of the first sentinel that runs.
+    /// Return the number of the primary in the eyes of the first sentinel that runs.
     ///
     /// # Panics
     ///
@@ -97,12 +97,12 @@ impl RedisSentinel {
         self.servers.iter().position(is_named).expect("the primary is one of the servers")
     }
 
-    /// Returns a server by its number.
+    /// Return a server by its number.
     pub fn server(&self, number: usize) -> &RedisServer {
         &self.servers[number]
     }
 
-    /// Returns a server by its number, to stop or restart it.
+    /// Return a server by its number, to stop or restart it.
     pub fn server_mut(&mut self, number: usize) -> &mut RedisServer {
         &mut self.servers[number]
     }
@@ -113,7 +113,7 @@ impl RedisSentinel {
         ports.map(|port| Raw::connect((Ipv4Addr::LOCALHOST, port).into()))
     }
 
-    /// Kills a sentinel.
+    /// Kill a sentinel.
     pub fn stop_sentinel(&mut self, number: usize) {
         self.sentinels[number].process = None;
     }
@@ -131,7 +131,7 @@ impl RedisSentinel {
         self.wait_for_another_primary(before);
     }
 
-    /// Waits until the sentinels name another primary than `before`.
+    /// Wait until the sentinels name another primary than `before`.
     ///
     /// # Panics
     ///

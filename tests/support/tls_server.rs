@@ -15,7 +15,7 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// Starts a server that presents the certificate `name` of [`Certificates`], and that wants one
+    /// Start a server that presents the certificate `name` of [`Certificates`], and that wants one
     /// of its clients if `is_mutual`.
     ///
     /// # Panics
@@ -41,27 +41,27 @@ impl TlsServer {
         Self { server, port, certificates, directory }
     }
 
-    /// Returns the server, whose own address is the plain one.
+    /// Return the server, whose own address is the plain one.
     pub fn server(&self) -> &RedisServer {
         &self.server
     }
 
-    /// Returns the certificates.
+    /// Return the certificates.
     pub fn certificates(&self) -> &Certificates {
         &self.certificates
     }
 
-    /// Returns the port for TLS.
+    /// Return the port for TLS.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Returns a URL that trusts the authority of the test.
+    /// Return a URL that trusts the authority of the test.
     pub fn url(&self) -> String {
         format!("rediss://localhost:{}/?tls_ca={}", self.port, self.certificates.path("ca.crt"))
     }
 
-    /// Returns a URL that presents the client's certificate as well.
+    /// Return a URL that presents the client's certificate as well.
     pub fn mutual_url(&self) -> String {
         let [certificate, key] = ["client.crt", "client.key"].map(|it| self.certificates.path(it));
         format!("{}&tls_cert={certificate}&tls_key={key}", self.url())

@@ -62,8 +62,8 @@ fn one(redis: Option<String>, run: &Run) -> Result<(), NoMeasurement> {
     Ok(())
 }
 
-/// Becomes the same program in an environment that gives every runtime the same number of workers;
-/// a process cannot safely change its own. Comes back only with the reason why it failed.
+/// Replace this process by the same program in an environment that sets the number of workers of
+/// every runtime, because a process cannot safely change its own. Return only an error.
 fn start_over() -> io::Error {
     match env::current_exe() {
         Ok(program) => Command::new(program).args(env::args_os().skip(1)).envs(WORKERS).exec(),

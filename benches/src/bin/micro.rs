@@ -1,4 +1,4 @@
-//! Costs that do not depend on the machine's mood: see `micro --help`.
+//! Costs without noise from the machine: see `micro --help`.
 #![expect(clippy::print_stdout, reason = "the lines on standard output are the interface")]
 
 use std::alloc::System;
@@ -21,7 +21,7 @@ micro: what single operations cost, and the targets for that.
 One JSON object per line on standard output. Instructions need valgrind; without it they are null.
 ns depends on the machine's mood; ratios in the last lines are of instructions if there are any.";
 
-/// How many entries of the near cache are weighed.
+/// Number of near cache entries whose memory is measured.
 const ENTRIES: usize = 100_000;
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn all() -> Result<(), Failure> {
         println!(
             r#"{{"case":"{case}","allocations":{allocations:.3},"instructions":{counted},"ns":{nanos:.1}}}"#
         );
-        // Where instructions are counted, they are what is compared: time depends on who else is here.
+        // Instructions are compared where they are counted, because time depends on other load.
         costs.push((*case, allocations, instructions.unwrap_or(nanos)));
     }
     let entry = micro::bytes_per_entry(ENTRIES)?;

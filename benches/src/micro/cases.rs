@@ -18,15 +18,15 @@ const VALUE: [u8; 64] = [b'v'; 64];
 /// The values of a large reply.
 const LARGE_VALUE: [u8; 1000] = [b'v'; 1000];
 
-/// How many of them are in it: 10 MB in total.
+/// Number of values of a large reply: 10 MB in total.
 const LARGE_LEN: usize = 10_000;
 
-/// What a socket gives at a time when there is a lot to be read.
+/// Size of one read from a busy socket.
 const PIECE: usize = 16 * 1024;
 
 const TTL: Duration = Duration::from_secs(600);
 
-/// Runs an operation that many times.
+/// An operation that runs the given number of times.
 pub type Operation = Box<dyn FnMut(usize) -> Result<(), Failure>>;
 
 names! {
@@ -36,27 +36,27 @@ names! {
         LocalHit = "local_hit",
         /// The same on plain threads.
         LocalHitBlocking = "local_hit_blocking",
-        /// `get_with` of a key that only Redis has: through the engine and back, without a socket.
+        /// `get_with` of a key in Redis only, through the engine and back, without a socket.
         RemoteRead = "remote_read",
-        /// One reply with a value: where it ends and what it says.
+        /// One reply with a value, scanned for its end and parsed.
         ParsedReply = "parsed_reply",
-        /// One array of 10 MB, looked at when it is there.
+        /// One array of 10 MB, scanned after it is complete.
         LargeArray = "large_array",
-        /// The same, looked at after every read of 16 KiB.
+        /// The same array, scanned after every read of 16 KiB.
         LargeArrayInPieces = "large_array_in_pieces",
         /// `get_many` of 10 MB through the engine, the replies in one piece.
         LargeBatch = "large_batch",
-        /// The same in reads of 16 KiB.
+        /// The same batch in reads of 16 KiB.
         LargeBatchInPieces = "large_batch_in_pieces",
     }
 }
 
 impl Case {
-    /// Sets the case up.
+    /// Set up the case.
     ///
     /// # Errors
     ///
-    /// Fails if that needs something of the system and cannot have it.
+    /// Fails if the system denies a resource that the case needs.
     pub fn prepare(self) -> Result<Operation, Failure> {
         match self {
             Self::LocalHit => local_hit(),
@@ -70,7 +70,7 @@ impl Case {
         }
     }
 
-    /// How many operations are few, and how many are many.
+    /// Return the numbers of operations of the small and the large run.
     pub fn sizes(self) -> (usize, usize) {
         match self {
             Self::LocalHit | Self::LocalHitBlocking | Self::RemoteRead | Self::ParsedReply => {
@@ -139,8 +139,8 @@ fn parsed_reply() -> Operation {
     })
 }
 
-/// Looks at an array each time another piece of it is there. Nothing is copied: how fast that goes
-/// depends on where the buffers happen to lie, and several times over.
+/// Scan an array after each piece of it. Nothing is copied, because the speed of a copy depends on
+/// the addresses of the buffers by a factor of several.
 fn large_array(piece: usize) -> Operation {
     let mut sent = format!("*{LARGE_LEN}\r\n").into_bytes();
     for _ in 0..LARGE_LEN {

@@ -1,4 +1,4 @@
-//! What a fleet asks of Redis when a key that everyone has is deleted and everyone wants it again.
+//! Commands of a fleet after the deletion of a key that every client has and reads again.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,20 +10,20 @@ use redcache_tokio::Cache;
 use crate::Failure;
 use crate::runtime::{Runtime as _, Tokio};
 
-/// How many clients the fleet has, each with a connection and a near cache of its own.
+/// Number of clients of the fleet, each with its own connection and near cache.
 pub const CLIENTS: usize = 20;
 
 const KEY: &str = "key";
 
 const TTL: Duration = Duration::from_secs(600);
 
-/// How long the loader takes: long enough for everyone to come to wait.
+/// Duration of the loader, long enough for every client to wait for it.
 const LOADER: Duration = Duration::from_millis(50);
 
-/// How long the deletion may take to reach everyone.
+/// Longest time for the invalidation to reach every client.
 const SPREAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the clients sent.
+/// Commands that the clients sent after the deletion.
 #[derive(Clone, Copy, Debug)]
 pub struct Deleted {
     /// Reads of the key.
@@ -34,8 +34,7 @@ pub struct Deleted {
     pub scripts: usize,
 }
 
-/// Deletes a key that every client has near, has them all read it again at once, and counts what they
-/// send.
+/// Delete a key in every near cache, read it from all clients at once and count their commands.
 ///
 /// # Errors
 ///
@@ -89,7 +88,7 @@ async fn read(client: &Cache) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Counts by name what clients sent so far, which is not much: the log has room for it.
+/// Count the commands of all clients by name. The log has room for all of them.
 fn sent(server: &EmbeddedServer) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     server.with(|server| {

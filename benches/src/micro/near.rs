@@ -1,4 +1,4 @@
-//! What an entry of the near cache costs in memory.
+//! Memory of an entry of the near cache.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ const VALUE: [u8; 64] = [b'v'; 64];
 
 const TTL: Duration = Duration::from_secs(600);
 
-/// Reads that many keys into a near cache and gives the bytes that each takes beyond its key and value,
-/// as the allocator sees it: tables and their spare room included.
+/// Read keys into a near cache and return the bytes per entry beyond its key and value. The bytes
+/// are counted by the allocator, so they include tables and their spare capacity.
 ///
 /// # Errors
 ///
 /// Fails if the engine does.
 pub fn bytes_per_entry(entries: usize) -> Result<f64, Failure> {
     let mut scripted = Scripted::connect(&VALUE, usize::MAX)?;
-    // What grows once, whatever is read.
+    // The first read allocates memory that does not depend on the number of keys.
     scripted.get_with(Key::from(format!("key:{:08}", 0)), TTL)?;
     let region = Region::new(&INSTRUMENTED_SYSTEM);
     let mut texts = 0;

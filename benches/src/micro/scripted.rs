@@ -16,8 +16,8 @@ pub(super) struct Scripted {
     conn: ConnId,
     now: Instant,
     sent: Vec<u8>,
-    /// Replies by the length of what they answer. Keys are equally long, so what the engine sends differs
-    /// in length exactly where it differs in its commands.
+    /// Replies by the length of what they answer. Keys are equally long, so what the engine sends
+    /// differs in length exactly where it differs in its commands.
     replies: HashMap<usize, Vec<u8>>,
     value: Vec<u8>,
     piece: usize,

@@ -46,8 +46,8 @@ pub struct Answer {
     /// The time for which the value stays in Redis; `None` if unknown.
     pub ttl: Option<Duration>,
     /// The time since this process learned the value: zero for a value that was loaded for this
-    /// answer. `None` for a value that was just read from Redis, because Redis does not record when a
-    /// value was written.
+    /// answer. `None` for a value that was just read from Redis, because Redis does not record when
+    /// a value was written.
     pub age: Option<Duration>,
 }
 

@@ -1,7 +1,6 @@
 //! The settings of a cache: a `Config` exists only with valid settings.
 
 mod builder;
-mod error;
 mod into_config;
 mod redis_down;
 mod secret;
@@ -13,10 +12,11 @@ mod url;
 
 use std::str::FromStr;
 
-pub use error::ConfigError;
+pub use crate::api::address::Address;
+pub use crate::api::config_error::ConfigError;
 pub use into_config::IntoConfig;
 pub use redis_down::OnRedisDown;
-pub use servers::{Address, Servers};
+pub use servers::Servers;
 pub use settings::{
     Config, ConfigBuilder, ENVELOPE_PREFIX, LOCK_PREFIX, NOT_FOUND_MARKER, REFRESH_LOCK_PREFIX,
     Setting,
@@ -41,11 +41,12 @@ impl Config {
     /// | `redis+unix://user:password@/path/to.sock?option=value` | a Unix domain socket |
     ///
     /// `valkey` may replace `redis`. `rediss` and `valkeys` mean TLS, with the options of
-    /// [`Config::TLS_SETTINGS`] besides the others. User name, password, port, db and options may be left out. The
-    /// options are those of [`Config::SETTINGS`], the setters of [`ConfigBuilder`] by name. Durations
-    /// have a unit (`100us`, `250ms`, `10s`, `2m`, `1h`, `7d`); sizes may have one (`4096`, `64KiB`,
-    /// `128MiB`, `1GiB`). In user name, password, path and values, write `%40` for `@`, `%2F` for
-    /// `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%` and `%20` for a space.
+    /// [`Config::TLS_SETTINGS`] besides the others. User name, password, port, db and options may
+    /// be left out. The options are those of [`Config::SETTINGS`], the setters of [`ConfigBuilder`]
+    /// by name. Durations have a unit (`100us`, `250ms`, `10s`, `2m`, `1h`, `7d`); sizes may have
+    /// one (`4096`, `64KiB`, `128MiB`, `1GiB`). In user name, password, path and values, write
+    /// `%40` for `@`, `%2F` for `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%` and `%20` for a
+    /// space.
     ///
     /// # Errors
     ///
@@ -83,8 +84,8 @@ impl Config {
     /// Return the name that the TLS certificate of the server at `address` must be for, unless
     /// [`TlsConfig::server_name`] says otherwise.
     ///
-    /// It is the host of the address. A node of a cluster that announces an IP address is expected to
-    /// have a certificate for the name of the first seed, if that is a name.
+    /// It is the host of the address. A node of a cluster that announces an IP address is expected
+    /// to have a certificate for the name of the first seed, if that is a name.
     pub fn tls_name<'a>(&'a self, address: &'a Address) -> &'a str {
         let host = |address: &'a Address| match address {
             Address::Tcp { host, .. } => host.as_str(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::api::config::ConfigError;
+use crate::api::config_error::ConfigError;
 use crate::api::key::Key;
 
 /// Any error, boxed. A loader may return every error type that converts into it: types that

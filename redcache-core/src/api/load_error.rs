@@ -12,8 +12,8 @@ use crate::api::key::Key;
 /// The error of a call with a loader. `E` is the loader's error type.
 ///
 /// `?` converts an [`Error`] into a `LoadError<E>` and a `LoadError<E>` into an [`Error`] of kind
-/// [`LoadFailed`](ErrorKind::LoadFailed). [`source`](std::error::Error::source) returns the loader's
-/// error, and the text includes the loader's text.
+/// [`LoadFailed`](ErrorKind::LoadFailed). [`source`](std::error::Error::source) returns the
+/// loader's error, and the text includes the loader's text.
 ///
 /// Cloning is cheap: all callers of one failed load share its error.
 #[non_exhaustive]

@@ -36,10 +36,10 @@ impl CallOptions {
 
     /// Run the loader of `get_with` and `get_many_with` even if the key is cached.
     ///
-    /// The load begins after the call. It runs under a lock that replaces the old value; if the load
-    /// fails, the old value is restored. Other callers of the key wait for the new value, and a load
-    /// that began earlier is not stored. Concurrent reloads of a key share one load. A call without a
-    /// loader skips the near cache.
+    /// The load begins after the call. It runs under a lock that replaces the old value; if the
+    /// load fails, the old value is restored. Other callers of the key wait for the new value, and
+    /// a load that began earlier is not stored. Concurrent reloads of a key share one load. A call
+    /// without a loader skips the near cache.
     #[must_use]
     pub const fn reload(mut self) -> Self {
         self.reload = true;
@@ -49,8 +49,8 @@ impl CallOptions {
     /// Set the timeout of a whole call, after which it fails with
     /// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded).
     ///
-    /// Other callers are not affected: the next one takes over a load of the call, and a lock without
-    /// a caller is released. Redis may still execute a write.
+    /// Other callers are not affected: the next one takes over a load of the call, and a lock
+    /// without a caller is released. Redis may still execute a write.
     #[must_use]
     pub const fn timeout(mut self, after: Duration) -> Self {
         self.timeout = Some(after);
@@ -133,18 +133,18 @@ impl RefreshOptions {
         self.ttl
     }
 
-    /// Set the fraction of the TTL after which a read triggers a refresh: 0 or more, and less than 1.
-    /// Default: 0.8. `0` turns this rule off.
+    /// Set the fraction of the TTL after which a read triggers a refresh: 0 or more, and less than
+    /// 1. Default: 0.8. `0` turns this rule off.
     #[must_use]
     pub const fn refresh_at_fraction(mut self, part: f64) -> Self {
         self.after = part;
         self
     }
 
-    /// Set the beta of XFetch, which refreshes a value at random before it expires: the earlier, the
-    /// higher beta and the longer its load took. 1 is optimal in theory. Default: 0, which turns this
-    /// rule off. See Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
-    /// Prevention" (VLDB 2015).
+    /// Set the beta of XFetch, which refreshes a value at random before it expires: the earlier,
+    /// the higher beta and the longer its load took. 1 is optimal in theory. Default: 0, which
+    /// turns this rule off. See Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+    /// Stampede Prevention" (VLDB 2015).
     #[must_use]
     pub const fn refresh_beta(mut self, beta: f64) -> Self {
         self.beta = beta;

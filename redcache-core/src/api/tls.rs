@@ -48,27 +48,27 @@ impl fmt::Debug for Pem {
 }
 
 impl TlsConfig {
-    /// Returns the default settings.
+    /// Return the default settings.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificates of this PEM file, and no others.
+    /// Trust the certificates of this PEM file, and no others.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<String>) -> Self {
         self.ca = Some(Pem::File(path.into()));
         self
     }
 
-    /// Trusts the certificates of this PEM text, and no others.
+    /// Trust the certificates of this PEM text, and no others.
     #[must_use]
     pub fn ca_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.ca = Some(Pem::Text(pem.as_ref().into()));
         self
     }
 
-    /// Presents the certificate chain of one PEM file with the private key of another: mutual TLS.
+    /// Present the certificate chain of one PEM file with the private key of another: mutual TLS.
     #[must_use]
     pub fn client_certificate_files(
         mut self,
@@ -79,7 +79,7 @@ impl TlsConfig {
         self
     }
 
-    /// Presents the certificate chain of one PEM text with the private key of another: mutual TLS.
+    /// Present the certificate chain of one PEM text with the private key of another: mutual TLS.
     #[must_use]
     pub fn client_certificate_pem(
         mut self,
@@ -92,14 +92,14 @@ impl TlsConfig {
         self
     }
 
-    /// Expects the server's certificate to be for this name, instead of for the host connected to.
+    /// Expect the server's certificate to be for this name, instead of for the host connected to.
     #[must_use]
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// Accepts any certificate. The connection is encrypted, but the server may be anybody: for
+    /// Accept any certificate. The connection is encrypted, but the server may be anybody: for
     /// tests only.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
@@ -107,7 +107,7 @@ impl TlsConfig {
         self
     }
 
-    /// Keeps a configuration of the TLS library in the place of all settings but the server name.
+    /// Keep a configuration of the TLS library in the place of all settings but the server name.
     /// For the TLS crate, which knows its type.
     #[doc(hidden)]
     #[must_use]
@@ -116,27 +116,27 @@ impl TlsConfig {
         self
     }
 
-    /// Returns the trusted certificates, if they are not those of the operating system.
+    /// Return the trusted certificates, if they are not those of the operating system.
     pub fn ca(&self) -> Option<&Pem> {
         self.ca.as_ref()
     }
 
-    /// Returns the client's certificate chain and private key.
+    /// Return the client's certificate chain and private key.
     pub fn client_certificate(&self) -> Option<(&Pem, &Pem)> {
         self.client_certificate.as_ref().map(|(certificate, key)| (certificate, key))
     }
 
-    /// Returns the name that the server's certificate must be for, if it is not the host's.
+    /// Return the name that the server's certificate must be for, if it is not the host's.
     pub fn expected_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
 
-    /// Returns `true` if any certificate is accepted.
+    /// Return `true` if any certificate is accepted.
     pub fn is_insecure(&self) -> bool {
         self.insecure
     }
 
-    /// Returns what [`custom`](Self::custom) was given.
+    /// Return what [`custom`](Self::custom) was given.
     #[doc(hidden)]
     pub fn custom_config(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.custom.as_ref()

@@ -42,8 +42,8 @@ impl Engine {
         Ok(op)
     }
 
-    /// Read a key. On a miss, [`Event::Load`](crate::engine::Event::Load) asks for the caller's loader,
-    /// unless another call or process loads the key already.
+    /// Read a key. On a miss, [`Event::Load`](crate::engine::Event::Load) asks for the caller's
+    /// loader, unless another call or process loads the key already.
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ impl Engine {
         Ok(op)
     }
 
-    /// Read several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) asks for the missing ones, in
-    /// one load as far as their locks are free at the same time.
+    /// Read several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) asks for the missing
+    /// ones, in one load as far as their locks are free at the same time.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ impl Engine {
         Ok(op)
     }
 
-    /// Replace a key's value by a lock, have [`Event::Load`](crate::engine::Event::Load) ask for the
-    /// caller's loader, and store its result. If nothing is stored, the old value is restored.
+    /// Replace a key's value by a lock, have [`Event::Load`](crate::engine::Event::Load) ask for
+    /// the caller's loader, and store its result. If nothing is stored, the old value is restored.
     ///
     /// # Errors
     ///
@@ -94,8 +94,8 @@ impl Engine {
         self.start_write(now, vec![key], ttl, false)
     }
 
-    /// Do the same for several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) follows once all
-    /// locks that can be had are held.
+    /// Do the same for several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) follows
+    /// once all locks that can be had are held.
     ///
     /// # Errors
     ///
@@ -251,8 +251,9 @@ impl Engine {
         self.refreshes.trigger(&mut self.env, Cx::at(now), loader, (key, expires_at));
     }
 
-    /// Start a worker on all due keys of its loader. [`Event::LoadMany`](crate::engine::Event::LoadMany)
-    /// and then [`Event::Done`](crate::engine::Event::Done) follow, or just the latter if no key is due any
+    /// Start a worker on all due keys of its loader.
+    /// [`Event::LoadMany`](crate::engine::Event::LoadMany) and then
+    /// [`Event::Done`](crate::engine::Event::Done) follow, or just the latter if no key is due any
     /// more.
     ///
     /// # Errors

@@ -86,8 +86,8 @@ impl Env {
         let deadline = ttl.deadline(learned_at, self.config.near_ttl_max);
         if let (true, Some(deadline)) = (cx.tracked, deadline) {
             let Learned { payload, compute_time, is_published } = learned;
-            // A payload of the application may be a small part of a large buffer, which the near cache
-            // must not keep alive.
+            // A payload of the application may be a small part of a large buffer, which the near
+            // cache must not keep alive.
             let value = self.unmark(payload.clone()).map(|payload| {
                 if is_published { Bytes::copy_from_slice(&payload) } else { payload }
             });

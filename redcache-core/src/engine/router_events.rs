@@ -208,7 +208,7 @@ impl Engine {
 
     fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
         match token.map_or(Sender::Nobody, Sender::of) {
-            // Another key's reply must never reach a flight, whatever went wrong below.
+            // Another key's reply must never reach a flight, even after a fault below.
             Sender::Flight(id) if self.fetches.key_of(id) == Some(exchange.command.key()) => {
                 self.on_fetch_reply(cx, id, exchange);
             }

@@ -12,8 +12,8 @@ use slab::Slab;
 use crate::api::key::Key;
 use crate::flow::call::{Caller, OpId};
 
-/// Names a flight by its place in the table, and by a number that no later flight in that place has.
-/// So what is late for a flight never reaches another one.
+/// Names a flight by its place in the table, and by a number that no later flight in that place
+/// has. So what is late for a flight never reaches another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FlightId {
     pub(crate) index: u32,

@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicU32;
 use super::yielding::AtomicU32;
 use crate::protocol::slot::{Slot, SlotSet};
 
-/// One counter per slot of a cluster, or a single counter outside of a cluster. A counter is odd between
-/// the loss of a connection and the next connection.
+/// One counter per slot of a cluster, or a single counter outside of a cluster. A counter is odd
+/// between the loss of a connection and the next connection.
 ///
-/// Any thread reads the counters, after it has found an entry; only the engine writes them. If an epoch
-/// ended before a lookup began, the lookup sees its end: a thread that knows of a write to an atomic
-/// cannot read an older value.
+/// Any thread reads the counters, after it has found an entry; only the engine writes them. If an
+/// epoch ended before a lookup began, the lookup sees its end: a thread that knows of a write to an
+/// atomic cannot read an older value.
 pub(super) struct Epochs(Box<[AtomicU32]>);
 
 impl Epochs {
@@ -27,7 +27,7 @@ impl Epochs {
         Some(self.0.get(slot.index())?.load(Ordering::Acquire))
     }
 
-    /// End the current epochs and those that were lost.
+    /// End the current epochs and the lost ones.
     pub(super) fn begin(&self, slots: &SlotSet) {
         for epoch in self.of(slots) {
             // The engine is the only writer.

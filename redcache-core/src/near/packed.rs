@@ -80,7 +80,7 @@ impl SlotAndFlags {
     }
 }
 
-/// The longest life of an entry, whatever its TTL: what `life_ms` can hold, 49 days.
+/// The longest life of an entry with any TTL: the largest `life_ms`, 49 days.
 const LIFE_MAX: Duration = Duration::from_millis(u32::MAX as u64);
 
 impl PackedEntry {

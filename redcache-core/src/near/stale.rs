@@ -1,19 +1,19 @@
 //! Expired entries in place of an error or of a wait.
 //!
-//! An entry ends with its TTL, or earlier by `near_ttl_max`. By our clock its TTL ends no later than
-//! in Redis, because it counts from the request of the TTL; only the millisecond to which Redis rounds
-//! may differ. An invalidation before the end of the TTL is therefore a change, and the entry is
-//! removed, as it is by an own write and by a flush. A later invalidation has two possible reasons that
-//! look alike: Redis expired the key, or somebody locked or wrote it. The entry is then returned only
-//! to a call that has confirmed that Redis holds no value, because Redis would have returned a newer
-//! one.
+//! An entry ends with its TTL, or earlier by `near_ttl_max`. By our clock its TTL ends no later
+//! than in Redis, because it counts from the request of the TTL; only the millisecond to which
+//! Redis rounds may differ. An invalidation before the end of the TTL is therefore a change, and
+//! the entry is removed, as it is by an own write and by a flush. A later invalidation has two
+//! possible reasons that look alike: Redis expired the key, or somebody locked or wrote it. The
+//! entry is then returned only to a call that has confirmed that Redis holds no value, because
+//! Redis would have returned a newer one.
 //!
 //! While the connection is lost, no change is reported. Every entry, expired or not, may then be
-//! returned until the next connection, unless it was invalidated before. Its staleness counts from the
-//! loss or from its deadline, whichever came first.
+//! returned until the next connection, unless it was invalidated before. Its staleness counts from
+//! the loss or from its deadline, whichever came first.
 //!
-//! Two changes cannot be known: the removal of a key after its TTL, when there is nothing to remove, and
-//! a change within one network trip of the deadline, whose invalidation comes after it.
+//! Two changes cannot be known: the removal of a key after its TTL, when there is nothing to
+//! remove, and a change within one network trip of the deadline, whose invalidation comes after it.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,12 @@ use crate::api::answer::{Answer, Source};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Staleness {
     pub(crate) max: Duration,
-    /// The loss of the connection, if there is none now. Of several lost connections, the first loss.
+    /// The loss of the connection, if there is none now. Of several lost connections, the first
+    /// loss.
     pub(crate) lost_at: Option<Instant>,
 }
 
-/// What a call knows about the absence of the key in Redis.
+/// The knowledge of a call about the absence of its key in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Absence {
     /// Redis has replied that it holds no value.

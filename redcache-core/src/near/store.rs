@@ -21,8 +21,8 @@ const SHARDS: usize = 16;
 /// The share of a shard that entries with several hits may fill, and a single entry too.
 const HOT_SHARE: f64 = 0.97;
 
-/// The bytes of an entry beyond its key and value: the entry itself, its share of the table, and the
-/// headers of its allocations.
+/// The bytes of an entry beyond its key and value: the entry itself, its share of the table, and
+/// the headers of its allocations.
 const ENTRY_OVERHEAD: u64 = 146;
 
 /// The size of a typical entry, from which the initial capacity is computed.
@@ -91,8 +91,8 @@ impl Near {
         Self { store, base, epochs, keeps_stale, hits, oversized: AtomicU64::new(0) }
     }
 
-    /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no value and
-    /// allocates nothing.
+    /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no
+    /// value and allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
         let packed = self.store.as_ref()?.get(key)?;
         let hit = self.hit(packed, packed::Time::of(now(), self.base))?;
@@ -109,8 +109,8 @@ impl Near {
         (self.is_current(&packed) && packed.is_fresh(now)).then(|| packed.hit(now))
     }
 
-    /// Return the same as [`get`](Self::get) without a trace: no hit is counted, and eviction does not
-    /// see the access. For tests and diagnostics.
+    /// Return the same as [`get`](Self::get) without a trace: no hit is counted, and eviction does
+    /// not see the access. For tests and diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
         let packed = self.store.as_ref()?.peek(key)?;
         let now = packed::Time::of(now, self.base);
@@ -145,7 +145,8 @@ impl Near {
         self.epochs.begin(slots);
     }
 
-    /// Make every entry of these slots unreachable as a hit, because its changes are no longer reported.
+    /// Make every entry of these slots unreachable as a hit, because its changes are no longer
+    /// reported.
     pub(crate) fn lose_epoch(&self, slots: &SlotSet) {
         self.epochs.lose(slots);
     }
@@ -156,7 +157,7 @@ impl Near {
         }
     }
 
-    /// Return the number of entries, including those that have ended and await eviction.
+    /// Return the number of entries, including ended ones that await eviction.
     pub fn len(&self) -> usize {
         self.store.as_ref().map_or(0, Cache::len)
     }

@@ -1,8 +1,9 @@
 //! The near cache with its one writer and one reader, in every order in which the two can run.
 //!
-//! Each access to an epoch is a scheduling point. The checker tries all orders of these points, one after
-//! the other on a single processor, so it cannot see how a processor reorders memory. The epochs need
-//! no order between different places in memory, only that of each, which every processor keeps.
+//! Each access to an epoch is a scheduling point. The checker tries all orders of these points, one
+//! after the other on a single processor, so it cannot see how a processor reorders memory. The
+//! epochs need no order between different places in memory, only that of each, which every
+//! processor keeps.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

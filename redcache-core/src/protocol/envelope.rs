@@ -1,9 +1,9 @@
 //! The content of a cache key: nothing, a lock, or a value in its envelope.
 //!
-//! The envelope of a value is `__redcache:v1:`, the loader's run time in decimal nanoseconds, `:` and
-//! the payload. The part of the run time below a millisecond is a random stamp, so that two writes of
-//! one payload differ: a refresh replaces exactly the write that it has read. Any other string is a
-//! value without an envelope, so keys that another program has filled are readable.
+//! The envelope of a value is `__redcache:v1:`, the loader's run time in decimal nanoseconds, `:`
+//! and the payload. The part of the run time below a millisecond is a random stamp, so that two
+//! writes of one payload differ: a refresh replaces exactly the write that it has read. Any other
+//! string is a value without an envelope, so keys that another program has filled are readable.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! What is asked of a Redis Sentinel, and what it answers.
+//! Requests to a Redis Sentinel, and its replies.
 //!
-//! A sentinel names the address of a service's primary, names the other sentinels of the service, and
-//! publishes a change of the primary on the channel `+switch-master`.
+//! A sentinel names the address of a service's primary, names the other sentinels of the service,
+//! and publishes a change of the primary on the channel `+switch-master`.
 
 use crate::api::config::Address;
 use crate::resp::{Frame, command};
@@ -49,12 +49,12 @@ impl Request {
     }
 }
 
-/// Returns `true` if the reply to `HELLO` is that of a sentinel.
+/// Return `true` if the reply to `HELLO` is that of a sentinel.
 pub(crate) fn is_sentinel(hello: &Frame<'_>) -> bool {
     matches!(field(hello, b"mode"), Some(Frame::Bulk(b"sentinel") | Frame::Simple(b"sentinel")))
 }
 
-/// Returns the primary's address; `None` if the sentinel does not know the service, or if the reply
+/// Return the primary's address; `None` if the sentinel does not know the service, or if the reply
 /// is malformed.
 pub(crate) fn read_primary(reply: &Frame<'_>) -> Option<Address> {
     let Frame::Array(parts) = reply else { return None };
@@ -62,7 +62,7 @@ pub(crate) fn read_primary(reply: &Frame<'_>) -> Option<Address> {
     address(text(host)?, text(port)?)
 }
 
-/// Returns the addresses of the other sentinels. What cannot be read is left out.
+/// Return the addresses of the other sentinels. Malformed ones are left out.
 pub(crate) fn read_sentinels(reply: &Frame<'_>) -> Vec<Address> {
     let Frame::Array(sentinels) = reply else { return Vec::new() };
     let read = |sentinel: &Frame<'_>| {
@@ -71,7 +71,7 @@ pub(crate) fn read_sentinels(reply: &Frame<'_>) -> Vec<Address> {
     sentinels.iter().take(SENTINELS_MAX).filter_map(read).collect()
 }
 
-/// Returns the new primary if a push says that `service` has one.
+/// Return the new primary if a push says that `service` has one.
 pub(crate) fn read_switch(push: &[Frame<'_>], service: &str) -> Option<Address> {
     let [Frame::Bulk(b"message"), Frame::Bulk(channel), Frame::Bulk(message)] = push else {
         return None;
@@ -96,7 +96,7 @@ fn text<'a>(frame: &Frame<'a>) -> Option<&'a str> {
     }
 }
 
-/// Returns the value under a name, in a map or in the flat list that RESP2 has for it.
+/// Return the value under a name, in a map or in the flat list that RESP2 has for it.
 fn field<'a, 'b>(frame: &'a Frame<'b>, name: &[u8]) -> Option<&'a Frame<'b>> {
     let is_name = |frame: &Frame<'_>| text(frame).is_some_and(|text| text.as_bytes() == name);
     match frame {

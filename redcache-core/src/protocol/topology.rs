@@ -1,6 +1,6 @@
 //! The slot map of a cluster, as one of its nodes tells it.
 //!
-//! A parsed topology is sound whatever the answer holds: each slot has one owner at most (the first
+//! A parsed topology is sound for every answer: each slot has one owner at most (the first
 //! that claims it), and each owner has an address.
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(crate) enum Question {
     Slots,
 }
 
-/// Why an answer holds no topology.
+/// Reason why an answer holds no topology.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoTopology {
     Refused(Refusal),

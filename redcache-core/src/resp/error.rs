@@ -3,9 +3,9 @@
 use thiserror::Error;
 
 #[cfg(doc)]
-use super::Limits;
+use super::limits::Limits;
 
-/// Why the bytes of a server are not RESP3, or exceed the limits.
+/// Reason why the bytes of a server are not RESP3, or exceed the limits.
 ///
 /// It holds none of those bytes. Their connection cannot be used any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -37,7 +37,7 @@ pub struct Scanner {
     lacking: Vec<usize>,
 }
 
-/// What the scanner waits for.
+/// The next thing that the scanner waits for.
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// The end of a line, of which the bytes before `seen` hold no CR or LF.

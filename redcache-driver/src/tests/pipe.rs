@@ -34,7 +34,7 @@ struct Net {
     pipes: BTreeMap<ClientId, Pipe>,
 }
 
-/// One connection, and who waits for what of it.
+/// One connection, and the tasks that wait for it.
 #[derive(Default)]
 struct Pipe {
     up: VecDeque<u8>,

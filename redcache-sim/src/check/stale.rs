@@ -10,7 +10,7 @@ use crate::state::near_history::Copy;
 use crate::state::world::World;
 
 impl World {
-    /// Record the entries of a near cache, and those that were invalidated.
+    /// Record the entries of a near cache, and the invalidated ones.
     pub(crate) fn note_near_entries(&mut self, process: usize) {
         if !self.plan.allows_stale() {
             return;

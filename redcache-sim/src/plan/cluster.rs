@@ -18,7 +18,7 @@ pub(crate) fn port_of(node: usize) -> u16 {
     FIRST_PORT + node as u16
 }
 
-/// What a seed decides about a cluster.
+/// The decisions of a seed about a cluster.
 #[derive(Debug)]
 pub(crate) struct ClusterPlan {
     /// The replication delay.

@@ -1,4 +1,4 @@
-//! The real state of a cluster, whatever its nodes believe.
+//! The real state of a cluster, as opposed to the beliefs of its nodes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

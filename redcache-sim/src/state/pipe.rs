@@ -25,7 +25,7 @@ pub(crate) struct Pipe {
     whole_until: u64,
 }
 
-/// What arrives at one moment.
+/// The arrivals of one moment.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Nothing,

@@ -7,7 +7,7 @@ use crate::history::Stamp;
 use crate::state::near_history::NearHistory;
 use crate::state::slot_map::SlotMap;
 
-/// What a process has learned about one key.
+/// The knowledge of a process about one key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Learned {
     /// When its latest acknowledged write took effect.

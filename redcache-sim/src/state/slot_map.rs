@@ -19,7 +19,7 @@ pub(crate) enum TopologyReply {
     Owners(Vec<(Option<u16>, Option<u64>)>),
 }
 
-/// What a process knows about one key.
+/// The knowledge of a process about the route of one key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Route {
     /// The ports that it may take for the owner.
@@ -32,7 +32,7 @@ pub(crate) struct Route {
     pub(crate) version: u64,
 }
 
-/// What a process was told about its cluster.
+/// The messages to a process about its cluster.
 #[derive(Debug)]
 pub(crate) struct SlotMap {
     pub(crate) epoch: Option<u64>,

@@ -22,13 +22,13 @@ pub(crate) struct Token {
     pub(crate) write: Option<Replaced>,
 }
 
-/// What the lock of a write replaced.
+/// The value that the lock of a write replaced.
 #[derive(Debug, Clone)]
 pub(crate) struct Replaced {
     /// `None` if the key was missing.
     pub(crate) raw: Option<Bytes>,
     /// When it would have expired.
     pub(crate) expires_at: Option<Micros>,
-    /// The link on which the process was told of it.
+    /// The link on which the process received it.
     pub(crate) link: usize,
 }

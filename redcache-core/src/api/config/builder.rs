@@ -1,8 +1,9 @@
 //! The settings that are not in the table: the servers and the functions of the application.
 
-use super::error::ConfigError;
-use super::servers::{Address, AddressMap, Servers};
+use super::servers::{AddressMap, Servers};
 use super::settings::{Config, ConfigBuilder};
+use crate::api::address::Address;
+use crate::api::config_error::ConfigError;
 use crate::api::observer::{Observer, SharedObserver};
 use crate::api::tls::TlsConfig;
 
@@ -10,8 +11,8 @@ impl ConfigBuilder {
     /// Set the server to connect to, over TCP.
     ///
     /// `host` is a host name or an IP address; an IPv6 address has no brackets. The last call of
-    /// `server`, [`cluster`](Self::cluster) and [`unix_socket`](Self::unix_socket) applies. Default:
-    /// `localhost`, port 6379.
+    /// `server`, [`cluster`](Self::cluster) and [`unix_socket`](Self::unix_socket) applies.
+    /// Default: `localhost`, port 6379.
     #[must_use]
     pub fn server(mut self, host: impl Into<String>, port: u16) -> Self {
         self.config.servers = Servers::One(Address::Tcp { host: host.into(), port });
@@ -20,8 +21,8 @@ impl ConfigBuilder {
 
     /// Set the cluster to connect to, by some of its nodes.
     ///
-    /// One of the nodes, a primary or a replica, must be reachable when the cache connects. It knows
-    /// the other nodes.
+    /// One of the nodes, a primary or a replica, must be reachable when the cache connects. It
+    /// knows the other nodes.
     ///
     /// # Examples
     ///
@@ -50,7 +51,8 @@ impl ConfigBuilder {
     /// ```
     /// use redcache_core::Config;
     ///
-    /// let config = Config::builder().sentinel([("s1", 26379), ("s2", 26379)], "mymaster").build()?;
+    /// let sentinels = [("s1", 26379), ("s2", 26379)];
+    /// let config = Config::builder().sentinel(sentinels, "mymaster").build()?;
     /// assert_eq!(config, "redis-sentinel://s1,s2/mymaster".parse()?);
     /// # Ok::<(), redcache_core::ConfigError>(())
     /// ```
@@ -98,8 +100,8 @@ impl ConfigBuilder {
     /// Set a function from the address of a server to the address to connect to.
     ///
     /// Use it for a cluster behind network address translation, whose nodes announce addresses that
-    /// are unreachable from here. It is called before every connection attempt, under no lock. If it
-    /// panics, the address is not changed. Default: none.
+    /// are unreachable from here. It is called before every connection attempt, under no lock. If
+    /// it panics, the address is not changed. Default: none.
     ///
     /// # Examples
     ///
@@ -109,7 +111,9 @@ impl ConfigBuilder {
     /// let config = Config::builder()
     ///     .cluster([("bastion", 6379)])
     ///     .address_map(|address| match address {
-    ///         Address::Tcp { port, .. } => Address::Tcp { host: "bastion".to_owned(), port: *port },
+    ///         Address::Tcp { port, .. } => {
+    ///             Address::Tcp { host: "bastion".to_owned(), port: *port }
+    ///         }
     ///         other => other.clone(),
     ///     })
     ///     .build()?;

@@ -1,7 +1,7 @@
-//! What the `connect` functions of the adapters accept.
+//! The argument of the `connect` functions of the adapters.
 
-use super::error::ConfigError;
 use super::settings::{Config, ConfigBuilder};
+use crate::api::config_error::ConfigError;
 
 /// A type that converts into a [`Config`]: a URL as `&str`, `String` or `&String`, a `Config`, or a
 /// [`ConfigBuilder`].

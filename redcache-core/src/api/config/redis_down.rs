@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use super::error::ConfigError;
+use crate::api::config_error::ConfigError;
 
-/// What a call with a loader does while Redis is unavailable.
+/// The behaviour of a call with a loader while Redis is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnRedisDown {

@@ -1,17 +1,18 @@
-//! The table of settings. Each option has one row, from which its field, its setter, its getter, its
-//! URL option, its check and its documentation follow.
+//! The table of settings. Each option has one row, from which its field, its setter, its getter,
+//! its URL option, its check and its documentation follow.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::ConfigError;
 use super::redis_down::OnRedisDown;
 use super::secret::Secret;
-use super::servers::{Address, AddressMap, Servers};
+use super::servers::{AddressMap, Servers};
 use super::spelling::{
     Choice, Count, OptionalText, Password, Payload, Size, Spelling, Text, Time, check_range, parse,
 };
+use crate::api::address::Address;
+use crate::api::config_error::ConfigError;
 use crate::api::observer::SharedObserver;
 use crate::api::tls::TlsConfig;
 
@@ -241,8 +242,9 @@ settings! {
     not_found_marker: Bytes, Payload = "__redcache:not-found", "one byte or more" if is_non_empty,
         "the stored form of \"not found\"";
 
-    /// Keys and bookkeeping count. A value larger than 6% of it, with its key, is not kept and counts as
-    /// [`Stats::near_oversized`](crate::Stats::near_oversized). `0` turns the near cache off.
+    /// Keys and bookkeeping count. A value larger than 6% of it, with its key, is not kept and
+    /// counts as [`Stats::near_oversized`](crate::Stats::near_oversized). `0` turns the near cache
+    /// off.
     near_cache_bytes: u64, Size = "128MiB", "0 or more",
         "the size limit of the near cache, in bytes";
 
@@ -264,8 +266,8 @@ settings! {
     connect_timeout: Duration, Time = "5s", "1ms to 366d",
         "the timeout of one connection attempt, handshake included";
 
-    /// A call may take several steps; [`CallOptions::timeout`](crate::CallOptions::timeout) limits a
-    /// whole call.
+    /// A call may take several steps; [`CallOptions::timeout`](crate::CallOptions::timeout) limits
+    /// a whole call.
     command_timeout: Duration, Time = "2s", "1ms to 366d",
         "the timeout of each step that waits for Redis";
 
@@ -292,8 +294,8 @@ settings! {
     breaker_pause: Duration, Time = "1s", "1ms to 366d",
         "the time for which the circuit breaker stays open";
 
-    /// A nearby Redis replies sooner than a sleeping thread wakes up. A connection that polls in vain
-    /// stops polling for a while. `0` turns polling off and saves processor time.
+    /// A nearby Redis replies sooner than a sleeping thread wakes up. A connection that polls in
+    /// vain stops polling for a while. `0` turns polling off and saves processor time.
     busy_poll: Duration, Time = "100us", "0s to 10ms",
         "the time for which a connection polls for a reply before its thread sleeps";
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::ConfigError;
 use super::secret::Secret;
+use crate::api::config_error::ConfigError;
 
 /// A way of writing values of type `T`.
 pub(super) trait Spelling<T> {

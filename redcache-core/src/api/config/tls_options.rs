@@ -1,7 +1,7 @@
 //! The options of a URL that concern TLS.
 
-use super::error::ConfigError;
 use super::settings::{Config, Setting};
+use crate::api::config_error::ConfigError;
 use crate::api::tls::TlsConfig;
 
 const fn setting(name: &'static str, meaning: &'static str, allowed: &'static str) -> Setting {
@@ -28,7 +28,7 @@ pub(super) struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Returns `true` if `name` is one of these options.
+    /// Return `true` if `name` is one of these options.
     pub(super) fn has(name: &str) -> bool {
         Config::TLS_SETTINGS.iter().any(|setting| setting.name == name)
     }

@@ -1,5 +1,5 @@
-//! The parser of server URLs. A server URL names a service, not a web page, so neither IDNA nor path
-//! rules apply.
+//! The parser of server URLs. A server URL names a service, not a web page, so neither IDNA nor
+//! path rules apply.
 //!
 //! An error names a part of the URL and does not quote it: in a malformed URL, any part may be a
 //! piece of the password.
@@ -9,9 +9,9 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-use super::error::ConfigError;
 use super::settings::{Config, ConfigBuilder};
 use super::tls_options::TlsOptions;
+use crate::api::config_error::ConfigError;
 
 const PORT_DEFAULT: u16 = 6379;
 
@@ -57,7 +57,7 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     Ok(builder)
 }
 
-/// What the servers of a URL are.
+/// The kind of servers that a URL names.
 enum Kind {
     Tcp,
     Cluster,

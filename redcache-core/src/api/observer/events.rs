@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::api::address::Address;
 use crate::api::answer::Source;
-use crate::api::config::Address;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 
@@ -35,8 +35,8 @@ event! {
 }
 
 event! {
-    /// A key was not answered, or not written, because of an error. Each failed key of each call has
-    /// one event. A stale answer in place of an error has none.
+    /// A key was not answered, or not written, because of an error. Each failed key of each call
+    /// has one event. A stale answer in place of an error has none.
     FailureEvent {
         /// The kind of the error; `LoadFailed` if the loader failed.
         kind: ErrorKind,

@@ -13,9 +13,9 @@ macro_rules! observer {
     ($($(#[$doc:meta])* $method:ident: $event:ident,)*) => {
         /// An observer of a cache: a method per kind of event, each with an empty default body.
         ///
-        /// Give it to [`ConfigBuilder::observer`](crate::ConfigBuilder::observer). `redcache-observe`
-        /// has observers for the crates `tracing` and `metrics`. A pair of observers is an observer,
-        /// and so is an `Arc` of one.
+        /// Give it to [`ConfigBuilder::observer`](crate::ConfigBuilder::observer).
+        /// `redcache-observe` has observers for the crates `tracing` and `metrics`. A pair of
+        /// observers is an observer, and so is an `Arc` of one.
         ///
         /// Methods run on the thread or task that caused the event, possibly several at the same
         /// time, after the event and under no lock of the cache. Events of different threads may

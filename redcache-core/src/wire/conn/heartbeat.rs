@@ -9,7 +9,7 @@ pub(super) struct Heartbeat {
     ping_sent: Option<Instant>,
 }
 
-/// What a silent connection calls for.
+/// The next step on a silent connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pulse {
     Alive,

@@ -86,8 +86,8 @@ impl Pipeline {
         }
     }
 
-    /// Take the reply to an `ASKING`. If it is refused, so is its command: the node would redirect the
-    /// command back.
+    /// Take the reply to an `ASKING`. If it is refused, so is its command: the node would redirect
+    /// the command back.
     fn on_asking_reply(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
         self.asking_answered = true;
         match frame {
@@ -233,8 +233,8 @@ impl Pipeline {
     }
 }
 
-/// Return whether a frame answers the `PING` with this number. An error is a sign of life, too, and so
-/// is `PONG` from a proxy that answers by itself.
+/// Return whether a frame answers the `PING` with this number. An error is a sign of life, too, and
+/// so is `PONG` from a proxy that answers by itself.
 fn answers_ping(frame: &Frame<'_>, number: u64) -> bool {
     match frame {
         Frame::Bulk(text) => *text == number.to_string().as_bytes(),
@@ -244,8 +244,8 @@ fn answers_ping(frame: &Frame<'_>, number: u64) -> bool {
     }
 }
 
-/// Return the error for a reply that cannot belong to its request: every later reply would reach the
-/// wrong command.
+/// Return the error for a reply that cannot belong to its request: every later reply would reach
+/// the wrong command.
 fn mispaired() -> Error {
     Error::new(ErrorKind::Protocol, "a reply does not belong to its request")
 }

@@ -1,4 +1,4 @@
-//! Which scripts the server knows, as far as one connection can tell.
+//! The scripts that the server of one connection knows.
 
 use super::awaited::Form;
 use crate::protocol::script::Script;

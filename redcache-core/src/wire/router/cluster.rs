@@ -16,7 +16,7 @@ pub(super) const IDLE_KEPT: Duration = Duration::from_secs(1);
 const QUESTION_GAP: Duration = Duration::from_millis(50);
 /// The time between two questions while some slot cannot be reached.
 const TROUBLE_INTERVAL: Duration = Duration::from_millis(500);
-/// How many answers in a row may be older than the known map. Then the cluster was created anew.
+/// How many answers in a row may be older than the known map. Then the cluster was created again.
 const OLDER_MAX: u8 = 8;
 
 #[derive(Debug)]

@@ -1,17 +1,19 @@
 //! How the router finds its primary through sentinels.
 
+use std::time::Instant;
+
 use super::context::Context;
 use super::effects::{Action, RouterEvent};
 use super::id::{ConnId, NodeId};
 use super::routing::Router;
-use super::sentinel::{News, Sentinels, Settings};
+use super::sentinel::{News, Settings};
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::sentinel::Login;
 use crate::wire::inbound::Input;
 
 impl Router {
-    /// Dials a sentinel or asks it, as far as something is due.
+    /// Dial a sentinel or asks it, as far as something is due.
     pub(super) fn consult(&mut self, ctx: Context<'_>) {
         let Some(settings) = settings(ctx.config).filter(|_| !self.is_closed) else { return };
         let Some(sentinels) = &mut self.sentinels else { return };
@@ -27,7 +29,7 @@ impl Router {
         }
     }
 
-    /// Hangs up on the current sentinel; the next one is asked.
+    /// Hang up on the current sentinel; the next one is asked.
     fn leave_sentinel(&mut self, ctx: Context<'_>, reason: &Error) {
         if let Some(conn) = self.sentinels.as_ref().and_then(|sentinels| sentinels.conn()) {
             self.effects.actions.push_back(Action::HangUp { conn });
@@ -71,7 +73,7 @@ impl Router {
         }
     }
 
-    /// Reads what a sentinel sent, and follows it.
+    /// Read what a sentinel sent, and follows it.
     pub(super) fn on_sentinel_bytes(
         &mut self,
         ctx: Context<'_>,
@@ -92,7 +94,7 @@ impl Router {
         }
     }
 
-    /// Goes to the primary at `address`. The connection to another one is left at once: it may be
+    /// Go to the primary at `address`. The connection to another one is left at once: it may be
     /// answering still, with values and without invalidations.
     fn follow(&mut self, ctx: Context<'_>, address: Address) {
         let Some(node) = self.nodes.get_mut(NodeId::ONLY) else { return };
@@ -126,7 +128,7 @@ impl Router {
         self.consult(ctx);
     }
 
-    pub(super) fn consult_at(&self, config: &Config) -> Option<std::time::Instant> {
+    pub(super) fn consult_at(&self, config: &Config) -> Option<Instant> {
         let sentinels = self.sentinels.as_ref().filter(|_| !self.is_closed)?;
         sentinels.poll_timeout(settings(config)?)
     }
@@ -135,16 +137,6 @@ impl Router {
         if let Some(conn) = self.sentinels.take().and_then(|sentinels| sentinels.conn()) {
             self.effects.actions.push_back(Action::HangUp { conn });
         }
-    }
-}
-
-/// Returns the sentinels of a configuration.
-pub(super) fn sentinels(now: std::time::Instant, config: &Config) -> Option<Box<Sentinels>> {
-    match &config.servers {
-        Servers::Sentinel { sentinels, .. } => {
-            Some(Box::new(Sentinels::new(now, sentinels, config.reconnect_delay_max)))
-        }
-        Servers::One(_) | Servers::Cluster { .. } => None,
     }
 }
 

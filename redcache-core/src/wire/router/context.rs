@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::api::config::Config;
 use crate::protocol::lock::LockSettings;
 
-/// What a step of the router may read.
+/// The inputs of a step of the router.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,

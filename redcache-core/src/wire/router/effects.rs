@@ -1,4 +1,4 @@
-//! What the router wants done: events for the engine, actions for the adapter.
+//! The outputs of the router: events for the engine, actions for the adapter.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -34,9 +34,9 @@ pub(super) struct Node {
     pub(super) queue: Queue,
     backoff: Backoff,
     ready_since: Option<Instant>,
-    /// Why the last attempt to connect failed.
+    /// Reason why the last attempt to connect failed.
     pub(super) fault: Option<Error>,
-    /// Why the server does not track keys for the connection.
+    /// Reason why the server does not track keys for the connection.
     untracked: Option<String>,
     /// The engine knows of the connection.
     pub(super) is_announced: bool,
@@ -48,7 +48,7 @@ pub(super) struct Node {
     pub(super) question: Question,
 }
 
-/// What a lost connection leaves behind.
+/// The remains of a lost connection.
 #[derive(Debug)]
 pub(super) struct Disconnected {
     pub(super) was_ready: bool,

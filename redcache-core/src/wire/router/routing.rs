@@ -1,9 +1,8 @@
-//! Which node a command goes to.
+//! The choice of a node for a command.
 
 use std::time::Instant;
 
 use super::cluster::{Cluster, IDLE_KEPT};
-use super::consult;
 use super::context::Context;
 use super::effects::{Effects, RouterEvent};
 use super::id::NodeId;
@@ -58,7 +57,7 @@ impl Router {
         Self {
             nodes,
             cluster,
-            sentinels: consult::sentinels(now, config),
+            sentinels: Sentinels::of(now, config).map(Box::new),
             unrouted: Queue::default(),
             paused: Queue::default(),
             effects: Effects::default(),

@@ -19,7 +19,7 @@ pub(super) struct Seeds {
     pub(super) is_needed: bool,
     pub(super) try_at: Instant,
     backoff: Backoff,
-    /// Why the last seed could not be asked.
+    /// Reason why the last seed could not be asked.
     pub(super) fault: Option<Error>,
 }
 

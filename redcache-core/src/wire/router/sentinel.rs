@@ -7,13 +7,13 @@
 //!                          or distrusted
 //! ```
 //!
-//! What a sentinel says is a hint: the router believes an address only once the server there says
-//! that it is a primary. A sentinel whose address turns out wrong is left for the next one.
+//! An address from a sentinel is a hint. The server there must confirm in its handshake that it is
+//! a primary.
 
 use std::time::{Duration, Instant};
 
 use super::id::ConnId;
-use crate::api::config::Address;
+use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
@@ -25,12 +25,12 @@ mod settings;
 use session::{Session, Told};
 pub(super) use settings::Settings;
 
-/// How many sentinels are remembered: those of the settings, and those that they name.
+/// The most sentinels that are remembered, from the settings and from other sentinels.
 const ADDRESSES_MAX: usize = 64;
 /// How often the primary is asked for while the router has no primary.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the router learns.
+/// News for the router.
 #[derive(Debug, Clone)]
 pub(super) enum News {
     /// The primary is said to be here.
@@ -60,23 +60,28 @@ enum Link {
 }
 
 impl Sentinels {
-    pub(super) fn new(now: Instant, addresses: &[Address], reconnect_delay_max: Duration) -> Self {
-        Self {
-            addresses: addresses.to_vec(),
+    /// Return the sentinels of a configuration, if it has some.
+    pub(super) fn of(now: Instant, config: &Config) -> Option<Self> {
+        let addresses = match &config.servers {
+            Servers::Sentinel { sentinels, .. } => sentinels.clone(),
+            Servers::One(_) | Servers::Cluster { .. } => return None,
+        };
+        Some(Self {
+            addresses,
             current: 0,
             link: Link::Down { dial_at: now },
-            backoff: Backoff::new(reconnect_delay_max),
+            backoff: Backoff::new(config.reconnect_delay_max),
             failed: 0,
             is_searching: true,
-        }
+        })
     }
 
-    /// Returns the address of the current sentinel, for errors.
+    /// Return the address of the current sentinel, for errors.
     pub(super) fn name(&self) -> String {
         self.addresses.get(self.current).map_or_else(String::new, Address::to_string)
     }
 
-    /// Returns the sentinel to dial, if it is time. [`on_dialing`](Self::on_dialing) must follow.
+    /// Return the sentinel to dial, if it is time. [`on_dialing`](Self::on_dialing) must follow.
     pub(super) fn dial_due(&self, now: Instant) -> Option<&Address> {
         match self.link {
             Link::Down { dial_at } if dial_at <= now => self.addresses.get(self.current),
@@ -88,7 +93,7 @@ impl Sentinels {
         self.link = Link::Dialing { conn, until: now + settings.connect_timeout };
     }
 
-    /// Begins to talk on a connection. Returns `false` if this is not the one that was dialed.
+    /// Begin to talk on a connection. Return `false` if this is not the one that was dialed.
     pub(super) fn handle_connected(
         &mut self,
         now: Instant,
@@ -105,7 +110,7 @@ impl Sentinels {
         }
     }
 
-    /// Reads what a sentinel sent. Returns the next piece of news, and why the connection must be
+    /// Read what a sentinel sent. Return the next piece of news, and why the connection must be
     /// hung up if it must.
     pub(super) fn receive(
         &mut self,
@@ -138,7 +143,7 @@ impl Sentinels {
         Ok(None)
     }
 
-    /// Returns `true` if this is the connection to a sentinel, or the attempt to make it.
+    /// Return `true` if this is the connection to a sentinel, or the attempt to make it.
     pub(super) fn has(&self, conn: ConnId) -> bool {
         match &self.link {
             Link::Dialing { conn: own, .. } | Link::Open { conn: own, .. } => *own == conn,
@@ -146,7 +151,7 @@ impl Sentinels {
         }
     }
 
-    /// Leaves the current sentinel for the next one. Returns news if all have failed.
+    /// Leave the current sentinel for the next one. Return news if all have failed.
     pub(super) fn on_failed(
         &mut self,
         now: Instant,
@@ -161,7 +166,8 @@ impl Sentinels {
         is_round.then(|| News::NoneAnswers(reason.clone()))
     }
 
-    /// The router has lost its primary: the sentinel is asked at once, and often until there is one.
+    /// The router has lost its primary: the sentinel is asked at once, and often until there is
+    /// one.
     pub(super) fn search(&mut self) {
         self.is_searching = true;
         if let Link::Open { session, .. } = &mut self.link {
@@ -174,7 +180,7 @@ impl Sentinels {
         self.is_searching = false;
     }
 
-    /// Asks what is due. Returns why the sentinel must be left, if it is silent.
+    /// Ask what is due. Return why the sentinel must be left, if it is silent.
     pub(super) fn handle_timeout(&mut self, now: Instant, settings: Settings<'_>) -> Option<Error> {
         let (name, interval) = (self.name(), self.interval(settings));
         let silent = |what| Error::new(ErrorKind::Unavailable, format!("sentinel {name}: {what}"));
@@ -195,7 +201,7 @@ impl Sentinels {
         if self.is_searching { SEARCH_INTERVAL.min(settings.interval) } else { settings.interval }
     }
 
-    /// Returns when there is something to do next.
+    /// Return when there is something to do next.
     pub(super) fn poll_timeout(&self, settings: Settings<'_>) -> Option<Instant> {
         match &self.link {
             Link::Down { dial_at } => Some(*dial_at),
@@ -204,7 +210,7 @@ impl Sentinels {
         }
     }
 
-    /// Returns the connection, or the attempt to make it.
+    /// Return the connection, or the attempt to make it.
     pub(super) fn conn(&self) -> Option<ConnId> {
         match &self.link {
             Link::Dialing { conn, .. } | Link::Open { conn, .. } => Some(*conn),
@@ -212,7 +218,7 @@ impl Sentinels {
         }
     }
 
-    /// Returns the connection if it has bytes to write.
+    /// Return the connection if it has bytes to write.
     pub(super) fn transmits(&self) -> Option<ConnId> {
         match &self.link {
             Link::Open { conn, session } if session.unwritten() > 0 => Some(*conn),
@@ -220,7 +226,7 @@ impl Sentinels {
         }
     }
 
-    /// Returns how many bytes the connection has to write.
+    /// Return how many bytes the connection has to write.
     pub(super) fn unwritten(&self, conn: ConnId) -> usize {
         match &self.link {
             Link::Open { conn: open, session } if *open == conn => session.unwritten(),
@@ -228,7 +234,7 @@ impl Sentinels {
         }
     }
 
-    /// Swaps the bytes to write with an empty buffer. Returns `false` if there are none.
+    /// Swap the bytes to write with an empty buffer. Return `false` if there are none.
     pub(super) fn take_transmit(&mut self, conn: ConnId, into: &mut Vec<u8>) -> bool {
         into.clear();
         match &mut self.link {

@@ -225,7 +225,7 @@ fn urls() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_error_quotes_a_password_whatever_the_url_looks_like(url in urls()) {
+    fn no_error_quotes_a_password_of_any_url(url in urls()) {
         match Config::from_url(&url) {
             Err(error) => {
                 prop_assert!(!error.to_string().contains(SECRET), "{}", error);

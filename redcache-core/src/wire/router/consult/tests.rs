@@ -16,11 +16,11 @@ struct World {
     now: Instant,
     open: Vec<(ConnId, u16)>,
     dialed: Vec<u16>,
-    /// What each sentinel takes for the primary; one that is not here refuses connections.
+    /// The primary in the eyes of each sentinel. A sentinel that is not here refuses connections.
     sentinels: BTreeMap<u16, Option<u16>>,
     /// The servers that accept connections.
     servers: Vec<u16>,
-    /// What each port was asked.
+    /// The commands that each port received.
     asked: Vec<(u16, String)>,
     events: Vec<RouterEvent>,
 }

@@ -37,7 +37,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Sends the greeting and all questions in one write.
+    /// Send the greeting and all questions in one write.
     pub(super) fn open(now: Instant, settings: Settings<'_>) -> Self {
         let mut session = Self {
             framing: Framing::new(Limits::default()),
@@ -62,12 +62,12 @@ impl Session {
         }
     }
 
-    /// Returns the next thing that the sentinel told; `None` when more bytes are needed.
+    /// Return the next thing that the sentinel told; `None` when more bytes are needed.
     ///
     /// # Errors
     ///
-    /// The sentinel is of no use: it is none, it refuses the login, it does not know the service, or
-    /// its bytes are malformed.
+    /// The sentinel is of no use: it is none, it refuses the login, it does not know the service,
+    /// or its bytes are malformed.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -114,31 +114,31 @@ impl Session {
         }
     }
 
-    /// Asks for the primary at the next [`ask_if_due`](Self::ask_if_due).
+    /// Ask for the primary at the next [`ask_if_due`](Self::ask_if_due).
     pub(super) fn ask_soon(&mut self) {
         self.is_urgent = true;
     }
 
-    /// Asks for the primary if `interval` has passed since the last time and nothing is awaited.
+    /// Ask for the primary if `interval` has passed since the last time and nothing is awaited.
     pub(super) fn ask_if_due(&mut self, now: Instant, settings: Settings<'_>, interval: Duration) {
         if self.due_at(interval).is_some_and(|due| due <= now) {
             self.send(now, Request::Primary, settings);
         }
     }
 
-    /// Returns when the primary is to be asked for; `None` while an answer is awaited.
+    /// Return when the primary is to be asked for; `None` while an answer is awaited.
     fn due_at(&self, interval: Duration) -> Option<Instant> {
         let may_ask = self.is_ready && self.awaited.is_empty();
         // What is urgent is due since the last time.
         may_ask.then(|| if self.is_urgent { self.asked_at } else { self.asked_at + interval })
     }
 
-    /// Returns `true` if an answer has not come in time.
+    /// Return `true` if an answer has not come in time.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
 
-    /// Returns when there is something to do next, if nothing comes before.
+    /// Return when there is something to do next, if nothing comes before.
     pub(super) fn poll_timeout(&self, interval: Duration) -> Option<Instant> {
         self.due_at(interval).or(self.until)
     }
