@@ -38,7 +38,7 @@ pub use loaders::{DueKey, Loaders, Registration};
 pub use near_reader::NearReader;
 pub use outputs::{CallEvent, Calls, Outputs};
 pub use request::Request;
-pub use request::read::{Get, GetMany, GetManyWith, GetWith, Lookup};
+pub use request::read::{Get, GetMany, GetManyWith, GetWith};
 pub use request::refresh::Refresh;
 pub use request::write::{
     Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,

@@ -5,10 +5,10 @@ use std::time::Instant;
 use redcache_core::engine::{
     Batch, CallError, Engine, LoadOptions, LoaderId, NearHit, RefreshPolicy,
 };
-use redcache_core::{Answer, CallOptions, Error, Key, RefreshOptions};
+use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::near_reader::NearReader;
-use crate::request::read::{GetManyWith, GetWith, Lookup};
+use crate::request::read::{GetManyWith, GetWith};
 
 /// The registered loaders of one cache. A face chooses how it runs a loader of type `L`.
 #[derive(Debug)]
@@ -71,21 +71,9 @@ impl Registration {
         self.policy.options()
     }
 
-    /// Look one key up in the near cache. Return the key in `due` if it is due for a refresh.
-    pub fn lookup(
-        &self,
-        near: &NearReader,
-        key: &[u8],
-        options: CallOptions,
-        now: Instant,
-    ) -> (Lookup<Answer, GetWith>, Option<DueKey>) {
-        match near.get(key, options, || now) {
-            Some(hit) => {
-                let due = self.due(key, &hit, now);
-                (Lookup::Hit(hit.into()), due)
-            }
-            None => (Lookup::Miss(GetWith::new(key, self.load_options(options))), None),
-        }
+    /// Create the request for a key that the near cache does not have.
+    pub fn get(&self, key: &[u8], options: CallOptions) -> GetWith {
+        GetWith::new(key, self.load_options(options))
     }
 
     /// Look several keys up in the near cache. Return the batch with the keys that are due for
@@ -116,7 +104,8 @@ impl Registration {
         LoadOptions::new(self.policy.options().ttl(), options).refreshed_by(self.policy.loader())
     }
 
-    fn due(&self, key: &[u8], hit: &NearHit, now: Instant) -> Option<DueKey> {
+    /// Return the key of a hit if it is due for a refresh.
+    pub fn due(&self, key: &[u8], hit: &NearHit, now: Instant) -> Option<DueKey> {
         let is_due = self.policy.is_due(key, hit, now);
         is_due.then(|| DueKey {
             loader: self.policy.loader(),

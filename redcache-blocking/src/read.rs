@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, Lookup, coarse_now};
+use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, coarse_now};
 use redcache_core::engine::{LoadOptions, check_ttl};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
@@ -37,9 +37,9 @@ impl Cache {
     /// ```
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
-        match Get::lookup(self.near_reader(), key.as_ref(), self.options(), coarse_now) {
-            Lookup::Hit(answer) => Ok(answer),
-            Lookup::Miss(request) => self.run(request),
+        match self.near_reader().get(key.as_ref(), self.options(), coarse_now) {
+            Some(hit) => Ok(hit.into()),
+            None => self.run(Get::new(key.as_ref())),
         }
     }
 
@@ -114,11 +114,13 @@ impl Cache {
         ttl: Duration,
         loader: impl FnOnce() -> Result<T, E>,
     ) -> Result<Answer, LoadError<E>> {
-        let near = self.near_reader();
-        match GetWith::lookup(near, key.as_ref(), ttl, self.options(), coarse_now)? {
-            Lookup::Hit(answer) => Ok(answer),
-            Lookup::Miss(request) => Ok(self.run_once(request, |_| LoadResult::one(loader()))?),
+        check_ttl(ttl)?;
+        if let Some(hit) = self.near_reader().get(key.as_ref(), self.options(), coarse_now) {
+            return Ok(hit.into());
         }
+        let options = LoadOptions::new(ttl, self.options());
+        let load = |_| LoadResult::one(loader());
+        Ok(self.run_once(GetWith::new(key.as_ref(), options), load)?)
     }
 
     /// Read several keys. Run `loader` for the missing ones, and store its values for `ttl`

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_adapter::{DueKey, LoadResult, Lookup, Registration};
+use redcache_adapter::{DueKey, LoadResult, Registration};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
 
 use crate::cache::Cache;
@@ -153,16 +153,13 @@ impl<E: 'static> RefreshingCache<E> {
     /// ```
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
         let Registered { shared, registration, loader } = &*self.registered;
-        let (key, options) = (key.as_ref(), self.cache.options());
-        let (lookup, due) = registration.lookup(&shared.near, key, options, Instant::now());
-        self.refresh(due);
-        match lookup {
-            Lookup::Hit(answer) => Ok(answer),
-            Lookup::Miss(request) => {
-                let load = |_| loader(vec![Key::copy_from(key)]).only(key);
-                Ok(self.cache.run_once(request, load)?)
-            }
+        let (key, options, now) = (key.as_ref(), self.cache.options(), Instant::now());
+        if let Some(hit) = shared.near.get(key, options, || now) {
+            self.refresh(registration.due(key, &hit, now));
+            return Ok(hit.into());
         }
+        let load = |_| loader(vec![Key::copy_from(key)]).only(key);
+        Ok(self.cache.run_once(registration.get(key, options), load)?)
     }
 
     /// Read several keys like [`Cache::get_many_with`], with the registered loader. Refresh the

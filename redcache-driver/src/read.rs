@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, Lookup};
+use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult};
 use redcache_core::engine::{LoadOptions, check_ttl};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
@@ -44,10 +44,11 @@ impl Cache {
     #[inline]
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
         let (shared, options) = (self.shared(), self.options());
-        match Get::lookup(&shared.near, key.as_ref(), options, || shared.runtime.coarse_now()) {
-            Lookup::Hit(answer) => Ok(answer),
-            Lookup::Miss(request) => call::run(shared, options, request).await,
+        let key = key.as_ref();
+        if let Some(hit) = shared.near.get(key, options, || shared.runtime.coarse_now()) {
+            return Ok(hit.into());
         }
+        call::run(shared, options, Get::new(key)).await
     }
 
     /// Read several keys. Keys that are not in the near cache are read from Redis in one pipeline.
@@ -137,14 +138,14 @@ impl Cache {
         E: Into<BoxError> + 'static,
     {
         let (shared, options) = (self.shared(), self.options());
-        let now = || shared.runtime.coarse_now();
-        match GetWith::lookup(&shared.near, key.as_ref(), ttl, options, now)? {
-            Lookup::Hit(answer) => Ok(answer),
-            Lookup::Miss(request) => {
-                let load = |_| loader();
-                Ok(call::run_once(shared, options, request, load, LoadResult::one).await?)
-            }
+        check_ttl(ttl)?;
+        let key = key.as_ref();
+        if let Some(hit) = shared.near.get(key, options, || shared.runtime.coarse_now()) {
+            return Ok(hit.into());
         }
+        let request = GetWith::new(key, LoadOptions::new(ttl, options));
+        let load = |_| loader();
+        Ok(call::run_once(shared, options, request, load, LoadResult::one).await?)
     }
 
     /// Read several keys. Run `loader` for the missing ones, and store its values for `ttl`

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use redcache_adapter::{DueKey, LoadResult, Lookup, Registration};
+use redcache_adapter::{DueKey, LoadResult, Registration};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
 
 use crate::cache::Cache;
@@ -164,17 +164,15 @@ impl<E: 'static> RefreshingCache<E> {
     /// ```
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
         let Registered { shared, registration, loader } = &*self.registered;
-        let (key, options) = (key.as_ref(), self.cache.options());
-        let (lookup, due) = registration.lookup(&shared.near, key, options, shared.runtime.now());
-        self.refresh(due);
-        match lookup {
-            Lookup::Hit(answer) => Ok(answer),
-            Lookup::Miss(request) => {
-                let load = |_| loader(vec![Key::copy_from(key)]);
-                let only = |loaded: LoadResult| loaded.only(key);
-                Ok(call::run_once(shared, options, request, load, only).await?)
-            }
+        let (key, options, now) = (key.as_ref(), self.cache.options(), shared.runtime.now());
+        if let Some(hit) = shared.near.get(key, options, || now) {
+            self.refresh(registration.due(key, &hit, now));
+            return Ok(hit.into());
         }
+        let load = |_| loader(vec![Key::copy_from(key)]);
+        let only = |loaded: LoadResult| loaded.only(key);
+        let request = registration.get(key, options);
+        Ok(call::run_once(shared, options, request, load, only).await?)
     }
 
     /// Read several keys like [`Cache::get_many_with`], with the registered loader. Refresh the

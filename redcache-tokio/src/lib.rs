@@ -43,8 +43,10 @@ use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+use clock::Clock;
 use eager_read::EagerRead;
 
+mod clock;
 mod eager_read;
 
 /// Create a cache on the current tokio runtime and wait for its first connection.
@@ -97,8 +99,14 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
 }
 
 /// A tokio runtime.
+///
+/// Time is that of the runtime: under tokio's paused clock, timeouts and the near cache follow the
+/// paused time.
 #[derive(Debug, Clone)]
-pub struct Tokio(Handle);
+pub struct Tokio {
+    handle: Handle,
+    clock: Clock,
+}
 
 impl Default for Tokio {
     /// Return the current runtime.
@@ -107,13 +115,13 @@ impl Default for Tokio {
     ///
     /// Panics outside of a tokio runtime.
     fn default() -> Self {
-        Self(Handle::current())
+        Self::from(Handle::current())
     }
 }
 
 impl From<Handle> for Tokio {
     fn from(handle: Handle) -> Self {
-        Self(handle)
+        Self { handle, clock: Clock::default() }
     }
 }
 
@@ -155,12 +163,17 @@ impl Runtime for Tokio {
         tokio::task::yield_now().await;
     }
 
+    fn now(&self) -> Instant {
+        self.clock.now(&self.handle)
+    }
+
+    #[inline]
     fn coarse_now(&self) -> Instant {
-        coarse_now()
+        self.clock.coarse_now(&self.handle)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(task);
+        self.handle.spawn(task);
     }
 }
 

@@ -1,22 +1,12 @@
-//! Requests that read: the near cache first, then Redis, then the loader.
+//! Requests that read keys which the near cache does not have.
 
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use redcache_core::engine::{Batch, CallError, Engine, LoadOptions, OpId, Outcome, check_ttl};
-use redcache_core::{Answer, CallOptions, Error, Key};
+use redcache_core::engine::{Batch, CallError, Engine, LoadOptions, OpId, Outcome};
+use redcache_core::{Answer, Error, Key};
 
 use super::Request;
-use crate::near_reader::NearReader;
-
-/// The result of a lookup in the near cache.
-#[derive(Debug)]
-pub enum Lookup<T, Q> {
-    /// The near cache answered the call.
-    Hit(T),
-    /// The near cache has no answer, and the engine has to run the request.
-    Miss(Q),
-}
 
 /// `get`: read one key.
 #[derive(Debug)]
@@ -25,18 +15,9 @@ pub struct Get {
 }
 
 impl Get {
-    /// Look `key` up in the near cache.
-    #[inline]
-    pub fn lookup(
-        near: &NearReader,
-        key: &[u8],
-        options: CallOptions,
-        now: impl FnOnce() -> Instant,
-    ) -> Lookup<Answer, Self> {
-        match near.get(key, options, now) {
-            Some(hit) => Lookup::Hit(hit.into()),
-            None => Lookup::Miss(Self { key: key.to_vec() }),
-        }
+    /// Create the request.
+    pub fn new(key: &[u8]) -> Self {
+        Self { key: key.to_vec() }
     }
 }
 
@@ -64,28 +45,8 @@ pub struct GetWith {
 }
 
 impl GetWith {
-    /// Check `ttl` and look `key` up in the near cache.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidInput`](redcache_core::ErrorKind::InvalidInput) if `ttl` is less than 1
-    /// ms.
-    #[inline]
-    pub fn lookup(
-        near: &NearReader,
-        key: &[u8],
-        ttl: Duration,
-        options: CallOptions,
-        now: impl FnOnce() -> Instant,
-    ) -> Result<Lookup<Answer, Self>, Error> {
-        check_ttl(ttl)?;
-        Ok(match near.get(key, options, now) {
-            Some(hit) => Lookup::Hit(hit.into()),
-            None => Lookup::Miss(Self::new(key, LoadOptions::new(ttl, options))),
-        })
-    }
-
-    pub(crate) fn new(key: &[u8], options: LoadOptions) -> Self {
+    /// Create the request.
+    pub fn new(key: &[u8], options: LoadOptions) -> Self {
         Self { key: key.to_vec(), options }
     }
 }
