@@ -30,6 +30,7 @@ pub enum Fault {
     Busy,
     MaxClients,
     TryAgain,
+    Forbidden,
     NoTracking,
     NoProto,
     SpuriousPush,
@@ -77,7 +78,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 70] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -104,6 +105,7 @@ impl Fault {
         Self::Busy,
         Self::MaxClients,
         Self::TryAgain,
+        Self::Forbidden,
         Self::NoTracking,
         Self::NoProto,
         Self::SpuriousPush,
@@ -183,6 +185,7 @@ impl Fault {
             Self::Busy => "BUSY",
             Self::MaxClients => "max number of clients",
             Self::TryAgain => "one command refused once",
+            Self::Forbidden => "NOPERM for one command",
             Self::NoTracking => "CLIENT TRACKING refused",
             Self::NoProto => "RESP3 not supported",
             Self::SpuriousPush => "invalidation without a change",
@@ -232,3 +235,19 @@ impl Fault {
 
 /// The commands that a fault can have refused once.
 pub(crate) const REFUSABLE: [&str; 6] = ["get", "pttl", "set", "del", "eval", "evalsha"];
+
+/// The commands that a fault can forbid for a while, by their full names.
+pub(crate) const FORBIDDABLE: [&str; 12] = [
+    "get",
+    "pttl",
+    "mget",
+    "set",
+    "del",
+    "eval",
+    "evalsha",
+    "getex",
+    "exists",
+    "ping",
+    "asking",
+    "cluster|shards",
+];

@@ -107,6 +107,8 @@ impl World {
     fn refuses_values(&self) -> bool {
         let refusing = [
             Fault::OutOfMemory,
+            Fault::Forbidden,
+            Fault::TryAgain,
             Fault::ReadOnly,
             Fault::Loading,
             Fault::Busy,

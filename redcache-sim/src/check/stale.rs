@@ -2,11 +2,10 @@
 
 use redcache_core::{Answer, Source};
 
-use crate::clock::Micros;
 use crate::history::Origin;
 use crate::invariant::{Checked, Invariant};
 use crate::state::link::Gate;
-use crate::state::near_history::Copy;
+use crate::state::near_history::{Copy, Ended};
 use crate::state::world::World;
 
 impl World {
@@ -56,10 +55,9 @@ impl World {
         let true_until = self.keys[key].last_true_at(answer.value.as_ref(), self.now);
         // A batch reports all answers together with the last.
         let since = if state.kind.is_batch() { state.started_at } else { self.now };
-        let has_ended = |(value, at): &(_, Micros)| {
-            *value == answer.value && *at <= since && true_until <= Some(*at)
-        };
-        invariant.holds(!near_history.ended.iter().any(has_ended), || {
+        let ended = near_history.ended.iter().filter(|ended| ended.value == answer.value);
+        let has_ended = |ended: &Ended| ended.at <= since && true_until <= Some(ended.at);
+        invariant.holds(!ended.clone().any(has_ended), || {
             format!("call {call} gets {answer:?} for key {key}, which was invalidated")
         })?;
         let seen = near_history.latest.as_ref().filter(|copy| copy.value == answer.value);
@@ -67,7 +65,9 @@ impl World {
         // A value that was stale on arrival was never visible as a hit.
         let mut read = near_history.read.iter();
         let read = read.find(|read| read.value == answer.value);
-        let until = seen_until.max(read.map(|read| read.fresh_until)).unwrap_or(0);
+        let until = seen_until.max(read.map(|read| read.fresh_until));
+        // An answer of a batch may be older than the end of its entry.
+        let until = until.max(ended.map(|ended| ended.fresh_until).max()).unwrap_or(0);
         let until = until + process.clock.stretch(for_error.max(for_wait)) + 2_000;
         invariant.holds(since <= until, || {
             format!("call {call} gets {answer:?} for key {key}, allowed until {until} µs")

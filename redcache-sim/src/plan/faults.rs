@@ -19,7 +19,7 @@ impl Faults {
 }
 
 /// Faults that are injected at a planned time.
-pub(crate) const INJECTED: [Fault; 33] = [
+pub(crate) const INJECTED: [Fault; 34] = [
     Fault::Stall,
     Fault::DeadBothWays,
     Fault::DeadToServer,
@@ -43,6 +43,7 @@ pub(crate) const INJECTED: [Fault; 33] = [
     Fault::Busy,
     Fault::MaxClients,
     Fault::TryAgain,
+    Fault::Forbidden,
     Fault::SpuriousPush,
     Fault::SpuriousFlush,
     Fault::UnknownPush,

@@ -15,7 +15,7 @@ pub(crate) struct NearHistory {
     pub(crate) read: Vec<ReadValue>,
     /// Entries that were invalidated or overwritten by their own process and have not come back.
     /// They must not be used as stale values.
-    pub(crate) ended: Vec<(Option<Bytes>, Micros)>,
+    pub(crate) ended: Vec<Ended>,
 }
 
 #[derive(Debug, Clone)]
@@ -25,6 +25,15 @@ pub(crate) struct Copy {
     pub(crate) link: usize,
     /// When the connection was lost that would invalidate it.
     pub(crate) lost_at: Option<Micros>,
+}
+
+/// An entry that must not be used any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) value: Option<Bytes>,
+    pub(crate) at: Micros,
+    /// When it would have ended as a hit.
+    pub(crate) fresh_until: Micros,
 }
 
 /// A value in a reply, and how long the process may take it for current.
@@ -39,10 +48,22 @@ pub(crate) struct ReadValue {
     pub(crate) link: usize,
 }
 
+impl ReadValue {
+    fn end(self, at: Micros) -> Ended {
+        Ended { value: self.value, at, fresh_until: self.fresh_until }
+    }
+}
+
+impl Copy {
+    fn end(self, at: Micros) -> Ended {
+        Ended { value: self.value, at, fresh_until: self.until.min(at) }
+    }
+}
+
 impl NearHistory {
     /// Record that a value has reached the process.
     pub(crate) fn read(&mut self, read: ReadValue) {
-        self.ended.retain(|(value, _)| *value != read.value);
+        self.ended.retain(|ended| ended.value != read.value);
         self.read.retain(|known| known.value != read.value);
         self.read.push(read);
     }
@@ -55,22 +76,22 @@ impl NearHistory {
         }
         if is_open {
             let lost = self.read.extract_if(.., |read| Some(read.link) != link);
-            self.ended.extend(lost.map(|read| (read.value, now)));
+            self.ended.extend(lost.map(|read| read.end(now)));
         }
     }
 
     /// Record an invalidation. Values that cannot have expired yet have changed.
     pub(crate) fn invalidate(&mut self, now: Micros) {
         let changed = self.read.extract_if(.., |read| now + SLACK < read.expires_at);
-        self.ended.extend(changed.map(|read| (read.value, now)));
+        self.ended.extend(changed.map(|read| read.end(now)));
     }
 
     pub(crate) fn see(&mut self, now: Micros, copy: Copy) {
-        self.ended.retain(|(value, _)| *value != copy.value);
+        self.ended.retain(|ended| ended.value != copy.value);
         if let Some(before) = self.latest.replace(copy)
             && self.latest.as_ref().is_some_and(|copy| copy.value != before.value)
         {
-            self.ended.push((before.value, now));
+            self.ended.push(before.end(now));
         }
     }
 
@@ -83,6 +104,6 @@ impl NearHistory {
     }
 
     pub(crate) fn end(&mut self, now: Micros) {
-        self.ended.extend(self.latest.take().map(|copy| (copy.value, now)));
+        self.ended.extend(self.latest.take().map(|copy| copy.end(now)));
     }
 }

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::history::{Origin, ValueShape, encode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::State;
-use crate::state::link::{Link, Notice};
+use crate::state::link::{KeyNews, Link, Notice};
 use crate::state::pipe::CutAt;
 use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
@@ -45,7 +45,8 @@ impl World {
             | Fault::Busy
             | Fault::MaxClients
             | Fault::ScriptFlush
-            | Fault::TryAgain => self.inject_server(fault),
+            | Fault::TryAgain
+            | Fault::Forbidden => self.inject_server(fault),
             Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
                 self.inject_push(fault)
             }
@@ -219,6 +220,9 @@ impl World {
         self.links[link].down.frame(ends_at);
         if let Some(notice) = notice {
             self.links[link].notices.push_back((ends_at, notice));
+            if self.plan.allows_stale() {
+                self.links[link].news.push_back((ends_at, KeyNews::Changed(notice)));
+            }
         }
         self.send_to_process(link, bytes);
         Ok(())

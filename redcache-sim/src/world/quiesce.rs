@@ -48,7 +48,9 @@ impl World {
         state.server.set_read_only(false);
         state.server.set_out_of_memory(false);
         state.server.set_busy(false);
+        let forbidden = self.plan.server.forbidden.clone();
         state.server.configure(|config| {
+            config.forbidden = forbidden;
             config.clients_max = 10_000;
             config.tracking_keys_max = 1_000_000;
         });

@@ -1,7 +1,7 @@
 //! Faults of servers.
 
 use crate::clock::Micros;
-use crate::fault::{Fault, REFUSABLE};
+use crate::fault::{FORBIDDABLE, Fault, REFUSABLE};
 use crate::invariant::Checked;
 use crate::state::executed::Cause;
 use crate::state::queue::Event;
@@ -45,8 +45,16 @@ impl World {
                     "MASTERDOWN not now",
                     "ERR no reason",
                     "NOSCRIPT No matching script.",
+                    "NOPERM not allowed now",
+                    "OOM not now",
+                    "NOAUTH not now",
                 ]);
                 node.server.reject_next(command, error);
+            }
+            Fault::Forbidden => {
+                let command = self.fault_rng.pick(&FORBIDDABLE);
+                node.server.configure(|config| _ = config.forbidden.insert(command.to_owned()));
+                self.recover_later(number, fault, 250_000);
             }
             _ => return self.inject_refusals(number, fault),
         }
@@ -118,6 +126,10 @@ impl World {
             Fault::ReadOnly => server.set_read_only(false),
             Fault::OutOfMemory => server.set_out_of_memory(false),
             Fault::Busy => server.set_busy(false),
+            Fault::Forbidden => {
+                let forbidden = self.plan.server.forbidden.clone();
+                server.configure(|config| config.forbidden = forbidden);
+            }
             Fault::MaxClients => server.configure(|config| config.clients_max = 10_000),
             Fault::TableOverflow => {
                 server.configure(|config| config.tracking_keys_max = 1_000_000);
