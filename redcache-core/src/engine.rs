@@ -45,3 +45,6 @@ pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
 pub use crate::near::{Near, NearHit};
 pub use crate::wire::router::ConnId;
+
+#[cfg(test)]
+mod tests;

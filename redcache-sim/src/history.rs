@@ -72,6 +72,8 @@ pub(crate) struct KeyModel {
     pub(crate) periods: Vec<Period>,
     /// The last command that replaced or deleted the content of the key.
     pub(crate) overwritten: Stamp,
+    /// The start of the last acknowledged insert or remove, of any process.
+    pub(crate) acknowledged: Stamp,
     /// Since when the key has held no lock, other than by expiry.
     pub(crate) unlocked_since: Option<Micros>,
     /// The number of locks granted, and of loads with or without a lock.
@@ -88,6 +90,7 @@ impl KeyModel {
             raw: None,
             periods: vec![absent],
             overwritten: 0,
+            acknowledged: 0,
             unlocked_since: Some(0),
             grants: 0,
             loads: 0,

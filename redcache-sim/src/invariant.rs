@@ -36,6 +36,7 @@ pub enum Invariant {
     SingleFlight,
     LoadedIsReturned,
     FailureIsShared,
+    JoinedInTime,
     ForeignLock,
     Opaque,
     BatchExact,
@@ -60,7 +61,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -93,6 +94,7 @@ impl Invariant {
         Self::SingleFlight,
         Self::LoadedIsReturned,
         Self::FailureIsShared,
+        Self::JoinedInTime,
         Self::ForeignLock,
         Self::Opaque,
         Self::BatchExact,
@@ -165,6 +167,9 @@ impl Invariant {
             Self::LoadedIsReturned => "a caller gets what its loader returned",
             Self::FailureIsShared => {
                 "a failed load fails the calls that joined it, with its own error"
+            }
+            Self::JoinedInTime => {
+                "a call joins no load that began before an acknowledged write, unless it is stored"
             }
             Self::ForeignLock => "a lock without a live holder delays for a bounded time",
             Self::Opaque => "a value is returned byte for byte",

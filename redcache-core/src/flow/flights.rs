@@ -20,15 +20,25 @@ pub(crate) struct FlightId {
     pub(crate) generation: u32,
 }
 
+/// A caller of a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) caller: Caller,
+    /// The number of loads that the flight had started when the caller joined.
+    loads_before: u32,
+}
+
 /// The fetch of one key and its callers. `F` is the state of the fetch.
 #[derive(Debug)]
 pub(crate) struct Flight<F> {
     pub(crate) key: Key,
     pub(crate) fetch: F,
     /// The caller that runs the loader: the first, or its successor.
-    pub(crate) leader: Option<Caller>,
+    leader: Option<Member>,
     /// The other callers, in order of arrival. Callers whose call has ended are skipped.
-    pub(crate) followers: Vec<Caller>,
+    followers: Vec<Member>,
+    /// The number of loads that the flight has started.
+    loads: u32,
     /// The number of followers that may have left since `followers` was last tidied.
     departed: usize,
     /// Later callers of the key find the flight.
@@ -42,6 +52,63 @@ impl<F> Flight<F> {
         self.listed
     }
 
+    pub(crate) fn leader(&self) -> Option<Caller> {
+        self.leader.map(|member| member.caller)
+    }
+
+    /// Add a caller as the leader.
+    pub(crate) fn lead(&mut self, caller: Caller) {
+        self.restore_leader(Member { caller, loads_before: self.loads });
+    }
+
+    /// Put back a leader that was taken.
+    pub(crate) fn restore_leader(&mut self, leader: Member) {
+        self.leader = Some(leader);
+    }
+
+    /// Add a caller as a follower.
+    pub(crate) fn follow(&mut self, caller: Caller) {
+        self.followers.push(Member { caller, loads_before: self.loads });
+    }
+
+    /// Replace the leader by the first follower that is still here.
+    pub(crate) fn succeed(&mut self, is_here: impl Fn(OpId) -> bool) {
+        let next = self.followers.iter().position(|member| is_here(member.caller.op));
+        self.leader = next.and_then(|at| self.followers.drain(..=at).next_back());
+        if self.leader.is_none() {
+            self.followers.clear();
+        }
+    }
+
+    /// Note that the leader's loader starts.
+    pub(crate) fn on_load_started(&mut self) {
+        self.loads += 1;
+    }
+
+    /// Return whether a caller joined before the latest load started, so that any result of the
+    /// load is recent enough for it.
+    pub(crate) fn is_early(&self, member: Member) -> bool {
+        member.loads_before < self.loads
+    }
+
+    /// Remove the leader.
+    pub(crate) fn take_leader(&mut self) -> Option<Member> {
+        self.leader.take()
+    }
+
+    /// Remove all followers.
+    pub(crate) fn take_followers(&mut self) -> Vec<Member> {
+        std::mem::take(&mut self.followers)
+    }
+
+    /// Remove the followers that joined after the latest load started.
+    pub(crate) fn take_late_followers(&mut self) -> Vec<Member> {
+        let all = self.take_followers();
+        let (early, late) = all.into_iter().partition(|member| self.is_early(*member));
+        self.followers = early;
+        late
+    }
+
     /// Note that a follower has left.
     ///
     /// The list is tidied once half of it may be gone. So a crowd that leaves one by one costs no
@@ -49,7 +116,7 @@ impl<F> Flight<F> {
     pub(crate) fn on_departed(&mut self, is_here: impl Fn(OpId) -> bool) {
         self.departed += 1;
         if self.departed * 2 > self.followers.len() {
-            self.followers.retain(|caller| is_here(caller.op));
+            self.followers.retain(|member| is_here(member.caller.op));
             self.departed = 0;
         }
     }
@@ -97,13 +164,20 @@ impl<F> Flights<F> {
     /// Start a flight that later callers of `key` find.
     pub(crate) fn start(&mut self, key: Key, fetch: F, leader: Caller) -> FlightId {
         let hash = self.hasher.hash_one(key.as_bytes());
-        let leader = Some(leader);
+        let leader = Some(Member { caller: leader, loads_before: 0 });
         // One bit stays free for the tokens of flights.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
-        let followers = Vec::new();
-        let flight =
-            Flight { key, fetch, leader, followers, departed: 0, listed: true, generation };
+        let flight = Flight {
+            key,
+            fetch,
+            leader,
+            followers: Vec::new(),
+            loads: 0,
+            departed: 0,
+            listed: true,
+            generation,
+        };
         // Each flight belongs to a call, and calls in flight are bounded far below 2^32.
         let index = self.flights.insert(flight) as u32;
         let Self { flights, by_key, hasher, .. } = self;
@@ -144,6 +218,23 @@ mod tests {
 
     fn caller(index: u32) -> Caller {
         Caller { op: OpId { index, generation: 0 }, slot: 0 }
+    }
+
+    #[test]
+    fn a_caller_is_early_for_the_loads_that_start_after_it_has_joined() {
+        let mut flights = Flights::new(1);
+        let id = flights.start(Key::from("k"), (), caller(1));
+        let flight = flights.get_mut(id).unwrap();
+        flight.follow(caller(2));
+        flight.on_load_started();
+        flight.follow(caller(3));
+        let late = flight.take_late_followers();
+        assert_eq!(late.iter().map(|member| member.caller).collect::<Vec<_>>(), [caller(3)]);
+        flight.follow(caller(3));
+        flight.on_load_started();
+        assert_eq!(flight.take_late_followers(), []);
+        flight.succeed(|op| op == caller(3).op);
+        assert_eq!((flight.leader(), flight.take_followers()), (Some(caller(3)), Vec::new()));
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! | `Loading`        | half of the lock's ttl is over  | renew            | `Loading`           |
 //! | `Loading`        | the load timeout                | undo the lock    | done                |
 //! | `Publishing`     | stored                          |                  | done                |
-//! | `Publishing`     | lock lost                       |                  | done; joiners rejoin |
+//! | `Publishing`     | lock lost                       |                  | done                |
 //! | `Publishing`     | refused, or no reply            | undo the lock    | done                |
 //! | `AwaitUnlock`    | change, or deadline             | read             | `AwaitRead`         |
 //! | `AwaitUnlock`    | no caller is left               |                  | done                |
@@ -31,7 +31,8 @@
 //! A reload starts with a write lock instead of a read: the lock replaces any value, and undoing
 //! it restores the value.
 //!
-//! A loaded value always reaches the callers, stored or not.
+//! A loaded value always reaches the callers that were there when the load began. Later callers get
+//! it only if it was stored.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ use crate::protocol::reply::{LockReply, ReadReply, Refusal, Ttl, WriteLockReply}
 
 mod context;
 
-pub(crate) use context::{Context, Effects, End, Found, Input};
+pub(crate) use context::{Context, Effects, End, Found, Input, Standing};
 
 /// The state of one key's fetch, named for what it awaits.
 #[derive(Debug)]
@@ -56,8 +57,8 @@ pub(crate) enum Get {
     AwaitLock { lock: LockId },
     /// The reply to a reload's write lock.
     AwaitWriteLock { lock: LockId },
-    /// The loader's result.
-    Loading { held: Option<Held>, since: Instant },
+    /// The loader's result. A load without a lock is `cut_off` if Redis gave no reply.
+    Loading { held: Option<Held>, since: Instant, cut_off: bool },
     /// The reply to a publish.
     Publishing { held: Held, found: Found },
     /// The end of a lock that the fetch does not own.
@@ -138,24 +139,24 @@ impl Get {
                 Input::WriteLocked { reply, asked_at, interrupted },
             ) => on_write_locked(reply, (lock, asked_at, interrupted), context, effects),
             // A reload can answer its callers without a lock.
-            (Self::AwaitWriteLock { .. }, Input::Refused(_)) => load(None, context, effects),
+            (Self::AwaitWriteLock { .. }, Input::Refused(_)) => load_unlocked(context, effects),
             (Self::AwaitRead { .. }, Input::Refused(refusal)) => refused(refusal),
             (
                 Self::AwaitRead { .. } | Self::AwaitLock { .. } | Self::AwaitWriteLock { .. },
                 Input::Failed(error),
             ) => {
                 if context.loads_direct {
-                    load(None, context, effects)
+                    load(None, true, context, effects)
                 } else {
                     Step::Done(End::Failed(error))
                 }
             }
-            (Self::AwaitLock { lock }, Input::Effect(true)) => load(Some(lock), context, effects),
+            (Self::AwaitLock { lock }, Input::Effect(true)) => load_locked(lock, context, effects),
             // Only a read tracks the key, so a wait needs another read first.
             (Self::AwaitLock { .. }, Input::Effect(false)) => reread(context, effects),
-            (Self::AwaitLock { .. }, Input::Refused(_)) => load(None, context, effects),
-            (Self::Loading { held, .. }, Input::Loaded(loaded)) => {
-                on_loaded(held, loaded, context, effects)
+            (Self::AwaitLock { .. }, Input::Refused(_)) => load_unlocked(context, effects),
+            (Self::Loading { held, cut_off, .. }, Input::Loaded(loaded)) => {
+                on_loaded((held, cut_off), loaded, context, effects)
             }
             (Self::Loading { held, .. }, Input::LoadFailed(failure)) => {
                 undo(held, context, effects);
@@ -165,19 +166,23 @@ impl Get {
                 undo(held, context, effects);
                 Step::Done(End::Abandoned)
             }
-            (Self::Loading { held, since }, Input::LoadDue) => {
-                on_load_due(held, since, context, effects)
+            (Self::Loading { held, since, cut_off }, Input::LoadDue) => {
+                on_load_due((held, cut_off), since, context, effects)
             }
             (Self::Publishing { found, .. }, Input::Effect(true)) => {
-                Step::Done(End::Loaded { found, stored: true })
+                Step::Done(End::Loaded { found, standing: Standing::Stored })
             }
             (Self::Publishing { found, .. }, Input::Effect(false)) => {
                 Step::Done(End::Outdated { found })
             }
-            // Without a reply the value may be stored; undoing the lock then does nothing.
-            (Self::Publishing { held, found }, Input::Refused(_) | Input::Failed(_)) => {
+            (Self::Publishing { held, found }, Input::Refused(_)) => {
                 undo(Some(held), context, effects);
-                Step::Done(End::Loaded { found, stored: false })
+                Step::Done(End::Loaded { found, standing: Standing::Unstored })
+            }
+            // The value may be stored; undoing the lock then does nothing.
+            (Self::Publishing { held, found }, Input::Failed(_)) => {
+                undo(Some(held), context, effects);
+                Step::Done(End::Loaded { found, standing: Standing::CutOff })
             }
             (Self::AwaitUnlock, Input::Woken) => on_woken(context, effects),
             (Self::AwaitUnlock, Input::WaitOver) => reread(context, effects),
@@ -202,8 +207,8 @@ fn on_read(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> Step {
-    if reply.lock == LockReply::Granted {
-        return load(lock, context, effects);
+    if let (LockReply::Granted, Some(lock)) = (&reply.lock, lock) {
+        return load_locked(lock, context, effects);
     }
     match reply.stored {
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
@@ -217,8 +222,7 @@ fn on_read(
             // The other's lock came after the read, so its ttl is unknown.
             LockReply::Taken => wait(Ttl::Absent, reply.invalidated, context, effects),
             // A server that is full or read-only still answers reads.
-            LockReply::Refused(_) => load(None, context, effects),
-            LockReply::Granted => load(lock, context, effects),
+            LockReply::Refused(_) | LockReply::Granted => load_unlocked(context, effects),
         },
     }
 }
@@ -267,26 +271,30 @@ fn on_write_locked(
                 undo(held, context, effects);
                 return Step::Next(write_lock(context, effects));
             }
-            load_holding(held, context, effects)
+            load(held, false, context, effects)
         }
         WriteLockReply::Taken { lock: raw, ttl } => on_taken(&raw, ttl, false, context, effects),
     }
 }
 
-fn load(lock: Option<LockId>, context: &Context<'_>, effects: &mut Effects) -> Step {
-    let held = lock.map(|lock| Held { lock, replaced: None, since: context.now });
-    load_holding(held, context, effects)
+fn load_locked(lock: LockId, context: &Context<'_>, effects: &mut Effects) -> Step {
+    load(Some(Held { lock, replaced: None, since: context.now }), false, context, effects)
 }
 
-fn load_holding(held: Option<Held>, context: &Context<'_>, effects: &mut Effects) -> Step {
+/// Load although Redis refused the lock, or another holds it for too long.
+fn load_unlocked(context: &Context<'_>, effects: &mut Effects) -> Step {
+    load(None, false, context, effects)
+}
+
+fn load(held: Option<Held>, cut_off: bool, context: &Context<'_>, effects: &mut Effects) -> Step {
     effects.start_load = true;
     let now = context.now;
     effects.load_due_at = Some(context.load_times.due_at(now, now, held.is_some()));
-    Step::Next(Get::Loading { held, since: now })
+    Step::Next(Get::Loading { held, since: now, cut_off })
 }
 
 fn on_loaded(
-    held: Option<Held>,
+    (held, cut_off): (Option<Held>, bool),
     loaded: LoadedValue,
     context: &Context<'_>,
     effects: &mut Effects,
@@ -298,7 +306,8 @@ fn on_loaded(
         (held, _) => {
             undo(held, context, effects);
             let found = Found { value, ttl: None, age };
-            return Step::Done(End::Loaded { found, stored: false });
+            let standing = if cut_off { Standing::CutOff } else { Standing::Unstored };
+            return Step::Done(End::Loaded { found, standing });
         }
     };
     let (key, ttl) = (context.key.clone(), publication.ttl);
@@ -325,7 +334,7 @@ fn undo(held: Option<Held>, context: &Context<'_>, effects: &mut Effects) {
 }
 
 fn on_load_due(
-    held: Option<Held>,
+    (held, cut_off): (Option<Held>, bool),
     since: Instant,
     context: &Context<'_>,
     effects: &mut Effects,
@@ -341,7 +350,7 @@ fn on_load_due(
         effects.send_detached = Some(Command::Renew { key, lock });
     }
     effects.load_due_at = Some(times.due_at(since, context.now, held.is_some()));
-    Step::Next(Get::Loading { held, since })
+    Step::Next(Get::Loading { held, since, cut_off })
 }
 
 /// Read again without a lock attempt, because the key was locked a moment ago.
@@ -357,7 +366,7 @@ fn wait(ttl: Ttl, invalidated: bool, context: &mut Context<'_>, effects: &mut Ef
     let (now, times) = (context.now, context.load_times);
     let patience_left = context.patience.left(now, times.load_timeout + times.lock_ttl);
     if context.patience.is_endless_again(ttl) || patience_left.is_zero() {
-        return load(None, context, effects);
+        return load_unlocked(context, effects);
     }
     if invalidated && !mutant!(WaiterAfterRead) {
         return on_woken(context, effects);

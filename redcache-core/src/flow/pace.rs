@@ -23,6 +23,16 @@ const POLL_FIRST: Duration = Duration::from_millis(5);
 const POLL_MAX: Duration = Duration::from_millis(500);
 
 impl Patience {
+    /// Continue waits that began at `since`.
+    pub(crate) fn begun(since: Option<Instant>) -> Self {
+        Self { since, ..Self::default() }
+    }
+
+    /// Return when the waits began.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Return the rest of `limit`, which starts with the first call of this function.
     pub(crate) fn left(&mut self, now: Instant, limit: Duration) -> Duration {
         let since = *self.since.get_or_insert(now);

@@ -186,12 +186,38 @@ impl World {
         let floor = state.own_floors[slot];
         let came_back = |begun: &Stamp| self.cluster.is_some() && *begun < floor;
         if let Some(begun) = self.joined_load(call, key, value).filter(|begun| !came_back(begun)) {
+            self.check_unstored(call, slot, (value, begun))?;
             self.tally.cover(Invariant::OwnWrites);
             return Invariant::OwnWrites.holds(value.is_none() || begun >= floor, || {
                 format!("call {call} joined a load of key {key} older than a write of its process")
             });
         }
         self.check_read(call, slot, value)
+    }
+
+    /// Check that a call joins no load that began before an acknowledged write, unless the value
+    /// was stored: Redis stores no value that is older than a write.
+    fn check_unstored(
+        &mut self,
+        call: usize,
+        slot: usize,
+        (value, begun): (Option<&Bytes>, Stamp),
+    ) -> Checked {
+        let state = &self.calls[call];
+        let (key, floor, process) =
+            (state.keys[slot], state.join_floors[slot], &self.processes[state.process]);
+        let is_cut_off = process.disrupted_at >= self.joined_since(call)
+            || self.now >= state.started_at + process.clock.stretch(self.plan.times.command);
+        let is_stored = value.is_none() || self.keys[key].seen(value, 0).is_some();
+        if is_stored || is_cut_off || self.cluster.is_some() {
+            return Ok(());
+        }
+        self.tally.cover(Invariant::JoinedInTime);
+        Invariant::JoinedInTime.holds(begun >= floor, || {
+            format!(
+                "call {call} joined a load of key {key} that began at {begun}; write at {floor}"
+            )
+        })
     }
 
     /// Return when the load began that a call joined for this value, if it joined one.

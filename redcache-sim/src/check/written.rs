@@ -25,6 +25,10 @@ impl World {
         self.tally.cover(Invariant::Pairing);
         let state = &self.calls[call];
         let (key, started, kind) = (state.keys[slot], state.started, state.kind);
+        if !matches!(kind, Kind::Touch | Kind::TouchMany) {
+            let acknowledged = &mut self.keys[key].acknowledged;
+            *acknowledged = started.max(*acknowledged);
+        }
         if matches!(kind, Kind::Insert | Kind::InsertMany) {
             let executed = self.versions[state.versions[slot]].executed;
             let stamp = executed.filter(|_| effective);

@@ -197,6 +197,7 @@ impl World {
             kind,
             op,
             own_floors: keys.iter().map(|&key| state.learned[key].own_write).collect(),
+            join_floors: keys.iter().map(|&key| self.keys[key].acknowledged).collect(),
             seen_floors: keys.iter().map(|&key| state.learned[key].seen).collect(),
             keys,
             state: State::Waiting,

@@ -12,7 +12,7 @@ use crate::api::observer::LoadEvent;
 use crate::engine::env::{Cx, Env};
 use crate::event::Event;
 use crate::flow::call::{Caller, OpId};
-use crate::flow::flights::FlightId;
+use crate::flow::flights::{Flight, FlightId};
 use crate::protocol::command::Command;
 
 impl Fetches {
@@ -35,12 +35,20 @@ impl Fetches {
     /// Start the load of the batch that has to load the flight's key, even if the batch still
     /// reads other keys: the key's lock blocks other processes.
     pub(super) fn start_due_batch(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
-        if let Some(Caller { op, slot }) = self.flights.get(id).and_then(|flight| flight.leader)
-            && let Some(FetchCall::Many(batch)) = self.calls.get(op)
-            && batch.to_load.contains(&slot)
+        if let Some(Caller { op, .. }) = self.flights.get(id).and_then(Flight::leader)
+            && self.is_load_pending(id)
         {
             self.start_batch(env, cx, op);
         }
+    }
+
+    /// Return whether the flight's load waits for other keys of its batch.
+    pub(super) fn is_load_pending(&self, id: FlightId) -> bool {
+        let leader = self.flights.get(id).and_then(Flight::leader);
+        leader.is_some_and(|Caller { op, slot }| match self.calls.get(op) {
+            Some(FetchCall::Many(batch)) => batch.to_load.contains(&slot),
+            Some(FetchCall::One { .. }) | None => false,
+        })
     }
 
     /// Start a batch's load for all keys that wait for it, if none of its loads runs.
@@ -56,6 +64,7 @@ impl Fetches {
             let Some(flight) = self.flights.get_mut(id) else { continue };
             // Until now the batch was reading other keys.
             flight.fetch.restart_load(cx.now);
+            flight.on_load_started();
             loading.push((flight.key.clone(), slot));
         }
         if loading.is_empty() {
@@ -102,17 +111,24 @@ impl Fetches {
         (found, took): (Vec<(Key, Loaded)>, Duration),
     ) {
         let compute_time = took / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
-        let mut found: BTreeMap<Key, Loaded> = found.into_iter().collect();
+        // With a mark for the requested keys.
+        let found = found.into_iter().map(|(key, loaded)| (key, (loaded, false)));
+        let mut found: BTreeMap<Key, (Loaded, bool)> = found.collect();
         for (key, slot) in loading {
             if mutant!(MissingKeyForgotten) && !found.contains_key(&key) {
                 continue;
             }
-            let one = found.remove(&key).unwrap_or_else(Loaded::not_found);
+            // Two flights of the key may need the value.
+            let one = found.get_mut(&key).map(|(loaded, is_requested)| {
+                *is_requested = true;
+                loaded.clone()
+            });
+            let one = one.unwrap_or_else(Loaded::not_found);
             let Some(id) = self.loading_flight(Caller { op, slot }) else { continue };
             self.take_loaded(env, cx, id, (one, compute_time));
         }
         if mutant!(ExtraKeyStored) {
-            for (key, extra) in &found {
+            for (key, (extra, _)) in found.iter().filter(|(_, (_, is_requested))| !is_requested) {
                 let payload = extra.value.clone().unwrap_or_default();
                 let ttl = Duration::from_secs(9);
                 let stamp = env.stamped(Duration::ZERO);
@@ -120,7 +136,8 @@ impl Fetches {
                 env.send_detached(cx, Some(insert));
             }
         }
-        env.stats.extra_keys += found.len() as u64;
+        env.stats.extra_keys +=
+            found.values().filter(|(_, is_requested)| !is_requested).count() as u64;
     }
 
     /// Return the flight that a caller of a batch loads for. The flight may have ended before the
@@ -129,6 +146,6 @@ impl Fetches {
         let Some(FetchCall::Many(batch)) = self.calls.get(caller.op) else { return None };
         let id = *batch.flights.get(caller.slot as usize)?;
         let flight = self.flights.get(id)?;
-        (flight.leader == Some(caller) && flight.fetch.is_loading()).then_some(id)
+        (flight.leader() == Some(caller) && flight.fetch.is_loading()).then_some(id)
     }
 }

@@ -1,72 +1,84 @@
 //! The end of a flight: the answers of its callers, or their move to a later flight.
 
 use super::call::FetchCall;
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Wanted};
 use super::state::Fetches;
 use crate::api::answer::{Answer, Source};
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::{AnswerEvent, LockLostEvent};
-use crate::api::options::LoadOptions;
 use crate::engine::env::{Cx, Env};
 use crate::event::{Event, Outcome};
 use crate::flow::call::Caller;
-use crate::flow::flights::{Flight, FlightId};
-use crate::flow::get::{End, Found};
+use crate::flow::flights::{Flight, FlightId, Member};
+use crate::flow::get::{End, Found, Standing};
 use crate::protocol::reply::Ttl;
 
 impl Fetches {
-    /// End a flight and answer all its callers.
+    /// End a flight and answer its callers.
     pub(super) fn complete(&mut self, env: &mut Env, cx: Cx, id: FlightId, end: End) {
         self.set_timer(env, id, None, None);
-        let Some(flight) = self.flights.end(id) else { return };
+        let Some(mut flight) = self.flights.end(id) else { return };
         env.observe_lock_wait(cx, flight.fetch.waiting_since);
-        if let End::Outdated { found } = end {
-            return self.complete_outdated(env, cx, flight, &found);
-        }
-        let Flight { key, leader, followers, fetch, .. } = flight;
         let is_error = matches!(end, End::LoadFailed(_) | End::Failed(_));
+        let (key, fetch) = (&flight.key, &flight.fetch);
         if is_error
             && !fetch.options.reload
-            && let Some(answer) = env.stale_if_error(cx, &key, fetch.absence)
+            && let Some(answer) = env.stale_if_error(cx, key, fetch.absence)
         {
-            for caller in leader.into_iter().chain(followers) {
-                self.answer_stale(env, caller, answer.clone());
+            for member in flight.take_leader().into_iter().chain(flight.take_followers()) {
+                self.answer_stale(env, member.caller, answer.clone());
             }
             return;
         }
-        let (result, source) = result(env, &key, end);
-        for follower in followers {
+        if let End::Outdated { .. } = end {
+            env.stats.locks_lost += 1;
+            env.observe(|| LockLostEvent::new(key.clone()));
+        }
+        let late = if is_shared(&end) { Vec::new() } else { take_late(&mut flight) };
+        let (result, source) = result(env, &flight.key, end);
+        self.answer_all(env, &mut flight, (&result, source));
+        for member in late {
+            self.rejoin(env, cx, wanted(&flight), member.caller);
+        }
+    }
+
+    /// Answer the callers of a flight that has ended.
+    fn answer_all(
+        &mut self,
+        env: &mut Env,
+        flight: &mut Flight<Fetch>,
+        (result, source): (&Result<Found, CallError>, Source),
+    ) {
+        for Member { caller, .. } in flight.take_followers() {
             if mutant!(FollowersForgotten) && matches!(result, Err(CallError::Load(_))) {
                 break;
             }
-            if self.is_here(follower) {
+            if self.is_here(caller) {
                 let joined = result.clone().map(|found| answer(found, Source::Joined));
                 env.stats.joined += 1;
-                self.answer_caller(env, follower, joined);
+                self.answer_caller(env, caller, joined);
             }
         }
-        let Some(leader) = leader else { return };
+        let Some(leader) = flight.leader() else { return };
         if source == Source::Redis && result.is_ok() {
             env.stats.redis_hits += 1;
         }
-        let is_loader = fetch.loaded_by == Some(leader) || mutant!(SuccessorTakenForLoader);
+        let is_loader = flight.fetch.loaded_by == Some(leader) || mutant!(SuccessorTakenForLoader);
         let source = if source == Source::Loaded && !is_loader { Source::Joined } else { source };
-        self.answer_caller(env, leader, result.map(|found| answer(found, source)));
+        self.answer_caller(env, leader, result.clone().map(|found| answer(found, source)));
     }
 
-    /// End a flight whose load has lost its lock. Only the caller that loaded gets the value.
-    fn complete_outdated(&mut self, env: &mut Env, cx: Cx, flight: Flight<Fetch>, found: &Found) {
-        let Flight { key, leader, followers, fetch, .. } = flight;
-        env.stats.locks_lost += 1;
-        env.observe(|| LockLostEvent::new(key.clone()));
-        for caller in leader.into_iter().chain(followers) {
-            if Some(caller) == fetch.loaded_by || mutant!(OutdatedShared) {
-                self.answer_caller(env, caller, Ok(answer(found.clone(), Source::Loaded)));
-            } else {
-                self.rejoin(env, cx, (&key, fetch.options), caller);
-            }
+    /// Move the callers that joined a superseded flight's load to the later flight of its key.
+    pub(super) fn move_late_followers(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
+        if self.is_load_pending(id) {
+            return;
+        }
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        let (late, wanted) = (flight.take_late_followers(), wanted(flight));
+        for member in late {
+            self.rejoin(env, cx, wanted.clone(), member.caller);
         }
     }
 
@@ -81,24 +93,18 @@ impl Fetches {
     /// End a flight and move all its callers to the later flight of its key.
     pub(super) fn rejoin_all(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         self.set_timer(env, id, None, None);
-        let Some(flight) = self.flights.end(id) else { return };
-        let Flight { key, leader, followers, fetch, .. } = flight;
-        env.observe_lock_wait(cx, fetch.waiting_since);
-        for caller in leader.into_iter().chain(followers) {
-            self.rejoin(env, cx, (&key, fetch.options), caller);
+        let Some(mut flight) = self.flights.end(id) else { return };
+        env.observe_lock_wait(cx, flight.fetch.waiting_since);
+        let callers = flight.take_leader().into_iter().chain(flight.take_followers());
+        for member in callers {
+            self.rejoin(env, cx, wanted(&flight), member.caller);
         }
     }
 
     /// Have a caller fetch its key once more.
-    fn rejoin(
-        &mut self,
-        env: &mut Env,
-        cx: Cx,
-        (key, options): (&Key, LoadOptions),
-        caller: Caller,
-    ) {
+    fn rejoin(&mut self, env: &mut Env, cx: Cx, wanted: Wanted, caller: Caller) {
         if self.is_here(caller) {
-            let id = self.join_or_start(env, cx, (key.clone(), options), caller);
+            let id = self.join_or_start(env, cx, wanted, caller);
             if let Some(call) = self.calls.get_mut(caller.op) {
                 call.set_flight(caller, id);
             }
@@ -134,6 +140,39 @@ impl Fetches {
     }
 }
 
+/// Return what the callers of a flight want from the next.
+fn wanted(flight: &Flight<Fetch>) -> Wanted {
+    let Flight { key, fetch, .. } = flight;
+    let waits_since = fetch.patience.since();
+    Wanted { key: key.clone(), options: fetch.options, waits_since }
+}
+
+/// Return whether the end answers all callers. A value that was not stored may be older than a
+/// write that ended before a late caller began.
+fn is_shared(end: &End) -> bool {
+    match end {
+        End::Outdated { .. } => mutant!(OutdatedShared),
+        End::Loaded { standing: Standing::Unstored, .. } => mutant!(UnstoredShared),
+        End::Loaded { standing: Standing::Stored | Standing::CutOff, .. }
+        | End::Hit { .. }
+        | End::LoadFailed(_)
+        | End::Failed(_)
+        | End::Abandoned => true,
+    }
+}
+
+/// Remove the callers that joined after the load began, a successor of its leader among them.
+fn take_late(flight: &mut Flight<Fetch>) -> Vec<Member> {
+    let leader = flight.take_leader();
+    let mut late = flight.take_late_followers();
+    match leader {
+        Some(member) if flight.is_early(member) => flight.restore_leader(member),
+        Some(member) => late.insert(0, member),
+        None => {}
+    }
+    late
+}
+
 fn result(env: &Env, key: &Key, end: End) -> (Result<Found, CallError>, Source) {
     match end {
         End::Hit { value, ttl } => {
@@ -144,8 +183,8 @@ fn result(env: &Env, key: &Key, end: End) -> (Result<Found, CallError>, Source) 
             let value = env.unmark(value.payload);
             (Ok(Found { value, ttl, age: None }), Source::Redis)
         }
-        End::Loaded { found, stored } => {
-            let ttl = found.ttl.filter(|_| stored);
+        End::Loaded { found, standing } => {
+            let ttl = found.ttl.filter(|_| standing == Standing::Stored);
             (Ok(Found { ttl, ..found }), Source::Loaded)
         }
         End::Outdated { found } => (Ok(found), Source::Loaded),

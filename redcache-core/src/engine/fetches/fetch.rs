@@ -2,12 +2,22 @@
 
 use std::time::Instant;
 
+use crate::api::key::Key;
 use crate::api::options::LoadOptions;
 use crate::flow::call::Caller;
 use crate::flow::get::{Get, Input};
 use crate::flow::pace::Patience;
 use crate::flow::timers::Timer;
 use crate::near::Absence;
+
+/// The key and options of a caller.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) key: Key,
+    pub(super) options: LoadOptions,
+    /// The start of its waits for the locks of others in an earlier flight.
+    pub(super) waits_since: Option<Instant>,
+}
 
 /// The fetch of one key.
 #[derive(Debug)]
@@ -28,10 +38,10 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(options: LoadOptions) -> Self {
+    pub(super) fn new(options: LoadOptions, waits_since: Option<Instant>) -> Self {
         Self {
             state: None,
-            patience: Patience::default(),
+            patience: Patience::begun(waits_since),
             options,
             waiting_since: None,
             absence: Absence::Unknown,

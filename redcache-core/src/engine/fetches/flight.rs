@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Wanted};
 use super::state::Fetches;
 use crate::api::config::OnRedisDown;
 use crate::api::key::Key;
-use crate::api::options::LoadOptions;
 use crate::engine::env::{Cx, Env};
 use crate::engine::sender::Sender;
 use crate::flow::call::Caller;
@@ -22,23 +21,24 @@ impl Fetches {
         &mut self,
         env: &mut Env,
         cx: Cx,
-        (key, options): (Key, LoadOptions),
+        wanted: Wanted,
         caller: Caller,
     ) -> FlightId {
-        if options.reload {
-            self.supersede_for_reload(env, cx, &key);
+        if wanted.options.reload {
+            self.supersede_for_reload(env, cx, &wanted.key);
         }
-        if let Some(id) = self.flights.find(key.as_bytes()) {
+        if let Some(id) = self.flights.find(wanted.key.as_bytes()) {
             if mutant!(SingleFlightLost) {
                 self.flights.unlist(id);
-                return self.join_or_start(env, cx, (key, options), caller);
+                return self.join_or_start(env, cx, wanted, caller);
             }
             self.join(id, caller);
             self.answer_stale_waiters(env, cx, id);
             return id;
         }
         let speculate = self.speculation.is_worth_it(|limit| env.router.is_busier_than(limit));
-        let id = self.flights.start(key, Fetch::new(options), caller);
+        let Wanted { key, options, waits_since } = wanted;
+        let id = self.flights.start(key, Fetch::new(options, waits_since), caller);
         let mut effects = Effects::default();
         if let Some((state, mut context)) = self.context(env, cx, id) {
             *state = Some(Get::start(&mut context, speculate, &mut effects));
@@ -52,11 +52,11 @@ impl Fetches {
         let Some(flight) = self.flights.get_mut(id) else { return };
         // A flight without callers still awaits a reply; the newcomer takes it over. A value that
         // is being published has a loader already.
-        if flight.leader.is_some() || flight.fetch.is_publishing() {
-            flight.followers.push(caller);
+        if flight.leader().is_some() || flight.fetch.is_publishing() {
+            flight.follow(caller);
             return;
         }
-        flight.leader = Some(caller);
+        flight.lead(caller);
         if flight.fetch.is_reading() {
             self.count_reading(caller, 1);
         }
@@ -120,9 +120,10 @@ impl Fetches {
 
     /// Pass an input to a flight and carry out the effects.
     pub(crate) fn advance(&mut self, env: &mut Env, cx: Cx, id: FlightId, input: Input) {
-        let Some(Flight { fetch, leader, .. }) = self.flights.get_mut(id) else { return };
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        let leader = flight.leader();
+        let fetch = &mut flight.fetch;
         let (was_reading, was_direct) = (fetch.is_reading(), fetch.is_direct());
-        let leader = *leader;
         fetch.note_absence(&input);
         let mut effects = Effects::default();
         let Some((state, mut context)) = self.context(env, cx, id) else { return };
@@ -156,11 +157,11 @@ impl Fetches {
 
     /// Update the counts that depend on a flight's state.
     fn count_change(&mut self, id: FlightId, was_reading: bool, was_direct: bool) {
-        let Some(Flight { fetch, leader, .. }) = self.flights.get(id) else { return };
-        self.direct_loads += usize::from(fetch.is_direct());
+        let Some(flight) = self.flights.get(id) else { return };
+        self.direct_loads += usize::from(flight.fetch.is_direct());
         self.direct_loads -= usize::from(was_direct);
-        let is_reading = fetch.is_reading();
-        if let Some(leader) = *leader
+        let is_reading = flight.fetch.is_reading();
+        if let Some(leader) = flight.leader()
             && was_reading != is_reading
         {
             self.count_reading(leader, if is_reading { 1 } else { -1 });
@@ -237,6 +238,7 @@ impl Fetches {
             && !mutant!(OwnWriteJoinsLoad)
         {
             self.supersede(env, cx, id);
+            self.move_late_followers(env, cx, id);
         }
     }
 

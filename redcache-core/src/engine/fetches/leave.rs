@@ -35,13 +35,11 @@ impl Fetches {
             return;
         }
         let calls = &self.calls;
-        if flight.leader != Some(caller) {
+        if flight.leader() != Some(caller) {
             return flight.on_departed(|op| calls.contains(op));
         }
-        let next = flight.followers.iter().position(|other| calls.contains(other.op));
-        flight.leader = next.and_then(|at| flight.followers.drain(..=at).next_back());
-        let Some(leader) = flight.leader else {
-            flight.followers.clear();
+        flight.succeed(|op| calls.contains(op));
+        let Some(leader) = flight.leader() else {
             return self.advance(env, cx, id, Input::Abandoned);
         };
         // The successor's load has the whole load timeout before it.
@@ -60,8 +58,8 @@ impl Fetches {
     pub(crate) fn close(&mut self, env: &mut Env, cx: Cx) {
         for id in self.flights.select(|_| true) {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.leader = None;
-                flight.followers.clear();
+                flight.take_leader();
+                flight.take_followers();
             }
             self.advance(env, cx, id, Input::Abandoned);
         }

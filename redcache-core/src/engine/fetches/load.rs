@@ -19,11 +19,12 @@ impl Fetches {
     /// Have the leader run its loader.
     pub(super) fn start_load(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         let Some(flight) = self.flights.get_mut(id) else { return };
-        let Some(Caller { op, slot }) = flight.leader else {
+        let Some(Caller { op, slot }) = flight.leader() else {
             return self.advance(env, cx, id, Input::Abandoned);
         };
         match self.calls.get_mut(op) {
             Some(FetchCall::One { .. }) => {
+                flight.on_load_started();
                 env.stats.loads += 1;
                 env.push(Event::Load { op });
             }
@@ -60,8 +61,9 @@ impl Fetches {
         id: FlightId,
         (loaded, compute_time): (Loaded, Duration),
     ) {
-        let Some(Flight { key, fetch, leader, .. }) = self.flights.get_mut(id) else { return };
-        fetch.loaded_by = *leader;
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        flight.fetch.loaded_by = flight.leader();
+        let Flight { key, fetch, .. } = flight;
         let loaded = storable(env, key, loaded, (fetch.options.ttl, compute_time));
         self.advance(env, cx, id, Input::Loaded(loaded));
     }

@@ -13,13 +13,13 @@ impl Fetches {
     pub(super) fn answer_stale_waiters(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         let Some(answer) = self.stale_for_waiters(env, cx, id) else { return };
         let Some(flight) = self.flights.get_mut(id) else { return };
-        let mut answered = std::mem::take(&mut flight.followers);
+        let mut answered = flight.take_followers();
         let is_over = flight.fetch.is_waiting();
         if is_over {
-            answered.extend(flight.leader.take());
+            answered.extend(flight.take_leader());
         }
-        for caller in answered {
-            self.answer_stale(env, caller, answer.clone());
+        for member in answered {
+            self.answer_stale(env, member.caller, answer.clone());
         }
         if is_over {
             self.advance(env, cx, id, Input::Abandoned);

@@ -1,7 +1,7 @@
 //! The state of the fetches, and the calls that start them.
 
 use super::call::{Batch, FetchCall};
-use super::fetch::Fetch;
+use super::fetch::{Fetch, Wanted};
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::options::{LoadOptions, LoaderId};
@@ -38,7 +38,8 @@ impl Fetches {
         let op = env.start_op(Machine::Fetches);
         self.calls.insert(op, FetchCall::One { flight: None });
         let caller = Caller { op, slot: 0 };
-        let flight = self.join_or_start(env, cx, (key, options), caller);
+        let wanted = Wanted { key, options, waits_since: None };
+        let flight = self.join_or_start(env, cx, wanted, caller);
         if let Some(call) = self.calls.get_mut(op) {
             call.set_flight(caller, flight);
         }
@@ -60,7 +61,8 @@ impl Fetches {
         }
         self.calls.insert(op, FetchCall::Many(Box::new(Batch::new(keys.len()))));
         for (slot, key) in (0..).zip(keys) {
-            let flight = self.join_or_start(env, cx, (key, options), Caller { op, slot });
+            let wanted = Wanted { key, options, waits_since: None };
+            let flight = self.join_or_start(env, cx, wanted, Caller { op, slot });
             if let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) {
                 batch.flights.push(flight);
             }

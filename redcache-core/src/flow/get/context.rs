@@ -53,6 +53,18 @@ pub(crate) struct Found {
     pub(crate) age: Option<Duration>,
 }
 
+/// The relation of a loaded value to the key's value in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Redis holds the value, so no write came between the start of the load and its end.
+    Stored,
+    /// The value was not stored, so a write may have come in between. It answers only calls that
+    /// began before the load.
+    Unstored,
+    /// Redis gave no reply, so the value is the best answer that there is.
+    CutOff,
+}
+
 /// The end of a fetch.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -63,10 +75,10 @@ pub(crate) enum End {
     },
     Loaded {
         found: Found,
-        stored: bool,
+        standing: Standing,
     },
     /// The load lost its lock, so its value is older than a later change of the key. It answers
-    /// only the call that ran the loader, which began before the change.
+    /// only calls that began before the load.
     Outdated {
         found: Found,
     },

@@ -269,7 +269,7 @@ fn a_cold_miss_reads_loads_and_publishes() {
     assert!(flight.loading);
     let state = flight.next(state, a_load(true));
     let step = flight.handle(state, Input::Effect(true));
-    assert!(matches!(step, Step::Done(End::Loaded { stored: true, .. })), "{step:?}");
+    assert!(matches!(step, Step::Done(End::Loaded { standing: Standing::Stored, .. })), "{step:?}");
     assert_eq!(flight.sent, ["read or lock", "publish"]);
 }
 
@@ -392,7 +392,7 @@ fn without_redis_the_loader_runs_only_if_direct_loads_are_allowed() {
     let state = flight.next(state, failed());
     assert!(flight.loading);
     let step = flight.handle(state, a_load(true));
-    assert!(matches!(step, Step::Done(End::Loaded { stored: false, .. })), "{step:?}");
+    assert!(matches!(step, Step::Done(End::Loaded { standing: Standing::CutOff, .. })), "{step:?}");
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! The engine against servers whose replies the test writes.
+
+mod joins;
+mod world;

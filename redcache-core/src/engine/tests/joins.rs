@@ -1,0 +1,90 @@
+//! Who may share a load.
+
+use super::world::{MISSING_LOCKED, World};
+use crate::api::answer::Loaded;
+
+/// The replies to a read of a missing key whose lock attempt is refused.
+const MISSING_OOM: &str =
+    "_\r\n:-2\r\n-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+
+#[test]
+fn a_load_without_a_lock_answers_only_the_calls_that_began_before_it() {
+    let mut world = World::new();
+    let [first, early] = [world.fetch(), world.fetch()];
+    world.hear(MISSING_OOM);
+    assert_eq!(world.take_load(), Some(first));
+    // Another process may have removed the key by now, and this process cannot know.
+    let late = world.fetch();
+    world.loaded(first, "old");
+    assert_eq!(
+        [first, early, late].map(|op| world.text(op)),
+        ["loaded old", "joined old", "waits"]
+    );
+    world.hear(MISSING_OOM);
+    assert_eq!(world.take_load(), Some(late));
+    world.loaded(late, "new");
+    assert_eq!(world.text(late), "loaded new");
+}
+
+#[test]
+fn a_value_that_is_not_stored_answers_only_the_calls_that_began_before_its_load() {
+    let mut world = World::new();
+    let [first, early] = [world.fetch(), world.fetch()];
+    world.hear(MISSING_LOCKED);
+    assert_eq!(world.take_load(), Some(first));
+    let late = world.fetch();
+    world.loaded(first, Loaded::value("old").do_not_store());
+    assert_eq!(
+        [first, early, late].map(|op| world.text(op)),
+        ["loaded old", "joined old", "waits"]
+    );
+}
+
+#[test]
+fn a_load_that_was_overtaken_answers_the_calls_that_began_before_it() {
+    let mut world = World::new();
+    let [first, early] = [world.fetch(), world.fetch()];
+    world.hear(MISSING_LOCKED);
+    assert_eq!(world.take_load(), Some(first));
+    let [late, later] = [world.fetch(), world.fetch()];
+    world.loaded(first, "old");
+    // Another process has removed the key, and the lock with it.
+    world.hear(":0\r\n");
+    assert_eq!([first, early].map(|op| world.text(op)), ["loaded old", "joined old"]);
+    // The next load is overtaken too, and still answers all of its callers.
+    world.hear(MISSING_LOCKED);
+    assert_eq!(world.take_load(), Some(late));
+    world.loaded(late, "new");
+    world.hear(":0\r\n");
+    assert_eq!([late, later].map(|op| world.text(op)), ["loaded new", "joined new"]);
+}
+
+#[test]
+fn a_call_after_an_own_write_joins_no_load_that_began_before_it() {
+    for reply in [MISSING_LOCKED, MISSING_OOM] {
+        let mut world = World::new();
+        let before = world.fetch();
+        world.hear(reply);
+        assert_eq!(world.take_load(), Some(before));
+        world.remove();
+        world.hear(":0\r\n");
+        let after = world.fetch();
+        world.hear(MISSING_LOCKED);
+        assert_eq!(world.take_load(), Some(after));
+    }
+}
+
+#[test]
+fn an_own_write_moves_the_late_callers_of_a_load_to_the_next_one() {
+    let mut world = World::new();
+    let first = world.fetch();
+    world.hear(MISSING_LOCKED);
+    assert_eq!(world.take_load(), Some(first));
+    let late = world.fetch();
+    world.remove();
+    world.hear(":1\r\n");
+    let sent = world.take_sent();
+    assert_eq!(sent[sent.len() - 4..], ["DEL k", "GET k", "PTTL k", "SET k"]);
+    world.hear(MISSING_LOCKED);
+    assert_eq!(world.take_load(), Some(late));
+}

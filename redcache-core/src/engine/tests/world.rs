@@ -1,0 +1,190 @@
+//! An engine under virtual time, and servers whose replies the test writes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::api::answer::{Answer, Loaded};
+use crate::api::config::{Address, Config, ConfigBuilder};
+use crate::api::error::Error;
+use crate::api::key::Key;
+use crate::api::load_error::CallError;
+use crate::engine::{Engine, Seed};
+use crate::event::{Event, Outcome};
+use crate::flow::call::OpId;
+use crate::protocol::script::Script;
+use crate::resp::{Frame, Limits, Scanner, decode};
+use crate::wire::router::ConnId;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+const HANDSHAKE: &str = "%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n";
+
+/// The replies to a read of a missing key with a lock attempt.
+pub(super) const MISSING_LOCKED: &str = "_\r\n:-2\r\n+OK\r\n";
+
+/// An engine, its connections, and its events.
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) engine: Engine,
+    /// The open connections, each with its server's port.
+    open: Vec<(ConnId, u16)>,
+    /// The bytes that were sent to each server and that the test has not looked at.
+    unread: BTreeMap<u16, Vec<u8>>,
+    loads: Vec<OpId>,
+    outcomes: Vec<(OpId, Outcome)>,
+}
+
+impl World {
+    /// Connect an engine to the server at port 1.
+    pub(super) fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    /// Connect an engine with these settings to the server at port 1.
+    pub(super) fn with(settings: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let config = settings(Config::builder().server("h", 1)).build().unwrap();
+        let seed = Seed { random: [7; 32], unix_ms: 0 };
+        let mut world = Self {
+            now,
+            engine: Engine::new(now, &seed, config),
+            open: Vec::new(),
+            unread: BTreeMap::new(),
+            loads: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        world.settle();
+        world
+    }
+
+    /// Serve the engine's events. Every dial succeeds.
+    fn settle(&mut self) {
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::Dial { conn, address: Address::Tcp { port, .. } } => {
+                    self.open.push((conn, port));
+                    self.engine.handle_connected(self.now, conn);
+                    self.hear_from(port, HANDSHAKE);
+                    self.take_sent_to(port);
+                }
+                Event::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
+                Event::Load { op } | Event::LoadMany { op, .. } => self.loads.push(op),
+                Event::Done { op, outcome } => self.outcomes.push((op, outcome)),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn call(
+        &mut self,
+        call: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,
+    ) -> OpId {
+        let op = call(&mut self.engine, self.now).unwrap();
+        self.settle();
+        op
+    }
+
+    /// Start a `get_with` of the key `k`.
+    pub(super) fn fetch(&mut self) -> OpId {
+        self.call(|engine, now| engine.get_with(now, Key::from("k"), 60 * SECOND))
+    }
+
+    /// Start a `remove` of the key `k`.
+    pub(super) fn remove(&mut self) -> OpId {
+        self.call(|engine, now| engine.remove(now, Key::from("k")))
+    }
+
+    fn conn(&self, port: u16) -> Option<ConnId> {
+        self.open.iter().find(|(_, open)| *open == port).map(|(conn, _)| *conn)
+    }
+
+    /// Have the server at port 1 send these bytes.
+    pub(super) fn hear(&mut self, bytes: &str) {
+        self.hear_from(1, bytes);
+    }
+
+    /// Have a server send these bytes, after it has read everything that was sent to it.
+    pub(super) fn hear_from(&mut self, port: u16, bytes: &str) {
+        for byte in bytes.as_bytes().chunks(1) {
+            let conn = self.conn(port).expect("the connection is open");
+            self.transmit(port);
+            self.engine.handle_read(self.now, conn, byte);
+        }
+        self.settle();
+    }
+
+    fn transmit(&mut self, port: u16) {
+        if let Some(conn) = self.conn(port) {
+            let mut bytes = Vec::new();
+            self.engine.take_transmit(conn, &mut bytes);
+            self.unread.entry(port).or_default().extend_from_slice(&bytes);
+        }
+    }
+
+    /// Return the commands to the server at port 1 since the last look, each with its key.
+    pub(super) fn take_sent(&mut self) -> Vec<String> {
+        self.take_sent_to(1)
+    }
+
+    /// Return the commands to a server since the last look, each with its key.
+    pub(super) fn take_sent_to(&mut self, port: u16) -> Vec<String> {
+        self.transmit(port);
+        let bytes = self.unread.remove(&port).unwrap_or_default();
+        let (mut rest, mut sent) = (&bytes[..], Vec::new());
+        while let Some(end) = Scanner::new(Limits::default()).scan(rest).unwrap() {
+            let Frame::Array(words) = decode(&rest[..end]).unwrap() else { panic!() };
+            let words = words.iter().map(|word| match word {
+                Frame::Bulk(word) => String::from_utf8_lossy(word).into_owned(),
+                _ => panic!("a command consists of bulk strings"),
+            });
+            sent.push(name(&words.collect::<Vec<_>>()));
+            rest = &rest[end..];
+        }
+        sent
+    }
+
+    /// Take the call whose loader is to run next.
+    pub(super) fn take_load(&mut self) -> Option<OpId> {
+        (!self.loads.is_empty()).then(|| self.loads.remove(0))
+    }
+
+    /// End the loader of a call.
+    pub(super) fn loaded(&mut self, op: OpId, loaded: impl Into<Loaded>) {
+        self.engine.handle_loaded(self.now, op, Ok(loaded.into()));
+        self.settle();
+    }
+
+    /// Return the answer of a call for one key, if the call has ended.
+    pub(super) fn answer(&mut self, op: OpId) -> Option<Result<Answer, CallError>> {
+        let at = self.outcomes.iter().position(|(done, _)| *done == op)?;
+        match self.outcomes.remove(at).1 {
+            Outcome::Answer(answer) => Some(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Return the source and the value of a call for one key as a text.
+    pub(super) fn text(&mut self, op: OpId) -> String {
+        match self.answer(op) {
+            None => "waits".to_owned(),
+            Some(Err(error)) => format!("{error:?}"),
+            Some(Ok(answer)) => {
+                let value = answer.value.map(|value| String::from_utf8(value.to_vec()).unwrap());
+                format!("{} {}", answer.source.as_str(), value.as_deref().unwrap_or("nothing"))
+            }
+        }
+    }
+}
+
+fn name(words: &[String]) -> String {
+    let script = Script::ALL.into_iter().find(|script| match words[0].as_str() {
+        "EVALSHA" => words[1] == script.sha1(),
+        "EVAL" => words[1] == script.source(),
+        _ => false,
+    });
+    match script {
+        Some(script) => format!("{script:?} {}", words[3]),
+        None => words.iter().take(2).cloned().collect::<Vec<_>>().join(" "),
+    }
+}
