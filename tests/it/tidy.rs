@@ -17,7 +17,8 @@ use redcache_core::Config;
 const LINES_MAX: usize = 400;
 
 /// Files that are longer, and the reason.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] =
+    &[("redcache-sim/src/check/answer.rs", "every rule about the answer of one call")];
 
 /// Crates whose files import each other in cycles.
 const CYCLIC: &[&str] = &["benches/src/lib.rs", "tests/support/lib.rs"];

@@ -110,7 +110,7 @@ pub(crate) struct Call {
     /// For each key, the stamp that an answer must reach to include the process's own writes.
     pub(crate) own_floors: Vec<Stamp>,
     /// For each key, the stamp that a joined load must reach to be no older than a write that any
-    /// process was told of.
+    /// process had learned of.
     pub(crate) join_floors: Vec<Stamp>,
     /// For each key, the stamp that an answer must reach to be no older than an earlier answer.
     pub(crate) seen_floors: Vec<Stamp>,

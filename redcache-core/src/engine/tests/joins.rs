@@ -1,4 +1,4 @@
-//! Who may share a load.
+//! The callers that may share a load.
 
 use super::world::{MISSING_LOCKED, World};
 use crate::api::answer::Loaded;
