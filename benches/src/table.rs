@@ -341,7 +341,7 @@ mod tests {
         }
         assert_eq!(verdict_on(&results, P50), "0.60 0.60 <= 0.70 pass");
         add(&mut results, Row::RemoteOne, Peer::RedisRs, 3, 40);
-        assert_eq!(verdict_on(&results, P50), "0.75 0.60 <= 0.70 short");
+        assert_eq!(verdict_on(&results, P50), "0.75 0.60 <= 0.70 missed");
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
     fn what_was_not_measured_neither_passes_nor_falls_short() {
         let text = render(&Results::default());
         assert!(text.contains("not measured"));
-        assert!(!text.contains(" pass") && !text.contains(" short"));
+        assert!(!text.contains(" pass") && !text.contains(" missed"));
     }
 
     #[test]
