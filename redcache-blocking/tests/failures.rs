@@ -159,21 +159,3 @@ fn a_peer_that_never_answers_is_given_up() {
     assert_eq!(kind(connect(config)), ErrorKind::Unavailable);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
-
-#[test]
-fn an_observer_may_close_the_cache() {
-    struct Closes(Arc<OnceLock<Cache>>);
-    impl Observer for Closes {
-        fn on_answer(&self, _: &AnswerEvent) {
-            self.0.get().unwrap().close();
-        }
-    }
-    let server = EmbeddedServer::start().unwrap();
-    let slot = Arc::new(OnceLock::new());
-    let config = Config::from_url(&server.url()).unwrap().into_builder();
-    let cache = connect(config.observer(Closes(Arc::clone(&slot)))).unwrap();
-    slot.set(cache.clone()).unwrap();
-    cache.get_with("k", TTL, || Ok::<_, Error>("v")).unwrap();
-    cache.close();
-    assert_eq!(kind(cache.get("other")), ErrorKind::Closed);
-}
