@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_blocking::observer::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, Observer,
+    ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, Observer,
 };
-use redcache_blocking::{Cache, Config, Error, ErrorKind, connect, connect_lazy};
+use redcache_blocking::{Config, Error, ErrorKind, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
