@@ -78,6 +78,7 @@ mod switch {
         OutdatedShared "a value whose lock was lost answers later callers",
         SuccessorTakenForLoader "the successor of a publishing caller is told that it loaded",
         OwnWriteJoinsLoad "a read after a write of the process joins a load from before it",
+        OwnWriteJoinsRead "a read after a write of the process joins a read from before it",
         SingleFlightLost "two calls of a process load one key at the same time",
         DoneTwice "a call gets its outcome twice",
         ReplySlotDroppedOnTimeout "an overdue command gives up its place among the replies",
@@ -134,6 +135,7 @@ mod switch {
                 Self::AskChangesMap
                 | Self::NotFoundSurvivesMove
                 | Self::MovedKeepsNear
+                | Self::OwnWriteJoinsRead
                 | Self::RedirectsUnbounded
                 | Self::OlderMapTrusted => true,
                 _ => false,

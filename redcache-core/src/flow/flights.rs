@@ -101,8 +101,11 @@ impl<F> Flight<F> {
         std::mem::take(&mut self.followers)
     }
 
-    /// Remove the followers that joined after the latest load started.
+    /// Remove the followers that joined after the latest load started, if one has.
     pub(crate) fn take_late_followers(&mut self) -> Vec<Member> {
+        if self.loads == 0 {
+            return Vec::new();
+        }
         let all = self.take_followers();
         let (early, late) = all.into_iter().partition(|member| self.is_early(*member));
         self.followers = early;

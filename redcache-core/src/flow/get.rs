@@ -12,6 +12,7 @@
 //! | `AwaitRead`      | a lock, and patience is over    | load             | `Loading`, no lock  |
 //! | `AwaitLock`      | granted                         | load             | `Loading`           |
 //! | `AwaitLock`      | taken                           | read             | `AwaitRead`         |
+//! | any of these     | again, and patience is over     | load             | `Loading`, no lock  |
 //! | `AwaitLock`      | refused                         | load             | `Loading`, no lock  |
 //! | `AwaitWriteLock` | granted                         | load             | `Loading`           |
 //! | `AwaitWriteLock` | refused                         | load             | `Loading`, no lock  |
@@ -153,7 +154,7 @@ impl Get {
             }
             (Self::AwaitLock { lock }, Input::Effect(true)) => load_locked(lock, context, effects),
             // Only a read tracks the key, so a wait needs another read first.
-            (Self::AwaitLock { .. }, Input::Effect(false)) => reread(context, effects),
+            (Self::AwaitLock { .. }, Input::Effect(false)) => on_woken(context, effects),
             (Self::AwaitLock { .. }, Input::Refused(_)) => load_unlocked(context, effects),
             (Self::Loading { held, cut_off, .. }, Input::Loaded(loaded)) => {
                 on_loaded((held, cut_off), loaded, context, effects)
@@ -363,21 +364,25 @@ fn reread(context: &mut Context<'_>, effects: &mut Effects) -> Step {
 }
 
 fn wait(ttl: Ttl, invalidated: bool, context: &mut Context<'_>, effects: &mut Effects) -> Step {
-    let (now, times) = (context.now, context.load_times);
-    let patience_left = context.patience.left(now, times.load_timeout + times.lock_ttl);
+    let patience_left = context.patience_left();
     if context.patience.is_endless_again(ttl) || patience_left.is_zero() {
         return load_unlocked(context, effects);
     }
     if invalidated && !mutant!(WaiterAfterRead) {
         return on_woken(context, effects);
     }
-    let bound = context.patience.bound(ttl, times.lock_ttl, context.tracked, context.rng);
+    let (now, lock_ttl) = (context.now, context.load_times.lock_ttl);
+    let bound = context.patience.bound(ttl, lock_ttl, context.tracked, context.rng);
     // The ttl is the holder's choice, so the fetch's own patience limits it.
     effects.wait_until = Some(now + bound.min(patience_left));
     Step::Next(Get::AwaitUnlock)
 }
 
+/// Read again, after a pause if there were many wake-ups, and only as long as patience lasts.
 fn on_woken(context: &mut Context<'_>, effects: &mut Effects) -> Step {
+    if context.patience_left().is_zero() {
+        return load_unlocked(context, effects);
+    }
     let Some(pause) = context.patience.on_woken() else {
         return reread(context, effects);
     };

@@ -227,16 +227,20 @@ impl Fetches {
     }
 
     /// A write of this process has changed the key. If it `replaces` the value, callers that come
-    /// later may not join a load that began before it.
+    /// later may not join a fetch that may end with an older one.
     pub(crate) fn on_own_write(&mut self, env: &mut Env, cx: Cx, key: &Key, replaces: bool) {
         let Some(id) = self.flights.find(key.as_bytes()) else { return };
         let Some(Flight { fetch, .. }) = self.flights.get(id) else { return };
         if fetch.is_waiting() {
-            self.advance(env, cx, id, Input::Woken);
-        } else if replaces
-            && (fetch.is_loading() || fetch.is_publishing())
-            && !mutant!(OwnWriteJoinsLoad)
-        {
+            return self.advance(env, cx, id, Input::Woken);
+        }
+        let has_loaded =
+            (fetch.is_loading() || fetch.is_publishing()) && !mutant!(OwnWriteJoinsLoad);
+        // The read may be on its way to the slot's former owner. A single server has a single
+        // connection, on which a read without a reply comes after the write.
+        let reads_elsewhere =
+            fetch.is_reading() && env.config.servers.is_cluster() && !mutant!(OwnWriteJoinsRead);
+        if replaces && (has_loaded || reads_elsewhere) {
             self.supersede(env, cx, id);
             self.move_late_followers(env, cx, id);
         }

@@ -2,6 +2,7 @@
 
 use super::world::{MISSING_LOCKED, World};
 use crate::api::answer::Loaded;
+use crate::api::key::Key;
 
 /// The replies to a read of a missing key whose lock attempt is refused.
 const MISSING_OOM: &str =
@@ -87,4 +88,25 @@ fn an_own_write_moves_the_late_callers_of_a_load_to_the_next_one() {
     assert_eq!(sent[sent.len() - 4..], ["DEL k", "GET k", "PTTL k", "SET k"]);
     world.hear(MISSING_LOCKED);
     assert_eq!(world.take_load(), Some(late));
+}
+
+#[test]
+fn a_call_after_an_own_write_joins_no_read_at_the_former_owner_of_the_slot() {
+    let mut world = World::cluster();
+    let before = world.fetch();
+    assert_eq!(world.take_sent_to(1), ["GET k", "PTTL k", "SET k"]);
+    // The former owner does not answer. Another node's redirect leads to the new one.
+    world.call(|engine, now| engine.remove(now, Key::from("a")));
+    assert_eq!(world.take_sent_to(2), ["DEL a"]);
+    world.hear_from(2, "-MOVED 15495 h:3\r\n");
+    assert_eq!(world.take_sent_to(3)[0], "DEL a");
+    world.hear_from(3, ":0\r\n");
+    world.answer_topology(3, 6, &[(3, 0, 16383)]);
+    world.remove();
+    assert_eq!(world.take_sent_to(3), ["DEL k"]);
+    world.hear_from(3, ":1\r\n");
+    let after = world.fetch();
+    assert_eq!(world.take_sent_to(3), ["GET k", "PTTL k", "SET k"]);
+    world.hear_from(1, "$3\r\nold\r\n:60000\r\n+OK\r\n");
+    assert_eq!([before, after].map(|op| world.text(op)), ["redis old", "waits"]);
 }

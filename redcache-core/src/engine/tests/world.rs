@@ -58,8 +58,36 @@ impl World {
         world
     }
 
+    /// Connect an engine to a cluster of the servers at the ports 1 and 2. The key `k` belongs to
+    /// the first.
+    pub(super) fn cluster() -> Self {
+        let mut world = Self::with(|builder| builder.cluster([("h", 1)]));
+        world.answer_topology(1, 5, &[(1, 0, 8191), (2, 8192, 16383)]);
+        world
+    }
+
+    /// Have a server answer the commands that ask for the slot map.
+    pub(super) fn answer_topology(&mut self, port: u16, epoch: u64, ranges: &[(u16, u16, u16)]) {
+        let info = format!("cluster_state:ok\r\ncluster_current_epoch:{epoch}\r\n");
+        let info = format!("${}\r\n{info}\r\n", info.len());
+        let mut shards = format!("*{}\r\n", ranges.len());
+        for (port, first, last) in ranges {
+            shards += &format!("%2\r\n$5\r\nslots\r\n*2\r\n:{first}\r\n:{last}\r\n$5\r\nnodes\r\n");
+            shards += "*1\r\n%3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$8\r\nendpoint\r\n$1\r\nh\r\n";
+            shards += &format!("$4\r\nport\r\n:{port}\r\n");
+        }
+        let replies = self.take_sent_to(port).into_iter().map(|command| match &*command {
+            "CLUSTER INFO" => info.clone(),
+            "CLUSTER SHARDS" => shards.clone(),
+            "PING" => "+PONG\r\n".to_owned(),
+            other => panic!("`{other}` asks for no slot map"),
+        });
+        self.hear_from(port, &replies.collect::<String>());
+    }
+
     /// Serve the engine's events. Every dial succeeds.
     fn settle(&mut self) {
+        self.engine.handle_timeout(self.now);
         while let Some(event) = self.engine.poll_event() {
             match event {
                 Event::Dial { conn, address: Address::Tcp { port, .. } } => {

@@ -131,3 +131,11 @@ pub(crate) struct Context<'a> {
     /// If Redis cannot be asked, the loader runs without a lock.
     pub(crate) loads_direct: bool,
 }
+
+impl Context<'_> {
+    /// Return the rest of the time that the fetch may spend on the locks of others.
+    pub(super) fn patience_left(&mut self) -> Duration {
+        let LoadTimes { load_timeout, lock_ttl } = self.load_times;
+        self.patience.left(self.now, load_timeout + lock_ttl)
+    }
+}

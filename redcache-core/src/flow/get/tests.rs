@@ -431,3 +431,46 @@ fn a_reload_without_a_lock_still_answers_its_callers() {
     let state = flight.next(state, Input::Refused(refusal()));
     assert!(flight.loading && matches!(state, Get::Loading { held: None, .. }), "{state:?}");
 }
+
+#[test]
+fn a_server_that_never_gives_the_lock_and_never_has_it_delays_a_fetch_only_by_its_patience() {
+    let mut flight = Flight::new();
+    let mut state = flight.start(false);
+    let mut attempts = 0;
+    while !matches!(state, Get::Loading { .. }) {
+        let input = match state {
+            Get::AwaitRead { .. } => missing(LockReply::NotTried),
+            Get::AwaitLock { .. } => {
+                attempts += 1;
+                Input::Effect(false)
+            }
+            _ => Input::WaitOver,
+        };
+        flight.now = flight.wait_until.unwrap_or(flight.now) + Duration::from_micros(100);
+        state = flight.next(state, input);
+    }
+    assert!(matches!(state, Get::Loading { held: None, .. }), "{state:?}");
+    // The pauses between attempts are 20 ms, and patience lasts for 70 s.
+    assert!(attempts < 4_000, "{attempts} attempts");
+}
+
+#[test]
+fn an_unused_lock_that_cannot_be_released_delays_a_fetch_only_by_its_patience() {
+    let mut flight = Flight::new();
+    let unused = flight.locks.issue();
+    let mut raw = Vec::new();
+    unused.write(flight.locks.base(), &mut raw);
+    let raw = Bytes::from(raw);
+    let mut state = flight.start(false);
+    while !matches!(state, Get::Loading { .. }) {
+        let input = match state {
+            Get::AwaitRead { .. } => {
+                read(Stored::Lock(raw.clone()), LEFT, LockReply::NotTried, false)
+            }
+            _ => Input::WaitOver,
+        };
+        flight.now = flight.wait_until.unwrap_or(flight.now) + Duration::from_micros(100);
+        state = flight.next(state, input);
+    }
+    assert!(matches!(state, Get::Loading { held: None, .. }), "{state:?}");
+}
