@@ -94,7 +94,6 @@ impl World {
                     self.open.push((conn, port));
                     self.engine.handle_connected(self.now, conn);
                     self.hear_from(port, HANDSHAKE);
-                    self.take_sent_to(port);
                 }
                 Event::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
                 Event::Load { op } | Event::LoadMany { op, .. } => self.loads.push(op),
@@ -155,7 +154,8 @@ impl World {
         self.take_sent_to(1)
     }
 
-    /// Return the commands to a server since the last look, each with its key.
+    /// Return the commands to a server since the last look, without those of the handshake, each
+    /// with its key.
     pub(super) fn take_sent_to(&mut self, port: u16) -> Vec<String> {
         self.transmit(port);
         let bytes = self.unread.remove(&port).unwrap_or_default();
@@ -166,7 +166,10 @@ impl World {
                 Frame::Bulk(word) => String::from_utf8_lossy(word).into_owned(),
                 _ => panic!("a command consists of bulk strings"),
             });
-            sent.push(name(&words.collect::<Vec<_>>()));
+            let words: Vec<_> = words.collect();
+            if !matches!(words[0].as_str(), "HELLO" | "CLIENT") {
+                sent.push(name(&words));
+            }
             rest = &rest[end..];
         }
         sent
