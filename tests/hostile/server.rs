@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use redcache_sim::listen::EmbeddedServer;
 
 use crate::replies::Reply;
 
+/// A server that lives as long as this value. Dropping it ends its connections and its threads: the
+/// kernel may take a minute to tell a thread that writes that its client has closed.
 pub(crate) struct HostileServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -25,7 +28,15 @@ struct Shared {
     wrong: Option<(String, Reply)>,
     dials: AtomicUsize,
     commands: Mutex<BTreeSet<String>>,
+    /// The connections, and the threads that serve them.
+    connections: Mutex<Vec<(Arc<Served>, JoinHandle<()>)>>,
     stopping: AtomicBool,
+}
+
+/// A connection of a client, and its own connection to the model.
+struct Served {
+    client: TcpStream,
+    model: TcpStream,
 }
 
 impl HostileServer {
@@ -38,10 +49,13 @@ impl HostileServer {
             wrong,
             dials: AtomicUsize::new(0),
             commands: Mutex::default(),
+            connections: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
-        let acceptor = thread::spawn(move || accepting.accept(&listener));
+        let acceptor = thread::Builder::new().name("hostile-accept".to_owned());
+        let acceptor = acceptor.spawn(move || accepting.accept(&listener));
+        let acceptor = acceptor.expect("a thread starts");
         Self { address, shared, acceptor: Some(acceptor) }
     }
 
@@ -63,10 +77,14 @@ impl HostileServer {
 impl Drop for HostileServer {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
+        let acceptor = self.acceptor.take().expect("the server is dropped once");
         // The acceptor sleeps in the kernel until a client connects.
-        let woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok();
-        if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
-            acceptor.join().expect("the acceptor does not panic");
+        while TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_err() {}
+        acceptor.join().expect("the acceptor does not panic");
+        let connections = mem::take(&mut *self.shared.connections());
+        connections.iter().for_each(|(served, _)| served.end());
+        for (_, thread) in connections {
+            thread.join().expect("a connection does not panic");
         }
     }
 }
@@ -78,27 +96,43 @@ impl Shared {
                 return;
             }
             self.dials.fetch_add(1, Ordering::Relaxed);
-            let shared = Arc::clone(&self);
-            // It ends with its connection.
-            thread::spawn(move || {
+            // Without a connection to the model the client sees its own end.
+            let Ok(served) = client.and_then(|client| self.admit(client)) else { continue };
+            let (shared, serving) = (Arc::clone(&self), Arc::clone(&served));
+            let serve = move || {
                 // The client sees what becomes of its connection.
-                let _ = client.and_then(|client| shared.serve(client));
-            });
+                let _ = shared.serve(&serving);
+                serving.end();
+            };
+            let thread = thread::Builder::new().name("hostile-serve".to_owned()).spawn(serve);
+            let thread = thread.expect("a thread starts");
+            let mut connections = self.connections();
+            connections.retain(|(_, thread)| !thread.is_finished());
+            connections.push((served, thread));
         }
     }
 
-    fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+    fn admit(&self, client: TcpStream) -> io::Result<Arc<Served>> {
         let model = TcpStream::connect(self.model.address())?;
         client.set_nodelay(true)?;
         model.set_nodelay(true)?;
-        let mut requests = Frames::new(client.try_clone()?);
-        let mut replies = Frames::new(model);
+        Ok(Arc::new(Served { client, model }))
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<(Arc<Served>, JoinHandle<()>)>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, served: &Served) -> io::Result<()> {
+        let mut client = &served.client;
+        let mut requests = Frames::new(client);
+        let mut replies = Frames::new(&served.model);
         loop {
             let request = requests.next()?;
             let name = name(&request);
             self.commands.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
             match &self.wrong {
-                Some((wrong, reply)) if *wrong == name => send(&mut client, *reply)?,
+                Some((wrong, reply)) if *wrong == name => send(client, *reply)?,
                 _ => {
                     replies.socket.write_all(&request)?;
                     // Pushes before the reply are part of the conversation.
@@ -115,12 +149,22 @@ impl Shared {
     }
 }
 
-fn send(client: &mut TcpStream, reply: Reply) -> io::Result<()> {
+impl Served {
+    /// End both connections, and the reads and writes that wait for them.
+    fn end(&self) {
+        for socket in [&self.client, &self.model] {
+            // It fails if the other side was first.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn send(mut client: &TcpStream, reply: Reply) -> io::Result<()> {
     match reply {
         Reply::Bytes(bytes) => client.write_all(bytes),
         Reply::Half(bytes) => {
             client.write_all(bytes)?;
-            io::copy(client, &mut io::sink())?;
+            io::copy(&mut client, &mut io::sink())?;
             Err(io::ErrorKind::UnexpectedEof.into())
         }
         Reply::Endless(bytes) => {
@@ -153,14 +197,14 @@ fn name(request: &[u8]) -> String {
 }
 
 /// The frames of one direction.
-struct Frames {
-    socket: TcpStream,
+struct Frames<'a> {
+    socket: &'a TcpStream,
     buffer: Vec<u8>,
     scanner: Scanner,
 }
 
-impl Frames {
-    fn new(socket: TcpStream) -> Self {
+impl<'a> Frames<'a> {
+    fn new(socket: &'a TcpStream) -> Self {
         Self { socket, buffer: Vec::new(), scanner: Scanner::new(Limits::default()) }
     }
 
