@@ -124,7 +124,8 @@ impl Invariant {
 
     /// Return whether the invariant is checked with a single server only.
     pub fn is_of_one_server(self) -> bool {
-        (Self::StaleForError as usize..=Self::RefreshWorkers as usize).contains(&(self as usize))
+        let refreshes = Self::StaleForError as usize..=Self::RefreshWorkers as usize;
+        self == Self::JoinedInTime || refreshes.contains(&(self as usize))
     }
 
     /// Return what the invariant demands.
