@@ -7,7 +7,7 @@
 //! # use redcache_core::Config;
 //! use redcache_observe::{Metrics, Tracing};
 //!
-//! let config = Config::builder().observer((Metrics, Tracing)).build()?;
+//! let config = Config::builder().observer((Metrics::new("users"), Tracing::new("users"))).build()?;
 //! # Ok::<(), redcache_core::ConfigError>(())
 //! ```
 

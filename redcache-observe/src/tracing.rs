@@ -1,13 +1,16 @@
 //! Events for the crate `tracing`.
 
+use std::borrow::Cow;
+
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
     RefreshEvent, RefreshStage, RoundTripEvent, UntrackedEvent,
 };
-use tracing::{debug, info, trace, warn};
+use redcache_core::{Address, Error};
 
-/// An observer that emits events of the crate `tracing` with the target `redcache`.
+/// An observer that emits events of the crate `tracing` with the target `redcache`. Every event has
+/// the field `cache`, the name given to [`new`](Self::new).
 ///
 /// | level | events |
 /// |---|---|
@@ -16,87 +19,148 @@ use tracing::{debug, info, trace, warn};
 /// | info | new connections |
 /// | warn | failed loads and refreshes, lost locks, values that are not stored, lost and failed connections, untracked servers |
 ///
-/// Events name keys and addresses, and never contain values or passwords.
+/// Fields have the names of OpenTelemetry's semantic conventions where these name one:
+/// `server.address`, `server.port`, `db.system.name`, `db.operation.name` and `error.type`. Events
+/// name keys and addresses, and never contain values or passwords.
 ///
 /// # Examples
 ///
 /// ```
 /// # use redcache_core::Config;
-/// let config = Config::builder().observer(redcache_observe::Tracing).build()?;
+/// use redcache_observe::Tracing;
+///
+/// let config = Config::builder().observer(Tracing::new("users")).build()?;
 /// # Ok::<(), redcache_core::ConfigError>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Tracing;
+#[derive(Debug, Clone)]
+pub struct Tracing {
+    cache: Cow<'static, str>,
+}
+
+impl Tracing {
+    /// Create the observer of the cache with this name.
+    pub fn new(cache: impl Into<Cow<'static, str>>) -> Self {
+        Self { cache: cache.into() }
+    }
+}
+
+/// Emit an event of a cache.
+macro_rules! emit {
+    ($level:ident, $observer:expr, $($rest:tt)+) => {
+        tracing::$level!(target: "redcache", cache = &*$observer.cache, $($rest)+)
+    };
+}
+
+/// Return the fields `server.address` and `server.port` of an address.
+fn server(address: &Address) -> (&str, Option<u16>) {
+    match address {
+        Address::Tcp { host, port } => (host, Some(*port)),
+        Address::Unix(path) => (path, None),
+    }
+}
+
+/// Return the field `error.type` of an error.
+fn error_type(error: &Error) -> &'static str {
+    error.kind().as_str()
+}
 
 impl Observer for Tracing {
     fn on_answer(&self, event: &AnswerEvent) {
-        trace!(target: "redcache", source = event.source.as_str(), "answer");
+        emit!(trace, self, source = event.source.as_str(), "answer");
     }
 
     fn on_failure(&self, event: &FailureEvent) {
-        let (kind, key) = (event.kind.as_str(), event.key.as_ref().map(tracing::field::display));
-        debug!(target: "redcache", kind, key, "failure");
+        let key = event.key.as_ref().map(tracing::field::display);
+        emit!(debug, self, error.type = event.kind.as_str(), key, "failure");
     }
 
     fn on_load(&self, event: &LoadEvent) {
         let LoadEvent { keys, took, is_ok, .. } = *event;
         if is_ok {
-            debug!(target: "redcache", keys, ?took, "load");
+            emit!(debug, self, keys, ?took, "load");
         } else {
-            warn!(target: "redcache", keys, ?took, "load failed");
+            emit!(warn, self, keys, ?took, "load failed");
         }
     }
 
     fn on_lock_wait(&self, event: &LockWaitEvent) {
-        debug!(target: "redcache", took = ?event.took, "waited for a lock");
+        emit!(debug, self, took = ?event.took, "waited for a lock");
     }
 
     fn on_round_trip(&self, event: &RoundTripEvent) {
-        trace!(target: "redcache", command = event.command, took = ?event.took, "round trip");
+        let RoundTripEvent { command, took, .. } = *event;
+        emit!(
+            trace,
+            self,
+            db.system.name = "redis",
+            db.operation.name = command,
+            ?took,
+            "round trip"
+        );
     }
 
     fn on_lock_lost(&self, event: &LockLostEvent) {
-        warn!(target: "redcache", key = %event.key, "lock lost, value not stored");
+        emit!(warn, self, key = %event.key, "lock lost, value not stored");
     }
 
     fn on_not_stored(&self, event: &NotStoredEvent) {
-        warn!(target: "redcache", key = %event.key, reason = event.reason, "value not stored");
+        emit!(warn, self, key = %event.key, reason = event.reason, "value not stored");
     }
 
     fn on_refresh(&self, event: &RefreshEvent) {
         let (key, stage) = (&event.key, event.stage.as_str());
         match event.stage {
             RefreshStage::Failed | RefreshStage::Panicked | RefreshStage::Dropped => {
-                warn!(target: "redcache", %key, event = stage, "refresh");
+                emit!(warn, self, %key, event = stage, "refresh");
             }
-            _ => debug!(target: "redcache", %key, event = stage, "refresh"),
+            _ => emit!(debug, self, %key, event = stage, "refresh"),
         }
     }
 
     fn on_invalidation(&self, event: &InvalidationEvent) {
-        trace!(target: "redcache", keys = event.keys, "invalidation");
+        emit!(trace, self, keys = event.keys, "invalidation");
     }
 
     fn on_flush(&self, _: &FlushEvent) {
-        debug!(target: "redcache", "flush");
+        emit!(debug, self, "flush");
     }
 
     fn on_connected(&self, event: &ConnectedEvent) {
-        info!(target: "redcache", address = %event.address, "connected");
+        let (address, port) = server(&event.address);
+        emit!(info, self, server.address = address, server.port = port, "connected");
     }
 
     fn on_untracked(&self, event: &UntrackedEvent) {
-        let UntrackedEvent { address, reason, .. } = event;
-        warn!(target: "redcache", %address, reason, "near cache off, waits poll");
+        let (address, port) = server(&event.address);
+        let reason = &event.reason;
+        emit!(
+            warn,
+            self,
+            server.address = address,
+            server.port = port,
+            reason,
+            "near cache off, waits poll"
+        );
     }
 
     fn on_disconnected(&self, event: &DisconnectedEvent) {
-        let DisconnectedEvent { address, reason, .. } = event;
-        warn!(target: "redcache", %address, %reason, "connection lost");
+        let ((address, port), reason) = (server(&event.address), &event.reason);
+        let kind = error_type(reason);
+        emit!(
+            warn, self,
+            server.address = address, server.port = port, error.type = kind, %reason,
+            "connection lost"
+        );
     }
 
     fn on_connect_failed(&self, event: &ConnectFailedEvent) {
-        let address = event.address.as_ref().map(tracing::field::display);
-        warn!(target: "redcache", address, reason = %event.reason, "connecting failed");
+        let (address, port) = event.address.as_ref().map(server).unzip();
+        let (port, reason) = (port.flatten(), &event.reason);
+        let kind = error_type(reason);
+        emit!(
+            warn, self,
+            server.address = address, server.port = port, error.type = kind, %reason,
+            "connecting failed"
+        );
     }
 }

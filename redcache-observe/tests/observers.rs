@@ -2,47 +2,17 @@
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use metrics::{
-    Counter, CounterFn, Gauge, Histogram, HistogramFn, KeyName, Metadata, Recorder, SharedString,
-    Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, KeyName, Metadata, Recorder,
+    SharedString, Unit,
 };
-use redcache_core::observer::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RefreshStage, RoundTripEvent, UntrackedEvent,
-};
-use redcache_core::{Address, Error, ErrorKind, Key, Source};
+use redcache_core::Stats;
 use redcache_observe::{Metrics, Tracing};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-const TOOK: Duration = Duration::from_millis(1500);
-
-fn everything(observer: &dyn Observer) {
-    let address = || Address::Tcp { host: "h".to_owned(), port: 1 };
-    let key = || Key::from("k");
-    observer.on_answer(&AnswerEvent::new(Source::Near));
-    observer.on_answer(&AnswerEvent::new(Source::Stale));
-    observer.on_failure(&FailureEvent::new(ErrorKind::Timeout, Some(key())));
-    observer.on_failure(&FailureEvent::new(ErrorKind::LoadFailed, None));
-    observer.on_load(&LoadEvent::new(3, TOOK, true));
-    observer.on_load(&LoadEvent::new(1, TOOK, false));
-    observer.on_lock_wait(&LockWaitEvent::new(TOOK));
-    observer.on_round_trip(&RoundTripEvent::new("read", TOOK));
-    observer.on_lock_lost(&LockLostEvent::new(key()));
-    observer.on_not_stored(&NotStoredEvent::new(key(), "too large".to_owned()));
-    observer.on_refresh(&RefreshEvent::new(key(), RefreshStage::Triggered));
-    observer.on_refresh(&RefreshEvent::new(key(), RefreshStage::Panicked));
-    observer.on_invalidation(&InvalidationEvent::new(2));
-    observer.on_flush(&FlushEvent::default());
-    observer.on_connected(&ConnectedEvent::new(address()));
-    observer.on_untracked(&UntrackedEvent::new(address(), "no RESP3".to_owned()));
-    observer.on_disconnected(&DisconnectedEvent::new(address(), Error::closed()));
-    observer.on_connect_failed(&ConnectFailedEvent::new(Some(address()), Error::closed()));
-    observer.on_connect_failed(&ConnectFailedEvent::new(None, Error::closed()));
-}
+mod events;
 
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
@@ -73,6 +43,16 @@ impl HistogramFn for Named {
     }
 }
 
+impl GaugeFn for Named {
+    fn increment(&self, _: f64) {}
+
+    fn decrement(&self, _: f64) {}
+
+    fn set(&self, value: f64) {
+        self.1.push(format!("{} ={value}", self.0));
+    }
+}
+
 impl Lines {
     fn named(&self, key: &metrics::Key) -> Arc<Named> {
         let mut name = key.name().to_owned();
@@ -92,8 +72,8 @@ impl Recorder for Lines {
         Counter::from_arc(self.named(key))
     }
 
-    fn register_gauge(&self, _: &metrics::Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
+    fn register_gauge(&self, key: &metrics::Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.named(key))
     }
 
     fn register_histogram(&self, key: &metrics::Key, _: &Metadata<'_>) -> Histogram {
@@ -104,31 +84,53 @@ impl Recorder for Lines {
 #[test]
 fn metrics_counts_and_measures_every_event() {
     let lines = Lines::default();
-    metrics::with_local_recorder(&lines, || everything(&Metrics));
+    metrics::with_local_recorder(&lines, || events::each(&Metrics::new("users")));
     assert_eq!(
         lines.take(),
         [
-            "redcache_answers_total source=near +1",
-            "redcache_answers_total source=stale +1",
-            "redcache_failures_total kind=timeout +1",
-            "redcache_failures_total kind=load_failed +1",
-            "redcache_loaded_keys_total outcome=ok +3",
-            "redcache_load_seconds outcome=ok 1.5",
-            "redcache_loaded_keys_total outcome=error +1",
-            "redcache_load_seconds outcome=error 1.5",
-            "redcache_lock_wait_seconds 1.5",
-            "redcache_round_trip_seconds command=read 1.5",
-            "redcache_locks_lost_total +1",
-            "redcache_not_stored_total +1",
-            "redcache_refreshes_total event=triggered +1",
-            "redcache_refreshes_total event=panicked +1",
-            "redcache_invalidations_total +2",
-            "redcache_flushes_total +1",
-            "redcache_connections_total event=connected +1",
-            "redcache_connections_total event=untracked +1",
-            "redcache_connections_total event=disconnected +1",
-            "redcache_connections_total event=failed +1",
-            "redcache_connections_total event=failed +1",
+            "redcache_answers_total cache=users source=near +1",
+            "redcache_answers_total cache=users source=stale +1",
+            "redcache_failures_total cache=users kind=timeout +1",
+            "redcache_failures_total cache=users kind=load_failed +1",
+            "redcache_loaded_keys_total cache=users outcome=ok +3",
+            "redcache_load_seconds cache=users outcome=ok 1.5",
+            "redcache_loaded_keys_total cache=users outcome=error +1",
+            "redcache_load_seconds cache=users outcome=error 1.5",
+            "redcache_lock_wait_seconds cache=users 1.5",
+            "redcache_round_trip_seconds cache=users command=read 1.5",
+            "redcache_locks_lost_total cache=users +1",
+            "redcache_not_stored_total cache=users +1",
+            "redcache_refreshes_total cache=users event=triggered +1",
+            "redcache_refreshes_total cache=users event=panicked +1",
+            "redcache_invalidations_total cache=users +2",
+            "redcache_flushes_total cache=users +1",
+            "redcache_connections_total cache=users event=connected address=h:1 +1",
+            "redcache_connections_total cache=users event=untracked address=h:1 +1",
+            "redcache_connection_failures_total cache=users event=disconnected address=h:1 kind=closed +1",
+            "redcache_connection_failures_total cache=users event=failed address=h:1 kind=closed +1",
+            "redcache_connection_failures_total cache=users event=failed address= kind=closed +1",
+        ]
+    );
+}
+
+#[test]
+fn the_gauges_are_those_of_the_statistics() {
+    let lines = Lines::default();
+    let mut stats = Stats::default();
+    stats.near_entries = 1;
+    stats.near_bytes = 200;
+    stats.calls = 3;
+    stats.flights = 4;
+    stats.commands = 5;
+    metrics::with_local_recorder(&lines, || Metrics::new("users").record(&stats));
+    assert_eq!(
+        lines.take(),
+        [
+            "redcache_near_entries cache=users =1",
+            "redcache_near_bytes cache=users =200",
+            "redcache_calls cache=users =3",
+            "redcache_flights cache=users =4",
+            "redcache_commands cache=users =5",
         ]
     );
 }
@@ -163,29 +165,29 @@ impl tracing::Subscriber for Lines {
 #[test]
 fn tracing_writes_every_event_with_its_level_and_no_value() {
     let lines = Lines::default();
-    tracing::subscriber::with_default(lines.clone(), || everything(&Tracing));
+    tracing::subscriber::with_default(lines.clone(), || events::each(&Tracing::new("users")));
     assert_eq!(
         lines.take(),
         [
-            "TRACE message=answer source=\"near\"",
-            "TRACE message=answer source=\"stale\"",
-            "DEBUG message=failure kind=\"timeout\" key=k",
-            "DEBUG message=failure kind=\"load_failed\"",
-            "DEBUG message=load keys=3 took=1.5s",
-            "WARN message=load failed keys=1 took=1.5s",
-            "DEBUG message=waited for a lock took=1.5s",
-            "TRACE message=round trip command=\"read\" took=1.5s",
-            "WARN message=lock lost, value not stored key=k",
-            "WARN message=value not stored key=k reason=\"too large\"",
-            "DEBUG message=refresh key=k event=\"triggered\"",
-            "WARN message=refresh key=k event=\"panicked\"",
-            "TRACE message=invalidation keys=2",
-            "DEBUG message=flush",
-            "INFO message=connected address=h:1",
-            "WARN message=near cache off, waits poll address=h:1 reason=\"no RESP3\"",
-            "WARN message=connection lost address=h:1 reason=the cache is closed",
-            "WARN message=connecting failed address=h:1 reason=the cache is closed",
-            "WARN message=connecting failed reason=the cache is closed",
+            "TRACE message=answer cache=\"users\" source=\"near\"",
+            "TRACE message=answer cache=\"users\" source=\"stale\"",
+            "DEBUG message=failure cache=\"users\" error.type=\"timeout\" key=k",
+            "DEBUG message=failure cache=\"users\" error.type=\"load_failed\"",
+            "DEBUG message=load cache=\"users\" keys=3 took=1.5s",
+            "WARN message=load failed cache=\"users\" keys=1 took=1.5s",
+            "DEBUG message=waited for a lock cache=\"users\" took=1.5s",
+            "TRACE message=round trip cache=\"users\" db.system.name=\"redis\" db.operation.name=\"read\" took=1.5s",
+            "WARN message=lock lost, value not stored cache=\"users\" key=k",
+            "WARN message=value not stored cache=\"users\" key=k reason=\"too large\"",
+            "DEBUG message=refresh cache=\"users\" key=k event=\"triggered\"",
+            "WARN message=refresh cache=\"users\" key=k event=\"panicked\"",
+            "TRACE message=invalidation cache=\"users\" keys=2",
+            "DEBUG message=flush cache=\"users\"",
+            "INFO message=connected cache=\"users\" server.address=\"h\" server.port=1",
+            "WARN message=near cache off, waits poll cache=\"users\" server.address=\"h\" server.port=1 reason=\"no RESP3\"",
+            "WARN message=connection lost cache=\"users\" server.address=\"h\" server.port=1 error.type=\"closed\" reason=the cache is closed",
+            "WARN message=connecting failed cache=\"users\" server.address=\"h\" server.port=1 error.type=\"closed\" reason=the cache is closed",
+            "WARN message=connecting failed cache=\"users\" error.type=\"closed\" reason=the cache is closed",
         ]
     );
 }
