@@ -6,6 +6,7 @@
 //!   to the result;
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
 //!   sorted events;
+//! - [`Scope`] and [`Deferring`]: no code of the application runs under a lock;
 //! - [`Encryption`] and [`Channel`]: TLS, or its absence;
 //! - [`new_seed`], [`coarse_now`] and [`BusyPoll`]: randomness, time, and the policy for polling a
 //!   socket.
@@ -18,6 +19,7 @@
 mod busy_poll;
 mod clock;
 mod coarse_clock;
+mod deferred;
 mod dials;
 mod encryption;
 mod host;
@@ -30,6 +32,7 @@ mod seed;
 
 pub use busy_poll::BusyPoll;
 pub use clock::coarse_now;
+pub use deferred::{Deferring, Scope};
 pub use dials::{DIALS_MAX, Dial, Dials};
 pub use encryption::{Channel, Encryption};
 pub use host::Host;

@@ -5,6 +5,8 @@ use std::time::Instant;
 use redcache_core::engine::{Engine, LoadFailure, OpId};
 use redcache_core::{BoxError, Key, Loaded};
 
+use crate::deferred::{Owned, owned};
+
 /// The result of a loader.
 #[derive(Debug)]
 pub enum LoadResult {
@@ -26,7 +28,7 @@ impl LoadResult {
         T: Into<Loaded>,
         E: Into<BoxError> + 'static,
     {
-        Self::One(result.map(Into::into).map_err(LoadFailure::new))
+        Self::One(result.map(loaded).map_err(failure))
     }
 
     /// Convert the result of a loader of several keys.
@@ -37,9 +39,9 @@ impl LoadResult {
         T: Into<Loaded>,
         E: Into<BoxError> + 'static,
     {
-        let entry = |(key, value): (N, T)| (key.into(), value.into());
+        let entry = |(key, value): (N, T)| (Key::copy_from(key.into().as_bytes()), loaded(value));
         let result = result.map(|entries| entries.into_iter().map(entry).collect());
-        Self::Many(result.map_err(LoadFailure::new))
+        Self::Many(result.map_err(failure))
     }
 
     /// Return the result of a loader of several keys that was asked for `key` alone. A key that the
@@ -60,4 +62,12 @@ impl LoadResult {
             Self::Many(result) => engine.handle_loaded_many(now, op, result),
         }
     }
+}
+
+fn loaded(value: impl Into<Loaded>) -> Loaded {
+    value.into().map_value(owned)
+}
+
+fn failure<E: Into<BoxError> + 'static>(error: E) -> LoadFailure {
+    LoadFailure::new(error).owned_by(Owned::new)
 }

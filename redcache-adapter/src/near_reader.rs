@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_core::engine::SharedObserver;
-use redcache_core::engine::{Batch, CallError, Near, NearHit};
+use redcache_core::engine::{Batch, CallError, Near, NearHit, Observation, SharedObserver};
 use redcache_core::observer::{AnswerEvent, Observer};
 use redcache_core::{CallOptions, Source};
+
+use crate::deferred::defer;
 
 /// The near cache as the callers of one cache read it. Hits are reported to the observer.
 #[derive(Debug)]
@@ -21,9 +22,17 @@ impl NearReader {
         Self { near, observer }
     }
 
-    /// Return the observer.
-    pub fn observer(&self) -> &SharedObserver {
-        &self.observer
+    /// Report events of the engine to the observer, once this thread is in no scope.
+    pub fn observe(&self, observations: Vec<Observation>) {
+        if observations.is_empty() {
+            return;
+        }
+        let observer = self.observer.clone();
+        defer(move || {
+            for observation in observations {
+                observer.notify(|observer| observation.notify(observer));
+            }
+        });
     }
 
     /// Look one key up. Read the clock only if there is an entry. A hit allocates nothing.

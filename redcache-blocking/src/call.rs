@@ -64,6 +64,7 @@ impl<'a> Call<'a> {
         options: CallOptions,
         request: &mut impl Request,
     ) -> Result<Self, Error> {
+        shared.check_thread()?;
         let slot = Arc::new(CallSlot::new());
         let op = shared.step(|state, now| {
             let op = state.host.begin(now, request, options)?;

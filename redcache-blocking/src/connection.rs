@@ -6,6 +6,9 @@
 //! outstanding before. The server has then read everything that was ever sent, so the kernel's
 //! buffers are empty and take a few kilobytes at once. All else is left to a thread that does
 //! nothing but write.
+//!
+//! A thread that holds one of the two locks is in a [`Scope`]: code of the application may call the
+//! cache, so it runs later.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -16,7 +19,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use std::time::Instant;
 
-use redcache_adapter::{BusyPoll, Channel};
+use redcache_adapter::{BusyPoll, Channel, Scope};
 use redcache_core::engine::{ConnId, Engine};
 
 use crate::socket::Socket;
@@ -125,6 +128,7 @@ impl ConnectionIo {
     /// not read here, and the end of the connection.
     #[cfg(unix)]
     pub(crate) fn poll_for_reply(&self, on_bytes: impl Fn(&[u8]), is_done: impl Fn() -> bool) {
+        let _scope = Scope::enter();
         let Ok(mut inbound) = self.inbound.try_lock() else { return };
         let Inbound { buffer, plaintext, busy_poll } = &mut *inbound;
         if !busy_poll.begin(Instant::now()) {
@@ -149,6 +153,7 @@ impl ConnectionIo {
     pub(crate) fn read_all(&self, mut on_bytes: impl FnMut(&[u8]) -> bool) -> String {
         loop {
             let readable = self.socket.wait_readable();
+            let _scope = Scope::enter();
             let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
             let Inbound { buffer, plaintext, .. } = &mut *inbound;
             let failure = match readable.and_then(|()| self.socket.read_now(buffer)) {
@@ -200,6 +205,7 @@ impl ConnectionIo {
     /// Write the bytes that are left, then call `refill` for more. Return what it returns, and
     /// whether there are more.
     pub(crate) fn write_rest<T>(&self, refill: impl FnOnce(&mut Vec<u8>) -> T) -> (T, bool) {
+        let _scope = Scope::enter();
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(&mut unwritten);
         let result = refill(&mut unwritten);

@@ -1,18 +1,19 @@
 //! The state that all handles and threads of one cache share.
 //!
 //! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then
-//! wake and write. No thread is woken, no byte is written and no code of the application runs under
-//! the lock.
+//! wake and write. No thread is woken and no byte is written under the lock. Code of the
+//! application runs once the thread holds no lock at all.
 
 use std::cell::Cell;
 use std::io;
 use std::iter;
 use std::mem;
+use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
+use redcache_adapter::{Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope};
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
 
@@ -45,9 +46,12 @@ pub(crate) struct Shared {
     joins: Mutex<()>,
 }
 
+/// The lock of the state.
+type Locked<'a> = Deferring<MutexGuard<'a, State>>;
+
 thread_local! {
-    /// A cache has started this thread.
-    static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+    /// The address of the shared state of the cache that this thread serves, or null.
+    static SERVES: Cell<*const Shared> = const { Cell::new(ptr::null()) };
 }
 
 /// The longest sleep of the timer thread.
@@ -79,8 +83,8 @@ impl Shared {
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Deferring::lock(|| self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Give the engine one input, and act on all its outputs.
@@ -88,6 +92,8 @@ impl Shared {
     /// The caller writes the bytes of its input by itself if no other command is under way and they
     /// are few. Otherwise it wakes the writer thread of the connection.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
+        // Code of the application runs after the bytes are written.
+        let _scope = Scope::enter();
         let clock = Instant::now();
         let mut state = self.lock();
         let now = state.host.advance(clock);
@@ -129,9 +135,7 @@ impl Shared {
         if outputs.has_news {
             self.notify_news();
         }
-        for observation in outputs.observations {
-            self.near.observer().notify(|observer| observation.notify(observer));
-        }
+        self.near.observe(outputs.observations);
     }
 
     /// Poll the only connection for a reply in the caller's thread, until `is_done`. It is
@@ -160,17 +164,36 @@ impl Shared {
         }
     }
 
-    /// Start a thread. While the lock is held here, it cannot pass its first step.
+    /// Start a thread that calls wait for. While the lock is held here, it cannot pass its first
+    /// step.
+    pub(crate) fn spawn_service(
+        self: &Arc<Self>,
+        name: &str,
+        run: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        self.spawn(name, |shared| {
+            SERVES.set(Arc::as_ptr(shared));
+            run(shared);
+        })
+    }
+
+    /// Start a thread.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         name: &str,
         run: impl FnOnce(&Arc<Self>) + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let shared = Arc::clone(self);
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
-            IS_OWN_THREAD.set(true);
-            run(&shared);
-        })
+        thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+    }
+
+    /// Check that a call may wait on this thread.
+    ///
+    /// # Errors
+    ///
+    /// The call would wait for this thread.
+    pub(crate) fn check_thread(&self) -> Result<(), Error> {
+        if ptr::eq(SERVES.get(), self) { Err(Error::on_own_thread()) } else { Ok(()) }
     }
 
     /// Sleep until the engine's next timeout, or until the timer thread has other work.
@@ -182,19 +205,23 @@ impl Shared {
         let until = state.host.begin_sleep();
         let left = until.map_or(SLEEP_MAX, |due| due.saturating_duration_since(Instant::now()));
         // After any wake-up, the thread looks for work again.
-        drop(self.timer.wait_timeout(state, left));
+        drop(state.wait(|state| {
+            let woken = self.timer.wait_timeout(state, left);
+            woken.unwrap_or_else(PoisonError::into_inner).0
+        }));
     }
 
     /// Wait until an attempt to connect has succeeded or failed.
     pub(crate) fn wait_ready(&self) -> Result<(), Error> {
+        self.check_thread()?;
         let state = self.wait_while(|state| state.host.readiness().is_none());
         state.host.readiness().unwrap_or_else(|| Err(Error::closed()))
     }
 
     /// Wait until every call has ended, every lock is released and the threads have ended. A thread
-    /// of a cache does not wait: `close` may join it.
+    /// that serves a cache does not wait: `close` may join it.
     pub(crate) fn wait_closed(&self) {
-        if IS_OWN_THREAD.get() {
+        if !SERVES.get().is_null() {
             return;
         }
         let _joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,9 +246,11 @@ impl Shared {
         self.news.notify_all();
     }
 
-    pub(crate) fn wait_while(&self, waits: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    pub(crate) fn wait_while(&self, waits: impl Fn(&State) -> bool) -> Locked<'_> {
         let waits = |state: &mut State| waits(state);
-        self.news.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner)
+        self.lock().wait(|state| {
+            self.news.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 

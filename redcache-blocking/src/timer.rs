@@ -20,7 +20,7 @@ const STUCK_MAX: usize = 4;
 
 /// Start the timer thread of a cache. It ends once the cache is closed.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
-    let thread = shared.spawn("redcache-timer", run)?;
+    let thread = shared.spawn_service("redcache-timer", run)?;
     shared.lock().keep(thread);
     Ok(())
 }
@@ -60,7 +60,7 @@ fn start_dial(shared: &Arc<Shared>, state: &mut State, dial: Dial) -> io::Result
     let run = move |shared: &Arc<Shared>| {
         connect(shared, conn, channel, &config.mapped(&address));
     };
-    let thread = shared.spawn("redcache-reader", run)?;
+    let thread = shared.spawn_service("redcache-reader", run)?;
     state.dialing.push((conn, thread));
     Ok(())
 }
@@ -94,7 +94,7 @@ fn try_connect(
     shared.step(|state, now| {
         let written = Arc::clone(&io);
         let write = move |shared: &Arc<Shared>| socket_threads::write(shared, &written);
-        let thread = shared.spawn("redcache-writer", write)?;
+        let thread = shared.spawn_service("redcache-writer", write)?;
         let writer = thread.thread().clone();
         io.set_writer(&writer);
         state.keep(thread);

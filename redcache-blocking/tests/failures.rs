@@ -2,15 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+use std::cell::Cell;
 use std::net::TcpListener;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_blocking::observer::{
-    ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, Observer,
+    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, InvalidationEvent, Observer,
+    RoundTripEvent,
 };
-use redcache_blocking::{Config, Error, ErrorKind, connect, connect_lazy};
+use redcache_blocking::{Cache, Config, Error, ErrorKind, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -158,4 +160,89 @@ fn a_peer_that_never_answers_is_given_up() {
     let began = Instant::now();
     assert_eq!(kind(connect(config)), ErrorKind::Unavailable);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_observer_may_close_the_cache() {
+    struct Closes(Arc<OnceLock<Cache>>);
+    impl Observer for Closes {
+        fn on_answer(&self, _: &AnswerEvent) {
+            self.0.get().unwrap().close();
+        }
+    }
+    // A caller polls the connection for some of these replies, and the reader thread for others.
+    for busy_poll in ["0ms", "10ms"].into_iter().cycle().take(20) {
+        let server = EmbeddedServer::start().unwrap();
+        let slot = Arc::new(OnceLock::new());
+        let url = format!("{}?busy_poll={busy_poll}", server.url());
+        let config = Config::from_url(&url).unwrap().into_builder();
+        let cache = connect(config.observer(Closes(Arc::clone(&slot)))).unwrap();
+        slot.set(cache.clone()).unwrap();
+        cache.get_with("k", TTL, || Ok::<_, Error>("v")).unwrap();
+        cache.close();
+        assert_eq!(kind(cache.get("other")), ErrorKind::Closed);
+    }
+}
+
+/// An observer whose events each make one call, and send its result.
+struct Calls {
+    cache: Arc<OnceLock<Cache>>,
+    results: Mutex<mpsc::Sender<Result<bool, ErrorKind>>>,
+}
+
+impl Calls {
+    fn call(&self) {
+        thread_local! { static IS_CALLING: Cell<bool> = const { Cell::new(false) } }
+        // The call has events of its own.
+        let Some(cache) = self.cache.get().filter(|_| !IS_CALLING.replace(true)) else { return };
+        let result = cache.remove("other").map_err(|error| error.kind());
+        IS_CALLING.set(false);
+        // The test may be over.
+        let _ = self.results.lock().unwrap().send(result);
+    }
+}
+
+impl Observer for Calls {
+    fn on_round_trip(&self, _: &RoundTripEvent) {
+        self.call();
+    }
+
+    fn on_invalidation(&self, _: &InvalidationEvent) {
+        self.call();
+    }
+}
+
+#[test]
+fn a_call_of_an_observer_ends_also_on_the_thread_that_reads() {
+    let server = EmbeddedServer::start().unwrap();
+    let (results, calls) = mpsc::channel();
+    let slot = Arc::new(OnceLock::new());
+    let observer = Calls { cache: Arc::clone(&slot), results: Mutex::new(results) };
+    // Only the time limit of the test ends a call that waits for itself.
+    let url = format!("{}?command_timeout=1h&busy_poll=0ms", server.url());
+    let cache = connect(Config::from_url(&url).unwrap().into_builder().observer(observer)).unwrap();
+    assert_eq!(cache.get("k").unwrap().value, None);
+    slot.set(cache.clone()).unwrap();
+    // The reader thread sees the reply, so the observer runs there.
+    assert_eq!(cache.get_with("k", TTL, || Ok::<_, Error>("v")).unwrap().value, Some("v".into()));
+    assert_eq!(calls.recv_timeout(SOON), Ok(Err(ErrorKind::InvalidInput)));
+    cache.close();
+}
+
+#[test]
+fn a_call_of_an_observer_on_the_thread_of_a_caller_is_answered() {
+    let server = EmbeddedServer::start().unwrap();
+    let (results, calls) = mpsc::channel();
+    let slot = Arc::new(OnceLock::new());
+    let observer = Calls { cache: Arc::clone(&slot), results: Mutex::new(results) };
+    let url = format!("{}?command_timeout=1h&busy_poll=10ms", server.url());
+    let cache = connect(Config::from_url(&url).unwrap().into_builder().observer(observer)).unwrap();
+    slot.set(cache.clone()).unwrap();
+    // The caller reads most of the replies itself.
+    let is_answered = |_: &usize| {
+        cache.get("k").unwrap();
+        calls.try_iter().any(|result| result == Ok(false))
+    };
+    assert!((0..1_000_000).any(|turn| is_answered(&turn)));
+    cache.close();
 }

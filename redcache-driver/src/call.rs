@@ -11,8 +11,7 @@ use redcache_core::engine::OpId;
 use redcache_core::{CallOptions, Error, Key};
 
 use crate::call_slots::{CallSlot, Watch};
-use crate::shared::{Shared, State};
-use crate::sync::MutexGuard;
+use crate::shared::{Locked, Shared};
 
 /// Run a call without a loader.
 pub(crate) async fn run<Q: Request>(
@@ -118,7 +117,7 @@ impl<'a> Call<'a> {
     }
 
     /// Return the locked state once the call has an event.
-    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<MutexGuard<'a, State>> {
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Locked<'a>> {
         // Nothing was awaited since the waker was stored, so it is the latest, and an event since
         // then has woken it.
         if mem::take(&mut self.is_new) {

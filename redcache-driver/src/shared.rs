@@ -1,15 +1,15 @@
 //! The state that all handles and tasks of one cache share.
 //!
 //! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then
-//! wake and write. No waker runs, no byte is written and no code of the application runs under the
-//! lock.
+//! wake and write. No waker runs and no byte is written under the lock. Code of the
+//! application runs once the thread holds no lock at all.
 
 use std::iter;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use redcache_adapter::{Encryption, Host, LoadResult, NearReader, Outputs};
+use redcache_adapter::{Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope};
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
 
@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     pub(crate) encryption: Encryption,
 }
 
+/// The lock of the state.
+pub(crate) type Locked<'a> = Deferring<MutexGuard<'a, State>>;
+
 /// The number of bytes that fill a TCP segment.
 const SEGMENT: usize = 1400;
 
@@ -73,8 +76,8 @@ impl Shared {
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Deferring::lock(|| self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Give the engine one input, and act on all its outputs.
@@ -83,6 +86,8 @@ impl Shared {
     /// the bytes fill a segment, so that the server can begin. Otherwise it wakes the task of the
     /// connection, once, and that task writes everything that has gathered by then.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
+        // Code of the application runs after the bytes are written.
+        let _scope = Scope::enter();
         let clock = self.runtime.now();
         let mut state = self.lock();
         let now = state.host.advance(clock);
@@ -148,9 +153,7 @@ impl Shared {
         for waker in outputs.wakers {
             waker.wake();
         }
-        for observation in outputs.observations {
-            self.near.observer().notify(|observer| observation.notify(observer));
-        }
+        self.near.observe(outputs.observations);
     }
 
     /// Wait until `check` returns a value. It is called after every change of the state that has
@@ -225,7 +228,7 @@ pub(crate) struct Watch<'a> {
 
 impl Watch<'_> {
     /// Store the waker of the task, and release the lock.
-    pub(crate) fn renew(&mut self, mut state: MutexGuard<'_, State>, waker: &Waker) {
+    pub(crate) fn renew(&mut self, mut state: Locked<'_>, waker: &Waker) {
         let replaced = state.watchers.watch(&mut self.key, waker.clone());
         // A waker may own a future of the application, so it is not dropped under the lock.
         drop(state);

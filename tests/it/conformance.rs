@@ -86,6 +86,7 @@ mod cancelling;
 mod closing;
 mod connecting;
 mod defects;
+mod from_within;
 mod go;
 mod loads;
 mod near;

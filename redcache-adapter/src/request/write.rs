@@ -8,6 +8,7 @@ use redcache_core::engine::{CallError, Engine, OpId, Outcome};
 use redcache_core::{Error, Key};
 
 use super::Request;
+use crate::deferred::owned;
 
 /// `insert`: write one value.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Insert {
 impl Insert {
     /// Create the request.
     pub fn new(key: &[u8], value: impl Into<Bytes>, ttl: Duration) -> Self {
-        Self { key: key.to_vec(), value: value.into(), ttl }
+        Self { key: key.to_vec(), value: owned(value.into()), ttl }
     }
 }
 
@@ -50,7 +51,9 @@ impl InsertMany {
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Duration,
     ) -> Self {
-        let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), value.into());
+        let entry = |(key, value): (K, V)| {
+            (Key::copy_from(key.as_ref()), owned(value.into()))
+        };
         Self { entries: entries.into_iter().map(entry).collect(), ttl }
     }
 }

@@ -90,6 +90,14 @@ impl Loaded {
         self
     }
 
+    /// Convert the value, for an adapter that wraps it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn map_value(mut self, convert: impl FnOnce(Bytes) -> Bytes) -> Self {
+        self.value = self.value.map(convert);
+        self
+    }
+
     /// Return the result to the callers of the load, and store nothing.
     #[must_use]
     pub fn do_not_store(mut self) -> Self {

@@ -161,6 +161,13 @@ impl Error {
         Self::new(ErrorKind::Unavailable, format!("no thread for the cache: {error}"))
     }
 
+    /// Return the error of a call on a thread of the cache that would wait for that thread.
+    pub fn on_own_thread() -> Self {
+        let text = "the call would wait for the thread of the cache that it runs on: in an \
+            observer, hand it to another thread";
+        Self::new(ErrorKind::InvalidInput, text)
+    }
+
     /// Return the error for TLS settings that cannot be used.
     pub fn tls(error: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Config, error.to_string())

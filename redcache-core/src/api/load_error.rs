@@ -1,6 +1,6 @@
 //! The error of a call with a loader, and the way of a loader's error through the engine.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -170,12 +170,22 @@ pub struct LoadFailure {
     error: ArcError,
     /// The type that the loader returned.
     of: TypeId,
+    /// Another owner of the error, which decides when the error is dropped.
+    owner: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl LoadFailure {
     /// Return the failure of a loader that returned `error`.
     pub fn new<E: Into<BoxError> + 'static>(error: E) -> Self {
-        Self { error: Arc::from(error.into()), of: TypeId::of::<E>() }
+        Self { error: Arc::from(error.into()), of: TypeId::of::<E>(), owner: None }
+    }
+
+    /// Add another owner of the error. The engine drops it after the error itself, and so never
+    /// runs the error's `Drop`.
+    #[must_use]
+    pub fn owned_by<O: Any + Send + Sync>(mut self, owner: impl FnOnce(ArcError) -> O) -> Self {
+        self.owner = Some(Arc::new(owner(Arc::clone(&self.error))));
+        self
     }
 }
 
@@ -247,7 +257,7 @@ impl From<CallError> for Error {
 impl<E: 'static> From<CallError> for LoadError<E> {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Load(LoadFailure { error, of }) if of == TypeId::of::<E>() => {
+            CallError::Load(LoadFailure { error, of, .. }) if of == TypeId::of::<E>() => {
                 Self::Loader(SharedError { error, of: PhantomData })
             }
             CallError::Load(_) | CallError::Cache(_) => Self::Cache(error.into()),

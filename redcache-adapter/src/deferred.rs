@@ -1,0 +1,191 @@
+//! Code of the application that must wait until a thread holds no lock.
+//!
+//! The engine owns values and errors of the application, whose `Drop` is code of the application,
+//! and it lets go of them while a face holds its lock. The same holds for the locks of a
+//! connection, which a thread may hold while it gives the engine what it has read. A face therefore
+//! enters a [`Scope`] before it takes a lock. Within a scope, the `Drop` of a value and the calls
+//! of an observer are put off until the thread leaves its outermost scope.
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+
+thread_local! {
+    /// The number of scopes that this thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// Whether [`WORK`] has any.
+    static HAS_WORK: Cell<bool> = const { Cell::new(false) };
+    static WORK: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
+}
+
+type Work = Box<dyn FnOnce()>;
+
+/// Run `work` once this thread is in no scope: at once, if it is in none.
+pub(crate) fn defer(work: impl FnOnce() + 'static) {
+    if DEPTH.get() == 0 {
+        return work();
+    }
+    let work: Work = Box::new(work);
+    // A thread that ends has lost its list, and its locks before that.
+    if WORK.try_with(|list| list.borrow_mut().push(work)).is_ok() {
+        HAS_WORK.set(true);
+    }
+}
+
+/// A section of a thread in which no code of the application runs.
+#[derive(Debug)]
+pub struct Scope {
+    /// It belongs to its thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Scope {
+    /// Enter a scope. It ends with the returned value.
+    #[must_use]
+    pub fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self { thread: PhantomData }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+        if DEPTH.get() == 0 && HAS_WORK.get() {
+            run_deferred();
+        }
+    }
+}
+
+#[cold]
+fn run_deferred() {
+    // The work may call the cache, and so defer more; that runs before its own call returns.
+    while HAS_WORK.replace(false) {
+        for work in WORK.try_with(RefCell::take).unwrap_or_default() {
+            // The application's panic hook has reported a panic.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+        }
+    }
+}
+
+/// A lock guard within a [`Scope`], which it leaves after the lock is released.
+#[derive(Debug)]
+pub struct Deferring<G> {
+    // Fields are dropped in this order.
+    guard: G,
+    scope: Scope,
+}
+
+impl<G> Deferring<G> {
+    /// Enter a scope, and then take the lock.
+    pub fn lock(lock: impl FnOnce() -> G) -> Self {
+        let scope = Scope::enter();
+        Self { guard: lock(), scope }
+    }
+
+    /// Pass the guard to a wait that releases the lock and takes it again.
+    #[must_use]
+    pub fn wait(self, wait: impl FnOnce(G) -> G) -> Self {
+        let Self { guard, scope } = self;
+        Self { guard: wait(guard), scope }
+    }
+}
+
+impl<G: Deref> Deref for Deferring<G> {
+    type Target = G::Target;
+
+    fn deref(&self) -> &G::Target {
+        &self.guard
+    }
+}
+
+impl<G: DerefMut> DerefMut for Deferring<G> {
+    fn deref_mut(&mut self) -> &mut G::Target {
+        &mut self.guard
+    }
+}
+
+/// Something of the application that is dropped outside of every scope.
+pub(crate) struct Owned<T: 'static>(Option<T>);
+
+impl<T> Owned<T> {
+    pub(crate) fn new(owned: T) -> Self {
+        Self(Some(owned))
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if let Some(owned) = self.0.take() {
+            defer(|| drop(owned));
+        }
+    }
+}
+
+impl AsRef<[u8]> for Owned<Bytes> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// Return a value of the application as the engine may own it.
+pub(crate) fn owned(value: Bytes) -> Bytes {
+    Bytes::from_owner(Owned::new(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Counts its drops, each of which takes the lock.
+    struct Drops(Arc<Mutex<()>>, Arc<AtomicU32>);
+
+    impl Drop for Drops {
+        fn drop(&mut self) {
+            let _lock = self.0.try_lock().expect("the lock is free");
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl AsRef<[u8]> for Drops {
+        fn as_ref(&self) -> &[u8] {
+            b"v"
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_dropped_under_a_lock_is_dropped_after_it() {
+        let (lock, count) = (Arc::new(Mutex::new(())), Arc::new(AtomicU32::new(0)));
+        let value = || owned(Bytes::from_owner(Drops(Arc::clone(&lock), Arc::clone(&count))));
+        drop(value());
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        let outer = Scope::enter();
+        let guard = Deferring::lock(|| lock.lock().unwrap());
+        drop((value(), value()));
+        drop(guard);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        drop(outer);
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn deferred_work_may_defer_more_and_may_panic() {
+        let count = Arc::new(AtomicU32::new(0));
+        let scope = Scope::enter();
+        let counted = Arc::clone(&count);
+        defer(|| panic!("as the test wants it"));
+        defer(move || {
+            let _scope = Scope::enter();
+            defer(move || _ = counted.fetch_add(1, Ordering::Relaxed));
+        });
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        drop(scope);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+}
