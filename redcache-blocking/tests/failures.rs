@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_blocking::observer::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, InvalidationEvent, Observer,
-    RoundTripEvent,
+    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, InvalidationEvent,
+    Observer, RoundTripEvent,
 };
 use redcache_blocking::{Cache, Config, Error, ErrorKind, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;

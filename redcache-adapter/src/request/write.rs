@@ -51,9 +51,7 @@ impl InsertMany {
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Duration,
     ) -> Self {
-        let entry = |(key, value): (K, V)| {
-            (Key::copy_from(key.as_ref()), owned(value.into()))
-        };
+        let entry = |(key, value): (K, V)| (Key::copy_from(key.as_ref()), owned(value.into()));
         Self { entries: entries.into_iter().map(entry).collect(), ttl }
     }
 }
