@@ -37,9 +37,11 @@
 //!
 //! A cache runs three threads, however many threads call it. In addition, each background refresh
 //! has a thread. All other loaders run on the threads of their callers, and a command is written by
-//! its caller's thread as long as no other command is under way. No code of the application runs on
-//! a thread that other calls wait for, except that of an observer, which must not block: a call that
-//! would wait for its own thread fails with [`InvalidInput`](ErrorKind::InvalidInput).
+//! its caller's thread as long as no other command is under way.
+//!
+//! Two kinds of code of the application may run on a thread that other calls wait for, and must not block: the events of an observer, and
+//! the `Drop` of a value or an error. A call in them that would wait for its own thread fails with
+//! [`InvalidInput`](ErrorKind::InvalidInput).
 
 #![forbid(unsafe_code)]
 
