@@ -39,9 +39,9 @@
 //! has a thread. All other loaders run on the threads of their callers, and a command is written by
 //! its caller's thread as long as no other command is under way.
 //!
-//! Two kinds of code of the application may run on a thread that other calls wait for, and must not block: the events of an observer, and
-//! the `Drop` of a value or an error. A call in them that would wait for its own thread fails with
-//! [`InvalidInput`](ErrorKind::InvalidInput).
+//! Two kinds of code of the application may run on a thread that other calls wait for, and must not
+//! block: the events of an observer, and the `Drop` of a value or an error. A call in them that
+//! would wait for its own thread fails with [`InvalidInput`](ErrorKind::InvalidInput).
 
 #![forbid(unsafe_code)]
 
