@@ -10,6 +10,7 @@
 //! | `Auth`      | OK                 | `SELECT` or `PING`         | `Select`   |
 //! | `Select`    | OK, RESP3          | `CLIENT TRACKING`          | `Tracking` |
 //! | `Select`    | OK, RESP2          |                            | ready, not tracked |
+//! | `Select`    | `PING` forbidden   |                            | ready, not tracked |
 //! | `Tracking`  | OK                 | `CLIENT SETINFO` twice     | ready, tracked     |
 //! | `Tracking`  | an error           | `CLIENT SETINFO` twice     | ready, not tracked |
 //!
@@ -20,6 +21,8 @@
 use crate::api::config::Config;
 use crate::api::error::{Error, ErrorKind, Transient};
 use crate::resp::{Frame, command};
+
+const NO_RESP3: &str = "the server does not speak RESP3";
 
 /// The reply that a handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +72,14 @@ impl Handshake {
                 track(out);
                 Next::Wait(Self::Tracking)
             }
+            // The server has accepted the login, which may run other commands than `PING`.
+            (Self::Select { resp3: false }, Frame::Error(text))
+                if config.db == 0 && text.starts_with(b"NOPERM") =>
+            {
+                Next::Ready { untracked: Some(NO_RESP3.to_owned()), ignored: 0 }
+            }
             (Self::Select { resp3: false }, Frame::Simple(_)) => {
-                let why = "the server does not speak RESP3".to_owned();
-                Next::Ready { untracked: Some(why), ignored: 0 }
+                Next::Ready { untracked: Some(NO_RESP3.to_owned()), ignored: 0 }
             }
             (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
             // A new attempt is better than a connection that stays untracked.
@@ -207,6 +215,11 @@ mod tests {
         assert!(said.contains("AUTH p"), "{said}");
         assert!(matches!(next, Next::Ready { untracked: Some(_), ignored: 0 }));
         let noperm = Frame::Error(b"NOPERM this user has no permissions");
+        let noproto = || Frame::Error(b"NOPROTO unsupported protocol version");
+        let (_, next) = play("redis://h", &[noproto(), noperm.clone()]);
+        assert!(matches!(next, Next::Ready { untracked: Some(_), ignored: 0 }), "{next:?}");
+        let (_, next) = play("redis://h/3", &[noproto(), noperm.clone()]);
+        assert!(matches!(next, Next::Fail(_)), "{next:?}");
         let (_, next) = play("redis://h", &[hello(3), noperm]);
         let Next::Ready { untracked: Some(why), .. } = next else { panic!("{next:?}") };
         assert!(why.contains("NOPERM"));
