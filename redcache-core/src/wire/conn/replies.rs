@@ -211,6 +211,8 @@ impl Pipeline {
             Answered::Whole(reply) => reply,
             Answered::Unclear => {
                 issued.alone = true;
+                // A script that was refused in its course may have stored the value.
+                issued.interrupted |= matches!(issued.command, Command::Publish { .. });
                 self.send(now, issued, locks);
                 return None;
             }

@@ -407,7 +407,25 @@ fn neighbouring_publications_are_one_script_call() {
     line.publish(6, "a");
     line.publish(7, "b");
     assert_eq!(senders(&line.hear(b"-OOM command not allowed\r\n")), [6, 7]);
+    // The script may have stored a value before the server refused one of its commands.
+    let mut line = Line::new();
+    line.publish(1, "first");
+    line.hear(b":1\r\n");
+    line.publish(2, "a");
+    line.publish(3, "b");
+    line.said();
+    assert!(line.hear(b"-NOPERM no permissions to run the 'exists' command\r\n").is_empty());
+    assert_eq!(line.lines().len(), 2);
+    let heard = line.hear(b":0\r\n:0\r\n");
+    let interrupted = |inbound: &Inbound| match inbound {
+        Inbound::Reply { issued, .. } => Some(issued.interrupted),
+        _ => None,
+    };
+    assert_eq!(heard.iter().filter_map(interrupted).collect::<Vec<_>>(), [true, true]);
     // The first one carries a forgotten script again.
+    let mut line = Line::new();
+    line.publish(1, "first");
+    line.hear(b":1\r\n");
     line.publish(8, "a");
     line.publish(9, "b");
     line.said();
