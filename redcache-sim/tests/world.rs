@@ -40,7 +40,7 @@ fn every_invariant_holds_for_the_first_cluster_seeds() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 34] = [
+const FOUND: [(u64, &str); 43] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -65,7 +65,16 @@ const FOUND: [(u64, &str); 34] = [
         "a refresh replaced an equal \"not found\" that was stored after its load had begun",
     ),
     (20058199, "the same, after a write and a removal by other processes"),
+    (13437, "a call joined a load from before a write, because its publication had no reply"),
+    (15614, "the same, on a link that was dead towards the process"),
+    (10011624, "a write whose shared publication was refused after it had stored reported a loss"),
+    (10017413, "a refused `PING` was taken for a refused login"),
+    (10015412, "a waiting call was given a value as stale that had just been published"),
     // The checker was wrong about these.
+    (2083, "a process that has long been without a connection shares what it has loaded"),
+    (3383, "the \"not found\" of a reload was taken for that of a write"),
+    (6251, "the same, for a write that had lost its lock"),
+    (10002934, "a process was paused until after the end of its close"),
     (10021211, "a reply with a shorter TTL replaced an entry, which had not been invalidated"),
     (10073521, "a value that was stale on arrival was not seen as a hit"),
     (10047176, "a shared publication named a key twice, each time with another lock"),

@@ -10,6 +10,7 @@ use crate::clock::Micros;
 use crate::history::{Origin, Stamp, Validity, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Given, Kind, State};
+use crate::state::link::Gate;
 use crate::state::world::{Phase, World};
 
 impl World {
@@ -206,8 +207,8 @@ impl World {
         let state = &self.calls[call];
         let (key, floor, process) =
             (state.keys[slot], state.join_floors[slot], &self.processes[state.process]);
-        let is_cut_off = process.disrupted_at >= self.joined_since(call)
-            || self.now >= state.started_at + process.clock.stretch(self.plan.times.command);
+        // A process without a connection cannot learn of the write.
+        let is_cut_off = !process.links.iter().any(|&link| self.links[link].gate == Gate::Passed);
         let is_stored = value.is_none() || self.keys[key].seen(value, 0).is_some();
         if is_stored || is_cut_off || self.cluster.is_some() {
             return Ok(());

@@ -152,7 +152,7 @@ impl World {
         self.tally.cover(Invariant::DeleteBeatsLoad);
         let Content::Value(payload) = Content::of(raw) else {
             let overwritten = self.keys[key].overwritten;
-            self.note_not_found_stored(key, &token);
+            self.note_not_found_stored(key, &token, executed.sent_at);
             return Invariant::DeleteBeatsLoad.holds(overwritten < token.granted, || {
                 format!("p{process} published \"not found\" of key {key} over a newer write")
             });

@@ -8,7 +8,7 @@ use redcache_core::protocol::Script;
 use crate::check::near::drift;
 use crate::clock::Micros;
 use crate::fault::Fault;
-use crate::history::{Content, Origin};
+use crate::history::{Content, Origin, Version};
 use crate::invariant::{Checked, Invariant};
 use crate::state::executed::{Cause, Executed, Verb};
 use crate::state::token::Token;
@@ -123,23 +123,29 @@ impl World {
         refusing.into_iter().any(|fault| self.plan.faults.has(fault))
     }
 
-    /// Record that a "not found" of a load is stored; the stored bytes do not identify the load.
-    pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token) {
-        let stamp = self.stamp;
+    /// Record that a "not found" of a load is stored.
+    ///
+    /// The stored bytes do not identify the load, but a value is sent as soon as its load has ended.
+    /// If the value had to wait for a connection, the kind of its lock identifies the load.
+    pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token, sent_at: Micros) {
         let calls = &self.calls;
-        let is_it = |origin: &Origin| {
-            matches!(*origin, Origin::Load { call, process, life, begun, ended_at }
-                if (process, life) == (token.process, token.life)
-                    && calls[call].kind.is_set() == token.write.is_some()
-                    && begun >= token.granted
-                    && ended_at != Micros::MAX)
+        let sent_late = |call: usize, ended_at: Micros| {
+            ended_at < sent_at && calls[call].kind.is_set() == token.write.is_some()
         };
-        let mut versions = self.versions.iter_mut().rev();
-        let version = versions.find(|version| {
-            version.key == key && version.payload.is_none() && is_it(&version.origin)
-        });
+        let is_it = |version: &Version, is_sent: &dyn Fn(usize, Micros) -> bool| {
+            matches!(version.origin, Origin::Load { call, process, life, begun, ended_at }
+                if (process, life) == (token.process, token.life)
+                    && begun >= token.granted
+                    && is_sent(call, ended_at))
+                && version.key == key
+                && version.payload.is_none()
+        };
+        let find = |is_sent: &dyn Fn(usize, Micros) -> bool| {
+            self.versions.iter().rposition(|version| is_it(version, is_sent))
+        };
+        let version = find(&|_, ended_at| ended_at == sent_at).or_else(|| find(&sent_late));
         if let Some(version) = version {
-            version.executed = Some(stamp);
+            self.versions[version].executed = Some(self.stamp);
         }
     }
 

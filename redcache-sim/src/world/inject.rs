@@ -298,6 +298,12 @@ impl World {
     /// Restart a process that crashed or closed its cache.
     pub(crate) fn restart_process(&mut self, process: usize) -> Checked {
         let state = &self.processes[process];
+        // A paused process ends its close when it goes on.
+        let goes_on_at = state.paused_until + 2 * self.one_way();
+        if state.closing_since.is_some() && self.now < goes_on_at {
+            self.queue.plan(goes_on_at, Event::Restart(process));
+            return Ok(());
+        }
         Invariant::Completion.holds(state.closing_since.is_none(), || {
             format!("p{process} is still closing its cache")
         })?;
