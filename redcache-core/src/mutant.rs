@@ -75,6 +75,7 @@ mod switch {
         LeaderWithoutHandover "no follower takes over when the loading caller leaves",
         FollowersForgotten "the followers of a failed load get no answer",
         UnstoredShared "a value that was not stored answers later callers",
+        CutOffShared "a value whose publication had no reply answers later callers",
         OutdatedShared "a value whose lock was lost answers later callers",
         SuccessorTakenForLoader "the successor of a publishing caller is told that it loaded",
         OwnWriteJoinsLoad "a read after a write of the process joins a load from before it",

@@ -36,7 +36,7 @@ impl Fetches {
             env.stats.locks_lost += 1;
             env.observe(|| LockLostEvent::new(key.clone()));
         }
-        let late = if is_shared(&end) { Vec::new() } else { take_late(&mut flight) };
+        let late = if is_shared(env, &end) { Vec::new() } else { take_late(&mut flight) };
         let (result, source) = result(env, &flight.key, end);
         self.answer_all(env, &mut flight, (&result, source));
         for member in late {
@@ -148,12 +148,16 @@ fn wanted(flight: &Flight<Fetch>) -> Wanted {
 }
 
 /// Return whether the end answers all callers. A value that was not stored may be older than a
-/// write that ended before a late caller began.
-fn is_shared(end: &End) -> bool {
+/// write that ended before a late caller began. Without a connection it is the best answer that
+/// there is.
+fn is_shared(env: &Env, end: &End) -> bool {
     match end {
         End::Outdated { .. } => mutant!(OutdatedShared),
         End::Loaded { standing: Standing::Unstored, .. } => mutant!(UnstoredShared),
-        End::Loaded { standing: Standing::Stored | Standing::CutOff, .. }
+        End::Loaded { standing: Standing::CutOff, .. } => {
+            !env.router.is_whole() || mutant!(CutOffShared)
+        }
+        End::Loaded { standing: Standing::Stored, .. }
         | End::Hit { .. }
         | End::LoadFailed(_)
         | End::Failed(_)

@@ -33,7 +33,10 @@ impl Fetches {
         if !waits || fetch.options.reload {
             return None;
         }
-        env.stale_while_revalidate(cx, &flight.key, fetch.absence)
+        // A value that has been published meanwhile is not outdated. The next read finds it.
+        let is_current = || env.near.peek(flight.key.as_bytes(), cx.now).is_some();
+        let answer = env.stale_while_revalidate(cx, &flight.key, fetch.absence);
+        answer.filter(|_| !is_current())
     }
 
     pub(super) fn answer_stale(&mut self, env: &mut Env, caller: Caller, answer: Answer) {

@@ -42,6 +42,43 @@ fn a_value_that_is_not_stored_answers_only_the_calls_that_began_before_its_load(
 }
 
 #[test]
+fn a_value_whose_publication_has_no_reply_answers_only_the_calls_that_began_before_its_load() {
+    let mut world = World::new();
+    let [first, early] = [world.fetch(), world.fetch()];
+    world.hear(MISSING_LOCKED);
+    assert_eq!(world.take_load(), Some(first));
+    let late = world.fetch();
+    world.loaded(first, "old");
+    // The connection is alive, so the late call can ask for the key itself.
+    world.pass(2 * SECOND);
+    assert_eq!(
+        [first, early, late].map(|op| world.text(op)),
+        ["loaded old", "joined old", "waits"]
+    );
+}
+
+#[test]
+fn a_value_that_was_published_meanwhile_is_no_stale_answer() {
+    let mut world = World::with(|builder| builder.stale_while_revalidate(60 * SECOND));
+    let waiting = world.fetch();
+    world.hear("$23\r\n__redcache:lock:another\r\n:9000\r\n_\r\n");
+    let write = world.call(|engine, now| engine.insert_with(now, Key::from("k"), 60 * SECOND));
+    world.hear("*3\r\n:1\r\n_\r\n:0\r\n");
+    assert_eq!(world.take_load(), Some(write));
+    world.take_sent();
+    // Each wake-up beyond the prompt ones is followed by a pause, not by a read.
+    for _ in 0..20 {
+        world.hear(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+        if world.take_sent().contains(&"GET k".to_owned()) {
+            world.hear("$23\r\n__redcache:lock:another\r\n:9000\r\n");
+        }
+    }
+    world.loaded(write, "new");
+    world.hear(":1\r\n");
+    assert_eq!(world.text(waiting), "waits");
+}
+
+#[test]
 fn a_load_that_was_overtaken_answers_the_calls_that_began_before_it() {
     let mut world = World::new();
     let [first, early] = [world.fetch(), world.fetch()];

@@ -103,6 +103,12 @@ impl World {
         }
     }
 
+    /// Let time pass.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.settle();
+    }
+
     pub(super) fn call(
         &mut self,
         call: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,

@@ -61,7 +61,7 @@ pub(crate) enum Standing {
     /// The value was not stored, so a write may have come in between. It answers only calls that
     /// began before the load.
     Unstored,
-    /// Redis gave no reply, so the value is the best answer that there is.
+    /// Redis gave no reply, so it is unknown whether a write came in between.
     CutOff,
 }
 
