@@ -7,7 +7,8 @@
 //! # use redcache_core::Config;
 //! use redcache_observe::{Metrics, Tracing};
 //!
-//! let config = Config::builder().observer((Metrics::new("users"), Tracing::new("users"))).build()?;
+//! let observers = (Metrics::new("users"), Tracing::new("users"));
+//! let config = Config::builder().observer(observers).build()?;
 //! # Ok::<(), redcache_core::ConfigError>(())
 //! ```
 
