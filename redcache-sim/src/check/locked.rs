@@ -125,8 +125,8 @@ impl World {
 
     /// Record that a "not found" of a load is stored.
     ///
-    /// The stored bytes do not identify the load, but a value is sent as soon as its load has ended.
-    /// If the value had to wait for a connection, the kind of its lock identifies the load.
+    /// The stored bytes do not identify the load, but a value is sent as soon as its load has
+    /// ended. If the value had to wait for a connection, the kind of its lock identifies the load.
     pub(crate) fn note_not_found_stored(&mut self, key: usize, token: &Token, sent_at: Micros) {
         let calls = &self.calls;
         let sent_late = |call: usize, ended_at: Micros| {
