@@ -35,6 +35,7 @@ pub use seed::Seed;
 pub use state::Engine;
 pub use validate::check_ttl;
 
+pub use crate::api::credentials_provider::{CredentialsFuture, SharedProvider};
 pub use crate::api::load_error::{CallError, LoadFailure};
 pub use crate::api::observer::observe::Observation;
 pub use crate::api::observer::shared::SharedObserver;
@@ -44,7 +45,7 @@ pub use crate::flow::call::OpId;
 pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
 pub use crate::near::{Near, NearHit};
-pub use crate::wire::router::ConnId;
+pub use crate::wire::router::{ConnId, LoginId};
 
 #[cfg(test)]
 mod tests;

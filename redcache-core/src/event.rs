@@ -2,13 +2,14 @@
 
 use crate::api::answer::Answer;
 use crate::api::config::Address;
+use crate::api::credentials::LoginRequest;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::{FailureEvent, Observation};
 use crate::api::options::LoaderId;
 use crate::flow::call::OpId;
-use crate::wire::router::ConnId;
+use crate::wire::router::{ConnId, LoginId};
 
 /// A request to the adapter, or a result for it to pass on.
 #[derive(Debug)]
@@ -25,6 +26,14 @@ pub enum Event {
     HangUp {
         /// The connection.
         conn: ConnId,
+    },
+    /// Ask the provider of the credentials, then call `handle_credentials`. Ask under no lock, and
+    /// for `connect_timeout` at most.
+    Login {
+        /// The question's name.
+        login: LoginId,
+        /// The login that the credentials are for.
+        request: LoginRequest,
     },
     /// Run the call's loader, then call `handle_loaded`.
     Load {

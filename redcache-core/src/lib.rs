@@ -37,6 +37,8 @@ pub use api::config::{
     Address, Config, ConfigBuilder, ConfigError, IntoConfig, LOCK_PREFIX, NOT_FOUND_MARKER,
     OnRedisDown, REFRESH_LOCK_PREFIX, Servers, Setting,
 };
+pub use api::credentials::{Credentials, LoginRequest};
+pub use api::credentials_provider::{BlockingCredentialsProvider, CredentialsProvider};
 pub use api::error::{BatchResult, BoxError, Error, ErrorKind};
 pub use api::key::Key;
 pub use api::load_error::{LoadError, SharedError};

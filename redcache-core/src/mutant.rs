@@ -125,6 +125,8 @@ mod switch {
         RefreshWithoutLock "a refresh takes no lock",
         RefreshRecheckSkipped "a refresh replaces the value of a faster one",
         RefreshCostsWorker "a panic of a refresh costs a worker",
+        CredentialsNotRenewed "credentials that expire are never renewed",
+        CredentialsMisdirected "an answer of the credentials provider is used on another connection",
         SwitchIgnored "a connection to a former primary is kept after a switch",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }

@@ -7,4 +7,5 @@ mod conn;
 mod framing;
 pub(crate) mod inbound;
 mod issued;
+mod login;
 pub(crate) mod router;

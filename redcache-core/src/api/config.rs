@@ -3,7 +3,6 @@
 mod builder;
 mod into_config;
 mod redis_down;
-mod secret;
 mod servers;
 mod settings;
 mod spelling;
@@ -22,6 +21,7 @@ pub use settings::{
     Setting,
 };
 
+use crate::api::credentials_provider::SharedProvider;
 use crate::api::observer::SharedObserver;
 use crate::api::tls::TlsConfig;
 
@@ -109,6 +109,16 @@ impl Config {
     /// Return `true` if a password is set.
     pub fn has_password(&self) -> bool {
         self.password.is_some()
+    }
+
+    /// Return the provider of the credentials of the servers.
+    pub fn provider(&self) -> Option<&SharedProvider> {
+        self.provider.as_ref()
+    }
+
+    /// Return the provider of the credentials of the sentinels.
+    pub fn sentinel_provider(&self) -> Option<&SharedProvider> {
+        self.sentinel_provider.as_ref()
     }
 
     /// Return the address to connect to for the server at `address`, as

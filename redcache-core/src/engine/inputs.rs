@@ -6,6 +6,7 @@ use super::env::{Closing, Cx};
 use super::ops::Machine;
 use super::state::Engine;
 use crate::api::answer::Loaded;
+use crate::api::credentials::Credentials;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::LoadFailure;
@@ -14,7 +15,7 @@ use crate::flow::call::OpId;
 use crate::flow::timers::Timer;
 use crate::protocol::slot::SlotSet;
 use crate::wire::inbound::Input;
-use crate::wire::router::{Action, ConnId};
+use crate::wire::router::{Action, ConnId, LoginId};
 
 /// The longest wait of `close` for the release of locks.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -31,6 +32,18 @@ impl Engine {
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
         let (router, context) = self.env.router(now);
         router.handle_disconnected(context, conn, reason);
+        self.drain(now);
+    }
+
+    /// The provider of the credentials has answered, or failed for the reason in the text.
+    pub fn handle_credentials(
+        &mut self,
+        now: Instant,
+        login: LoginId,
+        answer: Result<Credentials, String>,
+    ) {
+        let (router, context) = self.env.router(now);
+        router.handle_credentials(context, login, answer);
         self.drain(now);
     }
 
@@ -128,6 +141,7 @@ impl Engine {
             env.push(match action {
                 Action::Dial { conn, address } => Event::Dial { conn, address },
                 Action::HangUp { conn } => Event::HangUp { conn },
+                Action::Login { login, request } => Event::Login { login, request },
             });
         }
     }

@@ -16,6 +16,8 @@ const SENTINELS_MAX: usize = 64;
 pub(crate) enum Request {
     /// RESP3 and the login.
     Hello,
+    /// A login with new credentials.
+    Auth,
     /// Messages about changes from now on.
     Subscribe,
     /// The address of the primary.
@@ -39,6 +41,10 @@ impl Request {
             (Self::Hello, Some(Login { username, password })) => {
                 let login = [username.as_bytes(), password.as_bytes()];
                 command(out, &[b"HELLO", b"3", b"AUTH", login[0], login[1]]);
+            }
+            (Self::Auth, None) => {}
+            (Self::Auth, Some(Login { username, password })) => {
+                command(out, &[b"AUTH", username.as_bytes(), password.as_bytes()]);
             }
             (Self::Subscribe, _) => command(out, &[b"SUBSCRIBE", SWITCH]),
             (Self::Primary, _) => {

@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use crate::api::config::Config;
-use crate::api::error::Error;
+use crate::api::credentials::Credentials;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::protocol::command::Token;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::topology::Question;
 use crate::resp::{self, Frame, Limits};
+use crate::rng::Rng;
 use crate::wire::framing::{Framing, broken};
 use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
+use crate::wire::login::{Login, Question as LoginQuestion};
 
 mod awaited;
 mod coalesce;
@@ -21,7 +24,7 @@ mod pipeline;
 mod replies;
 mod scripts;
 
-use handshake::{Handshake, Next};
+use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;
 
@@ -29,6 +32,9 @@ use pipeline::Pipeline;
 #[derive(Debug)]
 pub(super) struct Conn {
     phase: Phase,
+    login: Login,
+    /// The credentials of the provider, until the handshake is over.
+    credentials: Option<Credentials>,
     framing: Framing,
     pipeline: Pipeline,
     heartbeat: Heartbeat,
@@ -36,6 +42,8 @@ pub(super) struct Conn {
 
 #[derive(Debug)]
 enum Phase {
+    /// The provider is to give the credentials. Nothing is sent before.
+    Credentials,
     Handshake(Handshake),
     Ready,
 }
@@ -44,12 +52,17 @@ impl Conn {
     /// Begin the handshake on a new connection.
     pub(super) fn open(now: Instant, config: &Config) -> Self {
         let mut pipeline = Pipeline::new(!config.servers.is_cluster());
-        let handshake = Handshake::start(config, &mut pipeline.out);
+        let phase = match &config.provider {
+            Some(_) => Phase::Credentials,
+            None => Phase::Handshake(Handshake::start(config, None, &mut pipeline.out)),
+        };
         // A value has an envelope around it, and the topology of a cluster is text of its own.
         let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
         let bulk_max = config.value_max.saturating_add(64).max(topology_max);
         Self {
-            phase: Phase::Handshake(handshake),
+            phase,
+            login: Login::new(now, config.provider.is_some(), config.reconnect_delay_max),
+            credentials: None,
             framing: Framing::new(Limits { bulk_max, ..Limits::default() }),
             pipeline,
             heartbeat: Heartbeat::new(now),
@@ -59,6 +72,67 @@ impl Conn {
     /// Return whether the handshake is complete.
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
+    }
+
+    /// Return the question for the provider of the credentials, if it is time to ask it.
+    pub(super) fn ask_credentials(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        rng: &mut Rng,
+    ) -> Option<LoginQuestion> {
+        self.login.ask(now, timeout, rng)
+    }
+
+    /// Return when [`ask_credentials`](Self::ask_credentials) has something to do.
+    pub(super) fn credentials_due_at(&self) -> Option<Instant> {
+        self.login.due_at()
+    }
+
+    /// Return whether the handshake waits for the provider of the credentials.
+    pub(super) fn awaits_credentials(&self) -> bool {
+        matches!(self.phase, Phase::Credentials)
+    }
+
+    /// Take the provider's answer to a question. One that is not awaited is ignored.
+    ///
+    /// # Errors
+    ///
+    /// There are no credentials for the handshake, so the connection must be dropped.
+    pub(super) fn on_credentials(
+        &mut self,
+        (now, config): (Instant, &Config),
+        number: u64,
+        answer: Result<Credentials, String>,
+        rng: &mut Rng,
+    ) -> Result<(), Error> {
+        if !self.login.awaits(number) {
+            return Ok(());
+        }
+        match answer {
+            Ok(credentials) => {
+                self.login.on_credentials(now, &credentials);
+                if self.is_ready() {
+                    self.pipeline.log_in(&credentials);
+                } else {
+                    let given = self.credentials.insert(credentials);
+                    let handshake = Handshake::start(config, Some(given), &mut self.pipeline.out);
+                    self.phase = Phase::Handshake(handshake);
+                }
+            }
+            Err(_) if self.is_ready() => self.login.on_failure(now, rng),
+            Err(text) => {
+                let text = format!("the credentials provider failed: {text}");
+                return Err(Error::new(ErrorKind::Unavailable, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Take the server's answer to a login.
+    pub(super) fn on_logged_in(&mut self, now: Instant, is_accepted: bool, rng: &mut Rng) {
+        self.credentials = None;
+        self.login.on_answered(now, is_accepted, rng);
     }
 
     /// Return whether the server has not said a word yet.
@@ -111,13 +185,22 @@ impl Conn {
         if let Some(inbound) = self.pipeline.ready.pop_front() {
             return Ok(Some(inbound));
         }
-        let Self { phase, framing, pipeline, .. } = self;
+        let Self { phase, login, credentials, framing, pipeline, .. } = self;
         loop {
             let unfinished_max = config.value_max.saturating_mul(pipeline.values_max());
             let Some(bytes) = framing.next(input, unfinished_max)? else { return Ok(None) };
             let frame = resp::decode(bytes).map_err(broken)?;
-            if let Some(inbound) = phase.on_frame(now, &frame, pipeline, (config, locks))? {
-                return Ok(Some(inbound));
+            let settings = (config, credentials.as_ref(), locks);
+            match phase.on_frame(now, &frame, pipeline, settings) {
+                Ok(None) => {}
+                Ok(Some(inbound)) => return Ok(Some(inbound)),
+                Err(error)
+                    if error.kind() == ErrorKind::Authentication && login.may_ask_again() =>
+                {
+                    *phase = Phase::Credentials;
+                    return Ok(Some(Inbound::LoginRefused));
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -175,7 +258,7 @@ impl Phase {
         now: Instant,
         frame: &Frame<'_>,
         pipeline: &mut Pipeline,
-        (config, locks): (&Config, &LockSettings),
+        (config, given, locks): (&Config, Option<&Credentials>, &LockSettings),
     ) -> Result<Option<Inbound>, Error> {
         let keeps_echo = mutant!(EchoSwallowsInvalidation);
         let echo = if keeps_echo { pipeline.echo.clone() } else { pipeline.echo.take() };
@@ -186,8 +269,12 @@ impl Phase {
         if let Frame::Push(elements) = frame {
             return Ok(pipeline.on_push(elements, echo));
         }
-        let Self::Handshake(handshake) = self else { return pipeline.on_reply(now, frame, locks) };
-        match handshake.on_reply(frame, config, &mut pipeline.out) {
+        let handshake = match self {
+            Self::Ready => return pipeline.on_reply(now, frame, locks),
+            Self::Handshake(handshake) => handshake,
+            Self::Credentials => return Err(spoke_first(frame)),
+        };
+        match handshake.on_reply(frame, (config, given), &mut pipeline.out) {
             Next::Wait(next) => {
                 *handshake = next;
                 Ok(None)
@@ -199,6 +286,15 @@ impl Phase {
             }
             Next::Fail(error) => Err(error),
         }
+    }
+}
+
+/// Return the error for a server that sends something before it is asked, such as a refusal of the
+/// connection.
+fn spoke_first(frame: &Frame<'_>) -> Error {
+    match frame {
+        Frame::Error(text) => refused(text),
+        _ => Error::new(ErrorKind::Protocol, "a reply came that nobody asked for"),
     }
 }
 

@@ -19,6 +19,10 @@ pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 pub(super) enum Inbound {
     /// The handshake is complete.
     Ready { untracked: Option<String> },
+    /// The server refuses the login of the handshake; other credentials may do.
+    LoginRefused,
+    /// The server has answered a login on the ready connection.
+    LoggedIn { is_accepted: bool },
     /// A command is answered.
     Reply { issued: Issued, reply: Reply },
     /// The server invalidated these keys.

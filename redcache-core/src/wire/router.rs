@@ -27,6 +27,7 @@ mod discovery;
 mod effects;
 mod id;
 mod link;
+mod logins;
 mod node;
 mod nodes;
 mod queue;
@@ -38,8 +39,8 @@ mod sentinel;
 pub(crate) use context::Context;
 use context::earliest;
 pub(crate) use effects::{Action, RouterEvent};
-pub use id::ConnId;
 use id::NodeId;
+pub use id::{ConnId, LoginId};
 use link::Received;
 use node::Node;
 pub(crate) use routing::Router;
@@ -110,7 +111,9 @@ impl Router {
         if !node.is_some_and(|node| node.link.on_connected(ctx.now, id, ctx.config)) {
             // An attempt that was given up has succeeded after all.
             self.effects.actions.push_back(Action::HangUp { conn: id });
+            return;
         }
+        self.ask_credentials(ctx, id.node);
     }
 
     /// Take the failure of a connection, or of the attempt to make it.
@@ -161,6 +164,14 @@ impl Router {
                 Inbound::Invalidated(keys) => Some(RouterEvent::Invalidated(keys)),
                 Inbound::Flushed => Some(RouterEvent::Flushed { slots: self.slots_of(id.node) }),
                 Inbound::Ready { untracked } => self.on_ready(ctx, id.node, untracked),
+                Inbound::LoginRefused => {
+                    self.on_logged_in(ctx, id.node, false);
+                    None
+                }
+                Inbound::LoggedIn { is_accepted } => {
+                    self.on_logged_in(ctx, id.node, is_accepted);
+                    None
+                }
                 Inbound::Reply { issued, reply } => self.on_reply(ctx, id.node, issued, reply),
                 Inbound::Topology(answer) => {
                     self.on_topology(ctx, id.node, answer);
@@ -180,7 +191,7 @@ impl Router {
         untracked: Option<String>,
     ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(id)?;
-        node.on_ready(ctx, untracked);
+        node.on_ready(ctx, untracked, &mut self.rng);
         if let Some(sentinels) = &mut self.sentinels {
             sentinels.on_found();
         }
@@ -228,6 +239,7 @@ impl Router {
                 self.effects.actions.push_back(Action::HangUp { conn });
                 self.handle_disconnected(ctx, conn, why);
             }
+            self.ask_credentials(ctx, id);
             if let (Some(limit), Some(node)) = (limit, self.nodes.get_mut(id)) {
                 node.report_overdue(ctx.now, limit, &mut self.effects);
             }

@@ -4,6 +4,9 @@ use super::servers::{AddressMap, Servers};
 use super::settings::{Config, ConfigBuilder};
 use crate::api::address::Address;
 use crate::api::config_error::ConfigError;
+use crate::api::credentials_provider::{
+    BlockingCredentialsProvider, CredentialsProvider, SharedProvider,
+};
 use crate::api::observer::{Observer, SharedObserver};
 use crate::api::tls::TlsConfig;
 
@@ -156,6 +159,49 @@ impl ConfigBuilder {
         self
     }
 
+    /// Set the provider of the credentials, which is asked before each login. It takes the place of
+    /// `username` and `password`. Default: none.
+    ///
+    /// This is for the async adapters; for the blocking one, see
+    /// [`blocking_credentials_provider`](Self::blocking_credentials_provider).
+    ///
+    /// [`CredentialsProvider`] has an example.
+    #[must_use]
+    pub fn credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
+        self.config.provider = Some(SharedProvider::new(provider));
+        self
+    }
+
+    /// Set the provider of the credentials of the sentinels. It takes the place of
+    /// `sentinel_username` and `sentinel_password`. Default: none.
+    #[must_use]
+    pub fn sentinel_credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
+        self.config.sentinel_provider = Some(SharedProvider::new(provider));
+        self
+    }
+
+    /// Set the provider of the credentials for the blocking adapter.
+    ///
+    /// [`BlockingCredentialsProvider`] has an example.
+    #[must_use]
+    pub fn blocking_credentials_provider(
+        mut self,
+        provider: impl BlockingCredentialsProvider,
+    ) -> Self {
+        self.config.provider = Some(SharedProvider::blocking(provider));
+        self
+    }
+
+    /// Set the provider of the credentials of the sentinels for the blocking adapter.
+    #[must_use]
+    pub fn blocking_sentinel_credentials_provider(
+        mut self,
+        provider: impl BlockingCredentialsProvider,
+    ) -> Self {
+        self.config.sentinel_provider = Some(SharedProvider::blocking(provider));
+        self
+    }
+
     /// Check the settings and return the [`Config`].
     ///
     /// # Errors
@@ -173,6 +219,15 @@ impl ConfigBuilder {
             let text = "a user name needs a password: set `sentinel_password` too";
             return Err(ConfigError::unquoted("sentinel_username", text));
         }
+        if config.provider.is_some() && config.password.is_some() {
+            let text = "the credentials provider takes the place of `password`: set one of the two";
+            return Err(ConfigError::unquoted("password", text));
+        }
+        if config.sentinel_provider.is_some() && config.sentinel_password.is_some() {
+            let text = "the credentials provider of the sentinels takes the place of \
+                        `sentinel_password`: set one of the two";
+            return Err(ConfigError::unquoted("sentinel_password", text));
+        }
         Ok(config)
     }
 }
@@ -180,6 +235,7 @@ impl ConfigBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::credentials::{Credentials, LoginRequest};
 
     #[test]
     fn the_default_server_is_localhost() {
@@ -192,6 +248,17 @@ mod tests {
         let rejected = Config::builder().username("u").build().unwrap_err();
         assert_eq!(rejected.option(), "username");
         assert!(Config::builder().username("u").password("p").build().is_ok());
+    }
+
+    #[test]
+    fn a_password_and_a_provider_exclude_each_other() {
+        let provider = |_: LoginRequest| Ok(Credentials::password("hunter2"));
+        let config = Config::builder().blocking_credentials_provider(provider);
+        assert!(config.clone().build().is_ok());
+        assert_eq!(config.password("p").build().unwrap_err().option(), "password");
+        let sentinels = Config::builder().blocking_sentinel_credentials_provider(provider);
+        let rejected = sentinels.sentinel_password("p").build().unwrap_err();
+        assert_eq!(rejected.option(), "sentinel_password");
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::redis_down::OnRedisDown;
-use super::secret::Secret;
+use crate::api::secret::Secret;
 use super::servers::{AddressMap, Servers};
 use super::spelling::{
     Choice, Count, OptionalText, Password, Payload, Size, Spelling, Text, Time, check_range, parse,
 };
 use crate::api::address::Address;
 use crate::api::config_error::ConfigError;
+use crate::api::credentials_provider::SharedProvider;
 use crate::api::observer::SharedObserver;
 use crate::api::tls::TlsConfig;
 
@@ -72,6 +73,8 @@ macro_rules! settings {
             pub(crate) address_map: Option<AddressMap>,
             pub(crate) tls: Option<TlsConfig>,
             pub(crate) observer: SharedObserver,
+            pub(crate) provider: Option<SharedProvider>,
+            pub(crate) sentinel_provider: Option<SharedProvider>,
             $(pub(crate) $name: $ty,)*
         }
 
@@ -112,6 +115,8 @@ macro_rules! settings {
                     address_map: None,
                     tls: None,
                     observer: SharedObserver::default(),
+                    provider: None,
+                    sentinel_provider: None,
                     $($name: settings!(@default $spelling, $ty, $default),)*
                 }}
             }

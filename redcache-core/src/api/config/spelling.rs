@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::secret::Secret;
+use crate::api::secret::Secret;
 use crate::api::config_error::ConfigError;
 
 /// A way of writing values of type `T`.

@@ -28,6 +28,8 @@ pub(super) enum Awaited {
     /// `CLUSTER INFO`. It precedes the topology, so that its epoch is not newer.
     ClusterInfo,
     Topology(Question),
+    /// `AUTH` with new credentials.
+    Login,
 }
 
 /// How a script was sent.
@@ -139,9 +141,11 @@ impl AwaitedQueue {
     pub(super) fn drop_slot(&mut self, token: Token) {
         self.entries.retain(|awaited| match awaited {
             Awaited::Command { issued, .. } => issued.token != Some(token),
-            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
-                true
-            }
+            Awaited::Ignored
+            | Awaited::Ping(_)
+            | Awaited::ClusterInfo
+            | Awaited::Topology(_)
+            | Awaited::Login => true,
         });
     }
 }

@@ -19,6 +19,7 @@
 //! trip with the first commands.
 
 use crate::api::config::Config;
+use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind, Transient};
 use crate::resp::{Frame, command};
 
@@ -47,12 +48,13 @@ pub(crate) enum Next {
 }
 
 impl Handshake {
-    /// Append the first command of a new connection to `out`.
-    pub(crate) fn start(config: &Config, out: &mut Vec<u8>) -> Self {
+    /// Append the first command of a new connection to `out`. Credentials of a provider take the
+    /// place of those in the settings.
+    pub(crate) fn start(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) -> Self {
         let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-        if let Some(password) = &config.password {
-            let user = config.username.as_deref().unwrap_or("default");
-            hello.extend([&b"AUTH"[..], user.as_bytes(), password.reveal().as_bytes()]);
+        if let Some((username, password)) = login(config, given) {
+            let username = username.unwrap_or("default").as_bytes();
+            hello.extend([&b"AUTH"[..], username, password.as_bytes()]);
         }
         if let Some(name) = &config.client_name {
             hello.extend([&b"SETNAME"[..], name.as_bytes()]);
@@ -61,12 +63,17 @@ impl Handshake {
         Self::Hello
     }
 
-    pub(crate) fn on_reply(self, frame: &Frame<'_>, config: &Config, out: &mut Vec<u8>) -> Next {
+    pub(crate) fn on_reply(
+        self,
+        frame: &Frame<'_>,
+        (config, given): (&Config, Option<&Credentials>),
+        out: &mut Vec<u8>,
+    ) -> Next {
         match (self, frame) {
             (Self::Hello, Frame::Map(_) | Frame::Array(_)) if speaks_resp3(frame) => {
                 select(config, true, out)
             }
-            (Self::Hello, Frame::Error(text)) if is_old_server(text) => log_in(config, out),
+            (Self::Hello, Frame::Error(text)) if is_old_server(text) => log_in(config, given, out),
             (Self::Auth, Frame::Simple(b"OK")) => select(config, false, out),
             (Self::Select { resp3: true }, Frame::Simple(_)) => {
                 track(out);
@@ -112,16 +119,34 @@ fn is_old_server(text: &[u8]) -> bool {
     text.starts_with(b"NOPROTO") || text.starts_with(b"ERR unknown command")
 }
 
-fn log_in(config: &Config, out: &mut Vec<u8>) -> Next {
-    let Some(password) = &config.password else {
+/// Return the user name and the password to log in with.
+fn login<'a>(
+    config: &'a Config,
+    given: Option<&'a Credentials>,
+) -> Option<(Option<&'a str>, &'a str)> {
+    match given {
+        Some(given) => Some((given.username(), given.reveal_password())),
+        None => {
+            let password = config.password.as_ref()?.reveal();
+            Some((config.username.as_deref(), password))
+        }
+    }
+}
+
+fn log_in(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) -> Next {
+    let Some((username, password)) = login(config, given) else {
         return select(config, false, out);
     };
-    let password = password.reveal().as_bytes();
-    match &config.username {
-        Some(user) => command(out, &[b"AUTH", user.as_bytes(), password]),
-        None => command(out, &[b"AUTH", password]),
-    }
+    auth(username, password, out);
     Next::Wait(Handshake::Auth)
+}
+
+/// Append the command of a login.
+pub(super) fn auth(username: Option<&str>, password: &str, out: &mut Vec<u8>) {
+    match username {
+        Some(user) => command(out, &[b"AUTH", user.as_bytes(), password.as_bytes()]),
+        None => command(out, &[b"AUTH", password.as_bytes()]),
+    }
 }
 
 fn select(config: &Config, resp3: bool, out: &mut Vec<u8>) -> Next {
@@ -150,7 +175,7 @@ fn introduce(untracked: Option<String>, out: &mut Vec<u8>) -> Next {
     Next::Ready { untracked, ignored: 2 }
 }
 
-fn refused(text: &[u8]) -> Error {
+pub(super) fn refused(text: &[u8]) -> Error {
     let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     let kind = match code {
         b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => ErrorKind::Authentication,
@@ -181,11 +206,11 @@ mod tests {
     /// Play the replies. Return the commands that were sent and the last step.
     fn play(url: &str, replies: &[Frame<'_>]) -> (String, Next) {
         let (config, mut out) = (config(url), Vec::new());
-        let mut next = Next::Wait(Handshake::start(&config, &mut out));
+        let mut next = Next::Wait(Handshake::start(&config, None, &mut out));
         for reply in replies {
             let Next::Wait(state) = next else { panic!("the handshake is over") };
             out.extend_from_slice(b"|");
-            next = state.on_reply(reply, &config, &mut out);
+            next = state.on_reply(reply, (&config, None), &mut out);
         }
         let said = String::from_utf8(out).unwrap();
         let words = said.split("\r\n").filter(|word| !word.starts_with(['*', '$']));

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::awaited::{Awaited, AwaitedQueue, Form};
 use super::coalesce::Coalescer;
+use super::handshake::auth;
 use super::scripts::SentScripts;
+use crate::api::credentials::Credentials;
 use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::LockSettings;
@@ -120,6 +122,13 @@ impl Pipeline {
         self.expect(Awaited::Ping(self.pings));
     }
 
+    /// Log in again, with new credentials.
+    pub(super) fn log_in(&mut self, credentials: &Credentials) {
+        self.coalescer.close(&mut self.out);
+        auth(credentials.username(), credentials.reveal_password(), &mut self.out);
+        self.expect(Awaited::Login);
+    }
+
     /// Expect `count` replies of no interest.
     pub(super) fn ignore(&mut self, count: usize) {
         (0..count).for_each(|_| self.expect(Awaited::Ignored));
@@ -186,9 +195,11 @@ impl Pipeline {
         }
         match self.pop_front()? {
             Awaited::Command { issued, .. } => Some(issued),
-            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
-                None
-            }
+            Awaited::Ignored
+            | Awaited::Ping(_)
+            | Awaited::ClusterInfo
+            | Awaited::Topology(_)
+            | Awaited::Login => None,
         }
     }
 
@@ -197,15 +208,19 @@ impl Pipeline {
         let ready = self.ready.into_iter().filter_map(|inbound| match inbound {
             Inbound::Reply { issued, .. } => Some(issued),
             Inbound::Ready { .. }
+            | Inbound::LoginRefused
+            | Inbound::LoggedIn { .. }
             | Inbound::Invalidated(_)
             | Inbound::Flushed
             | Inbound::Topology(_) => None,
         });
         ready.chain(self.awaited.into_iter().filter_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued),
-            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
-                None
-            }
+            Awaited::Ignored
+            | Awaited::Ping(_)
+            | Awaited::ClusterInfo
+            | Awaited::Topology(_)
+            | Awaited::Login => None,
         }))
     }
 }

@@ -82,6 +82,14 @@ impl Pipeline {
                 self.pop_front();
                 Ok(Some(Inbound::Topology(read.map(|topology| Topology { epoch, ..topology }))))
             }
+            Some(Awaited::Login) => {
+                self.pop_front();
+                match frame {
+                    Frame::Simple(b"OK") => Ok(Some(Inbound::LoggedIn { is_accepted: true })),
+                    Frame::Error(_) => Ok(Some(Inbound::LoggedIn { is_accepted: false })),
+                    _ => Err(mispaired()),
+                }
+            }
             None => Err(Error::new(ErrorKind::Protocol, "a reply came that nobody asked for")),
         }
     }
@@ -188,9 +196,11 @@ impl Pipeline {
     fn wrong_type(&self) -> Error {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued.command.name()),
-            Awaited::Ignored | Awaited::Ping(_) | Awaited::ClusterInfo | Awaited::Topology(_) => {
-                None
-            }
+            Awaited::Ignored
+            | Awaited::Ping(_)
+            | Awaited::ClusterInfo
+            | Awaited::Topology(_)
+            | Awaited::Login => None,
         });
         let text = format!("the reply to `{}` is not of its type", name.unwrap_or_default());
         Error::new(ErrorKind::Protocol, text)

@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use super::context::Context;
 use super::effects::{Action, RouterEvent};
-use super::id::{ConnId, NodeId};
+use super::id::{ConnId, LoginId, NodeId};
 use super::routing::Router;
 use super::sentinel::{News, Settings};
 use crate::api::config::{Address, Config, Servers};
+use crate::api::credentials::{Credentials, LoginRequest};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::sentinel::Login;
 use crate::wire::inbound::Input;
@@ -20,6 +21,7 @@ impl Router {
         if let Some(reason) = sentinels.handle_timeout(ctx.now, settings) {
             self.leave_sentinel(ctx, &reason);
         }
+        self.ask_sentinel_credentials(ctx, settings);
         let Some(sentinels) = &mut self.sentinels else { return };
         if let Some(address) = sentinels.dial_due(ctx.now).cloned() {
             self.dialed += 1;
@@ -61,6 +63,51 @@ impl Router {
         };
         if !is_wanted {
             self.effects.actions.push_back(Action::HangUp { conn });
+        } else if let Some(settings) = settings(ctx.config) {
+            self.ask_sentinel_credentials(ctx, settings);
+        }
+    }
+
+    /// Ask for the credentials of the sentinel, if it is time to.
+    fn ask_sentinel_credentials(&mut self, ctx: Context<'_>, settings: Settings<'_>) {
+        let Some(sentinels) = &mut self.sentinels else { return };
+        let Some(address) = sentinels.address().cloned() else { return };
+        let Some((conn, session)) = sentinels.session_mut() else { return };
+        if let Some(question) = session.ask_credentials(ctx.now, settings, &mut self.rng) {
+            let login = LoginId { conn, number: question.number };
+            let request = LoginRequest::new(address, question.was_refused);
+            self.effects.actions.push_back(Action::Login { login, request });
+        }
+    }
+
+    pub(super) fn on_sentinel_credentials(
+        &mut self,
+        ctx: Context<'_>,
+        login: LoginId,
+        answer: Result<Credentials, String>,
+    ) {
+        let (Some(sentinels), Some(settings)) = (&mut self.sentinels, settings(ctx.config)) else {
+            return;
+        };
+        let name = sentinels.name();
+        let Some((_, session)) = sentinels.session_mut().filter(|(conn, _)| *conn == login.conn)
+        else {
+            return;
+        };
+        let at = (ctx.now, settings);
+        if let Err(error) = session.on_credentials(at, login.number, answer, &mut self.rng) {
+            let text = format!("sentinel {name}: {}", error.text());
+            self.leave_sentinel(ctx, &Error::new(error.kind(), text));
+        }
+    }
+
+    fn on_sentinel_logged_in(&mut self, ctx: Context<'_>, is_accepted: bool) {
+        let session = self.sentinels.as_mut().and_then(|sentinels| sentinels.session_mut());
+        if let Some((_, session)) = session {
+            session.on_logged_in(ctx.now, is_accepted, &mut self.rng);
+        }
+        if let Some(settings) = settings(ctx.config) {
+            self.ask_sentinel_credentials(ctx, settings);
         }
     }
 
@@ -85,6 +132,9 @@ impl Router {
             let Some(sentinels) = &mut self.sentinels else { return };
             match sentinels.receive(ctx.now, conn, input, settings) {
                 Ok(Some(News::Primary(address))) => self.follow(ctx, address),
+                Ok(Some(News::LoggedIn { is_accepted })) => {
+                    self.on_sentinel_logged_in(ctx, is_accepted);
+                }
                 Ok(Some(News::NoneAnswers(_)) | None) => return,
                 Err(reason) => {
                     let text = format!("sentinel {}: {}", sentinels.name(), reason.text());
@@ -148,6 +198,8 @@ fn settings(config: &Config) -> Option<Settings<'_>> {
                 username: config.sentinel_username.as_deref().unwrap_or("default"),
                 password: password.reveal(),
             }),
+            has_provider: config.sentinel_provider.is_some(),
+            pause_max: config.reconnect_delay_max,
             connect_timeout: config.connect_timeout,
             answer_timeout: config.command_timeout,
             interval: config.discovery_interval.min(config.heartbeat_interval),

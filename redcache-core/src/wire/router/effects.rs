@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::id::ConnId;
+use super::id::{ConnId, LoginId};
 use crate::api::config::Address;
+use crate::api::credentials::LoginRequest;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
@@ -71,6 +72,7 @@ pub(crate) enum RouterEvent {
 pub(crate) enum Action {
     Dial { conn: ConnId, address: Address },
     HangUp { conn: ConnId },
+    Login { login: LoginId, request: LoginRequest },
 }
 
 /// Events and actions that were not taken yet.

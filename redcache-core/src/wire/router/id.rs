@@ -7,6 +7,25 @@ pub struct ConnId {
     pub(super) node: NodeId,
 }
 
+/// Names one question for the credentials of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LoginId {
+    pub(super) conn: ConnId,
+    pub(super) number: u64,
+}
+
+impl LoginId {
+    /// Return the connection that logs in.
+    pub fn conn(self) -> ConnId {
+        self.conn
+    }
+
+    /// Return `true` if the login is one to a sentinel.
+    pub fn is_to_sentinel(self) -> bool {
+        self.conn.node == NodeId::SENTINEL
+    }
+}
+
 /// Names a node as long as the router knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(pub(super) u16);

@@ -146,7 +146,12 @@ impl Link {
                 Some((*id, "no connection within `connect_timeout`"))
             }
             Self::Open { id, conn, until } if !conn.is_ready() && *until <= now => {
-                Some((*id, "no handshake within `connect_timeout`"))
+                let why = if conn.awaits_credentials() {
+                    "no credentials from the provider within `connect_timeout`"
+                } else {
+                    "no handshake within `connect_timeout`"
+                };
+                Some((*id, why))
             }
             Self::Open { id, conn, .. } => conn
                 .heartbeat(now, config.heartbeat_interval)
@@ -164,7 +169,8 @@ impl Link {
             Self::Open { conn, until, .. } if !conn.is_ready() => Some(*until),
             Self::Open { conn, .. } => {
                 let overdue = conn.oldest_issued().map(|issued| issued + config.command_timeout);
-                earliest(overdue, Some(conn.heartbeat_at(config.heartbeat_interval)))
+                let heartbeat = Some(conn.heartbeat_at(config.heartbeat_interval));
+                earliest(earliest(overdue, heartbeat), conn.credentials_due_at())
             }
         }
     }

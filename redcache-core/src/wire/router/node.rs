@@ -144,12 +144,18 @@ impl Node {
         self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.queue.len()
     }
 
-    pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>) {
+    pub(super) fn on_ready(
+        &mut self,
+        ctx: Context<'_>,
+        untracked: Option<String>,
+        rng: &mut Rng,
+    ) {
         self.breaker.on_answer();
         self.ready_since = Some(ctx.now);
         self.fault = None;
         self.untracked = untracked;
         if let Some((_, conn)) = self.link.open_mut() {
+            conn.on_logged_in(ctx.now, true, rng);
             for issued in self.queue.take() {
                 conn.send(ctx.now, issued, ctx.lock_settings);
             }

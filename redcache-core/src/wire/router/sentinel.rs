@@ -35,6 +35,8 @@ const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) enum News {
     /// The primary is said to be here.
     Primary(Address),
+    /// The sentinel has answered a login.
+    LoggedIn { is_accepted: bool },
     /// Every sentinel has failed since one last answered.
     NoneAnswers(Error),
 }
@@ -76,9 +78,22 @@ impl Sentinels {
         })
     }
 
+    /// Return the address of the current sentinel.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.addresses.get(self.current)
+    }
+
     /// Return the address of the current sentinel, for errors.
     pub(super) fn name(&self) -> String {
-        self.addresses.get(self.current).map_or_else(String::new, Address::to_string)
+        self.address().map_or_else(String::new, Address::to_string)
+    }
+
+    /// Return the conversation with the current sentinel.
+    pub(super) fn session_mut(&mut self) -> Option<(ConnId, &mut Session)> {
+        match &mut self.link {
+            Link::Open { conn, session } => Some((*conn, session)),
+            Link::Down { .. } | Link::Dialing { .. } => None,
+        }
     }
 
     /// Return the sentinel to dial, if it is time. [`on_dialing`](Self::on_dialing) must follow.
@@ -129,6 +144,9 @@ impl Sentinels {
                     self.failed = 0;
                     self.backoff.reset();
                     return Ok(Some(News::Primary(address)));
+                }
+                Told::LoggedIn { is_accepted } => {
+                    return Ok(Some(News::LoggedIn { is_accepted }));
                 }
                 Told::Sentinels(addresses) => {
                     for address in addresses {
@@ -188,8 +206,8 @@ impl Sentinels {
             Link::Down { .. } => None,
             Link::Dialing { until, .. } => (*until <= now).then(|| silent("no connection in time")),
             Link::Open { session, .. } => {
-                if session.is_silent(now) {
-                    return Some(silent("no answer in time"));
+                if let Some(why) = session.silence(now) {
+                    return Some(silent(why));
                 }
                 session.ask_if_due(now, settings, interval);
                 None

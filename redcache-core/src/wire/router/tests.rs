@@ -86,6 +86,7 @@ impl World {
                         self.take_sent(port);
                         self.hear(port, HANDSHAKE);
                     }
+                    Action::Login { .. } => panic!("the settings have no provider"),
                     Action::Dial { conn, .. } => self.step(|router, ctx| {
                         router.handle_disconnected(ctx, conn, "refused");
                     }),

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::api::config::ConfigBuilder;
 use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::LockSettings;
@@ -22,14 +23,21 @@ struct World {
     servers: Vec<u16>,
     /// The commands that each port received.
     asked: Vec<(u16, String)>,
+    /// The greetings and logins that each port received. Passwords with `old` are refused.
+    greetings: Vec<(u16, String)>,
+    /// The questions for the provider of the credentials.
+    logins: Vec<(LoginId, LoginRequest)>,
     events: Vec<RouterEvent>,
 }
 
 impl World {
     fn new(url: &str, sentinels: &[(u16, Option<u16>)], servers: &[u16]) -> Self {
+        Self::with(Config::from_url(url).unwrap(), sentinels, servers)
+    }
+
+    fn with(config: Config, sentinels: &[(u16, Option<u16>)], servers: &[u16]) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
-        let config = Config::from_url(url).unwrap();
         let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
             lock_base: b"lock:".to_vec(),
@@ -47,6 +55,8 @@ impl World {
             sentinels,
             servers,
             asked: Vec::new(),
+            greetings: Vec::new(),
+            logins: Vec::new(),
             events: Vec::new(),
         };
         world.settle();
@@ -79,6 +89,7 @@ impl World {
                         }
                     }
                     Action::Dial { .. } => panic!("no sockets here"),
+                    Action::Login { login, request } => self.logins.push((login, request)),
                 }
             }
             for (conn, port) in self.open.clone() {
@@ -100,6 +111,15 @@ impl World {
                 _ => String::new(),
             };
             let command = format!("{} {}", word(0), word(1));
+            if matches!(&word(0)[..], "HELLO" | "AUTH") {
+                let words: Vec<_> = (0..words.len()).map(word).collect();
+                self.greetings.push((port, words.join(" ")));
+                if words.iter().any(|word| word.contains("old")) {
+                    reply += "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+                    bytes = &bytes[end..];
+                    continue;
+                }
+            }
             reply += &match (command.trim(), self.sentinels.get(&port)) {
                 ("HELLO 3", sentinel) => {
                     let mode = if sentinel.is_some() { "sentinel" } else { "standalone" };
@@ -107,6 +127,7 @@ impl World {
                     let role = "$4\r\nrole\r\n$6\r\nmaster\r\n";
                     format!("%3\r\n$5\r\nproto\r\n:3\r\n{mode}{role}")
                 }
+                (ping, _) if ping.starts_with("PING ") => "+PONG\r\n".to_owned(),
                 ("SUBSCRIBE +switch-master", _) => {
                     ">3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n".to_owned()
                 }
@@ -278,4 +299,157 @@ fn a_closed_router_hangs_up_on_its_sentinel() {
     world.settle();
     assert_eq!((world.open.len(), world.dialed.len()), (0, 2));
     assert_eq!(world.router.poll_timeout(&world.config), None);
+}
+
+/// Return a world whose server and sentinel both have a provider.
+fn with_providers() -> World {
+    let builder: ConfigBuilder = URL.parse().unwrap();
+    let none = |_: LoginRequest| Err("the test answers".into());
+    let config = builder
+        .blocking_credentials_provider(none)
+        .blocking_sentinel_credentials_provider(none)
+        .build()
+        .unwrap();
+    World::with(config, &[(100, Some(1)), (101, Some(1))], &[1])
+}
+
+impl World {
+    /// Answer the oldest question, which must be about `port`.
+    fn answer(&mut self, port: u16, answer: Result<Credentials, String>) -> LoginRequest {
+        let (login, request) = self.logins.remove(0);
+        assert_eq!(request.address().to_string(), format!("h:{port}"));
+        self.step(|router, ctx| router.handle_credentials(ctx, login, answer));
+        self.settle();
+        request
+    }
+
+    fn pass_until_asked(&mut self) {
+        while self.logins.is_empty() {
+            self.pass(Duration::from_secs(1));
+        }
+    }
+
+    fn last_greeting(&self) -> (u16, &str) {
+        self.greetings.last().map(|(port, text)| (*port, &text[..])).unwrap()
+    }
+}
+
+const LIFETIME: Duration = Duration::from_secs(100);
+
+fn token(text: &str) -> Result<Credentials, String> {
+    Ok(Credentials::new("app", text).expires_in(LIFETIME))
+}
+
+#[test]
+fn nothing_is_sent_before_the_provider_has_answered() {
+    let mut world = with_providers();
+    assert!(world.greetings.is_empty() && world.asked.is_empty());
+    let request = world.answer(100, Ok(Credentials::password("s1")));
+    assert!(!request.was_refused());
+    assert_eq!(world.greetings, [(100, "HELLO 3 AUTH default s1".to_owned())]);
+    assert!(!world.router.is_ready());
+    world.answer(1, token("t1"));
+    assert_eq!(world.last_greeting(), (1, "HELLO 3 AUTH app t1"));
+    assert!(world.router.is_ready() && world.router.is_tracked());
+}
+
+#[test]
+fn the_live_connection_logs_in_again_before_its_credentials_expire() {
+    let mut world = with_providers();
+    world.answer(100, token("s1"));
+    world.answer(1, token("t1"));
+    world.events.clear();
+    let begun = world.now;
+    for round in 2..4 {
+        for _ in 0..2 {
+            world.pass_until_asked();
+            let is_of_sentinel = world.logins[0].0.is_to_sentinel();
+            let port = if is_of_sentinel { 100 } else { 1 };
+            world.answer(port, token(&format!("t{round}")));
+            assert_eq!(world.last_greeting(), (port, &format!("AUTH app t{round}")[..]));
+        }
+    }
+    assert!(world.now - begun < 2 * LIFETIME);
+    assert_eq!((world.dialed.len(), world.events.len()), (2, 0), "the connections stay");
+}
+
+#[test]
+fn a_provider_that_fails_or_hangs_on_a_live_connection_leaves_it_open() {
+    let mut world = with_providers();
+    world.answer(100, Ok(Credentials::password("s1")));
+    world.answer(1, token("t1"));
+    world.pass_until_asked();
+    world.answer(1, Err("no network".to_owned()));
+    world.pass_until_asked();
+    // This one is not answered in time.
+    let (late, _) = world.logins.remove(0);
+    world.pass(world.config.connect_timeout * 3);
+    world.step(|router, ctx| router.handle_credentials(ctx, late, token("late")));
+    world.settle();
+    assert!(world.router.is_ready());
+    assert!(!world.greetings.iter().any(|(_, text)| text.contains("late")));
+    world.pass(2 * LIFETIME);
+    assert!(world.router.is_ready() && world.dialed == [100, 1], "{:?}", world.dialed);
+}
+
+#[test]
+fn an_old_token_is_asked_for_again_once_on_the_same_connection() {
+    let mut world = with_providers();
+    world.answer(100, token("old"));
+    assert!(world.answer(100, token("s1")).was_refused());
+    assert!(!world.answer(1, token("old")).was_refused());
+    assert!(world.answer(1, token("t1")).was_refused());
+    assert!(world.router.is_ready());
+    assert_eq!(world.dialed, [100, 1]);
+    world.pass(LIFETIME / 10 * 8);
+    while !world.logins.is_empty() {
+        let is_of_sentinel = world.logins[0].0.is_to_sentinel();
+        world.answer(if is_of_sentinel { 100 } else { 1 }, token("old"));
+    }
+    assert!(world.router.is_ready(), "a refused renewal leaves the connection");
+    assert_eq!(world.dialed, [100, 1]);
+}
+
+#[test]
+fn a_token_that_is_refused_twice_ends_the_attempt_to_connect() {
+    let mut world = with_providers();
+    world.answer(100, Ok(Credentials::password("s1")));
+    world.answer(1, token("old"));
+    world.answer(1, token("older"));
+    assert!(!world.router.is_ready() && world.conn(1).is_none());
+    assert!(world.failures().iter().any(|reason| reason.contains("WRONGPASS")));
+    world.pass(world.config.reconnect_delay_max);
+    assert!(!world.answer(1, token("t1")).was_refused());
+    assert!(world.router.is_ready());
+}
+
+#[test]
+fn a_provider_that_fails_or_hangs_at_login_is_told_with_its_reason() {
+    let mut world = with_providers();
+    world.answer(100, Err("no network".to_owned()));
+    // The next sentinel is asked for; nobody answers.
+    world.pass(world.config.connect_timeout * 3);
+    let reasons = world.failures();
+    let has = |part: &str| reasons.iter().any(|reason| reason.contains(part));
+    assert!(has("within `connect_timeout`"), "{reasons:?}");
+    let mut world = with_providers();
+    world.answer(100, Ok(Credentials::password("s1")));
+    world.answer(1, Err("no network".to_owned()));
+    let reasons = world.failures();
+    let whole = "h:1: the credentials provider failed: no network";
+    assert!(reasons.iter().any(|reason| reason.contains(whole)), "{reasons:?}");
+}
+
+#[test]
+fn an_answer_for_a_lost_connection_is_ignored() {
+    let mut world = with_providers();
+    world.answer(100, Ok(Credentials::password("s1")));
+    let (lost, _) = world.logins.remove(0);
+    world.lose(1);
+    world.pass(world.config.reconnect_delay_max);
+    world.step(|router, ctx| router.handle_credentials(ctx, lost, token("t1")));
+    world.settle();
+    assert_eq!(world.greetings.len(), 1);
+    world.answer(1, token("t2"));
+    assert_eq!(world.last_greeting(), (1, "HELLO 3 AUTH app t2"));
 }

@@ -4,12 +4,18 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
+use crate::wire::router::context::earliest;
 use crate::api::config::Address;
+use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind};
-use crate::protocol::sentinel::{Request, is_sentinel, read_primary, read_sentinels, read_switch};
+use crate::protocol::sentinel::{
+    Login as Words, Request, is_sentinel, read_primary, read_sentinels, read_switch,
+};
 use crate::resp::{self, Frame, Limits};
+use crate::rng::Rng;
 use crate::wire::framing::{Framing, broken};
 use crate::wire::inbound::Input;
+use crate::wire::login::{Login, Question};
 
 /// No answer of a sentinel is longer.
 const ANSWER_MAX: usize = 256 << 10;
@@ -19,12 +25,17 @@ const ANSWER_MAX: usize = 256 << 10;
 pub(super) enum Told {
     Primary(Address),
     Sentinels(Vec<Address>),
+    /// The answer to a login.
+    LoggedIn { is_accepted: bool },
 }
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(in crate::wire::router) struct Session {
     framing: Framing,
     out: Vec<u8>,
+    login: Login,
+    /// The credentials of the provider, until they are accepted or refused.
+    credentials: Option<Credentials>,
     awaited: VecDeque<Request>,
     /// When the oldest awaited answer must have come.
     until: Option<Instant>,
@@ -37,23 +48,86 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Send the greeting and all questions in one write.
+    /// Send the greeting, unless a provider must give the credentials first.
     pub(super) fn open(now: Instant, settings: Settings<'_>) -> Self {
         let mut session = Self {
             framing: Framing::new(Limits::default()),
             out: Vec::new(),
+            login: Login::new(now, settings.has_provider, settings.pause_max),
+            credentials: None,
             awaited: VecDeque::new(),
             until: None,
             is_ready: false,
             asked_at: now,
             is_urgent: false,
         };
-        session.send(now, Request::Hello, settings);
+        if !settings.has_provider {
+            session.send(now, Request::Hello, settings);
+        }
         session
     }
 
+    /// Return the question for the provider of the credentials, if it is time to ask it.
+    pub(in crate::wire::router) fn ask_credentials(
+        &mut self,
+        now: Instant,
+        settings: Settings<'_>,
+        rng: &mut Rng,
+    ) -> Option<Question> {
+        self.login.ask(now, settings.connect_timeout, rng)
+    }
+
+    /// Take the provider's answer to a question. One that is not awaited is ignored.
+    ///
+    /// # Errors
+    ///
+    /// There are no credentials for the greeting, so the sentinel must be left.
+    pub(in crate::wire::router) fn on_credentials(
+        &mut self,
+        (now, settings): (Instant, Settings<'_>),
+        number: u64,
+        answer: Result<Credentials, String>,
+        rng: &mut Rng,
+    ) -> Result<(), Error> {
+        if !self.login.awaits(number) {
+            return Ok(());
+        }
+        match answer {
+            Ok(credentials) => {
+                self.login.on_credentials(now, &credentials);
+                self.credentials = Some(credentials);
+                let request = if self.is_ready { Request::Auth } else { Request::Hello };
+                self.send(now, request, settings);
+                Ok(())
+            }
+            Err(_) if self.is_ready => {
+                self.login.on_failure(now, rng);
+                Ok(())
+            }
+            Err(text) => {
+                let text = format!("the credentials provider failed: {text}");
+                Err(Error::new(ErrorKind::Unavailable, text))
+            }
+        }
+    }
+
+    /// Take the sentinel's answer to a login.
+    pub(in crate::wire::router) fn on_logged_in(
+        &mut self,
+        now: Instant,
+        is_accepted: bool,
+        rng: &mut Rng,
+    ) {
+        self.credentials = None;
+        self.login.on_answered(now, is_accepted, rng);
+    }
+
     fn send(&mut self, now: Instant, request: Request, settings: Settings<'_>) {
-        request.encode(settings.service, settings.login, &mut self.out);
+        let given = self.credentials.as_ref().map(|given| Words {
+            username: given.username().unwrap_or("default"),
+            password: given.reveal_password(),
+        });
+        request.encode(settings.service, given.or(settings.login), &mut self.out);
         self.awaited.push_back(request);
         self.until.get_or_insert(now + settings.answer_timeout);
         if request == Request::Primary {
@@ -80,12 +154,13 @@ impl Session {
             let Some(bytes) = framing.next(input, ANSWER_MAX)? else { return Ok(None) };
             let heard = match resp::decode(bytes).map_err(broken)? {
                 Frame::Push(parts) => Heard::Push(read_switch(&parts, settings.service)),
-                frame => Heard::Reply(read(self.awaited.front().copied(), &frame, settings)?),
+                frame => Heard::Reply(read(self.awaited.front().copied(), &frame, settings)),
             };
             match heard {
                 Heard::Push(Some(address)) => return Ok(Some(Told::Primary(address))),
                 Heard::Push(None) => self.on_subscribed(now, settings),
-                Heard::Reply(told) => {
+                Heard::Reply(Err(error)) => return self.on_refused(error),
+                Heard::Reply(Ok(told)) => {
                     self.on_answered(now, settings);
                     if told.is_some() {
                         return Ok(told);
@@ -93,6 +168,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The greeting is refused. Other credentials may do.
+    fn on_refused(&mut self, error: Error) -> Result<Option<Told>, Error> {
+        let is_about_login = error.kind() == ErrorKind::Authentication && !self.is_ready;
+        if !is_about_login || !self.login.may_ask_again() {
+            return Err(error);
+        }
+        self.awaited.clear();
+        self.until = None;
+        Ok(Some(Told::LoggedIn { is_accepted: false }))
     }
 
     /// A subscription is confirmed by a push, which takes the place of its reply.
@@ -133,14 +219,17 @@ impl Session {
         may_ask.then(|| if self.is_urgent { self.asked_at } else { self.asked_at + interval })
     }
 
-    /// Return `true` if an answer has not come in time.
-    pub(super) fn is_silent(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now)
+    /// Return why the sentinel must be left, if an answer has not come in time.
+    pub(super) fn silence(&self, now: Instant) -> Option<&'static str> {
+        if !self.is_ready && self.login.is_overdue(now) {
+            return Some("no credentials from the provider within `connect_timeout`");
+        }
+        self.until.is_some_and(|until| until <= now).then_some("no answer in time")
     }
 
     /// Return when there is something to do next, if nothing comes before.
     pub(super) fn poll_timeout(&self, interval: Duration) -> Option<Instant> {
-        self.due_at(interval).or(self.until)
+        earliest(self.due_at(interval).or(self.until), self.login.due_at())
     }
 
     pub(super) fn unwritten(&self) -> usize {
@@ -155,7 +244,7 @@ impl Session {
 
 enum Heard {
     Push(Option<Address>),
-    Reply(Option<Told>),
+    Reply(Result<Option<Told>, Error>),
 }
 
 fn read(
@@ -165,7 +254,12 @@ fn read(
 ) -> Result<Option<Told>, Error> {
     match (request, reply) {
         (Some(Request::Hello), Frame::Error(text)) => Err(refused(text)),
-        (Some(Request::Hello), hello) if is_sentinel(hello) => Ok(None),
+        (Some(Request::Hello), hello) if is_sentinel(hello) => {
+            Ok(Some(Told::LoggedIn { is_accepted: true }))
+        }
+        (Some(Request::Auth), reply) => {
+            Ok(Some(Told::LoggedIn { is_accepted: *reply == Frame::Simple(b"OK") }))
+        }
         (Some(Request::Hello), _) => {
             let text = "this server is no sentinel: name the sentinels in the URL, by default \
                         port 26379";
