@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Instant;
 
-use redcache_core::engine::{Engine, Event, LoaderId, OpId, Seed};
+use redcache_core::engine::{Engine, Event, LoaderId, LoginId, OpId, Seed};
 use redcache_core::{CallOptions, Config, Error};
 
 use crate::dials::{Dial, Dials};
 use crate::loaders::Loaders;
+use crate::logins::{Login, LoginAnswer, Logins};
 use crate::outputs::{CallEvent, Calls, Outputs};
 use crate::request::Request;
 
@@ -27,6 +28,8 @@ pub struct Host<C, L> {
     pub loaders: Loaders<L>,
     /// The attempts to connect.
     pub dials: Dials,
+    /// The questions for the provider of the credentials.
+    pub logins: Logins,
     refreshes: VecDeque<LoaderId>,
     is_closed: bool,
     /// The latest time that the engine has seen.
@@ -43,6 +46,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
             calls,
             loaders: Loaders::default(),
             dials: Dials::default(),
+            logins: Logins::default(),
             refreshes: VecDeque::new(),
             is_closed: false,
             latest: now,
@@ -93,10 +97,14 @@ impl<C: Calls, L: Clone> Host<C, L> {
                 Event::Dial { conn, address } => {
                     self.dials.push(Dial { conn, address });
                 }
+                Event::Login { login, request } => {
+                    self.logins.push(Login { id: login, request });
+                }
                 Event::Refresh { loader } => {
                     self.refreshes.push_back(loader);
                 }
                 Event::HangUp { conn } => {
+                    self.logins.cancel(conn);
                     let was_queued = self.dials.cancel(conn);
                     outputs.hang_ups.extend((!was_queued).then_some(conn));
                 }
@@ -126,9 +134,10 @@ impl<C: Calls, L: Clone> Host<C, L> {
         refreshes.into_iter().filter_map(loader).collect()
     }
 
-    /// Return `true` if there is an attempt to connect or a refresh to start.
+    /// Return `true` if there is an attempt to connect, a question for the credentials or a refresh
+    /// to start.
     pub fn has_work(&self) -> bool {
-        self.dials.can_start() || !self.refreshes.is_empty()
+        self.dials.can_start() || self.logins.can_start() || !self.refreshes.is_empty()
     }
 
     /// Handle the timeouts that are due.
@@ -156,6 +165,14 @@ impl<C: Calls, L: Clone> Host<C, L> {
     /// closed.
     pub fn is_closed(&self) -> bool {
         self.is_closed
+    }
+
+    /// End a question for the credentials. The engine gets the answer if there is one.
+    pub fn end_login(&mut self, now: Instant, id: LoginId, answer: Option<LoginAnswer>) {
+        self.logins.end(id);
+        if let Some(answer) = answer {
+            self.engine.handle_credentials(now, id, answer);
+        }
     }
 
     /// Close the cache at once, for a face that can no longer keep the engine's timeouts.

@@ -49,6 +49,7 @@ mod cache;
 mod call;
 mod call_slots;
 mod connection;
+mod login;
 mod read;
 mod refresh;
 mod refreshing;
@@ -60,8 +61,9 @@ mod write;
 
 pub use cache::{Cache, connect, connect_lazy};
 pub use redcache_core::{
-    Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
-    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Observer,
-    OnRedisDown, REFRESH_LOCK_PREFIX, RefreshOptions, SharedError, Source, Stats, observer,
+    Address, Answer, BatchResult, BlockingCredentialsProvider, BoxError, CallOptions, Config,
+    ConfigBuilder, ConfigError, Credentials, Error, ErrorKind, IntoConfig, Key, LOCK_PREFIX,
+    LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
+    RefreshOptions, SharedError, Source, Stats, observer,
 };
 pub use refreshing::RefreshingCache;

@@ -13,7 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use redcache_adapter::{Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope};
+use redcache_adapter::{
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope, check_providers,
+};
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
 
@@ -62,8 +64,9 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// The settings of TLS cannot be used.
+    /// The settings of TLS or the provider of the credentials cannot be used.
     pub(crate) fn new(config: Config, seed: &Seed) -> Result<Self, Error> {
+        check_providers(&config, true)?;
         let encryption = Encryption::new(&config)?;
         let host = Host::new(Instant::now(), seed, config, CallSlots::default());
         let near = NearReader::new(

@@ -9,6 +9,7 @@ use redcache_core::Address;
 use redcache_core::engine::ConnId;
 
 use crate::connection::{Connection, ConnectionIo};
+use crate::login;
 use crate::refresh;
 use crate::shared::{Shared, State};
 use crate::socket::Socket;
@@ -35,6 +36,14 @@ fn run(shared: &Arc<Shared>) {
                 if let Err(error) = start_dial(shared, state, dial) {
                     state.host.dials.end(conn);
                     state.host.engine.handle_disconnected(now, conn, &error.to_string());
+                }
+            }
+            while let Some(login) = state.host.logins.start() {
+                let id = login.id;
+                // It cannot be interrupted, so `close` does not wait for it.
+                let ask = move |shared: &Arc<Shared>| login::run(shared, login);
+                if let Err(error) = shared.spawn("redcache-login", ask) {
+                    state.host.end_login(now, id, Some(Err(error.to_string())));
                 }
             }
             for (id, loader) in state.host.take_refreshes() {

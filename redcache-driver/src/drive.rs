@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use redcache_adapter::Dial;
+use redcache_adapter::{Dial, Login};
 use redcache_core::Address;
 use redcache_core::engine::{ConnId, LoaderId};
 
 use crate::any_runtime::{BoxFuture, Reader, Writer};
 use crate::connection::Connection;
+use crate::login;
 use crate::refresh;
 use crate::shared::{Loader, Shared, Watch};
 use crate::socket_task;
@@ -37,7 +38,7 @@ struct Driver<'a> {
 
 /// The next work of the driver.
 enum Work {
-    Start { dials: Vec<Dial>, refreshes: Vec<(LoaderId, Loader)> },
+    Start { dials: Vec<Dial>, logins: Vec<Login>, refreshes: Vec<(LoaderId, Loader)> },
     Timeout,
     End,
 }
@@ -48,10 +49,15 @@ impl Driver<'_> {
         self.shared.step(|state, now| state.host.handle_timeouts(now));
         loop {
             match poll_fn(|cx| self.poll_work(cx)).await {
-                Work::Start { dials, refreshes } => {
+                Work::Start { dials, logins, refreshes } => {
                     for dial in dials {
                         spawn(self.shared, move |shared| async move {
                             connect(&shared, dial).await;
+                        });
+                    }
+                    for login in logins {
+                        spawn(self.shared, move |shared| async move {
+                            login::run(&shared, login).await;
                         });
                     }
                     for (id, loader) in refreshes {
@@ -74,8 +80,9 @@ impl Driver<'_> {
         }
         if state.host.has_work() {
             let dials = std::iter::from_fn(|| state.host.dials.start()).collect();
+            let logins = std::iter::from_fn(|| state.host.logins.start()).collect();
             let refreshes = state.host.take_refreshes();
-            return Poll::Ready(Work::Start { dials, refreshes });
+            return Poll::Ready(Work::Start { dials, logins, refreshes });
         }
         let due = state.host.begin_sleep();
         let replaced = state.driver.replace(cx.waker().clone());

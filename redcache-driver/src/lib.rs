@@ -25,6 +25,7 @@ mod call_slots;
 mod connect_any;
 mod connection;
 mod drive;
+mod login;
 mod read;
 mod refresh;
 mod refreshing;
@@ -40,9 +41,10 @@ pub use cache::Cache;
 pub use connect_any::connect_any;
 pub use redcache_adapter::coarse_now;
 pub use redcache_core::{
-    Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
-    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Observer,
-    OnRedisDown, REFRESH_LOCK_PREFIX, RefreshOptions, SharedError, Source, Stats, observer,
+    Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError,
+    Credentials, CredentialsProvider, Error, ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError,
+    Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
+    RefreshOptions, SharedError, Source, Stats, observer,
 };
 pub use refreshing::RefreshingCache;
 pub use runtime::Runtime;

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use redcache_adapter::{Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope};
+use redcache_adapter::{
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope, check_providers,
+};
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
 
@@ -53,12 +55,13 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// The settings of TLS cannot be used.
+    /// The settings of TLS or the provider of the credentials cannot be used.
     pub(crate) fn new(
         config: Config,
         seed: &Seed,
         runtime: Box<dyn AnyRuntime>,
     ) -> Result<Self, Error> {
+        check_providers(&config, false)?;
         let encryption = Encryption::new(&config)?;
         let host = Host::new(runtime.now(), seed, config, CallSlots::default());
         let near = NearReader::new(

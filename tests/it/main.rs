@@ -6,6 +6,7 @@
 mod conformance;
 mod cluster;
 mod contract;
+mod credentials;
 mod defects;
 mod permissions;
 mod processes;

@@ -173,6 +173,11 @@ impl Error {
         Self::new(ErrorKind::Config, error.to_string())
     }
 
+    /// Return the error for a credentials provider that cannot be used.
+    pub fn credentials(text: &'static str) -> Self {
+        Self::new(ErrorKind::Config, text)
+    }
+
     /// Return the same error with `key` named.
     pub(crate) fn about(&self, key: &Key) -> Self {
         Self(Arc::new(Detail { key: Some(key.clone()), ..(*self.0).clone() }))

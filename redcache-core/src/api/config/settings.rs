@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::redis_down::OnRedisDown;
-use crate::api::secret::Secret;
 use super::servers::{AddressMap, Servers};
 use super::spelling::{
     Choice, Count, OptionalText, Password, Payload, Size, Spelling, Text, Time, check_range, parse,
@@ -15,6 +14,7 @@ use crate::api::address::Address;
 use crate::api::config_error::ConfigError;
 use crate::api::credentials_provider::SharedProvider;
 use crate::api::observer::SharedObserver;
+use crate::api::secret::Secret;
 use crate::api::tls::TlsConfig;
 
 /// The prefix of every value that redcache writes.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::api::secret::Secret;
 use crate::api::config_error::ConfigError;
+use crate::api::secret::Secret;
 
 /// A way of writing values of type `T`.
 pub(super) trait Spelling<T> {

@@ -144,12 +144,7 @@ impl Node {
         self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.queue.len()
     }
 
-    pub(super) fn on_ready(
-        &mut self,
-        ctx: Context<'_>,
-        untracked: Option<String>,
-        rng: &mut Rng,
-    ) {
+    pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>, rng: &mut Rng) {
         self.breaker.on_answer();
         self.ready_since = Some(ctx.now);
         self.fault = None;

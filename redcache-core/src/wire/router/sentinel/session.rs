@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
-use crate::wire::router::context::earliest;
 use crate::api::config::Address;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind};
@@ -16,6 +15,7 @@ use crate::rng::Rng;
 use crate::wire::framing::{Framing, broken};
 use crate::wire::inbound::Input;
 use crate::wire::login::{Login, Question};
+use crate::wire::router::context::earliest;
 
 /// No answer of a sentinel is longer.
 const ANSWER_MAX: usize = 256 << 10;
@@ -26,7 +26,9 @@ pub(super) enum Told {
     Primary(Address),
     Sentinels(Vec<Address>),
     /// The answer to a login.
-    LoggedIn { is_accepted: bool },
+    LoggedIn {
+        is_accepted: bool,
+    },
 }
 
 #[derive(Debug)]

@@ -1,0 +1,21 @@
+//! Questions for the provider of the credentials, each in a thread of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use redcache_adapter::{Login, login_answer};
+
+use crate::shared::Shared;
+
+/// Ask the provider, under no lock, and give its answer to the engine, which ignores one that comes
+/// too late.
+pub(crate) fn run(shared: &Shared, login: Login) {
+    let id = login.id;
+    let config = shared.lock().host.engine.config().clone();
+    let answer = login.provider(&config).and_then(|provider| {
+        let ask = || provider.ask_blocking(login.request.clone());
+        // The application's panic hook has reported a panic.
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(Some(Err("it panicked".into())))
+    });
+    let answer = answer.map(|answer| login_answer(Some(answer)));
+    shared.step(|state, now| state.host.end_login(now, id, answer));
+}
