@@ -156,8 +156,8 @@ fn tracking_and_the_near_cache_survive_a_login_on_the_live_connection<C: Provide
 fn an_old_token_is_asked_for_again_on_the_same_connection<C: Provided>() {
     let server = RedisServer::start();
     accept(&mut server.connect(), &["new"]);
-    let (provider, notices) = (Provider::giving("old"), Notices::default());
-    let cache = C::open(C::provide(builder(&server.url()).observer(notices.clone()), &provider));
+    let provider = Provider::giving("old");
+    let cache = C::open(C::provide(builder(&server.url()), &provider));
     wait_until("a refused login", || provider.asked().iter().any(LoginRequest::was_refused));
     let error = cache.ready().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Authentication);
