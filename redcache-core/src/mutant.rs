@@ -112,6 +112,8 @@ mod switch {
         NotFoundSurvivesMove "a key cached as not found survives the move of its slot",
         MovedKeepsNear "MOVED leaves the near entries of its slot",
         RedirectsUnbounded "a command is redirected without limit",
+        PartialMapTrusted "a node's map of the cluster takes slots from their known owners",
+        PartialShardsTrusted "CLUSTER SHARDS is believed to name every slot",
         OlderMapTrusted "an older map of the cluster replaces a newer one",
         PastNearAsksNear "a call past the near cache is answered by it",
         ReloadJoinsLoad "a reload joins a load that began before it",
@@ -140,6 +142,8 @@ mod switch {
                 | Self::MovedKeepsNear
                 | Self::OwnWriteJoinsRead
                 | Self::RedirectsUnbounded
+                | Self::PartialMapTrusted
+                | Self::PartialShardsTrusted
                 | Self::OlderMapTrusted => true,
                 _ => false,
             }

@@ -74,11 +74,13 @@ pub enum Fault {
     StaleMap,
     EmptyMap,
     UnknownHost,
+    PartialMap,
+    PartialShards,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 70] = [
+    pub const ALL: [Self; 72] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -149,6 +151,8 @@ impl Fault {
         Self::StaleMap,
         Self::EmptyMap,
         Self::UnknownHost,
+        Self::PartialMap,
+        Self::PartialShards,
     ];
 
     /// Return whether the fault needs a cluster.
@@ -229,6 +233,8 @@ impl Fault {
             Self::StaleMap => "node with a stale slot map",
             Self::EmptyMap => "node with an empty slot map",
             Self::UnknownHost => "node without host names",
+            Self::PartialMap => "node that does not know another, or its address",
+            Self::PartialShards => "nodes that list only their own shard",
         }
     }
 }

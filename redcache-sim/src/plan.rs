@@ -160,6 +160,10 @@ impl Plan {
         if !is_cluster && rng.chance(250) {
             plan.refresh_ahead(&mut rng);
         }
+        if is_cluster && rng.chance(150) {
+            plan.faults.add(Fault::PartialShards);
+            plan.server.lists_own_shard = true;
+        }
         plan
     }
 

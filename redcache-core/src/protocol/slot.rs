@@ -102,6 +102,23 @@ impl SlotSet {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::All => usize::from(Slot::COUNT),
+            Self::Some(words) => words.iter().map(|word| word.count_ones() as usize).sum(),
+        }
+    }
+
+    pub(crate) fn is_subset(&self, of: &Self) -> bool {
+        match (self, of) {
+            (_, Self::All) => true,
+            (Self::All, Self::Some(_)) => of.len() == usize::from(Slot::COUNT),
+            (Self::Some(own), Self::Some(other)) => {
+                own.iter().zip(other.iter()).all(|(own, other)| own & !other == 0)
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::All => false,

@@ -14,8 +14,18 @@ use crate::resp::{Frame, command};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
     pub(crate) primaries: Vec<Primary>,
+    /// The slots of all primaries.
+    pub(crate) slots: SlotSet,
+    pub(crate) info: ClusterInfo,
+}
+
+/// The part of `CLUSTER INFO` by which a slot map is judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ClusterInfo {
     /// Rises with every change of owners; `None` when the node does not tell it.
     pub(crate) epoch: Option<u64>,
+    /// How many slots have an owner; `None` when the node does not tell it.
+    pub(crate) assigned: Option<usize>,
 }
 
 /// A node that owns slots.
@@ -68,20 +78,40 @@ impl Question {
                 Self::Slots => read_range(entry, &mut claims)?,
             }
         }
-        Ok(Topology { primaries: claims.primaries, epoch: None })
+        Ok(claims.finish())
     }
 }
 
-/// Append the command that asks for the epoch.
-pub(crate) fn ask_epoch(out: &mut Vec<u8>) {
-    command(out, &[b"CLUSTER", b"INFO"]);
+impl Topology {
+    /// Return whether the map leaves out slots that have an owner, by the node's own account.
+    ///
+    /// A node that was upgraded from Redis 7.0 may know the shards of some nodes only, and then
+    /// `CLUSTER SHARDS` lists no others. A node whose address is unknown is in no answer.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.slots.len() < self.info.assigned.unwrap_or(usize::from(Slot::COUNT))
+    }
 }
 
-pub(crate) fn read_epoch(frame: &Frame<'_>) -> Option<u64> {
-    let Frame::Bulk(text) = frame else { return None };
-    let text = std::str::from_utf8(text).ok()?;
-    let epoch = text.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"))?;
-    epoch.trim().parse().ok()
+impl ClusterInfo {
+    /// Append the command that asks for it.
+    pub(crate) fn ask(out: &mut Vec<u8>) {
+        command(out, &[b"CLUSTER", b"INFO"]);
+    }
+
+    pub(crate) fn read(frame: &Frame<'_>) -> Self {
+        let Some(text) = text_of(frame).and_then(|text| std::str::from_utf8(text).ok()) else {
+            return Self::default();
+        };
+        let number = |name| {
+            let number = text.lines().find_map(|line| line.strip_prefix(name))?;
+            number.trim().parse::<u64>().ok()
+        };
+        let assigned = number("cluster_slots_assigned:");
+        Self {
+            epoch: number("cluster_current_epoch:"),
+            assigned: assigned.and_then(|number| usize::try_from(number).ok()),
+        }
+    }
 }
 
 /// Read a shard: a primary with its replicas, and their common slots.
@@ -94,24 +124,22 @@ fn read_shard(shard: &Frame<'_>, claims: &mut Claims) -> Result<(), NoTopology> 
     };
     let primaries = || nodes.iter().filter(|node| is(node, b"role", b"master"));
     let healthy = primaries().find(|node| is(node, b"health", b"online"));
-    let Some(endpoint) = healthy.or_else(|| primaries().next()).and_then(shard_endpoint) else {
+    let Some(owner) = healthy.or_else(|| primaries().next()).and_then(shard_owner) else {
         return Ok(());
     };
     for range in slots.chunks(2) {
         let [first, last] = range else {
             return Err(NoTopology::Malformed("a range of slots has no end"));
         };
-        claims.add(&endpoint, first, last)?;
+        claims.add(&owner, first, last)?;
     }
     Ok(())
 }
 
-fn shard_endpoint(node: &Frame<'_>) -> Option<Endpoint> {
-    let port = port(field(node, b"port")?)?;
-    match field(node, b"endpoint") {
-        Some(Frame::Bulk(host) | Frame::Simple(host)) => Endpoint::new(host, port),
-        _ => Endpoint::new(b"", port),
-    }
+fn shard_owner(node: &Frame<'_>) -> Option<Owner> {
+    let host = field(node, b"endpoint").and_then(text_of);
+    let ip = field(node, b"ip").and_then(text_of);
+    Owner::new(host, ip, port(field(node, b"port")?)?)
 }
 
 /// Read a range of slots, its primary, and the primary's replicas.
@@ -122,15 +150,15 @@ fn read_range(range: &Frame<'_>, claims: &mut Claims) -> Result<(), NoTopology> 
     let [first, last, Frame::Array(primary), ..] = &parts[..] else {
         return Err(NoTopology::Malformed("a range of slots has no owner"));
     };
-    let endpoint = match &primary[..] {
-        [Frame::Bulk(host) | Frame::Simple(host), number, ..] => {
-            port(number).and_then(|port| Endpoint::new(host, port))
+    let owner = match &primary[..] {
+        [host @ (Frame::Bulk(_) | Frame::Simple(_) | Frame::Null), number, rest @ ..] => {
+            let ip = rest.get(1).and_then(|names| field(names, b"ip")).and_then(text_of);
+            port(number).and_then(|port| Owner::new(text_of(host), ip, port))
         }
-        [Frame::Null, number, ..] => port(number).and_then(|port| Endpoint::new(b"", port)),
         _ => None,
     };
-    match endpoint {
-        Some(endpoint) => claims.add(&endpoint, first, last),
+    match owner {
+        Some(owner) => claims.add(&owner, first, last),
         None => Ok(()),
     }
 }
@@ -165,11 +193,33 @@ fn port(frame: &Frame<'_>) -> Option<u16> {
     }
 }
 
+/// An owner of slots, as one answer describes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    endpoint: Endpoint,
+    /// The node's address within the cluster, if the answer has no endpoint.
+    ip: Option<String>,
+}
+
+impl Owner {
+    /// Parse an owner. `?` and an empty host are names that the node lacks, so that its address
+    /// stands in. No host at all says that clients reach the node at the host that they asked.
+    fn new(host: Option<&[u8]>, ip: Option<&[u8]>, port: u16) -> Option<Self> {
+        let ip = ip.and_then(|ip| Endpoint::new(ip, port)).and_then(|endpoint| endpoint.host);
+        let mut endpoint = Endpoint::new(host.unwrap_or_default(), port)?;
+        if host.is_some() && endpoint.host.is_none() {
+            endpoint.host.clone_from(&ip);
+        }
+        let ip = ip.filter(|_| endpoint.host.is_none());
+        Some(Self { endpoint, ip })
+    }
+}
+
 /// The claims to slots so far.
 #[derive(Default)]
 struct Claims {
     primaries: Vec<Primary>,
-    places: BTreeMap<Endpoint, usize>,
+    places: BTreeMap<Owner, usize>,
     taken: SlotSet,
     count: usize,
 }
@@ -177,7 +227,7 @@ struct Claims {
 impl Claims {
     fn add(
         &mut self,
-        endpoint: &Endpoint,
+        owner: &Owner,
         first: &Frame<'_>,
         last: &Frame<'_>,
     ) -> Result<(), NoTopology> {
@@ -203,17 +253,31 @@ impl Claims {
             return Ok(());
         }
         let next = self.primaries.len();
-        let place = *self.places.entry(endpoint.clone()).or_insert(next);
+        let place = *self.places.entry(owner.clone()).or_insert(next);
         if place == next {
             if next == PRIMARIES_MAX {
                 return Err(NoTopology::Malformed(
                     "there are more primaries than a cluster can have",
                 ));
             }
-            self.primaries.push(Primary { endpoint: endpoint.clone(), slots: Vec::new() });
+            self.primaries.push(Primary { endpoint: owner.endpoint.clone(), slots: Vec::new() });
         }
         self.primaries[place].slots.append(&mut runs);
         Ok(())
+    }
+
+    /// Return the map. Two nodes cannot both be reached at the asked host and one port, so those
+    /// are reached at their own addresses.
+    fn finish(mut self) -> Topology {
+        let mut at_port = BTreeMap::<u16, usize>::new();
+        let without_host = self.places.keys().filter(|owner| owner.endpoint.host.is_none());
+        without_host.for_each(|owner| *at_port.entry(owner.endpoint.port).or_default() += 1);
+        for (Owner { endpoint, ip }, place) in self.places {
+            if endpoint.host.is_none() && at_port[&endpoint.port] > 1 {
+                self.primaries[place].endpoint.host = ip;
+            }
+        }
+        Topology { primaries: self.primaries, slots: self.taken, info: ClusterInfo::default() }
     }
 }
 

@@ -35,6 +35,7 @@ mod redirects;
 mod routing;
 mod seeds;
 mod sentinel;
+mod witness;
 
 pub(crate) use context::Context;
 use context::earliest;

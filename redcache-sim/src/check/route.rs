@@ -9,7 +9,7 @@ use crate::state::call::Kind;
 use crate::state::executed::{Executed, Verb};
 use crate::state::link::Link;
 use crate::state::queue::Event;
-use crate::state::slot_map::TopologyReply;
+use crate::state::slot_map::{OwnersReply, TopologyReply};
 use crate::state::world::World;
 
 /// The limit of redirects per command: eight, the refusal after them, and refusals on connections
@@ -39,6 +39,7 @@ impl World {
             (Verb::Owners, _) if frame[0] == b'-' => return Ok(()),
             (Verb::Owners, _) => {
                 let Some(view) = self.nodes[node].server.cluster() else { return Ok(()) };
+                let lists_own = self.plan.server.lists_own_shard;
                 let owners = (0..self.keys.len()).map(|key| {
                     let owner = view.owner(cluster.slots[key]);
                     let port = owner.map(|owner| view.members()[owner].port);
@@ -46,7 +47,12 @@ impl World {
                     let is_true = port == Some(port_of(cluster.owner(key)));
                     (port, is_true.then_some(cluster.versions[key]))
                 });
-                TopologyReply::Owners(owners.collect())
+                let reply = OwnersReply::of(view, owners.collect());
+                // A list of some shards is no slot map: the slots are asked for next.
+                if is_list_of_shards(frame) && (reply.is_partial || lists_own) {
+                    return Ok(());
+                }
+                TopologyReply::Owners(reply)
             }
             (_, Some(key)) if frame.starts_with(b"-MOVED ") => {
                 let (version, is_last) = (cluster.versions[key], executed.verb != Verb::Read);
@@ -89,8 +95,8 @@ impl World {
                     routes.iter_mut().for_each(|route| route.named.extend(port));
                 }
                 TopologyReply::Epoch(_) => {}
-                TopologyReply::Owners(owners) => {
-                    for (route, (port, _)) in routes.iter_mut().zip(owners) {
+                TopologyReply::Owners(reply) => {
+                    for (route, (port, _)) in routes.iter_mut().zip(&reply.owners) {
                         route.named.extend(port);
                     }
                 }
@@ -129,17 +135,22 @@ impl World {
                         map.routes[other].owners.extend(port);
                     }
                 }
+                if port.is_some() && !is_self {
+                    map.on_moved(cluster.slots[key]);
+                }
                 if is_last {
                     state.moved.push((key, version));
                 }
             }
             TopologyReply::Ask { key, port } => map.routes[key].asked.extend(port),
             TopologyReply::Epoch(epoch) => state.epoch = epoch,
-            // A slot map without any owner is rejected.
-            TopologyReply::Owners(owners) if owners.iter().all(|(port, _)| port.is_none()) => {}
-            TopologyReply::Owners(owners) => {
-                if map.accepts(state.epoch.take()) {
-                    map.replace(owners);
+            TopologyReply::Owners(reply) => {
+                let epoch = state.epoch.take();
+                // A slot map without any owner is rejected.
+                if let Some(node) = state.node
+                    && reply.named.contains(&true)
+                {
+                    map.hear(node, epoch, reply);
                 }
             }
         }
@@ -238,6 +249,12 @@ impl World {
             format!("call {forgotten:?} has not read again since its link was lost at {lost_at} µs")
         })
     }
+}
+
+/// Return whether a topology reply lists shards, each a map.
+fn is_list_of_shards(frame: &[u8]) -> bool {
+    let first = frame.iter().position(|&byte| byte == b'\n').map(|end| frame.get(end + 1));
+    first.flatten() == Some(&b'%')
 }
 
 /// Return the port at the end of a redirect.

@@ -74,7 +74,7 @@ pub(crate) const HARMLESS: [Fault; 13] = [
 ];
 
 /// Faults that are injected into clusters in addition.
-pub(crate) const CLUSTER_INJECTED: [Fault; 14] = [
+pub(crate) const CLUSTER_INJECTED: [Fault; 15] = [
     Fault::SlotMoved,
     Fault::SlotMovedLate,
     Fault::SlotMigrates,
@@ -89,11 +89,12 @@ pub(crate) const CLUSTER_INJECTED: [Fault; 14] = [
     Fault::StaleMap,
     Fault::EmptyMap,
     Fault::UnknownHost,
+    Fault::PartialMap,
 ];
 
 /// Cluster changes that leave links and servers healthy.
-pub(crate) const CLUSTER_HARMLESS: [Fault; 3] =
-    [Fault::SlotMoved, Fault::SlotMigrates, Fault::Failover];
+pub(crate) const CLUSTER_HARMLESS: [Fault; 4] =
+    [Fault::SlotMoved, Fault::SlotMigrates, Fault::Failover, Fault::PartialMap];
 
 /// Faults of loaders and callers.
 pub(crate) const LOADER_AND_CALLER_FAULTS: [Fault; 14] = [

@@ -30,6 +30,9 @@ pub struct Config {
     pub memory_max: u64,
     /// The keys that are evicted when memory is short.
     pub eviction: Eviction,
+    /// Whether `CLUSTER SHARDS` lists the node's own shard only, as a node does that was upgraded
+    /// from 7.0 and has learned no other shard's id.
+    pub lists_own_shard: bool,
     /// Whether expired keys are deleted in the background, or only on access.
     pub active_expiry: bool,
     /// The most commands in [`Server::log`](super::Server::log).
@@ -50,6 +53,7 @@ impl Default for Config {
             tracking_keys_max: 1_000_000,
             memory_max: 0,
             eviction: Eviction::NoEviction,
+            lists_own_shard: false,
             active_expiry: true,
             log_max: 4096,
             seed: 0,

@@ -2,8 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use redcache_core::protocol::Slot;
+
+use crate::server::Cluster;
+
 /// The number of slot maps in a row that may be ignored for an older epoch.
 pub(crate) const OLDER_MAX: u8 = 8;
+
+/// The number of slot maps in a row in which one node may leave out the same owned slots.
+const LOSSES_MAX: u8 = 3;
 
 /// A topology reply on its way to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +23,33 @@ pub(crate) enum TopologyReply {
     /// The epoch of the slot map that follows.
     Epoch(Option<u64>),
     /// The port of each key, and the number of the owner if it is the real one.
-    Owners(Vec<(Option<u16>, Option<u64>)>),
+    Owners(OwnersReply),
+}
+
+/// A slot map as a node tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnersReply {
+    pub(crate) owners: Vec<(Option<u16>, Option<u64>)>,
+    /// For each slot, whether it has an owner with an address.
+    pub(crate) named: Vec<bool>,
+    /// The node knows of owners whose address it does not know.
+    pub(crate) is_partial: bool,
+}
+
+impl OwnersReply {
+    /// Return what a node tells of its cluster, given the owners of the keys.
+    pub(crate) fn of(view: &Cluster, owners: Vec<(Option<u16>, Option<u64>)>) -> Self {
+        let mut named = vec![false; usize::from(Slot::COUNT)];
+        let mut assigned = 0;
+        for (place, member) in view.members().iter().enumerate() {
+            for (first, last) in view.ranges_of(place) {
+                assigned += last.index() + 1 - first.index();
+                named[first.index()..=last.index()].fill(member.port != 0);
+            }
+        }
+        let is_partial = named.iter().filter(|is_named| **is_named).count() < assigned;
+        Self { owners, named, is_partial }
+    }
 }
 
 /// The knowledge of a process about the route of one key.
@@ -35,33 +68,69 @@ pub(crate) struct Route {
 /// The messages to a process about its cluster.
 #[derive(Debug)]
 pub(crate) struct SlotMap {
-    pub(crate) epoch: Option<u64>,
-    pub(crate) older: u8,
+    epoch: Option<u64>,
+    older: u8,
     pub(crate) routes: Vec<Route>,
+    /// The slots of which the process knows an owner.
+    owned: Vec<bool>,
+    /// The last node that left slots out, the slots that it named, and how often it did.
+    loss: Option<(usize, Vec<bool>, u8)>,
 }
 
 impl SlotMap {
     pub(crate) fn new(keys: usize) -> Self {
-        Self { epoch: None, older: 0, routes: vec![Route::default(); keys] }
+        Self {
+            epoch: None,
+            older: 0,
+            routes: vec![Route::default(); keys],
+            owned: vec![false; usize::from(Slot::COUNT)],
+            loss: None,
+        }
     }
 
-    pub(crate) fn accepts(&mut self, epoch: Option<u64>) -> bool {
-        if epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known) {
+    /// Take the map of a node, unless the process puts it off.
+    pub(crate) fn hear(&mut self, from: usize, epoch: Option<u64>, reply: OwnersReply) {
+        let is_older = epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known);
+        if is_older {
             self.older += 1;
             if self.older <= OLDER_MAX {
-                return false;
+                return;
             }
+        } else if !self.believes(from, &reply) && !is_subset(&self.owned, &reply.named) {
+            return;
         }
         self.older = 0;
         self.epoch = epoch;
-        true
-    }
-
-    pub(crate) fn replace(&mut self, owners: Vec<(Option<u16>, Option<u64>)>) {
-        for (route, (port, version)) in self.routes.iter_mut().zip(owners) {
+        for (route, (port, version)) in self.routes.iter_mut().zip(reply.owners) {
             route.owners = port.into_iter().collect();
             route.version = route.version.max(version.unwrap_or(0));
         }
+        self.owned = reply.named;
+    }
+
+    /// Return whether the slots without an owner are known to have none: two nodes say so, or one
+    /// again and again.
+    fn believes(&mut self, from: usize, reply: &OwnersReply) -> bool {
+        if reply.named.iter().all(|is_named| *is_named) {
+            self.loss = None;
+            return true;
+        }
+        if reply.is_partial {
+            return false;
+        }
+        let count = match self.loss.take() {
+            Some((first, named, count)) if is_subset(&named, &reply.named) => {
+                if first == from { count.saturating_add(1) } else { count.max(LOSSES_MAX + 1) }
+            }
+            Some(_) | None => 1,
+        };
+        self.loss = Some((from, reply.named.clone(), count));
+        count > LOSSES_MAX
+    }
+
+    /// Take the owner of a slot that `MOVED` names.
+    pub(crate) fn on_moved(&mut self, slot: Slot) {
+        self.owned[slot.index()] = true;
     }
 
     /// Return whether the process must take the key to be at this port.
@@ -74,4 +143,8 @@ impl SlotMap {
     pub(crate) fn knows_owner(&self, key: usize, version: u64) -> bool {
         self.routes[key].version >= version
     }
+}
+
+fn is_subset(one: &[bool], of: &[bool]) -> bool {
+    one.iter().zip(of).all(|(one, other)| *other || !*one)
 }

@@ -72,7 +72,9 @@ impl World {
             let load = call.load.as_ref().filter(|load| load.keys.contains(&key))?;
             // A batch may start a load late that was requested before a write.
             let is_alone = call.process == process && !call.kind.is_batch() && !call.kind.is_set();
-            (is_alone && !call.is_superseded).then_some(load.begun)
+            // A call made after a write of the process joins no call from before it, even if the
+            // load of that one begins later.
+            (is_alone && !call.is_superseded).then_some(load.begun.min(call.started))
         });
         let oldest_valid = running.filter(|&begun| begun > learned.replaced).count();
         // Calls made before a write of the process still wait for a load of their own and may

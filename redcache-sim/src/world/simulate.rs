@@ -108,7 +108,7 @@ impl World {
         if self.plan.faults.has(Fault::SkewedClock) {
             self.tally.fault(Fault::SkewedClock);
         }
-        for fault in [Fault::NoTracking, Fault::NoProto] {
+        for fault in [Fault::NoTracking, Fault::NoProto, Fault::PartialShards] {
             if self.plan.faults.has(fault) {
                 self.tally.fault(fault);
             }

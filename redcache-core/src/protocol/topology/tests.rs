@@ -124,13 +124,65 @@ fn too_many_claims_are_rejected() {
 }
 
 #[test]
-fn the_epoch_is_read_from_cluster_info() {
-    let info = b"cluster_state:ok\r\ncluster_current_epoch:42\r\ncluster_my_epoch:7\r\n";
-    assert_eq!(read_epoch(&Frame::Bulk(info)), Some(42));
-    for other in [&b""[..], b"cluster_current_epoch:", b"cluster_current_epoch:-1", b"\xff"] {
-        assert_eq!(read_epoch(&Frame::Bulk(other)), None);
+fn the_epoch_and_the_number_of_slots_are_read_from_cluster_info() {
+    let read = |text| ClusterInfo::read(&Frame::Bulk(text));
+    let text = b"cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:42\r\n";
+    assert_eq!(read(text), ClusterInfo { epoch: Some(42), assigned: Some(16384) });
+    for other in [&b""[..], b"cluster_current_epoch:", b"cluster_slots_assigned:-1", b"\xff"] {
+        assert_eq!(read(other), ClusterInfo::default());
     }
-    assert_eq!(read_epoch(&Frame::Error(b"NOPERM")), None);
+    assert_eq!(ClusterInfo::read(&Frame::Error(b"NOPERM")), ClusterInfo::default());
+}
+
+#[test]
+fn a_map_with_fewer_slots_than_are_assigned_is_partial() {
+    for (last, assigned, is_partial) in [
+        (16383, Some(16384), false),
+        (16383, None, false),
+        (99, Some(100), false),
+        (99, Some(16384), true),
+        (99, None, true),
+    ] {
+        let bytes = shards(&[primary(Some("a"), 1, &[(0, last)])]);
+        let mut topology = read(Question::Shards, &bytes).unwrap();
+        topology.info.assigned = assigned;
+        assert_eq!(topology.is_partial(), is_partial, "{last} {assigned:?}");
+    }
+}
+
+/// Return the hosts that an answer gives to nodes with these hosts and addresses, in both forms.
+fn hosts(nodes: &[(Option<&str>, &str, u16)]) -> Vec<Option<String>> {
+    let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+    let mut shards = format!("*{}\r\n", nodes.len());
+    let mut ranges = shards.clone();
+    for (number, (host, ip, port)) in nodes.iter().enumerate() {
+        let (host, ip) = (host.map_or("_\r\n".to_owned(), bulk), bulk(ip));
+        shards += &format!("%2\r\n+slots\r\n*2\r\n:{number}\r\n:{number}\r\n+nodes\r\n*1\r\n");
+        shards += &format!("%4\r\n+role\r\n+master\r\n+port\r\n:{port}\r\n+ip\r\n{ip}");
+        shards += &format!("+endpoint\r\n{host}");
+        ranges += &format!("*3\r\n:{number}\r\n:{number}\r\n*4\r\n{host}:{port}\r\n+id\r\n");
+        ranges += &format!("*2\r\n+ip\r\n{ip}");
+    }
+    let told = |question, bytes: &str| {
+        let primaries = read(question, bytes.as_bytes()).unwrap().primaries;
+        primaries.into_iter().map(|primary| primary.endpoint.host).collect::<Vec<_>>()
+    };
+    let hosts = told(Question::Shards, &shards);
+    assert_eq!(told(Question::Slots, &ranges), hosts);
+    hosts
+}
+
+#[test]
+fn a_node_without_a_host_of_its_own_is_reached_at_its_address() {
+    for host in ["?", ""] {
+        let told = hosts(&[(Some("a"), "10.0.0.1", 1), (Some(host), "10.0.0.2", 1)]);
+        assert_eq!(told, [Some("a".to_owned()), Some("10.0.0.2".to_owned())]);
+        assert_eq!(hosts(&[(Some(host), "", 1)]), [None]);
+    }
+    // Behind one address, the nodes differ by their ports.
+    assert_eq!(hosts(&[(None, "10.0.0.1", 1), (None, "10.0.0.2", 2)]), [None, None]);
+    let told = hosts(&[(None, "10.0.0.1", 1), (None, "10.0.0.2", 1), (None, "10.0.0.3", 2)]);
+    assert_eq!(told, [Some("10.0.0.1".to_owned()), Some("10.0.0.2".to_owned()), None]);
 }
 
 /// Field names and values of both answers.
@@ -198,7 +250,7 @@ proptest! {
                 }
             }
         }
-        read_epoch(&frame);
+        ClusterInfo::read(&frame);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) enum Awaited {
     Ignored,
     /// A `PING` with this number, which its reply repeats.
     Ping(u64),
-    /// `CLUSTER INFO`. It precedes the topology, so that its epoch is not newer.
+    /// `CLUSTER INFO`. It precedes the topology, so that it is not newer.
     ClusterInfo,
     Topology(Question),
     /// `AUTH` with new credentials.

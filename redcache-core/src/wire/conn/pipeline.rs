@@ -12,7 +12,7 @@ use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::{Assembly, Refusal};
-use crate::protocol::topology::{self, Question};
+use crate::protocol::topology::{ClusterInfo, Question};
 use crate::resp;
 use crate::wire::inbound::Inbound;
 use crate::wire::issued::Issued;
@@ -38,8 +38,8 @@ pub(super) struct Pipeline {
     pub(super) asking_answered: bool,
     /// The server refused an `ASKING` of the first awaited command.
     pub(super) asking_refused: Option<Refusal>,
-    /// The epoch of the topology whose reply comes next.
-    pub(super) epoch: Option<u64>,
+    /// The `CLUSTER INFO` of the topology whose reply comes next.
+    pub(super) info: ClusterInfo,
     /// The key that was just written: if the server tracked it for this connection, the next
     /// message is the push for that write.
     pub(super) echo: Option<Key>,
@@ -59,7 +59,7 @@ impl Pipeline {
             ready: VecDeque::new(),
             asking_answered: false,
             asking_refused: None,
-            epoch: None,
+            info: ClusterInfo::default(),
             echo: None,
             scripts: SentScripts::default(),
         }
@@ -109,7 +109,7 @@ impl Pipeline {
     /// Ask what the node knows of its cluster.
     pub(super) fn ask_topology(&mut self, question: Question) {
         self.coalescer.close(&mut self.out);
-        topology::ask_epoch(&mut self.out);
+        ClusterInfo::ask(&mut self.out);
         question.ask(&mut self.out);
         self.expect(Awaited::ClusterInfo);
         self.expect(Awaited::Topology(question));

@@ -11,7 +11,7 @@ use crate::protocol::lock::LockSettings;
 use crate::protocol::reply::{
     Answered, Assembly, ReadReply, Refusal, Reply, WrongType, is_about_batching,
 };
-use crate::protocol::topology::{self, Topology};
+use crate::protocol::topology::{ClusterInfo, Topology};
 use crate::resp::Frame;
 use crate::wire::inbound::Inbound;
 
@@ -72,15 +72,15 @@ impl Pipeline {
                 if is_its_own { Ok(None) } else { Err(mispaired()) }
             }
             Some(Awaited::ClusterInfo) => {
-                self.epoch = topology::read_epoch(frame);
+                self.info = ClusterInfo::read(frame);
                 self.pop_front();
                 Ok(None)
             }
             Some(Awaited::Topology(question)) => {
                 let read = question.read(frame);
-                let epoch = self.epoch.take();
+                let info = std::mem::take(&mut self.info);
                 self.pop_front();
-                Ok(Some(Inbound::Topology(read.map(|topology| Topology { epoch, ..topology }))))
+                Ok(Some(Inbound::Topology(read.map(|topology| Topology { info, ..topology }))))
             }
             Some(Awaited::Login) => {
                 self.pop_front();

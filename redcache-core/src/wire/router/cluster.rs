@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use super::id::{ConnId, NodeId};
 use super::node::is_lasting;
 use super::seeds::Seeds;
+use super::witness::Witness;
 use crate::api::config::{Address, Config};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::slot::{Slot, SlotSet};
+use crate::protocol::topology::Topology;
 use crate::rng::Rng;
 
 /// How long a node is kept that owns no slot and of which nothing is awaited.
@@ -16,6 +18,8 @@ pub(super) const IDLE_KEPT: Duration = Duration::from_secs(1);
 const QUESTION_GAP: Duration = Duration::from_millis(50);
 /// The time between two questions while some slot cannot be reached.
 const TROUBLE_INTERVAL: Duration = Duration::from_millis(500);
+/// How many times in a row the next node is asked at once, because slots have no owner.
+const QUICK_QUESTIONS: u8 = 8;
 /// How many answers in a row may be older than the known map. Then the cluster was created again.
 const OLDER_MAX: u8 = 8;
 
@@ -26,6 +30,7 @@ pub(super) struct Cluster {
     pub(super) is_known: bool,
     epoch: Option<u64>,
     older: u8,
+    pub(super) witness: Witness,
     pub(super) seeds: Seeds,
     /// When to ask for the slot map.
     ask_at: Instant,
@@ -47,6 +52,7 @@ impl Cluster {
             is_known: false,
             epoch: None,
             older: 0,
+            witness: Witness::default(),
             seeds: Seeds::new(now, seeds, config),
             ask_at: now,
             asked_at: None,
@@ -70,10 +76,24 @@ impl Cluster {
         std::mem::replace(&mut self.owners[slot.index()], id)
     }
 
+    /// Return whether a node's map may replace the known one as to the slots that it leaves out.
+    pub(super) fn accepts_loss(&mut self, from: &Address, topology: &Topology) -> bool {
+        // An older map is no witness.
+        if self.is_older(topology.info.epoch) || self.witness.hear(from, topology) {
+            return true;
+        }
+        let is_owned = |slot: &Slot| self.owner(*slot).is_some();
+        let is_lost = |slot: &Slot| !topology.slots.contains(*slot);
+        mutant!(PartialMapTrusted) || !Slot::all().filter(is_owned).any(|slot| is_lost(&slot))
+    }
+
+    fn is_older(&self, epoch: Option<u64>) -> bool {
+        epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known)
+    }
+
     /// Return whether an answer of this epoch may replace the known map.
     pub(super) fn accepts(&mut self, epoch: Option<u64>) -> bool {
-        let is_older = epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known);
-        if is_older && !mutant!(OlderMapTrusted) {
+        if self.is_older(epoch) && !mutant!(OlderMapTrusted) {
             self.older += 1;
             if self.older <= OLDER_MAX {
                 return false;
@@ -133,7 +153,13 @@ impl Cluster {
 
     /// Return the time until the next question.
     pub(super) fn interval(&self, is_in_trouble: bool, config: &Config) -> Duration {
-        if is_in_trouble || !self.is_known {
+        let is_in_doubt = self.witness.is_in_doubt();
+        if is_in_doubt
+            && self.witness.doubts <= QUICK_QUESTIONS
+            && self.owners.iter().any(Option::is_none)
+        {
+            QUESTION_GAP.min(config.discovery_interval)
+        } else if is_in_trouble || is_in_doubt || !self.is_known {
             TROUBLE_INTERVAL.min(config.discovery_interval)
         } else {
             config.discovery_interval
@@ -177,6 +203,9 @@ impl Cluster {
 
     pub(super) fn on_known(&mut self) {
         self.is_known = true;
-        self.seeds.on_known();
+        self.seeds.fault = None;
+        if !self.witness.is_in_doubt() {
+            self.seeds.reset_pauses();
+        }
     }
 }

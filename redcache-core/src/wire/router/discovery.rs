@@ -18,9 +18,15 @@ impl Router {
         if !is_due || self.is_closed {
             return;
         }
-        match self.refresh_target() {
-            Some(id) => self.ask(ctx, id),
-            None => self.try_next_seed(ctx),
+        let target = self.refresh_target();
+        if let Some(cluster) = &mut self.cluster {
+            cluster.seeds.is_needed = target.is_none();
+            if target.is_none() || cluster.witness.is_in_doubt() {
+                self.try_next_seed(ctx);
+            }
+        }
+        if let Some(id) = target {
+            self.ask(ctx, id);
         }
     }
 
@@ -83,13 +89,14 @@ impl Router {
         answer: Result<Topology, NoTopology>,
     ) {
         let Some(node) = self.nodes.get_mut(from) else { return };
+        let is_whole = answer.as_ref().is_ok_and(|topology| !topology.is_partial());
+        if node.question == Question::Shards && !is_whole && !mutant!(PartialShardsTrusted) {
+            node.question = Question::Slots;
+            return self.ask(ctx, from);
+        }
         let error = match answer {
             Ok(topology) if !topology.primaries.is_empty() => {
                 return self.learn(ctx, from, &topology);
-            }
-            Err(NoTopology::Refused(_)) if node.question == Question::Shards => {
-                node.question = Question::Slots;
-                return self.ask(ctx, from);
             }
             Ok(_) => {
                 let text = format!("{}: it knows of no slot that is owned", node.address);
@@ -112,19 +119,27 @@ impl Router {
     }
 
     fn learn(&mut self, ctx: Context<'_>, from: NodeId, topology: &Topology) {
-        let Some(cluster) = &mut self.cluster else { return };
-        if !cluster.accepts(topology.epoch) {
-            self.plan_rediscovery(ctx);
-            // Another node may know more.
-            if let Some(cluster) = &mut self.cluster {
-                cluster.request_discovery_soon(ctx.now);
-            }
-            return;
+        let (Some(cluster), Some(node)) = (&mut self.cluster, self.nodes.get(from)) else { return };
+        let is_accepted =
+            cluster.accepts_loss(&node.address, topology) && cluster.accepts(topology.info.epoch);
+        if is_accepted {
+            cluster.on_known();
         }
-        cluster.on_known();
-        cluster.seeds.tried.take_if(|tried| *tried == from);
-        self.adopt(ctx, from, topology);
+        if cluster.seeds.tried == Some(from) {
+            if cluster.witness.is_in_doubt() {
+                // Another seed may know more.
+                cluster.seeds.pass(ctx.now, None, &mut self.rng);
+            }
+            cluster.seeds.tried = None;
+        }
+        if is_accepted {
+            self.adopt(ctx, from, topology);
+        }
         self.plan_rediscovery(ctx);
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| !is_accepted) {
+            // Another node may know more.
+            cluster.request_discovery_soon(ctx.now);
+        }
     }
 
     fn plan_rediscovery(&mut self, ctx: Context<'_>) {

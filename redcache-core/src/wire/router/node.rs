@@ -71,7 +71,8 @@ impl Node {
             is_announced: false,
             slots: 0,
             idle_until: now,
-            question: Question::Shards,
+            // `CLUSTER SHARDS` tells the port without TLS first.
+            question: if config.tls().is_some() { Question::Slots } else { Question::Shards },
         }
     }
 

@@ -58,6 +58,15 @@ impl Router {
         issued.redirects = issued.redirects.saturating_add(1);
         let asked = self.nodes.get(from)?.address.clone();
         match redirect {
+            // A node without a host of its own stands at another address: the slot map has it.
+            Redirect::Ask(endpoint) | Redirect::Moved(endpoint)
+                if endpoint.host.is_none()
+                    && endpoint.address(&asked) == asked
+                    && issued.redirects < PAUSED_FROM =>
+            {
+                self.request_discovery(ctx, None);
+                self.pause(ctx, issued)
+            }
             Redirect::Ask(endpoint) if !mutant!(AskChangesMap) => {
                 self.on_ask(ctx, endpoint.address(&asked), issued)
             }

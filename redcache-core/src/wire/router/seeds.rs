@@ -42,7 +42,6 @@ impl Seeds {
 
     /// Return the next seed, if one is due.
     pub(super) fn next(&mut self, now: Instant) -> Option<Address> {
-        self.is_needed = true;
         let is_due = self.tried.is_none() && self.try_at <= now;
         if is_due { self.addresses.get(self.next).cloned() } else { None }
     }
@@ -61,9 +60,7 @@ impl Seeds {
         is_round
     }
 
-    /// Some node has answered.
-    pub(super) fn on_known(&mut self) {
-        self.fault = None;
+    pub(super) fn reset_pauses(&mut self) {
         self.backoff.reset();
     }
 }

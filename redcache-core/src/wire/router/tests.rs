@@ -123,14 +123,19 @@ impl World {
         self.step(|router, ctx| router.handle_disconnected(ctx, conn, "gone"));
     }
 
-    /// Return the commands sent to a node since the last look, by their first two words.
-    fn take_sent(&mut self, port: u16) -> Vec<String> {
-        let mut bytes = self.unread.remove(&port).unwrap_or_default();
+    /// Take the bytes that are sent to a node.
+    fn transmit(&mut self, port: u16) {
         if let Some(conn) = self.conn(port) {
             let mut sent = Vec::new();
             self.router.take_transmit(conn, &mut sent);
-            bytes.append(&mut sent);
+            self.unread.entry(port).or_default().append(&mut sent);
         }
+    }
+
+    /// Return the commands sent to a node since the last look, by their first two words.
+    fn take_sent(&mut self, port: u16) -> Vec<String> {
+        self.transmit(port);
+        let bytes = self.unread.remove(&port).unwrap_or_default();
         let (mut rest, mut sent) = (&bytes[..], Vec::new());
         while let Some(end) = Scanner::new(Limits::default()).scan(rest).unwrap() {
             let Frame::Array(words) = decode(&rest[..end]).unwrap() else { panic!() };
@@ -153,32 +158,58 @@ impl World {
         self.sent
     }
 
-    /// Answer `CLUSTER INFO` and `CLUSTER SHARDS`.
+    /// Answer the questions for the topology. All slots of the map are assigned.
     fn answer_topology(&mut self, port: u16, epoch: Option<u64>, ranges: &[(u16, u16, u16)]) {
-        let epoch = epoch.map_or_else(
+        let assigned = ranges.iter().map(|(_, first, last)| last + 1 - first).sum();
+        self.answer_in_part(port, (epoch, assigned), ranges, ranges);
+    }
+
+    /// Answer the questions for the topology, with these shards and these ranges of slots.
+    fn answer_in_part(
+        &mut self,
+        port: u16,
+        (epoch, assigned): (Option<u64>, u16),
+        in_shards: &[(u16, u16, u16)],
+        in_slots: &[(u16, u16, u16)],
+    ) {
+        let info = epoch.map_or_else(
             || "-NOPERM\r\n".to_owned(),
             |epoch| {
-                let text = format!("cluster_current_epoch:{epoch}\r\n");
+                let assigned = format!("cluster_slots_assigned:{assigned}\r\n");
+                let text = format!("{assigned}cluster_current_epoch:{epoch}\r\n");
                 format!("${}\r\n{text}\r\n", text.len())
             },
         );
-        let mut shards = format!("*{}\r\n", ranges.len());
-        for (port, first, last) in ranges {
+        let mut shards = format!("*{}\r\n", in_shards.len());
+        for (port, first, last) in in_shards {
             shards += &format!("%2\r\n$5\r\nslots\r\n*2\r\n:{first}\r\n:{last}\r\n$5\r\nnodes\r\n");
             shards += "*1\r\n%3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$8\r\nendpoint\r\n$1\r\nh\r\n";
             shards += &format!("$4\r\nport\r\n:{port}\r\n");
         }
-        let mut replies = String::new();
-        let sent = self.take_sent(port);
-        assert!(sent.contains(&"CLUSTER SHARDS".to_owned()), "it was not asked, but {sent:?}");
-        for command in sent {
-            replies += match command.as_str() {
-                "CLUSTER INFO" => &epoch,
+        let mut slots = format!("*{}\r\n", in_slots.len());
+        for (port, first, last) in in_slots {
+            slots += &format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n+h\r\n:{port}\r\n");
+        }
+        let mut is_asked = false;
+        loop {
+            self.transmit(port);
+            let bytes = self.unread.get(&port).cloned().unwrap_or_default();
+            let sent = self.take_sent(port);
+            if !sent.iter().any(|command| command.starts_with("CLUSTER")) {
+                assert!(is_asked, "it was not asked, but {sent:?}");
+                self.unread.insert(port, bytes);
+                return;
+            }
+            is_asked = true;
+            let reply = |command: &String| match command.as_str() {
+                "CLUSTER INFO" => &info,
                 "CLUSTER SHARDS" => &shards,
+                "CLUSTER SLOTS" => &slots,
                 _ => "+PONG\r\n",
             };
+            let replies: Vec<_> = sent.iter().map(reply).collect();
+            self.hear(port, replies.concat().as_bytes());
         }
-        self.hear(port, replies.as_bytes());
     }
 
     /// Return the node whose topology is awaited.
@@ -382,7 +413,7 @@ fn a_node_that_redirects_to_itself_is_reconnected() {
     let mut world = World::of_two();
     world.send(remove());
     let before = world.conn(1);
-    world.hear(1, b"-MOVED 5061 :1\r\n");
+    world.hear(1, b"-MOVED 5061 h:1\r\n");
     assert_eq!(world.take_events(), ["down 8192"]);
     world.pass(RETRY_PAUSE);
     world.settle(&[]);
@@ -404,11 +435,33 @@ fn a_node_that_always_redirects_to_itself_is_reconnected_with_growing_pauses() {
         world.send(remove());
         let sent = world.take_sent(1);
         if !sent.is_empty() {
-            world.hear(1, "-MOVED 5061 :1\r\n".repeat(sent.len()).as_bytes());
+            world.hear(1, "-MOVED 5061 h:1\r\n".repeat(sent.len()).as_bytes());
         }
     }
     // Ten seconds, and 2 s are the longest pause.
     assert!((5..30).contains(&connections), "{connections}");
+}
+
+#[test]
+fn a_redirect_to_a_node_without_a_host_waits_for_the_slot_map() {
+    for host in ["?", ""] {
+        let mut world = World::of_two();
+        world.send(remove());
+        let before = world.conn(1);
+        world.take_sent(1);
+        world.hear(1, format!("-MOVED 5061 {host}:1\r\n").as_bytes());
+        world.pass(Duration::from_millis(60));
+        assert_eq!((world.take_events(), world.conn(1)), (vec![], before));
+        world.settle(&[]);
+        let port = world.asked().unwrap();
+        world.answer_topology(port, Some(6), &[(2, 0, 16383)]);
+        world.take_sent(1);
+        assert_eq!(world.take_events(), ["moved 8192"]);
+        world.hear(1, format!("-MOVED 5061 {host}:1\r\n").as_bytes());
+        world.pass(RETRY_PAUSE);
+        world.settle(&[]);
+        assert!(world.take_sent(2).contains(&"DEL bar".to_owned()));
+    }
 }
 
 #[test]
@@ -467,6 +520,61 @@ fn a_slot_map_without_slots_never_replaces_one_with_slots() {
     assert_eq!(world.take_events(), [""; 0]);
     world.send(read());
     assert!(world.take_sent(1).ends_with(&["GET bar".to_owned(), "PTTL bar".to_owned()]));
+}
+
+#[test]
+fn a_list_of_some_shards_is_replaced_by_the_list_of_slots() {
+    let mut world = World::new(&[1]);
+    world.settle(&[]);
+    for in_shards in [&[(1, 0, 8191)][..], &[]] {
+        let in_slots = [(1, 0, 8191), (2, 8192, 16383)];
+        world.answer_in_part(1, (Some(5), 16384), in_shards, &in_slots);
+        assert!((0..16384).all(|slot| world.router.owner(Slot::new(slot).unwrap()).is_some()));
+        world = World::new(&[1]);
+        world.settle(&[]);
+    }
+}
+
+#[test]
+fn a_slot_map_that_leaves_slots_out_is_confirmed_before_it_replaces_another() {
+    // The node admits that it leaves slots out, or it knows of no owner at all.
+    for assigned in [16384, 8192] {
+        let mut world = World::of_two();
+        world.pass(world.config.discovery_interval * 2);
+        world.settle(&[]);
+        let first = world.asked().unwrap();
+        world.answer_in_part(first, (Some(6), assigned), &[(2, 8192, 16383)], &[(2, 8192, 16383)]);
+        assert_eq!(world.take_events(), [""; 0]);
+        world.pass(Duration::from_millis(600));
+        world.settle(&[]);
+        let second = world.asked().unwrap();
+        assert_ne!(first, second, "the other node is asked next");
+        world.answer_in_part(second, (Some(6), assigned), &[], &[(2, 8192, 16383)]);
+        let expected: &[_] = if assigned == 8192 { &["moved 8192"] } else { &[] };
+        assert_eq!(world.take_events(), expected);
+    }
+}
+
+#[test]
+fn while_slots_have_no_owner_the_seeds_are_asked_too() {
+    let mut world = World::new(&[1, 7]);
+    world.settle(&[]);
+    world.answer_in_part(1, (Some(5), 16384), &[], &[(1, 8192, 16383)]);
+    world.send(read());
+    let asked = (0..10).find(|_| {
+        world.pass(Duration::from_millis(60));
+        world.settle(&[]);
+        match world.asked() {
+            Some(1) => world.answer_in_part(1, (Some(5), 16384), &[], &[(1, 8192, 16383)]),
+            Some(7) => return true,
+            _ => {}
+        }
+        false
+    });
+    assert!(asked.is_some());
+    world.answer_topology(7, Some(5), &[(2, 0, 8191), (1, 8192, 16383)]);
+    world.settle(&[]);
+    assert_eq!(world.take_sent(2), ["GET bar", "PTTL bar"]);
 }
 
 #[test]

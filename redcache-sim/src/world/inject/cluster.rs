@@ -56,6 +56,13 @@ impl World {
                 self.recover_later(node, fault, 4 * DISTORTED_MAX);
                 self.move_slot(key, shard, None)
             }
+            // A second node with the same gap would confirm the first, and a node refuses the keys
+            // that it imports from one that it does not know.
+            Fault::PartialMap
+                if cluster.distorted.iter().any(Option::is_some) || !cluster.moving.is_empty() =>
+            {
+                Ok(())
+            }
             _ => {
                 self.inject_view(fault, key);
                 Ok(())
@@ -70,12 +77,14 @@ impl World {
         let (slot, owner) = (cluster.slots[key], cluster.owner(key));
         let other = cluster.shards[(cluster.shard_of(key) + 1) % SHARDS].primary;
         let node = match fault {
-            Fault::StaleMap | Fault::EmptyMap | Fault::UnknownHost => any,
+            Fault::StaleMap | Fault::EmptyMap | Fault::UnknownHost | Fault::PartialMap => any,
             _ => owner,
         };
         self.tally.fault(fault);
         let (host, port) = self.fault_rng.pick(&[("", 0), ("?", 1), ("nowhere", 9)]);
         let unknown = self.fault_rng.pick(&["", "?"]);
+        let unknown_node = if any == owner { other } else { owner };
+        let is_forgotten = fault == Fault::PartialMap && self.fault_rng.chance(500);
         self.distort_view(node, fault, |view| match fault {
             Fault::ClusterDown => view.set_down(true),
             Fault::EmptyMap => view.assign_range(first(), last(), None),
@@ -95,9 +104,19 @@ impl World {
                 view.member_mut(other).port = port;
             }
             Fault::UnknownHost => hide_hosts(view, unknown),
+            Fault::PartialMap if is_forgotten => {
+                for (first, last) in view.ranges_of(unknown_node) {
+                    view.assign_range(first, last, None);
+                }
+            }
+            Fault::PartialMap => {
+                view.member_mut(unknown_node).host.clear();
+                view.member_mut(unknown_node).port = 0;
+            }
             _ => {}
         });
-        self.recover_later(node, fault, DISTORTED_MAX);
+        let within = if fault == Fault::PartialMap { 4 } else { 1 };
+        self.recover_later(node, fault, within * DISTORTED_MAX);
     }
 }
 
