@@ -88,7 +88,8 @@ impl Topology {
     /// A node that was upgraded from Redis 7.0 may know the shards of some nodes only, and then
     /// `CLUSTER SHARDS` lists no others. A node whose address is unknown is in no answer.
     pub(crate) fn is_partial(&self) -> bool {
-        self.slots.len() < self.info.assigned.unwrap_or(usize::from(Slot::COUNT))
+        let assigned = self.info.assigned.unwrap_or_else(|| usize::from(Slot::COUNT));
+        self.slots.len() < assigned
     }
 }
 

@@ -120,7 +120,11 @@ impl SlotMap {
         }
         let count = match self.loss.take() {
             Some((first, named, count)) if is_subset(&named, &reply.named) => {
-                if first == from { count.saturating_add(1) } else { count.max(LOSSES_MAX + 1) }
+                if first == from {
+                    count.saturating_add(1)
+                } else {
+                    count.max(LOSSES_MAX + 1)
+                }
             }
             Some(_) | None => 1,
         };

@@ -41,7 +41,7 @@ impl Seeds {
     }
 
     /// Return the next seed, if one is due.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Address> {
+    pub(super) fn next(&self, now: Instant) -> Option<Address> {
         let is_due = self.tried.is_none() && self.try_at <= now;
         if is_due { self.addresses.get(self.next).cloned() } else { None }
     }

@@ -105,7 +105,7 @@ fn shards(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let has_ids = call.server.config.is_valkey();
     let lists_own = call.server.config.lists_own_shard;
     let cluster = cluster(call)?;
-    let own = cluster.members()[cluster.me()].replica_of.unwrap_or(cluster.me());
+    let own = cluster.members()[cluster.me()].replica_of.unwrap_or_else(|| cluster.me());
     let members = (0..).zip(cluster.members()).filter(|(place, _)| !lists_own || *place == own);
     let primaries = members.filter(|(_, member)| member.replica_of.is_none());
     let shards = primaries.map(|(place, primary)| {
