@@ -3,23 +3,34 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_core::engine::{Batch, CallError, Near, NearHit, Observation, SharedObserver};
+use redcache_core::engine::{
+    Batch, CallError, Engine, Near, NearHit, Observation, SharedObserver,
+};
 use redcache_core::observer::{AnswerEvent, Observer};
 use redcache_core::{CallOptions, Source};
 
 use crate::deferred::defer;
+use crate::namespaces::Namespaces;
 
 /// The near cache as the callers of one cache read it. Hits are reported to the observer.
 #[derive(Debug)]
 pub struct NearReader {
     near: Arc<Near>,
     observer: SharedObserver,
+    namespaces: Namespaces,
 }
 
 impl NearReader {
-    /// Create a reader.
-    pub fn new(near: Arc<Near>, observer: SharedObserver) -> Self {
-        Self { near, observer }
+    /// Create a reader of the engine's near cache.
+    pub fn new(engine: &Engine) -> Self {
+        let config = engine.config();
+        let namespaces = Namespaces::new(config.lock_prefixes().map(str::to_owned).to_vec());
+        Self { near: Arc::clone(engine.near()), observer: config.observer().clone(), namespaces }
+    }
+
+    /// Return the namespaces of typed views.
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
     }
 
     /// Report events of the engine to the observer, once this thread is in no scope.

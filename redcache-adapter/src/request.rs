@@ -9,6 +9,7 @@ use std::time::Instant;
 use redcache_core::Error;
 use redcache_core::engine::{Engine, OpId, Outcome};
 
+pub(crate) mod raw;
 pub(crate) mod read;
 pub(crate) mod refresh;
 pub(crate) mod write;

@@ -50,6 +50,7 @@ mod call;
 mod call_slots;
 mod connection;
 mod login;
+mod face;
 mod read;
 mod refresh;
 mod refreshing;

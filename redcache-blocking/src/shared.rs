@@ -69,10 +69,7 @@ impl Shared {
         check_providers(&config, true)?;
         let encryption = Encryption::new(&config)?;
         let host = Host::new(Instant::now(), seed, config, CallSlots::default());
-        let near = NearReader::new(
-            Arc::clone(host.engine.near()),
-            host.engine.config().observer().clone(),
-        );
+        let near = NearReader::new(&host.engine);
         let state =
             State { host, connections: Vec::new(), dialing: Vec::new(), threads: Vec::new() };
         Ok(Self {

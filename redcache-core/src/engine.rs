@@ -33,6 +33,7 @@ mod writes;
 
 pub use seed::Seed;
 pub use state::Engine;
+pub use calls::Replacement;
 pub use validate::check_ttl;
 
 pub use crate::api::credentials_provider::{CredentialsFuture, SharedProvider};
@@ -40,7 +41,7 @@ pub use crate::api::load_error::{CallError, LoadFailure};
 pub use crate::api::observer::observe::Observation;
 pub use crate::api::observer::shared::SharedObserver;
 pub use crate::api::options::{LoadOptions, LoaderId};
-pub use crate::event::{Event, Outcome};
+pub use crate::event::{Event, Outcome, RawValue};
 pub use crate::flow::call::OpId;
 pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;

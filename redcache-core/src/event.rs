@@ -1,5 +1,9 @@
 //! The engine's events.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+
 use crate::api::answer::Answer;
 use crate::api::config::Address;
 use crate::api::credentials::LoginRequest;
@@ -84,8 +88,23 @@ pub enum Outcome {
     Stored(Result<bool, CallError>),
     /// The same for `insert_many_with`, in the order of the keys.
     StoredMany(Vec<Result<bool, CallError>>),
+    /// The exact contents of the keys of `read_raw_many`, in their order; `None` for a key without
+    /// a value.
+    Raws(Vec<Result<Option<RawValue>, Error>>),
     /// The end of a refresh. It has no caller.
     Refreshed,
+}
+
+/// The exact content of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RawValue {
+    /// The bytes in Redis, envelope included. Two writes of one value differ in them.
+    pub raw: Bytes,
+    /// The value; `None` if the key is cached as not found.
+    pub value: Option<Bytes>,
+    /// The time for which the value stays in Redis; `None` without a TTL.
+    pub ttl: Option<Duration>,
 }
 
 impl Outcome {
@@ -105,6 +124,9 @@ impl Outcome {
             Self::Stored(result) => result.as_ref().err().map(call).into_iter().collect(),
             Self::StoredMany(results) => {
                 results.iter().filter_map(|result| result.as_ref().err()).map(call).collect()
+            }
+            Self::Raws(results) => {
+                results.iter().filter_map(|result| result.as_ref().err()).map(cache).collect()
             }
             Self::Refreshed => Vec::new(),
         }

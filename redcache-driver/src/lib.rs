@@ -26,6 +26,7 @@ mod connect_any;
 mod connection;
 mod drive;
 mod login;
+mod face;
 mod read;
 mod refresh;
 mod refreshing;

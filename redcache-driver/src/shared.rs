@@ -64,10 +64,7 @@ impl Shared {
         check_providers(&config, false)?;
         let encryption = Encryption::new(&config)?;
         let host = Host::new(runtime.now(), seed, config, CallSlots::default());
-        let near = NearReader::new(
-            Arc::clone(host.engine.near()),
-            host.engine.config().observer().clone(),
-        );
+        let near = NearReader::new(&host.engine);
         let state = State {
             host,
             connections: Vec::new(),

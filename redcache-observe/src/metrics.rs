@@ -7,7 +7,7 @@ use metrics::{
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RoundTripEvent, UntrackedEvent,
+    RefreshEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 use redcache_core::{Address, Error, Stats};
 
@@ -25,6 +25,7 @@ use redcache_core::{Address, Error, Stats};
 /// | `redcache_round_trip_seconds` | `command` |
 /// | `redcache_locks_lost_total` | |
 /// | `redcache_not_stored_total` | |
+/// | `redcache_undecodable_total` | `namespace` |
 /// | `redcache_refreshes_total` | `event`: triggered, refreshed, skipped, dropped, failed, panicked |
 /// | `redcache_invalidations_total` | |
 /// | `redcache_flushes_total` | |
@@ -176,6 +177,11 @@ impl Observer for Metrics {
 
     fn on_not_stored(&self, _: &NotStoredEvent) {
         counter!("redcache_not_stored_total", "cache" => self.cache.clone()).increment(1);
+    }
+
+    fn on_undecodable(&self, event: &UndecodableEvent) {
+        let namespace = event.namespace.to_string();
+        counter!("redcache_undecodable_total", "namespace" => namespace).increment(1);
     }
 
     fn on_refresh(&self, event: &RefreshEvent) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RefreshStage, RoundTripEvent, UntrackedEvent,
+    RefreshEvent, RefreshStage, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 use redcache_core::{Address, Error};
 
@@ -17,7 +17,7 @@ use redcache_core::{Address, Error};
 /// | trace | answers, round trips, invalidations |
 /// | debug | failed keys, loads, lock waits, refreshes, flushes |
 /// | info | new connections |
-/// | warn | failed loads and refreshes, lost locks, values that are not stored, lost and failed connections, untracked servers |
+/// | warn | failed loads and refreshes, lost locks, values that are not stored, the first value of a namespace that cannot be decoded, lost and failed connections, untracked servers |
 ///
 /// Fields have the names of OpenTelemetry's semantic conventions where these name one:
 /// `server.address`, `server.port`, `db.system.name`, `db.operation.name` and `error.type`. Events
@@ -105,6 +105,15 @@ impl Observer for Tracing {
 
     fn on_not_stored(&self, event: &NotStoredEvent) {
         emit!(warn, self, key = %event.key, reason = event.reason, "value not stored");
+    }
+
+    fn on_undecodable(&self, event: &UndecodableEvent) {
+        let UndecodableEvent { namespace, codec, key, is_first, .. } = event;
+        if *is_first {
+            warn!(target: "redcache", %namespace, %codec, %key, "stored value cannot be decoded");
+        } else {
+            debug!(target: "redcache", %namespace, %codec, %key, "stored value cannot be decoded");
+        }
     }
 
     fn on_refresh(&self, event: &RefreshEvent) {

@@ -101,6 +101,11 @@ impl Config {
         }
     }
 
+    /// Return the prefixes of the locks of loads and of refreshes.
+    pub fn lock_prefixes(&self) -> [&str; 2] {
+        [&self.lock_prefix, &self.refresh_lock_prefix]
+    }
+
     /// Return the observer.
     pub fn observer(&self) -> &SharedObserver {
         &self.observer

@@ -71,6 +71,11 @@ pub enum ErrorKind {
     Server,
     /// The server violated the Redis protocol.
     Protocol,
+    /// The codec of a typed view cannot decode the stored value: another program, or another
+    /// version of this one, has written it.
+    Undecodable,
+    /// The codec of a typed view cannot encode the value. It was not stored.
+    Unencodable,
 }
 
 impl ErrorKind {
@@ -93,6 +98,8 @@ impl ErrorKind {
             Self::Overloaded => "overloaded",
             Self::Server => "server",
             Self::Protocol => "protocol",
+            Self::Undecodable => "undecodable",
+            Self::Unencodable => "unencodable",
         }
     }
 
@@ -116,6 +123,8 @@ impl ErrorKind {
             Self::Overloaded => "too many commands are waiting for redis",
             Self::Server => "redis rejected the command",
             Self::Protocol => "the server violated the protocol",
+            Self::Undecodable => "the stored value cannot be decoded",
+            Self::Unencodable => "the value cannot be encoded, so it was not stored",
         }
     }
 }
@@ -178,6 +187,26 @@ impl Error {
         Self::new(ErrorKind::Config, text)
     }
 
+    /// Return the error for a stored value that `codec` cannot decode.
+    pub fn undecodable(key: &Key, codec: impl fmt::Display) -> Self {
+        let text = format!("it is no {codec} of this type; a call with a loader replaces it");
+        Self::new(ErrorKind::Undecodable, text).about(key)
+    }
+
+    /// Return the error for a value that `codec` cannot encode.
+    pub fn unencodable(
+        key: &Key,
+        codec: impl fmt::Display,
+        reason: impl fmt::Display,
+    ) -> Self {
+        Self::new(ErrorKind::Unencodable, format!("{codec}: {reason}")).about(key)
+    }
+
+    /// Return the error for an invalid argument.
+    pub fn invalid_input(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidInput, text)
+    }
+
     /// Return the same error with `key` named.
     pub(crate) fn about(&self, key: &Key) -> Self {
         Self(Arc::new(Detail { key: Some(key.clone()), ..(*self.0).clone() }))
@@ -217,6 +246,8 @@ impl Error {
             | ErrorKind::Closed
             | ErrorKind::Authentication
             | ErrorKind::Protocol
+            | ErrorKind::Undecodable
+            | ErrorKind::Unencodable
             | ErrorKind::LoadFailed
             | ErrorKind::LoadFailedElsewhere => false,
         }

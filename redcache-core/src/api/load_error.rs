@@ -247,9 +247,11 @@ impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Cache(error) => error,
-            CallError::Load(failure) => {
-                Self::caused_by(ErrorKind::LoadFailedElsewhere, failure.error)
-            }
+            CallError::Load(failure) => match failure.error.downcast_ref::<Self>() {
+                // The loaded value could not be encoded.
+                Some(error) => error.clone(),
+                None => Self::caused_by(ErrorKind::LoadFailedElsewhere, failure.error),
+            },
         }
     }
 }

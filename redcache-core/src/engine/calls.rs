@@ -14,6 +14,19 @@ use crate::flow::call::OpId;
 use crate::flow::refresh_policy::RefreshPolicy;
 use crate::protocol::command::Command;
 
+/// A value to store in the place of exactly one write of an old one.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// The key.
+    pub key: Key,
+    /// The exact bytes to replace, as [`RawValue::raw`](crate::engine::RawValue::raw).
+    pub expected: Bytes,
+    /// The new value; `None` stores "not found".
+    pub value: Option<Bytes>,
+    /// The new value's TTL.
+    pub ttl: Duration,
+}
+
 impl Engine {
     /// Read a key without loading it. A key that is being loaded counts as missing.
     ///
@@ -40,6 +53,41 @@ impl Engine {
         let op = self.plain.read_many(&mut self.env, Cx::at(now), keys);
         self.drain(now);
         Ok(op)
+    }
+
+    /// Read the exact contents of several keys in one pipeline.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_many`](Self::get_many).
+    pub fn read_raw_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
+        self.env.check_batch(keys.iter())?;
+        let op = self.plain.read_raw_many(&mut self.env, Cx::at(now), keys);
+        self.drain(now);
+        Ok(op)
+    }
+
+    /// Store several values, each if its key still has the exact bytes that it replaces.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert_many`](Self::insert_many).
+    pub fn replace_many(
+        &mut self,
+        now: Instant,
+        replacements: Vec<Replacement>,
+    ) -> Result<OpId, Error> {
+        for Replacement { key, value, ttl, .. } in &replacements {
+            check_ttl(*ttl).map_err(|error| error.about(key))?;
+            value.as_ref().map_or(Ok(()), |value| self.env.check_value(key, value))?;
+        }
+        let replace = |Replacement { key, expected, value, ttl }| {
+            let compute_time = self.env.stamped(Duration::ZERO);
+            let payload = value.unwrap_or_else(|| self.env.config.not_found_marker.clone());
+            Command::Replace { key, expected, payload, compute_time, ttl }
+        };
+        let commands = replacements.into_iter().map(replace).collect();
+        self.write_many(now, commands)
     }
 
     /// Read a key. On a miss, [`Event::Load`](crate::engine::Event::Load) asks for the caller's

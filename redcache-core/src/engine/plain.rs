@@ -10,17 +10,18 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::AnswerEvent;
-use crate::event::Outcome;
+use crate::event::{Outcome, RawValue};
 use crate::flow::call::{Caller, OpId};
 use crate::near::Absence;
 use crate::protocol::command::Command;
-use crate::protocol::envelope::Stored;
-use crate::protocol::reply::{ReadReply, Reply, Ttl};
+use crate::protocol::envelope::{Stored, View};
+use crate::protocol::reply::{ReadReply, Replaced, Reply, Ttl};
 
 #[derive(Debug)]
 enum PlainCall {
     Read,
     ReadMany(Gather<Answer, CallError>),
+    ReadRaw(Gather<Option<RawValue>, Error>),
     Write,
     WriteMany(Gather<bool, Error>),
 }
@@ -42,6 +43,14 @@ impl PlainCalls {
             return end_at_once(env, Outcome::Answers(Vec::new()));
         }
         self.start(env, cx, call, keys.into_iter().map(|key| Command::Read { key }))
+    }
+
+    pub(crate) fn read_raw_many(&mut self, env: &mut Env, cx: Cx, keys: Vec<Key>) -> OpId {
+        if keys.is_empty() {
+            return end_at_once(env, Outcome::Raws(Vec::new()));
+        }
+        let call = PlainCall::ReadRaw(Gather::new(keys.len()));
+        self.start(env, cx, call, keys.into_iter().map(|key| Command::ReadRaw { key }))
     }
 
     pub(crate) fn write(&mut self, env: &mut Env, cx: Cx, command: Command) -> OpId {
@@ -88,6 +97,10 @@ impl PlainCalls {
                 let answer = read_answer(env, read);
                 self.answer(env, caller, Ok(answer));
             }
+            (Some(PlainCall::ReadRaw(_)), Reply::Raw(found)) => {
+                let value = found.and_then(|found| raw_value(env, found));
+                self.found(env, caller, Ok(value));
+            }
             (Some(PlainCall::Write | PlainCall::WriteMany(_)), Reply::Effect(done)) => {
                 self.written(env, caller, Ok(done));
             }
@@ -113,6 +126,7 @@ impl PlainCalls {
                 env.stats.stale += u64::from(stale.is_some());
                 self.answer(env, caller, stale.ok_or_else(|| error.into()));
             }
+            Some(PlainCall::ReadRaw(_)) => self.found(env, caller, Err(error)),
             None => {}
         }
     }
@@ -128,10 +142,21 @@ impl PlainCalls {
                 Some(all) => Outcome::Answers(all),
                 None => return,
             },
-            Some(PlainCall::Write | PlainCall::WriteMany(_)) | None => return,
+            Some(PlainCall::ReadRaw(_) | PlainCall::Write | PlainCall::WriteMany(_)) | None => {
+                return;
+            }
         };
         self.calls.remove(caller.op);
         env.finish(caller.op, outcome);
+    }
+
+    fn found(&mut self, env: &mut Env, caller: Caller, result: Result<Option<RawValue>, Error>) {
+        if let Some(PlainCall::ReadRaw(gather)) = self.calls.get_mut(caller.op)
+            && let Some(all) = gather.put(caller.slot, result)
+        {
+            self.calls.remove(caller.op);
+            env.finish(caller.op, Outcome::Raws(all));
+        }
     }
 
     fn written(&mut self, env: &mut Env, caller: Caller, result: Result<bool, Error>) {
@@ -141,7 +166,7 @@ impl PlainCalls {
                 Some(all) => Outcome::WrittenMany(all),
                 None => return,
             },
-            Some(PlainCall::Read | PlainCall::ReadMany(_)) | None => return,
+            Some(PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_)) | None => return,
         };
         self.calls.remove(caller.op);
         env.finish(caller.op, outcome);
@@ -149,7 +174,8 @@ impl PlainCalls {
 
     /// Return whether the call only reads.
     pub(crate) fn is_read(&self, op: OpId) -> bool {
-        matches!(self.calls.get(op), Some(PlainCall::Read | PlainCall::ReadMany(_)))
+        let call = self.calls.get(op);
+        matches!(call, Some(PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_)))
     }
 
     /// End a call whose caller has left. Its replies are discarded.
@@ -164,6 +190,9 @@ impl PlainCalls {
         let outcome = match self.calls.remove(op) {
             Some(PlainCall::Read) => Outcome::Answer(failed()),
             Some(PlainCall::ReadMany(gather)) => Outcome::Answers(gather.fill(failed)),
+            Some(PlainCall::ReadRaw(gather)) => {
+                Outcome::Raws(gather.fill(|| Err(error.clone())))
+            }
             Some(PlainCall::Write) => Outcome::Written(Err(error.clone())),
             Some(PlainCall::WriteMany(gather)) => {
                 Outcome::WrittenMany(gather.fill(|| Err(error.clone())))
@@ -178,6 +207,20 @@ fn end_at_once(env: &mut Env, outcome: Outcome) -> OpId {
     let op = env.start_op(Machine::Plain);
     env.finish(op, outcome);
     op
+}
+
+/// Return the content of a key that holds a value.
+fn raw_value(env: &Env, found: Replaced) -> Option<RawValue> {
+    let Replaced { raw, ttl } = found;
+    let payload = match View::of(&raw, env.config.lock_prefix.as_bytes()) {
+        View::Lock(_) => return None,
+        View::Value { payload, .. } => raw.slice_ref(payload),
+    };
+    let ttl = match ttl {
+        Ttl::Left(left) => Some(left),
+        Ttl::Absent | Ttl::Endless => None,
+    };
+    Some(RawValue { raw, value: env.unmark(payload), ttl })
 }
 
 fn read_answer(env: &mut Env, read: ReadReply) -> Answer {

@@ -1,5 +1,6 @@
 //! The events of an observer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::address::Address;
@@ -42,6 +43,21 @@ event! {
         kind: ErrorKind,
         /// The key, if the error concerns a single key.
         key: Option<Key>,
+    }
+}
+
+event! {
+    /// The codec of a typed view cannot decode a stored value: another program, or another version
+    /// of this one, has written it. A call with a loader loads the value again.
+    UndecodableEvent {
+        /// The namespace of the view.
+        namespace: Arc<str>,
+        /// The name of the codec.
+        codec: Arc<str>,
+        /// The key.
+        key: Key,
+        /// It is the first such event of the namespace in this process: log this one.
+        is_first: bool,
     }
 }
 

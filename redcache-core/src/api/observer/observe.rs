@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::events::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, RefreshEvent,
-    RoundTripEvent, UntrackedEvent,
+    RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 
 /// Define the trait, its implementations that forward, and the events as one type.
@@ -130,6 +130,8 @@ observer! {
     on_connect_failed: ConnectFailedEvent,
     /// A loaded value cannot be stored.
     on_not_stored: NotStoredEvent,
+    /// A typed view cannot decode a stored value.
+    on_undecodable: UndecodableEvent,
 }
 
 #[cfg(test)]

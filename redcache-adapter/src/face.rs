@@ -1,0 +1,42 @@
+//! A face as the layers above it see it.
+
+use std::future::Future;
+use std::time::Instant;
+
+use redcache_core::{CallOptions, Key};
+
+use crate::load::LoadResult;
+use crate::near_reader::NearReader;
+use crate::request::Request;
+
+/// A cache of one face, for code that makes calls on either.
+///
+/// The futures of the blocking face are ready when they are polled for the first time.
+pub trait Face: Clone {
+    /// Return the near cache.
+    fn near(&self) -> &NearReader;
+
+    /// Return the options of the calls of this handle.
+    fn options(&self) -> CallOptions;
+
+    /// Return a handle whose calls use `options`.
+    #[must_use]
+    fn with_options(&self, options: CallOptions) -> Self;
+
+    /// Return the time, or a time shortly after it.
+    fn coarse_now(&self) -> Instant;
+
+    /// Run a call without a loader.
+    fn run<Q: Request>(
+        &self,
+        request: Q,
+    ) -> impl Future<Output = Result<Q::Output, Q::Error>>;
+
+    /// Run a call whose loader runs as often as the engine asks. It returns `None` if it cannot run
+    /// again.
+    fn run_with<Q: Request, F: Future<Output = LoadResult>>(
+        &self,
+        request: Q,
+        load: impl FnMut(Vec<Key>) -> Option<F>,
+    ) -> impl Future<Output = Result<Q::Output, Q::Error>>;
+}

@@ -1,0 +1,55 @@
+//! The cache as a face, for the layers above it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use redcache_adapter::{Face, LoadResult, NearReader, Request, coarse_now};
+use redcache_core::{CallOptions, Key};
+
+use crate::cache::Cache;
+
+impl Face for Cache {
+    #[inline]
+    fn near(&self) -> &NearReader {
+        self.near_reader()
+    }
+
+    #[inline]
+    fn options(&self) -> CallOptions {
+        self.options()
+    }
+
+    fn with_options(&self, options: CallOptions) -> Self {
+        self.with_options(options)
+    }
+
+    #[inline]
+    fn coarse_now(&self) -> Instant {
+        coarse_now()
+    }
+
+    #[expect(clippy::unused_async, reason = "the trait is for both faces")]
+    async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {
+        self.run(request)
+    }
+
+    #[expect(clippy::unused_async, reason = "the trait is for both faces")]
+    async fn run_with<Q: Request, F: Future<Output = LoadResult>>(
+        &self,
+        request: Q,
+        mut load: impl FnMut(Vec<Key>) -> Option<F>,
+    ) -> Result<Q::Output, Q::Error> {
+        let load = |keys| load(keys).and_then(ready).unwrap_or_else(LoadResult::nothing);
+        self.run_with(request, load)
+    }
+}
+
+/// Return the output of a future of synchronous code, which is ready at once.
+fn ready<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
