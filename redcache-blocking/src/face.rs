@@ -30,12 +30,10 @@ impl Face for Cache {
         coarse_now()
     }
 
-    #[expect(clippy::unused_async, reason = "the trait is for both faces")]
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {
         self.run(request)
     }
 
-    #[expect(clippy::unused_async, reason = "the trait is for both faces")]
     async fn run_with<Q: Request, F: Future<Output = LoadResult>>(
         &self,
         request: Q,

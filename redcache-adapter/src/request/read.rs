@@ -74,6 +74,11 @@ pub struct GetMany {
 }
 
 impl GetMany {
+    /// Create the request.
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self { keys }
+    }
+
     /// Create the request for the keys of `batch` that the near cache did not have. Return `None`
     /// if it had all.
     pub fn rest<E: From<CallError>>(batch: &mut Batch<E>) -> Option<Self> {
@@ -105,6 +110,11 @@ pub struct GetManyWith {
 }
 
 impl GetManyWith {
+    /// Create the request.
+    pub fn new(keys: Vec<Key>, options: LoadOptions) -> Self {
+        Self { keys, options }
+    }
+
     /// Create the request for the keys of `batch` that the near cache did not have. Return `None`
     /// if it had all.
     pub fn rest<E: From<CallError>>(batch: &mut Batch<E>, options: LoadOptions) -> Option<Self> {

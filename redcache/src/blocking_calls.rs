@@ -1,0 +1,258 @@
+//! The blocking calls of typed views.
+
+use std::borrow::Borrow;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use redcache_blocking::Cache;
+use redcache_core::{BatchResult, BoxError, Error, LoadError};
+
+use crate::answer::{TypedAnswer, TypedLoaded};
+use crate::codec::Codec;
+use crate::key::CacheKey;
+use crate::typed::TypedCacheOn;
+
+impl<K, V, C> TypedCacheOn<Cache, K, V, C>
+where
+    K: CacheKey + ?Sized,
+    V: Send + Sync + 'static,
+    C: Codec<V>,
+{
+    /// Read a key from the near cache, or else from Redis.
+    ///
+    /// The call loads nothing. A key that another caller is loading counts as missing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::get`](crate::blocking::Cache::get), and
+    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable).
+    pub fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        ready(self.view.get(key))
+    }
+
+    /// Read several keys, in one pipeline.
+    ///
+    /// There is one result per key, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::get_many`](crate::blocking::Cache::get_many). An inner error may be
+    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable).
+    pub fn get_many<Q: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> BatchResult<TypedAnswer<V>> {
+        ready(self.view.get_many(keys))
+    }
+
+    /// Read a key. On a miss, run `loader` and store its value for the TTL of the view.
+    ///
+    /// The loader runs once for all callers that ask at the same time, in all processes. It may
+    /// return a `V`, an `Option<V>` or a [`TypedLoaded`]. Its caller gets the loaded object itself,
+    /// without a detour through the codec.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::get_with`](crate::blocking::Cache::get_with), and
+    /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use redcache::blocking::TypedCache;
+    /// use redcache::{Json, Typed};
+    ///
+    /// # #[derive(serde::Serialize, serde::Deserialize)]
+    /// # struct User { name: String }
+    /// # fn select_user(_: u64) -> std::io::Result<Option<User>> { Ok(None) }
+    /// # fn example(cache: redcache::blocking::Cache) -> Result<(), redcache::BoxError> {
+    /// let users: TypedCache<u64, User> =
+    ///     cache.typed("user", Json).ttl(Duration::from_secs(60)).build()?;
+    /// if let Some(user) = users.get_with(&42, || select_user(42))?.value {
+    ///     println!("{}", user.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_with<Q, T, E>(
+        &self,
+        key: &Q,
+        loader: impl FnOnce() -> Result<T, E>,
+    ) -> Result<TypedAnswer<V>, LoadError<E>>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        ready(self.view.get_with(key, || std::future::ready(loader())))
+    }
+
+    /// Read several keys. Run `loader` for the missing ones, and store its values for the TTL of
+    /// the view.
+    ///
+    /// The loader gets keys, and returns keys with values. A key that it leaves out is stored as
+    /// "not found". There is one result per key, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::get_many_with`](crate::blocking::Cache::get_many_with), and
+    /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use redcache::blocking::TypedCache;
+    /// # fn select_names(_: &[u64]) -> std::io::Result<Vec<(u64, String)>> { Ok(Vec::new()) }
+    /// # fn example(names: TypedCache<u64, String>) -> Result<(), redcache::BoxError> {
+    /// let ids = [1, 2, 3];
+    /// for answer in names.get_many_with(ids, |ids| select_names(&ids))? {
+    ///     println!("{:?}", answer?.value);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_many_with<Q, M, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        mut loader: impl FnMut(Vec<K>) -> Result<M, E>,
+    ) -> BatchResult<TypedAnswer<V>, LoadError<E>>
+    where
+        K: Clone + Sized,
+        Q: Borrow<K>,
+        M: IntoIterator<Item = (K, T)>,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        ready(self.view.get_many_with(keys, |keys| std::future::ready(loader(keys))))
+    }
+
+    /// Write a value for the TTL of the view in the place of any other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::insert`](crate::blocking::Cache::insert), and
+    /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
+    pub fn insert<Q>(&self, key: &Q, value: &V) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        ready(self.view.insert(key, value))
+    }
+
+    /// Write several values in one pipeline.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::insert_many`](crate::blocking::Cache::insert_many). If a value cannot be
+    /// encoded, nothing is written.
+    pub fn insert_many<Q: Borrow<K>, B: Borrow<V>>(
+        &self,
+        entries: impl IntoIterator<Item = (Q, B)>,
+    ) -> BatchResult<()> {
+        ready(self.view.insert_many(entries))
+    }
+
+    /// Lock a key, run `loader`, and write its value. Return `true` if there was a value to write.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::insert_with`](crate::blocking::Cache::insert_with), and
+    /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
+    pub fn insert_with<Q, T, E>(
+        &self,
+        key: &Q,
+        loader: impl FnOnce() -> Result<T, E>,
+    ) -> Result<bool, LoadError<E>>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        ready(self.view.insert_with(key, || std::future::ready(loader())))
+    }
+
+    /// Lock several keys, run `loader` once for all of them, and write its values.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::insert_many_with`](crate::blocking::Cache::insert_many_with), and
+    /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
+    pub fn insert_many_with<Q, M, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        loader: impl FnOnce(Vec<K>) -> Result<M, E>,
+    ) -> BatchResult<bool, LoadError<E>>
+    where
+        K: Clone + Sized,
+        Q: Borrow<K>,
+        M: IntoIterator<Item = (K, T)>,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        ready(self.view.insert_many_with(keys, |keys| std::future::ready(loader(keys))))
+    }
+
+    /// Delete a key in Redis and in every near cache. Return `true` if Redis had it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::remove`](crate::blocking::Cache::remove).
+    pub fn remove<Q>(&self, key: &Q) -> Result<bool, Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        ready(self.view.remove(key))
+    }
+
+    /// Delete several keys in one pipeline.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::remove_many`](crate::blocking::Cache::remove_many).
+    pub fn remove_many<Q: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> BatchResult<bool> {
+        ready(self.view.remove_many(keys))
+    }
+
+    /// Set the TTL of a value to that of the view. Return `true` if there was a value.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::touch`](crate::blocking::Cache::touch).
+    pub fn touch<Q>(&self, key: &Q) -> Result<bool, Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        ready(self.view.touch(key))
+    }
+
+    /// Set the TTLs of several values to that of the view, in one pipeline.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::touch_many`](crate::blocking::Cache::touch_many).
+    pub fn touch_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> BatchResult<bool> {
+        ready(self.view.touch_many(keys))
+    }
+}
+
+/// Return the output of a call of the blocking face, which is ready at once.
+fn ready<F: Future>(call: F) -> F::Output {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("the blocking face returns when its call is over"),
+    }
+}

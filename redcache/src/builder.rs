@@ -1,0 +1,140 @@
+//! The builder of typed views.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use redcache_adapter::Namespace;
+use redcache_core::Error;
+
+use crate::codec::Codec;
+use crate::face::Face;
+use crate::key::{CacheKey, Style};
+use crate::typed::TypedCacheOn;
+use crate::view::View;
+use crate::view::settings::Settings;
+use crate::view::space::Space;
+
+/// Make typed views of a cache.
+///
+/// Both kinds of caches implement it.
+pub trait Typed: Sized {
+    /// Return a builder of a view: typed keys of one namespace, with values in the form of `codec`.
+    ///
+    /// A value of the key `42` in the namespace `user` has the name `user:42` in Redis.
+    fn typed<K: ?Sized, V, C>(
+        &self,
+        namespace: impl Into<String>,
+        codec: C,
+    ) -> TypedCacheBuilder<Self, K, V, C>;
+}
+
+#[cfg(feature = "async")]
+impl Typed for redcache_driver::Cache {
+    fn typed<K: ?Sized, V, C>(
+        &self,
+        namespace: impl Into<String>,
+        codec: C,
+    ) -> TypedCacheBuilder<Self, K, V, C> {
+        TypedCacheBuilder::new(self.into(), namespace.into(), codec)
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl Typed for redcache_blocking::Cache {
+    fn typed<K: ?Sized, V, C>(
+        &self,
+        namespace: impl Into<String>,
+        codec: C,
+    ) -> TypedCacheBuilder<Self, K, V, C> {
+        TypedCacheBuilder::new(self.into(), namespace.into(), codec)
+    }
+}
+
+/// A typed view that is being made. [`Typed::typed`] returns it.
+#[must_use]
+pub struct TypedCacheBuilder<F, K: ?Sized, V, C> {
+    face: Face,
+    namespace: Option<String>,
+    codec: C,
+    settings: Settings,
+    types: PhantomData<fn(F, &K) -> V>,
+}
+
+impl<F, K: ?Sized, V, C> fmt::Debug for TypedCacheBuilder<F, K, V, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedCacheBuilder")
+            .field("namespace", &self.namespace)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F, K: ?Sized, V, C> TypedCacheBuilder<F, K, V, C> {
+    #[cfg(any(feature = "async", feature = "blocking"))]
+    fn new(face: Face, namespace: String, codec: C) -> Self {
+        let (namespace, settings) = (Some(namespace), Settings::default());
+        Self { face, namespace, codec, settings, types: PhantomData }
+    }
+
+    /// Set the TTL of values. Default: 60 seconds.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = ttl;
+        self
+    }
+
+    /// Set the TTL of "not found". Default: that of values.
+    pub fn not_found_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.not_found_ttl = Some(ttl);
+        self
+    }
+
+    /// Shorten each TTL by a random part of up to `part`, between 0 and 0.5, so that keys that are
+    /// loaded together do not expire together. Default: 0.
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.settings.jitter = part;
+        self
+    }
+
+    /// Set a number that makes stored values unreadable for programs with another number. Change it
+    /// if the meaning of a value changes, but not its fields. It has an effect for codecs with a
+    /// [`schema`](Codec::schema). Default: 0.
+    pub fn schema_version(mut self, version: u32) -> Self {
+        self.settings.schema_version = version;
+        self
+    }
+
+    /// Write keys as they are, without a namespace and without escapes, to share them with other
+    /// programs. Parts of a key are joined by `:`. The application sees to it that the keys of
+    /// different views differ.
+    pub fn plain_keys(mut self) -> Self {
+        self.namespace = None;
+        self
+    }
+}
+
+impl<F, K, V, C> TypedCacheBuilder<F, K, V, C>
+where
+    K: CacheKey + ?Sized,
+    V: Send + Sync + 'static,
+    C: Codec<V>,
+{
+    /// Return the view.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a TTL or the jitter is out of
+    /// its range, if the name of the namespace is empty or has a lock's prefix in it, or if another
+    /// view of this cache uses the namespace with another codec.
+    pub fn build(self) -> Result<TypedCacheOn<F, K, V, C>, Error> {
+        let Self { face, namespace, codec, settings, .. } = self;
+        settings.check()?;
+        let name = codec.name();
+        let (namespace, style) = match namespace {
+            Some(namespace) => (face.near().namespaces().open(&namespace, &name)?, Style::Escaped),
+            None => (Namespace::new("".into(), &name).into(), Style::Plain),
+        };
+        let space = Space::new(codec, namespace, settings, style);
+        Ok(TypedCacheOn::new(View::new(face, space)))
+    }
+}

@@ -1,0 +1,88 @@
+//! The cache below a view: one of either face.
+//!
+//! A type of its own and not a type parameter: the compiler can then see that the futures of the
+//! calls are `Send`.
+
+use std::future::Future;
+use std::time::Instant;
+
+#[cfg(any(feature = "async", feature = "blocking"))]
+use redcache_adapter::Face as _;
+use redcache_adapter::{LoadResult, NearReader, Request};
+use redcache_core::{CallOptions, Key};
+
+/// A cache of either face.
+#[derive(Clone)]
+pub(crate) enum Face {
+    #[cfg(feature = "async")]
+    Async(redcache_driver::Cache),
+    #[cfg(feature = "blocking")]
+    Blocking(redcache_blocking::Cache),
+}
+
+/// Do the same with the cache of either face.
+macro_rules! either {
+    ($face:expr, $cache:ident => $result:expr) => {
+        match $face {
+            #[cfg(feature = "async")]
+            Face::Async($cache) => $result,
+            #[cfg(feature = "blocking")]
+            Face::Blocking($cache) => $result,
+        }
+    };
+}
+
+impl Face {
+    #[inline]
+    pub(crate) fn near(&self) -> &NearReader {
+        either!(self, cache => cache.near())
+    }
+
+    #[inline]
+    pub(crate) fn options(&self) -> CallOptions {
+        either!(self, cache => redcache_adapter::Face::options(cache))
+    }
+
+    #[inline]
+    pub(crate) fn coarse_now(&self) -> Instant {
+        either!(self, cache => cache.coarse_now())
+    }
+
+    pub(crate) fn with_options(&self, options: CallOptions) -> Self {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Async(cache) => Self::Async(cache.with_options(options)),
+            #[cfg(feature = "blocking")]
+            Self::Blocking(cache) => Self::Blocking(cache.with_options(options)),
+        }
+    }
+
+    /// Run a call without a loader.
+    pub(crate) async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {
+        either!(self, cache => redcache_adapter::Face::run(cache, request).await)
+    }
+
+    /// Run a call whose loader runs as often as the engine asks. It returns `None` if it cannot run
+    /// again.
+    pub(crate) async fn run_with<Q: Request, Fut: Future<Output = LoadResult>>(
+        &self,
+        request: Q,
+        load: impl FnMut(Vec<Key>) -> Option<Fut>,
+    ) -> Result<Q::Output, Q::Error> {
+        either!(self, cache => redcache_adapter::Face::run_with(cache, request, load).await)
+    }
+}
+
+#[cfg(feature = "async")]
+impl From<&redcache_driver::Cache> for Face {
+    fn from(cache: &redcache_driver::Cache) -> Self {
+        Self::Async(cache.clone())
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl From<&redcache_blocking::Cache> for Face {
+    fn from(cache: &redcache_blocking::Cache) -> Self {
+        Self::Blocking(cache.clone())
+    }
+}

@@ -1,0 +1,259 @@
+//! Reads through a view.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult};
+use redcache_core::engine::{CallError, LoadOptions};
+use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError};
+
+use crate::answer::{TypedAnswer, TypedLoaded};
+use crate::codec::Codec;
+use crate::key::CacheKey;
+use crate::view::View;
+use crate::view::loads::Loads;
+use crate::view::space::retyped;
+
+/// An answer, or the bytes that cannot be decoded.
+type Opened<V> = Result<TypedAnswer<V>, Answer>;
+
+impl<K, V, C> View<K, V, C>
+where
+    K: CacheKey + ?Sized,
+    V: Send + Sync + 'static,
+    C: Codec<V>,
+{
+    pub(crate) async fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        let name = self.space().name(key);
+        let opened = match self.near(&name) {
+            Some(opened) => opened,
+            None => self.open(self.face().run(Get::new(&name)).await?),
+        };
+        opened.map_err(|_| self.undecodable(&Key::copy_from(&name)))
+    }
+
+    pub(crate) async fn get_many<Q: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> BatchResult<TypedAnswer<V>> {
+        let mut batch =
+            Lookup::new(self, keys.into_iter().map(|key| self.space().name(key.borrow())));
+        if !batch.far.is_empty() {
+            let found = self.face().run(GetMany::new(batch.far_names())).await?;
+            let found = found.into_iter().map(|result| result.map(|answer| self.open(answer)));
+            batch.fill(found.map(|result| result.map_err(Error::from)));
+        }
+        let answers = batch.results.into_iter().zip(&batch.names);
+        let answer = |(result, name): (Option<Result<Opened<V>, Error>>, &Key)| match result {
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(_))) => Err(self.undecodable(name)),
+            Some(Err(error)) => Err(error),
+            // Each gap has been filled.
+            None => Err(Error::closed()),
+        };
+        Ok(answers.map(answer).collect())
+    }
+
+    pub(crate) async fn get_with<Q, L, Fut, T, E>(
+        &self,
+        key: &Q,
+        loader: L,
+    ) -> Result<TypedAnswer<V>, LoadError<E>>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+        L: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        let name = self.space().name(key);
+        let opened = self.near(&name);
+        if let Some(Ok(answer)) = opened {
+            return Ok(answer);
+        }
+        let (is_near, name) = (opened.is_some(), Key::copy_from(&name));
+        let mut loader = Some(loader);
+        let mut load = |_: Vec<Key>| {
+            let (loader, name) = (loader.take()?, name.clone());
+            let loading = loader();
+            Some(async move { Ok(vec![(name, loading.await?.into())]) })
+        };
+        if !is_near {
+            let loads = Loads::new(self.space());
+            let options = LoadOptions::new(self.space().settings.ttl, self.face().options());
+            let run = |keys| {
+                let (loading, name, loads) = (load(keys)?, &name, &loads);
+                let same = |key: &Key| Some(key.clone());
+                Some(async move {
+                    let loaded: LoadResult = loads.admit(loading.await, same);
+                    loaded.only(name.as_bytes())
+                })
+            };
+            let request = GetWith::new(name.as_bytes(), options);
+            let answer = self.face().run_with(request, run).await?;
+            if let Ok(answer) = loads.open(&name, answer) {
+                return Ok(answer);
+            }
+        }
+        self.note_undecodable(&name);
+        let mut recovered = self.recover(vec![name.clone()], &mut load).await;
+        recovered.remove(&name).unwrap_or_else(|| Err(Error::closed().into()))
+    }
+
+    pub(crate) async fn get_many_with<Q, L, Fut, M, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        mut loader: L,
+    ) -> BatchResult<TypedAnswer<V>, LoadError<E>>
+    where
+        K: Clone + Sized,
+        Q: Borrow<K>,
+        L: FnMut(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<M, E>>,
+        M: IntoIterator<Item = (K, T)>,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        let mut keys_by_name = BTreeMap::new();
+        let names = keys.into_iter().map(|key| {
+            let name = self.space().name(key.borrow());
+            keys_by_name.insert(Key::copy_from(&name), key.borrow().clone());
+            name
+        });
+        let mut batch = Lookup::new(self, names);
+        let mut load = |names: Vec<Key>| {
+            let keys = names.iter().filter_map(|name| keys_by_name.get(name).cloned()).collect();
+            let loading = loader(keys);
+            Some(async move { Ok(self.named(loading.await?)) })
+        };
+        if !batch.far.is_empty() {
+            let loads = Loads::new(self.space());
+            let options = LoadOptions::new(self.space().settings.ttl, self.face().options());
+            let run = |keys| {
+                let (loading, loads) = (load(keys)?, &loads);
+                let same = |key: &Key| Some(key.clone());
+                Some(async move { loads.admit(loading.await, same) })
+            };
+            let names = batch.far_names();
+            let request = GetManyWith::new(names.clone(), options);
+            let found: Vec<Result<Answer, CallError>> = self.face().run_with(request, run).await?;
+            let found = names.iter().zip(found).map(|(name, result)| match result {
+                Ok(answer) => Ok(loads.open(name, answer)),
+                Err(error) => Err(LoadError::from(error)),
+            });
+            batch.fill(found);
+        }
+        let mut undecodable: Vec<Key> = batch.undecodable().cloned().collect();
+        undecodable.sort_unstable();
+        undecodable.dedup();
+        undecodable.iter().for_each(|name| self.note_undecodable(name));
+        let recovered = self.recover(undecodable, &mut load).await;
+        Ok(batch.finish(|name| {
+            let recovered = recovered.get(name).cloned();
+            recovered.unwrap_or_else(|| Err(Error::closed().into()))
+        }))
+    }
+
+    /// Return loaded values by the names of their keys.
+    pub(crate) fn named<T: Into<TypedLoaded<V>>>(
+        &self,
+        loaded: impl IntoIterator<Item = (K, T)>,
+    ) -> Vec<(Key, TypedLoaded<V>)>
+    where
+        K: Sized,
+    {
+        let named =
+            |(key, loaded): (K, T)| (Key::copy_from(&self.space().name(&key)), loaded.into());
+        loaded.into_iter().map(named).collect()
+    }
+
+    /// Look a key up in the near cache.
+    fn near(&self, name: &[u8]) -> Option<Opened<V>> {
+        let face = self.face();
+        let hit = face.near().get(name, face.options(), || face.coarse_now())?;
+        Some(self.open(hit.into()))
+    }
+
+    fn open(&self, answer: Answer) -> Opened<V> {
+        match &answer.value {
+            None => Ok(retyped(&answer, None)),
+            Some(bytes) => match self.space().decode(bytes) {
+                Some(value) => Ok(retyped(&answer, Some(value))),
+                None => Err(answer),
+            },
+        }
+    }
+
+    fn undecodable(&self, name: &Key) -> Error {
+        self.note_undecodable(name);
+        Error::undecodable(name, self.space().namespace().codec())
+    }
+
+    fn note_undecodable(&self, name: &Key) {
+        let event = self.space().undecodable(name);
+        self.face().near().observe(vec![event.into()]);
+    }
+}
+
+/// The results of a batch, with gaps for the keys that are not near.
+struct Lookup<V, E> {
+    names: Vec<Key>,
+    results: Vec<Option<Result<Opened<V>, E>>>,
+    /// The places of the gaps.
+    far: Vec<usize>,
+}
+
+impl<V: Send + Sync + 'static, E> Lookup<V, E> {
+    fn new<K: CacheKey + ?Sized, C: Codec<V>>(
+        view: &View<K, V, C>,
+        names: impl Iterator<Item = crate::key::Name>,
+    ) -> Self {
+        let mut batch = Self { names: Vec::new(), results: Vec::new(), far: Vec::new() };
+        for name in names {
+            let near = view.near(&name);
+            if near.is_none() {
+                batch.far.push(batch.names.len());
+            }
+            batch.results.push(near.map(Ok));
+            batch.names.push(Key::copy_from(&name));
+        }
+        batch
+    }
+
+    fn far_names(&self) -> Vec<Key> {
+        self.far.iter().map(|place| self.names[*place].clone()).collect()
+    }
+
+    /// Fill the gaps, in their order.
+    fn fill(&mut self, found: impl Iterator<Item = Result<Opened<V>, E>>) {
+        for (place, result) in self.far.iter().zip(found) {
+            self.results[*place] = Some(result);
+        }
+    }
+
+    /// Return the keys whose bytes cannot be decoded.
+    fn undecodable(&self) -> impl Iterator<Item = &Key> {
+        let results = self.results.iter().zip(&self.names);
+        results.filter(|(result, _)| matches!(result, Some(Ok(Err(_))))).map(|(_, name)| name)
+    }
+
+    /// Return the results. `rest` returns those of the other keys.
+    fn finish(
+        self,
+        rest: impl Fn(&Key) -> Result<TypedAnswer<V>, E>,
+    ) -> Vec<Result<TypedAnswer<V>, E>> {
+        let results = self.results.into_iter().zip(&self.names);
+        let result = |(result, name): (Option<Result<Opened<V>, E>>, &Key)| match result {
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(_))) | None => rest(name),
+            Some(Err(error)) => Err(error),
+        };
+        results.map(result).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! The names and the stored form of one view.
+
+use std::fmt::Write as _;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redcache_adapter::Namespace;
+use redcache_core::engine::RawValue;
+use redcache_core::observer::UndecodableEvent;
+use redcache_core::{Answer, Error, Key, Loaded, Source};
+
+use crate::answer::{TypedAnswer, TypedLoaded};
+use crate::codec::Codec;
+use crate::key::{CacheKey, KeyWriter, Name, Style};
+use crate::view::settings::Settings;
+
+/// The first byte of a value with a header. It begins neither UTF-8 nor MessagePack.
+const MARK: u8 = 0xc1;
+
+/// The mark, three bytes of the codec's name, and eight of the schema.
+type Header = [u8; 12];
+
+/// The names, the codec and the settings of a view.
+pub(crate) struct Space<V, C> {
+    codec: C,
+    namespace: Arc<Namespace>,
+    pub(crate) settings: Settings,
+    prefix: Box<[u8]>,
+    style: Style,
+    header: Option<Header>,
+    /// The version of this program in the names of its own keys, in hexadecimal digits.
+    version: String,
+    values: PhantomData<fn() -> V>,
+}
+
+impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
+    pub(crate) fn new(
+        codec: C,
+        namespace: Arc<Namespace>,
+        settings: Settings,
+        style: Style,
+    ) -> Self {
+        let prefix = match style {
+            Style::Escaped => format!("{}:", namespace.name()),
+            Style::Plain => String::new(),
+        };
+        let mut schema = codec.schema();
+        if settings.schema_version != 0 || schema.is_some() {
+            let version = u64::from(settings.schema_version);
+            schema = schema.map(|schema| schema ^ version.rotate_left(32));
+        }
+        let name = sha1_smol::Sha1::from(&*codec.name()).digest().bytes();
+        let header = schema.map(|schema| {
+            let mut header = [MARK; 12];
+            header[1..4].copy_from_slice(&name[..3]);
+            header[4..].copy_from_slice(&schema.to_be_bytes());
+            header
+        });
+        let mut version = sha1_smol::Sha1::from(&*codec.name());
+        version.update(std::any::type_name::<V>().as_bytes());
+        version.update(&settings.schema_version.to_be_bytes());
+        version.update(&schema.unwrap_or_default().to_be_bytes());
+        let version = hex(&version.digest().bytes()[..8]);
+        let prefix = prefix.into_bytes().into();
+        let values = PhantomData;
+        Self { codec, namespace, settings, prefix, style, header, version, values }
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Return the name of a key.
+    pub(crate) fn name(&self, key: &(impl CacheKey + ?Sized)) -> Name {
+        let mut name = Name::from_slice(&self.prefix);
+        key.write_to(&mut KeyWriter::new(&mut name, self.style));
+        name
+    }
+
+    /// Return the key under which programs of this version keep their value, as long as another
+    /// version's value `raw` has the key `name`. No key of the application has a `%~`.
+    pub(crate) fn side(&self, name: &Key, raw: &[u8]) -> Key {
+        let content = sha1_smol::Sha1::from(raw).digest().bytes();
+        let content = hex(&content[..8]);
+        let suffix = format!("%~v{}{content}", self.version);
+        [name.as_bytes(), suffix.as_bytes()].concat().into()
+    }
+
+    /// Return the key that exists if programs of this version have replaced the value of `name`
+    /// within its TTL.
+    pub(crate) fn replaced_mark(&self, name: &Key) -> Key {
+        let suffix = format!("%~r{}", self.version);
+        [name.as_bytes(), suffix.as_bytes()].concat().into()
+    }
+
+    /// Encode a value for the key `name`.
+    pub(crate) fn encode(&self, name: &[u8], value: &V) -> Result<Bytes, Error> {
+        let mut out = Vec::with_capacity(128);
+        out.extend_from_slice(self.header.as_ref().map_or(&[][..], |header| header));
+        match self.codec.encode(value, &mut out) {
+            Ok(()) => Ok(out.into()),
+            Err(reason) => {
+                Err(Error::unencodable(&Key::copy_from(name), self.namespace.codec(), reason))
+            }
+        }
+    }
+
+    /// Decode a stored value. Return `None` if another version or program has written it.
+    pub(crate) fn decode(&self, stored: &[u8]) -> Option<Arc<V>> {
+        let encoded = match &self.header {
+            Some(header) => stored.strip_prefix(header)?,
+            None => stored,
+        };
+        self.codec.decode(encoded).ok().map(Arc::new)
+    }
+
+    /// Convert the exact content of a key. Return `None` if it cannot be decoded.
+    pub(crate) fn open_raw(&self, raw: &RawValue) -> Option<TypedAnswer<V>> {
+        let value = match &raw.value {
+            Some(stored) => Some(self.decode(stored)?),
+            None => None,
+        };
+        Some(TypedAnswer { value, source: Source::Redis, ttl: raw.ttl, age: None })
+    }
+
+    /// Return the TTL of a loaded value.
+    pub(crate) fn ttl_of(&self, loaded: &TypedLoaded<V>) -> Duration {
+        let ttl = match loaded.value {
+            Some(_) => self.settings.ttl(),
+            None => self.settings.not_found_ttl(),
+        };
+        loaded.ttl.unwrap_or(ttl)
+    }
+
+    /// Return an event for a value that cannot be decoded, and count it.
+    pub(crate) fn undecodable(&self, name: &Key) -> UndecodableEvent {
+        let (namespace, codec) = (self.namespace.name().clone(), self.namespace.codec().clone());
+        let is_first = self.namespace.count_undecodable();
+        UndecodableEvent::new(namespace, codec, name.clone(), is_first)
+    }
+}
+
+/// Return an answer with a value of another type.
+pub(crate) fn retyped<V>(answer: &Answer, value: Option<Arc<V>>) -> TypedAnswer<V> {
+    TypedAnswer { value, source: answer.source, ttl: answer.ttl, age: answer.age }
+}
+
+/// Return a loader's result in stored form.
+pub(crate) fn stored(encoded: Option<Bytes>, ttl: Duration, store: bool) -> Loaded {
+    let loaded = encoded.map_or_else(Loaded::not_found, Loaded::value).with_ttl(ttl);
+    if store { loaded } else { loaded.do_not_store() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        // Writing to text does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

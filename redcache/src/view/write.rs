@@ -1,0 +1,144 @@
+//! Writes through a view.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use redcache_adapter::{
+    Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,
+};
+use redcache_core::{BatchResult, BoxError, Error, Key, LoadError};
+
+use crate::answer::TypedLoaded;
+use crate::codec::Codec;
+use crate::key::{CacheKey, Name};
+use crate::view::View;
+use crate::view::loads::Loads;
+
+impl<K, V, C> View<K, V, C>
+where
+    K: CacheKey + ?Sized,
+    V: Send + Sync + 'static,
+    C: Codec<V>,
+{
+    pub(crate) async fn insert<Q>(&self, key: &Q, value: &V) -> Result<(), Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        let name = self.space().name(key);
+        let encoded = self.space().encode(&name, value)?;
+        self.face().run(Insert::new(&name, encoded, self.space().settings.ttl())).await
+    }
+
+    pub(crate) async fn insert_many<Q: Borrow<K>, B: Borrow<V>>(
+        &self,
+        entries: impl IntoIterator<Item = (Q, B)>,
+    ) -> BatchResult<()> {
+        let encode = |(key, value): (Q, B)| {
+            let name = self.space().name(key.borrow());
+            let encoded = self.space().encode(&name, value.borrow())?;
+            Ok::<_, Error>((name, encoded))
+        };
+        let entries = entries.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        self.face().run(InsertMany::new(entries, self.space().settings.ttl())).await
+    }
+
+    pub(crate) async fn insert_with<Q, L, Fut, T, E>(
+        &self,
+        key: &Q,
+        loader: L,
+    ) -> Result<bool, LoadError<E>>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+        L: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        let name = Key::copy_from(&self.space().name(key));
+        let loads = Loads::new(self.space());
+        let mut loader = Some(loader);
+        let run = |_| {
+            let (loading, name, loads) = (loader.take()?(), &name, &loads);
+            Some(async move {
+                let loaded = loading.await.map(|loaded| vec![(name.clone(), loaded.into())]);
+                loads.admit(loaded, |key| Some(key.clone())).only(name.as_bytes())
+            })
+        };
+        let request = InsertWith::new(name.as_bytes(), self.space().settings.ttl);
+        Ok(self.face().run_with(request, run).await?)
+    }
+
+    pub(crate) async fn insert_many_with<Q, L, Fut, M, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        loader: L,
+    ) -> BatchResult<bool, LoadError<E>>
+    where
+        K: Clone + Sized,
+        Q: Borrow<K>,
+        L: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<M, E>>,
+        M: IntoIterator<Item = (K, T)>,
+        T: Into<TypedLoaded<V>>,
+        E: Into<BoxError> + 'static,
+    {
+        let (mut names, mut keys_by_name) = (Vec::new(), BTreeMap::new());
+        for key in keys {
+            let name = Key::copy_from(&self.space().name(key.borrow()));
+            keys_by_name.insert(name.clone(), key.borrow().clone());
+            names.push(name);
+        }
+        let loads = Loads::new(self.space());
+        let mut loader = Some(loader);
+        let run = |asked: Vec<Key>| {
+            let keys = asked.iter().filter_map(|name| keys_by_name.get(name).cloned()).collect();
+            let (loading, loads) = (loader.take()?(keys), &loads);
+            Some(async move {
+                let loaded = loading.await.map(|loaded| self.named(loaded));
+                loads.admit(loaded, |key| Some(key.clone()))
+            })
+        };
+        let request = InsertManyWith::new(names, self.space().settings.ttl);
+        let written = self.face().run_with(request, run).await?;
+        Ok(written.into_iter().map(|result| result.map_err(LoadError::from)).collect())
+    }
+
+    pub(crate) async fn remove<Q>(&self, key: &Q) -> Result<bool, Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        self.face().run(Remove::new(&self.space().name(key))).await
+    }
+
+    pub(crate) async fn remove_many<Q: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> BatchResult<bool> {
+        self.face().run(RemoveMany::new(self.names(keys))).await
+    }
+
+    pub(crate) async fn touch<Q>(&self, key: &Q) -> Result<bool, Error>
+    where
+        K: Borrow<Q>,
+        Q: CacheKey + ?Sized,
+    {
+        let ttl = self.space().settings.ttl();
+        self.face().run(Touch::new(&self.space().name(key), ttl)).await
+    }
+
+    pub(crate) async fn touch_many<Q: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> BatchResult<bool> {
+        let ttl = self.space().settings.ttl();
+        self.face().run(TouchMany::new(self.names(keys), ttl)).await
+    }
+
+    fn names<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<Name> {
+        keys.into_iter().map(|key| self.space().name(key.borrow())).collect()
+    }
+}
