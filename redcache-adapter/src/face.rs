@@ -27,10 +27,7 @@ pub trait Face: Clone {
     fn coarse_now(&self) -> Instant;
 
     /// Run a call without a loader.
-    fn run<Q: Request>(
-        &self,
-        request: Q,
-    ) -> impl Future<Output = Result<Q::Output, Q::Error>>;
+    fn run<Q: Request>(&self, request: Q) -> impl Future<Output = Result<Q::Output, Q::Error>>;
 
     /// Run a call whose loader runs as often as the engine asks. It returns `None` if it cannot run
     /// again.

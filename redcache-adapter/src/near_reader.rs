@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_core::engine::{
-    Batch, CallError, Engine, Near, NearHit, Observation, SharedObserver,
-};
+use redcache_core::engine::{Batch, CallError, Engine, Near, NearHit, Observation, SharedObserver};
 use redcache_core::observer::{AnswerEvent, Observer};
 use redcache_core::{CallOptions, Source};
 

@@ -31,9 +31,9 @@ mod stray_locks;
 mod validate;
 mod writes;
 
+pub use calls::Replacement;
 pub use seed::Seed;
 pub use state::Engine;
-pub use calls::Replacement;
 pub use validate::check_ttl;
 
 pub use crate::api::credentials_provider::{CredentialsFuture, SharedProvider};

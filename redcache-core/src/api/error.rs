@@ -194,11 +194,7 @@ impl Error {
     }
 
     /// Return the error for a value that `codec` cannot encode.
-    pub fn unencodable(
-        key: &Key,
-        codec: impl fmt::Display,
-        reason: impl fmt::Display,
-    ) -> Self {
+    pub fn unencodable(key: &Key, codec: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Unencodable, format!("{codec}: {reason}")).about(key)
     }
 

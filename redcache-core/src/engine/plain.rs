@@ -190,9 +190,7 @@ impl PlainCalls {
         let outcome = match self.calls.remove(op) {
             Some(PlainCall::Read) => Outcome::Answer(failed()),
             Some(PlainCall::ReadMany(gather)) => Outcome::Answers(gather.fill(failed)),
-            Some(PlainCall::ReadRaw(gather)) => {
-                Outcome::Raws(gather.fill(|| Err(error.clone())))
-            }
+            Some(PlainCall::ReadRaw(gather)) => Outcome::Raws(gather.fill(|| Err(error.clone()))),
             Some(PlainCall::Write) => Outcome::Written(Err(error.clone())),
             Some(PlainCall::WriteMany(gather)) => {
                 Outcome::WrittenMany(gather.fill(|| Err(error.clone())))
