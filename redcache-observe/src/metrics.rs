@@ -180,8 +180,9 @@ impl Observer for Metrics {
     }
 
     fn on_undecodable(&self, event: &UndecodableEvent) {
-        let namespace = event.namespace.to_string();
-        counter!("redcache_undecodable_total", "namespace" => namespace).increment(1);
+        let (cache, namespace) = (self.cache.clone(), event.namespace.to_string());
+        counter!("redcache_undecodable_total", "cache" => cache, "namespace" => namespace)
+            .increment(1);
     }
 
     fn on_refresh(&self, event: &RefreshEvent) {

@@ -110,9 +110,9 @@ impl Observer for Tracing {
     fn on_undecodable(&self, event: &UndecodableEvent) {
         let UndecodableEvent { namespace, codec, key, is_first, .. } = event;
         if *is_first {
-            warn!(target: "redcache", %namespace, %codec, %key, "stored value cannot be decoded");
+            emit!(warn, self, %namespace, %codec, %key, "stored value cannot be decoded");
         } else {
-            debug!(target: "redcache", %namespace, %codec, %key, "stored value cannot be decoded");
+            emit!(debug, self, %namespace, %codec, %key, "stored value cannot be decoded");
         }
     }
 
