@@ -6,31 +6,38 @@ use crate::rng::Rng;
 
 const FIRST: Duration = Duration::from_millis(10);
 
+/// How many times as long as the last pause a useful connection must last to reset the pauses.
+const LASTING: u32 = 10;
+
 /// The next pause between failed attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     next: Duration,
+    /// The nominal length of the last pause.
+    last: Duration,
     max: Duration,
 }
 
 impl Backoff {
     pub(crate) fn new(max: Duration) -> Self {
-        Self { next: FIRST.min(max), max }
+        Self { next: FIRST.min(max), last: Duration::ZERO, max }
     }
 
     /// Return the next pause, between half and all of its nominal length, so that many clients
     /// spread out.
     pub(crate) fn pause(&mut self, rng: &mut Rng) -> Duration {
         let nominal = self.next;
+        self.last = nominal;
         self.next = (nominal * 2).min(self.max);
         nominal / 2 + rng.below(nominal / 2)
     }
 
     /// Take the loss of a connection that lasted so long. A connection that outlasted the longest
-    /// pause resets the pauses; one that was merely made does not, since a server may accept and
-    /// hang up.
-    pub(crate) fn on_lost(&mut self, lasted: Duration) {
-        if lasted >= self.max {
+    /// pause resets the pauses, and so does one that answered commands for much longer than the
+    /// last pause. Others do not, since a server may accept and hang up, or answer some commands
+    /// and break the protocol with the next.
+    pub(crate) fn on_lost(&mut self, lasted: Duration, was_useful: bool) {
+        if lasted >= self.max || was_useful && lasted >= self.last * LASTING {
             self.reset();
         }
     }
@@ -63,11 +70,27 @@ mod tests {
         let max = Duration::from_secs(2);
         let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
         for _ in 0..20 {
-            backoff.on_lost(max - Duration::from_millis(1));
+            backoff.on_lost(max - Duration::from_millis(1), false);
             backoff.pause(&mut rng);
         }
         assert!(backoff.pause(&mut rng) >= max / 2);
-        backoff.on_lost(max);
+        backoff.on_lost(max, false);
         assert!(backoff.pause(&mut rng) <= FIRST);
+    }
+
+    #[test]
+    fn a_useful_connection_resets_the_pauses_if_it_lasts_longer_than_they_do() {
+        let max = Duration::from_secs(2);
+        let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
+        for _ in 0..20 {
+            backoff.pause(&mut rng);
+            backoff.on_lost(FIRST * LASTING - Duration::from_millis(1), true);
+        }
+        assert!(backoff.pause(&mut rng) >= max / 2);
+        backoff.reset();
+        for _ in 0..20 {
+            assert!(backoff.pause(&mut rng) <= FIRST);
+            backoff.on_lost(FIRST * LASTING, true);
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub(super) queue: Queue,
     backoff: Backoff,
     ready_since: Option<Instant>,
+    /// The connection has answered a command.
+    was_useful: bool,
     /// Reason why the last attempt to connect failed.
     pub(super) fault: Option<Error>,
     /// Reason why the server does not track keys for the connection.
@@ -66,6 +68,7 @@ impl Node {
             queue: Queue::default(),
             backoff: Backoff::new(config.reconnect_delay_max),
             ready_since: None,
+            was_useful: false,
             fault: None,
             untracked: None,
             is_announced: false,
@@ -148,6 +151,7 @@ impl Node {
     pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>, rng: &mut Rng) {
         self.breaker.on_answer();
         self.ready_since = Some(ctx.now);
+        self.was_useful = false;
         self.fault = None;
         self.untracked = untracked;
         if let Some((_, conn)) = self.link.open_mut() {
@@ -160,9 +164,7 @@ impl Node {
 
     pub(super) fn on_answer(&mut self, reply: &Reply) {
         self.breaker.on_answer();
-        if !matches!(reply, Reply::Refused(_)) {
-            self.backoff.reset();
-        }
+        self.was_useful |= !matches!(reply, Reply::Refused(_));
     }
 
     /// Return the event that announces the ready connection.
@@ -179,7 +181,7 @@ impl Node {
         rng: &mut Rng,
     ) -> Disconnected {
         if let Some(since) = self.ready_since.take() {
-            self.backoff.on_lost(now.saturating_duration_since(since));
+            self.backoff.on_lost(now.saturating_duration_since(since), self.was_useful);
         }
         let dial_at = now + self.backoff.pause(rng);
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
