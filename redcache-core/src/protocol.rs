@@ -5,6 +5,7 @@ pub(crate) mod encode;
 pub(crate) mod envelope;
 pub(crate) mod lock;
 pub(crate) mod redirect;
+pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod script;
 pub(crate) mod sentinel;

@@ -43,7 +43,8 @@ use crate::flow::publication::LoadedValue;
 use crate::protocol::command::Command;
 use crate::protocol::envelope::Stored;
 use crate::protocol::lock::LockId;
-use crate::protocol::reply::{LockReply, ReadReply, Refusal, Ttl, WriteLockReply};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{LockReply, ReadReply, Ttl, WriteLockReply};
 
 mod context;
 

@@ -30,7 +30,8 @@ use crate::api::error::{Error, ErrorKind};
 use crate::flow::held::Held;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockId;
-use crate::protocol::reply::{Refusal, WriteLockReply};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::WriteLockReply;
 
 mod context;
 

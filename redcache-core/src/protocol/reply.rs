@@ -6,17 +6,8 @@ use bytes::Bytes;
 
 use crate::protocol::envelope::{Stored, Value, View};
 use crate::protocol::redirect::Redirect;
+use crate::protocol::refusal::Refusal;
 use crate::resp::Frame;
-
-/// The server's refusal of one command: the text after the `-`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal(pub(crate) Box<str>);
-
-impl Refusal {
-    pub(crate) fn of(text: &[u8]) -> Self {
-        Self(String::from_utf8_lossy(text).into())
-    }
-}
 
 /// The answer to a whole [`Command`](crate::protocol::command::Command).
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::protocol::redirect::Endpoint;
-use crate::protocol::reply::Refusal;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::resp::{Frame, command};
 

@@ -13,7 +13,8 @@ use crate::flow::superseded::SupersededLocks;
 use crate::protocol::command::Command;
 use crate::protocol::envelope::Value;
 use crate::protocol::lock::Locks;
-use crate::protocol::reply::{ReadReply, Refusal, Ttl, WriteLockReply};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{ReadReply, Ttl, WriteLockReply};
 use crate::rng::Rng;
 
 /// An input of a fetch.

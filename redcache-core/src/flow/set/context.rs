@@ -9,7 +9,8 @@ use crate::flow::publication::Publication;
 use crate::flow::superseded::SupersededLocks;
 use crate::protocol::command::Command;
 use crate::protocol::lock::{LockId, Locks};
-use crate::protocol::reply::{Refusal, Ttl, WriteLockReply};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{Ttl, WriteLockReply};
 
 /// An input of a write.
 #[derive(Debug)]

@@ -21,6 +21,7 @@
 use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind, Transient};
+use crate::protocol::refusal::Refusal;
 use crate::resp::{Frame, command};
 
 const NO_RESP3: &str = "the server does not speak RESP3";
@@ -96,7 +97,7 @@ impl Handshake {
                 Next::Fail(refused(text))
             }
             (Self::Tracking, Frame::Error(text)) => {
-                let text = String::from_utf8_lossy(text);
+                let Refusal(text) = Refusal::of(text);
                 introduce(Some(format!("CLIENT TRACKING was refused: {text}")), out)
             }
             (_, Frame::Error(text)) => Next::Fail(refused(text)),
@@ -185,7 +186,7 @@ pub(super) fn refused(text: &[u8]) -> Error {
         // The server is full or not ready.
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, String::from_utf8_lossy(text).into_owned())
+    Error::new(kind, String::from(Refusal::of(text).0))
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
-use crate::protocol::reply::{
-    Answered, Assembly, ReadReply, Refusal, Reply, WrongType, is_about_batching,
-};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{Answered, Assembly, ReadReply, Reply, WrongType, is_about_batching};
 use crate::protocol::topology::{ClusterInfo, Topology};
 use crate::resp::Frame;
 use crate::wire::inbound::Inbound;

@@ -13,7 +13,7 @@ use super::routing::Router;
 use crate::api::config::Address;
 use crate::api::error::{Error, ErrorKind, Transient};
 use crate::protocol::redirect::Redirect;
-use crate::protocol::reply::Refusal;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::SlotSet;
 use crate::wire::issued::Issued;
 
