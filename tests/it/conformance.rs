@@ -97,6 +97,7 @@ mod refresh;
 mod set;
 mod sharing;
 mod stale;
+mod stalled;
 mod trouble;
 mod values;
 mod waiting;

@@ -129,6 +129,9 @@ impl Engine {
             self.on_router_event(now, event);
         }
         let env = &mut self.env;
+        if let Some(at) = env.router.dead_at(&env.config) {
+            env.near.trust_until(at);
+        }
         if let Closing::Until(limit) = env.closing
             && (now >= limit || !env.router.is_busier_than(0))
         {

@@ -9,7 +9,7 @@ use crate::protocol::slot::Slot;
 
 /// The nanoseconds since the near cache was created; 64 bits last for centuries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Time(u64);
+pub(super) struct Time(pub(super) u64);
 
 impl Time {
     pub(super) fn of(instant: Instant, base: Instant) -> Self {

@@ -54,6 +54,8 @@ pub struct Near {
     pub(super) epochs: Epochs,
     /// Expired entries are kept for [`stale`](Self::stale).
     pub(super) keeps_stale: bool,
+    /// The [`packed::Time`] until which entries are hits unless a connection shows life.
+    trusted_until: AtomicU64,
     hits: HitCounters,
     /// The number of values that were too large for a shard.
     oversized: AtomicU64,
@@ -88,29 +90,44 @@ impl Near {
             Cache::with_options(options, BySize, hasher, DefaultLifecycle::default())
         });
         let (epochs, hits) = (Epochs::new(slots), HitCounters::default());
-        Self { store, base, epochs, keeps_stale, hits, oversized: AtomicU64::new(0) }
+        // Entries come from connections, and the first connection sets it.
+        let trusted_until = AtomicU64::new(u64::MAX);
+        let oversized = AtomicU64::new(0);
+        Self { store, base, epochs, keeps_stale, trusted_until, hits, oversized }
     }
 
     /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no
     /// value and allocates nothing.
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
         let packed = self.store.as_ref()?.get(key)?;
-        let hit = self.hit(packed, packed::Time::of(now(), self.base))?;
+        let now = packed::Time::of(now(), self.base);
+        let hit = self.hit(packed, now).filter(|_| self.is_trusted(now))?;
         self.hits.add(1);
         Some(hit)
     }
 
     /// Return a handle to look up several keys at the same time.
     pub(crate) fn lookups(&self, now: Instant) -> Lookups<'_> {
-        Lookups { near: self, now: packed::Time::of(now, self.base), hits: 0 }
+        let now = packed::Time::of(now, self.base);
+        Lookups { near: self, now, is_trusted: self.is_trusted(now), hits: 0 }
+    }
+
+    /// Make every lookup after `until` a miss, unless a later call allows more time. The
+    /// invalidations that were read so far have been applied.
+    pub(crate) fn trust_until(&self, until: Instant) {
+        self.trusted_until.store(packed::Time::of(until, self.base).0, Ordering::Release);
+    }
+
+    fn is_trusted(&self, now: packed::Time) -> bool {
+        now.0 <= self.trusted_until.load(Ordering::Acquire)
     }
 
     fn hit(&self, packed: PackedEntry, now: packed::Time) -> Option<NearHit> {
         (self.is_current(&packed) && packed.is_fresh(now)).then(|| packed.hit(now))
     }
 
-    /// Return the same as [`get`](Self::get) without a trace: no hit is counted, and eviction does
-    /// not see the access. For tests and diagnostics.
+    /// Return the same as [`get`](Self::get) without a trace, also for connections that show no
+    /// life: no hit is counted, and eviction does not see the access. For tests and diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
         let packed = self.store.as_ref()?.peek(key)?;
         let now = packed::Time::of(now, self.base);
@@ -188,13 +205,14 @@ impl Near {
 pub(crate) struct Lookups<'a> {
     near: &'a Near,
     now: packed::Time,
+    is_trusted: bool,
     hits: u64,
 }
 
 impl Lookups<'_> {
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<NearHit> {
         let packed = self.near.store.as_ref()?.get(key)?;
-        let hit = self.near.hit(packed, self.now)?;
+        let hit = self.near.hit(packed, self.now).filter(|_| self.is_trusted)?;
         self.hits += 1;
         Some(hit)
     }

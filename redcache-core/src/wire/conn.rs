@@ -241,6 +241,11 @@ impl Conn {
         self.heartbeat.due_at(interval)
     }
 
+    /// Return when the server is taken for dead at the latest, if it shows no life.
+    pub(super) fn dead_at(&self, interval: Duration) -> Instant {
+        self.heartbeat.dead_at(interval)
+    }
+
     /// Remove the command whose reply was being read when the stream broke.
     pub(super) fn take_front(&mut self) -> Option<Issued> {
         self.pipeline.take_front()

@@ -286,6 +286,14 @@ impl Router {
         earliest(earliest(nodes, waiting), discovery)
     }
 
+    /// Return the first time at which a connection is taken for dead if none shows life. Without
+    /// the engine's timeouts, nothing gives the connection up then.
+    pub(crate) fn dead_at(&self, config: &Config) -> Option<Instant> {
+        let open = self.nodes.iter().filter_map(|(_, node)| node.link.open());
+        let ready = open.filter(|(_, conn)| conn.is_ready());
+        ready.map(|(_, conn)| conn.dead_at(config.heartbeat_interval)).min()
+    }
+
     /// Return the next event that [`receive`](Self::receive) did not return.
     pub(crate) fn poll_event(&mut self) -> Option<RouterEvent> {
         self.effects.events.pop_front()

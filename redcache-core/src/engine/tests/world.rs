@@ -86,7 +86,7 @@ impl World {
     }
 
     /// Serve the engine's events. Every dial succeeds.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.engine.handle_timeout(self.now);
         while let Some(event) = self.engine.poll_event() {
             match event {

@@ -40,6 +40,11 @@ impl Heartbeat {
         if mutant!(SilenceTolerated) { Pulse::Alive } else { Pulse::Dead }
     }
 
+    /// Return when the server is taken for dead at the latest, if it shows no life.
+    pub(super) fn dead_at(&self, interval: Duration) -> Instant {
+        self.last_inbound + 2 * interval
+    }
+
     pub(super) fn due_at(&self, interval: Duration) -> Instant {
         self.ping_sent.unwrap_or(self.last_inbound) + interval
     }
