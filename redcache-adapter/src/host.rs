@@ -32,6 +32,8 @@ pub struct Host<C, L> {
     pub logins: Logins,
     refreshes: VecDeque<LoaderId>,
     is_closed: bool,
+    /// The error of a closed cache.
+    closed: Error,
     /// The latest time that the engine has seen.
     latest: Instant,
     /// The time until which the face's timer sleeps. Without one it sleeps until it is woken.
@@ -49,6 +51,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
             logins: Logins::default(),
             refreshes: VecDeque::new(),
             is_closed: false,
+            closed: Error::closed(),
             latest: now,
             sleeps_until: None,
         }
@@ -158,7 +161,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
     /// Return the result of the last attempt to connect; `None` while one is under way and no
     /// connection accepts commands.
     pub fn readiness(&self) -> Option<Result<(), Error>> {
-        if self.is_closed { Some(Err(Error::closed())) } else { self.engine.readiness() }
+        if self.is_closed { Some(Err(self.closed.clone())) } else { self.engine.readiness() }
     }
 
     /// Return `true` once every call has ended, every lock is released and every connection is
@@ -175,10 +178,14 @@ impl<C: Calls, L: Clone> Host<C, L> {
         }
     }
 
-    /// Close the cache at once, for a face that can no longer keep the engine's timeouts.
-    pub fn abort(&mut self, now: Instant) {
-        self.engine.close(now);
-        self.is_closed = true;
+    /// Close the cache at once for this reason, for a face that can no longer keep the engine's
+    /// timeouts.
+    pub fn abort(&mut self, now: Instant, reason: &'static str) {
+        if !self.is_closed {
+            self.closed = Error::closed_because(reason);
+            self.engine.close_with(now, self.closed.clone());
+            self.is_closed = true;
+        }
     }
 }
 

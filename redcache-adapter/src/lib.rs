@@ -7,6 +7,7 @@
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
 //!   sorted events;
 //! - [`Scope`] and [`Deferring`]: no code of the application runs under a lock;
+//! - [`OwnProcess`]: forks do not use a cache of their parent;
 //! - [`Encryption`] and [`Channel`]: TLS, or its absence;
 //! - [`new_seed`], [`coarse_now`] and [`BusyPoll`]: randomness, time, and the policy for polling a
 //!   socket.
@@ -30,6 +31,7 @@ mod logins;
 mod namespaces;
 mod near_reader;
 mod outputs;
+mod process;
 mod request;
 mod seed;
 
@@ -46,6 +48,7 @@ pub use logins::{Login, LoginAnswer, Logins, check_providers, login_answer};
 pub use namespaces::{Namespace, Namespaces};
 pub use near_reader::NearReader;
 pub use outputs::{CallEvent, Calls, Outputs};
+pub use process::OwnProcess;
 pub use request::Request;
 pub use request::raw::{ReadRawMany, ReplaceMany};
 pub use request::read::{Get, GetMany, GetManyWith, GetWith};

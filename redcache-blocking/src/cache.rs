@@ -49,7 +49,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.step(|state, now| state.host.engine.close(now));
+        self.shared.close();
     }
 }
 
@@ -199,8 +199,9 @@ impl Cache {
     /// # }
     /// ```
     pub fn close(&self) {
-        self.shared().step(|state, now| state.host.engine.close(now));
-        self.shared().wait_closed();
+        if self.shared().close() {
+            self.shared().wait_closed();
+        }
     }
 
     pub(crate) fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {

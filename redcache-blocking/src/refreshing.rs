@@ -50,6 +50,9 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        if !self.shared.process.is_current() {
+            return;
+        }
         let id = self.registration.loader();
         let loader = self.shared.step(|state, _| {
             let host = &mut state.host;
@@ -123,6 +126,7 @@ impl Cache {
     {
         let loader: Loader = Arc::new(move |keys| LoadResult::many(loader(keys)));
         let (shared, registered) = (Arc::clone(self.shared()), Arc::clone(&loader));
+        shared.process.check()?;
         let registration = shared.step(|state, now| {
             let host = &mut state.host;
             host.loaders.register(&mut host.engine, now, options, registered)
@@ -202,7 +206,8 @@ impl<E: 'static> RefreshingCache<E> {
 
     /// Ask the engine to refresh the keys that are due.
     fn refresh(&self, due: impl IntoIterator<Item = DueKey>) {
-        for key in due {
+        let process = self.registered.shared.process;
+        for key in due.into_iter().filter(|_| process.is_current()) {
             self.registered.shared.step(|state, now| key.refresh(&mut state.host.engine, now));
         }
     }

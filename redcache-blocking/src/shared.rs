@@ -14,7 +14,8 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope, check_providers,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope,
+    check_providers,
 };
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
@@ -38,6 +39,7 @@ pub(crate) struct State {
 /// The shared state of one cache.
 pub(crate) struct Shared {
     state: Mutex<State>,
+    pub(crate) process: OwnProcess,
     pub(crate) near: NearReader,
     pub(crate) encryption: Encryption,
     /// Wakes the timer thread.
@@ -74,6 +76,7 @@ impl Shared {
             State { host, connections: Vec::new(), dialing: Vec::new(), threads: Vec::new() };
         Ok(Self {
             state: Mutex::new(state),
+            process: OwnProcess::current(),
             near,
             encryption,
             timer: Condvar::new(),
@@ -123,6 +126,15 @@ impl Shared {
             }
         }
         result
+    }
+
+    /// Begin to close the cache. A fork returns `false`, and leaves the cache to its parent.
+    pub(crate) fn close(&self) -> bool {
+        let is_ours = self.process.is_current();
+        if is_ours {
+            self.step(|state, now| state.host.engine.close(now));
+        }
+        is_ours
     }
 
     fn finish(&self, outputs: Outputs<Arc<CallSlot>>) {
@@ -191,8 +203,9 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// The call would wait for this thread.
+    /// The call would wait for this thread, or this is a fork.
     pub(crate) fn check_thread(&self) -> Result<(), Error> {
+        self.process.check()?;
         if ptr::eq(SERVES.get(), self) { Err(Error::on_own_thread()) } else { Ok(()) }
     }
 
@@ -236,7 +249,7 @@ impl Shared {
 
     /// Close the cache at once, because the timer thread can no longer keep the timeouts.
     pub(crate) fn abort(&self) {
-        self.step(|state, now| state.host.abort(now));
+        self.step(|state, now| state.host.abort(now, "its timer thread has panicked"));
         let connections = mem::take(&mut self.lock().connections);
         connections.iter().for_each(Connection::hang_up);
         self.notify_news();

@@ -51,7 +51,7 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.step(|state, now| state.host.engine.close(now));
+        self.0.close();
     }
 }
 
@@ -130,6 +130,7 @@ impl Cache {
     /// # }
     /// ```
     pub async fn ready(&self) -> Result<(), Error> {
+        self.shared().process.check()?;
         self.shared().wait_for(|state| state.host.readiness()).await
     }
 
@@ -204,7 +205,9 @@ impl Cache {
     /// # }
     /// ```
     pub async fn close(&self) {
-        self.shared().step(|state, now| state.host.engine.close(now));
+        if !self.shared().close() {
+            return;
+        }
         let is_closed = |state: &mut State| state.host.is_closed() && state.tasks == 0;
         self.shared().wait_for(|state| is_closed(state).then_some(())).await;
     }

@@ -78,6 +78,7 @@ impl<'a> Call<'a> {
         options: CallOptions,
         request: &mut impl Request,
     ) -> Result<Self, Error> {
+        shared.process.check()?;
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         shared.step(|state, now| {
             let op = state.host.begin(now, request, options)?;

@@ -181,11 +181,13 @@ impl Drop for TaskEnds {
     }
 }
 
+const RUNTIME_ENDED: &str = "the runtime on which it was opened has ended: connect again";
+
 /// Closes the cache if the driver's task ends before the cache is closed.
 struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.step(|state, now| state.host.abort(now));
+        self.0.step(|state, now| state.host.abort(now, RUNTIME_ENDED));
     }
 }

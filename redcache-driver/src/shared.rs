@@ -10,7 +10,8 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, Scope, check_providers,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope,
+    check_providers,
 };
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
@@ -39,6 +40,7 @@ pub(crate) struct State {
 /// The shared state of one cache.
 pub(crate) struct Shared {
     state: Mutex<State>,
+    pub(crate) process: OwnProcess,
     pub(crate) near: NearReader,
     pub(crate) runtime: Box<dyn AnyRuntime>,
     pub(crate) encryption: Encryption,
@@ -72,7 +74,8 @@ impl Shared {
             tasks: 0,
             watchers: Watchers::default(),
         };
-        Ok(Self { state: Mutex::new(state), near, runtime, encryption })
+        let process = OwnProcess::current();
+        Ok(Self { state: Mutex::new(state), process, near, runtime, encryption })
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.
@@ -126,6 +129,15 @@ impl Shared {
         }
         self.finish(outputs);
         result
+    }
+
+    /// Begin to close the cache. A fork returns `false`, and leaves the cache to its parent.
+    pub(crate) fn close(&self) -> bool {
+        let is_ours = self.process.is_current();
+        if is_ours {
+            self.step(|state, now| state.host.engine.close(now));
+        }
+        is_ours
     }
 
     /// Give the engine one input in the task of the connection `conn`, which writes to it once it

@@ -160,6 +160,11 @@ impl Error {
         Self::new(ErrorKind::Closed, "")
     }
 
+    /// Return the error of every call on a cache that closed for this reason.
+    pub fn closed_because(reason: &'static str) -> Self {
+        Self::new(ErrorKind::Closed, reason)
+    }
+
     /// Return the error for an operating system that provides no randomness to seed the engine.
     pub fn no_randomness(error: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Unavailable, format!("no randomness for the locks: {error}"))

@@ -63,6 +63,8 @@ pub(crate) struct Env {
     /// The earliest loss among the connections that are missing.
     pub(crate) disconnected_at: Option<Instant>,
     pub(crate) closing: Closing,
+    /// The error of a call on the closed cache.
+    pub(crate) closed: Error,
     pub(crate) events: VecDeque<Event>,
     /// The result of the last attempt to connect; `None` until it has ended.
     pub(crate) readiness: Option<Result<(), Error>>,
@@ -164,6 +166,6 @@ impl Env {
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
-        if self.is_open() { Ok(()) } else { Err(Error::closed()) }
+        if self.is_open() { Ok(()) } else { Err(self.closed.clone()) }
     }
 }

@@ -112,11 +112,17 @@ impl Engine {
     /// End every call with [`ErrorKind::Closed`](crate::ErrorKind::Closed), release the locks, and
     /// then end the connections. [`Event::Closed`] follows within a second.
     pub fn close(&mut self, now: Instant) {
+        self.close_with(now, Error::closed());
+    }
+
+    /// As [`close`](Self::close), with the error that every call ends with.
+    pub fn close_with(&mut self, now: Instant, error: Error) {
         if self.env.is_open() {
             let limit = CLOSE_MAX.min(self.env.config.command_timeout);
             self.env.closing = Closing::Until(now + limit);
             self.env.near.begin_epoch(&SlotSet::All);
-            self.end_all(Cx::at(now), &Error::closed());
+            self.end_all(Cx::at(now), &error);
+            self.env.closed = error;
             self.env.router.close();
         }
         self.drain(now);

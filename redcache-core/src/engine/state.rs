@@ -12,6 +12,7 @@ use super::refreshes::Refreshes;
 use super::seed::Seed;
 use super::writes::Writes;
 use crate::api::config::Config;
+use crate::api::error::Error;
 use crate::api::stats::Stats;
 use crate::flow::superseded::SupersededLocks;
 use crate::flow::timers::Timers;
@@ -70,6 +71,7 @@ impl Engine {
             stats: Stats::default(),
             disconnected_at: None,
             closing: Closing::No,
+            closed: Error::closed(),
             events: VecDeque::new(),
             readiness: None,
         };

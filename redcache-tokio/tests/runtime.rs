@@ -1,4 +1,4 @@
-//! A runtime whose only thread reads a key in a loop.
+//! A runtime that is too busy for the tasks of the cache, or that has ended.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use redcache_sim::listen::EmbeddedServer;
-use redcache_tokio::Source;
+use redcache_tokio::{ErrorKind, Source};
+use tokio::runtime::{Builder, Runtime};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -28,4 +29,21 @@ async fn a_loop_of_near_hits_sees_a_change_of_another_process() {
     thread::spawn(move || write(url)).join().unwrap();
     // No near hit yields to the task that reads the invalidation.
     while cache.get("k").await.unwrap().value.unwrap() != "new" {}
+}
+
+#[test]
+fn a_call_after_the_end_of_the_runtime_names_the_reason() {
+    let runtime = || -> Runtime { Builder::new_current_thread().enable_all().build().unwrap() };
+    let server = EmbeddedServer::start().unwrap();
+    let first = runtime();
+    let cache = first.block_on(redcache_tokio::connect(server.url())).unwrap();
+    drop(first);
+    let second = runtime();
+    for error in [second.block_on(cache.get("k")).err(), second.block_on(cache.ready()).err()] {
+        let error = error.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        let text = error.to_string();
+        assert!(text.contains("the runtime on which it was opened has ended"), "{text}");
+    }
+    second.block_on(cache.close());
 }
