@@ -59,6 +59,10 @@ pub enum Fault {
     Close,
     Pause,
     SkewedClock,
+    LoginSlow,
+    LoginHangs,
+    LoginFails,
+    LoginOld,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -80,7 +84,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 72] = [
+    pub const ALL: [Self; 76] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -136,6 +140,10 @@ impl Fault {
         Self::Close,
         Self::Pause,
         Self::SkewedClock,
+        Self::LoginSlow,
+        Self::LoginHangs,
+        Self::LoginFails,
+        Self::LoginOld,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -218,6 +226,10 @@ impl Fault {
             Self::Close => "cache closed during calls",
             Self::Pause => "process paused",
             Self::SkewedClock => "clocks at different rates",
+            Self::LoginSlow => "credentials provider slow",
+            Self::LoginHangs => "credentials provider never answers",
+            Self::LoginFails => "credentials provider fails",
+            Self::LoginOld => "credentials provider gives an old token",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",

@@ -53,6 +53,8 @@ pub enum Invariant {
     Liveness,
     Rest,
     Reread,
+    OwnLogin,
+    Renewal,
     RedirectsBounded,
     AskingFirst,
     ByTheMap,
@@ -61,7 +63,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -111,6 +113,8 @@ impl Invariant {
         Self::Liveness,
         Self::Rest,
         Self::Reread,
+        Self::OwnLogin,
+        Self::Renewal,
         Self::RedirectsBounded,
         Self::AskingFirst,
         Self::ByTheMap,
@@ -193,6 +197,10 @@ impl Invariant {
             Self::Rest => "nothing is left at the end",
             Self::Reread => {
                 "a call that waited when a connection was lost reads again on the next one"
+            }
+            Self::OwnLogin => "a connection logs in with the answer to its own question",
+            Self::Renewal => {
+                "a live connection asks for new credentials before the old ones expire"
             }
             Self::RedirectsBounded => "a command follows a bounded number of redirects",
             Self::AskingFirst => "ASKING precedes exactly the command that an ASK redirected",

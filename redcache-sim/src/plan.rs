@@ -77,6 +77,16 @@ pub(crate) struct Plan {
     pub(crate) stale_while_revalidate: Duration,
     /// The refresh-ahead options of a registered loader, if there is one.
     pub(crate) refresh: Option<RefreshAhead>,
+    /// The provider of the credentials, if there is one.
+    pub(crate) provider: Option<ProviderPlan>,
+}
+
+/// A provider of credentials that expire.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProviderPlan {
+    pub(crate) lifetime: Duration,
+    /// The provider is slow, wrong or silent at times.
+    pub(crate) is_faulty: bool,
 }
 
 /// The options of refresh-ahead.
@@ -155,6 +165,7 @@ impl Plan {
             stale_if_error: staleness(is_cluster, &mut rng),
             stale_while_revalidate: staleness(is_cluster, &mut rng),
             refresh: None,
+            provider: None,
         };
         // The checks of both cover a single server only.
         if !is_cluster && rng.chance(250) {
@@ -163,6 +174,11 @@ impl Plan {
         if is_cluster && rng.chance(150) {
             plan.faults.add(Fault::PartialShards);
             plan.server.lists_own_shard = true;
+        }
+        if rng.chance(200) {
+            let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
+            let is_faulty = kind == Kind::Harmful && rng.chance(800);
+            plan.provider = Some(ProviderPlan { lifetime, is_faulty });
         }
         plan
     }
@@ -204,6 +220,11 @@ impl Plan {
                 let seeds = cluster.seeds.iter().map(|&node| (HOST, port_of(node)));
                 Config::builder().cluster(seeds).discovery_interval(cluster.refresh)
             }
+        };
+        let builder = match self.provider {
+            // The world answers.
+            Some(_) => builder.blocking_credentials_provider(|_| Err("not asked".into())),
+            None => builder,
         };
         builder
             .lock_ttl(times.lock)

@@ -7,6 +7,7 @@ mod engine;
 mod failover;
 mod inject;
 mod loader;
+mod login;
 mod quiesce;
 mod refresh;
 mod serve;

@@ -7,6 +7,7 @@ use redcache_core::engine::{CallError, OpId, Outcome};
 use redcache_core::{Answer, Error, ErrorKind, Source};
 
 use crate::clock::Micros;
+use crate::fault::Fault;
 use crate::history::{Origin, Stamp, Validity, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Given, Kind, State};
@@ -380,6 +381,11 @@ impl World {
                 !self.plan.is_healthy
             }
             ErrorKind::Server => !self.plan.is_healthy,
+            // The server has refused an old token twice.
+            ErrorKind::Authentication => {
+                let mut logins = self.logins.iter().filter(|it| it.process == state.process);
+                logins.any(|login| login.fault == Some(Fault::LoginOld))
+            }
             ErrorKind::LockLost => {
                 state.kind.is_set() && process.learned[state.keys[slot]].lock_lost >= state.started
             }

@@ -17,6 +17,8 @@ pub struct Config {
     pub version: (u8, u8, u8),
     /// The password of the default user; `None` for no authentication.
     pub password: Option<String>,
+    /// Passwords that are refused in any case.
+    pub refused_passwords: BTreeSet<String>,
     /// The support of `HELLO`.
     pub hello: HelloSupport,
     /// Commands that are refused with `NOPERM`, by full name in lower case: `eval`,
@@ -47,6 +49,7 @@ impl Default for Config {
             product: Product::Redis,
             version: (7, 0, 15),
             password: None,
+            refused_passwords: BTreeSet::new(),
             hello: HelloSupport::Resp3,
             forbidden: BTreeSet::new(),
             clients_max: 10_000,

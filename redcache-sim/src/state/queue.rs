@@ -27,6 +27,10 @@ pub(crate) enum Event {
     Work(usize, u32),
     /// A loader ends: its call and the number of the load.
     Loaded(usize, u32),
+    /// The provider answers a question for credentials.
+    Credentials(usize),
+    /// The credentials of an answer expire.
+    Expiry(usize),
     /// A call must have ended.
     Deadline(usize),
     /// A silent link must have been given up.

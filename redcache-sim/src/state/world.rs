@@ -15,6 +15,7 @@ use crate::state::call::Call;
 use crate::state::cluster;
 use crate::state::cluster::ClusterState;
 use crate::state::link::Link;
+use crate::state::login::Login;
 use crate::state::node::Node;
 use crate::state::process::Process;
 use crate::state::queue::Queue;
@@ -51,6 +52,7 @@ pub(crate) struct World {
     pub(crate) loader_rng: Rng,
     pub(crate) fault_rng: Rng,
     pub(crate) style_rng: Rng,
+    pub(crate) login_rng: Rng,
     pub(crate) start: Instant,
     /// The servers; more than one in a cluster only.
     pub(crate) nodes: Vec<Node>,
@@ -59,6 +61,8 @@ pub(crate) struct World {
     /// The clock of all servers.
     pub(crate) server_clock: SkewedClock,
     pub(crate) links: Vec<Link>,
+    /// The questions for the provider of the credentials.
+    pub(crate) logins: Vec<Login>,
     pub(crate) processes: Vec<Process>,
     pub(crate) keys: Vec<KeyModel>,
     pub(crate) versions: Vec<Version>,
@@ -106,11 +110,13 @@ impl World {
             loader_rng: rng.fork(),
             fault_rng: rng.fork(),
             style_rng: rng.fork(),
+            login_rng: rng.fork(),
             start,
             nodes,
             cluster,
             server_clock,
             links: Vec::new(),
+            logins: Vec::new(),
             processes: Vec::new(),
             keys,
             versions: Vec::new(),

@@ -101,6 +101,10 @@ impl World {
                 }
                 Ok(())
             }
+            EngineEvent::Login { login, .. } => {
+                self.ask_provider(process, login);
+                Ok(())
+            }
             EngineEvent::Load { op } => {
                 let call = self.call_of(process, op)?;
                 let keys = self.calls[call].keys.clone();
@@ -314,6 +318,7 @@ impl World {
             let frame = &bytes[at..at + length];
             at += length;
             self.check_gate(link, frame)?;
+            self.check_login(link, frame)?;
             self.check_route(link, frame)?;
             if !self.unwanted.is_empty() {
                 let words = words(frame);

@@ -138,6 +138,7 @@ impl World {
                 self.calls[call].process
             }
             Event::Silence(link) => self.links[link].process,
+            Event::Credentials(login) => self.logins[login].process,
             Event::ServerTimeout(_)
             | Event::Replicate(_)
             | Event::MoveKey(_)
@@ -148,6 +149,7 @@ impl World {
             | Event::ToServer(_)
             | Event::Fault(_)
             | Event::Recover(..)
+            | Event::Expiry(_)
             | Event::Resume(_)
             | Event::Restart(_)
             | Event::Quiesced
@@ -187,6 +189,8 @@ impl World {
             Event::Loaded(call, turn) => self.on_load_ended(call, turn),
             Event::Deadline(call) => self.check_deadline(call),
             Event::Silence(link) => self.check_silence(link),
+            Event::Credentials(login) => self.answer_login(login),
+            Event::Expiry(login) => self.check_renewal(login),
             Event::Fault(inject) => self.inject(inject),
             Event::Recover(node, fault) => self.recover(node, fault),
             Event::Replicate(shard) => self.replicate(shard, self.now),

@@ -115,7 +115,9 @@ fn auth(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
 fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(), ReplyError> {
     let expected = call.server.config.password.as_ref();
     let is_right = expected.is_none_or(|expected| expected.as_bytes() == password);
-    if user != b"default" || !is_right {
+    let refused = &call.server.config.refused_passwords;
+    let is_refused = refused.iter().any(|refused| refused.as_bytes() == password);
+    if user != b"default" || !is_right || is_refused {
         return Err(ReplyError::WRONG_PASS.into());
     }
     if let Some(client) = call.state() {
