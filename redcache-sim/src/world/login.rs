@@ -103,8 +103,7 @@ impl World {
         let Some(answered_at) = answered_at else { return Ok(()) };
         let (owner, state) = (&self.processes[process], &self.links[link]);
         let is_alive = owner.life == life && owner.is_open && owner.closing_since.is_none();
-        let is_slow = owner.disrupted_at > answered_at
-            || owner.paused_until > answered_at
+        let is_slow = owner.paused_until > answered_at
             || state.up.dead
             || state.down.dead
             || state.up.held_until.max(state.down.held_until) > answered_at;
