@@ -115,6 +115,11 @@ impl<T> Owned<T> {
     pub(crate) fn new(owned: T) -> Self {
         Self(Some(owned))
     }
+
+    /// Return the thing, which is there until the drop.
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
 }
 
 impl<T> Drop for Owned<T> {

@@ -26,6 +26,10 @@ impl NearReader {
         Self { near: Arc::clone(engine.near()), observer: config.observer().clone(), namespaces }
     }
 
+    pub(crate) fn near(&self) -> &Near {
+        &self.near
+    }
+
     /// Return the namespaces of typed views.
     pub fn namespaces(&self) -> &Namespaces {
         &self.namespaces

@@ -8,10 +8,14 @@
 //! at once. In a cluster each slot has its own epochs, so an event at one node does not concern the
 //! keys of others.
 //!
+//! An entry may have a companion, an object of a layer above that ends with it.
+//!
 //! `store` holds the entries, `stale` returns expired ones in place of an error, and `batch` looks
 //! several keys up.
 
+mod attach;
 pub(crate) mod batch;
+mod companion;
 mod entry;
 mod epochs;
 mod hits;
@@ -23,6 +27,7 @@ mod tests;
 #[cfg(test)]
 mod yielding;
 
+pub use companion::Companion;
 pub(crate) use entry::Entry;
 pub use entry::NearHit;
 pub(crate) use stale::{Absence, Staleness};

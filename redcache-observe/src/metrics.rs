@@ -117,6 +117,7 @@ fn describe() {
         ("redcache_loaded_keys_total", "Keys given to a loader, by its outcome."),
         ("redcache_locks_lost_total", "Loaded values not stored because the lock was lost."),
         ("redcache_not_stored_total", "Loaded values that cannot be stored."),
+        ("redcache_undecodable_total", "Stored values that a typed view cannot decode."),
         ("redcache_refreshes_total", "Stages of background refreshes."),
         ("redcache_invalidations_total", "Keys that Redis invalidated."),
         ("redcache_flushes_total", "Flushes of the database."),

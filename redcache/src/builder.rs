@@ -129,7 +129,10 @@ where
     pub fn build(self) -> Result<TypedCacheOn<F, K, V, C>, Error> {
         let Self { face, namespace, codec, settings, .. } = self;
         settings.check()?;
-        let name = codec.name();
+        let mut name = codec.name();
+        if settings.schema_version != 0 {
+            name = format!("{name} of version {}", settings.schema_version).into();
+        }
         let (namespace, style) = match namespace {
             Some(namespace) => (face.near().namespaces().open(&namespace, &name)?, Style::Escaped),
             None => (Namespace::new("".into(), &name).into(), Style::Plain),

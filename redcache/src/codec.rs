@@ -66,6 +66,13 @@ pub trait Codec<V>: Send + Sync + 'static {
     ///
     /// The bytes are not an encoded `V`.
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError>;
+
+    /// Return the bytes that a decoded value has on the heap. The default is the length of its
+    /// encoding.
+    fn heap_bytes(&self, value: &V, encoded: usize) -> usize {
+        let _ = value;
+        encoded
+    }
 }
 
 /// The reason why a codec failed.

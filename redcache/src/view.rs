@@ -10,10 +10,15 @@ mod write;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use redcache_core::CallOptions;
+use bytes::Bytes;
+use redcache_adapter::NearObject;
+use redcache_core::{Answer, CallOptions, Key, Source};
 
+use crate::answer::TypedAnswer;
+use crate::codec::Codec;
 use crate::face::Face;
-use space::Space;
+use crate::view::loads::Loads;
+use crate::view::space::{Space, retyped};
 
 /// A view of a cache, with keys of type `K` and values of type `V` in the form of `C`.
 pub(crate) struct View<K: ?Sized, V, C> {
@@ -45,5 +50,44 @@ impl<K: ?Sized, V, C> View<K, V, C> {
 
     pub(crate) fn space(&self) -> &Space<V, C> {
         &self.space
+    }
+}
+
+impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
+    /// Decode an answer, once per copy in the near cache. Return it unchanged if it cannot be
+    /// decoded.
+    fn open(&self, name: &[u8], answer: Answer) -> Result<TypedAnswer<V>, Answer> {
+        let Some(bytes) = &answer.value else { return Ok(retyped(&answer, None)) };
+        if let Some(object) = self.face.near().object(name, bytes) {
+            return Ok(retyped(&answer, Some(object)));
+        }
+        let Some(value) = self.space.decode(bytes) else { return Err(answer) };
+        self.keep(name, bytes, &value);
+        Ok(retyped(&answer, Some(value)))
+    }
+
+    /// Keep the object of a value beside its near copy.
+    fn keep(&self, name: &[u8], encoded: &Bytes, value: &Arc<V>) {
+        let weight = self.space.weight(value, encoded.len());
+        let object = NearObject::derived(Arc::clone(value), weight);
+        self.face.near().attach(name, encoded, &object);
+    }
+
+    /// Convert the answer to a call with loads. Return it unchanged if it cannot be decoded.
+    fn open_loaded(
+        &self,
+        name: &Key,
+        answer: Answer,
+        loads: &Loads<'_, V, C>,
+    ) -> Result<TypedAnswer<V>, Answer> {
+        if answer.source == Source::Loaded
+            && let Some((value, encoded)) = loads.get(name)
+        {
+            if let (Some(value), Some(encoded)) = (&value, &encoded) {
+                self.keep(name.as_bytes(), encoded, value);
+            }
+            return Ok(retyped(&answer, value));
+        }
+        self.open(name.as_bytes(), answer)
     }
 }

@@ -86,12 +86,13 @@ async fn binary_codecs_keep_other_structs_apart_and_json_matches_names() {
     assert!(is_readable(&cache, Compressed::new(Json).size_min(0)).await);
     assert!(!is_readable(&cache, Postcard).await);
     assert!(!is_readable(&cache, MessagePack).await);
-    let versioned = |version| {
+    let other = redcache::connect(server.url()).await.unwrap();
+    let versioned = |cache: &Cache, version| {
         let view: TypedCache<u8, u64, Postcard> =
             cache.typed("n", Postcard).schema_version(version).ttl(TTL).build().unwrap();
         view
     };
-    versioned(1).insert(&1, &7).await.unwrap();
-    assert!(versioned(1).get(&1).await.unwrap().value.is_some());
-    assert!(versioned(2).get(&1).await.is_err());
+    versioned(&cache, 1).insert(&1, &7).await.unwrap();
+    assert!(versioned(&cache, 1).get(&1).await.unwrap().value.is_some());
+    assert!(versioned(&other, 2).get(&1).await.is_err());
 }

@@ -144,6 +144,7 @@ mod tests {
         let loader = LoaderId { index: 0, generation: 0 };
         let policy = RefreshPolicy::new(start, loader, options(0.5, 0.0), 7);
         let hit = NearHit {
+            companion: None,
             value: None,
             ttl: SECOND,
             age: SECOND,
@@ -161,6 +162,7 @@ mod tests {
         let policy =
             RefreshPolicy::new(now(), LoaderId { index: 0, generation: 0 }, options(0.8, 0.0), 7);
         let hit = |is_published| NearHit {
+            companion: None,
             value: None,
             ttl: 5 * SECOND,
             age: 5 * SECOND,

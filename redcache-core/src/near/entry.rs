@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::companion::Companion;
 use crate::api::answer::{Answer, Source};
 
 /// A value for the near cache.
@@ -32,6 +33,8 @@ pub struct NearHit {
     pub ttl: Duration,
     /// The time since this process learned the value.
     pub age: Duration,
+    /// The object that a layer above has attached to the value.
+    pub companion: Option<Companion>,
     pub(crate) compute_time: Duration,
     pub(crate) is_published: bool,
 }

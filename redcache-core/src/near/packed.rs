@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::companion::Companion;
 use super::entry::{Entry, NearHit};
 use crate::protocol::slot::Slot;
 
@@ -33,6 +34,7 @@ impl Time {
 #[derive(Debug, Clone)]
 pub(super) struct PackedEntry {
     pub(super) value: Option<Bytes>,
+    pub(super) companion: Option<Companion>,
     pub(super) deadline: Time,
     /// The milliseconds from learning the value to the deadline, rounded up.
     life_ms: u32,
@@ -92,6 +94,7 @@ impl PackedEntry {
         let flags = if entry.is_published { SlotAndFlags::PUBLISHED } else { 0 };
         Self {
             value,
+            companion: None,
             deadline: Time::of(ends_at, base),
             life_ms: millis(life),
             outlived_ms: outlived.unwrap_or(u32::MAX),
@@ -112,6 +115,7 @@ impl PackedEntry {
 
     pub(super) fn invalidated(mut self) -> Self {
         self.slot.0 |= SlotAndFlags::INVALIDATED;
+        self.companion = None;
         self
     }
 
@@ -144,7 +148,8 @@ impl PackedEntry {
         let (ttl, age) = (self.deadline.since(now), self.age(now));
         let compute_time = self.compute_time.span();
         let is_published = self.slot.has(SlotAndFlags::PUBLISHED);
-        NearHit { value: self.value, ttl, age, compute_time, is_published }
+        let companion = self.companion;
+        NearHit { value: self.value, ttl, age, companion, compute_time, is_published }
     }
 }
 
@@ -158,8 +163,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_no_more_than_seven_words() {
-        assert!(size_of::<PackedEntry>() <= 56, "{}", size_of::<PackedEntry>());
+    fn an_entry_takes_no_more_than_eight_words() {
+        assert!(size_of::<PackedEntry>() <= 64, "{}", size_of::<PackedEntry>());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use foldhash::fast::SeedableRandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
+use super::companion::Companion;
 use super::entry::{Entry, NearHit};
 use super::epochs::Epochs;
 use super::hits::HitCounters;
@@ -19,11 +20,11 @@ use crate::protocol::slot::{Slot, SlotSet};
 const SHARDS: usize = 16;
 
 /// The share of a shard that entries with several hits may fill, and a single entry too.
-const HOT_SHARE: f64 = 0.97;
+pub(super) const HOT_SHARE: f64 = 0.97;
 
 /// The bytes of an entry beyond its key and value: the entry itself, its share of the table, and
 /// the headers of its allocations.
-const ENTRY_OVERHEAD: u64 = 146;
+const ENTRY_OVERHEAD: u64 = 154;
 
 /// The size of a typical entry, from which the initial capacity is computed.
 const ENTRY_TYPICAL: u64 = 512;
@@ -33,7 +34,8 @@ pub(super) struct BySize;
 
 impl Weighter<Box<[u8]>, PackedEntry> for BySize {
     fn weight(&self, key: &Box<[u8]>, packed: &PackedEntry) -> u64 {
-        (key.len() + packed.value_len()) as u64 + ENTRY_OVERHEAD
+        let companion = packed.companion.as_ref().map_or(0, Companion::weight);
+        (key.len() + packed.value_len()) as u64 + companion + ENTRY_OVERHEAD
     }
 }
 

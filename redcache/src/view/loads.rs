@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_adapter::LoadResult;
 use redcache_core::engine::LoadFailure;
-use redcache_core::{Answer, BoxError, Error, Key, Source};
+use redcache_core::{BoxError, Error, Key};
 
-use crate::answer::{TypedAnswer, TypedLoaded};
+use crate::answer::TypedLoaded;
 use crate::codec::Codec;
-use crate::view::space::{Space, retyped, stored};
+use crate::view::space::{Space, stored};
 
 /// The results of a typed loader, by the names of their keys.
 pub(crate) type LoadedMany<V> = Vec<(Key, TypedLoaded<V>)>;
@@ -69,22 +69,10 @@ impl<'s, V: Send + Sync + 'static, C: Codec<V>> Loads<'s, V, C> {
         Ok(Load { value: loaded.value, encoded, ttl, store: loaded.store })
     }
 
-    /// Convert the answer for the key `name`. Return it unchanged if it cannot be decoded.
-    pub(crate) fn open(&self, name: &Key, answer: Answer) -> Result<TypedAnswer<V>, Answer> {
-        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
-        if answer.source == Source::Loaded
-            && let Some(load) = loads.get_mut(name)
-        {
-            return Ok(retyped(&answer, load.value.clone()));
-        }
-        drop(loads);
-        match &answer.value {
-            None => Ok(retyped(&answer, None)),
-            Some(bytes) => match self.space.decode(bytes) {
-                Some(value) => Ok(retyped(&answer, Some(value))),
-                None => Err(answer),
-            },
-        }
+    /// Return the value that was loaded for the key `name`, and its stored form.
+    pub(crate) fn get(&self, name: &Key) -> Option<(Option<Arc<V>>, Option<Bytes>)> {
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.get(name).map(|load| (load.value.clone(), load.encoded.clone()))
     }
 
     /// Take the load of a key.

@@ -4,7 +4,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult};
+use bytes::Bytes;
+use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, NearObject};
 use redcache_core::engine::{CallError, LoadOptions};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError};
 
@@ -32,7 +33,7 @@ where
         let name = self.space().name(key);
         let opened = match self.near(&name) {
             Some(opened) => opened,
-            None => self.open(self.face().run(Get::new(&name)).await?),
+            None => self.open(&name, self.face().run(Get::new(&name)).await?),
         };
         opened.map_err(|_| self.undecodable(&Key::copy_from(&name)))
     }
@@ -45,8 +46,11 @@ where
             Lookup::new(self, keys.into_iter().map(|key| self.space().name(key.borrow())));
         if !batch.far.is_empty() {
             let found = self.face().run(GetMany::new(batch.far_names())).await?;
-            let found = found.into_iter().map(|result| result.map(|answer| self.open(answer)));
-            batch.fill(found.map(|result| result.map_err(Error::from)));
+            let names = batch.far_names();
+            let found = names.iter().zip(found).map(|(name, result)| {
+                result.map(|answer| self.open(name.as_bytes(), answer)).map_err(Error::from)
+            });
+            batch.fill(found);
         }
         let answers = batch.results.into_iter().zip(&batch.names);
         let answer = |(result, name): (Option<Result<Opened<V>, Error>>, &Key)| match result {
@@ -73,18 +77,19 @@ where
         E: Into<BoxError> + 'static,
     {
         let name = self.space().name(key);
-        let opened = self.near(&name);
-        if let Some(Ok(answer)) = opened {
-            return Ok(answer);
-        }
-        let (is_near, name) = (opened.is_some(), Key::copy_from(&name));
+        let mut seen = match self.near(&name) {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(answer)) => Some(answer),
+            None => None,
+        };
+        let name = Key::copy_from(&name);
         let mut loader = Some(loader);
         let mut load = |_: Vec<Key>| {
             let (loader, name) = (loader.take()?, name.clone());
             let loading = loader();
             Some(async move { Ok(vec![(name, loading.await?.into())]) })
         };
-        if !is_near {
+        if seen.is_none() {
             let loads = Loads::new(self.space());
             let options = LoadOptions::new(self.space().settings.ttl, self.face().options());
             let run = |keys| {
@@ -97,12 +102,14 @@ where
             };
             let request = GetWith::new(name.as_bytes(), options);
             let answer = self.face().run_with(request, run).await?;
-            if let Ok(answer) = loads.open(&name, answer) {
-                return Ok(answer);
+            match self.open_loaded(&name, answer, &loads) {
+                Ok(answer) => return Ok(answer),
+                Err(answer) => seen = Some(answer),
             }
         }
         self.note_undecodable(&name);
-        let mut recovered = self.recover(vec![name.clone()], &mut load).await;
+        let seen = seen.and_then(|answer| answer.value).unwrap_or_default();
+        let mut recovered = self.recover([(name.clone(), seen)].into(), &mut load).await;
         recovered.remove(&name).unwrap_or_else(|| Err(Error::closed().into()))
     }
 
@@ -144,15 +151,13 @@ where
             let request = GetManyWith::new(names.clone(), options);
             let found: Vec<Result<Answer, CallError>> = self.face().run_with(request, run).await?;
             let found = names.iter().zip(found).map(|(name, result)| match result {
-                Ok(answer) => Ok(loads.open(name, answer)),
+                Ok(answer) => Ok(self.open_loaded(name, answer, &loads)),
                 Err(error) => Err(LoadError::from(error)),
             });
             batch.fill(found);
         }
-        let mut undecodable: Vec<Key> = batch.undecodable().cloned().collect();
-        undecodable.sort_unstable();
-        undecodable.dedup();
-        undecodable.iter().for_each(|name| self.note_undecodable(name));
+        let undecodable = batch.undecodable();
+        undecodable.keys().for_each(|name| self.note_undecodable(name));
         let recovered = self.recover(undecodable, &mut load).await;
         Ok(batch.finish(|name| {
             let recovered = recovered.get(name).cloned();
@@ -177,17 +182,12 @@ where
     fn near(&self, name: &[u8]) -> Option<Opened<V>> {
         let face = self.face();
         let hit = face.near().get(name, face.options(), || face.coarse_now())?;
-        Some(self.open(hit.into()))
-    }
-
-    fn open(&self, answer: Answer) -> Opened<V> {
-        match &answer.value {
-            None => Ok(retyped(&answer, None)),
-            Some(bytes) => match self.space().decode(bytes) {
-                Some(value) => Ok(retyped(&answer, Some(value))),
-                None => Err(answer),
-            },
-        }
+        let object = NearObject::of_hit(&hit).cloned();
+        let answer = Answer::from(hit);
+        Some(match object {
+            Some(object) => Ok(retyped(&answer, Some(object))),
+            None => self.open(name, answer),
+        })
     }
 
     fn undecodable(&self, name: &Key) -> Error {
@@ -237,10 +237,14 @@ impl<V: Send + Sync + 'static, E> Lookup<V, E> {
         }
     }
 
-    /// Return the keys whose bytes cannot be decoded.
-    fn undecodable(&self) -> impl Iterator<Item = &Key> {
+    /// Return the keys whose bytes cannot be decoded, with these bytes.
+    fn undecodable(&self) -> BTreeMap<Key, Bytes> {
         let results = self.results.iter().zip(&self.names);
-        results.filter(|(result, _)| matches!(result, Some(Ok(Err(_))))).map(|(_, name)| name)
+        let undecodable = results.filter_map(|(result, name)| match result {
+            Some(Ok(Err(answer))) => Some((name.clone(), answer.value.clone()?)),
+            Some(Ok(Ok(_)) | Err(_)) | None => None,
+        });
+        undecodable.collect()
     }
 
     /// Return the results. `rest` returns those of the other keys.

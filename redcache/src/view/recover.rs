@@ -11,14 +11,17 @@
 //! 3. if it was the one to load, replaces the value, if the key still has exactly those bytes, and
 //!    if no program of its version has done so within the TTL.
 //!
+//! The own value is also kept beside the near copy of the other version's, and dropped with it.
+//!
 //! With one version at work, the third step ends the matter at once. With two versions, each
 //! replaces the other's value at most once per TTL, and loads at most once per write of the other.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use redcache_adapter::{GetManyWith, LoadResult, ReadRawMany, ReplaceMany};
+use redcache_adapter::{GetManyWith, LoadResult, NearObject, ReadRawMany, ReplaceMany};
 use redcache_core::engine::{LoadOptions, RawValue, Replacement};
 use redcache_core::{BoxError, CallOptions, Error, Key, LoadError, Loaded, Source};
 
@@ -38,6 +41,8 @@ struct Foreign {
     name: Key,
     side: Key,
     found: RawValue,
+    /// The bytes of the near copy that led here.
+    seen: Option<Bytes>,
 }
 
 impl<K, V, C> View<K, V, C>
@@ -46,18 +51,19 @@ where
     V: Send + Sync + 'static,
     C: Codec<V>,
 {
-    /// Return values for keys that hold those of another version. `load` loads keys by their names;
+    /// Return values for keys that hold bytes of another version. `load` loads keys by their names;
     /// it returns `None` if it cannot run again.
     pub(crate) async fn recover<E, Fut>(
         &self,
-        names: Vec<Key>,
+        seen: BTreeMap<Key, Bytes>,
         load: &mut impl FnMut(Vec<Key>) -> Option<Fut>,
     ) -> Recovered<V, E>
     where
         Fut: Future<Output = Result<LoadedMany<V>, E>>,
         E: Into<BoxError> + 'static,
     {
-        let (mut recovered, mut pending) = (BTreeMap::new(), names);
+        let (mut recovered, mut pending) =
+            (BTreeMap::new(), seen.keys().cloned().collect::<Vec<_>>());
         for _ in 0..ROUNDS_MAX {
             if pending.is_empty() {
                 return recovered;
@@ -77,7 +83,8 @@ where
                     Ok(None) => changed.push(name),
                     Ok(Some((None, found))) => {
                         let side = self.space().side(&name, &found.raw);
-                        foreign.push(Foreign { name, side, found });
+                        let seen = seen.get(&name).cloned();
+                        foreign.push(Foreign { name, side, found, seen });
                     }
                 }
             }
@@ -119,12 +126,27 @@ where
         let mut loaded = BTreeMap::new();
         let on_loaded = |name: &Key, load| drop(loaded.insert(name.clone(), load));
         let pending = self.fetch_at(&places, load, recovered, on_loaded).await;
+        for Foreign { name, seen, .. } in &foreign {
+            if let Some(Ok(TypedAnswer { value: Some(value), .. })) = recovered.get(name)
+                && let Some(seen) = seen
+            {
+                self.keep_beside(name, seen, value);
+            }
+        }
         let replacement = |Foreign { name, found, .. }: Foreign| {
             let Load { encoded: value, ttl, store, .. } = loaded.remove(&name)?;
             store.then_some(Replacement { key: name, expected: found.raw, value, ttl })
         };
         self.replace(foreign.into_iter().filter_map(replacement).collect()).await;
         pending
+    }
+
+    /// Keep an own value beside the near copy `seen` of another version's. If that copy is still
+    /// there, nobody has written the key since before its exact bytes were read.
+    fn keep_beside(&self, name: &Key, seen: &Bytes, value: &Arc<V>) {
+        let weight = self.space().weight(value, seen.len());
+        let object = NearObject::of_copy(Arc::clone(value), weight);
+        self.face().near().attach(name.as_bytes(), seen, &object);
     }
 
     /// Get the values of keys, whose places in Redis `places` has. Return the keys whose
@@ -166,7 +188,7 @@ where
         let mut pending = Vec::new();
         for (name, result) in places.keys().zip(found) {
             let result = match result {
-                Ok(answer) => loads.open(name, answer),
+                Ok(answer) => self.open_loaded(name, answer, &loads),
                 Err(error) => {
                     recovered.insert(name.clone(), Err(error.into()));
                     continue;

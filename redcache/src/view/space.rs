@@ -116,6 +116,12 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         self.codec.decode(encoded).ok().map(Arc::new)
     }
 
+    /// Return the bytes of a decoded value.
+    pub(crate) fn weight(&self, value: &V, encoded: usize) -> usize {
+        // The value and the two counters of its `Arc`.
+        size_of::<(V, usize, usize)>() + self.codec.heap_bytes(value, encoded)
+    }
+
     /// Convert the exact content of a key. Return `None` if it cannot be decoded.
     pub(crate) fn open_raw(&self, raw: &RawValue) -> Option<TypedAnswer<V>> {
         let value = match &raw.value {

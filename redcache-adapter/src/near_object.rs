@@ -1,0 +1,49 @@
+//! Objects that share the life of a near entry.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redcache_core::engine::{Companion, NearHit};
+
+use crate::deferred::{Owned, Scope};
+use crate::near_reader::NearReader;
+
+/// An object for one entry of the near cache. It is dropped when the entry is replaced, invalidated
+/// or evicted, and under no lock.
+#[derive(Debug)]
+pub struct NearObject(Companion);
+
+impl NearObject {
+    /// Return an object that is made from nothing but the value of its entry: a decoded value.
+    pub fn derived<T: Send + Sync + 'static>(object: Arc<T>, weight: usize) -> Self {
+        Self(Companion::derived(Owned::new(object), weight))
+    }
+
+    /// Return an object that belongs to one copy of a value.
+    pub fn of_copy<T: Send + Sync + 'static>(object: Arc<T>, weight: usize) -> Self {
+        Self(Companion::of_copy(Owned::new(object), weight))
+    }
+
+    /// Return the object of a hit, if it has the type `T`.
+    pub fn of_hit<T: Send + Sync + 'static>(hit: &NearHit) -> Option<&Arc<T>> {
+        object(hit.companion.as_ref()?)
+    }
+}
+
+impl NearReader {
+    /// Return the object of the entry of `key`, if the entry has the value `value`.
+    pub fn object<T: Send + Sync + 'static>(&self, key: &[u8], value: &Bytes) -> Option<Arc<T>> {
+        object(&self.near().companion(key, value)?).cloned()
+    }
+
+    /// Attach an object to the entry of `key`, if the entry has the value `value` and no object.
+    pub fn attach(&self, key: &[u8], value: &Bytes, object: &NearObject) {
+        // It may evict entries with objects.
+        let _scope = Scope::enter();
+        self.near().attach(key, value, &object.0);
+    }
+}
+
+fn object<T: Send + Sync + 'static>(companion: &Companion) -> Option<&Arc<T>> {
+    companion.object::<Owned<Arc<T>>>()?.get()
+}
