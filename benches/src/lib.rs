@@ -6,7 +6,7 @@
 //! allocations and instructions per operation.
 //!
 //! In reading order: [`cli`] parses the command, [`server`] provides a Redis,
-//! [`workload`] drives a [`Peer`](peers::Peer) on its [`runtime`] and [`measure`]s
+//! [`workload`] drives a [`Peer`](peer::Peer) on its [`runtime`] and [`measure`]s
 //! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
 //! peer, [`table`] holds the result against the targets and [`plot`] draws it;
 //! [`growth`] measures the cost along each growing axis.
@@ -18,6 +18,7 @@ pub mod growth;
 pub mod line;
 pub mod measure;
 pub mod micro;
+pub mod peer;
 pub mod peers;
 pub mod plan;
 pub mod plot;

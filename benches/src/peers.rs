@@ -9,7 +9,7 @@
 //! 3. Name it in [`measure`] below and in [`plan`](crate::plan) for its rows of `--all`. Name its
 //!    crate in [`versions`](crate::versions).
 //!
-//! A peer on another runtime also needs an implementation of [`Runtime`].
+//! A peer on another runtime also needs an implementation of [`Runtime`](crate::runtime::Runtime).
 //! A blocking peer implements the same trait with bodies that block, on
 //! [`Threads`](crate::runtime::Threads).
 
@@ -23,127 +23,13 @@ mod redis_rs_sync;
 mod rustis;
 
 use std::fmt;
-use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use redcache_driver::Answer;
-
-use crate::cli::{Run, Workload};
+use crate::cli::Run;
 use crate::measure::Measurement;
-use crate::runtime::{AsyncStd, Runtime, Smol, Tokio};
+use crate::peer::Peer;
+use crate::runtime::{AsyncStd, Smol, Tokio};
 use crate::server::Server;
 use crate::{Failure, cli, workload};
-
-/// One client, held by one task.
-pub trait Peer: Sized + Send + 'static {
-    /// Runtime of its tasks.
-    type Runtime: Runtime;
-
-    /// Value of a read.
-    type Value: AsRef<[u8]> + Send;
-
-    /// Workloads that the peer supports.
-    const WORKLOADS: &'static [Workload];
-
-    /// Connect to Redis.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the error of the client.
-    fn connect(setup: &Setup) -> impl Future<Output = Result<Self, Failure>> + Send;
-
-    /// Return a client for another task: a handle of the same connection where the client shares
-    /// one between tasks, or else another connection.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the error of the client.
-    fn fork(&self) -> impl Future<Output = Result<Self, Failure>> + Send;
-
-    /// Read a key, and load a missing key from the source if the peer can load.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the error of the client, or if the key is missing.
-    fn read(
-        &mut self,
-        key: &str,
-        source: &Source,
-    ) -> impl Future<Output = Result<Self::Value, Failure>> + Send;
-
-    /// Read keys in one call, load missing keys from the source, and return the number of values.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the error of the client.
-    fn read_many(
-        &mut self,
-        keys: &[String],
-        source: &Source,
-    ) -> impl Future<Output = Result<usize, Failure>> + Send;
-}
-
-/// Settings of the connection of a peer.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Address of Redis: `host:port`.
-    pub redis: String,
-    /// Number of keys that the near cache must hold, if there is one.
-    pub near_keys: usize,
-    /// Lifetime of a key in the near cache.
-    pub ttl: Duration,
-}
-
-impl Setup {
-    /// Return the URL for redcache. The near cache has its default size, unless the keys need more.
-    fn redcache_url(&self) -> String {
-        const DEFAULT: usize = 128 << 20;
-        // A value of 64 bytes, its key and the overhead of an entry.
-        const PER_KEY: usize = 256;
-        let bytes = DEFAULT.max(self.near_keys * PER_KEY);
-        format!("redis://{}?near_cache_bytes={bytes}", self.redis)
-    }
-}
-
-/// Source of missing values.
-#[derive(Debug)]
-pub struct Source {
-    value: Bytes,
-    takes: Duration,
-    loads: AtomicU64,
-    last: Mutex<Duration>,
-}
-
-impl Source {
-    /// Create a source that loads the same value each time, after a delay.
-    pub fn new(value: Bytes, takes: Duration) -> Self {
-        Self { value, takes, loads: AtomicU64::new(0), last: Mutex::default() }
-    }
-
-    /// Load one value.
-    pub async fn load<R: Runtime>(&self) -> Bytes {
-        self.loads.fetch_add(1, Ordering::Relaxed);
-        if !self.takes.is_zero() {
-            let started = Instant::now();
-            R::sleep(self.takes).await;
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = started.elapsed();
-        }
-        self.value.clone()
-    }
-
-    /// Return the number of loads so far.
-    pub fn loads(&self) -> u64 {
-        self.loads.load(Ordering::Relaxed)
-    }
-
-    /// Return the actual duration of the last slow load, which exceeds its timer.
-    pub fn last_took(&self) -> Duration {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Reason for a missing measurement.
 #[derive(Debug)]
@@ -204,15 +90,4 @@ fn measure_peer<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, NoMe
         return Err(NoMeasurement::Unsupported(reason));
     }
     Ok(workload::run::<P>(run, server)?)
-}
-
-/// Count the values among redcache's answers, or return their first error.
-fn count_found<E: std::error::Error + Send + Sync + 'static>(
-    answers: Vec<Result<Answer, E>>,
-) -> Result<usize, Failure> {
-    let mut found = 0;
-    for answer in answers {
-        found += usize::from(answer?.value.is_some());
-    }
-    Ok(found)
 }

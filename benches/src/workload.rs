@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::Failure;
 use crate::cli::{Load, Run, Workload};
 use crate::measure::{Measurement, Samples, peak_kib};
-use crate::peers::{Peer, Setup, Source};
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::{Gate, Runtime};
 use crate::server::Server;
 

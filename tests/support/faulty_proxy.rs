@@ -7,55 +7,26 @@
 //! No byte stays in the proxy for longer than [`HOLD_MAX`], so that a command which its client has
 //! given up reaches the server soon or never.
 
+mod faults;
 mod link;
 mod tape;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use self::link::Link;
-use crate::Rng;
+pub use self::faults::{Fault, HOLD_MAX};
 
-/// The longest time that a byte stays in the proxy, but for the time to drip the bytes before it.
-pub const HOLD_MAX: Duration = Duration::from_millis(2500);
+use self::faults::{Faults, lock};
+use self::link::Link;
+use crate::rng::Rng;
 
 /// The number of ended connections whose bytes are kept.
 const ENDED_MAX: usize = 8;
-
-/// A fault that the proxy causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// Bytes arrive up to 50 ms late.
-    Delay,
-    /// Bytes arrive in pieces.
-    Split,
-    /// Bytes that were written apart arrive together.
-    Coalesce,
-    /// Bytes arrive one by one.
-    Drip,
-    /// Bytes of one direction stand still for up to two seconds.
-    Stall,
-    /// The connection ends at once, with bytes under way.
-    Reset,
-    /// One direction ends, the other goes on.
-    HalfClose,
-}
-
-/// The number of cases of each fault in 100,000 pieces of data.
-const RATES: [(Fault, u64); 7] = [
-    (Fault::Delay, 600),
-    (Fault::Split, 2_000),
-    (Fault::Coalesce, 2_000),
-    (Fault::Drip, 300),
-    (Fault::Stall, 30),
-    (Fault::Reset, 20),
-    (Fault::HalfClose, 10),
-];
 
 /// A faulty proxy in front of one server. Dropping it ends its connections and its threads.
 #[derive(Debug)]
@@ -69,10 +40,8 @@ pub struct FaultyProxy {
 struct Shared {
     server: SocketAddr,
     rng: Mutex<Rng>,
-    /// The multiple of [`RATES`], in percent.
-    percent: AtomicU64,
     stopping: AtomicBool,
-    faults: Mutex<BTreeMap<Fault, u64>>,
+    faults: Arc<Faults>,
     links: Mutex<Vec<Link>>,
 }
 
@@ -89,9 +58,8 @@ impl FaultyProxy {
         let shared = Arc::new(Shared {
             server,
             rng: Mutex::new(rng),
-            percent: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
-            faults: Mutex::default(),
+            faults: Arc::default(),
             links: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
@@ -106,12 +74,12 @@ impl FaultyProxy {
 
     /// Set the rate of faults in percent of the usual one; 0 forwards faithfully.
     pub fn set_fault_rate(&self, percent: u64) {
-        self.shared.percent.store(percent, Ordering::Relaxed);
+        self.shared.faults.set_rate(percent);
     }
 
     /// Return the number of faults so far.
     pub fn faults(&self) -> BTreeMap<Fault, u64> {
-        lock(&self.shared.faults).clone()
+        self.shared.faults.counts()
     }
 
     /// Write the latest bytes of each connection to files in `folder`, named after `name`.
@@ -150,7 +118,8 @@ impl Shared {
             }
             let rng = lock(&self.rng).fork(number);
             // The client of a server that does not answer sees its connection end.
-            if let Ok(link) = client.and_then(|client| Link::open(self, number, client, &rng)) {
+            let open = |client| Link::open(&self.faults, self.server, (number, client), &rng);
+            if let Ok(link) = client.and_then(open) {
                 let mut links = lock(&self.links);
                 links.push(link);
                 let ended = links.iter().filter(|link| link.has_ended()).count();
@@ -162,27 +131,6 @@ impl Shared {
             }
         }
     }
-
-    /// Return the fault of the next piece of data, and count it.
-    fn draw(&self, rng: &mut Rng) -> Option<Fault> {
-        let percent = self.percent.load(Ordering::Relaxed);
-        if percent == 0 {
-            return None;
-        }
-        let mut drawn = rng.below(100_000 * 100);
-        let rate = RATES.iter().find(|(_, rate)| {
-            let is_hit = drawn < rate * percent;
-            drawn = drawn.saturating_sub(rate * percent);
-            is_hit
-        });
-        let fault = rate.map(|(fault, _)| *fault)?;
-        *lock(&self.faults).entry(fault).or_default() += 1;
-        Some(fault)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

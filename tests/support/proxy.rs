@@ -8,20 +8,16 @@
 
 mod link;
 mod observer;
+mod shared;
 
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A way through the proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the client to the server.
-    ToServer,
-    /// From the server to the client.
-    ToClient,
-}
+pub use self::shared::Direction;
+
+use self::shared::Shared;
 
 /// A proxy in front of one server. Dropping it ends its connections and its threads.
 #[derive(Debug)]
@@ -44,7 +40,7 @@ impl Proxy {
         let shared = Arc::new(Shared::default());
         let acceptor = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.accept(&listener, server))
+            thread::spawn(move || accept(&shared, &listener, server))
         };
         Self { address, shared, acceptor: Some(acceptor) }
     }
@@ -137,62 +133,19 @@ impl Drop for Proxy {
     }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// Notified when bytes are released and when the proxy stops.
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    ways: [Way; 2],
-    round_trips: u64,
-    commands: Vec<Vec<Vec<u8>>>,
-    connections: usize,
-    sockets: Vec<TcpStream>,
-    threads: Vec<JoinHandle<()>>,
-    refusing: bool,
-    stopping: bool,
-}
-
-/// The settings and the state of one direction.
-#[derive(Debug, Default)]
-struct Way {
-    delay: Duration,
-    chunk_max: Option<usize>,
-    held: bool,
-    queued: usize,
-}
-
-impl State {
-    fn cut(&mut self) {
-        for socket in self.sockets.drain(..) {
-            // It fails if the connection has ended.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn accept(self: &Arc<Self>, listener: &TcpListener, server: SocketAddr) {
-        for client in listener.incoming() {
-            {
-                let state = self.lock();
-                if state.stopping {
-                    return;
-                }
-                if state.refusing {
-                    continue;
-                }
+fn accept(shared: &Arc<Shared>, listener: &TcpListener, server: SocketAddr) {
+    for client in listener.incoming() {
+        {
+            let state = shared.lock();
+            if state.stopping {
+                return;
             }
-            // The client of a server that does not answer sees its connection end.
-            let _ = client.and_then(|client| link::connect(self, client, server));
+            if state.refusing {
+                continue;
+            }
         }
+        // The client of a server that does not answer sees its connection end.
+        let _ = client.and_then(|client| link::connect(shared, client, server));
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use redcache_core::protocol::Slot;
 use redcache_core::resp::{Frame, decode};
 
-use crate::{Raw, RedisServer};
+use crate::raw::Raw;
+use crate::redis_server::RedisServer;
 
 /// The arguments of every node. No replica takes over by itself: on a busy machine a node may be
 /// silent for long.

@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::redis_server::{SERVER_VARIABLE, free_port};
-use crate::{Process, Raw, RedisServer};
+use crate::process::Process;
+use crate::raw::Raw;
+use crate::redis_server::{RedisServer, SERVER_VARIABLE, free_port};
 
 /// The name of the service that the sentinels watch.
 const SERVICE: &str = "cache";

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-use crate::{Process, Raw};
+use crate::process::Process;
+use crate::raw::Raw;
 
 /// The variable that names the server to start, if it is not the `redis-server` of the path.
 pub(crate) const SERVER_VARIABLE: &str = "REDIS_SERVER";

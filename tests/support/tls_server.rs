@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::redis_server::{free_port, new_directory};
-use crate::{Certificates, RedisServer};
+use crate::certificates::Certificates;
+use crate::redis_server::{RedisServer, free_port, new_directory};
 
 /// A server with TLS, and the certificates of the test.
 #[derive(Debug)]

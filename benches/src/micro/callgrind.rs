@@ -4,7 +4,7 @@ use std::env;
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
-use super::Case;
+use super::cases::Case;
 use crate::Failure;
 
 /// Counts the instructions of one operation of a case; nothing where valgrind is not installed. The

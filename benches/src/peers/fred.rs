@@ -6,9 +6,9 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::Builder;
 use fred::types::config::{Config, TcpConfig};
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Tokio;
 
 /// One client, cloned per task.

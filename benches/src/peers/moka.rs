@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use moka::future::Cache;
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Tokio;
 
 /// One cache, cloned per task, with a time to live as a cache in front of Redis needs one.

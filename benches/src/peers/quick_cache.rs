@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Tokio;
 
 /// One cache, shared by all tasks.

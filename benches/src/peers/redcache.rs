@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_driver::{Cache, Key};
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source, count_found};
 use crate::runtime::Runtime;
 
 /// One cache, cloned per task: `A` is what it runs on in redcache's terms, `R` in ours.
@@ -50,6 +50,6 @@ where
             Ok::<_, Infallible>(missing.into_iter().map(move |key| (key, value.clone())))
         };
         let answers = self.cache.get_many_with(keys, self.ttl, load).await?;
-        super::count_found(answers)
+        count_found(answers)
     }
 }

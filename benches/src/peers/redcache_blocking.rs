@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_blocking::{Cache, Key};
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source, count_found};
 use crate::runtime::{Threads, block_on};
 
 /// One cache, cloned per thread.
@@ -44,6 +44,6 @@ impl Peer for Blocking {
             Ok::<_, Infallible>(missing.into_iter().map(move |key| (key, value.clone())))
         };
         let answers = self.cache.get_many_with(keys, self.ttl, load)?;
-        super::count_found(answers)
+        count_found(answers)
     }
 }

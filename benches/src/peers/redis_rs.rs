@@ -7,9 +7,9 @@ use redis::caching::CacheConfig;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, IntoConnectionInfo};
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Tokio;
 
 /// Plain `GET` and `MGET`.

@@ -3,9 +3,9 @@
 use redis::io::tcp::TcpSettings;
 use redis::{Client, Commands, Connection, IntoConnectionInfo};
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Threads;
 
 /// Plain `GET` and `MGET` on a connection of one's own.

@@ -7,9 +7,9 @@ use rustis::client::Client;
 use rustis::commands::ClientTrackingOptions;
 use rustis::resp::BulkString;
 
-use super::{Peer, Setup, Source};
 use crate::Failure;
 use crate::cli::Workload;
+use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Tokio;
 
 /// One cache over one client, shared by all tasks.

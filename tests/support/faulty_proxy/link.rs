@@ -1,7 +1,7 @@
 //! One connection through the proxy: two sockets, and two threads for each direction.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -12,9 +12,9 @@ use std::{fs, slice};
 
 use socket2::SockRef;
 
+use super::faults::{Fault, Faults, HOLD_MAX, lock};
 use super::tape::Tape;
-use super::{Fault, HOLD_MAX, Shared, lock};
-use crate::Rng;
+use crate::rng::Rng;
 
 /// Bytes under way, and the time when the proxy read them.
 type Parcel = (Instant, Vec<u8>);
@@ -61,12 +61,12 @@ impl Sockets {
 
 impl Link {
     pub(super) fn open(
-        shared: &Arc<Shared>,
-        number: u64,
-        client: TcpStream,
+        faults: &Arc<Faults>,
+        server: SocketAddr,
+        (number, client): (u64, TcpStream),
         rng: &Rng,
     ) -> io::Result<Self> {
-        let server = TcpStream::connect(shared.server)?;
+        let server = TcpStream::connect(server)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let sockets = Arc::new(Sockets { client, server, closing: AtomicBool::new(false) });
@@ -77,7 +77,7 @@ impl Link {
             let (reading, tape) = (Arc::clone(&sockets), Arc::clone(tape));
             threads.push(thread::spawn(move || read(&reading, way, &sender, &tape)));
             let mut writer = Writer {
-                shared: Arc::clone(shared),
+                faults: Arc::clone(faults),
                 sockets: Arc::clone(&sockets),
                 way,
                 rng: rng.fork(way as u64 + 1),
@@ -130,7 +130,7 @@ fn read(sockets: &Sockets, way: usize, sender: &Sender<Parcel>, tape: &Mutex<Tap
 
 /// Writes the bytes of one way, with faults.
 struct Writer {
-    shared: Arc<Shared>,
+    faults: Arc<Faults>,
     sockets: Arc<Sockets>,
     way: usize,
     rng: Rng,
@@ -142,7 +142,7 @@ impl Writer {
             if self.sockets.closing.load(Ordering::Relaxed) {
                 return;
             }
-            let fault = self.shared.draw(&mut self.rng);
+            let fault = self.faults.draw(&mut self.rng);
             let written = match fault {
                 None => self.write(&bytes),
                 Some(Fault::Delay) => {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::observer::Observer;
-use super::{Direction, Shared};
+use super::shared::{Direction, Shared};
 
 /// Bytes under way, and their arrival time.
 type Parcel = (Instant, Vec<u8>);
