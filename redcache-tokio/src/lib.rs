@@ -176,8 +176,3 @@ impl Runtime for Tokio {
         self.handle.spawn(task);
     }
 }
-
-/// Compiles the example of the README with the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

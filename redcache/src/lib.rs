@@ -77,10 +77,11 @@ pub use codec::postcard::Postcard;
 pub use codec::{Codec, CodecError};
 pub use key::{CacheKey, KeyWriter};
 pub use redcache_core::{
-    Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError, Error,
-    ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, NOT_FOUND_MARKER, Observer,
-    OnRedisDown, Pem, REFRESH_LOCK_PREFIX, RefreshOptions, Servers, SharedError, Source, Stats,
-    TlsConfig, observer,
+    Address, Answer, BatchResult, BlockingCredentialsProvider, BoxError, CallOptions, Config,
+    ConfigBuilder, ConfigError, Credentials, CredentialsProvider, Error, ErrorKind, IntoConfig,
+    Key, LOCK_PREFIX, LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown,
+    Pem, REFRESH_LOCK_PREFIX, RefreshOptions, Servers, SharedError, Source, Stats, TlsConfig,
+    observer,
 };
 #[cfg(feature = "async")]
 pub use redcache_driver::{Cache, RefreshingCache, Runtime};
@@ -123,4 +124,20 @@ pub mod blocking {
 #[cfg(feature = "test-util")]
 pub mod test {
     pub use redcache_sim::listen::EmbeddedServer;
+}
+
+/// Compiles the code of the guides with the tests.
+#[cfg(all(doctest, feature = "tokio"))]
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../guides/from-redis-rs-and-moka.md")]
+    struct FromRedisRsAndMoka;
+
+    #[doc = include_str!("../guides/from-cached.md")]
+    struct FromCached;
+
+    #[doc = include_str!("../guides/from-go.md")]
+    struct FromGo;
 }
