@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use redcache_core::protocol::Slot;
 use redcache_core::{ErrorKind, Source};
-use redcache_tests::TlsServer;
+use redcache_tests::{RedisCluster, RedisSentinel, TlsServer};
 
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{AT_ONCE, TTL, connected, found, wait_until};
@@ -18,6 +19,8 @@ with_a_server_of_its_own![
     a_tls_port_is_told_to_a_plain_client,
     a_plain_port_is_told_to_a_tls_client,
     certificates_that_cannot_be_read_are_named,
+    every_node_of_a_cluster_is_reached_with_mutual_tls,
+    a_primary_and_its_sentinels_are_reached_with_mutual_tls,
 ];
 
 fn calls_and_invalidations_pass_through_tls<C: Cache>() {
@@ -98,6 +101,43 @@ fn a_plain_port_is_told_to_a_tls_client<C: Cache>() {
     let port = server.server().port();
     let url = format!("rediss://localhost:{port}/?tls_insecure=true&connect_timeout=500ms");
     refused::<C>(&url, &["redis://"]);
+}
+
+fn every_node_of_a_cluster_is_reached_with_mutual_tls<C: Cache>() {
+    let cluster = RedisCluster::start_with_tls();
+    let (one, other): (C, C) = (connected(cluster.tls_url()), connected(cluster.tls_url()));
+    let keys: Vec<_> = (0..60).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        assert_eq!(one.get_with(key, TTL, || found("v")).unwrap().source, Source::Loaded);
+        assert_eq!(one.get(key).unwrap().source, Source::Near);
+    }
+    assert!(one.is_tracked());
+    for key in &keys {
+        other.insert(key, "w", TTL).unwrap();
+    }
+    wait_until("every copy is invalidated", || {
+        let answers = one.get_many(&keys).unwrap().into_iter();
+        answers.map(Result::unwrap).all(|answer| answer.value.as_deref() == Some(b"w"))
+    });
+    // A redirect names the port for TLS.
+    let slot = Slot::of(keys[0].as_bytes());
+    let to = (0..3).find(|number| *number != cluster.owner(slot)).unwrap();
+    cluster.move_slot(slot, to);
+    one.insert(&keys[0], "moved", TTL).unwrap();
+    assert!(cluster.connect(to).get(&keys[0]).unwrap().ends_with(b":moved"));
+}
+
+fn a_primary_and_its_sentinels_are_reached_with_mutual_tls<C: Cache>() {
+    let group = RedisSentinel::start_with_tls();
+    let cache: C = connected(format!("{}&heartbeat_interval=1s", group.tls_url()));
+    assert!(cache.is_tracked());
+    cache.insert("k", "v", TTL).unwrap();
+    group.fail_over();
+    let mut primary = group.server(group.primary()).connect();
+    wait_until("the new primary is followed", || {
+        cache.insert("k", "w", TTL).is_ok()
+            && primary.get("k").is_some_and(|value| value.ends_with(b":w"))
+    });
 }
 
 fn certificates_that_cannot_be_read_are_named<C: Cache>() {

@@ -50,6 +50,31 @@ impl Certificates {
         self.directory.join(file).display().to_string()
     }
 
+    /// Return the arguments of a server that speaks TLS on `port` with the certificate `name`, and
+    /// wants one of its clients if `is_mutual`.
+    pub fn server_args(&self, name: &str, port: u16, is_mutual: bool) -> Vec<String> {
+        let args = [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", self.path(&format!("{name}.crt"))),
+            ("--tls-key-file", self.path(&format!("{name}.key"))),
+            ("--tls-ca-cert-file", self.path("ca.crt")),
+            ("--tls-auth-clients", (if is_mutual { "yes" } else { "no" }).to_owned()),
+        ];
+        args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
+
+    /// Return the options of a URL that trusts the authority, and presents the certificate of a
+    /// client if `is_mutual`.
+    pub fn url_options(&self, is_mutual: bool) -> String {
+        let [ca, certificate, key] = ["ca.crt", "client.crt", "client.key"].map(|it| self.path(it));
+        let mutual = if is_mutual {
+            format!("&tls_cert={certificate}&tls_key={key}")
+        } else {
+            String::new()
+        };
+        format!("tls_ca={ca}{mutual}")
+    }
+
     fn write(&self, file: &str, text: &str) {
         fs::write(self.directory.join(file), text).expect("the directory is writable");
     }

@@ -14,6 +14,7 @@ mod redis_cluster;
 mod redis_sentinel;
 mod redis_server;
 mod rng;
+mod tls_group;
 mod tls_server;
 
 pub use certificates::Certificates;

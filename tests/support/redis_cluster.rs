@@ -8,6 +8,7 @@ use redcache_core::resp::{Frame, decode};
 
 use crate::raw::Raw;
 use crate::redis_server::RedisServer;
+use crate::tls_group::TlsGroup;
 
 /// The arguments of every node. No replica takes over by itself: on a busy machine a node may be
 /// silent for long.
@@ -40,6 +41,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
+    tls: Option<TlsGroup>,
 }
 
 impl RedisCluster {
@@ -49,12 +51,57 @@ impl RedisCluster {
     ///
     /// If there is no `redis-server`, or the nodes do not form a cluster.
     pub fn start() -> Self {
-        let start = || thread::spawn(|| RedisServer::start_node(NODE));
-        let starting: Vec<_> = (0..2 * PRIMARIES).map(|_| start()).collect();
+        Self::start_with(vec![Vec::new(); 2 * PRIMARIES], None)
+    }
+
+    /// Start a cluster whose nodes speak TLS with their clients and with each other, and wait until
+    /// they are one.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `redis-server` with TLS, or the nodes do not form a cluster.
+    pub fn start_with_tls() -> Self {
+        let tls = TlsGroup::new(2 * PRIMARIES);
+        let args = tls.ports.iter().map(|port| {
+            let mut args = tls.args(*port);
+            args.extend(["--tls-cluster", "yes"].map(str::to_owned));
+            args
+        });
+        Self::start_with(args.collect(), Some(tls))
+    }
+
+    /// Start a cluster whose nodes have these further arguments.
+    fn start_with(args: Vec<Vec<String>>, tls: Option<TlsGroup>) -> Self {
+        let start = |args: Vec<String>| {
+            thread::spawn(move || {
+                let own = args.iter().map(String::as_str);
+                RedisServer::start_node(&NODE.iter().copied().chain(own).collect::<Vec<_>>())
+            })
+        };
+        let starting: Vec<_> = args.into_iter().map(start).collect();
         let nodes = starting.into_iter().map(|node| node.join().expect("the node starts"));
-        let cluster = Self { nodes: nodes.collect() };
+        let cluster = Self { nodes: nodes.collect(), tls };
         cluster.form();
         cluster
+    }
+
+    /// Return the port on which a node meets the others.
+    fn own_port(&self, number: usize) -> u16 {
+        let tls = self.tls.as_ref().map(|tls| tls.ports[number]);
+        tls.unwrap_or_else(|| self.nodes[number].port())
+    }
+
+    /// Return a URL for TLS that names the primaries by the host `localhost`, and presents a
+    /// certificate of the client.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster does not speak TLS.
+    pub fn tls_url(&self) -> String {
+        let tls = self.tls.as_ref().expect("the cluster speaks TLS");
+        let seeds: Vec<_> =
+            tls.ports[..PRIMARIES].iter().map(|port| format!("localhost:{port}")).collect();
+        format!("rediss-cluster://{}/?{}", seeds.join(","), tls.url_options())
     }
 
     fn form(&self) {
@@ -85,7 +132,8 @@ impl RedisCluster {
     fn meet(&self, client: &mut Raw, number: usize) {
         let node = &self.nodes[number];
         let bus_port = node.bus_port().expect("a node has a bus").to_string();
-        client.ok(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus_port]);
+        let port = self.own_port(number).to_string();
+        client.ok(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus_port]);
     }
 
     /// Make a node a replica of another that it knows.
@@ -256,7 +304,7 @@ impl RedisCluster {
     /// If a node refuses.
     pub fn move_keys(&self, slot: Slot, to: usize) {
         let mut from = self.connect(self.owner(slot));
-        let port = self.nodes[to].port().to_string();
+        let port = self.own_port(to).to_string();
         migrate(&mut from, &slot.index().to_string(), &port);
     }
 
@@ -281,7 +329,7 @@ impl RedisCluster {
     /// If a node refuses.
     pub fn move_slots(&self, slots: &[Slot], from: usize, to: usize) {
         let ids = [from, to].map(|number| self.id(number));
-        let port = self.nodes[to].port().to_string();
+        let port = self.own_port(to).to_string();
         let (mut source, mut target) = (self.connect(from), self.connect(to));
         for slot in slots {
             let slot = slot.index().to_string();

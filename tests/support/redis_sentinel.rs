@@ -8,6 +8,7 @@ use std::{env, fs, thread};
 use crate::process::Process;
 use crate::raw::Raw;
 use crate::redis_server::{RedisServer, SERVER_VARIABLE, free_port};
+use crate::tls_group::TlsGroup;
 
 /// The name of the service that the sentinels watch.
 const SERVICE: &str = "cache";
@@ -24,11 +25,13 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 pub struct RedisSentinel {
     servers: Vec<RedisServer>,
     sentinels: Vec<Sentinel>,
+    tls: Option<TlsGroup>,
 }
 
 #[derive(Debug)]
 struct Sentinel {
     port: u16,
+    tls_port: Option<u16>,
     process: Option<Process>,
 }
 
@@ -39,12 +42,30 @@ impl RedisSentinel {
     ///
     /// If there is no `redis-server`, or if the group does not start.
     pub fn start() -> Self {
-        let primary = RedisServer::start();
-        let port = primary.port().to_string();
-        let replica = || RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]);
-        let servers: Vec<_> =
-            std::iter::once(primary).chain((0..REPLICAS).map(|_| replica())).collect();
-        let mut group = Self { servers, sentinels: Vec::new() };
+        Self::start_with(None)
+    }
+
+    /// Start a group whose servers and sentinels speak TLS with their clients and with each other.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `redis-server` with TLS, or if the group does not start.
+    pub fn start_with_tls() -> Self {
+        Self::start_with(Some(TlsGroup::new(1 + REPLICAS)))
+    }
+
+    fn start_with(tls: Option<TlsGroup>) -> Self {
+        let mut group = Self { servers: Vec::new(), sentinels: Vec::new(), tls };
+        for number in 0..=REPLICAS {
+            let mut args = group.tls_args(number);
+            if number > 0 {
+                let port = group.own_port(0).to_string();
+                args.extend(["--replicaof".to_owned(), "127.0.0.1".to_owned(), port]);
+            }
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let server = RedisServer::start_with(&args);
+            group.servers.push(server);
+        }
         for _ in 0..SENTINELS {
             let sentinel = group.launch();
             group.sentinels.push(sentinel);
@@ -60,29 +81,60 @@ impl RedisSentinel {
         group
     }
 
+    /// Return the arguments of a server for TLS.
+    fn tls_args(&self, number: usize) -> Vec<String> {
+        let Some(tls) = &self.tls else { return Vec::new() };
+        tls.args(tls.ports[number])
+    }
+
+    /// Return the port by which the group knows a server.
+    fn own_port(&self, number: usize) -> u16 {
+        let tls = self.tls.as_ref().map(|tls| tls.ports[number]);
+        tls.unwrap_or_else(|| self.servers[number].port())
+    }
+
     fn launch(&self) -> Sentinel {
         let port = free_port();
+        let tls_port = self.tls.as_ref().map(|_| free_port());
         let file = self.servers[0].directory().join(format!("sentinel-{port}.conf"));
-        let primary = self.servers[0].port();
-        let settings = format!(
+        let primary = self.own_port(0);
+        let mut settings = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 2\n\
              sentinel down-after-milliseconds {SERVICE} {}\n\
              sentinel failover-timeout {SERVICE} 5000\n",
             DOWN_AFTER.as_millis()
         );
+        if let (Some(tls), Some(port)) = (&self.tls, tls_port) {
+            for pair in tls.args(port).chunks(2) {
+                settings += &format!("{} {}\n", pair[0].trim_start_matches("--"), pair[1]);
+            }
+        }
         fs::write(&file, settings).expect("the directory of a server is writable");
         let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
         let mut command = Command::new(program);
         command.arg(&file).arg("--sentinel").arg("--dir").arg(self.servers[0].directory());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = Process::spawn(&mut command).expect("a sentinel is a `redis-server`");
-        Sentinel { port, process: Some(process) }
+        Sentinel { port, tls_port, process: Some(process) }
     }
 
     /// Return the URL of the service by all of its sentinels.
     pub fn url(&self) -> String {
         let sentinels = self.sentinels.iter().map(|it| format!("127.0.0.1:{}", it.port));
         format!("redis-sentinel://{}/{SERVICE}", sentinels.collect::<Vec<_>>().join(","))
+    }
+
+    /// Return the URL for TLS of the service by all of its sentinels, with a certificate of the
+    /// client.
+    ///
+    /// # Panics
+    ///
+    /// If the group does not speak TLS.
+    pub fn tls_url(&self) -> String {
+        let options = self.tls.as_ref().expect("the group speaks TLS").url_options();
+        let ports = self.sentinels.iter().filter_map(|it| it.tls_port);
+        let sentinels: Vec<_> = ports.map(|port| format!("localhost:{port}")).collect();
+        format!("rediss-sentinel://{}/{SERVICE}?{options}", sentinels.join(","))
     }
 
     /// Return the number of the primary in the eyes of the first sentinel that runs.
@@ -94,8 +146,9 @@ impl RedisSentinel {
         let number = self.sentinels.iter().position(|it| it.process.is_some());
         let number = number.expect("a sentinel runs");
         let reply = self.ask(number, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
-        let is_named = |server: &RedisServer| reply.contains(&format!("\r\n{}\r\n", server.port()));
-        self.servers.iter().position(is_named).expect("the primary is one of the servers")
+        let is_named = |server| reply.contains(&format!("\r\n{}\r\n", self.own_port(server)));
+        let mut servers = 0..self.servers.len();
+        servers.find(|server| is_named(*server)).expect("the primary is one of the servers")
     }
 
     /// Return a server by its number.

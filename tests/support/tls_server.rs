@@ -25,19 +25,9 @@ impl TlsServer {
         let directory = new_directory();
         let certificates = Certificates::new(&directory);
         let port = free_port();
-        let (port_text, mutual) = (port.to_string(), if is_mutual { "yes" } else { "no" });
-        let server = RedisServer::start_with(&[
-            "--tls-port",
-            &port_text,
-            "--tls-cert-file",
-            &certificates.path(&format!("{name}.crt")),
-            "--tls-key-file",
-            &certificates.path(&format!("{name}.key")),
-            "--tls-ca-cert-file",
-            &certificates.path("ca.crt"),
-            "--tls-auth-clients",
-            mutual,
-        ]);
+        let args = certificates.server_args(name, port, is_mutual);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let server = RedisServer::start_with(&args);
         Self { server, port, certificates, directory }
     }
 
@@ -58,13 +48,12 @@ impl TlsServer {
 
     /// Return a URL that trusts the authority of the test.
     pub fn url(&self) -> String {
-        format!("rediss://localhost:{}/?tls_ca={}", self.port, self.certificates.path("ca.crt"))
+        format!("rediss://localhost:{}/?{}", self.port, self.certificates.url_options(false))
     }
 
     /// Return a URL that presents the client's certificate as well.
     pub fn mutual_url(&self) -> String {
-        let [certificate, key] = ["client.crt", "client.key"].map(|it| self.certificates.path(it));
-        format!("{}&tls_cert={certificate}&tls_key={key}", self.url())
+        format!("rediss://localhost:{}/?{}", self.port, self.certificates.url_options(true))
     }
 }
 
