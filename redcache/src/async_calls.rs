@@ -303,4 +303,24 @@ where
     ) -> BatchResult<bool> {
         self.view.touch_many(keys).await
     }
+
+    /// Remove all keys of the namespace, in all processes, by one write.
+    ///
+    /// The view must be [`clearable`](crate::TypedCacheBuilder::clearable). When the call has
+    /// returned, this process no longer returns an old value, and the others return it until
+    /// Redis's invalidation reaches them. A load that is under way is stored where no call finds
+    /// it. The old values stay in Redis until their TTL. A failover that loses the write brings
+    /// them back, like the key of a lost `remove`.
+    ///
+    /// # Cancellation
+    ///
+    /// As for [`Cache::insert`](crate::Cache::insert).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::insert`](crate::Cache::insert), and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the view is not clearable.
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.view.clear().await
+    }
 }

@@ -247,6 +247,22 @@ where
     pub fn touch_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> BatchResult<bool> {
         ready(self.view.touch_many(keys))
     }
+
+    /// Remove all keys of the namespace, in all processes, by one write.
+    ///
+    /// The view must be [`clearable`](crate::TypedCacheBuilder::clearable). When the call has
+    /// returned, this process no longer returns an old value, and the others return it until
+    /// Redis's invalidation reaches them. A load that is under way is stored where no call finds
+    /// it. The old values stay in Redis until their TTL. A failover that loses the write brings
+    /// them back, like the key of a lost `remove`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::insert`](crate::blocking::Cache::insert), and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the view is not clearable.
+    pub fn clear(&self) -> Result<(), Error> {
+        ready(self.view.clear())
+    }
 }
 
 /// Return the output of a call of the blocking face, which is ready at once.

@@ -104,6 +104,16 @@ impl<F, K: ?Sized, V, C> TypedCacheBuilder<F, K, V, C> {
         self
     }
 
+    /// Let [`clear`](crate::TypedCache::clear) remove all keys of the namespace in one write.
+    ///
+    /// Every process must do so, or none, because the name of a key then contains the generation of
+    /// the namespace. The generation is a key of its own, which each process keeps in its near
+    /// cache. If Redis evicts it, the namespace is empty.
+    pub fn clearable(mut self) -> Self {
+        self.settings.is_clearable = true;
+        self
+    }
+
     /// Write keys as they are, without a namespace and without escapes, to share them with other
     /// programs. Parts of a key are joined by `:`. The application sees to it that the keys of
     /// different views differ.
@@ -132,6 +142,12 @@ where
         let mut name = codec.name();
         if settings.schema_version != 0 {
             name = format!("{name} of version {}", settings.schema_version).into();
+        }
+        if settings.is_clearable {
+            name = format!("{name}, clearable").into();
+        }
+        if settings.is_clearable && namespace.is_none() {
+            return Err(Error::invalid_input("plain keys cannot be cleared; use a namespace"));
         }
         let (namespace, style) = match namespace {
             Some(namespace) => (face.near().namespaces().open(&namespace, &name)?, Style::Escaped),

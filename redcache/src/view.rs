@@ -1,5 +1,6 @@
 //! A typed view of a cache: the calls of both faces, without their signatures.
 
+mod generation;
 pub(crate) mod loads;
 mod read;
 mod recover;

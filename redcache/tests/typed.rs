@@ -293,3 +293,91 @@ fn the_blocking_face_has_the_same_calls() {
     assert_eq!(users.get_many([5]).unwrap()[0].as_ref().unwrap().value, Some(user("5").into()));
     assert!(users.remove(&4).unwrap() && *users.remove_many([5]).unwrap()[0].as_ref().unwrap());
 }
+
+fn clearable(cache: &Cache) -> TypedCache<u64, User> {
+    cache.typed("user", Json).ttl(TTL).clearable().build().unwrap()
+}
+
+#[tokio::test]
+async fn clear_is_one_write_after_which_no_process_returns_an_old_value() {
+    let server = EmbeddedServer::start().unwrap();
+    let (cache, other) = (connect(&server).await, connect(&server).await);
+    let (users, others) = (clearable(&cache), clearable(&other));
+    for id in 0..100 {
+        users.insert(&id, &user("old")).await.unwrap();
+        assert_eq!(others.get(&id).await.unwrap().value, Some(user("old").into()));
+    }
+    let writes = |command| server.with(|server| server.count(command).calls);
+    let before = [writes("set"), writes("del"), writes("scan")];
+    users.clear().await.unwrap();
+    assert_eq!(
+        [writes("set"), writes("del"), writes("scan")],
+        [before[0] + 1, before[1], before[2]]
+    );
+    // One push later, the other process has the new generation, too.
+    while others.get(&0).await.unwrap().value.is_some() {
+        tokio::task::yield_now().await;
+    }
+    for id in 0..100 {
+        assert!(users.get(&id).await.unwrap().value.is_none());
+        assert!(others.get(&id).await.unwrap().value.is_none());
+    }
+    others.insert(&1, &user("new")).await.unwrap();
+    assert_eq!(users.get(&1).await.unwrap().value, Some(user("new").into()));
+    assert!(users.remove(&1).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_load_that_began_before_a_clear_is_not_found_after_it() {
+    let server = EmbeddedServer::start().unwrap();
+    let users = clearable(&connect(&server).await);
+    let load = async || {
+        users.clear().await.unwrap();
+        Ok::<_, String>(user("old"))
+    };
+    let answer = users.get_with(&1, load).await.unwrap();
+    assert_eq!(answer.value, Some(user("old").into()));
+    assert!(users.get(&1).await.unwrap().value.is_none());
+    let load = async |ids: Vec<u64>| {
+        users.clear().await.unwrap();
+        Ok::<_, String>(ids.into_iter().map(|id| (id, user("old"))).collect::<Vec<_>>())
+    };
+    let answers = users.get_many_with([1, 2], load).await.unwrap();
+    assert!(answers.into_iter().all(|it| it.unwrap().value == Some(user("old").into())));
+    assert!(users.get(&2).await.unwrap().value.is_none());
+}
+
+#[tokio::test]
+async fn a_lost_generation_is_a_clear() {
+    let server = EmbeddedServer::start().unwrap();
+    let (cache, other) = (connect(&server).await, connect(&server).await);
+    let users = clearable(&cache);
+    users.insert(&1, &user("old")).await.unwrap();
+    assert!(users.get(&1).await.unwrap().value.is_some());
+    assert!(other.remove("user:%~generation").await.unwrap());
+    while users.get(&1).await.unwrap().value.is_some() {
+        tokio::task::yield_now().await;
+    }
+    users.insert(&1, &user("new")).await.unwrap();
+    assert_eq!(users.get(&1).await.unwrap().value, Some(user("new").into()));
+    // Neither does a generation of any other form break the namespace.
+    other.insert("user:%~generation", "of another program", TTL).await.unwrap();
+    while users.get(&1).await.unwrap().value.is_some() {
+        tokio::task::yield_now().await;
+    }
+    users.insert(&1, &user("newer")).await.unwrap();
+    assert_eq!(users.get(&1).await.unwrap().value, Some(user("newer").into()));
+}
+
+#[tokio::test]
+async fn only_a_clearable_namespace_can_be_cleared() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connect(&server).await;
+    let users = users(&cache);
+    assert_eq!(users.clear().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    let other: Result<TypedCache<u64, User>, _> = cache.typed("user", Json).clearable().build();
+    assert!(other.unwrap_err().to_string().contains("is open with the codec json"));
+    let plain: Result<TypedCache<u64, User>, _> =
+        cache.typed("", Json).plain_keys().clearable().build();
+    assert!(plain.is_err());
+}

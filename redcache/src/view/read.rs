@@ -30,7 +30,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let name = self.space().name(key);
+        let name = self.names().await?.of(key);
         let opened = match self.near(&name) {
             Some(opened) => opened,
             None => self.open(&name, self.face().run(Get::new(&name)).await?),
@@ -42,8 +42,8 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<TypedAnswer<V>> {
-        let mut batch =
-            Lookup::new(self, keys.into_iter().map(|key| self.space().name(key.borrow())));
+        let names = self.names().await?;
+        let mut batch = Lookup::new(self, keys.into_iter().map(|key| names.of(key.borrow())));
         if !batch.far.is_empty() {
             let found = self.face().run(GetMany::new(batch.far_names())).await?;
             let names = batch.far_names();
@@ -76,7 +76,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let name = self.space().name(key);
+        let name = self.names().await?.of(key);
         let mut seen = match self.near(&name) {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(answer)) => Some(answer),
@@ -127,9 +127,10 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
+        let of_view = &self.names().await?;
         let mut keys_by_name = BTreeMap::new();
         let names = keys.into_iter().map(|key| {
-            let name = self.space().name(key.borrow());
+            let name = of_view.of(key.borrow());
             keys_by_name.insert(Key::copy_from(&name), key.borrow().clone());
             name
         });
@@ -137,7 +138,7 @@ where
         let mut load = |names: Vec<Key>| {
             let keys = names.iter().filter_map(|name| keys_by_name.get(name).cloned()).collect();
             let loading = loader(keys);
-            Some(async move { Ok(self.named(loading.await?)) })
+            Some(async move { Ok(of_view.loaded(loading.await?)) })
         };
         if !batch.far.is_empty() {
             let loads = Loads::new(self.space());
@@ -163,19 +164,6 @@ where
             let recovered = recovered.get(name).cloned();
             recovered.unwrap_or_else(|| Err(Error::closed().into()))
         }))
-    }
-
-    /// Return loaded values by the names of their keys.
-    pub(crate) fn named<T: Into<TypedLoaded<V>>>(
-        &self,
-        loaded: impl IntoIterator<Item = (K, T)>,
-    ) -> Vec<(Key, TypedLoaded<V>)>
-    where
-        K: Sized,
-    {
-        let named =
-            |(key, loaded): (K, T)| (Key::copy_from(&self.space().name(&key)), loaded.into());
-        loaded.into_iter().map(named).collect()
     }
 
     /// Look a key up in the near cache.

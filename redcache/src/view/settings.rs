@@ -13,12 +13,13 @@ pub(crate) struct Settings {
     /// The largest part of a TTL that is left out at random.
     pub(crate) jitter: f64,
     pub(crate) schema_version: u32,
+    pub(crate) is_clearable: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let ttl = Duration::from_secs(60);
-        Self { ttl, not_found_ttl: None, jitter: 0.0, schema_version: 0 }
+        Self { ttl, not_found_ttl: None, jitter: 0.0, schema_version: 0, is_clearable: false }
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Space<V, C> {
     prefix: Box<[u8]>,
     style: Style,
     header: Option<Header>,
+    /// The key of the generation, if the namespace can be cleared.
+    generation_key: Option<Box<[u8]>>,
     /// The version of this program in the names of its own keys, in hexadecimal digits.
     version: String,
     values: PhantomData<fn() -> V>,
@@ -63,16 +65,23 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         version.update(&settings.schema_version.to_be_bytes());
         version.update(&schema.unwrap_or_default().to_be_bytes());
         let version = hex(&version.digest().bytes()[..8]);
+        let generation_key =
+            settings.is_clearable.then(|| format!("{prefix}%~generation").into_bytes().into());
         let prefix = prefix.into_bytes().into();
         let values = PhantomData;
-        Self { codec, namespace, settings, prefix, style, header, version, values }
+        Self { codec, namespace, settings, prefix, style, header, generation_key, version, values }
     }
 
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// Return the name of a key.
+    /// Return the key of the generation, if the namespace can be cleared.
+    pub(crate) fn generation_key(&self) -> Option<&[u8]> {
+        self.generation_key.as_deref()
+    }
+
+    /// Return the name of a key without its generation.
     pub(crate) fn name(&self, key: &(impl CacheKey + ?Sized)) -> Name {
         let mut name = Name::from_slice(&self.prefix);
         key.write_to(&mut KeyWriter::new(&mut name, self.style));

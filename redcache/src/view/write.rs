@@ -26,7 +26,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let name = self.space().name(key);
+        let name = self.names().await?.of(key);
         let encoded = self.space().encode(&name, value)?;
         self.face().run(Insert::new(&name, encoded, self.space().settings.ttl())).await
     }
@@ -35,8 +35,9 @@ where
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
     ) -> BatchResult<()> {
+        let names = self.names().await?;
         let encode = |(key, value): (Q, B)| {
-            let name = self.space().name(key.borrow());
+            let name = names.of(key.borrow());
             let encoded = self.space().encode(&name, value.borrow())?;
             Ok::<_, Error>((name, encoded))
         };
@@ -57,7 +58,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let name = Key::copy_from(&self.space().name(key));
+        let name = Key::copy_from(&self.names().await?.of(key));
         let loads = Loads::new(self.space());
         let mut loader = Some(loader);
         let run = |_| {
@@ -85,9 +86,10 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
+        let of_view = &self.names().await?;
         let (mut names, mut keys_by_name) = (Vec::new(), BTreeMap::new());
         for key in keys {
-            let name = Key::copy_from(&self.space().name(key.borrow()));
+            let name = Key::copy_from(&of_view.of(key.borrow()));
             keys_by_name.insert(name.clone(), key.borrow().clone());
             names.push(name);
         }
@@ -97,7 +99,7 @@ where
             let keys = asked.iter().filter_map(|name| keys_by_name.get(name).cloned()).collect();
             let (loading, loads) = (loader.take()?(keys), &loads);
             Some(async move {
-                let loaded = loading.await.map(|loaded| self.named(loaded));
+                let loaded = loading.await.map(|loaded| of_view.loaded(loaded));
                 loads.admit(loaded, |key| Some(key.clone()))
             })
         };
@@ -111,14 +113,14 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        self.face().run(Remove::new(&self.space().name(key))).await
+        self.face().run(Remove::new(&self.names().await?.of(key))).await
     }
 
     pub(crate) async fn remove_many<Q: Borrow<K>>(
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
-        self.face().run(RemoveMany::new(self.names(keys))).await
+        self.face().run(RemoveMany::new(self.names_of(keys).await?)).await
     }
 
     pub(crate) async fn touch<Q>(&self, key: &Q) -> Result<bool, Error>
@@ -127,7 +129,7 @@ where
         Q: CacheKey + ?Sized,
     {
         let ttl = self.space().settings.ttl();
-        self.face().run(Touch::new(&self.space().name(key), ttl)).await
+        self.face().run(Touch::new(&self.names().await?.of(key), ttl)).await
     }
 
     pub(crate) async fn touch_many<Q: Borrow<K>>(
@@ -135,10 +137,14 @@ where
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
         let ttl = self.space().settings.ttl();
-        self.face().run(TouchMany::new(self.names(keys), ttl)).await
+        self.face().run(TouchMany::new(self.names_of(keys).await?, ttl)).await
     }
 
-    fn names<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<Name> {
-        keys.into_iter().map(|key| self.space().name(key.borrow())).collect()
+    async fn names_of<Q: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> Result<Vec<Name>, Error> {
+        let names = self.names().await?;
+        Ok(keys.into_iter().map(|key| names.of(key.borrow())).collect())
     }
 }
