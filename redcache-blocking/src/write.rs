@@ -84,6 +84,11 @@ impl Cache {
     /// database has committed: once it returns, this cache does not return the old value any more.
     /// Other processes return it until Redis's invalidation reaches them.
     ///
+    /// If Redis cannot be reached, the call fails, and the cache keeps the key. It repeats the
+    /// removal once Redis replies, unless a newer write of this cache has succeeded by then;
+    /// [`Observer::on_removal`](crate::Observer::on_removal) reports it. The setting
+    /// `kept_removals_max` limits the number of keys.
+    ///
     /// # Errors
     ///
     /// As for [`insert`](Self::insert).

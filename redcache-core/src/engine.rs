@@ -22,6 +22,7 @@ mod ops;
 mod outputs;
 mod plain;
 mod refreshes;
+mod removals;
 mod router_events;
 mod seed;
 mod sender;

@@ -130,6 +130,8 @@ mod switch {
         CredentialsNotRenewed "credentials that expire are never renewed",
         CredentialsMisdirected "an answer of the credentials provider is used on another connection",
         SwitchIgnored "a connection to a former primary is kept after a switch",
+        KeptRemovalDropped "a removal that failed for want of Redis is never repeated",
+        KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The router picks the server; a connection turns commands into bytes and bytes into replies.
 
-mod backoff;
+pub(crate) mod backoff;
 mod conn;
 mod framing;
 pub(crate) mod inbound;

@@ -7,7 +7,7 @@ use metrics::{
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 use redcache_core::{Address, Error, Stats};
 
@@ -27,6 +27,7 @@ use redcache_core::{Address, Error, Stats};
 /// | `redcache_not_stored_total` | |
 /// | `redcache_undecodable_total` | `namespace` |
 /// | `redcache_refreshes_total` | `event`: triggered, refreshed, skipped, dropped, failed, panicked |
+/// | `redcache_failed_removals_total` | `event`: kept, repeated, dropped |
 /// | `redcache_invalidations_total` | |
 /// | `redcache_flushes_total` | |
 /// | `redcache_connections_total` | `event`: connected, untracked; `address` |
@@ -119,6 +120,7 @@ fn describe() {
         ("redcache_not_stored_total", "Loaded values that cannot be stored."),
         ("redcache_undecodable_total", "Stored values that a typed view cannot decode."),
         ("redcache_refreshes_total", "Stages of background refreshes."),
+        ("redcache_failed_removals_total", "Removals that failed for want of Redis, by event."),
         ("redcache_invalidations_total", "Keys that Redis invalidated."),
         ("redcache_flushes_total", "Flushes of the database."),
         ("redcache_connections_total", "New connections, and those without invalidations."),
@@ -189,6 +191,11 @@ impl Observer for Metrics {
     fn on_refresh(&self, event: &RefreshEvent) {
         let (cache, stage) = (self.cache.clone(), event.stage.as_str());
         counter!("redcache_refreshes_total", "cache" => cache, "event" => stage).increment(1);
+    }
+
+    fn on_removal(&self, event: &RemovalEvent) {
+        let (cache, stage) = (self.cache.clone(), event.stage.as_str());
+        counter!("redcache_failed_removals_total", "cache" => cache, "event" => stage).increment(1);
     }
 
     fn on_invalidation(&self, event: &InvalidationEvent) {

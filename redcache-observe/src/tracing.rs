@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RefreshStage, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UndecodableEvent,
+    UntrackedEvent,
 };
 use redcache_core::{Address, Error};
 
@@ -15,9 +16,9 @@ use redcache_core::{Address, Error};
 /// | level | events |
 /// |---|---|
 /// | trace | answers, round trips, invalidations |
-/// | debug | failed keys, loads, lock waits, refreshes, flushes |
+/// | debug | failed keys, loads, lock waits, refreshes, repeated removals, flushes |
 /// | info | new connections |
-/// | warn | failed loads and refreshes, lost locks, values that are not stored, the first value of a namespace that cannot be decoded, lost and failed connections, untracked servers |
+/// | warn | failed loads, refreshes and removals, lost locks, values that are not stored, the first value of a namespace that cannot be decoded, lost and failed connections, untracked servers |
 ///
 /// Fields have the names of OpenTelemetry's semantic conventions where these name one:
 /// `server.address`, `server.port`, `db.system.name`, `db.operation.name` and `error.type`. Events
@@ -123,6 +124,14 @@ impl Observer for Tracing {
                 emit!(warn, self, %key, event = stage, "refresh");
             }
             _ => emit!(debug, self, %key, event = stage, "refresh"),
+        }
+    }
+
+    fn on_removal(&self, event: &RemovalEvent) {
+        let (key, stage) = (&event.key, event.stage.as_str());
+        match event.stage {
+            RemovalStage::Repeated => emit!(debug, self, %key, event = stage, "failed removal"),
+            _ => emit!(warn, self, %key, event = stage, "failed removal"),
         }
     }
 

@@ -8,6 +8,7 @@ mod key_news;
 mod locked;
 mod near;
 mod refresh;
+mod removal;
 mod rest;
 mod route;
 mod stale;

@@ -37,6 +37,8 @@ pub enum Invariant {
     LoadedIsReturned,
     FailureIsShared,
     JoinedInTime,
+    RemovalRepeated,
+    RemovalReplaced,
     ForeignLock,
     Opaque,
     BatchExact,
@@ -97,6 +99,8 @@ impl Invariant {
         Self::LoadedIsReturned,
         Self::FailureIsShared,
         Self::JoinedInTime,
+        Self::RemovalRepeated,
+        Self::RemovalReplaced,
         Self::ForeignLock,
         Self::Opaque,
         Self::BatchExact,
@@ -129,7 +133,8 @@ impl Invariant {
     /// Return whether the invariant is checked with a single server only.
     pub fn is_of_one_server(self) -> bool {
         let refreshes = Self::StaleForError as usize..=Self::RefreshWorkers as usize;
-        self == Self::JoinedInTime || refreshes.contains(&(self as usize))
+        matches!(self, Self::JoinedInTime | Self::RemovalRepeated)
+            || refreshes.contains(&(self as usize))
     }
 
     /// Return what the invariant demands.
@@ -176,6 +181,10 @@ impl Invariant {
             Self::JoinedInTime => {
                 "a call joins no load that began before an acknowledged write, unless it is stored"
             }
+            Self::RemovalRepeated => {
+                "no value outlives a failed removal of its key once Redis replies"
+            }
+            Self::RemovalReplaced => "a newer write of the process ends a failed removal",
             Self::ForeignLock => "a lock without a live holder delays for a bounded time",
             Self::Opaque => "a value is returned byte for byte",
             Self::BatchExact => "a batch stores the requested keys and nothing else",

@@ -255,6 +255,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Return whether Redis has refused the command for a reason that will not pass.
+    pub(crate) fn is_final_refusal(&self) -> bool {
+        let code = self.0.text.split(' ').next().unwrap_or_default();
+        self.0.kind == ErrorKind::Server && matches!(code, "NOPERM" | "ERR" | "WRONGTYPE")
+    }
+}
+
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::new(ErrorKind::Config, error.to_string())

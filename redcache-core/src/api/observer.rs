@@ -7,7 +7,7 @@ pub(crate) mod shared;
 pub use events::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, RefreshEvent,
-    RefreshStage, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 pub(crate) use observe::Observation;
 pub use observe::Observer;

@@ -44,6 +44,12 @@ pub struct Stats {
     pub invalidations: u64,
     /// Invalidations of all keys by a flush.
     pub flushes: u64,
+    /// Keys whose removal failed for want of Redis, and is kept until it can be repeated.
+    pub removals_kept: u64,
+    /// Keys whose kept removal was repeated.
+    pub removals_repeated: u64,
+    /// Keys whose kept removal was given up, because there were too many or Redis refused it.
+    pub removals_dropped: u64,
     /// Connections established.
     pub connections: u64,
     /// Values too large for the near cache: with their key larger than 6% of `near_cache_bytes`.
@@ -60,4 +66,6 @@ pub struct Stats {
     pub commands: u64,
     /// Armed timers.
     pub timers: u64,
+    /// Keys whose removal waits for its repetition.
+    pub removals_waiting: u64,
 }

@@ -36,7 +36,7 @@ impl Engine {
             // Commands in flight are answered first, so that their effects can be undone.
             Some(Machine::Writes) => self.writes.abandon(env, cx, op),
             Some(Machine::Refreshes) => self.refreshes.abandon(env, cx, op),
-            None => {}
+            Some(Machine::Removals) | None => {}
         }
         self.drain(now);
     }
@@ -69,7 +69,7 @@ impl Engine {
             Some(Machine::Fetches) => self.fetches.fail(env, op, error),
             Some(Machine::Writes) => self.writes.fail(env, cx, op, error),
             Some(Machine::Refreshes) => self.refreshes.close(env, cx, op),
-            None => {}
+            Some(Machine::Removals) | None => {}
         }
     }
 }

@@ -75,6 +75,12 @@ impl Engine {
             Timer::FlightLoad(id) => self.fetches.on_load_due(env, cx, id),
             Timer::Write(op) => self.writes.on_timer(env, cx, op),
             Timer::Refresh(op) => self.refreshes.on_timer(env, cx, op),
+            Timer::Removals => {
+                let (plain, writes) = (&self.plain, &self.writes);
+                let busy = plain.written_keys();
+                let is_writing = |key: &Key| busy.contains(key) || writes.is_writing(key);
+                self.removals.on_timer(env, cx, is_writing);
+            }
             Timer::Timeout(op) => self.on_call_timeout(cx, op),
         }
     }
@@ -85,7 +91,7 @@ impl Engine {
         match env.ops.machine(op) {
             Some(Machine::Fetches) => self.fetches.on_loaded(env, cx, op, loaded),
             Some(Machine::Writes) => self.writes.on_loaded(env, cx, op, loaded),
-            Some(Machine::Plain | Machine::Refreshes) | None => {}
+            Some(Machine::Plain | Machine::Refreshes | Machine::Removals) | None => {}
         }
         self.drain(now);
     }
@@ -104,7 +110,7 @@ impl Engine {
             Some(Machine::Fetches) => self.fetches.on_loaded_many(env, cx, op, loaded),
             Some(Machine::Writes) => self.writes.on_loaded_many(env, cx, op, loaded),
             Some(Machine::Refreshes) => self.refreshes.on_loaded(env, cx, op, loaded),
-            Some(Machine::Plain) | None => {}
+            Some(Machine::Plain | Machine::Removals) | None => {}
         }
         self.drain(now);
     }
@@ -122,6 +128,7 @@ impl Engine {
             self.env.closing = Closing::Until(now + limit);
             self.env.near.begin_epoch(&SlotSet::All);
             self.end_all(Cx::at(now), &error);
+            self.removals.close(&mut self.env);
             self.env.closed = error;
             self.env.router.close();
         }

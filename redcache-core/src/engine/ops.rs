@@ -17,6 +17,8 @@ pub(crate) enum Machine {
     Writes,
     /// A run of a registered loader.
     Refreshes,
+    /// Removals that are repeated.
+    Removals,
 }
 
 /// The time limit of a call.
@@ -128,6 +130,11 @@ impl<T> OpMap<T> {
     pub(crate) fn remove(&mut self, id: OpId) -> Option<T> {
         let slot = self.slots.get_mut(id.index())?;
         slot.take_if(|(generation, _)| *generation == id.generation).map(|(_, data)| data)
+    }
+
+    /// Return the data of all calls in the order of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten().map(|(_, data)| data)
     }
 
     /// Return all calls of the machine in the order of their slots.

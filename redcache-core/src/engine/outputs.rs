@@ -118,6 +118,7 @@ impl Engine {
             flights: self.fetches.len() as u64,
             commands: env.router.in_flight() as u64,
             timers: env.timers.len() as u64,
+            removals_waiting: self.removals.len() as u64,
             ..env.stats
         }
     }

@@ -1,5 +1,7 @@
 //! Calls of one command per key: `get`, `insert`, `remove`, `touch`, and their batches.
 
+use std::collections::BTreeSet;
+
 use super::env::{Cx, Env};
 use super::exchange::mismatch;
 use super::gather::Gather;
@@ -22,8 +24,8 @@ enum PlainCall {
     Read,
     ReadMany(Gather<Answer, CallError>),
     ReadRaw(Gather<Option<RawValue>, Error>),
-    Write,
-    WriteMany(Gather<bool, Error>),
+    Write(Option<Key>),
+    WriteMany(Gather<bool, Error>, Vec<Key>),
 }
 
 /// The machine of plain calls.
@@ -54,14 +56,19 @@ impl PlainCalls {
     }
 
     pub(crate) fn write(&mut self, env: &mut Env, cx: Cx, command: Command) -> OpId {
-        self.start(env, cx, PlainCall::Write, [command])
+        drop_copy(env, &command);
+        let key = command.replaces().then(|| command.key().clone());
+        self.start(env, cx, PlainCall::Write(key), [command])
     }
 
     pub(crate) fn write_many(&mut self, env: &mut Env, cx: Cx, commands: Vec<Command>) -> OpId {
         if commands.is_empty() {
             return end_at_once(env, Outcome::WrittenMany(Vec::new()));
         }
-        let call = PlainCall::WriteMany(Gather::new(commands.len()));
+        commands.iter().for_each(|command| drop_copy(env, command));
+        let replacing = commands.iter().filter(|command| command.replaces());
+        let keys = replacing.map(|command| command.key().clone()).collect();
+        let call = PlainCall::WriteMany(Gather::new(commands.len()), keys);
         self.start(env, cx, call, commands)
     }
 
@@ -101,7 +108,7 @@ impl PlainCalls {
                 let value = found.and_then(|found| raw_value(env, found));
                 self.found(env, caller, Ok(value));
             }
-            (Some(PlainCall::Write | PlainCall::WriteMany(_)), Reply::Effect(done)) => {
+            (Some(PlainCall::Write(_) | PlainCall::WriteMany(..)), Reply::Effect(done)) => {
                 self.written(env, caller, Ok(done));
             }
             (Some(_), _) => self.on_failed(env, cx, caller, (key, mismatch())),
@@ -118,7 +125,7 @@ impl PlainCalls {
     ) {
         let error = error.about(key);
         match self.calls.get(caller.op) {
-            Some(PlainCall::Write | PlainCall::WriteMany(_)) => {
+            Some(PlainCall::Write(_) | PlainCall::WriteMany(..)) => {
                 self.written(env, caller, Err(error));
             }
             Some(PlainCall::Read | PlainCall::ReadMany(_)) => {
@@ -142,7 +149,7 @@ impl PlainCalls {
                 Some(all) => Outcome::Answers(all),
                 None => return,
             },
-            Some(PlainCall::ReadRaw(_) | PlainCall::Write | PlainCall::WriteMany(_)) | None => {
+            Some(PlainCall::ReadRaw(_) | PlainCall::Write(_) | PlainCall::WriteMany(..)) | None => {
                 return;
             }
         };
@@ -161,8 +168,8 @@ impl PlainCalls {
 
     fn written(&mut self, env: &mut Env, caller: Caller, result: Result<bool, Error>) {
         let outcome = match self.calls.get_mut(caller.op) {
-            Some(PlainCall::Write) => Outcome::Written(result),
-            Some(PlainCall::WriteMany(gather)) => match gather.put(caller.slot, result) {
+            Some(PlainCall::Write(_)) => Outcome::Written(result),
+            Some(PlainCall::WriteMany(gather, _)) => match gather.put(caller.slot, result) {
                 Some(all) => Outcome::WrittenMany(all),
                 None => return,
             },
@@ -178,6 +185,19 @@ impl PlainCalls {
         matches!(call, Some(PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_)))
     }
 
+    /// Return the keys whose value a call in flight replaces.
+    pub(crate) fn written_keys(&self) -> BTreeSet<&Key> {
+        let mut keys = BTreeSet::new();
+        for call in self.calls.iter() {
+            match call {
+                PlainCall::Write(key) => keys.extend(key),
+                PlainCall::WriteMany(_, all) => keys.extend(all),
+                PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_) => {}
+            }
+        }
+        keys
+    }
+
     /// End a call whose caller has left. Its replies are discarded.
     pub(crate) fn cancel(&mut self, env: &mut Env, op: OpId) {
         self.calls.remove(op);
@@ -191,13 +211,20 @@ impl PlainCalls {
             Some(PlainCall::Read) => Outcome::Answer(failed()),
             Some(PlainCall::ReadMany(gather)) => Outcome::Answers(gather.fill(failed)),
             Some(PlainCall::ReadRaw(gather)) => Outcome::Raws(gather.fill(|| Err(error.clone()))),
-            Some(PlainCall::Write) => Outcome::Written(Err(error.clone())),
-            Some(PlainCall::WriteMany(gather)) => {
+            Some(PlainCall::Write(_)) => Outcome::Written(Err(error.clone())),
+            Some(PlainCall::WriteMany(gather, _)) => {
                 Outcome::WrittenMany(gather.fill(|| Err(error.clone())))
             }
             None => return,
         };
         env.finish(op, outcome);
+    }
+}
+
+/// Drop the near entry that a write replaces. The write may fail without a reply.
+fn drop_copy(env: &Env, command: &Command) {
+    if command.replaces() && !mutant!(OwnWriteKeepsNear) {
+        env.near.remove(command.key().as_bytes());
     }
 }
 

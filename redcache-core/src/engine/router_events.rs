@@ -9,6 +9,7 @@ use super::coherence::may_change_value;
 use super::env::Cx;
 use super::exchange::{Exchange, mismatch};
 use super::ops::Machine;
+use super::removals::is_for_want_of_redis;
 use super::sender::Sender;
 use super::state::Engine;
 use crate::api::config::Address;
@@ -19,7 +20,7 @@ use crate::api::observer::{
     RoundTripEvent, UntrackedEvent,
 };
 use crate::event::Event;
-use crate::flow::call::Caller;
+use crate::flow::call::{Caller, OpId};
 use crate::flow::flights::FlightId;
 use crate::flow::get::Input;
 use crate::protocol::command::{Command, Token};
@@ -50,14 +51,17 @@ impl Engine {
                     self.env.near.remove(command.key().as_bytes());
                 }
                 self.on_own_write(cx, &command, false);
+                self.keep_removal(cx, token, (&command, &error));
                 self.on_failed(cx, token, command.key(), error);
             }
-            RouterEvent::Overdue { token, key } => {
+            RouterEvent::Overdue { token, command } => {
+                let key = command.key();
                 if self.may_write(token) {
                     self.env.near.remove(key.as_bytes());
                 }
                 let error = Error::new(ErrorKind::Timeout, "the limit is `command_timeout`");
-                self.on_failed(cx, token, &key, error);
+                self.keep_removal(cx, token, (&command, &error));
+                self.on_failed(cx, token, key, error);
             }
             RouterEvent::Invalidated(keys) => self.on_invalidated(cx, keys),
             RouterEvent::Flushed { slots } => self.on_flushed(cx, &slots),
@@ -70,6 +74,7 @@ impl Engine {
             }
             RouterEvent::Up { address, untracked, slots } => {
                 self.on_connected(address, untracked, &slots);
+                self.removals.on_connected(&mut self.env, cx);
             }
             RouterEvent::Down { address, reason, slots } => {
                 self.on_disconnected(cx, (address, reason), &slots);
@@ -180,6 +185,9 @@ impl Engine {
         // An earlier copy, sent on a connection that was lost, may have had the effect.
         let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;
         self.on_own_write(cx, command, is_void);
+        if let Some(token) = token {
+            self.replace_removal(cx, token, &exchange);
+        }
         self.on_reply(cx, token, exchange);
     }
 
@@ -204,6 +212,40 @@ impl Engine {
         };
         self.writes.wake(&mut self.env, cx, command.key());
         self.fetches.on_own_write(&mut self.env, cx, command.key(), replaces);
+    }
+
+    /// Keep the key of an `insert` or a `remove` that has failed for want of Redis.
+    fn keep_removal(&mut self, cx: Cx, token: Token, (command, error): (&Command, &Error)) {
+        if command.replaces()
+            && is_for_want_of_redis(error)
+            && let Some(op) = self.writer(token)
+        {
+            self.removals.keep(&mut self.env, cx, op, command.key());
+        }
+    }
+
+    /// Let a write that has succeeded take the place of an older removal.
+    fn replace_removal(&mut self, cx: Cx, token: Token, exchange: &Exchange) {
+        let Exchange { command, reply, .. } = exchange;
+        let is_publish = matches!(command, Command::Publish { .. });
+        match reply {
+            Reply::Refused(refusal) => {
+                let error = Error::new(ErrorKind::Server, String::from(refusal.0.clone()));
+                self.keep_removal(cx, token, (command, &error));
+            }
+            Reply::Effect(done) if command.replaces() || is_publish && *done => {
+                if let Some(op) = self.writer(token) {
+                    self.removals.on_written(command.key(), op);
+                }
+            }
+            Reply::Effect(_) | Reply::Read(_) | Reply::Raw(_) | Reply::WriteLock(_) => {}
+        }
+    }
+
+    /// Return the call that has sent a command, unless it repeats removals.
+    fn writer(&self, token: Token) -> Option<OpId> {
+        let Sender::Call(Caller { op, .. }) = Sender::of(token) else { return None };
+        (self.env.ops.machine(op) != Some(Machine::Removals)).then_some(op)
     }
 
     fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
@@ -261,6 +303,7 @@ impl Engine {
                 self.writes.on_reply(env, cx, caller, (exchange, fetching));
             }
             Some(Machine::Refreshes) => self.refreshes.on_reply(env, cx, caller, exchange),
+            Some(Machine::Removals) => self.removals.on_reply(env, cx, caller, exchange.reply),
             // The call has ended.
             Some(Machine::Fetches) | None => {}
         }
@@ -275,6 +318,7 @@ impl Engine {
                 Some(Machine::Plain) => self.plain.on_failed(env, cx, caller, (key, error)),
                 Some(Machine::Writes) => self.writes.on_failed(env, cx, caller, error),
                 Some(Machine::Refreshes) => self.refreshes.on_failed(env, cx, caller),
+                Some(Machine::Removals) => self.removals.on_failed(env, cx, caller, &error),
                 Some(Machine::Fetches) | None => {}
             },
             Sender::Nobody => {}

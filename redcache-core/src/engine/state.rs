@@ -9,6 +9,7 @@ use super::fetches::Fetches;
 use super::ops::Ops;
 use super::plain::PlainCalls;
 use super::refreshes::Refreshes;
+use super::removals::Removals;
 use super::seed::Seed;
 use super::writes::Writes;
 use crate::api::config::Config;
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(super) fetches: Fetches,
     pub(super) writes: Writes,
     pub(super) refreshes: Refreshes,
+    pub(super) removals: Removals,
 }
 
 impl Engine {
@@ -58,6 +60,7 @@ impl Engine {
         let keeps_stale =
             !(config.stale_if_error.is_zero() && config.stale_while_revalidate.is_zero());
         let near = Near::new(now, config.near_cache_bytes, keeps_stale, near_seed, slots);
+        let removals = Removals::new(config.reconnect_delay_max);
         let env = Env {
             config,
             lock_settings,
@@ -81,6 +84,7 @@ impl Engine {
             fetches: Fetches::new(flight_seed),
             writes: Writes::default(),
             refreshes: Refreshes::default(),
+            removals,
         };
         engine.handle_timeout(now);
         engine

@@ -1,5 +1,6 @@
 //! The engine against servers whose replies the test writes.
 
 mod joins;
+mod removals;
 mod silence;
 mod world;

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Write(OpId),
     /// A refresh's load needs its locks renewed, or has reached `load_timeout`.
     Refresh(OpId),
+    /// The pause before failed removals are repeated is over.
+    Removals,
     /// A call has reached its timeout.
     Timeout(OpId),
 }

@@ -114,6 +114,24 @@ impl Command {
         }
     }
 
+    /// Return whether the command replaces any value of the key by the caller's, or by none.
+    pub(crate) fn replaces(&self) -> bool {
+        match self {
+            Self::Insert { .. } | Self::Remove { .. } => true,
+            Self::Read { .. }
+            | Self::ReadRaw { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Publish { .. }
+            | Self::Replace { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Restore { .. }
+            | Self::Touch { .. } => false,
+        }
+    }
+
     /// Return whether the command may be executed twice: it only reads, or it compares with a lock
     /// of this process.
     pub(crate) fn is_repeatable(&self) -> bool {

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind};
-use crate::api::key::Key;
-use crate::protocol::command::Token;
+use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::LockSettings;
 use crate::protocol::topology::Question;
 use crate::resp::{self, Frame, Limits};
@@ -213,7 +212,7 @@ impl Conn {
 
     /// Return the next command that was issued at `limit` or before and whose sender still waits.
     /// The command keeps its place in the pipeline.
-    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Command)> {
         self.pipeline.next_overdue(limit)
     }
 

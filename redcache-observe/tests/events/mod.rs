@@ -5,7 +5,7 @@ use std::time::Duration;
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RefreshStage, RoundTripEvent, UntrackedEvent,
+    RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UntrackedEvent,
 };
 use redcache_core::{Address, Error, ErrorKind, Key, Source};
 
@@ -27,6 +27,8 @@ pub(crate) fn each(observer: &dyn Observer) {
     observer.on_not_stored(&NotStoredEvent::new(key(), "too large".to_owned()));
     observer.on_refresh(&RefreshEvent::new(key(), RefreshStage::Triggered));
     observer.on_refresh(&RefreshEvent::new(key(), RefreshStage::Panicked));
+    observer.on_removal(&RemovalEvent::new(key(), RemovalStage::Kept));
+    observer.on_removal(&RemovalEvent::new(key(), RemovalStage::Repeated));
     observer.on_invalidation(&InvalidationEvent::new(2));
     observer.on_flush(&FlushEvent::default());
     observer.on_connected(&ConnectedEvent::new(address()));

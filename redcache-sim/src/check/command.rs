@@ -270,7 +270,9 @@ impl World {
         writes.unclaimed.push(stamp);
         self.tally.cover(Invariant::SafeRetry);
         let (done, asked) = (writes.carried_out(), writes.asked);
-        Invariant::SafeRetry.holds(done <= asked, || {
+        let may_repeat =
+            executed.verb == Verb::Remove && self.may_repeat_removal(executed.process, key);
+        Invariant::SafeRetry.holds(done <= asked || may_repeat, || {
             let verb = executed.verb;
             format!(
                 "p{} requested {verb:?} of key {key} {asked} times, executed {done} times",

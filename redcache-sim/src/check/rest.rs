@@ -49,6 +49,7 @@ impl World {
         if !is_idle {
             return Ok(false);
         }
+        self.check_removals_repeated()?;
         for (number, key) in self.keys.iter().enumerate() {
             let lock = key.raw.as_ref().filter(|raw| self.tokens.contains_key(*raw));
             Invariant::Rest

@@ -13,6 +13,7 @@ impl World {
         slot: usize,
         result: &Result<bool, Error>,
     ) -> Checked {
+        self.note_replacing(call, slot, result.as_ref().err().map(Error::kind));
         let effective = match result {
             Ok(effective) => *effective,
             Err(error) => {

@@ -33,6 +33,14 @@ pub(crate) struct Learned {
     pub(crate) least_left: Option<Micros>,
     /// When a reload of it last began or ended.
     pub(crate) reloaded_at: Micros,
+    /// When its latest insert or remove began that failed for want of Redis, unless a newer one has
+    /// succeeded.
+    pub(crate) failed_removal: Option<Stamp>,
+    /// The same for every kind of failure.
+    pub(crate) failed_write: Option<Stamp>,
+    /// One of its inserts or removes has failed, or lost its caller.
+    pub(crate) has_failed_write: bool,
+    pub(crate) has_dropped_write: bool,
     /// When a running load was last superseded by a write, so that a second one may run beside it.
     pub(crate) replaced: Stamp,
 }
@@ -74,6 +82,8 @@ pub(crate) struct Process {
     pub(crate) was_idle: bool,
     /// When it was last paused or crashed; time limits start over then.
     pub(crate) disrupted_at: Micros,
+    /// An insert or a remove has succeeded since the last check.
+    pub(crate) has_replaced: bool,
     /// The running calls, by index of their id.
     pub(crate) calls: Vec<Option<(OpId, usize)>>,
     pub(crate) learned: Vec<Learned>,
@@ -103,6 +113,7 @@ impl Process {
             paused_until: 0,
             was_idle: false,
             disrupted_at: 0,
+            has_replaced: false,
             calls: Vec::new(),
             learned: vec![Learned::default(); keys],
             map: SlotMap::new(keys),

@@ -277,6 +277,7 @@ impl World {
         self.trace.line(self.now, || format!("call {call} is dropped"));
         self.end_load(call);
         self.processes[process].forget(op);
+        self.note_dropped_write(call);
         self.end_call(call, State::Dropped);
         let now = self.time_of(process);
         self.processes[process].engine.cancel(now, op);

@@ -74,7 +74,7 @@ impl World {
             self.transmit(link, bytes)?;
         }
         self.set_timer(process);
-        Ok(())
+        self.check_kept_removals(process)
     }
 
     fn set_timer(&mut self, process: usize) {

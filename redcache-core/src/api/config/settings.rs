@@ -333,6 +333,11 @@ settings! {
     value_max: usize, Size = "64MiB", "1 to 512MiB",
         "the size limit of a value, in bytes";
 
+    /// A failed [`remove`](crate::engine::Engine::remove) is repeated once Redis replies. Beyond
+    /// this count the oldest is given up. `0` keeps none.
+    kept_removals_max: usize, Count = "10000", "0 or more",
+        "the number of failed removals that are kept to be repeated";
+
     keys_max: usize, Count = "100000", "1 or more",
         "the number of keys in one batch";
 

@@ -142,6 +142,39 @@ impl RefreshStage {
 }
 
 event! {
+    /// The removal of a key that failed for want of Redis has reached a stage.
+    RemovalEvent {
+        /// The key.
+        key: Key,
+        /// The stage.
+        stage: RemovalStage,
+    }
+}
+
+/// A stage of a failed removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemovalStage {
+    /// The removal failed and will be repeated.
+    Kept,
+    /// Redis has executed the repeated removal.
+    Repeated,
+    /// The removal was given up: more than `kept_removals_max` were kept, or Redis refused it.
+    Dropped,
+}
+
+impl RemovalStage {
+    /// Return the stage as one lower-case word, for logs and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Repeated => "repeated",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+event! {
     /// Redis has invalidated keys.
     InvalidationEvent {
         /// The number of keys.

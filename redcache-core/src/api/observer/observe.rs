@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::events::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
     InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, RefreshEvent,
-    RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    RemovalEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 
 /// Define the trait, its implementations that forward, and the events as one type.
@@ -116,6 +116,8 @@ observer! {
     on_lock_lost: LockLostEvent,
     /// The background refresh of a key has reached a stage.
     on_refresh: RefreshEvent,
+    /// The removal of a key that failed for want of Redis has reached a stage.
+    on_removal: RemovalEvent,
     /// Redis has invalidated keys.
     on_invalidation: InvalidationEvent,
     /// Redis has invalidated all keys.

@@ -109,6 +109,15 @@ impl World {
         self.settle();
     }
 
+    /// Lose the connection to the server at port 1.
+    pub(super) fn hang_up(&mut self) {
+        let conn = self.conn(1).expect("the connection is open");
+        self.transmit(1);
+        self.open.retain(|(open, _)| *open != conn);
+        self.engine.handle_disconnected(self.now, conn, "connection reset");
+        self.settle();
+    }
+
     pub(super) fn call(
         &mut self,
         call: impl FnOnce(&mut Engine, Instant) -> Result<OpId, Error>,

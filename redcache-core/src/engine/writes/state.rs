@@ -45,6 +45,11 @@ impl Writes {
         op
     }
 
+    /// Return whether a call writes the key or waits for its turn.
+    pub(crate) fn is_writing(&self, key: &Key) -> bool {
+        self.queue.head(key).is_some()
+    }
+
     pub(super) fn set_timer(&mut self, env: &mut Env, op: OpId, at: Option<Instant>) {
         let Some(call) = self.calls.get_mut(op) else { return };
         let before = std::mem::replace(&mut call.timer, at);

@@ -6,8 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
-use crate::api::key::Key;
-use crate::protocol::command::Token;
+use crate::protocol::command::{Command, Token};
 use crate::protocol::topology::Question;
 use crate::wire::issued::Issued;
 
@@ -117,16 +116,16 @@ impl AwaitedQueue {
         }
     }
 
-    /// Return the token and key of the next command that was issued at `limit` or before and whose
-    /// sender still waits. The sender no longer waits then.
-    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+    /// Return the next command that was issued at `limit` or before and whose sender still waits.
+    /// The sender no longer waits then.
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Command)> {
         loop {
             let number = self.deadlines.pop(limit)?;
             let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
             if let Some(Awaited::Command { issued, .. }) = self.entries.get_mut(place)
                 && let Some(token) = issued.token.take()
             {
-                return Some((token, issued.command.key().clone()));
+                return Some((token, issued.command.clone()));
             }
         }
     }

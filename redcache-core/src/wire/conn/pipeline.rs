@@ -152,7 +152,7 @@ impl Pipeline {
         self.awaited.pop_front()
     }
 
-    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Key)> {
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Command)> {
         let overdue = self.awaited.next_overdue(limit);
         if overdue.is_some() && mutant!(ReplySlotDroppedOnTimeout) {
             self.pop_front();

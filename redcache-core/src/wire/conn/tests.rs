@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::api::error::ErrorKind;
-use crate::protocol::command::Command;
+use crate::api::key::Key;
 use crate::protocol::envelope::Stored;
 use crate::protocol::lock::{LockId, LockSettings, Locks};
 use crate::protocol::reply::{LockReply, Reply};

@@ -38,7 +38,7 @@ pub(crate) enum RouterEvent {
     /// The answer did not come in time; it will come without a token.
     Overdue {
         token: Token,
-        key: Key,
+        command: Command,
     },
     Invalidated(Vec<Key>),
     Flushed {

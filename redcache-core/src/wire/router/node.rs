@@ -202,11 +202,11 @@ impl Node {
     /// Report the commands that were issued at `limit` or before and whose sender still waits.
     pub(super) fn report_overdue(&mut self, now: Instant, limit: Instant, effects: &mut Effects) {
         if let Some((_, conn)) = self.link.open_mut() {
-            while let Some((token, key)) = conn.next_overdue(limit)
+            while let Some((token, command)) = conn.next_overdue(limit)
                 && !mutant!(OverdueNever)
             {
                 self.breaker.on_failure(now);
-                effects.events.push_back(RouterEvent::Overdue { token, key });
+                effects.events.push_back(RouterEvent::Overdue { token, command });
             }
         }
         while let Some(issued) = self.queue.pop_until(limit) {

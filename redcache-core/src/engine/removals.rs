@@ -1,0 +1,240 @@
+//! Failed removals: kept, and repeated once Redis replies.
+//!
+//! A removal follows a change of the application's data. If Redis cannot be reached, the copy that
+//! should be removed would be served until its TTL ends, so the engine keeps the key and repeats
+//! the removal. A failed `insert` leaves the same copy behind, and its key is removed too: the value
+//! may be outdated once Redis replies, and a removal never stores anything outdated.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::env::{Cx, Env};
+use super::ops::Machine;
+use super::sender::Sender;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
+use crate::api::observer::{RemovalEvent, RemovalStage};
+use crate::flow::call::{Caller, OpId};
+use crate::flow::timers::Timer;
+use crate::protocol::command::Command;
+use crate::protocol::reply::Reply;
+use crate::wire::backoff::Backoff;
+
+/// The number of removals that are repeated at the same time.
+const RUN_KEYS_MAX: usize = 256;
+
+/// The machine of the failed removals.
+#[derive(Debug)]
+pub(crate) struct Removals {
+    kept: BTreeMap<Key, Kept>,
+    /// The kept keys by the number of their failure.
+    by_age: BTreeMap<u64, Key>,
+    failures: u64,
+    run: Option<Run>,
+    timer: Option<Instant>,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// The number of the failure.
+    failure: u64,
+    /// The call that failed.
+    failed: OpId,
+}
+
+/// Removals that are being repeated.
+#[derive(Debug)]
+struct Run {
+    op: OpId,
+    /// The keys, each with the number of its failure.
+    keys: Vec<(Key, u64)>,
+    /// The number of keys without a reply.
+    open: usize,
+    has_failed: bool,
+}
+
+impl Removals {
+    pub(crate) fn new(pause_max: Duration) -> Self {
+        Self {
+            kept: BTreeMap::new(),
+            by_age: BTreeMap::new(),
+            failures: 0,
+            run: None,
+            timer: None,
+            backoff: Backoff::new(pause_max),
+        }
+    }
+
+    /// Return the number of keys that are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Keep the key of a write that has failed for want of Redis.
+    pub(crate) fn keep(&mut self, env: &mut Env, cx: Cx, failed: OpId, key: &Key) {
+        let limit = env.config.kept_removals_max;
+        if limit == 0 || !env.is_open() || mutant!(KeptRemovalDropped) {
+            return;
+        }
+        self.forget(key);
+        if self.kept.len() == limit
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.kept.remove(&oldest);
+            note(env, oldest, RemovalStage::Dropped);
+        }
+        self.failures += 1;
+        self.kept.insert(key.clone(), Kept { failure: self.failures, failed });
+        self.by_age.insert(self.failures, key.clone());
+        note(env, key.clone(), RemovalStage::Kept);
+        self.plan(env, cx);
+    }
+
+    /// A write of the key has succeeded. It takes the place of an older removal.
+    pub(crate) fn on_written(&mut self, key: &Key, op: OpId) {
+        let is_newer = self.kept.get(key).is_some_and(|kept| op.is_newer_than(kept.failed));
+        if is_newer && !mutant!(KeptRemovalOutlived) {
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(kept) = self.kept.remove(key) {
+            self.by_age.remove(&kept.failure);
+        }
+    }
+
+    /// A connection is ready: repeat at once.
+    pub(crate) fn on_connected(&mut self, env: &mut Env, cx: Cx) {
+        self.backoff.reset();
+        if self.timer.is_some() {
+            self.set_timer(env, Some(cx.now));
+        }
+    }
+
+    /// Repeat the kept removals, the oldest first. Keys that a call `is_writing` wait for its end,
+    /// because the newer write counts.
+    pub(crate) fn on_timer(&mut self, env: &mut Env, cx: Cx, is_writing: impl Fn(&Key) -> bool) {
+        self.timer = None;
+        let due = self.by_age.iter().filter(|(_, key)| !is_writing(key));
+        let keys: Vec<(Key, u64)> =
+            due.take(RUN_KEYS_MAX).map(|(failure, key)| (key.clone(), *failure)).collect();
+        if keys.is_empty() || !env.router.is_ready() {
+            return self.plan(env, cx);
+        }
+        let op = env.start_op(Machine::Removals);
+        for (slot, (key, _)) in (0..).zip(&keys) {
+            let sender = Sender::Call(Caller { op, slot });
+            env.send(cx, sender, Command::Remove { key: key.clone() });
+        }
+        self.run = Some(Run { op, open: keys.len(), keys, has_failed: false });
+    }
+
+    /// Redis has replied to a repeated removal.
+    pub(crate) fn on_reply(&mut self, env: &mut Env, cx: Cx, caller: Caller, reply: Reply) {
+        match reply {
+            Reply::Refused(refusal) => {
+                let error = Error::new(ErrorKind::Server, String::from(refusal.0));
+                self.on_failed(env, cx, caller, &error);
+            }
+            Reply::Effect(_) | Reply::Read(_) | Reply::Raw(_) | Reply::WriteLock(_) => {
+                self.end(env, caller, Some(RemovalStage::Repeated));
+                self.end_run(env, cx);
+            }
+        }
+    }
+
+    /// A repeated removal has failed again. It is given up if Redis refuses it for good.
+    pub(crate) fn on_failed(&mut self, env: &mut Env, cx: Cx, caller: Caller, error: &Error) {
+        let is_final = !is_for_want_of_redis(error);
+        self.end(env, caller, is_final.then_some(RemovalStage::Dropped));
+        self.end_run(env, cx);
+    }
+
+    /// End one key of the run, and forget it with a `stage` unless it has failed once more since.
+    fn end(&mut self, env: &mut Env, caller: Caller, stage: Option<RemovalStage>) {
+        let Some(run) = self.run.as_mut().filter(|run| run.op == caller.op) else { return };
+        let Some((key, failure)) = run.keys.get(caller.slot as usize).cloned() else { return };
+        run.open -= 1;
+        let Some(stage) = stage else {
+            run.has_failed = true;
+            return;
+        };
+        if self.kept.get(&key).is_some_and(|kept| kept.failure == failure) {
+            self.forget(&key);
+            note(env, key, stage);
+        }
+    }
+
+    fn end_run(&mut self, env: &mut Env, cx: Cx) {
+        let Some(Run { op, has_failed, .. }) = self.run.take_if(|run| run.open == 0) else {
+            return;
+        };
+        env.end_op(op);
+        if has_failed {
+            self.plan(env, cx);
+        } else {
+            self.backoff.reset();
+            let next = (!self.kept.is_empty()).then_some(cx.now);
+            self.set_timer(env, next);
+        }
+    }
+
+    /// Plan the next run.
+    fn plan(&mut self, env: &mut Env, cx: Cx) {
+        if !self.kept.is_empty() && self.run.is_none() && self.timer.is_none() {
+            let pause = self.backoff.pause(&mut env.rng);
+            self.set_timer(env, Some(cx.now + pause));
+        }
+    }
+
+    fn set_timer(&mut self, env: &mut Env, at: Option<Instant>) {
+        let before = std::mem::replace(&mut self.timer, at);
+        env.rearm(Timer::Removals, before, at);
+    }
+
+    /// Forget everything, because the cache closes.
+    pub(crate) fn close(&mut self, env: &mut Env) {
+        self.set_timer(env, None);
+        self.kept.clear();
+        self.by_age.clear();
+        if let Some(run) = self.run.take() {
+            env.end_op(run.op);
+        }
+    }
+}
+
+/// Return whether a write may succeed once Redis can be reached.
+pub(crate) fn is_for_want_of_redis(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Unavailable
+        | ErrorKind::Timeout
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Overloaded
+        | ErrorKind::Authentication
+        | ErrorKind::Protocol => true,
+        ErrorKind::Server => !error.is_final_refusal(),
+        ErrorKind::InvalidInput
+        | ErrorKind::Config
+        | ErrorKind::Closed
+        | ErrorKind::LoadTimeout
+        | ErrorKind::LockTimeout
+        | ErrorKind::LockLost
+        | ErrorKind::DeadlineExceeded
+        | ErrorKind::LoadFailed
+        | ErrorKind::LoadFailedElsewhere
+        | ErrorKind::Undecodable
+        | ErrorKind::Unencodable => false,
+    }
+}
+
+fn note(env: &mut Env, key: Key, stage: RemovalStage) {
+    let count = match stage {
+        RemovalStage::Kept => &mut env.stats.removals_kept,
+        RemovalStage::Repeated => &mut env.stats.removals_repeated,
+        RemovalStage::Dropped => &mut env.stats.removals_dropped,
+    };
+    *count += 1;
+    env.observe(|| RemovalEvent::new(key, stage));
+}

@@ -1,0 +1,110 @@
+//! Removals that fail for want of Redis.
+
+use bytes::Bytes;
+
+use super::world::{SECOND, World};
+use crate::api::key::Key;
+use crate::api::stats::Stats;
+
+/// Return the numbers of removals that were kept, repeated and dropped, and that wait.
+fn removals(world: &World) -> [u64; 4] {
+    let Stats { removals_kept, removals_repeated, removals_dropped, removals_waiting, .. } =
+        world.engine.stats();
+    [removals_kept, removals_repeated, removals_dropped, removals_waiting]
+}
+
+fn insert(world: &mut World) {
+    let value = Bytes::from_static(b"v");
+    world.call(|engine, now| engine.insert(now, Key::from("k"), value, 60 * SECOND));
+}
+
+#[test]
+fn a_failed_removal_is_repeated_on_the_next_connection() {
+    let mut world = World::new();
+    world.remove();
+    world.hang_up();
+    assert_eq!(removals(&world), [1, 0, 0, 1]);
+    world.pass(SECOND);
+    world.hear(":1\r\n");
+    assert_eq!(removals(&world), [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_removal_without_a_reply_is_repeated_on_the_same_connection() {
+    let mut world = World::new();
+    world.remove();
+    world.pass(2 * SECOND);
+    assert_eq!(removals(&world), [1, 0, 0, 1]);
+    world.take_sent();
+    world.pass(SECOND);
+    assert_eq!(world.take_sent(), ["DEL k"]);
+    // The late reply to the first attempt comes first.
+    world.hear(":1\r\n");
+    assert_eq!(removals(&world), [1, 0, 0, 1]);
+    world.hear(":0\r\n");
+    assert_eq!(removals(&world), [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_failed_insert_leaves_a_removal_of_its_key() {
+    let mut world = World::new();
+    insert(&mut world);
+    world.hear("-READONLY You can't write against a read only replica.\r\n");
+    assert_eq!(removals(&world), [1, 0, 0, 1]);
+    world.take_sent();
+    world.pass(SECOND);
+    assert_eq!(world.take_sent(), ["DEL k"]);
+    world.hear("-READONLY You can't write against a read only replica.\r\n");
+    world.pass(SECOND);
+    assert_eq!(world.take_sent(), ["DEL k"]);
+    world.hear(":1\r\n");
+    assert_eq!(removals(&world), [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_newer_write_takes_the_place_of_a_failed_removal() {
+    let mut world = World::new();
+    world.remove();
+    world.hang_up();
+    insert(&mut world);
+    world.pass(SECOND);
+    // Now the removal would delete the new value.
+    world.pass(SECOND / 2);
+    world.hear("+OK\r\n");
+    assert_eq!(removals(&world), [1, 0, 0, 0]);
+    world.take_sent();
+    world.pass(SECOND);
+    assert_eq!(world.take_sent(), Vec::<String>::new());
+}
+
+#[test]
+fn a_removal_that_redis_refuses_for_good_is_not_kept() {
+    let mut world = World::new();
+    world.remove();
+    world.hear("-NOPERM this user has no permissions to run the 'del' command\r\n");
+    assert_eq!(removals(&world), [0; 4]);
+}
+
+#[test]
+fn the_oldest_of_too_many_failed_removals_is_dropped() {
+    let mut world = World::with(|builder| builder.kept_removals_max(2));
+    let keys = ["a", "b", "c", "b"].map(Key::from).to_vec();
+    world.call(|engine, now| engine.remove_many(now, keys));
+    world.hang_up();
+    assert_eq!(removals(&world), [4, 0, 1, 2]);
+    world.pass(SECOND);
+    world.hear(":1\r\n:1\r\n");
+    assert_eq!(removals(&world), [4, 2, 1, 0]);
+}
+
+#[test]
+fn a_removal_drops_the_near_entry_before_redis_replies() {
+    let mut world = World::new();
+    let read = world.fetch();
+    world.hear("$1\r\nv\r\n:60000\r\n_\r\n");
+    assert_eq!(world.text(read), "redis v");
+    let is_near = |world: &World| world.engine.near().peek(b"k", world.now).is_some();
+    assert!(is_near(&world));
+    world.remove();
+    assert!(!is_near(&world));
+}
