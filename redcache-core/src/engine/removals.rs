@@ -2,8 +2,8 @@
 //!
 //! A removal follows a change of the application's data. If Redis cannot be reached, the copy that
 //! should be removed would be served until its TTL ends, so the engine keeps the key and repeats
-//! the removal. A failed `insert` leaves the same copy behind, and its key is removed too: the value
-//! may be outdated once Redis replies, and a removal never stores anything outdated.
+//! the removal. A failed `insert` leaves the same copy behind, and its key is removed too: the
+//! value may be outdated once Redis replies, and a removal never stores anything outdated.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
