@@ -65,7 +65,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 57] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
