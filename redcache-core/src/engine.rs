@@ -2,9 +2,9 @@
 //! adapter needs.
 //!
 //! ```text
-//!  calls ─▶ Engine ─▶ PlainCalls │ Fetches │ Writes │ Refreshes │ Removals ─▶ Env ─▶ events, router
-//!              ▲                                                               │
-//!              └───────────────── router events, timers ◀──────────────────────┘
+//! calls ─▶ Engine ─▶ PlainCalls │ Fetches │ Writes │ Refreshes │ Removals ─▶ Env ─▶ events, router
+//!             ▲                                                               │
+//!             └───────────────── router events, timers ◀──────────────────────┘
 //! ```
 //!
 //! Each machine owns its state and knows no other machine. All share `Env`. What one
