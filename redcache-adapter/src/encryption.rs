@@ -116,6 +116,7 @@ mod without {
         }
     }
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "the signatures are those of redcache-tls")]
     impl Session {
         pub(super) fn write(&mut self, _: &[u8]) -> Result<(), Infallible> {
             match *self {}

@@ -5,7 +5,7 @@
 //! - [`Request`] and its implementations: each call of a cache, from the lookup in the near cache
 //!   to the result;
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
-//!   sorted events;
+//!   sorted events; [`SharedHost`]: the host behind the lock of a face;
 //! - [`Scope`] and [`Deferring`]: no code of the application runs under a lock;
 //! - [`OwnProcess`]: forks do not use a cache of their parent;
 //! - [`Encryption`] and [`Channel`]: TLS, or its absence;
@@ -33,8 +33,10 @@ mod near_object;
 mod near_reader;
 mod outputs;
 mod process;
+mod registered;
 mod request;
 mod seed;
+mod shared_host;
 
 pub use busy_poll::BusyPoll;
 pub use clock::coarse_now;
@@ -44,13 +46,14 @@ pub use encryption::{Channel, Encryption};
 pub use face::Face;
 pub use host::Host;
 pub use load::LoadResult;
-pub use loaders::{DueKey, Loaders, Registration};
+pub use loaders::Loaders;
 pub use logins::{Login, LoginAnswer, Logins, check_providers, login_answer};
 pub use namespaces::{Namespace, Namespaces};
 pub use near_object::NearObject;
 pub use near_reader::NearReader;
 pub use outputs::{CallEvent, Calls, Outputs};
 pub use process::OwnProcess;
+pub use registered::Registered;
 pub use request::Request;
 pub use request::raw::{ReadRawMany, ReplaceMany};
 pub use request::read::{Get, GetMany, GetManyWith, GetWith};
@@ -59,3 +62,4 @@ pub use request::write::{
     Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,
 };
 pub use seed::new_seed;
+pub use shared_host::{RefreshRun, SharedHost};

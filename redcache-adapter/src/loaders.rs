@@ -26,7 +26,7 @@ impl<L> Loaders<L> {
     /// # Errors
     ///
     /// The options are invalid, or the cache is closed.
-    pub fn register(
+    pub(crate) fn register(
         &mut self,
         engine: &mut Engine,
         now: Instant,
@@ -40,7 +40,7 @@ impl<L> Loaders<L> {
 
     /// Remove a loader and everything that waits for it. Return the loader, which the caller drops
     /// without a lock: it may own a handle of the cache.
-    pub fn unregister(&mut self, engine: &mut Engine, loader: LoaderId) -> Option<L> {
+    pub(crate) fn unregister(&mut self, engine: &mut Engine, loader: LoaderId) -> Option<L> {
         engine.unregister_refresh(loader);
         let at = self.0.iter().position(|(id, _)| *id == loader)?;
         Some(self.0.swap_remove(at).1)
@@ -56,29 +56,29 @@ impl<L: Clone> Loaders<L> {
 
 /// A registered loader as its readers know it.
 #[derive(Debug)]
-pub struct Registration {
+pub(crate) struct Registration {
     policy: RefreshPolicy,
 }
 
 impl Registration {
     /// Return the loader's id.
-    pub fn loader(&self) -> LoaderId {
+    pub(crate) fn loader(&self) -> LoaderId {
         self.policy.loader()
     }
 
     /// Return the options of the registration.
-    pub fn options(&self) -> RefreshOptions {
+    pub(crate) fn options(&self) -> RefreshOptions {
         self.policy.options()
     }
 
     /// Create the request for a key that the near cache does not have.
-    pub fn get(&self, key: &[u8], options: CallOptions) -> GetWith {
+    pub(crate) fn get(&self, key: &[u8], options: CallOptions) -> GetWith {
         GetWith::new(key, self.load_options(options))
     }
 
     /// Look several keys up in the near cache. Return the batch with the keys that are due for
     /// a refresh.
-    pub fn lookup_many<K: AsRef<[u8]>, E: From<CallError>>(
+    pub(crate) fn lookup_many<K: AsRef<[u8]>, E: From<CallError>>(
         &self,
         near: &NearReader,
         keys: impl IntoIterator<Item = K>,
@@ -92,7 +92,7 @@ impl Registration {
 
     /// Create the request for the keys of `batch` that the near cache did not have. Return `None`
     /// if it had all.
-    pub fn rest<E: From<CallError>>(
+    pub(crate) fn rest<E: From<CallError>>(
         &self,
         batch: &mut Batch<E>,
         options: CallOptions,
@@ -105,7 +105,7 @@ impl Registration {
     }
 
     /// Return the key of a hit if it is due for a refresh.
-    pub fn due(&self, key: &[u8], hit: &NearHit, now: Instant) -> Option<DueKey> {
+    pub(crate) fn due(&self, key: &[u8], hit: &NearHit, now: Instant) -> Option<DueKey> {
         let is_due = self.policy.is_due(key, hit, now);
         is_due.then(|| DueKey {
             loader: self.policy.loader(),
@@ -117,7 +117,7 @@ impl Registration {
 
 /// A key that is due for a refresh.
 #[derive(Debug)]
-pub struct DueKey {
+pub(crate) struct DueKey {
     loader: LoaderId,
     key: Key,
     expires_at: Instant,
@@ -125,7 +125,7 @@ pub struct DueKey {
 
 impl DueKey {
     /// Ask the engine for the refresh.
-    pub fn refresh(self, engine: &mut Engine, now: Instant) {
+    pub(crate) fn refresh(self, engine: &mut Engine, now: Instant) {
         engine.refresh(now, self.loader, self.key, self.expires_at);
     }
 }

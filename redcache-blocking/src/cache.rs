@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redcache_adapter::{LoadResult, NearReader, Request, new_seed};
+use redcache_adapter::{LoadResult, NearReader, Request, SharedHost, new_seed};
 use redcache_core::{CallOptions, Error, IntoConfig, Key, Stats};
 
 use crate::shared::Shared;

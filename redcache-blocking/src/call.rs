@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use redcache_adapter::{CallEvent, LoadResult, Request};
+use redcache_adapter::{CallEvent, LoadResult, Request, SharedHost};
 use redcache_core::engine::OpId;
 use redcache_core::{CallOptions, Error, Key};
 
@@ -44,7 +44,7 @@ pub(crate) fn run_with<Q: Request>(
     loop {
         match call.next() {
             CallEvent::Done(outcome) => return Q::finish(outcome),
-            CallEvent::Load(keys) => call.hand_over(load(keys)),
+            CallEvent::Load(keys) => shared.hand_over(call.op, load(keys)),
         }
     }
 }
@@ -80,10 +80,6 @@ impl<'a> Call<'a> {
         let event = self.slot.wait();
         self.is_over = matches!(event, CallEvent::Done(_));
         event
-    }
-
-    fn hand_over(&self, loaded: LoadResult) {
-        self.shared.step(|state, now| loaded.hand_over(&mut state.host.engine, now, self.op));
     }
 }
 

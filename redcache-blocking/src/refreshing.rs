@@ -3,9 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Instant;
 
-use redcache_adapter::{DueKey, LoadResult, Registration};
+use redcache_adapter::{LoadResult, Registered};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
 
 use crate::cache::Cache;
@@ -38,29 +37,8 @@ use crate::shared::{Loader, Shared};
 /// ```
 pub struct RefreshingCache<E> {
     cache: Cache,
-    registered: Arc<Registered>,
+    registered: Arc<Registered<Shared>>,
     error: PhantomData<fn() -> E>,
-}
-
-struct Registered {
-    shared: Arc<Shared>,
-    registration: Registration,
-    loader: Loader,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        if !self.shared.process.is_current() {
-            return;
-        }
-        let id = self.registration.loader();
-        let loader = self.shared.step(|state, _| {
-            let host = &mut state.host;
-            host.loaders.unregister(&mut host.engine, id)
-        });
-        // The loader may own a handle of this cache, so it is not dropped under the lock.
-        drop(loader);
-    }
 }
 
 impl<E> Clone for RefreshingCache<E> {
@@ -74,7 +52,7 @@ impl<E> fmt::Debug for RefreshingCache<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RefreshingCache")
             .field("cache", &self.cache)
-            .field("options", &self.registered.registration.options())
+            .field("options", &self.registered)
             .finish_non_exhaustive()
     }
 }
@@ -125,13 +103,7 @@ impl Cache {
         E: Into<BoxError> + 'static,
     {
         let loader: Loader = Arc::new(move |keys| LoadResult::many(loader(keys)));
-        let (shared, registered) = (Arc::clone(self.shared()), Arc::clone(&loader));
-        shared.process.check()?;
-        let registration = shared.step(|state, now| {
-            let host = &mut state.host;
-            host.loaders.register(&mut host.engine, now, options, registered)
-        })?;
-        let registered = Arc::new(Registered { shared, registration, loader });
+        let registered = Registered::new(self.shared(), options, loader)?;
         Ok(RefreshingCache { cache: self.clone(), registered, error: PhantomData })
     }
 }
@@ -156,14 +128,12 @@ impl<E: 'static> RefreshingCache<E> {
     /// # }
     /// ```
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
-        let Registered { shared, registration, loader } = &*self.registered;
-        let (key, options, now) = (key.as_ref(), self.cache.options(), Instant::now());
-        if let Some(hit) = shared.near.get(key, options, || now) {
-            self.refresh(registration.due(key, &hit, now));
-            return Ok(hit.into());
-        }
+        let (key, loader) = (key.as_ref(), self.registered.loader());
         let load = |_| loader(vec![Key::copy_from(key)]).only(key);
-        Ok(self.cache.run_once(registration.get(key, options), load)?)
+        match self.registered.get(key, self.cache.options()) {
+            Ok(answer) => Ok(answer),
+            Err(request) => Ok(self.cache.run_once(request, load)?),
+        }
     }
 
     /// Read several keys like [`Cache::get_many_with`], with the registered loader. Refresh the
@@ -189,26 +159,14 @@ impl<E: 'static> RefreshingCache<E> {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer, LoadError<E>> {
-        let Registered { shared, registration, loader } = &*self.registered;
-        let (options, now) = (self.cache.options(), Instant::now());
-        let (mut batch, due) = registration.lookup_many(&shared.near, keys, options, now);
-        self.refresh(due);
-        if let Some(request) = registration.rest(&mut batch, options) {
-            return Ok(batch.fill(self.cache.run_with(request, |keys| loader(keys))?));
-        }
-        Ok(batch.into_answers())
+        let (batch, rest) = self.registered.get_many(keys, self.cache.options());
+        let Some(request) = rest else { return Ok(batch.into_answers()) };
+        let load = |keys| self.registered.loader()(keys);
+        Ok(batch.fill(self.cache.run_with(request, load)?))
     }
 
     /// Return the cache, for all other calls.
     pub fn cache(&self) -> &Cache {
         &self.cache
-    }
-
-    /// Ask the engine to refresh the keys that are due.
-    fn refresh(&self, due: impl IntoIterator<Item = DueKey>) {
-        let process = self.registered.shared.process;
-        for key in due.into_iter().filter(|_| process.is_current()) {
-            self.registered.shared.step(|state, now| key.refresh(&mut state.host.engine, now));
-        }
     }
 }

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope, SharedHost,
     check_providers,
 };
 use redcache_core::engine::{ConnId, Seed};
@@ -126,15 +126,6 @@ impl Shared {
             }
         }
         result
-    }
-
-    /// Begin to close the cache. A fork returns `false`, and leaves the cache to its parent.
-    pub(crate) fn close(&self) -> bool {
-        let is_ours = self.process.is_current();
-        if is_ours {
-            self.step(|state, now| state.host.engine.close(now));
-        }
-        is_ours
     }
 
     fn finish(&self, outputs: Outputs<Arc<CallSlot>>) {
@@ -264,6 +255,27 @@ impl Shared {
         self.lock().wait(|state| {
             self.news.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner)
         })
+    }
+}
+
+impl SharedHost for Shared {
+    type Calls = CallSlots;
+    type Loader = Loader;
+
+    fn with_host<T>(&self, input: impl FnOnce(&mut Host<CallSlots, Loader>, Instant) -> T) -> T {
+        self.step(|state, now| input(&mut state.host, now))
+    }
+
+    fn near(&self) -> &NearReader {
+        &self.near
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn process(&self) -> OwnProcess {
+        self.process
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redcache_adapter::new_seed;
+use redcache_adapter::{SharedHost, new_seed};
 use redcache_core::engine::Seed;
 use redcache_core::{CallOptions, Config, Error, IntoConfig, Stats};
 

@@ -6,7 +6,7 @@ use std::mem;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use redcache_adapter::{CallEvent, LoadResult, Request};
+use redcache_adapter::{CallEvent, LoadResult, Request, SharedHost};
 use redcache_core::engine::OpId;
 use redcache_core::{CallOptions, Error, Key};
 
@@ -50,11 +50,11 @@ pub(crate) async fn run_with<Q: Request, F: Future>(
             CallEvent::Done(outcome) => return Q::finish(outcome),
             CallEvent::Load(keys) => {
                 let Some(load) = load(keys) else {
-                    call.hand_over(LoadResult::nothing());
+                    shared.hand_over(call.op, LoadResult::nothing());
                     continue;
                 };
                 if let Some(loaded) = call.load(load).await {
-                    call.hand_over(convert(loaded));
+                    shared.hand_over(call.op, convert(loaded));
                 }
             }
         }
@@ -100,10 +100,6 @@ impl<'a> Call<'a> {
             Poll::Pending => self.poll_ready(cx).map(|_| None),
         })
         .await
-    }
-
-    fn hand_over(&self, loaded: LoadResult) {
-        self.shared.step(|state, now| loaded.hand_over(&mut state.host.engine, now, self.op));
     }
 
     fn poll_next(&mut self, cx: &Context<'_>) -> Poll<CallEvent> {

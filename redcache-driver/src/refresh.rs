@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use redcache_adapter::Refresh;
+use redcache_adapter::{Refresh, RefreshRun};
 use redcache_core::CallOptions;
 use redcache_core::engine::LoaderId;
 
@@ -15,7 +15,7 @@ use crate::shared::{Loader, Shared};
 
 /// Run a registered loader once, for all keys that wait for it.
 pub(crate) async fn run(shared: &Shared, id: LoaderId, loader: Loader) {
-    let over = Over { shared, id };
+    let run_ends = RefreshRun::new(shared, id);
     let load = |keys| Some(loader(keys));
     let run = call::run_with(shared, CallOptions::new(), Refresh::new(id), load, identity);
     let mut run = pin!(run);
@@ -26,17 +26,5 @@ pub(crate) async fn run(shared: &Shared, id: LoaderId, loader: Loader) {
         poll.map_or(Poll::Ready(()), |poll| poll.map(drop))
     })
     .await;
-    drop(over);
-}
-
-/// Reports the end of a run, for any reason.
-struct Over<'a> {
-    shared: &'a Shared,
-    id: LoaderId,
-}
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.shared.step(|state, now| state.host.engine.handle_refresh_over(now, self.id));
-    }
+    drop(run_ends);
 }

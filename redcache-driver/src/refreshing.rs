@@ -6,7 +6,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use redcache_adapter::{DueKey, LoadResult, Registration};
+use redcache_adapter::{LoadResult, Registered};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
 
 use crate::cache::Cache;
@@ -40,29 +40,8 @@ use crate::shared::{Loader, Shared};
 /// ```
 pub struct RefreshingCache<E> {
     cache: Cache,
-    registered: Arc<Registered>,
+    registered: Arc<Registered<Shared>>,
     error: PhantomData<fn() -> E>,
-}
-
-struct Registered {
-    shared: Arc<Shared>,
-    registration: Registration,
-    loader: Loader,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        if !self.shared.process.is_current() {
-            return;
-        }
-        let id = self.registration.loader();
-        let loader = self.shared.step(|state, _| {
-            let host = &mut state.host;
-            host.loaders.unregister(&mut host.engine, id)
-        });
-        // The loader may own a handle of this cache, so it is not dropped under the lock.
-        drop(loader);
-    }
 }
 
 impl<E> Clone for RefreshingCache<E> {
@@ -76,7 +55,7 @@ impl<E> fmt::Debug for RefreshingCache<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RefreshingCache")
             .field("cache", &self.cache)
-            .field("options", &self.registered.registration.options())
+            .field("options", &self.registered)
             .finish_non_exhaustive()
     }
 }
@@ -132,13 +111,7 @@ impl Cache {
             let load = loader(keys);
             Box::pin(async { LoadResult::many(load.await) })
         });
-        let (shared, registered) = (Arc::clone(self.shared()), Arc::clone(&loader));
-        shared.process.check()?;
-        let registration = shared.step(|state, now| {
-            let host = &mut state.host;
-            host.loaders.register(&mut host.engine, now, options, registered)
-        })?;
-        let registered = Arc::new(Registered { shared, registration, loader });
+        let registered = Registered::new(self.shared(), options, loader)?;
         Ok(RefreshingCache { cache: self.clone(), registered, error: PhantomData })
     }
 }
@@ -167,16 +140,14 @@ impl<E: 'static> RefreshingCache<E> {
     /// # }
     /// ```
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
-        let Registered { shared, registration, loader } = &*self.registered;
-        let (key, options, now) = (key.as_ref(), self.cache.options(), shared.runtime.now());
-        if let Some(hit) = shared.near.get(key, options, || now) {
-            self.refresh(registration.due(key, &hit, now));
-            return Ok(hit.into());
-        }
+        let (key, options, loader) = (key.as_ref(), self.cache.options(), self.registered.loader());
+        let request = match self.registered.get(key, options) {
+            Ok(answer) => return Ok(answer),
+            Err(request) => request,
+        };
         let load = |_| loader(vec![Key::copy_from(key)]);
         let only = |loaded: LoadResult| loaded.only(key);
-        let request = registration.get(key, options);
-        Ok(call::run_once(shared, options, request, load, only).await?)
+        Ok(call::run_once(self.cache.shared(), options, request, load, only).await?)
     }
 
     /// Read several keys like [`Cache::get_many_with`], with the registered loader. Refresh the
@@ -206,30 +177,16 @@ impl<E: 'static> RefreshingCache<E> {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer, LoadError<E>> {
-        let Registered { shared, registration, loader } = &*self.registered;
-        let (options, now) = (self.cache.options(), shared.runtime.now());
-        let (mut batch, due) = registration.lookup_many(&shared.near, keys, options, now);
-        self.refresh(due);
-        match registration.rest(&mut batch, options) {
-            None => Ok(batch.into_answers()),
-            Some(request) => {
-                let load = |keys| Some(loader(keys));
-                let found = call::run_with(shared, options, request, load, identity);
-                Ok(batch.fill(found.await?))
-            }
-        }
+        let (options, loader) = (self.cache.options(), self.registered.loader());
+        let (batch, rest) = self.registered.get_many(keys, options);
+        let Some(request) = rest else { return Ok(batch.into_answers()) };
+        let load = |keys| Some(loader(keys));
+        let found = call::run_with(self.cache.shared(), options, request, load, identity);
+        Ok(batch.fill(found.await?))
     }
 
     /// Return the cache, for all other calls.
     pub fn cache(&self) -> &Cache {
         &self.cache
-    }
-
-    /// Ask the engine to refresh the keys that are due.
-    fn refresh(&self, due: impl IntoIterator<Item = DueKey>) {
-        let process = self.registered.shared.process;
-        for key in due.into_iter().filter(|_| process.is_current()) {
-            self.registered.shared.step(|state, now| key.refresh(&mut state.host.engine, now));
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope, SharedHost,
     check_providers,
 };
 use redcache_core::engine::{ConnId, Seed};
@@ -131,15 +131,6 @@ impl Shared {
         result
     }
 
-    /// Begin to close the cache. A fork returns `false`, and leaves the cache to its parent.
-    pub(crate) fn close(&self) -> bool {
-        let is_ours = self.process.is_current();
-        if is_ours {
-            self.step(|state, now| state.host.engine.close(now));
-        }
-        is_ours
-    }
-
     /// Give the engine one input in the task of the connection `conn`, which writes to it once it
     /// has read everything.
     pub(crate) fn step_in_connection<T>(
@@ -181,6 +172,27 @@ impl Shared {
             Poll::Pending
         })
         .await
+    }
+}
+
+impl SharedHost for Shared {
+    type Calls = CallSlots;
+    type Loader = Loader;
+
+    fn with_host<T>(&self, input: impl FnOnce(&mut Host<CallSlots, Loader>, Instant) -> T) -> T {
+        self.step(|state, now| input(&mut state.host, now))
+    }
+
+    fn near(&self) -> &NearReader {
+        &self.near
+    }
+
+    fn now(&self) -> Instant {
+        self.runtime.now()
+    }
+
+    fn process(&self) -> OwnProcess {
+        self.process
     }
 }
 

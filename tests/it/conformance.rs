@@ -1,6 +1,19 @@
 //! Scenarios that run on every adapter, against a real Redis and against the embedded server:
 //! `conformance::values::tokio::real::…`, `conformance::values::tokio::embedded::…`.
 //!
+//! To add a scenario:
+//!
+//! 1. Choose the file of its subject below; a new subject gets a file and a `mod` at the end here.
+//! 2. Write `fn what_holds<C: Cache>()`, whose name is a sentence. [`cache::Cache`] has all calls.
+//!    With [`cache::AsyncCache`], `cache.handle()` gives futures that the scenario polls and drops.
+//! 3. Start the server with `Server::start()`, and the cache with [`scene::connected`] or, to see
+//!    its events, [`scene::observed`].
+//! 4. Make a loader wait with [`scene::gate`], and wait for others with [`scene::wait_until`] and
+//!    its relatives. A `Proxy` in front of the server counts, holds or cuts what passes.
+//! 5. Add the name to the list of the file: `on_every_adapter!`, `on_every_async_adapter!` or
+//!    `with_a_server_of_its_own!`. Each name becomes a test per adapter and server.
+//! 6. Run it: `cargo test -p redcache-tests --test it what_holds`.
+//!
 //! A scenario that needs a server worse than a real one starts the embedded model or a scripted
 //! port. Scenarios wait for events, with a limit; they never sleep.
 
