@@ -247,14 +247,14 @@ mod tests {
         let io = ConnectionIo::new(conn, Channel::plain(), Socket::Tcp(socket), Duration::ZERO);
         io.unwritten.lock().unwrap().extend_from_slice(b"left");
         assert!(io.claim(&mut engine).is_none());
-        assert_eq!(engine.poll_transmit(), Some(conn));
+        assert_eq!(engine.transmits().next(), Some(conn));
         let mut unwritten = io.unwritten.lock().unwrap();
         assert_eq!(*unwritten, b"left");
         assert!(io.claim(&mut engine).is_none());
         io.write(&mut unwritten);
         drop(unwritten);
         assert!(io.claim(&mut engine).is_some_and(|taken| taken.starts_with(b"*")));
-        assert_eq!(engine.poll_transmit(), None);
+        assert_eq!(engine.transmits().next(), None);
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Shared {
         let hang_ups = mem::take(&mut outputs.hang_ups);
         let hung_up: Vec<_> =
             hang_ups.into_iter().filter_map(|conn| state.take_connection(conn)).collect();
-        let first = state.host.engine.poll_transmit();
+        let first = state.host.engine.transmits().next();
         // A standalone server has no others, and this allocates nothing.
         let others = state.host.engine.transmits().filter(|conn| Some(*conn) != first);
         let others: Vec<_> = others.filter_map(|conn| state.writer(conn)).collect();

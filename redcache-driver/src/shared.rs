@@ -97,7 +97,7 @@ impl Shared {
         let was_idle = !state.host.engine.is_busier_than(0);
         let result = input(&mut state, now);
         let mut outputs = state.drain();
-        let Some(first) = state.host.engine.poll_transmit() else {
+        let Some(first) = state.host.engine.transmits().next() else {
             drop(state);
             self.finish(outputs);
             return result;

@@ -35,21 +35,10 @@ impl Engine {
         timers.into_iter().flatten().min()
     }
 
-    /// Return a connection that has bytes to write.
+    /// Return the connections that have bytes to write.
     #[must_use]
-    pub fn poll_transmit(&self) -> Option<ConnId> {
-        self.transmits().next()
-    }
-
-    /// Return all connections that have bytes to write, for adapters that delegate the writing.
     pub fn transmits(&self) -> impl Iterator<Item = ConnId> {
         self.env.router.transmits()
-    }
-
-    /// Return whether `conn` has bytes to write.
-    #[must_use]
-    pub fn has_transmit(&self, conn: ConnId) -> bool {
-        self.env.router.has_transmit(conn)
     }
 
     /// Replace the buffer's content by the bytes to write on `conn`. Return `false` if there are

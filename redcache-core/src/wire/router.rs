@@ -321,11 +321,6 @@ impl Router {
         self.nodes.iter().filter_map(|(_, node)| node.transmits()).chain(sentinel)
     }
 
-    /// Return whether a connection has bytes to write.
-    pub(crate) fn has_transmit(&self, id: ConnId) -> bool {
-        self.unwritten(id) > 0
-    }
-
     /// Return how many bytes a connection has to write.
     pub(crate) fn unwritten(&self, id: ConnId) -> usize {
         if id.node == NodeId::SENTINEL {

@@ -112,7 +112,7 @@ impl Cluster {
             while let Some(event) = self.engine.poll_event() {
                 self.on_event(event);
             }
-            let Some(conn) = self.engine.poll_transmit() else { return };
+            let Some(conn) = self.engine.transmits().next() else { return };
             let mut bytes = Vec::new();
             self.engine.take_transmit(conn, &mut bytes);
             let received = self.links.get_mut(&conn).expect("bytes are for an open link");

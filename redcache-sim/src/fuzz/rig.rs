@@ -284,7 +284,7 @@ impl Rig {
             while let Some(event) = self.engine.poll_event() {
                 self.on_event(event);
             }
-            let Some(conn) = self.engine.poll_transmit() else { return };
+            let Some(conn) = self.engine.transmits().next() else { return };
             let mut bytes = Vec::new();
             self.engine.take_transmit(conn, &mut bytes);
             assert_eq!(self.link.map(|(open, _)| open), Some(conn), "bytes for a closed link");

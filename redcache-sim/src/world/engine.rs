@@ -63,7 +63,7 @@ impl World {
                 self.on_event(process, event)?;
             }
             let engine = &mut self.processes[process].engine;
-            let Some(conn) = engine.poll_transmit() else { break };
+            let Some(conn) = engine.transmits().next() else { break };
             let mut bytes = Vec::new();
             engine.take_transmit(conn, &mut bytes);
             let mut links = self.processes[process].links.iter().copied();

@@ -153,7 +153,9 @@ impl World {
                     _ => {}
                 }
             }
-            while let Some(conn) = process.engine.poll_transmit() {
+            loop {
+                let next = process.engine.transmits().next();
+                let Some(conn) = next else { break };
                 written = true;
                 let mut bytes = Vec::new();
                 process.engine.take_transmit(conn, &mut bytes);
