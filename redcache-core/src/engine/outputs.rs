@@ -36,7 +36,6 @@ impl Engine {
     }
 
     /// Return the connections that have bytes to write.
-    #[must_use]
     pub fn transmits(&self) -> impl Iterator<Item = ConnId> {
         self.env.router.transmits()
     }

@@ -16,7 +16,7 @@ pub(crate) struct Login {
     pub(crate) id: LoginId,
     /// The password that the provider gives. No two questions get the same.
     pub(crate) password: String,
-    /// What is wrong with the answer.
+    /// The fault of the answer.
     pub(crate) fault: Option<Fault>,
     pub(crate) answered_at: Option<Micros>,
 }
