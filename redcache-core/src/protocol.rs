@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod encode;
 pub(crate) mod envelope;
 pub(crate) mod lock;
+pub(crate) mod oversized;
 pub(crate) mod redirect;
 pub(crate) mod refusal;
 pub(crate) mod reply;

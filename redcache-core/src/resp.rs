@@ -39,3 +39,4 @@ pub use encode::command;
 pub use error::DecodeError;
 pub use limits::Limits;
 pub use scan::Scanner;
+pub(crate) use scan::TooLong;

@@ -8,7 +8,7 @@ use super::gather::Gather;
 use super::ops::{Machine, OpMap};
 use super::sender::Sender;
 use crate::api::answer::{Answer, Source};
-use crate::api::error::{Error, ErrorKind};
+use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::AnswerEvent;
@@ -97,7 +97,7 @@ impl PlainCalls {
         match (self.calls.get(caller.op), reply) {
             (None, _) => {}
             (_, Reply::Refused(refusal)) => {
-                let error = Error::new(ErrorKind::Server, String::from(refusal.0));
+                let error = refusal.into_error();
                 self.on_failed(env, cx, caller, (key, error));
             }
             (Some(PlainCall::Read | PlainCall::ReadMany(_)), Reply::Read(read)) => {

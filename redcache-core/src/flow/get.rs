@@ -392,7 +392,7 @@ fn on_woken(context: &mut Context<'_>, effects: &mut Effects) -> Step {
 }
 
 fn refused(refusal: Refusal) -> Step {
-    Step::Done(End::Failed(Error::new(ErrorKind::Server, String::from(refusal.0))))
+    Step::Done(End::Failed(refusal.into_error()))
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ fn published(done: bool, interrupted: bool) -> End {
 }
 
 fn refused(refusal: Refusal) -> End {
-    End::Failed(Error::new(ErrorKind::Server, String::from(refusal.0)))
+    End::Failed(refusal.into_error())
 }
 
 #[cfg(test)]

@@ -3,9 +3,15 @@
 //! A server or proxy may repeat a command in its refusal, with a password, a key or a value. So a
 //! refusal is reduced to its code and to the sentence that this module knows.
 
+use crate::api::error::{Error, ErrorKind};
+use crate::protocol::oversized::omitted_length;
+
 /// The server's refusal of one command: the text after the `-`, which is safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) Box<str>);
+
+/// Begins the text about a value that was not read.
+const OVERSIZED: &str = "the value has ";
 
 /// Stands for a text that no known sentence begins.
 const LEFT_OUT: &str = "(the rest is left out, because it may quote the command)";
@@ -155,6 +161,10 @@ const SENTENCES: &[&str] = &[
 impl Refusal {
     /// Reduce the text of a server to what it can be shown of.
     pub(crate) fn of(text: &[u8]) -> Self {
+        if let Some(length) = omitted_length(text) {
+            let text = format!("{OVERSIZED}{length} bytes, more than `value_max` allows");
+            return Self(text.into());
+        }
         let text = String::from_utf8_lossy(text);
         let first = text.split(' ').next().unwrap_or_default();
         let code = CODES.iter().find(|code| **code == first);
@@ -165,6 +175,13 @@ impl Refusal {
             code => (code.copied().unwrap_or_default(), sentence(rest)),
         };
         Self(format!("{code} {shown}").trim_start().into())
+    }
+
+    /// Return the error for the caller of the refused command.
+    pub(crate) fn into_error(self) -> Error {
+        let is_oversized = self.0.starts_with(OVERSIZED);
+        let kind = if is_oversized { ErrorKind::Protocol } else { ErrorKind::Server };
+        Error::new(kind, String::from(self.0))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::protocol::envelope::{Stored, Value, View};
+use crate::protocol::oversized::omitted_length;
 use crate::protocol::redirect::Redirect;
 use crate::protocol::refusal::Refusal;
 use crate::resp::Frame;
@@ -121,6 +122,8 @@ pub(crate) enum Assembly {
         is_batched: bool,
         reply: ReadReply,
         refusal: Option<Refusal>,
+        /// The length of the value, if it was too large to be read.
+        large: Option<usize>,
     },
     /// `GET`, then `PTTL`.
     Raw {
@@ -139,6 +142,8 @@ pub(crate) enum Answered {
     /// The batch was refused in a way that may concern another of its commands: this one must be
     /// sent alone.
     Unclear,
+    /// The value, of this length, is too large for a shared reply: the read must be sent alone.
+    Large(usize),
 }
 
 /// The reply has a type that the command cannot have.
@@ -147,7 +152,8 @@ pub(crate) struct WrongType;
 
 impl Assembly {
     pub(crate) fn read(lock: bool, is_batched: bool) -> Self {
-        Self::Read { parts: 0, lock, is_batched, reply: ReadReply::default(), refusal: None }
+        let reply = ReadReply::default();
+        Self::Read { parts: 0, lock, is_batched, reply, refusal: None, large: None }
     }
 
     /// Note that the key was invalidated while the command is only partly answered.
@@ -163,9 +169,9 @@ impl Assembly {
         frame: &Frame<'_>,
         lock_prefix: &[u8],
     ) -> Result<Option<Answered>, WrongType> {
-        let (parts, lock, is_batched, reply, refusal) = match self {
-            Self::Read { parts, lock, is_batched, reply, refusal } => {
-                (parts, *lock, *is_batched, reply, refusal)
+        let (parts, lock, is_batched, reply, refusal, large) = match self {
+            Self::Read { parts, lock, is_batched, reply, refusal, large } => {
+                (parts, *lock, *is_batched, reply, refusal, large)
             }
             Self::Effect { is_batched: true } if is_unclear(frame) => {
                 return Ok(Some(Answered::Unclear));
@@ -176,7 +182,10 @@ impl Assembly {
         };
         match *parts {
             0 => match frame {
-                Frame::Error(text) => *refusal = Some(Refusal::of(text)),
+                Frame::Error(text) => {
+                    *large = omitted_length(text);
+                    *refusal = Some(Refusal::of(text));
+                }
                 Frame::Null => reply.stored = Stored::Missing,
                 Frame::Bulk(raw) => reply.stored = copy_out(raw, lock_prefix),
                 _ => return Err(WrongType),
@@ -210,6 +219,9 @@ impl Assembly {
             // `MGET` returns nil for a key that holds no string, and may fail because of another
             // key.
             let is_silent = reply.stored == Stored::Missing && reply.ttl != Ttl::Absent;
+            if let Some(length) = large.filter(|_| is_batched) {
+                return Ok(Some(Answered::Large(length)));
+            }
             let refusal = refusal.take();
             let is_unclear =
                 refusal.as_ref().map_or(is_silent, |it| is_about_batching(it.0.as_bytes()));
@@ -289,6 +301,10 @@ fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
         [Frame::Integer(1), Frame::Null, _] => WriteLockReply::Granted(None),
         [Frame::Integer(1), Frame::Bulk(raw), Frame::Integer(ms)] => {
             WriteLockReply::Granted(Some(Replaced { raw: copied(raw), ttl: Ttl::of(*ms) }))
+        }
+        // A value that is too large to be read cannot be restored. It is lost if the write fails.
+        [Frame::Integer(1), Frame::Error(text), _] if omitted_length(text).is_some() => {
+            WriteLockReply::Granted(None)
         }
         [Frame::Integer(0), Frame::Bulk(raw), Frame::Integer(ms)] => {
             WriteLockReply::Taken { lock: copied(raw), ttl: Ttl::of(*ms) }

@@ -35,6 +35,19 @@ pub struct Scanner {
     elements: usize,
     /// For every open aggregate, outermost first, the number of missing elements; never zero.
     lacking: Vec<usize>,
+    /// The payload that has exceeded the limit.
+    too_long: Option<TooLong>,
+}
+
+/// A payload that exceeds the limit, and where it is in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong {
+    /// The first byte of its header.
+    pub(crate) header: usize,
+    /// The first byte of the payload.
+    pub(crate) start: usize,
+    /// The bytes of the payload without its terminator.
+    pub(crate) length: usize,
 }
 
 /// The next thing that the scanner waits for.
@@ -44,6 +57,8 @@ enum State {
     Line { seen: usize },
     /// The end of a payload.
     Payload { end: usize, verbatim: bool },
+    /// Nothing more of an element that ends at `start`.
+    Element,
     /// Nothing: the stream is malformed.
     Failed(DecodeError),
 }
@@ -62,7 +77,14 @@ impl Scanner {
     /// Return a scanner at the first byte of a frame.
     pub fn new(limits: Limits) -> Self {
         let state = State::Line { seen: 0 };
-        Self { limits: limits.clamped(), state, start: 0, elements: 0, lacking: Vec::new() }
+        Self {
+            limits: limits.clamped(),
+            state,
+            start: 0,
+            elements: 0,
+            lacking: Vec::new(),
+            too_long: None,
+        }
     }
 
     /// Return the length in bytes of the first frame in `bytes`; `None` when more bytes are needed.
@@ -91,7 +113,25 @@ impl Scanner {
     pub fn wanted(&self) -> usize {
         match self.state {
             State::Payload { end, .. } => end + CRLF.len(),
-            State::Line { .. } | State::Failed(_) => 0,
+            State::Line { .. } | State::Element | State::Failed(_) => 0,
+        }
+    }
+
+    /// Change the limit of the payloads whose header is still to come.
+    pub(crate) fn set_bulk_max(&mut self, bulk_max: usize) {
+        self.limits = Limits { bulk_max, ..self.limits }.clamped();
+    }
+
+    /// Return the payload for which the scan has failed with [`DecodeError::BulkTooLong`].
+    pub(crate) fn too_long(&self) -> Option<TooLong> {
+        self.too_long
+    }
+
+    /// Go on behind an element that replaces the payload that was too long, and that ends at `end`.
+    pub(crate) fn on_replaced(&mut self, end: usize) {
+        if self.too_long.take().is_some() {
+            self.start = end;
+            self.state = State::Element;
         }
     }
 
@@ -117,6 +157,7 @@ impl Scanner {
                 State::Line { seen } if seen == self.start => self.element(bytes)?,
                 State::Line { seen } => self.line(bytes, seen)?,
                 State::Payload { end, verbatim } => self.payload(bytes, end, verbatim)?,
+                State::Element => self.pass_to(self.start),
                 State::Failed(error) => return Err(error),
             };
             match step {
@@ -218,6 +259,8 @@ impl Scanner {
     fn enter_payload(&mut self, text: &[u8], verbatim: bool) -> Result<Step, DecodeError> {
         let length = count(text)?;
         if length > self.limits.bulk_max {
+            let header = self.start - CRLF.len() - text.len() - 1;
+            self.too_long = Some(TooLong { header, start: self.start, length });
             return Err(DecodeError::BulkTooLong);
         }
         if verbatim && length < VERBATIM_PREFIX {

@@ -55,14 +55,11 @@ impl Conn {
             Some(_) => Phase::Credentials,
             None => Phase::Handshake(Handshake::start(config, None, &mut pipeline.out)),
         };
-        // A value has an envelope around it, and the topology of a cluster is text of its own.
-        let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
-        let bulk_max = config.value_max.saturating_add(64).max(topology_max);
         Self {
             phase,
             login: Login::new(now, config.provider.is_some(), config.reconnect_delay_max),
             credentials: None,
-            framing: Framing::new(Limits { bulk_max, ..Limits::default() }),
+            framing: Framing::new(Limits::default()),
             pipeline,
             heartbeat: Heartbeat::new(now),
         }
@@ -186,8 +183,8 @@ impl Conn {
         }
         let Self { phase, login, credentials, framing, pipeline, .. } = self;
         loop {
-            let unfinished_max = config.value_max.saturating_mul(pipeline.values_max());
-            let Some(bytes) = framing.next(input, unfinished_max)? else { return Ok(None) };
+            let max = pipeline.frame_max(bulk_max(config));
+            let Some(bytes) = framing.next(input, max)? else { return Ok(None) };
             let frame = resp::decode(bytes).map_err(broken)?;
             let settings = (config, credentials.as_ref(), locks);
             match phase.on_frame(now, &frame, pipeline, settings) {
@@ -291,6 +288,13 @@ impl Phase {
             Next::Fail(error) => Err(error),
         }
     }
+}
+
+/// Return the longest payload of a reply.
+fn bulk_max(config: &Config) -> usize {
+    // A value has an envelope around it, and the topology of a cluster is text of its own.
+    let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
+    config.value_max.saturating_add(64).max(topology_max)
 }
 
 /// Return the error for a server that sends something before it is asked, such as a refusal of the

@@ -1,65 +1,140 @@
 //! Cuts the byte stream of a connection into frames.
 
 use crate::api::error::{Error, ErrorKind};
-use crate::resp::{self, Limits, Scanner};
+use crate::protocol::oversized::stand_in;
+use crate::resp::{DecodeError, Limits, Scanner, TooLong};
 use crate::wire::inbound::Input;
 
 /// How many bytes a frame may have besides the values in it.
 const OVERHEAD_MAX: usize = 1 << 20;
 
+/// The longest payload that is skipped: no server stores a longer one.
+const SKIPPED_MAX: usize = 512 << 20;
+
+const CRLF: [u8; 2] = *b"\r\n";
+
 /// The frame reader of one connection. A frame within one read is not copied.
+///
+/// A payload that is too long is read and dropped, and an error stands in for it, so that its frame
+/// costs no memory and the connection lives on.
 #[derive(Debug)]
 pub(super) struct Framing {
     scanner: Scanner,
     /// Bytes of earlier reads: from `start` on they belong to an unfinished frame.
     tail: Vec<u8>,
     start: usize,
+    /// How many of the next bytes belong to a payload that is too long, or to its terminator.
+    skipped: usize,
+}
+
+/// The limits of the next frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameMax {
+    /// Bytes of one payload. A longer one is skipped.
+    pub(super) payload: usize,
+    /// Bytes of all payloads of a frame that has not come whole.
+    pub(super) unfinished: usize,
 }
 
 impl Framing {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { scanner: Scanner::new(limits), tail: Vec::new(), start: 0 }
+        Self { scanner: Scanner::new(limits), tail: Vec::new(), start: 0, skipped: 0 }
     }
 
     /// Return the next whole frame; `None` when more bytes are needed.
     ///
     /// # Errors
     ///
-    /// The bytes are not RESP3, or an unfinished frame is longer than `unfinished_max` and 1 MiB.
+    /// The bytes are not RESP3, or an unfinished frame is longer than its limit and 1 MiB.
     pub(super) fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut Input<'i>,
-        unfinished_max: usize,
+        max: FrameMax,
     ) -> Result<Option<&'a [u8]>, Error> {
         if self.start == self.tail.len() {
             self.tail = Vec::new();
             self.start = 0;
         }
+        self.scanner.set_bulk_max(max.payload);
         if self.tail.is_empty() {
             let bytes = input.0;
-            let Some(length) = self.scanner.scan(bytes).map_err(broken)? else {
-                check_unfinished(bytes.len(), unfinished_max)?;
-                self.tail.extend_from_slice(bytes);
-                input.0 = &[];
-                return Ok(None);
-            };
-            let (frame, rest) = bytes.split_at(length);
-            input.0 = rest;
-            return Ok(Some(frame));
+            match self.scanner.scan(bytes) {
+                Ok(Some(length)) => {
+                    let (frame, rest) = bytes.split_at(length);
+                    input.0 = rest;
+                    return Ok(Some(frame));
+                }
+                Ok(None) => {
+                    check_unfinished(bytes.len(), max.unfinished)?;
+                    self.tail.extend_from_slice(bytes);
+                    input.0 = &[];
+                    return Ok(None);
+                }
+                Err(DecodeError::BulkTooLong) => {
+                    self.tail.extend_from_slice(bytes);
+                    input.0 = &[];
+                    self.omit()?;
+                }
+                Err(error) => return Err(broken(error)),
+            }
         }
-        self.tail.extend_from_slice(input.0);
-        input.0 = &[];
-        let unread = &self.tail[self.start..];
-        let Some(length) = self.scanner.scan(unread).map_err(broken)? else {
-            check_unfinished(unread.len(), unfinished_max)?;
-            self.tail.drain(..self.start);
-            self.start = 0;
-            return Ok(None);
+        let length = loop {
+            self.skip(input)?;
+            if self.skipped > 0 {
+                return Ok(None);
+            }
+            self.tail.extend_from_slice(input.0);
+            input.0 = &[];
+            let unread = &self.tail[self.start..];
+            match self.scanner.scan(unread) {
+                Ok(Some(length)) => break length,
+                Ok(None) => {
+                    check_unfinished(unread.len(), max.unfinished)?;
+                    self.tail.drain(..self.start);
+                    self.start = 0;
+                    return Ok(None);
+                }
+                Err(DecodeError::BulkTooLong) => self.omit()?,
+                Err(error) => return Err(broken(error)),
+            }
         };
         let start = self.start;
         self.start += length;
         Ok(Some(&self.tail[start..start + length]))
     }
+
+    /// Replace the payload that is too long, as far as it has come.
+    fn omit(&mut self) -> Result<(), Error> {
+        let too_long = self.scanner.too_long().filter(|it| it.length <= SKIPPED_MAX);
+        let Some(TooLong { header, start, length }) = too_long else {
+            return Err(broken(DecodeError::BulkTooLong));
+        };
+        let terminator = self.start + start + length;
+        let end = terminator + CRLF.len();
+        let come = end.min(self.tail.len());
+        let part = self.tail.get(terminator..come).unwrap_or_default();
+        check_terminator(&CRLF[..part.len()], part)?;
+        let stand_in = stand_in(length);
+        self.scanner.on_replaced(header + stand_in.len());
+        self.tail.splice(self.start + header..come, stand_in);
+        self.skipped = end - come;
+        Ok(())
+    }
+
+    /// Drop the bytes of a payload that is too long.
+    fn skip(&mut self, input: &mut Input<'_>) -> Result<(), Error> {
+        let (dropped, rest) = input.0.split_at(self.skipped.min(input.0.len()));
+        input.0 = rest;
+        let before = self.skipped;
+        self.skipped -= dropped.len();
+        // The terminator is the last two of the bytes.
+        let expected = &CRLF[CRLF.len() - before.min(CRLF.len())..CRLF.len() - self.skipped.min(2)];
+        check_terminator(expected, &dropped[dropped.len() - expected.len()..])
+    }
+}
+
+fn check_terminator(expected: &[u8], come: &[u8]) -> Result<(), Error> {
+    if come == expected { Ok(()) } else { Err(broken(DecodeError::PayloadEnd)) }
 }
 
 /// Bound the memory for an unfinished frame. The scanner bounds each string, but a frame may hold
@@ -72,7 +147,86 @@ fn check_unfinished(length: usize, unfinished_max: usize) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Protocol, text))
 }
 
-pub(super) fn broken(error: resp::DecodeError) -> Error {
+pub(super) fn broken(error: DecodeError) -> Error {
     let text = format!("{error} (does a Redis without TLS listen on this port?)");
     Error::new(ErrorKind::Protocol, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::oversized::omitted_length;
+    use crate::resp::{Frame, decode};
+
+    const MAX: FrameMax = FrameMax { payload: 10, unfinished: 100 };
+
+    /// Return the frames in bytes that come in pieces of this size, as text.
+    fn read(bytes: &[u8], size: usize) -> Result<Vec<String>, Error> {
+        let (mut framing, mut frames) = (Framing::new(Limits::default()), Vec::new());
+        for piece in bytes.chunks(size) {
+            let mut input = Input(piece);
+            while let Some(frame) = framing.next(&mut input, MAX)? {
+                frames.push(shown(&decode(frame).unwrap()));
+            }
+            assert!(framing.tail.len() < 200 + size, "{}", framing.tail.len());
+        }
+        Ok(frames)
+    }
+
+    fn shown(frame: &Frame<'_>) -> String {
+        match frame {
+            Frame::Error(text) => match omitted_length(text) {
+                Some(length) => format!("omitted {length}"),
+                None => "error".to_owned(),
+            },
+            Frame::Array(parts) => parts.iter().map(shown).collect::<Vec<_>>().join(", "),
+            Frame::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn bulk(length: usize) -> String {
+        format!("${length}\r\n{}\r\n", "\r\n".repeat(length / 2 + 1).split_at(length).0)
+    }
+
+    #[test]
+    fn payloads_beyond_the_limit_are_skipped_wherever_the_bytes_are_cut() {
+        let array = format!("*4\r\n$1\r\na\r\n{}{}$1\r\nb\r\n", bulk(1000), bulk(11));
+        let last = format!("*2\r\n$1\r\nc\r\n{}", bulk(501));
+        let bytes = format!("$2\r\nxx\r\n{}{array}$1\r\ny\r\n{last}$1\r\nz\r\n", bulk(3000));
+        let expected =
+            ["xx", "omitted 3000", "a, omitted 1000, omitted 11, b", "y", "c, omitted 501"];
+        for size in (1..60).chain([1000, 3000, 3020, 10_000]) {
+            let frames = read(bytes.as_bytes(), size).unwrap();
+            assert_eq!(frames[..5], expected, "{size}");
+            assert_eq!(frames[5..], ["z"], "{size}");
+        }
+    }
+
+    #[test]
+    fn a_skipped_payload_without_its_terminator_ends_the_connection() {
+        for end in ["\r\r", "\n\n", "xy", "\rx"] {
+            let bytes = format!("$1000\r\n{}{end}", "x".repeat(1000));
+            for size in [1, 7, 999, 1008, 1009, 1010, 2000] {
+                assert!(read(bytes.as_bytes(), size).is_err(), "{end:?} {size}");
+            }
+        }
+        assert!(read(b"$536870913\r\n", 100).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_frames(
+            lengths in proptest::collection::vec(0..40_usize, 1..8),
+            size in 1..100_usize,
+        ) {
+            let bytes: String = lengths.iter().map(|length| bulk(*length)).collect();
+            let frames = read(bytes.as_bytes(), size).unwrap();
+            let whole = read(bytes.as_bytes(), bytes.len()).unwrap();
+            prop_assert_eq!(frames.len(), lengths.len());
+            prop_assert_eq!(frames, whole);
+        }
+    }
 }

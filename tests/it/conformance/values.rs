@@ -197,7 +197,9 @@ fn a_key_beyond_the_limit_is_rejected<C: Cache>() {
 fn a_stored_value_beyond_the_limit_fails_its_own_reader_alone<C: Cache>() {
     let server = Server::start();
     server.connect().set_each(&["large", &"v".repeat(1000), "a", "1", "b", "2"]);
-    let cache = connected::<C>(server.url() + "?value_max=100&near_cache_bytes=0");
+    let notices = Notices::default();
+    let url = server.url() + "?value_max=100&near_cache_bytes=0";
+    let cache = observed::<C>(url, notices.clone());
     let keys = ["a", "large", "b"];
     let mut batch = cache.get_many(&keys).unwrap();
     let in_batch = cache_error(batch.remove(1));
@@ -213,7 +215,9 @@ fn a_stored_value_beyond_the_limit_fails_its_own_reader_alone<C: Cache>() {
     ] {
         assert_eq!((error.kind(), error.key()), (ErrorKind::Protocol, Some(&Key::from("large"))));
         assert!(!error.is_retryable());
+        assert!(error.to_string().contains("1000 bytes, more than `value_max`"), "{error}");
     }
+    assert_eq!(notices.count(Kind::Disconnected), 0);
     assert_eq!(seen(cache.get("a")), "1 from redis");
     wait_until_idle(&cache);
 }

@@ -15,8 +15,12 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Assembly;
 use crate::protocol::topology::{ClusterInfo, Question};
 use crate::resp;
+use crate::wire::framing::FrameMax;
 use crate::wire::inbound::Inbound;
 use crate::wire::issued::Issued;
+
+/// The longest value in a reply that several reads share.
+const SHARED_VALUE_MAX: usize = 256 << 10;
 
 /// The outbound bytes of a connection and the replies that it waits for.
 #[derive(Debug)]
@@ -171,11 +175,15 @@ impl Pipeline {
         }
     }
 
-    /// Return how many values the next frame may hold.
-    pub(super) fn values_max(&self) -> usize {
+    /// Return the limits of the next frame. A large value in a shared reply is skipped and read
+    /// again alone, so that no reply holds many of them.
+    pub(super) fn frame_max(&self, payload: usize) -> FrameMax {
         match self.awaited.front() {
-            Some(Awaited::Command { batch: count @ 1.., .. }) => *count,
-            _ => 1,
+            Some(Awaited::Command { batch: count @ 1.., .. }) => {
+                let payload = payload.min(SHARED_VALUE_MAX);
+                FrameMax { payload, unfinished: payload.saturating_mul(*count) }
+            }
+            _ => FrameMax { payload, unfinished: payload },
         }
     }
 

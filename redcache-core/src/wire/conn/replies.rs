@@ -218,7 +218,10 @@ impl Pipeline {
         }
         let reply = match answered {
             Answered::Whole(reply) => reply,
-            Answered::Unclear => {
+            Answered::Unclear | Answered::Large(_) => {
+                if let Answered::Large(length) = answered {
+                    self.coalescer.on_value(length);
+                }
                 issued.alone = true;
                 // A script that was refused in its course may have stored the value.
                 issued.interrupted |= matches!(issued.command, Command::Publish { .. });

@@ -5,7 +5,7 @@ use crate::api::error::ErrorKind;
 use crate::api::key::Key;
 use crate::protocol::envelope::Stored;
 use crate::protocol::lock::{LockId, LockSettings, Locks};
-use crate::protocol::reply::{LockReply, Reply};
+use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
 use crate::protocol::script::Script;
 use crate::protocol::slot::Slot;
 
@@ -460,11 +460,49 @@ fn a_batch_reply_of_another_size_ends_the_connection_and_loses_no_command() {
 }
 
 #[test]
-fn a_batch_reply_beyond_the_limit_makes_its_commands_go_alone() {
+fn a_value_beyond_the_limit_fails_its_own_reader_and_the_connection_lives() {
+    let mut line = Line::new();
+    line.config = Config::from_url("redis://h?value_max=1KiB").unwrap();
+    line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock });
+    line.send(2, Command::Remove { key: Key::from("b") });
+    line.said();
+    let large = format!("$4000\r\n{}\r\n", "x".repeat(4000));
+    let heard = line.hear(format!("{large}:5\r\n_\r\n:1\r\n").as_bytes());
+    assert_eq!(senders(&heard), [1, 2]);
+    let Inbound::Reply { reply: Reply::Refused(refusal), .. } = &heard[0] else { panic!() };
+    let error = refusal.clone().into_error();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("4000 bytes, more than `value_max` allows"), "{error}");
+    // The write has taken effect, and what it replaced cannot be restored.
+    line.send(3, Command::WriteLock { key: Key::from("a"), lock: line.lock });
+    line.said();
+    let heard = line.hear(format!("*3\r\n:1\r\n{large}:5\r\n").as_bytes());
+    let Inbound::Reply { reply, .. } = &heard[0] else { panic!() };
+    assert!(matches!(reply, Reply::WriteLock(WriteLockReply::Granted(None))), "{reply:?}");
+}
+
+#[test]
+fn a_large_value_in_a_shared_reply_is_read_again_alone_and_the_next_are_not_shared() {
     let mut line = Line::new();
     three_reads(&mut line);
-    let too_long = format!("*3\r\n$1\r\nA\r\n${}\r\n", line.config.value_max + 65);
-    let mut input = Input(too_long.as_bytes());
+    line.said();
+    let large = format!("$300000\r\n{}\r\n", "x".repeat(300_000));
+    let heard =
+        line.hear(format!("*3\r\n$1\r\nA\r\n_\r\n{large}:5\r\n:-2\r\n+OK\r\n:7\r\n").as_bytes());
+    assert_eq!(senders(&heard), [1, 2]);
+    assert_eq!(line.lines(), ["GET c", "PTTL c"]);
+    let heard = line.hear(format!("{large}:7\r\n").as_bytes());
+    let Inbound::Reply { reply: Reply::Read(third), .. } = &heard[0] else { panic!("{heard:?}") };
+    assert!(matches!(&third.stored, Stored::Value(value) if value.payload.len() == 300_000));
+    three_reads(&mut line);
+    assert!(!line.said().contains("MGET"));
+}
+
+#[test]
+fn a_batch_reply_that_breaks_the_protocol_makes_its_commands_go_alone() {
+    let mut line = Line::new();
+    three_reads(&mut line);
+    let mut input = Input(b"*3\r\n$1\r\nA\r\n$99999999999\r\n");
     line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
     assert!(line.conn.take_front().is_none(), "nobody knows whose answer it is");
     let (fallen, mut line) = (line, Line::new());

@@ -12,13 +12,13 @@ use crate::protocol::sentinel::{
 };
 use crate::resp::{self, Frame, Limits};
 use crate::rng::Rng;
-use crate::wire::framing::{Framing, broken};
+use crate::wire::framing::{FrameMax, Framing, broken};
 use crate::wire::inbound::Input;
 use crate::wire::login::{Login, Question};
 use crate::wire::router::context::earliest;
 
 /// No answer of a sentinel is longer.
-const ANSWER_MAX: usize = 256 << 10;
+const ANSWER_MAX: FrameMax = FrameMax { payload: 256 << 10, unfinished: 256 << 10 };
 
 /// Something that a sentinel said.
 #[derive(Debug, Clone, PartialEq, Eq)]
