@@ -28,6 +28,8 @@ use crate::socket::Socket;
 const READ_BUFFER: usize = 64 << 10;
 /// The number of bytes that an idle connection takes without blocking, on any system.
 const DIRECT_MAX: usize = 16 << 10;
+/// The most bytes that are written without a report of progress to the engine.
+const PART_MAX: usize = 64 << 10;
 /// A write buffer that has grown beyond this size is freed once it is written.
 const WRITE_BUFFER_KEPT: usize = 256 << 10;
 
@@ -191,10 +193,19 @@ impl ConnectionIo {
     /// Write bytes that were taken from the engine. After a failure nothing more is written, and
     /// the reader thread finds the connection ended.
     pub(crate) fn write(&self, unwritten: &mut Vec<u8>) {
-        if self.failure.get().is_none()
-            && let Err(error) = self.socket.write_all(unwritten)
-        {
-            self.fail(error);
+        self.write_in_parts(unwritten, || {});
+    }
+
+    fn write_in_parts(&self, unwritten: &mut Vec<u8>, on_progress: impl Fn()) {
+        for (number, part) in unwritten.chunks(PART_MAX).enumerate() {
+            if number > 0 {
+                on_progress();
+            }
+            if self.failure.get().is_none()
+                && let Err(error) = self.socket.write_all(part)
+            {
+                self.fail(error);
+            }
         }
         unwritten.clear();
         if unwritten.capacity() > WRITE_BUFFER_KEPT {
@@ -203,11 +214,15 @@ impl ConnectionIo {
     }
 
     /// Write the bytes that are left, then call `refill` for more. Return what it returns, and
-    /// whether there are more.
-    pub(crate) fn write_rest<T>(&self, refill: impl FnOnce(&mut Vec<u8>) -> T) -> (T, bool) {
+    /// whether there are more. `on_progress` is called whenever the socket has taken a part.
+    pub(crate) fn write_rest<T>(
+        &self,
+        on_progress: impl Fn(),
+        refill: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> (T, bool) {
         let _scope = Scope::enter();
         let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&mut unwritten);
+        self.write_in_parts(&mut unwritten, on_progress);
         let result = refill(&mut unwritten);
         self.seal(&mut unwritten);
         (result, !unwritten.is_empty())

@@ -1,6 +1,7 @@
 //! The two threads of a connection, one of which reads while the other writes.
 
 use std::thread;
+use std::time::Instant;
 
 use crate::connection::ConnectionIo;
 use crate::shared::Shared;
@@ -39,7 +40,12 @@ impl Drop for End<'_> {
 /// Write what the engine has whenever the thread is woken, until the connection ends.
 pub(crate) fn write(shared: &Shared, io: &ConnectionIo) {
     loop {
-        let (is_open, has_more) = io.write_rest(|unwritten| {
+        let on_progress = || {
+            let mut state = shared.lock();
+            let now = state.host.advance(Instant::now());
+            state.host.engine.handle_written(now, io.conn);
+        };
+        let (is_open, has_more) = io.write_rest(on_progress, |unwritten| {
             let mut state = shared.lock();
             state.host.engine.take_transmit(io.conn, unwritten);
             state.has_connection(io.conn)

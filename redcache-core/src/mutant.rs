@@ -91,6 +91,7 @@ mod switch {
         OverdueNever "no command is ever overdue",
         HandshakeNotGated "commands do not wait for the handshake",
         SilenceTolerated "a silent connection is never given up",
+        PushTakenForLife "a connection whose commands go unanswered lives on pushes",
         ExtraKeyStored "a key that was not requested from the loader is stored",
         MissingKeyForgotten "a key that the loader left out is never answered",
         CrossedAnswers "a batch swaps the answers of its last two keys",

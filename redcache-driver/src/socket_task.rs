@@ -112,7 +112,13 @@ impl SocketTask<'_> {
             self.has_yielded = false;
             let (shared, conn) = (self.shared, self.write_half.conn);
             let refill = |buffer: &mut _| shared.lock().host.engine.take_transmit(conn, buffer);
-            if let Err(error) = ready!(self.write_half.poll_write_all(cx, refill)) {
+            let on_progress = || {
+                let clock = shared.runtime.now();
+                let mut state = shared.lock();
+                let now = state.host.advance(clock);
+                state.host.engine.handle_written(now, conn);
+            };
+            if let Err(error) = ready!(self.write_half.poll_write_all(cx, on_progress, refill)) {
                 return Poll::Ready(Step::Failed(error.to_string()));
             }
             action = self.next_action(cx);

@@ -81,16 +81,24 @@ impl WriteHalf {
     }
 
     /// Write until `refill`, which replaces the written buffer, returns `false`. Return `Pending`
-    /// if the socket is full; it wakes `cx`.
+    /// if the socket is full; it wakes `cx`. If it has taken a part, `on_progress` is called.
     pub(crate) fn poll_write_all(
         &self,
         cx: &mut Context<'_>,
+        on_progress: impl FnOnce(),
         mut refill: impl FnMut(&mut Vec<u8>) -> bool,
     ) -> Poll<io::Result<()>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            let before = state.written;
             let written = state.poll_write(cx);
             self.is_behind.store(written.is_pending(), Ordering::Release);
+            if written.is_pending() {
+                if state.written > before {
+                    on_progress();
+                }
+                return Poll::Pending;
+            }
             ready!(written)?;
             if !refill(&mut state.buffer) && !self.channel.has_output() {
                 return Poll::Ready(Ok(()));

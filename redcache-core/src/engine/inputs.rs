@@ -47,6 +47,13 @@ impl Engine {
         self.drain(now);
     }
 
+    /// The socket of a connection has taken a part of what is being written. Adapters report it
+    /// when the rest must wait, so that a large value on a slow line is a sign of life.
+    pub fn handle_written(&mut self, now: Instant, conn: ConnId) {
+        let (router, context) = self.env.router(now);
+        router.handle_written(context.now, conn);
+    }
+
     /// Bytes have arrived. They may be cut anywhere.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         let mut input = Input(bytes);

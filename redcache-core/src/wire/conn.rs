@@ -177,15 +177,23 @@ impl Conn {
         config: &Config,
         locks: &LockSettings,
     ) -> Result<Option<Inbound>, Error> {
-        self.heartbeat.on_inbound(now);
         if let Some(inbound) = self.pipeline.ready.pop_front() {
             return Ok(Some(inbound));
         }
-        let Self { phase, login, credentials, framing, pipeline, .. } = self;
+        let Self { phase, login, credentials, framing, pipeline, heartbeat } = self;
         loop {
             let max = pipeline.frame_max(bulk_max(config));
-            let Some(bytes) = framing.next(input, max)? else { return Ok(None) };
+            let Some(bytes) = framing.next(input, max)? else {
+                if let Some(length) = framing.length_of_unfinished_reply() {
+                    heartbeat.on_part_of_reply(now, length);
+                }
+                return Ok(None);
+            };
             let frame = resp::decode(bytes).map_err(broken)?;
+            match frame {
+                Frame::Push(_) => heartbeat.on_push(now),
+                _ => heartbeat.on_reply(now),
+            }
             let settings = (config, credentials.as_ref(), locks);
             match phase.on_frame(now, &frame, pipeline, settings) {
                 Ok(None) => {}
@@ -231,6 +239,11 @@ impl Conn {
             }
             Pulse::Dead => true,
         }
+    }
+
+    /// Take the news that the server takes what is written.
+    pub(super) fn on_written(&mut self, now: Instant) {
+        self.heartbeat.on_written(now);
     }
 
     pub(super) fn heartbeat_at(&self, interval: Duration) -> Instant {

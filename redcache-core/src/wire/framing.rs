@@ -25,6 +25,8 @@ pub(super) struct Framing {
     start: usize,
     /// How many of the next bytes belong to a payload that is too long, or to its terminator.
     skipped: usize,
+    /// How many bytes of the unfinished frame were dropped.
+    dropped: usize,
 }
 
 /// The limits of the next frame.
@@ -38,7 +40,7 @@ pub(super) struct FrameMax {
 
 impl Framing {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { scanner: Scanner::new(limits), tail: Vec::new(), start: 0, skipped: 0 }
+        Self { scanner: Scanner::new(limits), tail: Vec::new(), start: 0, skipped: 0, dropped: 0 }
     }
 
     /// Return the next whole frame; `None` when more bytes are needed.
@@ -54,6 +56,7 @@ impl Framing {
         if self.start == self.tail.len() {
             self.tail = Vec::new();
             self.start = 0;
+            self.dropped = 0;
         }
         self.scanner.set_bulk_max(max.payload);
         if self.tail.is_empty() {
@@ -103,6 +106,12 @@ impl Framing {
         Ok(Some(&self.tail[start..start + length]))
     }
 
+    /// Return how many bytes of the next frame have come, unless it is a push.
+    pub(super) fn length_of_unfinished_reply(&self) -> Option<usize> {
+        let unfinished = &self.tail[self.start..];
+        unfinished.first().filter(|kind| **kind != b'>').map(|_| unfinished.len() + self.dropped)
+    }
+
     /// Replace the payload that is too long, as far as it has come.
     fn omit(&mut self) -> Result<(), Error> {
         let too_long = self.scanner.too_long().filter(|it| it.length <= SKIPPED_MAX);
@@ -127,6 +136,7 @@ impl Framing {
         input.0 = rest;
         let before = self.skipped;
         self.skipped -= dropped.len();
+        self.dropped += dropped.len();
         // The terminator is the last two of the bytes.
         let expected = &CRLF[CRLF.len() - before.min(CRLF.len())..CRLF.len() - self.skipped.min(2)];
         check_terminator(expected, &dropped[dropped.len() - expected.len()..])

@@ -315,6 +315,14 @@ impl Router {
         open.filter(|(own, _)| *own == id).is_some_and(|(_, conn)| conn.take_transmit(into))
     }
 
+    /// Take the news that the server takes what is written on a connection.
+    pub(crate) fn handle_written(&mut self, now: Instant, id: ConnId) {
+        let open = self.nodes.get_mut(id.node).and_then(|node| node.link.open_mut());
+        if let Some((_, conn)) = open.filter(|(own, _)| *own == id) {
+            conn.on_written(now);
+        }
+    }
+
     /// Return the connections that have bytes to write.
     pub(crate) fn transmits(&self) -> impl Iterator<Item = ConnId> {
         let sentinel = self.sentinels.as_ref().and_then(|sentinels| sentinels.transmits());

@@ -33,6 +33,8 @@ pub(crate) enum Event {
     Expiry(usize),
     /// A call must have ended.
     Deadline(usize),
+    /// The server sends a push on a link on which it hears nothing.
+    Chatter(usize),
     /// A silent link must have been given up.
     Silence(usize),
     /// A planned fault is injected.

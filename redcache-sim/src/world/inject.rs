@@ -108,8 +108,12 @@ impl World {
                 let state = &mut self.links[link];
                 state.up.dead |= fault != Fault::DeadToClient;
                 state.down.dead |= fault != Fault::DeadToServer;
-                if state.down.dead {
-                    self.queue.plan(now + self.silence_max(link), Event::Silence(link));
+                let (is_mute, is_tracked) = (state.down.dead, state.tracked);
+                // Replies to what the server has heard may be under way, or held.
+                let heard = if is_mute { 0 } else { 2 * self.longest_hold() };
+                self.queue.plan(now + self.silence_max(link) + heard, Event::Silence(link));
+                if !is_mute && is_tracked {
+                    self.chatter(link);
                 }
             }
             Fault::LastWords => self.lose_late(link),
@@ -184,6 +188,19 @@ impl World {
         Invariant::Heartbeat.holds(!(state.is_current && lives), || {
             format!("p{} still uses link {link}, which is silent", state.process)
         })
+    }
+
+    /// Send a push, again and again, on a link on which the server hears nothing.
+    pub(crate) fn chatter(&mut self, link: usize) {
+        let state = &mut self.links[link];
+        if !state.is_current || state.down.dead || state.down.end.is_some() {
+            return;
+        }
+        let push = b">1\r\n+tracking-redir-broken\r\n";
+        state.down.frame(state.down.sent + push.len() as u64);
+        self.send_to_process(link, push.to_vec());
+        let interval = self.plan.times.heartbeat.as_micros() / 3;
+        self.queue.plan(self.now + Micros::try_from(interval).unwrap_or(1), Event::Chatter(link));
     }
 
     fn inject_push(&mut self, fault: Fault) -> Checked {

@@ -146,6 +146,7 @@ impl World {
             | Event::Trim(..)
             | Event::Promote(_)
             | Event::Reread(_)
+            | Event::Chatter(_)
             | Event::ToServer(_)
             | Event::Fault(_)
             | Event::Recover(..)
@@ -188,6 +189,10 @@ impl World {
             Event::Drop(call) => self.drop_call(call),
             Event::Loaded(call, turn) => self.on_load_ended(call, turn),
             Event::Deadline(call) => self.check_deadline(call),
+            Event::Chatter(link) => {
+                self.chatter(link);
+                Ok(())
+            }
             Event::Silence(link) => self.check_silence(link),
             Event::Credentials(login) => self.answer_login(login),
             Event::Expiry(login) => self.check_renewal(login),

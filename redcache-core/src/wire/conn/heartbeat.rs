@@ -1,12 +1,20 @@
 //! Whether the server still answers.
+//!
+//! A reply is a sign of life, and so is progress of a large transfer in either direction. A push is
+//! none: a server may send invalidations while it hears nothing of us.
 
 use std::time::{Duration, Instant};
+
+/// How many bytes of one unfinished reply are a sign of life.
+const PROGRESS: usize = 16 << 10;
 
 /// The signs of life of one connection.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    last_inbound: Instant,
+    last_sign: Instant,
     ping_sent: Option<Instant>,
+    /// How many bytes of the unfinished reply had come with the last sign of life.
+    counted: usize,
 }
 
 /// The next step on a silent connection.
@@ -21,11 +29,38 @@ pub(super) enum Pulse {
 
 impl Heartbeat {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last_inbound: now, ping_sent: None }
+        Self { last_sign: now, ping_sent: None, counted: 0 }
     }
 
-    pub(super) fn on_inbound(&mut self, now: Instant) {
-        self.last_inbound = now;
+    /// Take a whole reply.
+    pub(super) fn on_reply(&mut self, now: Instant) {
+        self.counted = 0;
+        self.on_sign(now);
+    }
+
+    /// Take the news that so many bytes of a reply have come.
+    pub(super) fn on_part_of_reply(&mut self, now: Instant, length: usize) {
+        if length >= self.counted + PROGRESS {
+            self.counted = length;
+            self.on_sign(now);
+        }
+    }
+
+    /// Take a push.
+    pub(super) fn on_push(&mut self, now: Instant) {
+        if mutant!(PushTakenForLife) {
+            self.on_sign(now);
+        }
+    }
+
+    /// Take the news that the server takes what is written.
+    pub(super) fn on_written(&mut self, now: Instant) {
+        self.on_sign(now);
+    }
+
+    fn on_sign(&mut self, now: Instant) {
+        self.last_sign = now;
+        // A `PING` may be behind a large value that is still on its way.
         self.ping_sent = None;
     }
 
@@ -42,10 +77,53 @@ impl Heartbeat {
 
     /// Return when the server is taken for dead at the latest, if it shows no life.
     pub(super) fn dead_at(&self, interval: Duration) -> Instant {
-        self.last_inbound + 2 * interval
+        self.last_sign + 2 * interval
     }
 
     pub(super) fn due_at(&self, interval: Duration) -> Instant {
-        self.ping_sent.unwrap_or(self.last_inbound) + interval
+        self.ping_sent.unwrap_or(self.last_sign) + interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn base() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        Instant::now()
+    }
+
+    /// Return when the connection is given up, if `sign` is called every 100 ms.
+    fn dead_after(mut sign: impl FnMut(&mut Heartbeat, Instant)) -> Option<u64> {
+        let begin = base();
+        let mut heartbeat = Heartbeat::new(begin);
+        (0..600).find(|tick| {
+            let now = begin + Duration::from_millis(100 * tick);
+            sign(&mut heartbeat, now);
+            heartbeat.check(now, INTERVAL) == Pulse::Dead
+        })
+    }
+
+    #[test]
+    fn replies_and_large_transfers_are_signs_of_life_and_pushes_and_drops_are_not() {
+        assert_eq!(dead_after(|_, _| {}), Some(100));
+        assert_eq!(dead_after(Heartbeat::on_push), Some(100));
+        assert_eq!(dead_after(Heartbeat::on_reply), None);
+        assert_eq!(dead_after(Heartbeat::on_written), None);
+        let mut length = 0;
+        let dead = dead_after(|heartbeat, now| {
+            length += 1;
+            heartbeat.on_part_of_reply(now, length);
+        });
+        assert_eq!(dead, Some(100), "one byte after another");
+        length = 0;
+        let dead = dead_after(|heartbeat, now| {
+            length += 1 << 10;
+            heartbeat.on_part_of_reply(now, length);
+        });
+        assert_eq!(dead, None, "a large value on a slow line");
     }
 }

@@ -227,6 +227,36 @@ fn a_silent_connection_is_probed_and_then_dropped() {
 }
 
 #[test]
+fn pushes_and_single_bytes_do_not_keep_a_connection_whose_commands_go_unanswered() {
+    let interval = Duration::from_secs(5);
+    for bytes in [&b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nz\r\n"[..], b"$9\r\n123"] {
+        let mut line = Line::new();
+        line.send(1, read("a"));
+        line.said();
+        line.now += interval;
+        line.hear(bytes);
+        assert!(!line.conn.heartbeat(line.now, interval));
+        line.now += interval;
+        assert!(line.conn.heartbeat(line.now, interval));
+    }
+}
+
+#[test]
+fn a_large_upload_that_makes_progress_is_a_sign_of_life() {
+    let interval = Duration::from_secs(5);
+    let mut line = Line::new();
+    for _ in 0..10 {
+        line.now += interval;
+        line.conn.on_written(line.now - Duration::from_secs(1));
+        assert!(!line.conn.heartbeat(line.now, interval));
+    }
+    line.now += 2 * interval;
+    assert!(!line.conn.heartbeat(line.now, interval), "it is probed first");
+    line.now += interval;
+    assert!(line.conn.heartbeat(line.now, interval));
+}
+
+#[test]
 fn a_reply_to_a_command_that_was_not_taken_ends_the_connection() {
     let mut line = Line::new();
     line.send(1, read("a"));
