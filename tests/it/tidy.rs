@@ -272,13 +272,37 @@ fn named_files(text: &str) -> Vec<&str> {
     });
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+    let links = links.map(|link| link.split('#').next().unwrap_or(link));
     quoted.chain(links).collect()
 }
 
 #[test]
 fn named_files_are_quoted_paths_and_local_links() {
-    let text = "`a/b.rs`, `a/b`, `x.rs`, `a::b/c.rs`, [c](d/e.md), [web](https://example.org/x.md)";
+    let text = "`a/b.rs`, `a/b`, `x.rs`, `a::b/c.rs`, [c](d/e.md#f), [web](https://example.org/x.md)";
     assert_eq!(named_files(text), ["a/b.rs", "d/e.md"]);
+}
+
+#[test]
+fn the_page_of_failures_names_tests_that_exist() {
+    let tests = sources().into_iter().filter(|file| is_test(file));
+    let tests: String = tests.map(|file| read(root().join(file))).collect();
+    let page = read(root().join("docs/failures.md"));
+    let sections: Vec<_> = page.split("\n### ").skip(1).collect();
+    assert!(sections.len() > 10);
+    let mut faults = Vec::new();
+    for section in sections {
+        let title = section.lines().next().unwrap();
+        let Some((_, named)) = section.split_once("**Tests.**") else {
+            faults.push(format!("`{title}` names no test"));
+            continue;
+        };
+        for name in named.split('`').skip(1).step_by(2) {
+            if !tests.contains(&format!("fn {name}")) {
+                faults.push(format!("`{title}` names {name}, which does not exist"));
+            }
+        }
+    }
+    report("docs/failures.md", faults.into_iter());
 }
 
 /// Fail with every fault at once.
