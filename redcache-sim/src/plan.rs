@@ -249,7 +249,7 @@ fn times(kind: Kind, rng: &mut Rng) -> Times {
         command: pick(if kind == Kind::Harmful { &[60, 150, 400] } else { &[400] }),
         load: pick(&[150, 500]),
         heartbeat: pick(&[100, 300, 700]),
-        connect: pick(&[60, 200]),
+        connect: pick(if kind == Kind::Harmful { &[60, 200] } else { &[200] }),
         reconnect: pick(&[50, 300]),
         near: pick(&[20, 300, 3_600_000, 3_600_000]),
     }

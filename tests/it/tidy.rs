@@ -278,7 +278,8 @@ fn named_files(text: &str) -> Vec<&str> {
 
 #[test]
 fn named_files_are_quoted_paths_and_local_links() {
-    let text = "`a/b.rs`, `a/b`, `x.rs`, `a::b/c.rs`, [c](d/e.md#f), [web](https://example.org/x.md)";
+    let text =
+        "`a/b.rs`, `a/b`, `x.rs`, `a::b/c.rs`, [c](d/e.md#f), [web](https://example.org/x.md)";
     assert_eq!(named_files(text), ["a/b.rs", "d/e.md"]);
 }
 

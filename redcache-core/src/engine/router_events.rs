@@ -25,6 +25,7 @@ use crate::flow::flights::FlightId;
 use crate::flow::get::Input;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::envelope::Stored;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::wire::router::RouterEvent;
@@ -54,12 +55,13 @@ impl Engine {
                 self.keep_removal(cx, token, (&command, &error));
                 self.on_failed(cx, token, command.key(), error);
             }
-            RouterEvent::Overdue { token, command } => {
+            RouterEvent::Overdue { token, command, last_refusal } => {
                 let key = command.key();
                 if self.may_write(token) {
                     self.env.near.remove(key.as_bytes());
                 }
-                let error = Error::new(ErrorKind::Timeout, "the limit is `command_timeout`");
+                let no_reply = || Error::new(ErrorKind::Timeout, "the limit is `command_timeout`");
+                let error = last_refusal.map_or_else(no_reply, Refusal::into_error);
                 self.keep_removal(cx, token, (&command, &error));
                 self.on_failed(cx, token, key, error);
             }

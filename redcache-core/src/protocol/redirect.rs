@@ -51,6 +51,8 @@ pub(crate) enum Redirect {
     Unparsable,
     /// The refusal passes by itself; `outdated` when an old slot map may be the reason.
     Later { outdated: bool },
+    /// The standalone server is not ready, or not the right one; `replica` when it is a replica.
+    WrongServer { replica: bool },
 }
 
 impl Redirect {
@@ -70,6 +72,22 @@ impl Redirect {
                     Transient::Loading | Transient::MasterDown | Transient::ClusterDown => true,
                     Transient::Busy | Transient::TryAgain => false,
                 },
+            }),
+        }
+    }
+
+    /// Read the refusal of a standalone server. Behind its address another server may have taken
+    /// over.
+    pub(crate) fn of_standalone(text: &str) -> Option<Self> {
+        let code = text.split(' ').next().unwrap_or_default();
+        match code {
+            "READONLY" => Some(Self::WrongServer { replica: true }),
+            "MOVED" | "ASK" => Some(Self::WrongServer { replica: false }),
+            _ => Transient::of(text.as_bytes()).map(|transient| match transient {
+                Transient::Loading | Transient::MasterDown => Self::WrongServer { replica: false },
+                Transient::Busy | Transient::TryAgain | Transient::ClusterDown => {
+                    Self::Later { outdated: false }
+                }
             }),
         }
     }
@@ -127,6 +145,14 @@ mod tests {
         ] {
             assert_eq!(Redirect::of(text), Some(Redirect::Later { outdated }), "{text}");
         }
+        for text in ["LOADING Redis is loading", "MASTERDOWN Link", "MOVED 1 h:1", "READONLY x"] {
+            let replica = text.starts_with("READONLY");
+            let expected = Some(Redirect::WrongServer { replica });
+            assert_eq!(Redirect::of_standalone(text), expected, "{text}");
+        }
+        let later = Some(Redirect::Later { outdated: false });
+        assert_eq!(Redirect::of_standalone("BUSY Redis is busy"), later);
+        assert_eq!(Redirect::of_standalone("WRONGTYPE Operation against a key"), None);
         assert_eq!(Redirect::of("WRONGTYPE Operation against a key"), None);
         assert_eq!(Redirect::of(""), None);
     }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind};
-use crate::protocol::command::{Command, Token};
+#[cfg(redcache_mutants)]
+use crate::protocol::command::Token;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::topology::Question;
 use crate::resp::{self, Frame, Limits};
@@ -17,12 +18,15 @@ use crate::wire::login::{Login, Question as LoginQuestion};
 
 mod awaited;
 mod coalesce;
+mod greeting;
 mod handshake;
 mod heartbeat;
 mod pipeline;
 mod replies;
 mod scripts;
 
+pub(super) use awaited::Overdue;
+pub(super) use handshake::Expectation;
 use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;
@@ -31,6 +35,7 @@ use pipeline::Pipeline;
 #[derive(Debug)]
 pub(super) struct Conn {
     phase: Phase,
+    expected: Expectation,
     login: Login,
     /// The credentials of the provider, until the handshake is over.
     credentials: Option<Credentials>,
@@ -43,20 +48,22 @@ pub(super) struct Conn {
 enum Phase {
     /// The provider is to give the credentials. Nothing is sent before.
     Credentials,
-    Handshake(Handshake),
+    /// Holds the reason why the server does not track keys, if it is known already.
+    Handshake(Handshake, Option<String>),
     Ready,
 }
 
 impl Conn {
     /// Begin the handshake on a new connection.
-    pub(super) fn open(now: Instant, config: &Config) -> Self {
+    pub(super) fn open(now: Instant, expected: Expectation, config: &Config) -> Self {
         let mut pipeline = Pipeline::new(!config.servers.is_cluster());
         let phase = match &config.provider {
             Some(_) => Phase::Credentials,
-            None => Phase::Handshake(Handshake::start(config, None, &mut pipeline.out)),
+            None => Phase::start(expected, (config, None), &mut pipeline.out),
         };
         Self {
             phase,
+            expected,
             login: Login::new(now, config.provider.is_some(), config.reconnect_delay_max),
             credentials: None,
             framing: Framing::new(Limits::default()),
@@ -108,12 +115,13 @@ impl Conn {
         match answer {
             Ok(credentials) => {
                 self.login.on_credentials(now, &credentials);
-                if self.is_ready() {
-                    self.pipeline.log_in(&credentials);
-                } else {
-                    let given = self.credentials.insert(credentials);
-                    let handshake = Handshake::start(config, Some(given), &mut self.pipeline.out);
-                    self.phase = Phase::Handshake(handshake);
+                match self.phase {
+                    Phase::Credentials => {
+                        let login = (config, Some(&*self.credentials.insert(credentials)));
+                        self.phase = Phase::start(self.expected, login, &mut self.pipeline.out);
+                    }
+                    Phase::Handshake(..) => {}
+                    Phase::Ready => self.pipeline.log_in(&credentials),
                 }
             }
             Err(_) if self.is_ready() => self.login.on_failure(now, rng),
@@ -131,9 +139,9 @@ impl Conn {
         self.login.on_answered(now, is_accepted, rng);
     }
 
-    /// Return whether the server has not said a word yet.
-    pub(super) fn awaits_first_reply(&self) -> bool {
-        matches!(self.phase, Phase::Handshake(Handshake::Hello))
+    /// Return whether the server may have hung up because it does not know `HELLO`.
+    pub(super) fn is_at_hello(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake(handshake, _) if handshake.is_hello())
     }
 
     /// Return how many requests wait for their reply.
@@ -217,7 +225,7 @@ impl Conn {
 
     /// Return the next command that was issued at `limit` or before and whose sender still waits.
     /// The command keeps its place in the pipeline.
-    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Command)> {
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<Overdue> {
         self.pipeline.next_overdue(limit)
     }
 
@@ -267,6 +275,15 @@ impl Conn {
 }
 
 impl Phase {
+    fn start(
+        expected: Expectation,
+        login: (&Config, Option<&Credentials>),
+        out: &mut Vec<u8>,
+    ) -> Self {
+        let (handshake, untracked) = Handshake::start(expected, login, out);
+        Self::Handshake(handshake, untracked)
+    }
+
     fn on_frame(
         &mut self,
         now: Instant,
@@ -283,9 +300,9 @@ impl Phase {
         if let Frame::Push(elements) = frame {
             return Ok(pipeline.on_push(elements, echo));
         }
-        let handshake = match self {
+        let (handshake, untracked) = match self {
             Self::Ready => return pipeline.on_reply(now, frame, locks),
-            Self::Handshake(handshake) => handshake,
+            Self::Handshake(handshake, untracked) => (handshake, untracked),
             Self::Credentials => return Err(spoke_first(frame)),
         };
         match handshake.on_reply(frame, (config, given), &mut pipeline.out) {
@@ -293,7 +310,13 @@ impl Phase {
                 *handshake = next;
                 Ok(None)
             }
-            Next::Ready { untracked, ignored } => {
+            Next::Untracked(next, why) => {
+                *handshake = next;
+                untracked.get_or_insert(why);
+                Ok(None)
+            }
+            Next::Ready { ignored } => {
+                let untracked = untracked.take();
                 *self = Self::Ready;
                 pipeline.ignore(ignored);
                 Ok(Some(Inbound::Ready { untracked }))

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::protocol::command::{Command, Token};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::Slot;
 
 /// A command that the router has accepted and that has no answer yet.
@@ -22,6 +23,10 @@ pub(crate) struct Issued {
     pub(super) interrupted: bool,
     /// How many times a node has redirected the command.
     pub(super) redirects: u8,
+    /// How many times the command was sent again after a pause.
+    pub(super) pauses: u8,
+    /// The last refusal of the command, which was then sent again.
+    pub(super) last_refusal: Option<Refusal>,
     /// The command goes to a node that is importing its slot, behind `ASKING`.
     pub(super) asking: bool,
     /// The command is never batched again, because a batch left its answer unclear.
@@ -39,6 +44,8 @@ impl Issued {
             attempts: 0,
             interrupted: false,
             redirects: 0,
+            pauses: 0,
+            last_refusal: None,
             asking: false,
             alone: false,
         }

@@ -25,6 +25,7 @@ mod context;
 mod disconnect;
 mod discovery;
 mod effects;
+mod hello;
 mod id;
 mod link;
 mod logins;
@@ -109,7 +110,7 @@ impl Router {
             return self.on_sentinel_connected(ctx, id);
         }
         let node = self.nodes.get_mut(id.node);
-        if !node.is_some_and(|node| node.link.on_connected(ctx.now, id, ctx.config)) {
+        if !node.is_some_and(|node| node.on_connected(ctx, id)) {
             // An attempt that was given up has succeeded after all.
             self.effects.actions.push_back(Action::HangUp { conn: id });
             return;
@@ -122,20 +123,25 @@ impl Router {
         if id.node == NodeId::SENTINEL {
             return self.on_sentinel_disconnected(ctx, id, reason);
         }
-        if let Some(node) = self.nodes.get(id.node)
+        if let Some(node) = self.nodes.get_mut(id.node)
             && node.link.has(id)
         {
-            let is_silent = node.link.open().is_some_and(|(_, conn)| conn.awaits_first_reply());
-            let advice = match ctx.config.tls() {
-                _ if !is_silent => "",
-                // Redis waits without a word for what it takes for the rest of a command.
-                Some(_) => "; if it speaks without TLS on this port, connect with redis://",
-                // Redis hangs up without a word on what is no TLS.
-                None => "; if it speaks TLS on this port, connect with rediss://",
-            };
-            let text = format!("{}: {reason}{advice}", node.address);
-            self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
+            node.on_hang_up();
+            self.lose(ctx, id, reason);
         }
+    }
+
+    fn lose(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
+        let Some(node) = self.nodes.get(id.node) else { return };
+        let advice = match ctx.config.tls() {
+            _ if !node.link.is_at_hello() => "",
+            // Redis waits without a word for what it takes for the rest of a command.
+            Some(_) => "; if it speaks without TLS on this port, connect with redis://",
+            // Redis hangs up without a word on what is no TLS.
+            None => "; if it speaks TLS on this port, connect with rediss://",
+        };
+        let text = format!("{}: {reason}{advice}", node.address);
+        self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
     }
 
     /// Take the next message of the server out of `input`; `None` when more bytes are needed.
@@ -151,7 +157,10 @@ impl Router {
         }
         loop {
             let inbound = match self.nodes.get_mut(id.node)?.link.receive(ctx, id, input) {
-                Received::Nothing => return None,
+                Received::Nothing => {
+                    self.leave_questionable(ctx, id.node);
+                    return None;
+                }
                 Received::Inbound(inbound) => inbound,
                 Received::ProtocolError(error, culprit) => {
                     self.effects.actions.push_back(Action::HangUp { conn: id });
@@ -196,6 +205,19 @@ impl Router {
         if let Some(sentinels) = &mut self.sentinels {
             sentinels.on_found();
         }
+        let event = self.announce_ready(id);
+        // Their refusals were of the lost connection.
+        let cluster = self.cluster.as_ref();
+        let is_for_node =
+            |issued: &Issued| cluster.is_none_or(|cluster| cluster.owner(issued.slot) == Some(id));
+        for issued in self.paused.take_where(is_for_node) {
+            self.route(ctx, issued);
+        }
+        event
+    }
+
+    fn announce_ready(&mut self, id: NodeId) -> Option<RouterEvent> {
+        let node = self.nodes.get_mut(id)?;
         match &mut self.cluster {
             None => Some(node.announce(SlotSet::All)),
             Some(cluster) => {
@@ -218,11 +240,15 @@ impl Router {
         let issued = match &reply {
             Reply::Refused(refusal) => match self.redirect(ctx, from, issued, refusal) {
                 Some(issued) => issued,
-                None => return self.effects.events.pop_front(),
+                None => {
+                    self.leave_questionable(ctx, from);
+                    return self.effects.events.pop_front();
+                }
             },
             Reply::Read(_) | Reply::Raw(_) | Reply::Effect(_) | Reply::WriteLock(_) => issued,
         };
         let is_tracked = is_tracked && !issued.asking && self.owner(issued.slot) == Some(from);
+        self.leave_questionable(ctx, from);
         let Issued { token, command, slot, sent_at, interrupted, .. } = issued;
         Some(RouterEvent::Reply { token, command, slot, reply, sent_at, interrupted, is_tracked })
     }
@@ -238,9 +264,13 @@ impl Router {
             let Some(node) = self.nodes.get_mut(id) else { continue };
             if let Some((conn, why)) = node.link.check(ctx.now, ctx.config) {
                 self.effects.actions.push_back(Action::HangUp { conn });
-                self.handle_disconnected(ctx, conn, why);
+                self.lose(ctx, conn, why);
             }
             self.ask_credentials(ctx, id);
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.verify_hello(ctx.now);
+            }
+            self.leave_questionable(ctx, id);
             if let (Some(limit), Some(node)) = (limit, self.nodes.get_mut(id)) {
                 node.report_overdue(ctx.now, limit, &mut self.effects);
             }

@@ -305,12 +305,19 @@ impl World {
         let words = words(frame);
         let last = match words[..] {
             [b"HELLO", ..] | [b"AUTH", ..] | [b"SELECT", ..] => Some(false),
-            [b"CLIENT", b"TRACKING", ..] | [b"PING"] => Some(true),
+            [b"CLIENT", b"TRACKING", ..] => Some(false),
+            [b"PING"] => Some(true),
             _ => None,
         };
         self.tally.cover(Invariant::GatedHandshake);
         match (state.gate, last) {
+            // The probe shares the round trip of the command before it.
+            (Gate::Awaiting { last: false }, Some(true)) if state.sets_tracking => {
+                state.probes = true;
+                Ok(())
+            }
             (Gate::Open, Some(last)) => {
+                state.sets_tracking = matches!(words[..], [b"CLIENT", ..]);
                 state.gate = Gate::Awaiting { last };
                 Ok(())
             }

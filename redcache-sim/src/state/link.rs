@@ -61,6 +61,10 @@ pub(crate) struct Link {
     /// Bytes of an incomplete command at the server.
     pub(crate) received: Vec<u8>,
     pub(crate) gate: Gate,
+    /// The last command of the handshake was `CLIENT TRACKING`.
+    pub(crate) sets_tracking: bool,
+    /// `PING` was sent behind it.
+    pub(crate) probes: bool,
     /// The server has confirmed tracking.
     pub(crate) tracked: bool,
     /// Invalidations on their way, and where they end in the pipe.
@@ -100,6 +104,8 @@ impl Link {
             down: Pipe::default(),
             received: Vec::new(),
             gate: Gate::Open,
+            sets_tracking: false,
+            probes: false,
             tracked: false,
             notices: VecDeque::new(),
             news: VecDeque::new(),

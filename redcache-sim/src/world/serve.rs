@@ -239,8 +239,11 @@ impl World {
         let state = &mut self.links[link];
         if let Gate::Awaiting { last } = state.gate {
             state.gate = Gate::Answered { ends_at, last };
-            if last {
+            if std::mem::take(&mut state.sets_tracking) {
                 state.tracked = frame == b"+OK\r\n";
+                if std::mem::take(&mut state.probes) {
+                    state.gate = Gate::Awaiting { last: true };
+                }
             }
         }
         let is_granted = match executed.verb {

@@ -17,7 +17,9 @@ use crate::wire::router::ConnId;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-const HANDSHAKE: &str = "%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n";
+/// The reply to `HELLO`, and those to the commands of the handshake that follow.
+const HANDSHAKE: [&str; 2] =
+    ["%1\r\n$5\r\nproto\r\n:3\r\n", "+OK\r\n+PONG\r\n-ERR unknown subcommand\r\n+OK\r\n"];
 
 /// The replies to a read of a missing key with a lock attempt.
 pub(super) const MISSING_LOCKED: &str = "_\r\n:-2\r\n+OK\r\n";
@@ -93,7 +95,9 @@ impl World {
                 Event::Dial { conn, address: Address::Tcp { port, .. } } => {
                     self.open.push((conn, port));
                     self.engine.handle_connected(self.now, conn);
-                    self.hear_from(port, HANDSHAKE);
+                    self.hear_from(port, HANDSHAKE[0]);
+                    assert_eq!(self.take_sent_to(port), ["PING"]);
+                    self.hear_from(port, HANDSHAKE[1]);
                 }
                 Event::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
                 Event::Load { op } | Event::LoadMany { op, .. } => self.loads.push(op),

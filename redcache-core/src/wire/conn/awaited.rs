@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use crate::protocol::command::{Command, Token};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::topology::Question;
 use crate::wire::issued::Issued;
 
@@ -29,6 +30,15 @@ pub(super) enum Awaited {
     Topology(Question),
     /// `AUTH` with new credentials.
     Login,
+}
+
+/// A command whose sender has waited long enough.
+#[derive(Debug)]
+pub(crate) struct Overdue {
+    pub(crate) token: Token,
+    pub(crate) command: Command,
+    /// The last refusal of the command, which was then sent again.
+    pub(crate) last_refusal: Option<Refusal>,
 }
 
 /// How a script was sent.
@@ -118,14 +128,15 @@ impl AwaitedQueue {
 
     /// Return the next command that was issued at `limit` or before and whose sender still waits.
     /// The sender no longer waits then.
-    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Command)> {
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<Overdue> {
         loop {
             let number = self.deadlines.pop(limit)?;
             let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
             if let Some(Awaited::Command { issued, .. }) = self.entries.get_mut(place)
                 && let Some(token) = issued.token.take()
             {
-                return Some((token, issued.command.clone()));
+                let (command, last_refusal) = (issued.command.clone(), issued.last_refusal.clone());
+                return Some(Overdue { token, command, last_refusal });
             }
         }
     }

@@ -1,57 +1,83 @@
 //! The handshake of a new connection, one round trip at a time.
 //!
-//! | waiting for | reply              | sends                      | then       |
-//! |-------------|--------------------|----------------------------|------------|
-//! | `Hello`     | proto 3            | `SELECT` if db ≠ 0         | `Select`   |
-//! | `Hello`     | proto 3            | `CLIENT TRACKING` if db = 0 | `Tracking` |
-//! | `Hello`     | unknown or NOPROTO | `AUTH` if there is a login | `Auth`     |
-//! | `Hello`     | unknown or NOPROTO | `SELECT` or `PING` without | `Select`   |
-//! | `Hello`     | any other error    |                            | failed     |
-//! | `Auth`      | OK                 | `SELECT` or `PING`         | `Select`   |
-//! | `Select`    | OK, RESP3          | `CLIENT TRACKING`          | `Tracking` |
-//! | `Select`    | OK, RESP2          |                            | ready, not tracked |
-//! | `Select`    | `PING` forbidden   |                            | ready, not tracked |
-//! | `Tracking`  | OK                 | `CLIENT SETINFO` twice     | ready, tracked     |
-//! | `Tracking`  | an error           | `CLIENT SETINFO` twice     | ready, not tracked |
+//! | waiting for | reply                  | sends                        | then       |
+//! |-------------|------------------------|------------------------------|------------|
+//! | `Hello`     | proto 3                | `SELECT` if db ≠ 0           | `Select`   |
+//! | `Hello`     | proto 3                | `CLIENT TRACKING`, `PING`    | `Tracking` |
+//! | `Hello`     | proto 2                | `SELECT` if db ≠ 0           | `Select`   |
+//! | `Hello`     | proto 2                | `PING`                       | `Probe`    |
+//! | `Hello`     | another mode or role   |                              | failed     |
+//! | `Hello`     | login refused, or busy |                              | failed     |
+//! | `Hello`     | any other error        | `AUTH` if there is a login   | `Auth`     |
+//! | `Hello`     | any other error        | as after proto 2             |            |
+//! | `Auth`      | OK                     | as after proto 2             |            |
+//! | `Select`    | OK, RESP3              | `CLIENT TRACKING`, `PING`    | `Tracking` |
+//! | `Select`    | OK, RESP2              | `PING`                       | `Probe`    |
+//! | `Tracking`  | OK, or an error        |                              | `Probe`    |
+//! | `Probe`     | `PONG`                 | `CLIENT SETINFO` twice       | ready      |
+//! | `Probe`     | forbidden              | `CLIENT SETINFO` twice       | ready      |
+//! | `Probe`     | another error          |                              | failed     |
+//!
+//! A refusal of `HELLO` that is not about the login means that the server has no RESP3, in any
+//! words. Such a server cannot track keys; the connection is used untracked. The probe finds a
+//! server that accepts connections but refuses commands: it is loading, or wants a login.
 //!
 //! Each step waits for the reply of the step before: some servers drop a reply when `AUTH` fails in
-//! a pipeline, which would shift every later reply. Only the best-effort `SETINFO` shares its round
-//! trip with the first commands.
+//! a pipeline, which would shift every later reply. Only the probe shares the round trip of
+//! tracking.
 
+use super::greeting::{Greeting, Mode};
 use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind, Transient};
 use crate::protocol::refusal::Refusal;
 use crate::resp::{Frame, command};
 
-const NO_RESP3: &str = "the server does not speak RESP3";
+/// Knowledge of a node about its server before a handshake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Expectation {
+    /// The server hangs up at `HELLO`.
+    pub(crate) without_hello: bool,
+    /// A replica at this address has refused a write.
+    pub(crate) needs_primary: bool,
+}
 
 /// The reply that a handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Handshake {
-    Hello,
+pub(super) enum Handshake {
+    Hello { needs_primary: bool },
     Auth,
     Select { resp3: bool },
     Tracking,
+    Probe,
 }
 
 /// The step that follows a reply.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(super) enum Next {
     Wait(Handshake),
-    /// Commands may be sent. `untracked` is the reason why the server does not track keys;
-    /// `ignored` replies of no interest are still to come.
+    /// The server does not track keys, for this reason. The handshake goes on.
+    Untracked(Handshake, String),
+    /// Commands may be sent. So many replies of no interest are still to come.
     Ready {
-        untracked: Option<String>,
         ignored: usize,
     },
     Fail(Error),
 }
 
+const NO_RESP3: &str = "the server does not speak RESP3";
+
 impl Handshake {
     /// Append the first command of a new connection to `out`. Credentials of a provider take the
-    /// place of those in the settings.
-    pub(crate) fn start(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) -> Self {
+    /// place of those in the settings. Return the reason if the server cannot track keys, too.
+    pub(super) fn start(
+        expected: Expectation,
+        (config, given): (&Config, Option<&Credentials>),
+        out: &mut Vec<u8>,
+    ) -> (Self, Option<String>) {
+        if expected.without_hello {
+            return (log_in(config, given, out), Some(NO_RESP3.to_owned()));
+        }
         let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
         if let Some((username, password)) = login(config, given) {
             let username = username.unwrap_or("default").as_bytes();
@@ -61,35 +87,35 @@ impl Handshake {
             hello.extend([&b"SETNAME"[..], name.as_bytes()]);
         }
         command(out, &hello);
-        Self::Hello
+        (Self::Hello { needs_primary: expected.needs_primary }, None)
     }
 
-    pub(crate) fn on_reply(
+    /// Return whether the server may hang up because it does not know `HELLO`.
+    pub(super) fn is_hello(self) -> bool {
+        matches!(self, Self::Hello { .. })
+    }
+
+    pub(super) fn on_reply(
         self,
         frame: &Frame<'_>,
         (config, given): (&Config, Option<&Credentials>),
         out: &mut Vec<u8>,
     ) -> Next {
         match (self, frame) {
-            (Self::Hello, Frame::Map(_) | Frame::Array(_)) if speaks_resp3(frame) => {
-                select(config, true, out)
+            (Self::Hello { .. }, Frame::Error(text)) => {
+                match hello_fault(text, login(config, given).is_some()) {
+                    Some(error) => Next::Fail(error),
+                    None => go_on(log_in(config, given, out), false),
+                }
             }
-            (Self::Hello, Frame::Error(text)) if is_old_server(text) => log_in(config, given, out),
-            (Self::Auth, Frame::Simple(b"OK")) => select(config, false, out),
-            (Self::Select { resp3: true }, Frame::Simple(_)) => {
-                track(out);
-                Next::Wait(Self::Tracking)
-            }
-            // The server has accepted the login, which may run other commands than `PING`.
-            (Self::Select { resp3: false }, Frame::Error(text))
-                if config.db == 0 && text.starts_with(b"NOPERM") =>
-            {
-                Next::Ready { untracked: Some(NO_RESP3.to_owned()), ignored: 0 }
-            }
-            (Self::Select { resp3: false }, Frame::Simple(_)) => {
-                Next::Ready { untracked: Some(NO_RESP3.to_owned()), ignored: 0 }
-            }
-            (Self::Tracking, Frame::Simple(b"OK")) => introduce(None, out),
+            (Self::Hello { needs_primary }, _) => match Greeting::of(frame) {
+                Some(greeting) => greet(greeting, needs_primary, config, out),
+                None => Next::Fail(malformed()),
+            },
+            (Self::Auth, Frame::Simple(_)) => go_on(select(config, false, out), false),
+            (Self::Select { resp3 }, Frame::Simple(_)) => go_on(prepare(resp3, out), resp3),
+            (Self::Select { .. }, Frame::Error(text)) => Next::Fail(select_fault(text, config)),
+            (Self::Tracking, Frame::Simple(_)) => Next::Wait(Self::Probe),
             // A new attempt is better than a connection that stays untracked.
             (Self::Tracking, Frame::Error(text))
                 if Transient::of(text).is_some() && !mutant!(BusyHandshakeAccepted) =>
@@ -98,26 +124,45 @@ impl Handshake {
             }
             (Self::Tracking, Frame::Error(text)) => {
                 let Refusal(text) = Refusal::of(text);
-                introduce(Some(format!("CLIENT TRACKING was refused: {text}")), out)
+                Next::Untracked(Self::Probe, format!("CLIENT TRACKING was refused: {text}"))
             }
-            (_, Frame::Error(text)) => Next::Fail(refused(text)),
-            _ => Next::Fail(Error::new(
-                ErrorKind::Protocol,
-                "the server's reply to the handshake is not one of Redis",
-            )),
+            // The server has accepted the login, which may run other commands than `PING`.
+            (Self::Probe, Frame::Error(text)) if code(text) == b"NOPERM" => introduce(out),
+            (Self::Probe, Frame::Error(text)) if !mutant!(BusyHandshakeAccepted) => {
+                Next::Fail(refused(text))
+            }
+            (Self::Probe, _) => introduce(out),
+            (Self::Auth, Frame::Error(text)) => Next::Fail(refused(text)),
+            (Self::Auth | Self::Select { .. } | Self::Tracking, _) => Next::Fail(malformed()),
         }
     }
 }
 
-fn speaks_resp3(hello: &Frame<'_>) -> bool {
-    let Frame::Map(fields) = hello else {
-        return false;
+/// Compare the server with the configuration.
+fn greet(greeting: Greeting, needs_primary: bool, config: &Config, out: &mut Vec<u8>) -> Next {
+    let text = match greeting.mode {
+        Mode::Sentinel => {
+            "the server is a sentinel, which stores no keys; configure the address of the Redis \
+             server that it watches"
+        }
+        Mode::Cluster if !config.servers.is_cluster() => {
+            "the server is a node of a cluster; configure `redis-cluster://` with its address, or \
+             `Config::builder().cluster(…)`"
+        }
+        Mode::Cluster | Mode::Standalone => "",
     };
-    fields.iter().any(|field| matches!(field, (Frame::Bulk(b"proto"), Frame::Integer(3))))
+    if !text.is_empty() {
+        return Next::Fail(Error::new(ErrorKind::Config, text));
+    }
+    if greeting.is_replica && needs_primary {
+        let text = "the server is a replica, which accepts no writes";
+        return Next::Fail(Error::new(ErrorKind::Unavailable, text));
+    }
+    go_on(select(config, greeting.resp3, out), greeting.resp3)
 }
 
-fn is_old_server(text: &[u8]) -> bool {
-    text.starts_with(b"NOPROTO") || text.starts_with(b"ERR unknown command")
+fn go_on(handshake: Handshake, resp3: bool) -> Next {
+    if resp3 { Next::Wait(handshake) } else { Next::Untracked(handshake, NO_RESP3.to_owned()) }
 }
 
 /// Return the user name and the password to log in with.
@@ -134,12 +179,12 @@ fn login<'a>(
     }
 }
 
-fn log_in(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) -> Next {
+fn log_in(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) -> Handshake {
     let Some((username, password)) = login(config, given) else {
         return select(config, false, out);
     };
     auth(username, password, out);
-    Next::Wait(Handshake::Auth)
+    Handshake::Auth
 }
 
 /// Append the command of a login.
@@ -150,43 +195,75 @@ pub(super) fn auth(username: Option<&str>, password: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn select(config: &Config, resp3: bool, out: &mut Vec<u8>) -> Next {
-    if config.db != 0 {
-        command(out, &[b"SELECT", config.db.to_string().as_bytes()]);
-    } else if resp3 {
-        track(out);
-        return Next::Wait(Handshake::Tracking);
-    } else {
-        // A server that requires a login refuses the first command, which must not be a caller's.
-        command(out, &[b"PING"]);
+fn select(config: &Config, resp3: bool, out: &mut Vec<u8>) -> Handshake {
+    if config.db == 0 {
+        return prepare(resp3, out);
     }
-    Next::Wait(Handshake::Select { resp3 })
+    command(out, &[b"SELECT", config.db.to_string().as_bytes()]);
+    Handshake::Select { resp3 }
 }
 
-/// Append the command that turns tracking on, without `NOLOOP`: that suppresses every invalidation
-/// during a command of ours, also that of an evicted key or of a full tracking table.
-fn track(out: &mut Vec<u8>) {
-    command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
+/// Append the commands that turn tracking on and probe the server.
+///
+/// Tracking is without `NOLOOP`: that suppresses every invalidation during a command of ours, also
+/// that of an evicted key or of a full tracking table.
+fn prepare(resp3: bool, out: &mut Vec<u8>) -> Handshake {
+    if resp3 {
+        command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
+    }
+    command(out, &[b"PING"]);
+    if resp3 { Handshake::Tracking } else { Handshake::Probe }
 }
 
-fn introduce(untracked: Option<String>, out: &mut Vec<u8>) -> Next {
+fn introduce(out: &mut Vec<u8>) -> Next {
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-NAME", b"redcache"]);
     let version = env!("CARGO_PKG_VERSION").as_bytes();
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-VER", version]);
-    Next::Ready { untracked, ignored: 2 }
+    Next::Ready { ignored: 2 }
+}
+
+/// Return why a refusal of `HELLO` ends the handshake; `None` when the server has no RESP3.
+fn hello_fault(text: &[u8], has_login: bool) -> Option<Error> {
+    let error = refused(text);
+    let is_about_login = error.kind() == ErrorKind::Authentication;
+    // An old server asks for the login that the unknown HELLO carried.
+    let is_answered_by_auth = code(text) == b"NOAUTH" && has_login;
+    let is_busy = Transient::of(text).is_some() || is_full(text);
+    (is_busy || (is_about_login && !is_answered_by_auth)).then_some(error)
+}
+
+fn select_fault(text: &[u8], config: &Config) -> Error {
+    if Transient::of(text).is_some() || code(text) == b"NOAUTH" {
+        return refused(text);
+    }
+    let text = format!("the server refuses `db` {}", config.db);
+    Error::new(ErrorKind::Config, text)
+}
+
+fn code(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == b' ').next().unwrap_or_default()
+}
+
+fn is_full(text: &[u8]) -> bool {
+    text.starts_with(b"ERR max number of clients")
 }
 
 pub(super) fn refused(text: &[u8]) -> Error {
-    let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-    let kind = match code {
-        b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => ErrorKind::Authentication,
-        _ if text.starts_with(b"ERR AUTH") || text.starts_with(b"ERR invalid password") => {
-            ErrorKind::Authentication
-        }
-        // The server is full or not ready.
-        _ => ErrorKind::Unavailable,
+    let is_about_login = match code(text) {
+        b"WRONGPASS" | b"NOAUTH" | b"DENIED" => true,
+        b"ERR" => [&b"ERR AUTH"[..], b"ERR invalid password", b"ERR Client sent AUTH"]
+            .iter()
+            .any(|begins| text.starts_with(begins)),
+        _ => false,
     };
+    // Otherwise the server is full or not ready.
+    let kind = if is_about_login { ErrorKind::Authentication } else { ErrorKind::Unavailable };
     Error::new(kind, String::from(Refusal::of(text).0))
+}
+
+fn malformed() -> Error {
+    let text = "the server's reply to the handshake is not one of Redis";
+    Error::new(ErrorKind::Protocol, text)
 }
 
 #[cfg(test)]
@@ -198,77 +275,190 @@ mod tests {
     }
 
     fn hello(proto: i64) -> Frame<'static> {
+        greeting(proto, b"standalone", b"master")
+    }
+
+    fn greeting(proto: i64, mode: &'static [u8], role: &'static [u8]) -> Frame<'static> {
         Frame::Map(vec![
             (Frame::Bulk(b"server"), Frame::Bulk(b"redis")),
             (Frame::Bulk(b"proto"), Frame::Integer(proto)),
+            (Frame::Bulk(b"mode"), Frame::Bulk(mode)),
+            (Frame::Bulk(b"role"), Frame::Bulk(role)),
         ])
     }
 
+    /// The end of a handshake.
+    #[derive(Debug)]
+    struct Played {
+        said: String,
+        next: Next,
+        untracked: Option<String>,
+    }
+
+    impl Played {
+        fn error(&self) -> &Error {
+            let Next::Fail(error) = &self.next else { panic!("{self:?}") };
+            error
+        }
+
+        fn is_ready(&self) -> bool {
+            matches!(self.next, Next::Ready { ignored: 2 })
+        }
+    }
+
+    fn play(url: &str, replies: &[Frame<'_>]) -> Played {
+        play_with(Expectation::default(), url, replies)
+    }
+
     /// Play the replies. Return the commands that were sent and the last step.
-    fn play(url: &str, replies: &[Frame<'_>]) -> (String, Next) {
+    fn play_with(expected: Expectation, url: &str, replies: &[Frame<'_>]) -> Played {
         let (config, mut out) = (config(url), Vec::new());
-        let mut next = Next::Wait(Handshake::start(&config, None, &mut out));
-        for reply in replies {
-            let Next::Wait(state) = next else { panic!("the handshake is over") };
+        let (state, mut untracked) = Handshake::start(expected, (&config, None), &mut out);
+        let mut next = Next::Wait(state);
+        let mut replies = replies.iter();
+        loop {
+            let state = match next {
+                Next::Wait(state) => state,
+                Next::Untracked(state, why) => {
+                    untracked.get_or_insert(why);
+                    state
+                }
+                Next::Ready { .. } | Next::Fail(_) => break,
+            };
+            let Some(reply) = replies.next() else {
+                next = Next::Wait(state);
+                break;
+            };
             out.extend_from_slice(b"|");
             next = state.on_reply(reply, (&config, None), &mut out);
         }
+        assert_eq!(replies.next(), None, "the handshake is over");
         let said = String::from_utf8(out).unwrap();
         let words = said.split("\r\n").filter(|word| !word.starts_with(['*', '$']));
-        (words.map(|word| word.trim_start_matches('|')).collect::<Vec<_>>().join(" "), next)
+        let said = words.map(|word| word.trim_start_matches('|')).collect::<Vec<_>>().join(" ");
+        Played { said, next, untracked }
     }
 
     const OK: Frame<'static> = Frame::Simple(b"OK");
+    const PONG: Frame<'static> = Frame::Simple(b"PONG");
 
     #[test]
     fn hello_carries_the_login_and_nothing_is_sent_ahead() {
-        let (said, next) = play("redis://u:p@h/3?client_name=me", &[]);
-        assert_eq!(said.trim(), "HELLO 3 AUTH u p SETNAME me");
-        assert!(matches!(next, Next::Wait(Handshake::Hello)));
+        let played = play("redis://u:p@h/3?client_name=me", &[]);
+        assert_eq!(played.said.trim(), "HELLO 3 AUTH u p SETNAME me");
     }
 
     #[test]
     fn a_server_with_resp3_tracks() {
-        let (said, next) = play("redis://h/3", &[hello(3), OK, OK]);
+        let played = play("redis://h/3", &[hello(3), OK, OK, PONG]);
+        let said = &played.said;
         assert!(said.contains("SELECT 3") && said.contains("CLIENT TRACKING ON"), "{said}");
-        assert!(matches!(next, Next::Ready { untracked: None, ignored: 2 }));
+        assert!(played.is_ready() && played.untracked.is_none(), "{played:?}");
     }
 
     #[test]
-    fn a_server_without_resp3_or_tracking_is_used_untracked() {
-        let unknown = Frame::Error(b"ERR unknown command 'HELLO'");
-        let (said, next) = play("redis://:p@h", &[unknown, OK, Frame::Simple(b"PONG")]);
-        assert!(said.contains("AUTH p"), "{said}");
-        assert!(matches!(next, Next::Ready { untracked: Some(_), ignored: 0 }));
+    fn a_refusal_of_hello_in_any_words_means_an_untracked_connection() {
+        for refusal in [
+            "ERR unknown command 'HELLO'",
+            "unsupported command 'HELLO'",
+            "ERR unsupported command",
+            "NOPROTO unsupported protocol version",
+            "NOPERM this user has no permissions to run the 'hello' command",
+            "NOAUTH Authentication required.",
+            "unknown",
+            "",
+        ] {
+            let played = play("redis://:p@h", &[Frame::Error(refusal.as_bytes()), OK, PONG]);
+            assert!(played.said.contains("AUTH p"), "{refusal}: {played:?}");
+            assert!(played.is_ready() && played.untracked.is_some(), "{refusal}: {played:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_hello_with_resp2_is_used_untracked() {
+        let fields = [&b"server"[..], b"redis"].map(Frame::Bulk);
+        let proto = [Frame::Bulk(b"proto"), Frame::Integer(2)];
+        let flat = Frame::Array(fields.into_iter().chain(proto).collect());
+        for hello in [hello(2), flat] {
+            let played = play("redis://h", &[hello, PONG]);
+            assert!(played.is_ready() && played.untracked.is_some(), "{played:?}");
+            assert!(!played.said.contains("TRACKING"), "{played:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_at_hello_is_greeted_without_it() {
+        let expected = Expectation { without_hello: true, ..Expectation::default() };
+        let played = play_with(expected, "redis://:p@h", &[OK, PONG]);
+        assert!(played.said.starts_with(" AUTH p") || played.said.starts_with("AUTH p"));
+        assert!(!played.said.contains("HELLO") && played.is_ready(), "{played:?}");
+        assert!(played.untracked.is_some());
+    }
+
+    #[test]
+    fn a_server_without_tracking_is_used_untracked() {
         let noperm = Frame::Error(b"NOPERM this user has no permissions");
-        let noproto = || Frame::Error(b"NOPROTO unsupported protocol version");
-        let (_, next) = play("redis://h", &[noproto(), noperm.clone()]);
-        assert!(matches!(next, Next::Ready { untracked: Some(_), ignored: 0 }), "{next:?}");
-        let (_, next) = play("redis://h/3", &[noproto(), noperm.clone()]);
-        assert!(matches!(next, Next::Fail(_)), "{next:?}");
-        let (_, next) = play("redis://h", &[hello(3), noperm]);
-        let Next::Ready { untracked: Some(why), .. } = next else { panic!("{next:?}") };
-        assert!(why.contains("NOPERM"));
+        let played = play("redis://h", &[hello(3), noperm, PONG]);
+        assert!(played.untracked.as_ref().unwrap().contains("NOPERM"), "{played:?}");
+        assert!(played.is_ready(), "{played:?}");
     }
 
     #[test]
-    fn a_busy_server_is_not_used_untracked() {
+    fn a_server_that_is_busy_or_loading_is_tried_again() {
         let busy = Frame::Error(b"BUSY Redis is busy running a script.");
-        let (_, next) = play("redis://h", &[hello(3), busy]);
-        let Next::Fail(error) = next else { panic!("{next:?}") };
-        assert!(error.is_retryable(), "{error}");
+        let loading = Frame::Error(b"LOADING Redis is loading the dataset in memory");
+        for replies in [
+            &[hello(3), busy, PONG][..2],
+            &[loading.clone()],
+            &[hello(3), OK, loading],
+            &[hello(3), OK, Frame::Error(b"MASTERDOWN Link with MASTER is down")],
+        ] {
+            let played = play("redis://h", replies);
+            assert!(played.error().is_retryable(), "{played:?}");
+        }
+    }
+
+    #[test]
+    fn a_sentinel_and_a_node_of_a_cluster_are_refused_with_what_to_configure() {
+        for (mode, hint) in [(&b"sentinel"[..], "sentinel"), (b"cluster", "redis-cluster://")] {
+            let played = play("redis://h", &[greeting(3, mode, b"master")]);
+            assert_eq!(played.error().kind(), ErrorKind::Config);
+            assert!(played.error().to_string().contains(hint), "{played:?}");
+        }
+        let played = play("redis-cluster://h", &[greeting(3, b"cluster", b"slave"), OK, PONG]);
+        assert!(played.is_ready(), "{played:?}");
+    }
+
+    #[test]
+    fn a_replica_is_accepted_until_a_write_was_refused() {
+        let replica = || greeting(3, b"standalone", b"replica");
+        assert!(play("redis://h", &[replica(), OK, PONG]).is_ready());
+        let expected = Expectation { needs_primary: true, ..Expectation::default() };
+        let played = play_with(expected, "redis://h", &[replica()]);
+        assert!(played.error().to_string().contains("replica"), "{played:?}");
+        assert!(played.error().is_retryable());
+        assert!(play_with(expected, "redis://h", &[hello(3), OK, PONG]).is_ready());
     }
 
     #[test]
     fn a_refused_login_is_an_authentication_error_and_a_full_server_is_not() {
-        let (_, next) =
-            play("redis://:p@h", &[Frame::Error(b"WRONGPASS invalid username-password pair")]);
-        let Next::Fail(error) = next else { panic!("{next:?}") };
-        assert_eq!(error.kind(), ErrorKind::Authentication);
-        let (_, next) = play("redis://h", &[Frame::Error(b"ERR max number of clients reached")]);
-        let Next::Fail(error) = next else { panic!("{next:?}") };
-        assert!(error.is_retryable(), "{error}");
-        let (_, next) = play("redis://h", &[hello(2)]);
-        assert!(matches!(next, Next::Fail(_)));
+        let wrong = Frame::Error(b"WRONGPASS invalid username-password pair");
+        let noauth = Frame::Error(b"NOAUTH Authentication required.");
+        let denied = Frame::Error(b"DENIED Redis is running in protected mode");
+        for (url, reply) in [("redis://:p@h", wrong), ("redis://h", noauth), ("redis://h", denied)]
+        {
+            let played = play(url, &[reply]);
+            assert_eq!(played.error().kind(), ErrorKind::Authentication, "{played:?}");
+        }
+        let played = play("redis://h", &[Frame::Error(b"ERR max number of clients reached")]);
+        assert!(played.error().is_retryable(), "{played:?}");
+    }
+
+    #[test]
+    fn a_database_that_the_server_refuses_is_a_fault_of_the_configuration() {
+        let played =
+            play("redis://h/99", &[hello(3), Frame::Error(b"ERR DB index is out of range")]);
+        assert_eq!(played.error().kind(), ErrorKind::Config);
+        assert!(played.error().to_string().contains("99"), "{played:?}");
     }
 }

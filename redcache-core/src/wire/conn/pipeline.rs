@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::awaited::{Awaited, AwaitedQueue, Form};
+use super::awaited::{Awaited, AwaitedQueue, Form, Overdue};
 use super::coalesce::Coalescer;
 use super::handshake::auth;
 use super::scripts::SentScripts;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
-use crate::protocol::command::{Command, Token};
+use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Assembly;
@@ -156,7 +156,7 @@ impl Pipeline {
         self.awaited.pop_front()
     }
 
-    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<(Token, Command)> {
+    pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<Overdue> {
         let overdue = self.awaited.next_overdue(limit);
         if overdue.is_some() && mutant!(ReplySlotDroppedOnTimeout) {
             self.pop_front();

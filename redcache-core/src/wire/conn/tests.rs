@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::api::error::ErrorKind;
 use crate::api::key::Key;
+use crate::protocol::command::{Command, Token};
 use crate::protocol::envelope::Stored;
 use crate::protocol::lock::{LockId, LockSettings, Locks};
 use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
@@ -20,7 +21,8 @@ struct Line {
     unread: String,
 }
 
-const HANDSHAKE: &[u8] = b"%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-ERR unknown subcommand\r\n+OK\r\n";
+const HANDSHAKE: &[u8] =
+    b"%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n+PONG\r\n-ERR unknown subcommand\r\n+OK\r\n";
 
 impl Line {
     fn new() -> Self {
@@ -33,7 +35,7 @@ impl Line {
             lock_base: issuer.base().to_vec(),
             lock_ttl: Duration::from_secs(10),
         };
-        let conn = Conn::open(now, &config);
+        let conn = Conn::open(now, Expectation::default(), &config);
         let mut line =
             Self { conn, config, locks, lock: issuer.issue(), now, unread: String::new() };
         let heard = line.hear(HANDSHAKE);
@@ -207,7 +209,7 @@ fn an_overdue_command_keeps_its_place() {
     line.now += Duration::from_secs(1);
     line.send(2, read("b"));
     let limit = line.now - Duration::from_millis(500);
-    assert_eq!(line.conn.next_overdue(limit).map(|(token, _)| token.sender), Some(1));
+    assert_eq!(line.conn.next_overdue(limit).map(|overdue| overdue.token.sender), Some(1));
     assert!(line.conn.next_overdue(limit).is_none());
     let heard = line.hear(b"$1\r\nA\r\n:1\r\n$1\r\nB\r\n:1\r\n");
     assert_eq!((heard.len(), senders(&heard)), (2, vec![2]));
@@ -570,7 +572,8 @@ fn a_batch_is_smaller_when_values_are_larger() {
 #[test]
 fn commands_to_a_cluster_are_not_batched() {
     let config = Config::from_url("redis-cluster://h:1").unwrap();
-    let mut line = Line { conn: Conn::open(Line::new().now, &config), ..Line::new() };
+    let mut line =
+        Line { conn: Conn::open(Line::new().now, Expectation::default(), &config), ..Line::new() };
     line.hear(HANDSHAKE);
     line.said();
     three_reads(&mut line);

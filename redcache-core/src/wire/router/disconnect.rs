@@ -33,14 +33,40 @@ impl Router {
         for issued in unanswered {
             self.requeue(ctx, issued);
         }
+        let outage = self.nodes.get(id).and_then(|node| node.outage(ctx.now, ctx.config));
         if self.is_closed || (!was_ready && is_lasting(reason)) {
             self.fail_queue(id, reason);
             if self.cluster.is_none() {
                 self.fail_paused(reason);
             }
+        } else if let Some(outage) = outage {
+            self.fail_waiting(id, &outage);
         }
         self.search_primary(ctx);
         self.on_node_lost(ctx, id, (was_ready, reason));
+    }
+
+    /// Leave a server that is not ready or not the right one, once its commands are answered.
+    pub(super) fn leave_questionable(&mut self, ctx: Context<'_>, id: NodeId) {
+        if let Some(reason) = self.nodes.get(id).and_then(Node::to_leave) {
+            self.hang_up_on(ctx, id, &reason);
+        }
+    }
+
+    /// Fail the commands that wait for a server that is down. Those that release a lock wait on.
+    fn fail_waiting(&mut self, id: NodeId, error: &Error) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let mut waiting: Vec<Issued> = node.queue.take().collect();
+        if self.cluster.is_none() {
+            waiting.extend(self.paused.take());
+        }
+        for issued in waiting {
+            if issued.command.releases_lock() {
+                node.queue.push(issued);
+            } else {
+                self.effects.fail(issued, error.clone());
+            }
+        }
     }
 
     /// Send a command again whose connection was lost, unless it may not be executed twice.

@@ -9,6 +9,7 @@ use crate::api::credentials::LoginRequest;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::wire::issued::Issued;
@@ -39,6 +40,8 @@ pub(crate) enum RouterEvent {
     Overdue {
         token: Token,
         command: Command,
+        /// The last refusal of the command, which was then sent again.
+        last_refusal: Option<Refusal>,
     },
     Invalidated(Vec<Key>),
     Flushed {
@@ -83,9 +86,11 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    /// Fail a command, unless its sender has given up.
+    /// Fail a command, unless its sender has given up. The server's last refusal of the command is
+    /// a better reason than `error`.
     pub(super) fn fail(&mut self, issued: Issued, error: Error) {
-        if let Issued { token: Some(token), command, .. } = issued {
+        if let Issued { token: Some(token), command, last_refusal, .. } = issued {
+            let error = last_refusal.map_or(error, Refusal::into_error);
             self.events.push_back(RouterEvent::Failed { token, command, error });
         }
     }

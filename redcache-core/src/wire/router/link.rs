@@ -8,7 +8,7 @@ use super::id::ConnId;
 use crate::api::config::{Address, Config};
 use crate::api::error::Error;
 use crate::protocol::topology::Question;
-use crate::wire::conn::Conn;
+use crate::wire::conn::{Conn, Expectation};
 use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
 
@@ -101,10 +101,16 @@ impl Link {
     }
 
     /// Begin the handshake. Return `false` when this attempt was given up before.
-    pub(super) fn on_connected(&mut self, now: Instant, id: ConnId, config: &Config) -> bool {
+    pub(super) fn on_connected(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        (expected, config): (Expectation, &Config),
+    ) -> bool {
         match *self {
             Self::Dialing { id: own, until } if own == id => {
-                *self = Self::Open { id, conn: Box::new(Conn::open(now, config)), until };
+                let conn = Box::new(Conn::open(now, expected, config));
+                *self = Self::Open { id, conn, until };
                 true
             }
             Self::Dialing { .. } | Self::Open { .. } | Self::Down { .. } => false,
@@ -173,6 +179,11 @@ impl Link {
                 earliest(earliest(overdue, heartbeat), conn.credentials_due_at())
             }
         }
+    }
+
+    /// Return whether the server may have hung up because it does not know `HELLO`.
+    pub(super) fn is_at_hello(&self) -> bool {
+        self.open().is_some_and(|(_, conn)| conn.is_at_hello())
     }
 
     /// Give the connection up, to dial again at `dial_at`. Return its unanswered commands, oldest

@@ -1,15 +1,16 @@
 //! One server: its connection, the commands that wait for it, and whether the server is worth
 //! asking.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::breaker::Breaker;
 use super::context::{Context, earliest};
 use super::effects::{Effects, RouterEvent};
+use super::hello::Hello;
 use super::id::ConnId;
 use super::link::Link;
 use super::queue::Queue;
-use crate::api::config::{Address, Config};
+use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
@@ -18,6 +19,7 @@ use crate::protocol::slot::SlotSet;
 use crate::protocol::topology::Question;
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
+use crate::wire::conn::{Expectation, Overdue};
 use crate::wire::issued::Issued;
 
 /// How many bytes may wait to be written before further commands are refused.
@@ -38,6 +40,15 @@ pub(super) struct Node {
     was_useful: bool,
     /// Reason why the last attempt to connect failed.
     pub(super) fault: Option<Error>,
+    /// Instant of the first of the failed attempts to connect since the last connection.
+    down_since: Option<Instant>,
+    /// A refusal has shown that the server is not ready or not the right one. The connection ends
+    /// once its commands are answered.
+    questionable: Option<Error>,
+    /// A replica at this address has refused a write, so only a primary will do.
+    needs_primary: bool,
+    /// Whether the server knows `HELLO`.
+    hello: Hello,
     /// Reason why the server does not track keys for the connection.
     untracked: Option<String>,
     /// The engine knows of the connection.
@@ -70,6 +81,10 @@ impl Node {
             ready_since: None,
             was_useful: false,
             fault: None,
+            down_since: None,
+            questionable: None,
+            needs_primary: false,
+            hello: Hello::UNKNOWN,
             untracked: None,
             is_announced: false,
             slots: 0,
@@ -94,14 +109,29 @@ impl Node {
             let text = "the server does not read what is sent";
             return Some(Error::new(ErrorKind::Overloaded, text));
         }
-        if let Some(fault) = self.fault.as_ref().filter(|fault| is_lasting(fault))
-            && !self.is_ready()
-        {
-            return Some(fault.clone());
-        }
         // A lock that is not released would outlast the server's trouble.
-        let passes = command.releases_lock() || self.breaker.allows(now);
-        if passes { None } else { Some(self.resting(config)) }
+        if command.releases_lock() {
+            return self.fault.clone().filter(|fault| !self.is_ready() && is_lasting(fault));
+        }
+        if let Some(fault) = self.outage(now, config) {
+            return Some(fault);
+        }
+        if self.breaker.allows(now) { None } else { Some(self.resting(config)) }
+    }
+
+    /// Return the reason if the server is known to be down, so that waiting for it is of no use.
+    ///
+    /// A standalone server is down once an attempt to connect has failed. Another node may replace
+    /// a server of a cluster or behind sentinels, so that server has `command_timeout` to come
+    /// back.
+    pub(super) fn outage(&self, now: Instant, config: &Config) -> Option<Error> {
+        let fault = self.fault.as_ref().filter(|_| !self.is_ready())?;
+        let grace = match config.servers {
+            Servers::One(_) => Duration::ZERO,
+            Servers::Cluster { .. } | Servers::Sentinel { .. } => config.command_timeout,
+        };
+        let is_down = self.down_since.is_some_and(|since| since + grace <= now);
+        (is_down || is_lasting(fault)).then(|| fault.clone())
     }
 
     fn resting(&self, config: &Config) -> Error {
@@ -115,14 +145,54 @@ impl Node {
     }
 
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        match self.link.ready_mut() {
+        match self.link.ready_mut().filter(|_| self.questionable.is_none()) {
             Some(conn) => conn.send(now, issued, locks),
             None => self.queue.push(issued),
         }
     }
 
+    /// Begin the handshake. Return `false` when this attempt was given up before.
+    pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId) -> bool {
+        let without_hello = self.hello.is_skipped();
+        let is_named_by_sentinel = matches!(ctx.config.servers, Servers::Sentinel { .. });
+        let needs_primary = self.needs_primary || is_named_by_sentinel;
+        let expected = Expectation { without_hello, needs_primary };
+        self.link.on_connected(ctx.now, id, (expected, ctx.config))
+    }
+
+    /// The server has hung up.
+    pub(super) fn on_hang_up(&mut self) {
+        if self.link.is_at_hello() {
+            self.hello.on_hang_up();
+        } else if self.link.open().is_some() {
+            self.hello.on_lost();
+        }
+    }
+
+    /// Leave a connection that did without `HELLO`, to learn whether the server knows it after all.
+    pub(super) fn verify_hello(&mut self, now: Instant) {
+        if self.is_ready() && self.hello.verify_at().is_some_and(|at| at <= now) {
+            let text = format!("{}: the next connection tries HELLO again", self.address);
+            self.question(Error::new(ErrorKind::Unavailable, text), false);
+            self.hello.on_lost();
+        }
+    }
+
+    /// Leave the connection once its commands are answered: a refusal has shown that the server is
+    /// not ready or not the right one.
+    pub(super) fn question(&mut self, reason: Error, needs_primary: bool) {
+        self.needs_primary |= needs_primary;
+        self.questionable.get_or_insert(reason);
+    }
+
+    /// Return why the connection is to be left, once its commands are answered.
+    pub(super) fn to_leave(&self) -> Option<Error> {
+        let is_answered = self.link.open().is_some_and(|(_, conn)| conn.awaited() == 0);
+        self.questionable.clone().filter(|_| is_answered)
+    }
+
     pub(super) fn is_ready(&self) -> bool {
-        self.link.is_ready()
+        self.link.is_ready() && self.questionable.is_none()
     }
 
     /// Move to another address, which is dialed at once.
@@ -140,7 +210,7 @@ impl Node {
 
     /// Return whether the server tracks the keys that the connection reads.
     pub(super) fn is_tracked(&self) -> bool {
-        (self.untracked.is_none() || mutant!(UntrackedTrusted)) && self.is_ready()
+        (self.untracked.is_none() || mutant!(UntrackedTrusted)) && self.link.is_ready()
     }
 
     /// Return how many commands wait for an answer.
@@ -153,6 +223,8 @@ impl Node {
         self.ready_since = Some(ctx.now);
         self.was_useful = false;
         self.fault = None;
+        self.down_since = None;
+        self.hello.on_ready(ctx.now, ctx.config.reconnect_delay_max);
         self.untracked = untracked;
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_logged_in(ctx.now, true, rng);
@@ -164,7 +236,10 @@ impl Node {
 
     pub(super) fn on_answer(&mut self, reply: &Reply) {
         self.breaker.on_answer();
-        self.was_useful |= !matches!(reply, Reply::Refused(_));
+        if reply.has_written() {
+            self.needs_primary = false;
+        }
+        self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.needs_primary;
     }
 
     /// Return the event that announces the ready connection.
@@ -185,9 +260,13 @@ impl Node {
         }
         let dial_at = now + self.backoff.pause(rng);
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
+        self.questionable = None;
         // One malformed reply does not condemn a server that was ready.
         let counts = !was_ready || !is_lasting(reason);
         self.fault = counts.then(|| reason.clone());
+        if !was_ready {
+            self.down_since.get_or_insert(now);
+        }
         self.is_announced = false;
         Disconnected { was_ready, unanswered }
     }
@@ -202,11 +281,11 @@ impl Node {
     /// Report the commands that were issued at `limit` or before and whose sender still waits.
     pub(super) fn report_overdue(&mut self, now: Instant, limit: Instant, effects: &mut Effects) {
         if let Some((_, conn)) = self.link.open_mut() {
-            while let Some((token, command)) = conn.next_overdue(limit)
+            while let Some(Overdue { token, command, last_refusal }) = conn.next_overdue(limit)
                 && !mutant!(OverdueNever)
             {
                 self.breaker.on_failure(now);
-                effects.events.push_back(RouterEvent::Overdue { token, command });
+                effects.events.push_back(RouterEvent::Overdue { token, command, last_refusal });
             }
         }
         while let Some(issued) = self.queue.pop_until(limit) {
@@ -226,7 +305,8 @@ impl Node {
     /// Return when something is due; `redials` is whether a new connection will be wanted.
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
         let queued = self.queue.first_at().map(|issued_at| issued_at + config.command_timeout);
-        earliest(self.link.poll_timeout(redials && self.is_located, config), queued)
+        let link = earliest(self.link.poll_timeout(redials && self.is_located, config), queued);
+        earliest(link, self.hello.verify_at().filter(|_| redials && self.is_ready()))
     }
 
     /// Return the connection if it has bytes to write.
@@ -235,8 +315,8 @@ impl Node {
     }
 }
 
-/// Return whether a fault will last longer than a call: a refused login, or a port that is not
-/// Redis.
+/// Return whether a fault will last longer than a call: a refused login, a wrong setting, or a port
+/// that is not Redis.
 pub(super) fn is_lasting(fault: &Error) -> bool {
-    matches!(fault.kind(), ErrorKind::Authentication | ErrorKind::Protocol)
+    matches!(fault.kind(), ErrorKind::Authentication | ErrorKind::Config | ErrorKind::Protocol)
 }

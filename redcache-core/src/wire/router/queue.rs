@@ -44,6 +44,14 @@ impl Queue {
         (first.key().0 <= limit).then(|| first.remove())
     }
 
+    /// Remove the commands that `is_meant` selects, first to last.
+    pub(super) fn take_where(&mut self, mut is_meant: impl FnMut(&Issued) -> bool) -> Vec<Issued> {
+        let all = std::mem::take(&mut self.commands).into_iter();
+        let (meant, others): (BTreeMap<_, _>, _) = all.partition(|(_, issued)| is_meant(issued));
+        self.commands = others;
+        meant.into_values().collect()
+    }
+
     /// Remove all commands, first to last.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Issued> + use<> {
         std::mem::take(&mut self.commands).into_values()

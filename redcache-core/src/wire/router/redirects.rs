@@ -11,7 +11,7 @@ use super::effects::RouterEvent;
 use super::id::NodeId;
 use super::routing::Router;
 use crate::api::config::Address;
-use crate::api::error::{Error, ErrorKind, Transient};
+use crate::api::error::{Error, ErrorKind};
 use crate::protocol::redirect::Redirect;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::SlotSet;
@@ -22,7 +22,9 @@ const REDIRECTS_MAX: u8 = 8;
 /// From this redirect on there is a pause before the next try: two nodes that redirect to each
 /// other need time.
 const PAUSED_FROM: u8 = 3;
-/// The pause after a refusal that passes by itself.
+/// How many times the pause doubles.
+const PAUSE_DOUBLINGS: u8 = 5;
+/// The first pause after a refusal that passes by itself.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Router {
@@ -36,15 +38,14 @@ impl Router {
     ) -> Option<Issued> {
         let redirect = match &self.cluster {
             Some(_) => Redirect::of(&refusal.0),
-            None => {
-                Transient::of(refusal.0.as_bytes()).map(|_| Redirect::Later { outdated: false })
-            }
+            None => Redirect::of_standalone(&refusal.0),
         };
         let Some(redirect) = redirect.filter(|_| issued.token.is_some()) else {
             return Some(issued);
         };
         // A refused attempt does not count towards the limit for lost connections.
         issued.attempts = issued.attempts.saturating_sub(1);
+        issued.last_refusal = Some(refusal.clone());
         if let Redirect::Later { outdated } = redirect {
             if outdated {
                 self.request_discovery(ctx, None);
@@ -67,6 +68,10 @@ impl Router {
                 self.request_discovery(ctx, None);
                 self.pause(ctx, issued)
             }
+            Redirect::WrongServer { replica } => {
+                self.question(ctx, from, (issued, refusal), replica);
+                None
+            }
             Redirect::Ask(endpoint) if !mutant!(AskChangesMap) => {
                 self.on_ask(ctx, endpoint.address(&asked), issued)
             }
@@ -78,6 +83,22 @@ impl Router {
                 self.pause(ctx, issued)
             }
         }
+    }
+
+    /// Leave a server that is not ready or not the right one. Its command waits for the next
+    /// connection.
+    fn question(
+        &mut self,
+        ctx: Context<'_>,
+        from: NodeId,
+        (issued, refusal): (Issued, &Refusal),
+        replica: bool,
+    ) {
+        if let Some(node) = self.nodes.get_mut(from) {
+            let text = format!("{}: {}", node.address, refusal.0);
+            node.question(Error::new(ErrorKind::Unavailable, text), replica);
+        }
+        self.route(ctx, issued);
     }
 
     /// Assign the slot to its new owner, then send the command there.
@@ -127,10 +148,16 @@ impl Router {
 
     /// Send a command again a little later. Return it if its time does not suffice.
     fn pause(&mut self, ctx: Context<'_>, mut issued: Issued) -> Option<Issued> {
-        let at = ctx.now + RETRY_PAUSE;
-        if at >= issued.issued_at + ctx.config.command_timeout {
+        let until = issued.issued_at + ctx.config.command_timeout;
+        let left = until.saturating_duration_since(ctx.now);
+        if left <= RETRY_PAUSE {
             return Some(issued);
         }
+        // Growing, so that a server in trouble is not kept busy with refusals, and spread out.
+        let nominal = (RETRY_PAUSE * 2_u32.pow(issued.pauses.min(PAUSE_DOUBLINGS).into()))
+            .min(left - RETRY_PAUSE);
+        let at = ctx.now + nominal / 2 + self.rng.below(nominal / 2);
+        issued.pauses = issued.pauses.saturating_add(1);
         issued.asking = false;
         if !mutant!(RefusedForgotten) {
             self.paused.push_at(at, issued);
@@ -138,7 +165,8 @@ impl Router {
         None
     }
 
-    fn give_up(&mut self, issued: Issued, refusal: &Refusal) {
+    fn give_up(&mut self, mut issued: Issued, refusal: &Refusal) {
+        issued.last_refusal = None;
         let (name, last) = (issued.command.name(), &refusal.0);
         let text = format!("the {name} was redirected {REDIRECTS_MAX} times, last with `{last}`");
         self.effects.fail(issued, Error::new(ErrorKind::Unavailable, text));

@@ -1,0 +1,230 @@
+//! A standalone server: known outages, and refusals that question the connection.
+
+use super::*;
+
+impl World {
+    /// Return a router that is connected to its only server, at port 1.
+    fn standalone() -> Self {
+        let mut world = Self::with(Config::builder().server("h", 1).build().unwrap());
+        world.settle(&[]);
+        assert!(world.router.is_ready());
+        world.events.clear();
+        world
+    }
+
+    /// Let the router redial until it is connected. Return how long that took.
+    fn reconnect(&mut self) -> Duration {
+        let start = self.now;
+        while !self.router.is_ready() {
+            self.pass(Duration::from_millis(5));
+            self.settle(&[]);
+        }
+        self.now - start
+    }
+}
+
+/// A reply to `HELLO` with this mode and role, and the rest of a handshake.
+fn handshake(mode: &str, role: &str) -> Vec<u8> {
+    let hello = format!(
+        "%3\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n${}\r\n{mode}\r\n$4\r\nrole\r\n${}\r\n{role}\r\n",
+        mode.len(),
+        role.len()
+    );
+    let rest = &HANDSHAKE[b"%1\r\n$5\r\nproto\r\n:3\r\n".len()..];
+    [hello.as_bytes(), rest].concat()
+}
+
+#[test]
+fn while_a_server_is_known_to_be_down_commands_fail_at_once_with_the_reason() {
+    let mut world = World::standalone();
+    world.lose(1);
+    assert_eq!(world.take_events(), ["down 16384"]);
+    // The loss alone says nothing about the next connection, so the command waits for it.
+    world.send(read());
+    assert_eq!(world.take_events(), [""; 0]);
+    world.pass(Duration::from_millis(20));
+    world.settle(&[1]);
+    let events = world.take_events();
+    assert!(events[0].contains("not up") && events[1].contains("refused"), "{events:?}");
+    for _ in 0..100 {
+        world.send(read());
+        let events = world.take_events();
+        assert!(events[0].starts_with("failed") && events[0].contains("refused"), "{events:?}");
+        world.pass(Duration::from_millis(1));
+    }
+    assert!(!world.router.is_ready());
+    world.reconnect();
+    world.take_events();
+    assert!(world.router.is_ready());
+    world.send(read());
+    assert_eq!(world.take_sent(1).last().unwrap(), "PTTL bar");
+}
+
+#[test]
+fn the_release_of_a_lock_waits_for_a_server_that_is_down() {
+    let mut world = World::standalone();
+    world.lose(1);
+    world.pass(Duration::from_millis(20));
+    world.settle(&[1]);
+    world.take_events();
+    let lock = world.lock;
+    world.send(Command::Release { key: key_of_first(), lock });
+    assert_eq!(world.take_events(), [""; 0]);
+    world.reconnect();
+    assert!(world.take_sent(1).iter().any(|command| command.starts_with("EVAL")));
+}
+
+#[test]
+fn a_cluster_keeps_its_commands_for_the_command_timeout_while_a_node_is_down() {
+    let mut world = World::of_two();
+    world.lose(1);
+    for _ in 0..3 {
+        world.pass(Duration::from_millis(100));
+        world.settle(&[1]);
+    }
+    world.take_events();
+    world.send(read());
+    assert_eq!(world.take_events(), [""; 0], "another node may take over");
+    world.pass(world.config.command_timeout);
+    world.settle(&[1]);
+    world.take_events();
+    world.send(read());
+    assert!(world.take_events()[0].starts_with("failed"));
+}
+
+#[test]
+fn a_demoted_primary_is_left_and_the_refused_write_goes_to_its_successor() {
+    let mut world = World::standalone();
+    world.send(remove());
+    world.send(read());
+    world.take_sent(1);
+    let before = world.conn(1);
+    world.hear(1, b"-READONLY You can't write against a read only replica.\r\n$1\r\nv\r\n:9\r\n");
+    // The read that was on its way is answered.
+    assert_eq!(world.take_events(), ["tracked 2", "down 16384"]);
+    assert!(world.reconnect() < Duration::from_millis(100));
+    assert_ne!(world.conn(1), before);
+    assert_eq!(world.take_sent(1), ["DEL bar"]);
+    world.hear(1, b":1\r\n");
+    assert_eq!(world.take_events(), ["up", "tracked 1"]);
+}
+
+#[test]
+fn a_server_that_stays_a_replica_is_dialed_with_growing_pauses_and_calls_fail_at_once() {
+    let mut world = World::standalone();
+    world.handshake = handshake("standalone", "replica");
+    world.send(remove());
+    world.take_sent(1);
+    world.hear(1, b"-READONLY You can't write against a read only replica.\r\n");
+    let mut attempts = 0;
+    for _ in 0..1_000 {
+        world.pass(Duration::from_millis(10));
+        world.settle(&[]);
+        attempts += world.take_events().iter().filter(|event| *event == "not up").count();
+    }
+    // Ten seconds, and 2 s are the longest pause.
+    assert!((5..30).contains(&attempts), "{attempts}");
+    world.send(remove());
+    let events = world.take_events();
+    assert!(events[0].contains("replica"), "{events:?}");
+    world.handshake = handshake("standalone", "master");
+    world.pass(Duration::from_secs(2));
+    world.settle(&[]);
+    assert!(world.router.is_ready());
+}
+
+#[test]
+fn a_server_that_loads_its_data_is_left_and_tried_again() {
+    for refusal in ["LOADING Redis is loading", "MASTERDOWN Link with MASTER", "MOVED 1 h:1"] {
+        let mut world = World::standalone();
+        world.send(read());
+        world.send(remove());
+        world.take_sent(1);
+        world.hear(1, format!("-{refusal}\r\n").repeat(3).as_bytes());
+        assert_eq!(world.take_events(), ["down 16384"], "{refusal}");
+        world.reconnect();
+        assert_eq!(world.take_sent(1), ["GET bar", "PTTL bar", "DEL bar"], "{refusal}");
+        assert_eq!(world.take_events(), ["up"], "{refusal}");
+    }
+}
+
+#[test]
+fn while_a_server_loads_its_data_commands_fail_at_once_with_its_words() {
+    let mut world = World::standalone();
+    world.handshake = b"%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-LOADING Redis is loading\r\n".to_vec();
+    world.lose(1);
+    world.pass(Duration::from_millis(20));
+    world.settle(&[]);
+    world.take_events();
+    world.send(read());
+    let events = world.take_events();
+    assert!(events[0].contains("LOADING"), "{events:?}");
+}
+
+#[test]
+fn after_two_hang_ups_at_hello_one_attempt_does_without() {
+    let mut world = World::with(Config::builder().server("h", 1).build().unwrap());
+    let mut greetings = Vec::new();
+    for _ in 0..5 {
+        world.pass(Duration::from_secs(2));
+        world.step(|router, ctx| router.handle_timeout(ctx));
+        let Some(Action::Dial { conn, .. }) = world.router.poll_action() else { panic!() };
+        world.step(|router, ctx| router.handle_connected(ctx, conn));
+        let mut sent = Vec::new();
+        world.router.take_transmit(conn, &mut sent);
+        greetings.push(String::from_utf8(sent).unwrap().contains("HELLO"));
+        world.step(|router, ctx| router.handle_disconnected(ctx, conn, "hung up"));
+    }
+    assert_eq!(greetings, [true, true, false, true, true]);
+}
+
+#[test]
+fn a_busy_server_is_asked_again_after_growing_pauses_and_has_the_last_word() {
+    let mut world = World::standalone();
+    world.send(remove());
+    let mut asked = 0;
+    for _ in 0..200 {
+        for command in world.take_sent(1) {
+            asked += u32::from(command == "DEL bar");
+            world.hear(1, b"-BUSY Redis is busy running a script\r\n");
+        }
+        world.pass(Duration::from_millis(10));
+        world.step(|router, ctx| router.handle_timeout(ctx));
+    }
+    assert!((5..16).contains(&asked), "{asked} times in two seconds");
+    assert_eq!(world.take_events(), ["tracked refusal 1"]);
+}
+
+#[test]
+fn a_paused_command_is_sent_as_soon_as_there_is_a_new_connection() {
+    let mut world = World::standalone();
+    world.send(remove());
+    for _ in 0..4 {
+        world.take_sent(1);
+        world.hear(1, b"-BUSY Redis is busy running a script\r\n");
+        world.pass(Duration::from_millis(200));
+        world.step(|router, ctx| router.handle_timeout(ctx));
+    }
+    world.take_sent(1);
+    world.hear(1, b"-BUSY Redis is busy running a script\r\n");
+    world.lose(1);
+    world.reconnect();
+    assert_eq!(world.take_sent(1), ["DEL bar"]);
+}
+
+#[test]
+fn a_command_that_is_overdue_after_a_refusal_reports_the_refusal() {
+    let mut world = World::standalone();
+    world.send(remove());
+    world.take_sent(1);
+    world.hear(1, b"-BUSY Redis is busy running a script\r\n");
+    world.pass(Duration::from_millis(50));
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    assert_eq!(world.take_sent(1), ["DEL bar"]);
+    world.pass(world.config.command_timeout);
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    let [RouterEvent::Overdue { last_refusal: Some(refusal), .. }] = &world.events[..] else {
+        panic!("{:?}", world.events)
+    };
+    assert!(refusal.0.starts_with("BUSY"));
+}
