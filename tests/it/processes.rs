@@ -155,7 +155,7 @@ fn a_holder_that_closes_during_its_load_lets_the_others_load_at_once(runtime: &s
     let delay = if runtime == "blocking" { 2_000 } else { 60_000 };
     let load = json!({"value": "lost", "delay_ms": delay});
     let closed = holder.ask(json!({"op": "get_with", "key": "k", "load": load}));
-    wait_until_locked(&mut server.connect(), "k");
+    scene::wait_until("the holder loads", || holder.stat("loads") == 1);
     let waits = other.ask(json!({"op": "get_with", "key": "k", "load": {"value": "v"}}));
     scene::wait_until("the other waits", || other.stat("lock_waits") == 1);
     let began = Instant::now();

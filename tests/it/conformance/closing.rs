@@ -140,8 +140,8 @@ fn dropping_the_last_handle_ends_the_connection<C: Cache>() {
 }
 
 fn a_cache_that_never_connected_closes_at_once<C: Cache>() {
-    let (_port, url) = port::refusing();
-    let cache = C::open(&(url + "?command_timeout=60s"));
+    let (_listener, _queue, url) = port::unreachable();
+    let cache = C::open(&(url + "?command_timeout=60s&connect_timeout=60s"));
     thread::scope(|scope| {
         let call = scope.spawn(|| cache.get("k"));
         wait_until("it waits", || cache.stats().calls == 1);

