@@ -241,7 +241,11 @@ impl Error {
             | ErrorKind::OutcomeUnknown
             | ErrorKind::DeadlineExceeded
             | ErrorKind::Overloaded => true,
-            ErrorKind::Server => Transient::of(self.0.text.as_bytes()).is_some(),
+            // After `READONLY`, the cache connects again, and the address may lead elsewhere.
+            ErrorKind::Server => {
+                let text = &self.0.text;
+                Transient::of(text.as_bytes()).is_some() || text.starts_with("READONLY ")
+            }
             ErrorKind::InvalidInput
             | ErrorKind::Config
             | ErrorKind::Closed

@@ -188,7 +188,7 @@ impl Conn {
         if let Some(inbound) = self.pipeline.ready.pop_front() {
             return Ok(Some(inbound));
         }
-        let Self { phase, login, credentials, framing, pipeline, heartbeat } = self;
+        let Self { phase, login, credentials, framing, pipeline, heartbeat, expected: _ } = self;
         loop {
             let max = pipeline.frame_max(bulk_max(config));
             let Some(bytes) = framing.next(input, max)? else {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use redcache_core::ErrorKind;
+use redcache_core::{Error, ErrorKind};
 use redcache_sim::listen::EmbeddedServer;
 use redcache_tests::{Direction, Proxy, RedisServer};
 
@@ -16,7 +16,7 @@ use super::server::Server;
 
 on_every_adapter![
     forgotten_scripts_are_sent_again,
-    a_read_only_server_is_read_and_its_rejections_are_reported,
+    a_read_only_server_is_read_until_a_write_is_refused,
     a_server_that_is_loading_is_an_error_until_it_has_loaded,
     a_temporary_rejection_is_retried,
     a_late_reply_is_an_error_and_shifts_no_other_reply,
@@ -80,6 +80,7 @@ fn a_server_restart_during_a_load_costs_only_the_storing<C: Cache>() {
         assert_eq!(seen(leader.join().unwrap()), "a from loaded");
     });
     assert!(server.connect().get("k").unwrap().ends_with(b":b"));
+    wait_until("the first has connected again", || cache.ready().is_ok());
     assert_eq!(seen(cache.get("k")), "b from redis");
 }
 
@@ -180,17 +181,24 @@ fn a_server_without_memory_for_the_lock_costs_only_the_storing<C: Cache>() {
     assert_eq!(raw.integer(&["DBSIZE"]), 0);
 }
 
-fn a_read_only_server_is_read_and_its_rejections_are_reported<C: Cache>() {
+fn a_read_only_server_is_read_until_a_write_is_refused<C: Cache>() {
     let server = EmbeddedServer::start().unwrap();
-    let cache = connected::<C>(server.url());
+    let cache = connected::<C>(server.url() + "?reconnect_delay_max=20ms");
     cache.insert("k", "v", TTL).unwrap();
-    server.with(|server| server.set_read_only(true));
-    assert_eq!(seen(cache.get("k")), "v from redis");
-    assert_eq!(seen(cache.get_with("absent", TTL, || found("w"))), "w from loaded");
-    for error in [cache_error(cache.insert("k", "w", TTL)), cache_error(cache.remove("k"))] {
-        assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some(&"k".into())));
+    let writes: [&dyn Fn() -> Error; 2] =
+        [&|| cache_error(cache.insert("k", "w", TTL)), &|| cache_error(cache.remove("k"))];
+    for write in writes {
+        server.with(|server| server.set_read_only(true));
+        assert_eq!(seen(cache.get("k")), "v from redis");
+        let error = write();
+        assert_eq!(error.key(), Some(&"k".into()));
         assert!(error.is_retryable() && error.to_string().contains("READONLY"), "{error}");
-        wait_until("it has connected again", || cache.get("k").is_ok());
+        // The address leads to a replica.
+        wait_until("the replica is known", || {
+            cache.get("absent").is_err_and(|error| error.to_string().contains("replica"))
+        });
+        server.with(|server| server.set_read_only(false));
+        wait_until("it has connected again", || cache.get("absent").is_ok());
     }
     assert_eq!(seen(cache.get("k")), "v from redis");
 }

@@ -49,12 +49,12 @@ fn a_removal_without_a_reply_is_repeated_on_the_same_connection() {
 fn a_failed_insert_leaves_a_removal_of_its_key() {
     let mut world = World::new();
     insert(&mut world);
-    world.hear("-READONLY You can't write against a read only replica.\r\n");
+    world.hear("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     assert_eq!(removals(&world), [1, 0, 0, 1]);
     world.take_sent();
     world.pass(SECOND);
     assert_eq!(world.take_sent(), ["DEL k"]);
-    world.hear("-READONLY You can't write against a read only replica.\r\n");
+    world.hear("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
     world.pass(SECOND);
     assert_eq!(world.take_sent(), ["DEL k"]);
     world.hear(":1\r\n");

@@ -95,8 +95,10 @@ impl World {
                 Event::Dial { conn, address: Address::Tcp { port, .. } } => {
                     self.open.push((conn, port));
                     self.engine.handle_connected(self.now, conn);
+                    let unread = self.unread.remove(&port);
                     self.hear_from(port, HANDSHAKE[0]);
                     assert_eq!(self.take_sent_to(port), ["PING"]);
+                    self.unread.extend(unread.map(|bytes| (port, bytes)));
                     self.hear_from(port, HANDSHAKE[1]);
                 }
                 Event::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),

@@ -13,6 +13,7 @@ use crate::wire::issued::Issued;
 
 /// A request whose reply has not come.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every entry is a command")]
 pub(super) enum Awaited {
     Command {
         issued: Issued,

@@ -409,8 +409,8 @@ mod tests {
         let loading = Frame::Error(b"LOADING Redis is loading the dataset in memory");
         for replies in [
             &[hello(3), busy, PONG][..2],
-            &[loading.clone()],
-            &[hello(3), OK, loading],
+            std::slice::from_ref(&loading),
+            &[hello(3), OK, loading.clone()],
             &[hello(3), OK, Frame::Error(b"MASTERDOWN Link with MASTER is down")],
         ] {
             let played = play("redis://h", replies);

@@ -53,7 +53,8 @@ impl Router {
         }
     }
 
-    /// Fail the commands that wait for a server that is down. A command that releases a lock waits on.
+    /// Fail the commands that wait for a server that is down. A command that releases a lock waits
+    /// on.
     fn fail_waiting(&mut self, id: NodeId, error: &Error) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         let mut waiting: Vec<Issued> = node.queue.take().collect();
