@@ -24,6 +24,7 @@ mod plain;
 mod refreshes;
 mod removals;
 mod router_events;
+mod script_support;
 mod seed;
 mod sender;
 mod stale;

@@ -10,6 +10,7 @@ mod credentials;
 mod defects;
 mod permissions;
 mod processes;
+mod restricted;
 mod sentinel;
 mod tidy;
 mod tls;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::ops::{Machine, Ops, Timeout};
+use super::script_support::ScriptSupport;
 use super::sender::Sender;
 use crate::api::config::Config;
 use crate::api::error::Error;
@@ -58,6 +59,7 @@ pub(crate) struct Env {
     pub(crate) timers: Timers,
     pub(crate) locks: Locks,
     pub(crate) superseded: SupersededLocks,
+    pub(crate) scripts: ScriptSupport,
     pub(crate) rng: Rng,
     pub(crate) stats: Stats,
     /// The earliest loss among the connections that are missing.

@@ -17,7 +17,7 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::observer::{
     ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FlushEvent, InvalidationEvent,
-    RoundTripEvent, UntrackedEvent,
+    NotStoredEvent, RoundTripEvent, UntrackedEvent,
 };
 use crate::event::Event;
 use crate::flow::call::{Caller, OpId};
@@ -88,6 +88,7 @@ impl Engine {
     fn on_connected(&mut self, address: Address, untracked: Option<String>, slots: &SlotSet) {
         self.note_if_whole();
         let env = &mut self.env;
+        env.scripts.on_connected();
         env.stats.connections += 1;
         if !mutant!(EpochKeptOnReconnect) {
             env.near.begin_epoch(slots);
@@ -183,6 +184,16 @@ impl Engine {
         let Exchange { command, reply, sent_at, interrupted } = &exchange;
         let took = cx.now.saturating_duration_since(*sent_at);
         self.env.observe(|| RoundTripEvent::new(command.name(), took));
+        if let Reply::Refused(refusal) = reply
+            && self.env.scripts.on_refused(cx.now, command, refusal)
+        {
+            let reason = format!(
+                "the server refuses scripts ({}), so loaded values are not stored and no locks are \
+                 taken: allow `EVAL` and `EVALSHA`",
+                refusal.0
+            );
+            self.env.observe(|| NotStoredEvent::new(command.key().clone(), reason));
+        }
         self.env.keep_coherent(cx, slot, &exchange);
         // An earlier copy, sent on a connection that was lost, may have had the effect.
         let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;

@@ -10,6 +10,7 @@ use super::ops::Ops;
 use super::plain::PlainCalls;
 use super::refreshes::Refreshes;
 use super::removals::Removals;
+use super::script_support::ScriptSupport;
 use super::seed::Seed;
 use super::writes::Writes;
 use crate::api::config::Config;
@@ -70,6 +71,7 @@ impl Engine {
             timers: Timers::default(),
             locks,
             superseded: SupersededLocks::default(),
+            scripts: ScriptSupport::default(),
             rng,
             stats: Stats::default(),
             disconnected_at: None,

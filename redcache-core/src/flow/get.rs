@@ -216,6 +216,7 @@ fn on_read(
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
         Stored::Lock(raw) => on_taken(&raw, reply.ttl, reply.invalidated, context, effects),
         Stored::Missing => match reply.lock {
+            LockReply::NotTried if !context.allows_locks => load_unlocked(context, effects),
             LockReply::NotTried => {
                 let lock = context.locks.issue();
                 effects.send = Some(Command::Lock { key: context.key.clone(), lock });

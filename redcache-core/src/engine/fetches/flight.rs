@@ -36,7 +36,8 @@ impl Fetches {
             self.answer_stale_waiters(env, cx, id);
             return id;
         }
-        let speculate = self.speculation.is_worth_it(|limit| env.router.is_busier_than(limit));
+        let speculate = env.scripts.allows_locks(cx.now)
+            && self.speculation.is_worth_it(|limit| env.router.is_busier_than(limit));
         let Wanted { key, options, waits_since } = wanted;
         let id = self.flights.start(key, Fetch::new(options, waits_since), caller);
         let mut effects = Effects::default();
@@ -114,6 +115,7 @@ impl Fetches {
             is_superseded,
             tracked: cx.tracked,
             loads_direct,
+            allows_locks: env.scripts.allows_locks(cx.now),
         };
         Some((state, context))
     }

@@ -131,6 +131,8 @@ pub(crate) struct Context<'a> {
     pub(crate) tracked: bool,
     /// If Redis cannot be asked, the loader runs without a lock.
     pub(crate) loads_direct: bool,
+    /// The server runs the scripts that publish over a lock and release it.
+    pub(crate) allows_locks: bool,
 }
 
 impl Context<'_> {

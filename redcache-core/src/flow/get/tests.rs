@@ -69,6 +69,7 @@ impl Flight {
             is_superseded: self.is_superseded,
             tracked: true,
             loads_direct: self.loads_direct,
+            allows_locks: true,
         }
     }
 

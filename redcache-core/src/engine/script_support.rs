@@ -1,0 +1,69 @@
+//! Whether the server runs scripts for this login. Without them, a lock can be neither published
+//! over nor released, so none is taken.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::command::Command;
+use crate::protocol::refusal::Refusal;
+
+/// The time for which no lock is taken after a refused script. One lock tells then whether scripts
+/// are allowed by now.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// The server's last word about scripts.
+#[derive(Debug, Default)]
+pub(crate) struct ScriptSupport {
+    refused_until: Option<Instant>,
+    is_announced: bool,
+}
+
+impl ScriptSupport {
+    /// Return whether a lock may be taken.
+    pub(crate) fn allows_locks(&self, now: Instant) -> bool {
+        self.refused_until.is_none_or(|until| until <= now)
+    }
+
+    /// Take the refusal of a command. Return `true` if it is the first one that forbids scripts.
+    pub(crate) fn on_refused(&mut self, now: Instant, command: &Command, why: &Refusal) -> bool {
+        let is_forbidden = why.0.starts_with("NOPERM") && !why.0.contains("access");
+        let is_unknown = why.0.starts_with("ERR unknown command");
+        if command.script().is_none() || !(is_forbidden || is_unknown) {
+            return false;
+        }
+        self.refused_until = Some(now + REFUSED_FOR);
+        !std::mem::replace(&mut self.is_announced, true)
+    }
+
+    /// A connection is ready. Its login may have other permissions.
+    pub(crate) fn on_connected(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::key::Key;
+
+    #[test]
+    fn locks_are_taken_again_after_a_while_or_on_a_new_connection() {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let key = Key::from("k");
+        let touch = Command::Touch { key: key.clone(), ttl: Duration::from_secs(1) };
+        let lock = crate::protocol::lock::Locks::new(b"lock:", 0, &[7; 10]).issue();
+        let release = Command::Release { key, lock };
+        let refusal = |text: &str| Refusal(text.into());
+        let noperm = refusal("NOPERM this user has no permissions to run the 'eval' command");
+        let mut support = ScriptSupport::default();
+        assert!(!support.on_refused(now, &touch, &noperm));
+        assert!(!support.on_refused(now, &release, &refusal("OOM command not allowed")));
+        assert!(support.allows_locks(now));
+        assert!(support.on_refused(now, &release, &noperm));
+        assert!(!support.on_refused(now, &release, &refusal("ERR unknown command 'EVAL'")));
+        assert!(!support.allows_locks(now));
+        assert!(support.allows_locks(now + REFUSED_FOR));
+        support.on_connected();
+        assert!(support.allows_locks(now));
+    }
+}
