@@ -206,13 +206,7 @@ impl Router {
             sentinels.on_found();
         }
         let event = self.announce_ready(id);
-        // Their refusals were of the lost connection.
-        let cluster = self.cluster.as_ref();
-        let is_for_node =
-            |issued: &Issued| cluster.is_none_or(|cluster| cluster.owner(issued.slot) == Some(id));
-        for issued in self.paused.take_where(is_for_node) {
-            self.route(ctx, issued);
-        }
+        self.resume(ctx, id);
         event
     }
 

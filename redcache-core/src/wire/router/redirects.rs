@@ -165,6 +165,16 @@ impl Router {
         None
     }
 
+    /// End the pauses of the commands for a node. They were refused on its lost connection.
+    pub(super) fn resume(&mut self, ctx: Context<'_>, id: NodeId) {
+        let cluster = self.cluster.as_ref();
+        let is_for_node =
+            |issued: &Issued| cluster.is_none_or(|cluster| cluster.owner(issued.slot) == Some(id));
+        for issued in self.paused.take_where(is_for_node) {
+            self.route(ctx, issued);
+        }
+    }
+
     fn give_up(&mut self, mut issued: Issued, refusal: &Refusal) {
         issued.last_refusal = None;
         let (name, last) = (issued.command.name(), &refusal.0);
