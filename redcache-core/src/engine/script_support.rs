@@ -50,13 +50,13 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let key = Key::from("k");
-        let touch = Command::Touch { key: key.clone(), ttl: Duration::from_secs(1) };
+        let remove = Command::Remove { key: key.clone() };
         let lock = crate::protocol::lock::Locks::new(b"lock:", 0, &[7; 10]).issue();
         let release = Command::Release { key, lock };
         let refusal = |text: &str| Refusal(text.into());
         let noperm = refusal("NOPERM this user has no permissions to run the 'eval' command");
         let mut support = ScriptSupport::default();
-        assert!(!support.on_refused(now, &touch, &noperm));
+        assert!(!support.on_refused(now, &remove, &noperm));
         assert!(!support.on_refused(now, &release, &refusal("OOM command not allowed")));
         assert!(support.allows_locks(now));
         assert!(support.on_refused(now, &release, &noperm));
