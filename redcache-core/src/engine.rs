@@ -19,6 +19,7 @@ mod fetches;
 mod gather;
 mod inputs;
 mod ops;
+mod outage;
 mod outputs;
 mod plain;
 mod refreshes;

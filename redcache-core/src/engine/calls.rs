@@ -38,6 +38,9 @@ impl Engine {
     pub fn get(&mut self, now: Instant, key: Key) -> Result<OpId, Error> {
         self.env.check_open()?;
         self.env.check_key(&key)?;
+        if let Some(op) = self.answer_in_outage(Cx::at(now), &key) {
+            return Ok(op);
+        }
         let op = self.plain.read(&mut self.env, Cx::at(now), key);
         self.drain(now);
         Ok(op)
@@ -50,6 +53,9 @@ impl Engine {
     /// As for [`get`](Self::get), or too many keys.
     pub fn get_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
         self.env.check_batch(keys.iter())?;
+        if let Some(op) = self.answer_all_in_outage(Cx::at(now), &keys) {
+            return Ok(op);
+        }
         let op = self.plain.read_many(&mut self.env, Cx::at(now), keys);
         self.drain(now);
         Ok(op)
@@ -106,6 +112,11 @@ impl Engine {
         self.env.check_open()?;
         self.env.check_key(&key)?;
         check_ttl(options.ttl).map_err(|error| error.about(&key))?;
+        if !options.reload
+            && let Some(op) = self.answer_in_outage(Cx::at(now), &key)
+        {
+            return Ok(op);
+        }
         let op = self.fetches.get(&mut self.env, Cx::at(now), key, options);
         self.drain(now);
         Ok(op)
@@ -126,6 +137,11 @@ impl Engine {
         let options = options.into();
         self.env.check_batch(keys.iter())?;
         check_ttl(options.ttl)?;
+        if !options.reload
+            && let Some(op) = self.answer_all_in_outage(Cx::at(now), &keys)
+        {
+            return Ok(op);
+        }
         let op = self.fetches.get_many(&mut self.env, Cx::at(now), keys, options);
         self.drain(now);
         Ok(op)

@@ -49,6 +49,8 @@ impl Engine {
         let text = format!("it is {:?}", timeout.after);
         let error = Error::new(ErrorKind::DeadlineExceeded, text);
         let flights = self.fetches.flights_of(op);
+        self.fetches.answer_overdue(&mut self.env, cx, op);
+        self.plain.answer_overdue(&mut self.env, cx, op);
         self.fail(cx, op, &error);
         self.fetches.leave_all(&mut self.env, cx, op, flights);
     }

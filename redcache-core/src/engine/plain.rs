@@ -21,8 +21,10 @@ use crate::protocol::reply::{ReadReply, Replaced, Reply, Ttl};
 
 #[derive(Debug)]
 enum PlainCall {
-    Read,
-    ReadMany(Gather<Answer, CallError>),
+    /// With the key, if a stale entry may answer.
+    Read(Option<Key>),
+    /// With the keys, if stale entries may answer.
+    ReadMany(Gather<Answer, CallError>, Vec<Key>),
     ReadRaw(Gather<Option<RawValue>, Error>),
     Write(Option<Key>),
     WriteMany(Gather<bool, Error>, Vec<Key>),
@@ -36,11 +38,13 @@ pub(crate) struct PlainCalls {
 
 impl PlainCalls {
     pub(crate) fn read(&mut self, env: &mut Env, cx: Cx, key: Key) -> OpId {
-        self.start(env, cx, PlainCall::Read, [Command::Read { key }])
+        let stale_key = allows_stale(env).then(|| key.clone());
+        self.start(env, cx, PlainCall::Read(stale_key), [Command::Read { key }])
     }
 
     pub(crate) fn read_many(&mut self, env: &mut Env, cx: Cx, keys: Vec<Key>) -> OpId {
-        let call = PlainCall::ReadMany(Gather::new(keys.len()));
+        let stale_keys = if allows_stale(env) { keys.clone() } else { Vec::new() };
+        let call = PlainCall::ReadMany(Gather::new(keys.len()), stale_keys);
         if keys.is_empty() {
             return end_at_once(env, Outcome::Answers(Vec::new()));
         }
@@ -100,7 +104,7 @@ impl PlainCalls {
                 let error = refusal.into_error();
                 self.on_failed(env, cx, caller, (key, error));
             }
-            (Some(PlainCall::Read | PlainCall::ReadMany(_)), Reply::Read(read)) => {
+            (Some(PlainCall::Read(_) | PlainCall::ReadMany(..)), Reply::Read(read)) => {
                 let answer = read_answer(env, read);
                 self.answer(env, caller, Ok(answer));
             }
@@ -128,7 +132,7 @@ impl PlainCalls {
             Some(PlainCall::Write(_) | PlainCall::WriteMany(..)) => {
                 self.written(env, caller, Err(error));
             }
-            Some(PlainCall::Read | PlainCall::ReadMany(_)) => {
+            Some(PlainCall::Read(_) | PlainCall::ReadMany(..)) => {
                 let stale = env.stale_if_error(cx, key, Absence::Unknown);
                 env.stats.stale += u64::from(stale.is_some());
                 self.answer(env, caller, stale.ok_or_else(|| error.into()));
@@ -144,8 +148,8 @@ impl PlainCalls {
             env.observe(|| AnswerEvent::new(source));
         }
         let outcome = match self.calls.get_mut(caller.op) {
-            Some(PlainCall::Read) => Outcome::Answer(result),
-            Some(PlainCall::ReadMany(gather)) => match gather.put(caller.slot, result) {
+            Some(PlainCall::Read(_)) => Outcome::Answer(result),
+            Some(PlainCall::ReadMany(gather, _)) => match gather.put(caller.slot, result) {
                 Some(all) => Outcome::Answers(all),
                 None => return,
             },
@@ -173,16 +177,38 @@ impl PlainCalls {
                 Some(all) => Outcome::WrittenMany(all),
                 None => return,
             },
-            Some(PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_)) | None => return,
+            Some(PlainCall::Read(_) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_)) | None => {
+                return;
+            }
         };
         self.calls.remove(caller.op);
         env.finish(caller.op, outcome);
     }
 
+    /// Answer the keys of a call that has reached its timeout with their outdated entries.
+    pub(crate) fn answer_overdue(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let keys: Vec<(u32, Key)> = match self.calls.get(op) {
+            Some(PlainCall::Read(key)) => key.iter().map(|key| (0, key.clone())).collect(),
+            Some(PlainCall::ReadMany(gather, keys)) => {
+                let key = |slot: u32| Some((slot, keys.get(slot as usize)?.clone()));
+                gather.open().into_iter().filter_map(key).collect()
+            }
+            Some(PlainCall::ReadRaw(_) | PlainCall::Write(_) | PlainCall::WriteMany(..)) | None => {
+                return;
+            }
+        };
+        for (slot, key) in keys {
+            if let Some(answer) = env.stale_if_error(cx, &key, Absence::Unknown) {
+                env.stats.stale += 1;
+                self.answer(env, Caller { op, slot }, Ok(answer));
+            }
+        }
+    }
+
     /// Return whether the call only reads.
     pub(crate) fn is_read(&self, op: OpId) -> bool {
         let call = self.calls.get(op);
-        matches!(call, Some(PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_)))
+        matches!(call, Some(PlainCall::Read(_) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_)))
     }
 
     /// Return the keys whose value a call in flight replaces.
@@ -192,7 +218,7 @@ impl PlainCalls {
             match call {
                 PlainCall::Write(key) => keys.extend(key),
                 PlainCall::WriteMany(_, all) => keys.extend(all),
-                PlainCall::Read | PlainCall::ReadMany(_) | PlainCall::ReadRaw(_) => {}
+                PlainCall::Read(_) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_) => {}
             }
         }
         keys
@@ -208,8 +234,8 @@ impl PlainCalls {
     pub(crate) fn fail(&mut self, env: &mut Env, op: OpId, error: &Error) {
         let failed = || Err(CallError::Cache(error.clone()));
         let outcome = match self.calls.remove(op) {
-            Some(PlainCall::Read) => Outcome::Answer(failed()),
-            Some(PlainCall::ReadMany(gather)) => Outcome::Answers(gather.fill(failed)),
+            Some(PlainCall::Read(_)) => Outcome::Answer(failed()),
+            Some(PlainCall::ReadMany(gather, _)) => Outcome::Answers(gather.fill(failed)),
             Some(PlainCall::ReadRaw(gather)) => Outcome::Raws(gather.fill(|| Err(error.clone()))),
             Some(PlainCall::Write(_)) => Outcome::Written(Err(error.clone())),
             Some(PlainCall::WriteMany(gather, _)) => {
@@ -226,6 +252,10 @@ fn drop_copy(env: &Env, command: &Command) {
     if command.replaces() && !mutant!(OwnWriteKeepsNear) {
         env.near.remove(command.key().as_bytes());
     }
+}
+
+fn allows_stale(env: &Env) -> bool {
+    !env.config.stale_if_error.is_zero()
 }
 
 fn end_at_once(env: &mut Env, outcome: Outcome) -> OpId {

@@ -1,6 +1,7 @@
 //! The engine against servers whose replies the test writes.
 
 mod joins;
+mod outage;
 mod removals;
 mod silence;
 mod world;

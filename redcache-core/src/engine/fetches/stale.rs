@@ -3,7 +3,7 @@
 use super::state::Fetches;
 use crate::api::answer::Answer;
 use crate::engine::env::{Cx, Env};
-use crate::flow::call::Caller;
+use crate::flow::call::{Caller, OpId};
 use crate::flow::flights::FlightId;
 use crate::flow::get::Input;
 
@@ -37,6 +37,18 @@ impl Fetches {
         let is_current = || env.near.peek(flight.key.as_bytes(), cx.now).is_some();
         let answer = env.stale_while_revalidate(cx, &flight.key, fetch.absence);
         answer.filter(|_| !is_current())
+    }
+
+    /// Answer the keys of a call that has reached its timeout with their outdated entries.
+    pub(crate) fn answer_overdue(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        for (id, slot) in self.flights_of(op) {
+            if let Some(flight) = self.flights.get(id)
+                && !flight.fetch.options.reload
+                && let Some(answer) = env.stale_if_error(cx, &flight.key, flight.fetch.absence)
+            {
+                self.answer_stale(env, Caller { op, slot }, answer);
+            }
+        }
     }
 
     pub(super) fn answer_stale(&mut self, env: &mut Env, caller: Caller, answer: Answer) {

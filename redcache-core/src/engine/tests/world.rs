@@ -28,6 +28,8 @@ pub(super) const MISSING_LOCKED: &str = "_\r\n:-2\r\n+OK\r\n";
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) engine: Engine,
+    /// The servers refuse connections.
+    pub(super) refuses: bool,
     /// The open connections, each with its server's port.
     open: Vec<(ConnId, u16)>,
     /// The bytes that were sent to each server and that the test has not looked at.
@@ -51,6 +53,7 @@ impl World {
         let mut world = Self {
             now,
             engine: Engine::new(now, &seed, config),
+            refuses: false,
             open: Vec::new(),
             unread: BTreeMap::new(),
             loads: Vec::new(),
@@ -92,6 +95,9 @@ impl World {
         self.engine.handle_timeout(self.now);
         while let Some(event) = self.engine.poll_event() {
             match event {
+                Event::Dial { conn, .. } if self.refuses => {
+                    self.engine.handle_disconnected(self.now, conn, "connection refused");
+                }
                 Event::Dial { conn, address: Address::Tcp { port, .. } } => {
                     self.open.push((conn, port));
                     self.engine.handle_connected(self.now, conn);
