@@ -81,6 +81,9 @@ impl Cache {
     /// others that share the Redis. It runs on the calling thread, so it may borrow and need not be
     /// `Send`.
     ///
+    /// A loader must not read its own key with a loader: that call waits for itself, until
+    /// `load_timeout`.
+    ///
     /// If the loader panics, the next caller in line runs its own loader, and the panic goes on
     /// through this call. A loader cannot be interrupted: once it has taken longer than
     /// `load_timeout`, other callers no longer wait for it, and this call fails when the loader

@@ -95,7 +95,12 @@ impl Cache {
     /// `Send`.
     ///
     /// A future that is neither polled nor dropped holds its load up: other callers of this process
-    /// then wait until `load_timeout`.
+    /// then wait until `load_timeout`. To make several calls at the same time, spawn each as a
+    /// task, or poll all of them, as `join!` does. A `select!` that keeps a pending call must go on
+    /// polling it.
+    ///
+    /// A loader must not read its own key with a loader: that call waits for itself, until
+    /// `load_timeout`.
     ///
     /// # Cancellation
     ///

@@ -258,7 +258,8 @@ settings! {
         "the longest time that the near cache keeps a value";
 
     /// An expired entry of the near cache replaces an error, of Redis or of a loader, for this time
-    /// after its TTL or after the loss of the connection that tracked it. A key that was removed or
+    /// after its TTL or after the loss of the connection that tracked it: at the call's timeout if
+    /// it has one, and at once while Redis refuses connections. A key that was removed or
     /// written while its entry was valid is never returned. `0` means never.
     stale_if_error: Duration, Time = "0s", "0s to 366d",
         "the staleness allowed in place of an error";
