@@ -79,7 +79,6 @@ mod switch {
         OutdatedShared "a value whose lock was lost answers later callers",
         SuccessorTakenForLoader "the successor of a publishing caller is told that it loaded",
         OwnWriteJoinsLoad "a read after a write of the process joins a load from before it",
-        OwnWriteJoinsRead "a read after a write of the process joins a read from before it",
         SingleFlightLost "two calls of a process load one key at the same time",
         DoneTwice "a call gets its outcome twice",
         ReplySlotDroppedOnTimeout "an overdue command gives up its place among the replies",
@@ -130,7 +129,6 @@ mod switch {
         RefreshCostsWorker "a panic of a refresh costs a worker",
         CredentialsNotRenewed "credentials that expire are never renewed",
         CredentialsMisdirected "an answer of the credentials provider is used on another connection",
-        SwitchIgnored "a connection to a former primary is kept after a switch",
         KeptRemovalDropped "a removal that failed for want of Redis is never repeated",
         KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
@@ -143,7 +141,6 @@ mod switch {
                 Self::AskChangesMap
                 | Self::NotFoundSurvivesMove
                 | Self::MovedKeepsNear
-                | Self::OwnWriteJoinsRead
                 | Self::RedirectsUnbounded
                 | Self::PartialMapTrusted
                 | Self::PartialShardsTrusted

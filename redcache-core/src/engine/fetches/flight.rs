@@ -241,10 +241,8 @@ impl Fetches {
         // The read may be on its way to the slot's former owner. A single server has a single
         // connection, on which a read without a reply comes after the write. A reload answers with
         // no read: its load begins later.
-        let reads_elsewhere = fetch.is_reading()
-            && !fetch.will_reload()
-            && env.config.servers.is_cluster()
-            && !mutant!(OwnWriteJoinsRead);
+        let reads_elsewhere =
+            fetch.is_reading() && !fetch.will_reload() && env.config.servers.is_cluster();
         if replaces && (has_loaded || reads_elsewhere) {
             self.supersede(env, cx, id);
             self.move_late_followers(env, cx, id);

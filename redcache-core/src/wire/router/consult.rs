@@ -152,9 +152,7 @@ impl Router {
             return;
         }
         if node.address != address {
-            if let Some(conn) = node.link.conn()
-                && !mutant!(SwitchIgnored)
-            {
+            if let Some(conn) = node.link.conn() {
                 let text = format!("the primary is {address} now");
                 self.effects.actions.push_back(Action::HangUp { conn });
                 self.on_disconnect(ctx, NodeId::ONLY, &Error::new(ErrorKind::Unavailable, text));
