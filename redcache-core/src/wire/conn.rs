@@ -153,6 +153,11 @@ impl Conn {
         self.pipeline.unwritten()
     }
 
+    /// Return how many bytes the unanswered commands took.
+    pub(super) fn unanswered(&self) -> usize {
+        self.pipeline.unanswered()
+    }
+
     /// Swap the bytes to write with an empty buffer. Return `false` when there are none.
     pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         self.pipeline.take_transmit(into)

@@ -17,6 +17,8 @@ pub(crate) struct Issued {
     pub(super) issued_at: Instant,
     /// When the command last entered a pipeline.
     pub(super) sent_at: Instant,
+    /// How many bytes the command took when it last entered a pipeline.
+    pub(super) size: usize,
     /// How many times the command was sent.
     pub(super) attempts: u8,
     /// The command may have been executed on a connection that was lost before the reply.
@@ -41,6 +43,7 @@ impl Issued {
             slot,
             issued_at: now,
             sent_at: now,
+            size: 0,
             attempts: 0,
             interrupted: false,
             redirects: 0,

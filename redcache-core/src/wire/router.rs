@@ -230,6 +230,7 @@ impl Router {
     ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(from)?;
         node.on_answer(&reply);
+        node.send_waiting(ctx.now, ctx.lock_settings);
         let is_tracked = node.is_tracked();
         let issued = match &reply {
             Reply::Refused(refusal) => match self.redirect(ctx, from, issued, refusal) {

@@ -31,6 +31,8 @@ pub(super) struct Pipeline {
     /// Commands may be batched. The keys of a batch must be on one node.
     pub(super) batches: bool,
     pub(super) awaited: AwaitedQueue,
+    /// How many bytes all awaited commands took. Each may be in a buffer of the adapter.
+    unanswered: usize,
     /// How many of the last awaited requests the adapter has not taken. They have no reply yet.
     untaken: usize,
     pings: u64,
@@ -58,6 +60,7 @@ impl Pipeline {
             coalescer: Coalescer::default(),
             batches,
             awaited: AwaitedQueue::default(),
+            unanswered: 0,
             untaken: 0,
             pings: 0,
             begun: VecDeque::new(),
@@ -90,6 +93,7 @@ impl Pipeline {
         issued.attempts = issued.attempts.saturating_add(1);
         let form = self.scripts.form(issued.command.script());
         let by_hash = form == Form::Hash;
+        let before = self.unwritten();
         let mut batch = 1;
         let batchable = issued.command.batchable();
         if let Some(batchable) =
@@ -105,6 +109,8 @@ impl Pipeline {
                 issued.command.encode(locks, by_hash, &mut self.out);
             }
         }
+        issued.size = self.unwritten().saturating_sub(before);
+        self.unanswered += issued.size;
         self.expect(Awaited::Command { issued, form, batch: 0 });
         if batch > 1 {
             self.awaited.batch_last(batch);
@@ -153,7 +159,16 @@ impl Pipeline {
         self.begun.pop_front();
         self.asking_answered = false;
         self.asking_refused = None;
-        self.awaited.pop_front()
+        let awaited = self.awaited.pop_front();
+        if let Some(Awaited::Command { issued, .. }) = &awaited {
+            self.unanswered -= issued.size;
+        }
+        awaited
+    }
+
+    /// Return how many bytes the unanswered commands took.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
     pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<Overdue> {

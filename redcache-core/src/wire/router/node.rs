@@ -22,8 +22,9 @@ use crate::wire::backoff::Backoff;
 use crate::wire::conn::{Expectation, Overdue};
 use crate::wire::issued::Issued;
 
-/// How many bytes may wait to be written before further commands are refused.
-const UNWRITTEN_MAX: usize = 256 << 20;
+/// How many bytes unanswered commands may have before further ones wait for an answer. The adapter
+/// may hold all of them in its buffers.
+const UNANSWERED_MAX: usize = 256 << 20;
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -32,8 +33,10 @@ pub(super) struct Node {
     pub(super) is_located: bool,
     pub(super) link: Link,
     breaker: Breaker,
-    /// Commands that wait for a ready connection.
+    /// Commands that wait for a ready connection, or for room in it.
     pub(super) queue: Queue,
+    /// [`UNANSWERED_MAX`], or less in tests.
+    pub(super) unanswered_max: usize,
     backoff: Backoff,
     ready_since: Option<Instant>,
     /// The connection has answered a command.
@@ -77,6 +80,7 @@ impl Node {
             link: Link::Down { dial_at: now },
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             queue: Queue::default(),
+            unanswered_max: UNANSWERED_MAX,
             backoff: Backoff::new(config.reconnect_delay_max),
             ready_since: None,
             was_useful: false,
@@ -104,10 +108,6 @@ impl Node {
     ) -> Option<Error> {
         if self.in_flight() + waiting >= config.inflight_max {
             return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
-        }
-        if self.link.open().is_some_and(|(_, conn)| conn.unwritten() > UNWRITTEN_MAX) {
-            let text = "the server does not read what is sent";
-            return Some(Error::new(ErrorKind::Overloaded, text));
         }
         // A lock that is not released would outlast the server's trouble.
         if command.releases_lock() {
@@ -145,9 +145,26 @@ impl Node {
     }
 
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        match self.link.ready_mut().filter(|_| self.questionable.is_none()) {
-            Some(conn) => conn.send(now, issued, locks),
-            None => self.queue.push(issued),
+        let has_room = self.has_room();
+        match self.link.ready_mut() {
+            Some(conn) if has_room && self.queue.is_empty() => conn.send(now, issued, locks),
+            Some(_) | None => self.queue.push(issued),
+        }
+    }
+
+    /// Return whether the connection takes another command.
+    fn has_room(&self) -> bool {
+        let open = self.link.open().filter(|_| self.questionable.is_none());
+        open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
+    }
+
+    /// Send the commands that wait, as far as the connection has room for them.
+    pub(super) fn send_waiting(&mut self, now: Instant, locks: &LockSettings) {
+        while self.has_room()
+            && let Some(conn) = self.link.ready_mut()
+            && let Some(issued) = self.queue.pop()
+        {
+            conn.send(now, issued, locks);
         }
     }
 
@@ -228,10 +245,8 @@ impl Node {
         self.untracked = untracked;
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_logged_in(ctx.now, true, rng);
-            for issued in self.queue.take() {
-                conn.send(ctx.now, issued, ctx.lock_settings);
-            }
         }
+        self.send_waiting(ctx.now, ctx.lock_settings);
     }
 
     pub(super) fn on_answer(&mut self, reply: &Reply) {
@@ -297,6 +312,10 @@ impl Node {
     }
 
     fn unavailable(&self) -> Error {
+        if self.is_ready() {
+            let text = "the server did not take what is sent within `command_timeout`";
+            return Error::new(ErrorKind::Overloaded, text);
+        }
         let no_answer =
             || Error::new(ErrorKind::Unavailable, "no connection within `command_timeout`");
         self.fault.clone().unwrap_or_else(no_answer)

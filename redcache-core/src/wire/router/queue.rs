@@ -52,6 +52,11 @@ impl Queue {
         meant.into_values().collect()
     }
 
+    /// Remove the first command.
+    pub(super) fn pop(&mut self) -> Option<Issued> {
+        self.commands.pop_first().map(|(_, issued)| issued)
+    }
+
     /// Remove all commands, first to last.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Issued> + use<> {
         std::mem::take(&mut self.commands).into_values()

@@ -666,3 +666,33 @@ fn a_closed_router_asks_nothing_and_ends() {
     assert_eq!((world.open.len(), world.router.in_flight()), (0, 0));
     assert!(world.router.poll_timeout(&world.config).is_none());
 }
+
+#[test]
+fn commands_beyond_the_limit_of_unanswered_bytes_wait_for_an_answer() {
+    let mut world = World::of_two();
+    let owner = world.router.owner(Slot::of(b"bar")).unwrap();
+    world.router.nodes.get_mut(owner).unwrap().unanswered_max = 1000;
+    let insert = || Command::Insert {
+        key: key_of_first(),
+        payload: bytes::Bytes::from(vec![b'x'; 600]),
+        stamp: Duration::ZERO,
+        ttl: Duration::from_secs(1),
+    };
+    (0..4).for_each(|_| _ = world.send(insert()));
+    world.send(remove());
+    assert_eq!(world.take_sent(1), ["SET bar", "SET bar"]);
+    world.hear(1, b"+OK\r\n");
+    assert_eq!(world.take_sent(1), ["SET bar"]);
+    world.hear(1, b"+OK\r\n+OK\r\n");
+    assert_eq!(world.take_sent(1), ["SET bar", "DEL bar"]);
+    world.hear(1, b"+OK\r\n:1\r\n");
+    let answered = ["tracked 1", "tracked 2", "tracked 3", "tracked 4", "tracked 5"];
+    assert_eq!(world.take_events(), answered);
+    // Without an answer they fail in their time.
+    (0..3).for_each(|_| _ = world.send(insert()));
+    world.pass(world.config.command_timeout);
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    let events = world.take_events();
+    assert_eq!(events[..2], ["overdue 6", "overdue 7"]);
+    assert!(events[2].starts_with("failed 8") && events[2].contains("did not take"), "{events:?}");
+}
