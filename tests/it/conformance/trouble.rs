@@ -236,7 +236,8 @@ fn a_temporary_rejection_is_retried<C: Cache>() {
 fn a_late_reply_is_an_error_and_shifts_no_other_reply<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
-    let cache = connected::<C>(proxy.url() + "?command_timeout=300ms&heartbeat_interval=60s");
+    let options = "?command_timeout=300ms&heartbeat_interval=60s&kept_removals_max=0";
+    let cache = connected::<C>(proxy.url() + options);
     let keys: Vec<_> = (0..50).map(|number| number.to_string()).collect();
     for key in &keys {
         server.connect().ok(&["SET", key, key]);
