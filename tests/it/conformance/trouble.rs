@@ -87,7 +87,8 @@ fn a_server_restart_during_a_load_costs_only_the_storing<C: Cache>() {
 fn a_server_that_dies_for_good_is_an_error_within_bounds<C: Cache>() {
     let mut server = RedisServer::start();
     server.connect().ok(&["SET", "held", "__redcache:lock:somebody:1", "PX", "60000"]);
-    let cache = connected::<C>(server.url() + LONG_LOCK + "&command_timeout=400ms");
+    let options = "&command_timeout=400ms&kept_removals_max=0";
+    let cache = connected::<C>(server.url() + LONG_LOCK + options);
     assert_eq!(seen(cache.get_with("near", TTL, || found("v"))), "v from loaded");
     let (gate, door) = gate();
     thread::scope(|scope| {
@@ -237,8 +238,7 @@ fn a_temporary_rejection_is_retried<C: Cache>() {
 fn a_late_reply_is_an_error_and_shifts_no_other_reply<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
-    let options = "?command_timeout=300ms&heartbeat_interval=60s&kept_removals_max=0";
-    let cache = connected::<C>(proxy.url() + options);
+    let cache = connected::<C>(proxy.url() + "?command_timeout=300ms&heartbeat_interval=60s");
     let keys: Vec<_> = (0..50).map(|number| number.to_string()).collect();
     for key in &keys {
         server.connect().ok(&["SET", key, key]);
