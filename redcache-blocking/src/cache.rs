@@ -84,7 +84,7 @@ pub fn connect(config: impl IntoConfig) -> Result<Cache, Error> {
     Ok(cache)
 }
 
-/// Create a cache that connects in the background. Calls wait for the connection, for
+/// Create a cache that connects in the background. Calls wait for the first attempt to connect, for
 /// `command_timeout` at most.
 ///
 /// # Errors

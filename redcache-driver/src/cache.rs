@@ -81,8 +81,8 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Create a cache on `runtime` that connects in the background. Calls wait for the connection,
-    /// for `command_timeout` at most.
+    /// Create a cache on `runtime` that connects in the background. Calls wait for the first
+    /// attempt to connect, for `command_timeout` at most.
     ///
     /// The `connect_lazy` function of each adapter calls this with its own runtime.
     ///

@@ -1,5 +1,4 @@
-//! redcache: a typed cache-aside cache for Redis, with decoded values in this process and one load
-//! across all processes.
+//! A typed cache for Redis, with decoded values in this process and one load across all processes.
 //!
 //! # Examples
 //!
