@@ -40,6 +40,7 @@ pub struct NearHit {
 }
 
 impl From<NearHit> for Answer {
+    #[inline]
     fn from(hit: NearHit) -> Self {
         Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl), age: Some(hit.age) }
     }

@@ -144,6 +144,7 @@ impl PackedEntry {
         now.since(learned_at)
     }
 
+    #[inline]
     pub(super) fn hit(self, now: Time) -> NearHit {
         let (ttl, age) = (self.deadline.since(now), self.age(now));
         let compute_time = self.compute_time.span();

@@ -100,12 +100,15 @@ impl Near {
 
     /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no
     /// value and allocates nothing.
+    #[inline]
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
         let packed = self.store.as_ref()?.get(key)?;
         let now = packed::Time::of(now(), self.base);
-        let hit = self.hit(packed, now).filter(|_| self.is_trusted(now))?;
+        if !self.is_trusted(now) || !self.is_hit(&packed, now) {
+            return None;
+        }
         self.hits.add(1);
-        Some(hit)
+        Some(packed.hit(now))
     }
 
     /// Return a handle to look up several keys at the same time.
@@ -124,8 +127,8 @@ impl Near {
         now.0 <= self.trusted_until.load(Ordering::Acquire)
     }
 
-    fn hit(&self, packed: PackedEntry, now: packed::Time) -> Option<NearHit> {
-        (self.is_current(&packed) && packed.is_fresh(now)).then(|| packed.hit(now))
+    fn is_hit(&self, packed: &PackedEntry, now: packed::Time) -> bool {
+        self.is_current(packed) && packed.is_fresh(now)
     }
 
     /// Return the same as [`get`](Self::get) without a trace, also for connections that show no
@@ -214,9 +217,11 @@ pub(crate) struct Lookups<'a> {
 impl Lookups<'_> {
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<NearHit> {
         let packed = self.near.store.as_ref()?.get(key)?;
-        let hit = self.near.hit(packed, self.now).filter(|_| self.is_trusted)?;
+        if !self.is_trusted || !self.near.is_hit(&packed, self.now) {
+            return None;
+        }
         self.hits += 1;
-        Some(hit)
+        Some(packed.hit(self.now))
     }
 }
 
