@@ -120,6 +120,7 @@ impl Conn {
                         let login = (config, Some(&*self.credentials.insert(credentials)));
                         self.phase = Phase::start(self.expected, login, &mut self.pipeline.out);
                     }
+                    // The provider is asked before a handshake or after it.
                     Phase::Handshake(..) => {}
                     Phase::Ready => self.pipeline.log_in(&credentials),
                 }
