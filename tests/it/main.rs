@@ -8,6 +8,7 @@ mod cluster;
 mod contract;
 mod credentials;
 mod defects;
+mod middleboxes;
 mod permissions;
 mod processes;
 mod restricted;

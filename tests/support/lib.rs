@@ -7,6 +7,7 @@
 
 mod certificates;
 mod faulty_proxy;
+mod middlebox;
 mod process;
 mod proxy;
 mod raw;
@@ -19,6 +20,7 @@ mod tls_server;
 
 pub use certificates::Certificates;
 pub use faulty_proxy::{Fault, FaultyProxy, HOLD_MAX};
+pub use middlebox::Middlebox;
 pub use process::Process;
 pub use proxy::{Direction, Proxy};
 pub use raw::Raw;

@@ -241,11 +241,7 @@ impl Error {
             | ErrorKind::OutcomeUnknown
             | ErrorKind::DeadlineExceeded
             | ErrorKind::Overloaded => true,
-            // After `READONLY`, the cache connects again, and the address may lead elsewhere.
-            ErrorKind::Server => {
-                let text = &self.0.text;
-                Transient::of(text.as_bytes()).is_some() || text.starts_with("READONLY ")
-            }
+            ErrorKind::Server => Transient::of(self.0.text.as_bytes()).is_some(),
             ErrorKind::InvalidInput
             | ErrorKind::Config
             | ErrorKind::Closed
@@ -298,7 +294,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// A rejection after which Redis has executed nothing and which passes by itself.
+/// A rejection after which Redis has executed nothing and which passes by itself, or by another
+/// connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transient {
     Loading,
@@ -306,6 +303,8 @@ pub(crate) enum Transient {
     MasterDown,
     TryAgain,
     ClusterDown,
+    /// The server is a replica. The address may lead to its primary later.
+    ReadOnly,
 }
 
 impl Transient {
@@ -317,6 +316,7 @@ impl Transient {
             b"MASTERDOWN" => Some(Self::MasterDown),
             b"TRYAGAIN" => Some(Self::TryAgain),
             b"CLUSTERDOWN" => Some(Self::ClusterDown),
+            b"READONLY" => Some(Self::ReadOnly),
             _ => None,
         }
     }
@@ -335,5 +335,6 @@ mod tests {
             "redis rejected the command (key `user:1`): LOADING Redis is loading"
         );
         assert!(!Error::new(ErrorKind::Server, "WRONGTYPE Operation").is_retryable());
+        assert!(Error::new(ErrorKind::Server, "READONLY You can't write").is_retryable());
     }
 }

@@ -66,10 +66,12 @@ impl Redirect {
         match code {
             "MOVED" => Some(endpoint().map_or(Self::Unparsable, Self::Moved)),
             "ASK" => Some(endpoint().map_or(Self::Unparsable, Self::Ask)),
-            "READONLY" => Some(Self::Later { outdated: true }),
             _ => Transient::of(text.as_bytes()).map(|transient| Self::Later {
                 outdated: match transient {
-                    Transient::Loading | Transient::MasterDown | Transient::ClusterDown => true,
+                    Transient::Loading
+                    | Transient::MasterDown
+                    | Transient::ClusterDown
+                    | Transient::ReadOnly => true,
                     Transient::Busy | Transient::TryAgain => false,
                 },
             }),
@@ -81,9 +83,9 @@ impl Redirect {
     pub(crate) fn of_standalone(text: &str) -> Option<Self> {
         let code = text.split(' ').next().unwrap_or_default();
         match code {
-            "READONLY" => Some(Self::WrongServer { replica: true }),
             "MOVED" | "ASK" => Some(Self::WrongServer { replica: false }),
             _ => Transient::of(text.as_bytes()).map(|transient| match transient {
+                Transient::ReadOnly => Self::WrongServer { replica: true },
                 Transient::Loading | Transient::MasterDown => Self::WrongServer { replica: false },
                 Transient::Busy | Transient::TryAgain | Transient::ClusterDown => {
                     Self::Later { outdated: false }

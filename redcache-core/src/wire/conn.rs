@@ -145,6 +145,11 @@ impl Conn {
         matches!(&self.phase, Phase::Handshake(handshake, _) if handshake.is_hello())
     }
 
+    /// Return whether the server has not answered yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        !self.is_ready() && !self.heartbeat.has_heard()
+    }
+
     /// Return how many requests wait for their reply.
     pub(super) fn awaited(&self) -> usize {
         self.pipeline.awaited.len()

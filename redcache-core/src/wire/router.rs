@@ -134,7 +134,7 @@ impl Router {
     fn lose(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
         let Some(node) = self.nodes.get(id.node) else { return };
         let advice = match ctx.config.tls() {
-            _ if !node.link.is_at_hello() => "",
+            _ if !node.link.is_unanswered() => "",
             // Redis waits without a word for what it takes for the rest of a command.
             Some(_) => "; if it speaks without TLS on this port, connect with redis://",
             // Redis hangs up without a word on what is no TLS.

@@ -22,6 +22,9 @@
 //! words. Such a server cannot track keys; the connection is used untracked. The probe finds a
 //! server that accepts connections but refuses commands: it is loading, or wants a login.
 //!
+//! A proxy that hangs up at `HELLO` hangs up at `CLIENT` too, so a connection that does without the
+//! former does without the latter.
+//!
 //! Each step waits for the reply of the step before: some servers drop a reply when `AUTH` fails in
 //! a pipeline, which would shift every later reply. Only the probe shares the round trip of
 //! tracking.
@@ -46,10 +49,19 @@ pub(crate) struct Expectation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handshake {
     Hello { needs_primary: bool },
-    Auth,
-    Select { resp3: bool },
+    Auth(Dialect),
+    Select(Dialect),
     Tracking,
-    Probe,
+    Probe(Dialect),
+}
+
+/// The protocol of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Resp3,
+    Resp2,
+    /// RESP2 without `HELLO` and `CLIENT`: the server hangs up at them.
+    Bare,
 }
 
 /// The step that follows a reply.
@@ -76,7 +88,7 @@ impl Handshake {
         out: &mut Vec<u8>,
     ) -> (Self, Option<String>) {
         if expected.without_hello {
-            return (log_in(config, given, out), Some(NO_RESP3.to_owned()));
+            return (log_in(config, given, Dialect::Bare, out), Some(NO_RESP3.to_owned()));
         }
         let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
         if let Some((username, password)) = login(config, given) {
@@ -105,17 +117,20 @@ impl Handshake {
             (Self::Hello { .. }, Frame::Error(text)) => {
                 match hello_fault(text, login(config, given).is_some()) {
                     Some(error) => Next::Fail(error),
-                    None => go_on(log_in(config, given, out), false),
+                    None => {
+                        let dialect = Dialect::Resp2;
+                        go_on(log_in(config, given, dialect, out), dialect)
+                    }
                 }
             }
             (Self::Hello { needs_primary }, _) => match Greeting::of(frame) {
                 Some(greeting) => greet(greeting, needs_primary, config, out),
                 None => Next::Fail(malformed()),
             },
-            (Self::Auth, Frame::Simple(_)) => go_on(select(config, false, out), false),
-            (Self::Select { resp3 }, Frame::Simple(_)) => go_on(prepare(resp3, out), resp3),
-            (Self::Select { .. }, Frame::Error(text)) => Next::Fail(select_fault(text, config)),
-            (Self::Tracking, Frame::Simple(_)) => Next::Wait(Self::Probe),
+            (Self::Auth(dialect), Frame::Simple(_)) => go_on(select(config, dialect, out), dialect),
+            (Self::Select(dialect), Frame::Simple(_)) => go_on(prepare(dialect, out), dialect),
+            (Self::Select(_), Frame::Error(text)) => Next::Fail(select_fault(text, config)),
+            (Self::Tracking, Frame::Simple(_)) => Next::Wait(Self::Probe(Dialect::Resp3)),
             // A new attempt is better than a connection that stays untracked.
             (Self::Tracking, Frame::Error(text))
                 if Transient::of(text).is_some() && !mutant!(BusyHandshakeAccepted) =>
@@ -124,16 +139,19 @@ impl Handshake {
             }
             (Self::Tracking, Frame::Error(text)) => {
                 let Refusal(text) = Refusal::of(text);
-                Next::Untracked(Self::Probe, format!("CLIENT TRACKING was refused: {text}"))
+                let why = format!("CLIENT TRACKING was refused: {text}");
+                Next::Untracked(Self::Probe(Dialect::Resp3), why)
             }
             // The server has accepted the login, which may run other commands than `PING`.
-            (Self::Probe, Frame::Error(text)) if code(text) == b"NOPERM" => introduce(out),
-            (Self::Probe, Frame::Error(text)) if !mutant!(BusyHandshakeAccepted) => {
+            (Self::Probe(dialect), Frame::Error(text)) if code(text) == b"NOPERM" => {
+                introduce(dialect, out)
+            }
+            (Self::Probe(_), Frame::Error(text)) if !mutant!(BusyHandshakeAccepted) => {
                 Next::Fail(refused(text))
             }
-            (Self::Probe, _) => introduce(out),
-            (Self::Auth, Frame::Error(text)) => Next::Fail(refused(text)),
-            (Self::Auth | Self::Select { .. } | Self::Tracking, _) => Next::Fail(malformed()),
+            (Self::Probe(dialect), _) => introduce(dialect, out),
+            (Self::Auth(_), Frame::Error(text)) => Next::Fail(refused(text)),
+            (Self::Auth(_) | Self::Select(_) | Self::Tracking, _) => Next::Fail(malformed()),
         }
     }
 }
@@ -158,11 +176,15 @@ fn greet(greeting: Greeting, needs_primary: bool, config: &Config, out: &mut Vec
         let text = "the server is a replica, which accepts no writes";
         return Next::Fail(Error::new(ErrorKind::Unavailable, text));
     }
-    go_on(select(config, greeting.resp3, out), greeting.resp3)
+    let dialect = if greeting.resp3 { Dialect::Resp3 } else { Dialect::Resp2 };
+    go_on(select(config, dialect, out), dialect)
 }
 
-fn go_on(handshake: Handshake, resp3: bool) -> Next {
-    if resp3 { Next::Wait(handshake) } else { Next::Untracked(handshake, NO_RESP3.to_owned()) }
+fn go_on(handshake: Handshake, dialect: Dialect) -> Next {
+    match dialect {
+        Dialect::Resp3 => Next::Wait(handshake),
+        Dialect::Resp2 | Dialect::Bare => Next::Untracked(handshake, NO_RESP3.to_owned()),
+    }
 }
 
 /// Return the user name and the password to log in with.
@@ -179,12 +201,17 @@ fn login<'a>(
     }
 }
 
-fn log_in(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) -> Handshake {
+fn log_in(
+    config: &Config,
+    given: Option<&Credentials>,
+    dialect: Dialect,
+    out: &mut Vec<u8>,
+) -> Handshake {
     let Some((username, password)) = login(config, given) else {
-        return select(config, false, out);
+        return select(config, dialect, out);
     };
     auth(username, password, out);
-    Handshake::Auth
+    Handshake::Auth(dialect)
 }
 
 /// Append the command of a login.
@@ -195,27 +222,35 @@ pub(super) fn auth(username: Option<&str>, password: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn select(config: &Config, resp3: bool, out: &mut Vec<u8>) -> Handshake {
+fn select(config: &Config, dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
     if config.db == 0 {
-        return prepare(resp3, out);
+        return prepare(dialect, out);
     }
     command(out, &[b"SELECT", config.db.to_string().as_bytes()]);
-    Handshake::Select { resp3 }
+    Handshake::Select(dialect)
 }
 
 /// Append the commands that turn tracking on and probe the server.
 ///
 /// Tracking is without `NOLOOP`: that suppresses every invalidation during a command of ours, also
 /// that of an evicted key or of a full tracking table.
-fn prepare(resp3: bool, out: &mut Vec<u8>) -> Handshake {
-    if resp3 {
-        command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
-    }
+fn prepare(dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
+    let next = match dialect {
+        Dialect::Resp3 => {
+            command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
+            Handshake::Tracking
+        }
+        Dialect::Resp2 | Dialect::Bare => Handshake::Probe(dialect),
+    };
     command(out, &[b"PING"]);
-    if resp3 { Handshake::Tracking } else { Handshake::Probe }
+    next
 }
 
-fn introduce(out: &mut Vec<u8>) -> Next {
+/// Append the commands that name this library.
+fn introduce(dialect: Dialect, out: &mut Vec<u8>) -> Next {
+    if dialect == Dialect::Bare {
+        return Next::Ready { ignored: 0 };
+    }
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-NAME", b"redcache"]);
     let version = env!("CARGO_PKG_VERSION").as_bytes();
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-VER", version]);
@@ -391,7 +426,8 @@ mod tests {
         let expected = Expectation { without_hello: true, ..Expectation::default() };
         let played = play_with(expected, "redis://:p@h", &[OK, PONG]);
         assert!(played.said.starts_with(" AUTH p") || played.said.starts_with("AUTH p"));
-        assert!(!played.said.contains("HELLO") && played.is_ready(), "{played:?}");
+        assert!(matches!(played.next, Next::Ready { ignored: 0 }), "{played:?}");
+        assert!(!played.said.contains("HELLO") && !played.said.contains("CLIENT"), "{played:?}");
         assert!(played.untracked.is_some());
     }
 

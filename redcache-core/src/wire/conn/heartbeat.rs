@@ -15,6 +15,8 @@ pub(super) struct Heartbeat {
     ping_sent: Option<Instant>,
     /// How many bytes of the unfinished reply had come with the last sign of life.
     counted: usize,
+    /// A whole reply has come.
+    has_heard: bool,
 }
 
 /// The next step on a silent connection.
@@ -29,13 +31,19 @@ pub(super) enum Pulse {
 
 impl Heartbeat {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last_sign: now, ping_sent: None, counted: 0 }
+        Self { last_sign: now, ping_sent: None, counted: 0, has_heard: false }
     }
 
     /// Take a whole reply.
     pub(super) fn on_reply(&mut self, now: Instant) {
         self.counted = 0;
+        self.has_heard = true;
         self.on_sign(now);
+    }
+
+    /// Return whether a reply has come.
+    pub(super) fn has_heard(&self) -> bool {
+        self.has_heard
     }
 
     /// Take the news that so many bytes of a reply have come.

@@ -21,12 +21,12 @@ impl Router {
         let Some(node) = self.nodes.get_mut(id) else { return };
         let was_announced = node.is_announced;
         let address = node.address.clone();
-        let Disconnected { was_ready, unanswered } =
+        let Disconnected { was_ready, is_in_doubt, unanswered } =
             node.on_disconnect(ctx.now, reason, &mut self.rng);
         // This precedes the event of any single command: from here on nothing is tracked.
         if was_announced {
             self.push_event(RouterEvent::Down { address, reason: reason.clone(), slots });
-        } else if self.cluster.is_none() || node.slots > 0 {
+        } else if !is_in_doubt && (self.cluster.is_none() || node.slots > 0) {
             let (address, reason) = (Some(address), reason.clone());
             self.push_event(RouterEvent::NotUp { address, reason });
         }

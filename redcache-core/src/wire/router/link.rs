@@ -186,6 +186,11 @@ impl Link {
         self.open().is_some_and(|(_, conn)| conn.is_at_hello())
     }
 
+    /// Return whether the server has taken the connection and not answered yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.open().is_some_and(|(_, conn)| conn.is_unanswered())
+    }
+
     /// Give the connection up, to dial again at `dial_at`. Return its unanswered commands, oldest
     /// first, and whether it was ready.
     pub(super) fn on_disconnect(&mut self, dial_at: Instant) -> (Vec<Issued>, bool) {

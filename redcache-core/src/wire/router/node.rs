@@ -52,6 +52,8 @@ pub(super) struct Node {
     needs_primary: bool,
     /// Whether the server knows `HELLO`.
     hello: Hello,
+    /// The server has hung up at `HELLO`. The next attempt tells whether it is down.
+    is_in_doubt: bool,
     /// Reason why the server does not track keys for the connection.
     untracked: Option<String>,
     /// The engine knows of the connection.
@@ -68,6 +70,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Disconnected {
     pub(super) was_ready: bool,
+    /// The server may be up and not know `HELLO`.
+    pub(super) is_in_doubt: bool,
     /// Oldest first.
     pub(super) unanswered: Vec<Issued>,
 }
@@ -89,6 +93,7 @@ impl Node {
             questionable: None,
             needs_primary: false,
             hello: Hello::UNKNOWN,
+            is_in_doubt: false,
             untracked: None,
             is_announced: false,
             slots: 0,
@@ -179,7 +184,8 @@ impl Node {
 
     /// The server has hung up.
     pub(super) fn on_hang_up(&mut self) {
-        if self.link.is_at_hello() {
+        self.is_in_doubt = self.link.is_at_hello();
+        if self.is_in_doubt {
             self.hello.on_hang_up();
         } else if self.link.open().is_some() {
             self.hello.on_lost();
@@ -276,14 +282,17 @@ impl Node {
         let dial_at = now + self.backoff.pause(rng);
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
         self.questionable = None;
-        // One malformed reply does not condemn a server that was ready.
-        let counts = !was_ready || !is_lasting(reason);
-        self.fault = counts.then(|| reason.clone());
-        if !was_ready {
-            self.down_since.get_or_insert(now);
+        let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
+        if !is_in_doubt {
+            // One malformed reply does not condemn a server that was ready.
+            let counts = !was_ready || !is_lasting(reason);
+            self.fault = counts.then(|| reason.clone());
+            if !was_ready {
+                self.down_since.get_or_insert(now);
+            }
         }
         self.is_announced = false;
-        Disconnected { was_ready, unanswered }
+        Disconnected { was_ready, is_in_doubt, unanswered }
     }
 
     /// Hang up. The unanswered commands join the queue.

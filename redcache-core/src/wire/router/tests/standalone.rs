@@ -161,21 +161,78 @@ fn while_a_server_loads_its_data_commands_fail_at_once_with_its_words() {
     assert!(events[0].contains("LOADING"), "{events:?}");
 }
 
+/// Wait for the next dial, connect, and return the connection and the bytes of the router.
+fn accept(world: &mut World) -> (ConnId, String) {
+    world.pass(Duration::from_millis(500));
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    let Some(Action::Dial { conn, .. }) = world.router.poll_action() else { panic!() };
+    world.step(|router, ctx| router.handle_connected(ctx, conn));
+    let mut sent = Vec::new();
+    world.router.take_transmit(conn, &mut sent);
+    (conn, String::from_utf8(sent).unwrap())
+}
+
 #[test]
 fn after_two_hang_ups_at_hello_one_attempt_does_without() {
     let mut world = World::with(Config::builder().server("h", 1).build().unwrap());
     let mut greetings = Vec::new();
-    for _ in 0..5 {
-        world.pass(Duration::from_secs(2));
-        world.step(|router, ctx| router.handle_timeout(ctx));
-        let Some(Action::Dial { conn, .. }) = world.router.poll_action() else { panic!() };
-        world.step(|router, ctx| router.handle_connected(ctx, conn));
-        let mut sent = Vec::new();
-        world.router.take_transmit(conn, &mut sent);
-        greetings.push(String::from_utf8(sent).unwrap().contains("HELLO"));
+    for _ in 0..6 {
+        let (conn, sent) = accept(&mut world);
+        world.step(|router, ctx| router.handle_disconnected(ctx, conn, "hung up"));
+        greetings.push((sent.contains("HELLO"), world.take_events().len()));
+    }
+    // Only the attempt without tells that the server is down.
+    assert_eq!(greetings, [(true, 0), (true, 0), (false, 1)].repeat(2));
+    world.send(read());
+    assert!(world.take_events()[0].contains("hung up; if it speaks TLS"));
+}
+
+#[test]
+fn while_a_server_may_lack_hello_commands_wait() {
+    let mut world = World::with(Config::builder().server("h", 1).build().unwrap());
+    for _ in 0..2 {
+        let (conn, _) = accept(&mut world);
         world.step(|router, ctx| router.handle_disconnected(ctx, conn, "hung up"));
     }
-    assert_eq!(greetings, [true, true, false, true, true]);
+    world.send(read());
+    assert_eq!(world.take_events(), [""; 0]);
+    let (conn, sent) = accept(&mut world);
+    assert_eq!(sent, "*1\r\n$4\r\nPING\r\n");
+    world.open.push((conn, 1));
+    world.hear(1, b"+PONG\r\n");
+    // Nothing but the command follows: the server may hang up at `CLIENT` too.
+    assert_eq!(world.take_sent(1), ["GET bar", "PTTL bar"]);
+}
+
+#[test]
+fn a_server_without_hello_is_verified_without_a_failed_command() {
+    let mut world = World::with(Config::builder().server("h", 1).build().unwrap());
+    let hang_up_at_hello = |world: &mut World| {
+        let (conn, sent) = accept(world);
+        assert!(sent.contains("HELLO"), "{sent}");
+        world.step(|router, ctx| router.handle_disconnected(ctx, conn, "hung up"));
+    };
+    let connect_without = |world: &mut World| {
+        let (conn, sent) = accept(world);
+        assert!(!sent.contains("HELLO"), "{sent}");
+        world.open = vec![(conn, 1)];
+        world.hear(1, b"+PONG\r\n");
+    };
+    hang_up_at_hello(&mut world);
+    hang_up_at_hello(&mut world);
+    connect_without(&mut world);
+    world.pass(Duration::from_secs(2));
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    assert!(matches!(world.router.poll_action(), Some(Action::HangUp { .. })));
+    world.send(read());
+    hang_up_at_hello(&mut world);
+    connect_without(&mut world);
+    assert_eq!(world.take_sent(1), ["GET bar", "PTTL bar"]);
+    assert_eq!(world.take_events(), ["up", "down 16384", "up"]);
+    world.hear(1, b"$1\r\nv\r\n:9\r\n");
+    world.pass(Duration::from_secs(3));
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    assert!(world.router.is_ready() && world.router.poll_action().is_none());
 }
 
 #[test]
