@@ -48,7 +48,7 @@ pub use host::Host;
 pub use load::LoadResult;
 pub use loaders::Loaders;
 pub use logins::{Login, LoginAnswer, Logins, check_providers, login_answer};
-pub use namespaces::{Namespace, Namespaces};
+pub use namespaces::{Namespace, Namespaces, Tag};
 pub use near_object::NearObject;
 pub use near_reader::NearReader;
 pub use outputs::{CallEvent, Calls, Outputs};

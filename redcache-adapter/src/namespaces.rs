@@ -12,9 +12,31 @@ const NAME_MAX: usize = 256;
 /// The namespaces that typed views of one cache use.
 #[derive(Debug)]
 pub struct Namespaces {
+    tag: Tag,
+    /// Ends with the cache.
+    _identity: Arc<()>,
     lock_prefixes: Vec<String>,
     open: Mutex<BTreeMap<Arc<str>, Weak<Namespace>>>,
 }
+
+/// The identity of one cache. It keeps no cache alive, and no later cache has the same.
+#[derive(Debug, Clone)]
+pub struct Tag(Weak<()>);
+
+impl Tag {
+    /// Return `true` if the cache is gone.
+    pub fn is_dropped(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl PartialEq for Tag {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+}
+
+impl Eq for Tag {}
 
 /// One namespace, shared by its views.
 #[derive(Debug)]
@@ -27,7 +49,14 @@ pub struct Namespace {
 
 impl Namespaces {
     pub(crate) fn new(lock_prefixes: Vec<String>) -> Self {
-        Self { lock_prefixes, open: Mutex::default() }
+        let identity = Arc::new(());
+        let tag = Tag(Arc::downgrade(&identity));
+        Self { tag, _identity: identity, lock_prefixes, open: Mutex::default() }
+    }
+
+    /// Return the identity of the cache.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
     }
 
     /// Return the namespace of this name, for views that use `codec`.
@@ -139,6 +168,15 @@ mod tests {
             assert!(error.to_string().contains(reason), "{error}");
         }
         assert!(namespaces().open("app:user", "json").is_ok());
+    }
+
+    #[test]
+    fn a_tag_names_one_cache_and_outlives_it() {
+        let (one, other) = (namespaces(), namespaces());
+        let tag = one.tag().clone();
+        assert!(tag == *one.tag() && tag != *other.tag() && !tag.is_dropped());
+        drop(one);
+        assert!(tag.is_dropped() && tag != *namespaces().tag());
     }
 
     #[test]

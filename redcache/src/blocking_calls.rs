@@ -266,7 +266,7 @@ where
 }
 
 /// Return the output of a call of the blocking face, which is ready at once.
-fn ready<F: Future>(call: F) -> F::Output {
+pub(crate) fn ready<F: Future>(call: F) -> F::Output {
     match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("the blocking face returns when its call is over"),

@@ -73,6 +73,13 @@ impl<'a> KeyWriter<'a> {
         let _ = write!(Escaping(self), "{part}");
     }
 
+    /// Append parts that are escaped and joined already.
+    #[cfg(feature = "macros")]
+    pub(crate) fn escaped(&mut self, parts: &[u8]) {
+        self.begin_part();
+        self.name.extend_from_slice(parts);
+    }
+
     fn begin_part(&mut self) {
         if self.has_parts {
             self.name.push(match self.style {

@@ -44,6 +44,7 @@
 //! | `blocking` | the module `redcache::blocking`, for synchronous code |
 //! | `postcard`, `messagepack` | the codecs `Postcard` and `MessagePack` |
 //! | `lz4` | the codec `Compressed`, around another one |
+//! | `macros` | the attribute `cached` for functions |
 //! | `uuid` | UUIDs as keys |
 //! | `metrics`, `tracing` | observers for the crates of these names |
 //! | `tls`, `tls-ring`, `tls-webpki-roots`, `tls-no-provider` | TLS, with the provider aws-lc-rs or ring, with Mozilla's certificates, or with the provider of the process |
@@ -57,6 +58,8 @@ mod async_calls;
 #[cfg(feature = "blocking")]
 mod blocking_calls;
 mod builder;
+#[cfg(feature = "macros")]
+mod cached;
 mod codec;
 mod face;
 mod key;
@@ -66,6 +69,8 @@ mod view;
 pub use answer::{TypedAnswer, TypedLoaded};
 pub use builder::{Typed, TypedCacheBuilder};
 pub use bytes;
+#[cfg(feature = "macros")]
+pub use cached::cached;
 #[cfg(feature = "lz4")]
 pub use codec::compressed::Compressed;
 pub use codec::json::Json;
@@ -91,6 +96,22 @@ pub use redcache_observe::Tracing;
 #[cfg(feature = "tokio")]
 pub use redcache_tokio::{Tokio, connect, connect_lazy};
 pub use typed::TypedCacheOn;
+
+/// The parts of functions with the attribute [`cached`](macro@cached), for its expansion alone.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __cached {
+    #[cfg(feature = "blocking")]
+    pub mod blocking {
+        pub use crate::cached::blocking_reads::{optional, value};
+    }
+    pub use crate::cached::reads::{error, optional, owned, value};
+    #[cfg(feature = "async")]
+    pub use crate::cached::views::AsyncCache;
+    #[cfg(feature = "blocking")]
+    pub use crate::cached::views::BlockingCache;
+    pub use crate::cached::views::{Parts, Views};
+}
 
 /// A typed view of an async [`Cache`].
 #[cfg(feature = "async")]

@@ -39,6 +39,18 @@ impl<K: ?Sized, V, C> View<K, V, C> {
         Self { face, space: Arc::new(space), keys: PhantomData }
     }
 
+    /// Return a view on the cache of `face` in the form of another view.
+    #[cfg(feature = "macros")]
+    pub(crate) fn on(face: Face, space: Arc<Space<V, C>>) -> Self {
+        Self { face, space, keys: PhantomData }
+    }
+
+    /// Return the form of the view, to make others of it.
+    #[cfg(feature = "macros")]
+    pub(crate) fn shared_space(&self) -> Arc<Space<V, C>> {
+        Arc::clone(&self.space)
+    }
+
     /// Return the same view on a handle of the cache whose calls use `options`.
     pub(crate) fn with_options(&self, options: CallOptions) -> Self {
         let (face, space) = (self.face.with_options(options), Arc::clone(&self.space));
