@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::Failure;
+use crate::tls::TlsPort;
 
 /// Text of `compare --help`.
 pub const USAGE: &str = "\
 compare: one workload against one peer, or everything against everything.
 
   compare [--redis ADDR] --workload W --peer P [--tasks N] [--ops N] [--keys N]
-          [--batch N] [--value BYTES] [--loader-ms N]
+          [--batch N] [--value BYTES] [--loader-ms N] [--tls]
   compare [--redis ADDR] --all [--rounds N] [--plot DIR]
   compare [--redis ADDR] --growth
 
@@ -27,6 +28,10 @@ compare: one workload against one peer, or everything against everything.
   --batch N        keys per call of the multi workloads (100)
   --value BYTES    size of every value (64)
   --loader-ms N    how long the loader of a stampede takes (50)
+  --tls            measure over TLS: the adapters of redcache, redis-rs and redis-rs-sync. A server
+                   that is named by --redis also needs --tls-port and --tls-ca
+  --tls-port N     the port of that server on localhost with TLS
+  --tls-ca FILE    the certificates to trust there, as a PEM file
   --all            the whole table, peers alternating within each round, then ratios and targets
   --rounds N       rounds of --all (3, but fewer where that would take more than six minutes)
   --plot DIR       with --all: SVG charts of the same lines
@@ -154,8 +159,19 @@ pub struct Run {
     pub peer: Peer,
     /// Size of the workload.
     pub load: Load,
+    /// Whether the connections are encrypted.
+    pub tls: bool,
     /// Whether to omit the header with versions.
     pub quiet: bool,
+}
+
+/// Server under test.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redis {
+    /// Address of a running server: `host:port`. Without it we start one.
+    pub address: Option<String>,
+    /// Its port with TLS.
+    pub tls: Option<TlsPort>,
 }
 
 /// Command of the user.
@@ -164,11 +180,11 @@ pub enum Command {
     /// Print [`USAGE`].
     Help,
     /// Measure once.
-    One(Option<String>, Run),
+    One(Redis, Run),
     /// Measure everything.
-    All(Option<String>, All),
+    All(Redis, All),
     /// Measure the growth of cost along each axis.
-    Growth(Option<String>),
+    Growth(Redis),
 }
 
 /// The options of `--all`.
@@ -211,6 +227,9 @@ struct Given {
     batch: Option<usize>,
     value: Option<usize>,
     loader_ms: Option<u64>,
+    tls: bool,
+    tls_port: Option<u16>,
+    tls_ca: Option<PathBuf>,
     all: bool,
     growth: bool,
     rounds: Option<usize>,
@@ -230,15 +249,16 @@ impl Command {
         if given.help {
             return Ok(Self::Help);
         }
+        let redis = given.redis()?;
         if given.all {
             if given.workload.is_some() || given.peer.is_some() {
                 return Err("--all takes no --workload and no --peer".into());
             }
             let all = All { rounds: given.rounds, plot: given.plot };
-            return Ok(Self::All(given.redis, all));
+            return Ok(Self::All(redis, all));
         }
         if given.growth {
-            return Ok(Self::Growth(given.redis));
+            return Ok(Self::Growth(redis));
         }
         if given.plot.is_some() || given.rounds.is_some() {
             return Err("--plot and --rounds belong to --all".into());
@@ -246,7 +266,8 @@ impl Command {
         let workload = given.workload.ok_or("--workload is missing (or --all); see --help")?;
         let peer = given.peer.ok_or("--peer is missing (or --all); see --help")?;
         let load = given.load(workload);
-        Ok(Self::One(given.redis, Run { workload, peer, load, quiet: given.quiet }))
+        let run = Run { workload, peer, load, tls: given.tls, quiet: given.quiet };
+        Ok(Self::One(redis, run))
     }
 }
 
@@ -280,6 +301,9 @@ impl Given {
                 "--batch" => given.batch = Some(positive(name, &value()?)?),
                 "--value" => given.value = Some(positive(name, &value()?)?),
                 "--loader-ms" => given.loader_ms = Some(positive(name, &value()?)? as u64),
+                "--tls" => given.tls = true,
+                "--tls-port" => given.tls_port = Some(port(name, &value()?)?),
+                "--tls-ca" => given.tls_ca = Some(PathBuf::from(value()?)),
                 "--all" => given.all = true,
                 "--growth" => given.growth = true,
                 "--rounds" => given.rounds = Some(positive(name, &value()?)?),
@@ -290,6 +314,21 @@ impl Given {
             }
         }
         Ok(given)
+    }
+
+    fn redis(&self) -> Result<Redis, Failure> {
+        let address = self.redis.clone();
+        match (&address, self.tls_port, &self.tls_ca) {
+            (Some(_), None, None) if self.tls => {
+                Err("--tls and --redis also need --tls-port and --tls-ca".into())
+            }
+            (_, None, None) => Ok(Redis { address, tls: None }),
+            (Some(_), Some(port), Some(ca)) => {
+                let tls = Some(TlsPort { port, ca: ca.clone() });
+                Ok(Redis { address, tls })
+            }
+            _ => Err("--redis, --tls-port and --tls-ca belong together".into()),
+        }
     }
 
     fn load(&self, workload: Workload) -> Load {
@@ -314,6 +353,10 @@ fn positive(name: &str, text: &str) -> Result<usize, Failure> {
     }
 }
 
+fn port(name: &str, text: &str) -> Result<u16, Failure> {
+    text.parse().map_err(|_| format!("{name} wants a port, not {text:?}").into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,14 +371,15 @@ mod tests {
         let command = parse("--workload remote_hit --peer fred --tasks=64").unwrap();
         let load =
             Load { tasks: 64, ops: 100_000, keys: 10_000, batch: 100, value: 64, loader_ms: 50 };
-        let run = Run { workload: Workload::RemoteHit, peer: Peer::Fred, load, quiet: false };
-        assert_eq!(command, Command::One(None, run));
+        let run =
+            Run { workload: Workload::RemoteHit, peer: Peer::Fred, load, tls: false, quiet: false };
+        assert_eq!(command, Command::One(Redis::default(), run));
     }
 
     #[test]
     fn a_stampede_is_one_call_per_task() {
         let command = parse("--workload stampede --peer moka --ops 7 --tasks 20").unwrap();
-        let Command::One(None, run) = command else { panic!("{command:?}") };
+        let Command::One(_, run) = command else { panic!("{command:?}") };
         assert_eq!((run.load.tasks, run.load.ops), (20, 20));
     }
 
@@ -353,7 +397,8 @@ mod tests {
     fn a_scheme_in_front_of_the_address_is_dropped() {
         let command = parse("--redis redis://127.0.0.1:7000/ --all").unwrap();
         let all = All { rounds: None, plot: None };
-        assert_eq!(command, Command::All(Some("127.0.0.1:7000".to_owned()), all));
+        let redis = Redis { address: Some("127.0.0.1:7000".to_owned()), tls: None };
+        assert_eq!(command, Command::All(redis, all));
     }
 
     #[test]
@@ -365,6 +410,8 @@ mod tests {
             ("--workload local_hit --peer fred --tasks 0", "--tasks wants a number above 0"),
             ("--workload local_hit --peer fred --tasks", "--tasks needs a value"),
             ("--all --peer fred", "--all takes no"),
+            ("--all --tls-port 7", "--redis, --tls-port and --tls-ca belong together"),
+            ("--redis a:1 --tls --all", "--tls and --redis also need"),
             ("--frobnicate", "unknown argument \"--frobnicate\""),
         ] {
             let told = parse(line).unwrap_err();

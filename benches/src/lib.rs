@@ -26,6 +26,7 @@ pub mod rounds;
 pub mod runtime;
 pub mod server;
 pub mod table;
+pub mod tls;
 pub mod versions;
 pub mod workload;
 

@@ -44,6 +44,8 @@ pub struct Line {
     pub peak_kib: u64,
     /// Time of a stampede beyond its loader, in microseconds.
     pub added_us: Option<f64>,
+    /// Whether the connections were encrypted.
+    pub tls: bool,
     /// Round of `--all`.
     pub round: Option<usize>,
 }
@@ -76,6 +78,7 @@ impl Line {
             server_us: measurement.server.as_secs_f64() * 1e6,
             peak_kib: measurement.peak_kib,
             added_us: measurement.added.map(|added| added.as_secs_f64() * 1e6),
+            tls: run.tls,
             round: None,
         }
     }
@@ -101,6 +104,9 @@ impl fmt::Display for Line {
         write!(f, r#","server_us":{:.0},"peak_kib":{}"#, self.server_us, self.peak_kib)?;
         if let Some(added) = self.added_us {
             write!(f, r#","added_us":{added:.1}"#)?;
+        }
+        if self.tls {
+            f.write_str(r#","tls":true"#)?;
         }
         if let Some(round) = self.round {
             write!(f, r#","round":{round}"#)?;
@@ -135,6 +141,7 @@ impl FromStr for Line {
             server_us: fields.need("server_us")?,
             peak_kib: fields.need("peak_kib")?,
             added_us: fields.find("added_us").map(|_| fields.need("added_us")).transpose()?,
+            tls: fields.find("tls").is_some(),
             round: fields.find("round").map(|_| fields.need("round")).transpose()?,
         })
     }
@@ -182,7 +189,7 @@ mod tests {
         };
         let workload = Workload::Stampede;
         let load = Load::of(workload, Some(4));
-        Line::new(&Run { workload, peer: Peer::Moka, load, quiet: false }, measurement)
+        Line::new(&Run { workload, peer: Peer::Moka, load, tls: false, quiet: false }, measurement)
     }
 
     #[test]
@@ -197,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_line_reads_back_as_itself() {
-        let line = Line { round: Some(2), ..line() };
+        let line = Line { tls: true, round: Some(2), ..line() };
         assert_eq!(line.to_string().parse::<Line>().unwrap(), line);
     }
 

@@ -1,5 +1,6 @@
 //! The interface of a client under measurement.
 
+use std::fs;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_driver::Answer;
+use redis::io::tcp::TcpSettings;
+use redis::{IntoConnectionInfo as _, TlsCertificates};
 
 use crate::Failure;
 use crate::cli::Workload;
 use crate::runtime::Runtime;
+use crate::tls::TlsPort;
 
 /// One client, held by one task.
 pub trait Peer: Sized + Send + 'static {
@@ -22,6 +26,9 @@ pub trait Peer: Sized + Send + 'static {
 
     /// Workloads that the peer supports.
     const WORKLOADS: &'static [Workload];
+
+    /// Whether the peer is set up for TLS.
+    const TLS: bool = false;
 
     /// Connect to Redis.
     ///
@@ -66,6 +73,8 @@ pub trait Peer: Sized + Send + 'static {
 pub struct Setup {
     /// Address of Redis: `host:port`.
     pub redis: String,
+    /// Port to use with TLS, if the connection is encrypted.
+    pub tls: Option<TlsPort>,
     /// Number of keys that the near cache must hold, if there is one.
     pub near_keys: usize,
     /// Lifetime of a key in the near cache.
@@ -79,7 +88,32 @@ impl Setup {
         // A value of 64 bytes, its key and the overhead of an entry.
         const PER_KEY: usize = 256;
         let bytes = DEFAULT.max(self.near_keys * PER_KEY);
-        format!("redis://{}?near_cache_bytes={bytes}", self.redis)
+        match &self.tls {
+            None => format!("redis://{}?near_cache_bytes={bytes}", self.redis),
+            Some(TlsPort { port, ca }) => {
+                let ca = ca.display();
+                format!("rediss://localhost:{port}?near_cache_bytes={bytes}&tls_ca={ca}")
+            }
+        }
+    }
+
+    /// Return a client of redis-rs for the server.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the certificates cannot be read.
+    pub(crate) fn redis_rs_client(&self, options: &str) -> Result<redis::Client, Failure> {
+        let nodelay = TcpSettings::default().set_nodelay(true);
+        let Some(TlsPort { port, ca }) = &self.tls else {
+            let url = format!("redis://{}/{options}", self.redis);
+            return Ok(redis::Client::open(url.into_connection_info()?.set_tcp_settings(nodelay))?);
+        };
+        // The only error is that the process has a provider already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let url = format!("rediss://localhost:{port}/{options}").into_connection_info()?;
+        let root_cert = Some(fs::read(ca)?);
+        let certificates = TlsCertificates { client_tls: None, root_cert };
+        Ok(redis::Client::build_with_tls(url.set_tcp_settings(nodelay), certificates)?)
     }
 }
 

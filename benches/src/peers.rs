@@ -89,5 +89,8 @@ fn measure_peer<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, NoMe
         let reason = format!("{peer} cannot do {workload}, only {}", can.join(", "));
         return Err(NoMeasurement::Unsupported(reason));
     }
+    if run.tls && !P::TLS {
+        return Err(NoMeasurement::Unsupported(format!("{} is not measured over TLS", run.peer)));
+    }
     Ok(workload::run::<P>(run, server)?)
 }

@@ -27,6 +27,10 @@ names! {
         RemoteSome = "remote_hit, 64 tasks",
         /// A saturated process.
         RemoteMany = "remote_hit, 512 tasks",
+        /// One round trip after the other, over TLS.
+        RemoteOneTls = "remote_hit, 1 task, TLS",
+        /// A busy process, over TLS.
+        RemoteSomeTls = "remote_hit, 64 tasks, TLS",
         /// A miss by itself.
         ColdOne = "cold_miss, 1 task",
         /// Many misses at once.
@@ -47,7 +51,11 @@ impl Row {
     pub fn workload(self) -> Workload {
         match self {
             Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => Workload::LocalHit,
-            Self::RemoteOne | Self::RemoteSome | Self::RemoteMany => Workload::RemoteHit,
+            Self::RemoteOne
+            | Self::RemoteSome
+            | Self::RemoteMany
+            | Self::RemoteOneTls
+            | Self::RemoteSomeTls => Workload::RemoteHit,
             Self::ColdOne | Self::ColdSome => Workload::ColdMiss,
             Self::LocalMulti => Workload::LocalMulti,
             Self::RemoteMulti => Workload::RemoteMulti,
@@ -56,12 +64,18 @@ impl Row {
         }
     }
 
+    /// Return whether the connections of the row are encrypted.
+    pub fn tls(self) -> bool {
+        matches!(self, Self::RemoteOneTls | Self::RemoteSomeTls)
+    }
+
     /// Return the peers of the row, yardsticks first.
     pub fn peers(self) -> Vec<Peer> {
         let others: &[Peer] = match self.workload() {
             Workload::LocalHit | Workload::LocalMulti => {
                 &[Peer::QuickCache, Peer::Moka, Peer::RedisRsCache, Peer::RustisCache]
             }
+            Workload::RemoteHit if self.tls() => &[Peer::RedisRs, Peer::RedisRsSync],
             Workload::RemoteHit | Workload::RemoteMulti => &[
                 Peer::RedisRs,
                 Peer::RedisRsSync,
@@ -79,11 +93,12 @@ impl Row {
     pub fn run(self, peer: Peer) -> Run {
         let tasks = match self {
             Self::LocalTwoTasks => Some(2),
-            Self::RemoteSome | Self::ColdSome => Some(64),
+            Self::RemoteSome | Self::RemoteSomeTls | Self::ColdSome => Some(64),
             Self::RemoteMany => Some(512),
             Self::LocalOneKey
             | Self::LocalManyKeys
             | Self::RemoteOne
+            | Self::RemoteOneTls
             | Self::ColdOne
             | Self::LocalMulti
             | Self::RemoteMulti
@@ -101,18 +116,20 @@ impl Row {
             Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => {
                 load.ops = LOCAL_OPS * load.tasks;
             }
-            Self::RemoteSome | Self::RemoteMany if threads => load.ops = REMOTE_OPS / 4,
-            Self::RemoteSome | Self::RemoteMany => load.ops = REMOTE_OPS,
+            Self::RemoteSome | Self::RemoteMany | Self::RemoteSomeTls => {
+                load.ops = if threads { REMOTE_OPS / 4 } else { REMOTE_OPS };
+            }
             Self::ColdSome if threads => load.ops = REMOTE_OPS / 8,
             Self::ColdSome => load.ops = REMOTE_OPS / 2,
             Self::RemoteOne
+            | Self::RemoteOneTls
             | Self::ColdOne
             | Self::LocalMulti
             | Self::RemoteMulti
             | Self::ColdMulti
             | Self::Stampede => {}
         }
-        Run { workload, peer, load, quiet: true }
+        Run { workload, peer, load, tls: self.tls(), quiet: true }
     }
 }
 

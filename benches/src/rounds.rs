@@ -17,6 +17,7 @@ use crate::plan::Row;
 use crate::runtime::WORKERS;
 use crate::server::Server;
 use crate::table::{self, Results};
+use crate::tls::TlsPort;
 use crate::{Failure, plot};
 
 /// Time limit of a cell.
@@ -47,6 +48,9 @@ pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(),
     let mut unsupported: Vec<(Row, Peer)> = Vec::new();
     for round in 1..=all.rounds.unwrap_or(ROUNDS) {
         for row in Row::ALL {
+            if row.tls() && server.tls().is_none() {
+                continue;
+            }
             let mut peers = row.peers();
             let first = (round - 1) % peers.len();
             peers.rotate_left(first);
@@ -81,6 +85,7 @@ pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(),
 pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
     let mut child = Command::new(env::current_exe()?)
         .args(["--quiet", "--redis", server.address()])
+        .args(server.tls().map(tls_arguments).into_iter().flatten())
         .args(arguments(run))
         .envs(WORKERS)
         .stdin(Stdio::null())
@@ -106,7 +111,7 @@ pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
 }
 
 fn arguments(run: &Run) -> Vec<String> {
-    let Run { workload, peer, load, quiet: _ } = run;
+    let Run { workload, peer, load, tls, quiet: _ } = run;
     let options = [
         ("--workload", workload.to_string()),
         ("--peer", peer.to_string()),
@@ -117,13 +122,19 @@ fn arguments(run: &Run) -> Vec<String> {
         ("--value", load.value.to_string()),
         ("--loader-ms", load.loader_ms.to_string()),
     ];
-    options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+    options.chain(tls.then(|| "--tls".to_owned())).collect()
+}
+
+fn tls_arguments(tls: &TlsPort) -> [String; 4] {
+    let TlsPort { port, ca } = tls;
+    ["--tls-port".to_owned(), port.to_string(), "--tls-ca".to_owned(), ca.display().to_string()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli;
+    use crate::cli::{self, Redis};
 
     #[test]
     fn a_child_is_told_exactly_what_the_plan_says() {
@@ -131,7 +142,7 @@ mod tests {
             let run = row.run(Peer::RedisRsSync);
             let quiet = std::iter::once("--quiet".to_owned());
             let parsed = cli::Command::parse(quiet.chain(arguments(&run))).unwrap();
-            assert_eq!(parsed, cli::Command::One(None, run));
+            assert_eq!(parsed, cli::Command::One(Redis::default(), run));
         }
     }
 }

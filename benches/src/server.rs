@@ -10,6 +10,8 @@ use std::{env, fmt, thread};
 use redis::{Connection, Pipeline};
 
 use crate::Failure;
+use crate::cli::Redis;
+use crate::tls::{Certificates, TlsPort};
 
 /// Number of commands sent before their replies are read.
 const PIPELINE: usize = 1000;
@@ -27,6 +29,7 @@ const WATCH: &str = r#""$@" >/dev/null & server=$!; read -r _; kill $server; wai
 /// The Redis server under test; our own server stops on drop.
 pub struct Server {
     address: String,
+    tls: Option<TlsPort>,
     /// One connection for all commands outside the measurement, so that its setup is not counted.
     control: Mutex<Connection>,
     own: Option<Own>,
@@ -35,6 +38,8 @@ pub struct Server {
 struct Own {
     watch: Child,
     lifeline: Option<ChildStdin>,
+    /// The server reads them only when it starts.
+    _certificates: Option<Certificates>,
 }
 
 impl Server {
@@ -43,12 +48,17 @@ impl Server {
     /// # Errors
     ///
     /// Fails if no server answers at the address, or if redis-server is missing or does not start.
-    pub fn take(address: Option<String>) -> Result<Self, Failure> {
-        let Some(address) = address else {
+    pub fn take(redis: Redis) -> Result<Self, Failure> {
+        let Redis { address: Some(address), tls } = redis else {
             return Self::start();
         };
         let control = connect(&address).map_err(|why| format!("no Redis at {address}: {why}"))?;
-        Ok(Self { address, control: Mutex::new(control), own: None })
+        Ok(Self { address, tls, control: Mutex::new(control), own: None })
+    }
+
+    /// Return the port with TLS. Our own server has none if it was built without TLS.
+    pub fn tls(&self) -> Option<&TlsPort> {
+        self.tls.as_ref()
     }
 
     /// Return the address of the server: `host:port`.
@@ -130,7 +140,8 @@ impl Server {
         let mut attempts = 3;
         loop {
             attempts -= 1;
-            match Self::start_on(&program, free_port()?) {
+            let certificates = has_tls(&program)?.then(Certificates::create).transpose()?;
+            match Self::start_on(&program, free_port()?, certificates) {
                 Err(failure) if attempts == 0 => return Err(failure),
                 Err(_) => {}
                 Ok(server) => return Ok(server),
@@ -138,25 +149,37 @@ impl Server {
         }
     }
 
-    fn start_on(program: &str, port: u16) -> Result<Self, Failure> {
+    fn start_on(
+        program: &str,
+        port: u16,
+        certificates: Option<Certificates>,
+    ) -> Result<Self, Failure> {
+        let tls = match &certificates {
+            Some(certificates) => Some(TlsPort { port: free_port()?, ca: certificates.ca() }),
+            None => None,
+        };
+        let tls_arguments = certificates.as_ref().zip(tls.as_ref());
+        let tls_arguments = tls_arguments.map(|(files, tls)| files.server_arguments(tls.port));
         let mut watch = Command::new("/bin/sh")
             .args(["-c", WATCH, "sh", program, "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "no", "--port", &port.to_string()])
             // The tracking table has no limit, so that it holds a near cache of a million entries.
             .args(["--tracking-table-max-keys", "0"])
+            .args(tls_arguments.unwrap_or_default())
             .current_dir(env::temp_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .map_err(|why| format!("cannot start {program}: {why}"))?;
         // From here on the drop of `own` stops the server.
-        let own = Own { lifeline: watch.stdin.take(), watch };
+        let own = Own { lifeline: watch.stdin.take(), watch, _certificates: certificates };
         let address = format!("127.0.0.1:{port}");
         let deadline = Instant::now() + START_WITHIN;
         loop {
             match connect(&address) {
                 Ok(control) => {
-                    return Ok(Self { address, control: Mutex::new(control), own: Some(own) });
+                    let control = Mutex::new(control);
+                    return Ok(Self { address, tls, control, own: Some(own) });
                 }
                 Err(why) if Instant::now() > deadline => {
                     return Err(format!("{program} does not answer on port {port}: {why}").into());
@@ -169,9 +192,10 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, control: _, own } = self;
+        let Self { address, tls, control: _, own } = self;
         let own = own.is_some();
-        f.debug_struct("Server").field("address", address).field("own", &own).finish()
+        let mut text = f.debug_struct("Server");
+        text.field("address", address).field("tls", tls).field("own", &own).finish()
     }
 }
 
@@ -199,6 +223,17 @@ fn check(program: &str) -> Result<(), Failure> {
         .into()),
         Err(why) => Err(format!("cannot run {program}: {why}").into()),
     }
+}
+
+/// Tell whether a server was built with TLS. Without its certificate it ends at once, and names the
+/// option that is missing only if it knows it.
+fn has_tls(program: &str) -> Result<bool, Failure> {
+    let output = Command::new(program)
+        .args(["--port", "0", "--tls-port", "1", "--save", ""])
+        .current_dir(env::temp_dir())
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).contains("tls-cert-file"))
 }
 
 fn connect(address: &str) -> Result<Connection, Failure> {

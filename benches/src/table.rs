@@ -156,7 +156,7 @@ const fn target(row: Row, metric: Metric, against: Against, limit: Limit) -> Tar
 }
 
 /// The targets of every adapter.
-const TARGETS: [Target; 18] = {
+const TARGETS: [Target; 20] = {
     use Against::{Itself, Own, Plain};
     use Limit::{AtLeast, AtMost};
     use Metric::{Added, Loads, Median, Nanos, Ops};
@@ -175,6 +175,8 @@ const TARGETS: [Target; 18] = {
         target(Row::RemoteSome, Ops, Plain(Row::RemoteSome), AtLeast(0.9)),
         target(Row::RemoteSome, Ops, redis_rs_cache, AtLeast(2.0)),
         target(Row::RemoteMany, Ops, Plain(Row::RemoteMany), AtLeast(1.2)),
+        target(Row::RemoteOneTls, Median, Plain(Row::RemoteOneTls), AtMost(0.7)),
+        target(Row::RemoteSomeTls, Ops, Plain(Row::RemoteSomeTls), AtLeast(1.0)),
         target(Row::ColdOne, Median, Plain(Row::RemoteOne), AtMost(1.5)),
         target(Row::ColdSome, Ops, Plain(Row::RemoteSome), AtLeast(0.35)),
         target(Row::ColdMulti, Median, Plain(Row::RemoteOne), AtMost(8.0)),

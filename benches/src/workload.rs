@@ -28,6 +28,8 @@ const TTL: Duration = Duration::from_secs(600);
 
 /// Number of keys from which on a near cache is filled in batches of [`FILLED_AT_ONCE`].
 const MANY_KEYS: usize = 100_000;
+/// Failure of a run over TLS on a server without it.
+const NO_TLS: &str = "the server was built without TLS";
 const FILLED_AT_ONCE: usize = 100;
 
 /// Run one workload against one peer.
@@ -44,8 +46,10 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     let prefix = unique_prefix();
     let keys = Arc::new(Keys::new(&course, course.calls, &prefix));
     let value = Bytes::from(vec![b'v'; run.load.value]);
+    let tls = run.tls.then(|| server.tls().cloned().ok_or(NO_TLS)).transpose()?;
     let peer = P::connect(&Setup {
         redis: server.address().to_owned(),
+        tls,
         near_keys: course.near_keys(&keys),
         ttl: TTL,
     })

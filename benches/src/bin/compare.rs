@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::{env, io};
 
-use redcache_benches::cli::{self, Run, USAGE};
+use redcache_benches::cli::{self, Redis, Run, USAGE};
 use redcache_benches::growth;
 use redcache_benches::line::Line;
 use redcache_benches::peers::{self, NoMeasurement};
@@ -48,7 +48,7 @@ fn execute(command: cli::Command) -> Result<(), NoMeasurement> {
     Ok(())
 }
 
-fn one(redis: Option<String>, run: &Run) -> Result<(), NoMeasurement> {
+fn one(redis: Redis, run: &Run) -> Result<(), NoMeasurement> {
     let ready = |(name, value)| env::var(name).is_ok_and(|given| given == value);
     if !WORKERS.into_iter().all(ready) {
         return Err(NoMeasurement::Failed(start_over().into()));

@@ -28,6 +28,7 @@ where
     type Value = Bytes;
 
     const WORKLOADS: &'static [Workload] = Workload::ALL;
+    const TLS: bool = true;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
         let cache = Cache::connect_on(A::default(), setup.redcache_url().as_str()).await?;

@@ -22,6 +22,7 @@ impl Peer for Blocking {
     type Value = Bytes;
 
     const WORKLOADS: &'static [Workload] = Workload::ALL;
+    const TLS: bool = true;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
         let cache = redcache_blocking::connect(setup.redcache_url().as_str())?;

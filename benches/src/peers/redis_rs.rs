@@ -4,8 +4,7 @@ use std::num::NonZeroUsize;
 
 use redis::aio::MultiplexedConnection;
 use redis::caching::CacheConfig;
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncCommands, AsyncConnectionConfig, Client, IntoConnectionInfo};
+use redis::{AsyncCommands, AsyncConnectionConfig};
 
 use crate::Failure;
 use crate::cli::Workload;
@@ -20,10 +19,11 @@ impl Peer for Plain {
     type Value = Vec<u8>;
 
     const WORKLOADS: &'static [Workload] = &[Workload::RemoteHit, Workload::RemoteMulti];
+    const TLS: bool = true;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
-        let config = AsyncConnectionConfig::new();
-        Ok(Self(connect(&format!("redis://{}/", setup.redis), &config).await?))
+        let client = setup.redis_rs_client("")?;
+        Ok(Self(client.get_multiplexed_async_connection().await?))
     }
 
     async fn fork(&self) -> Result<Self, Failure> {
@@ -53,7 +53,8 @@ impl Peer for Cached {
         let size = NonZeroUsize::new(setup.near_keys).unwrap_or(NonZeroUsize::MIN);
         let cache = CacheConfig::new().set_size(size).set_default_client_ttl(setup.ttl);
         let config = AsyncConnectionConfig::new().set_cache_config(cache);
-        Ok(Self(connect(&format!("redis://{}/?protocol=resp3", setup.redis), &config).await?))
+        let client = setup.redis_rs_client("?protocol=resp3")?;
+        Ok(Self(client.get_multiplexed_async_connection_with_config(&config).await?))
     }
 
     async fn fork(&self) -> Result<Self, Failure> {
@@ -67,15 +68,6 @@ impl Peer for Cached {
     async fn read_many(&mut self, keys: &[String], _: &Source) -> Result<usize, Failure> {
         read_many(&mut self.0, keys).await
     }
-}
-
-async fn connect(
-    url: &str,
-    config: &AsyncConnectionConfig,
-) -> Result<MultiplexedConnection, Failure> {
-    let nodelay = TcpSettings::default().set_nodelay(true);
-    let client = Client::open(url.into_connection_info()?.set_tcp_settings(nodelay))?;
-    Ok(client.get_multiplexed_async_connection_with_config(config).await?)
 }
 
 async fn read(connection: &mut MultiplexedConnection, key: &str) -> Result<Vec<u8>, Failure> {

@@ -1,7 +1,6 @@
 //! The synchronous redis-rs, one connection per thread as its users have it.
 
-use redis::io::tcp::TcpSettings;
-use redis::{Client, Commands, Connection, IntoConnectionInfo};
+use redis::{Client, Commands, Connection};
 
 use crate::Failure;
 use crate::cli::Workload;
@@ -19,11 +18,10 @@ impl Peer for Sync {
     type Value = Vec<u8>;
 
     const WORKLOADS: &'static [Workload] = &[Workload::RemoteHit, Workload::RemoteMulti];
+    const TLS: bool = true;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
-        let nodelay = TcpSettings::default().set_nodelay(true);
-        let address = format!("redis://{}/", setup.redis).into_connection_info()?;
-        Self::open(Client::open(address.set_tcp_settings(nodelay))?)
+        Self::open(setup.redis_rs_client("")?)
     }
 
     async fn fork(&self) -> Result<Self, Failure> {
