@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use redcache_core::engine::{Batch, CallError, Engine, Near, NearHit, Observation, SharedObserver};
 use redcache_core::observer::{AnswerEvent, Observer};
-use redcache_core::{CallOptions, Source};
+use redcache_core::{CallOptions, Servers, Source};
 
 use crate::deferred::defer;
 use crate::namespaces::Namespaces;
@@ -16,6 +16,7 @@ pub struct NearReader {
     near: Arc<Near>,
     observer: SharedObserver,
     namespaces: Namespaces,
+    is_disabled: bool,
 }
 
 impl NearReader {
@@ -23,7 +24,14 @@ impl NearReader {
     pub fn new(engine: &Engine) -> Self {
         let config = engine.config();
         let namespaces = Namespaces::new(config.lock_prefixes().map(str::to_owned).to_vec());
-        Self { near: Arc::clone(engine.near()), observer: config.observer().clone(), namespaces }
+        let (near, observer) = (Arc::clone(engine.near()), config.observer().clone());
+        let is_disabled = *config.servers() == Servers::None;
+        Self { near, observer, namespaces, is_disabled }
+    }
+
+    /// Return `true` if the cache has no server, so that nothing is stored.
+    pub fn is_disabled(&self) -> bool {
+        self.is_disabled
     }
 
     pub(crate) fn near(&self) -> &Near {

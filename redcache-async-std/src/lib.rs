@@ -85,6 +85,31 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     Cache::connect_lazy_on(AsyncStd, config)
 }
 
+/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders
+/// always run, one at a time for each key in this process.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if the operating system has no randomness.
+///
+/// # Examples
+///
+/// ```
+/// # async_std::task::block_on(async {
+/// use std::time::Duration;
+///
+/// let cache = redcache_async_std::disabled()?;
+/// let load = || async { Ok::<_, std::io::Error>("Ada") };
+/// let answer = cache.get_with("user:42", Duration::from_secs(60), load).await?;
+/// assert_eq!(answer.value.as_deref(), Some(&b"Ada"[..]));
+/// assert!(cache.get("user:42").await?.value.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub fn disabled() -> Result<Cache, Error> {
+    connect_lazy(Config::disabled())
+}
+
 /// The global runtime of async-std.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AsyncStd;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use redcache_adapter::{LoadResult, NearReader, Request, SharedHost, new_seed};
-use redcache_core::{CallOptions, Error, IntoConfig, Key, Stats};
+use redcache_core::{CallOptions, Config, Error, IntoConfig, Key, Stats};
 
 use crate::shared::Shared;
 use crate::{call, timer};
@@ -105,6 +105,30 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     let cache = Cache { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
     timer::start(cache.shared()).map_err(Error::no_thread)?;
     Ok(cache)
+}
+
+/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders
+/// always run, one at a time for each key in this process.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the operating system has no
+/// randomness or no thread.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let cache = redcache_blocking::disabled()?;
+/// let load = || Ok::<_, std::io::Error>("Ada");
+/// let answer = cache.get_with("user:42", Duration::from_secs(60), load)?;
+/// assert_eq!(answer.value.as_deref(), Some(&b"Ada"[..]));
+/// assert!(cache.get("user:42")?.value.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn disabled() -> Result<Cache, Error> {
+    connect_lazy(Config::disabled())
 }
 
 impl Cache {

@@ -60,7 +60,7 @@ mod socket_threads;
 mod timer;
 mod write;
 
-pub use cache::{Cache, connect, connect_lazy};
+pub use cache::{Cache, connect, connect_lazy, disabled};
 pub use redcache_core::{
     Address, Answer, BatchResult, BlockingCredentialsProvider, BoxError, CallOptions, Config,
     ConfigBuilder, ConfigError, Credentials, Error, ErrorKind, IntoConfig, Key, LOCK_PREFIX,

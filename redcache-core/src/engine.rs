@@ -13,6 +13,7 @@
 mod calls;
 mod cancel;
 mod coherence;
+mod disabled;
 mod env;
 mod exchange;
 mod fetches;

@@ -82,6 +82,31 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     Cache::connect_lazy_on(Smol, config)
 }
 
+/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders
+/// always run, one at a time for each key in this process.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if the operating system has no randomness.
+///
+/// # Examples
+///
+/// ```
+/// # smol::block_on(async {
+/// use std::time::Duration;
+///
+/// let cache = redcache_smol::disabled()?;
+/// let load = || async { Ok::<_, std::io::Error>("Ada") };
+/// let answer = cache.get_with("user:42", Duration::from_secs(60), load).await?;
+/// assert_eq!(answer.value.as_deref(), Some(&b"Ada"[..]));
+/// assert!(cache.get("user:42").await?.value.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub fn disabled() -> Result<Cache, Error> {
+    connect_lazy(Config::disabled())
+}
+
 /// smol's global executor.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Smol;

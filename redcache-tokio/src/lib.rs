@@ -98,6 +98,36 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     Cache::connect_lazy_on(Tokio::default(), config)
 }
 
+/// Create a disabled cache on the current tokio runtime: without a server, as
+/// [`Config::disabled`] describes. Loaders always run, one at a time for each key in this process.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] if the operating system has no randomness.
+///
+/// # Panics
+///
+/// Panics outside of a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// let cache = redcache_tokio::disabled()?;
+/// let load = || async { Ok::<_, std::io::Error>("Ada") };
+/// let answer = cache.get_with("user:42", Duration::from_secs(60), load).await?;
+/// assert_eq!(answer.value.as_deref(), Some(&b"Ada"[..]));
+/// assert!(cache.get("user:42").await?.value.is_none());
+/// # Ok(())
+/// # }
+/// ```
+pub fn disabled() -> Result<Cache, Error> {
+    connect_lazy(Config::disabled())
+}
+
 /// A tokio runtime.
 ///
 /// Time is that of the runtime: under tokio's paused clock, timeouts and the near cache follow the

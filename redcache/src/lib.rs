@@ -32,6 +32,7 @@
 //! - [`TypedCache`] has the typed calls, and [`Cache`] the calls with bytes, on one connection.
 //! - [`Json`] and the other codecs define the form of values in Redis; [`CacheKey`] the names of
 //!   keys.
+//! - [`disabled`] creates a cache without Redis, for tests and as an off switch.
 //! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
 //! - The [README](https://crates.io/crates/redcache) is the guide.
 //!
@@ -39,7 +40,7 @@
 //!
 //! | feature | effect |
 //! |---|---|
-//! | `tokio` (default) | [`connect`] and [`connect_lazy`] on tokio |
+//! | `tokio` (default) | [`connect`], [`connect_lazy`] and [`disabled`] on tokio |
 //! | `smol`, `async-std` | the modules `redcache::smol` and `redcache::async_std` with the same functions |
 //! | `blocking` | the module `redcache::blocking`, for synchronous code |
 //! | `postcard`, `messagepack` | the codecs `Postcard` and `MessagePack` |
@@ -94,7 +95,7 @@ pub use redcache_observe::Metrics;
 #[cfg(feature = "tracing")]
 pub use redcache_observe::Tracing;
 #[cfg(feature = "tokio")]
-pub use redcache_tokio::{Tokio, connect, connect_lazy};
+pub use redcache_tokio::{Tokio, connect, connect_lazy, disabled};
 pub use typed::TypedCacheOn;
 
 /// The parts of functions with the attribute [`cached`](macro@cached), for its expansion alone.
@@ -120,19 +121,19 @@ pub type TypedCache<K, V, C = Json> = TypedCacheOn<Cache, K, V, C>;
 /// Caches on the runtime smol.
 #[cfg(feature = "smol")]
 pub mod smol {
-    pub use redcache_smol::{Smol, connect, connect_lazy};
+    pub use redcache_smol::{Smol, connect, connect_lazy, disabled};
 }
 
 /// Caches on the runtime async-std.
 #[cfg(feature = "async-std")]
 pub mod async_std {
-    pub use redcache_async_std::{AsyncStd, connect, connect_lazy};
+    pub use redcache_async_std::{AsyncStd, connect, connect_lazy, disabled};
 }
 
 /// Caches for synchronous code, on threads.
 #[cfg(feature = "blocking")]
 pub mod blocking {
-    pub use redcache_blocking::{Cache, RefreshingCache, connect, connect_lazy};
+    pub use redcache_blocking::{Cache, RefreshingCache, connect, connect_lazy, disabled};
 
     use crate::{Json, TypedCacheOn};
 

@@ -31,6 +31,32 @@ impl Config {
         ConfigBuilder::with_defaults()
     }
 
+    /// Return the settings of a disabled cache, which has no server.
+    ///
+    /// Reads find nothing, so that loaders always run, one at a time for each key in this process;
+    /// writes succeed and store nothing. Use it to switch the cache off, or in tests of your
+    /// service. The URL `disabled://` means the same.
+    ///
+    /// In detail: a call with a loader shares the load of another caller that begins after the
+    /// call. `get` answers `None`. `remove` and `touch` return `false`, because there was no value.
+    /// `insert_with` runs its loader, and returns whether there was a value to store. `ready`
+    /// succeeds, and `is_tracked` returns `false`. Calls check their arguments as always, and the
+    /// timeouts of loads apply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::Config;
+    ///
+    /// assert_eq!(Config::disabled(), Config::from_url("disabled://")?);
+    /// let config = Config::from_url("disabled://?load_timeout=5s")?;
+    /// assert_eq!(config.servers().to_string(), "none");
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    pub fn disabled() -> Self {
+        ConfigBuilder::with_defaults().disabled().config
+    }
+
     /// Return the settings that a URL describes.
     ///
     /// | URL | servers |
@@ -39,6 +65,7 @@ impl Config {
     /// | `redis-cluster://user:password@host:port,host:port/?option=value` | some nodes of a cluster |
     /// | `redis-sentinel://user:password@host:port,host:port/service/db?option=value` | sentinels |
     /// | `redis+unix://user:password@/path/to.sock?option=value` | a Unix domain socket |
+    /// | `disabled://?option=value` | none: see [`Config::disabled`] |
     ///
     /// `valkey` may replace `redis`. `rediss` and `valkeys` mean TLS, with the options of
     /// [`Config::TLS_SETTINGS`] besides the others. User name, password, port, db and options may
@@ -97,7 +124,10 @@ impl Config {
                 let seed = host(seeds.first().unwrap_or(address));
                 if is_ip(seed) { host(address) } else { seed }
             }
-            Servers::Cluster { .. } | Servers::One(_) | Servers::Sentinel { .. } => host(address),
+            Servers::Cluster { .. }
+            | Servers::None
+            | Servers::One(_)
+            | Servers::Sentinel { .. } => host(address),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::exchange::Exchange;
 use super::ops::{Machine, Ops, Timeout};
 use super::script_support::ScriptSupport;
 use super::sender::Sender;
@@ -55,6 +56,8 @@ pub(crate) struct Env {
     pub(crate) lock_settings: LockSettings,
     pub(crate) near: Arc<Near>,
     pub(crate) router: Router,
+    /// Replies of a disabled cache, in the order of their commands.
+    pub(super) disabled_replies: VecDeque<(Sender, Exchange)>,
     pub(crate) ops: Ops,
     pub(crate) timers: Timers,
     pub(crate) locks: Locks,
@@ -81,6 +84,9 @@ impl Env {
 
     pub(crate) fn send(&mut self, cx: Cx, sender: Sender, command: Command) {
         let now = cx.now;
+        if self.config.servers.is_none() {
+            return self.reply_disabled(now, sender, command);
+        }
         if let Command::Restore { lock, .. } = &command {
             self.locks.undo(now, *lock, now + self.config.lock_ttl);
         }

@@ -148,6 +148,7 @@ impl Engine {
         while let Some(event) = self.env.router.poll_event() {
             self.on_router_event(now, event);
         }
+        while self.drain_disabled(now) {}
         let env = &mut self.env;
         if let Some(at) = env.router.dead_at(&env.config) {
             env.near.trust_until(at);

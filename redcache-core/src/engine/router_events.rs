@@ -206,7 +206,7 @@ impl Engine {
 
     /// A write of this process has ended: tell the write and the fetch of the same key before the
     /// caller. The server's own report is ignored.
-    fn on_own_write(&mut self, cx: Cx, command: &Command, is_void: bool) {
+    pub(super) fn on_own_write(&mut self, cx: Cx, command: &Command, is_void: bool) {
         let replaces = match command {
             Command::Insert { .. } | Command::Remove { .. } => true,
             // A locked write's value is newer than a load that began before it.
@@ -261,7 +261,7 @@ impl Engine {
         (self.env.ops.machine(op) != Some(Machine::Removals)).then_some(op)
     }
 
-    fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
+    pub(super) fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
         match token.map_or(Sender::Nobody, Sender::of) {
             // Another key's reply must never reach a flight, even after a fault below.
             Sender::Flight(id) if self.fetches.key_of(id) == Some(exchange.command.key()) => {

@@ -61,12 +61,15 @@ impl Engine {
         let keeps_stale =
             !(config.stale_if_error.is_zero() && config.stale_while_revalidate.is_zero());
         let near = Near::new(now, config.near_cache_bytes, keeps_stale, near_seed, slots);
+        // Without a server, there is nothing to wait for.
+        let readiness = config.servers.is_none().then_some(Ok(()));
         let removals = Removals::new(config.reconnect_delay_max);
         let env = Env {
             config,
             lock_settings,
             near: Arc::new(near),
             router,
+            disabled_replies: VecDeque::new(),
             ops: Ops::default(),
             timers: Timers::default(),
             locks,
@@ -78,7 +81,7 @@ impl Engine {
             closing: Closing::No,
             closed: Error::closed(),
             events: VecDeque::new(),
-            readiness: None,
+            readiness,
         };
         let mut engine = Self {
             env,

@@ -100,6 +100,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Set no server: the cache is disabled, as [`Config::disabled`] describes.
+    #[must_use]
+    pub fn disabled(mut self) -> Self {
+        self.config.servers = Servers::None;
+        self
+    }
+
     /// Set a function from the address of a server to the address to connect to.
     ///
     /// Use it for a cluster behind network address translation, whose nodes announce addresses that

@@ -11,6 +11,8 @@ use crate::api::config_error::ConfigError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Servers {
+    /// No server: the cache is disabled.
+    None,
     /// One server outside of a cluster.
     One(Address),
     /// A server whose address Redis Sentinel knows.
@@ -32,12 +34,17 @@ const SEEDS_MAX: usize = 1024;
 const SENTINELS_MAX: usize = 64;
 
 impl Servers {
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster { .. })
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let seeds = match self {
+            Self::None => return Ok(()),
             Self::One(address) => return address.check(),
             Self::Sentinel { sentinels, service } => return check_sentinels(sentinels, service),
             Self::Cluster { seeds } => seeds,
@@ -64,6 +71,7 @@ fn check_sentinels(sentinels: &[Address], service: &str) -> Result<(), ConfigErr
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = match self {
+            Self::None => return f.write_str("none"),
             Self::One(address) => return address.fmt(f),
             Self::Sentinel { sentinels, service } => {
                 write!(f, "service {service} of the sentinels ")?;

@@ -36,6 +36,7 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
         Kind::Cluster => cluster(rest)?,
         Kind::Sentinel => sentinel(rest, &mut options)?,
         Kind::Unix => unix(rest)?,
+        Kind::Disabled => disabled(rest)?,
     };
     let mut tls = TlsOptions::default();
     let (tls_options, options): (Vec<&str>, Vec<&str>) =
@@ -63,6 +64,7 @@ enum Kind {
     Cluster,
     Sentinel,
     Unix,
+    Disabled,
 }
 
 /// Return what a scheme means, and whether it means TLS.
@@ -71,6 +73,7 @@ fn kind(scheme: &str) -> Result<(Kind, bool), ConfigError> {
     let is_tls = match server {
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,
+        "disabled" if kind.is_empty() => return Ok((Kind::Disabled, false)),
         "unix" if kind.is_empty() => return Ok((Kind::Unix, false)),
         _ => return Err(unknown_scheme()),
     };
@@ -84,8 +87,8 @@ fn kind(scheme: &str) -> Result<(Kind, bool), ConfigError> {
 }
 
 fn unknown_scheme() -> ConfigError {
-    let schemes = "redis://, redis-cluster://, redis-sentinel:// or redis+unix://; rediss for \
-                   redis with TLS";
+    let schemes = "redis://, redis-cluster://, redis-sentinel://, redis+unix:// or disabled://; \
+                   rediss for redis with TLS";
     wrong(format!("the URL has an unknown scheme: write {schemes}"))
 }
 
@@ -245,6 +248,14 @@ fn unix(rest: &str) -> Result<ConfigBuilder, ConfigError> {
         authority => Some(authority.strip_suffix('@').ok_or_else(malformed)?),
     };
     log_in(ConfigBuilder::with_defaults().unix_socket(decoded("path", path)?), login)
+}
+
+fn disabled(rest: &str) -> Result<ConfigBuilder, ConfigError> {
+    if rest.trim_end_matches('/').is_empty() {
+        return Ok(ConfigBuilder::with_defaults().disabled());
+    }
+    let text = "a disabled cache has no server: write disabled:// without a host";
+    Err(ConfigError::unquoted("host", text))
 }
 
 fn log_in(builder: ConfigBuilder, login: Option<&str>) -> Result<ConfigBuilder, ConfigError> {

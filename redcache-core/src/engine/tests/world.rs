@@ -213,10 +213,15 @@ impl World {
         self.settle();
     }
 
+    /// Return the outcome of a call, if the call has ended.
+    pub(super) fn outcome(&mut self, op: OpId) -> Option<Outcome> {
+        let at = self.outcomes.iter().position(|(done, _)| *done == op)?;
+        Some(self.outcomes.remove(at).1)
+    }
+
     /// Return the answer of a call for one key, if the call has ended.
     pub(super) fn answer(&mut self, op: OpId) -> Option<Result<Answer, CallError>> {
-        let at = self.outcomes.iter().position(|(done, _)| *done == op)?;
-        match self.outcomes.remove(at).1 {
+        match self.outcome(op)? {
             Outcome::Answer(answer) => Some(answer),
             other => panic!("{other:?}"),
         }

@@ -202,7 +202,7 @@ fn settings(config: &Config) -> Option<Settings<'_>> {
             answer_timeout: config.command_timeout,
             interval: config.discovery_interval.min(config.heartbeat_interval),
         }),
-        Servers::One(_) | Servers::Cluster { .. } => None,
+        Servers::None | Servers::One(_) | Servers::Cluster { .. } => None,
     }
 }
 

@@ -132,7 +132,7 @@ impl Node {
     pub(super) fn outage(&self, now: Instant, config: &Config) -> Option<Error> {
         let fault = self.fault.as_ref().filter(|_| !self.is_ready())?;
         let grace = match config.servers {
-            Servers::One(_) => Duration::ZERO,
+            Servers::None | Servers::One(_) => Duration::ZERO,
             Servers::Cluster { .. } | Servers::Sentinel { .. } => config.command_timeout,
         };
         let is_down = self.down_since.is_some_and(|since| since + grace <= now);

@@ -39,6 +39,7 @@ impl Router {
     pub(crate) fn new(now: Instant, config: &Config, rng: Rng) -> Self {
         let mut nodes = Nodes::default();
         let cluster = match &config.servers {
+            Servers::None => None,
             Servers::One(address) => {
                 nodes.insert(Node::new(now, address.clone(), config));
                 None

@@ -66,7 +66,7 @@ impl Sentinels {
     pub(super) fn of(now: Instant, config: &Config) -> Option<Self> {
         let addresses = match &config.servers {
             Servers::Sentinel { sentinels, .. } => sentinels.clone(),
-            Servers::One(_) | Servers::Cluster { .. } => return None,
+            Servers::None | Servers::One(_) | Servers::Cluster { .. } => return None,
         };
         Some(Self {
             addresses,
