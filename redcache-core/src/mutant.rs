@@ -131,6 +131,7 @@ mod switch {
         CredentialsMisdirected "an answer of the credentials provider is used on another connection",
         KeptRemovalDropped "a removal that failed for want of Redis is never repeated",
         KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
+        SuspectsInCompany "commands of lost connections are sent again side by side",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 

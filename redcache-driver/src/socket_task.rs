@@ -119,6 +119,8 @@ impl SocketTask<'_> {
                 state.host.engine.handle_written(now, conn);
             };
             if let Err(error) = ready!(self.write_half.poll_write_all(cx, on_progress, refill)) {
+                // The server may have said why it reads no more.
+                let _ = self.read(cx);
                 return Poll::Ready(Step::Failed(error.to_string()));
             }
             action = self.next_action(cx);

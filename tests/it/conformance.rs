@@ -101,6 +101,7 @@ mod connecting;
 mod defects;
 mod from_within;
 mod go;
+mod hang_ups;
 mod loads;
 mod near;
 mod observer;

@@ -88,7 +88,7 @@ impl Env {
             return self.reply_disabled(now, sender, command);
         }
         if let Command::Restore { lock, .. } = &command {
-            self.locks.undo(now, *lock, now + self.config.lock_ttl);
+            self.locks.await_restore(now, *lock, now + self.config.lock_ttl);
         }
         let (router, context) = self.router(now);
         router.send(context, sender.token(), command);

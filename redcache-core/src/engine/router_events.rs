@@ -62,8 +62,18 @@ impl Engine {
                 }
                 let no_reply = || Error::new(ErrorKind::Timeout, "the limit is `command_timeout`");
                 let error = last_refusal.map_or_else(no_reply, Refusal::into_error);
+                // The reply may hold the old value, so no other call may delete the lock before.
+                if let Command::WriteLock { lock, .. } = &command {
+                    self.env.locks.await_restore(now, *lock, now + self.env.config.lock_ttl);
+                }
                 self.keep_removal(cx, token, (&command, &error));
                 self.on_failed(cx, token, key, error);
+            }
+            RouterEvent::Unanswered { command } => {
+                if let Command::WriteLock { key, lock } = &command {
+                    self.env.locks.forget_restore(*lock);
+                    self.wake(cx, key);
+                }
             }
             RouterEvent::Invalidated(keys) => self.on_invalidated(cx, keys),
             RouterEvent::Flushed { slots } => self.on_flushed(cx, &slots),

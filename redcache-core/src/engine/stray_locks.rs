@@ -38,6 +38,9 @@ impl Env {
     pub(crate) fn return_unwanted(&mut self, cx: Cx, exchange: Exchange) {
         let Exchange { command, reply, sent_at, .. } = exchange;
         let key = command.key().clone();
+        if let Command::WriteLock { lock, .. } = &command {
+            self.locks.forget_restore(*lock);
+        }
         let undo = match (command, reply) {
             _ if mutant!(UnwantedLockKept) => return,
             (Command::ReadOrLock { lock, .. }, Reply::Read(read))

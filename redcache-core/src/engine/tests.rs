@@ -2,6 +2,7 @@
 
 mod disabled;
 mod joins;
+mod locks;
 mod outage;
 mod removals;
 mod silence;

@@ -1,7 +1,7 @@
 //! The locks of this process: prefix + one UUIDv7 per process + `:` + counter, unique for each
 //! acquisition.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use uuid::{Builder, Uuid};
@@ -29,8 +29,11 @@ pub(crate) struct Locks {
     issued: u64,
     /// Locks that writes hold or have asked for.
     live: BTreeSet<LockId>,
-    /// Locks that are being replaced by the old value, by the time at which they expire.
-    undone: VecDeque<(Instant, LockId)>,
+    /// Locks whose old value is to come back: its restore is on its way, or the reply that holds
+    /// it. Each with the time at which it expires.
+    restored: BTreeMap<LockId, Instant>,
+    /// The same locks in the order of that time.
+    expiries: BTreeSet<(Instant, LockId)>,
 }
 
 impl Locks {
@@ -42,7 +45,13 @@ impl Locks {
         let mut text = Uuid::encode_buffer();
         base.extend_from_slice(process.as_hyphenated().encode_lower(&mut text).as_bytes());
         base.push(b':');
-        Self { base, issued: 0, live: BTreeSet::new(), undone: VecDeque::new() }
+        Self {
+            base,
+            issued: 0,
+            live: BTreeSet::new(),
+            restored: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn issue(&mut self) -> LockId {
@@ -67,19 +76,30 @@ impl Locks {
         self.live.remove(&lock);
     }
 
-    /// Note that the old value is about to replace the lock, which expires by `until`.
-    pub(crate) fn undo(&mut self, now: Instant, lock: LockId, until: Instant) {
-        while self.undone.front().is_some_and(|(until, _)| *until <= now) {
-            self.undone.pop_front();
+    /// Note that the old value is to replace the lock, which expires by `until`.
+    pub(crate) fn await_restore(&mut self, now: Instant, lock: LockId, until: Instant) {
+        while let Some(&(expiry, expired)) = self.expiries.first()
+            && expiry <= now
+        {
+            self.expiries.pop_first();
+            self.restored.remove(&expired);
         }
-        self.undone.push_back((until, lock));
+        self.forget_restore(lock);
+        self.restored.insert(lock, until);
+        self.expiries.insert((until, lock));
     }
 
-    /// Return whether a write of this process holds the lock or is replacing it by the old value. A
+    /// Note that the old value of the lock is lost.
+    pub(crate) fn forget_restore(&mut self, lock: LockId) {
+        if let Some(until) = self.restored.remove(&lock) {
+            self.expiries.remove(&(until, lock));
+        }
+    }
+
+    /// Return whether a write of this process holds the lock, or its old value is to come back. A
     /// lock that is not live may be released.
     pub(crate) fn is_live(&self, lock: LockId, now: Instant) -> bool {
-        let mut undone = self.undone.iter().rev();
-        self.live.contains(&lock) || undone.any(|&(until, other)| other == lock && now < until)
+        self.live.contains(&lock) || self.restored.get(&lock).is_some_and(|until| now < *until)
     }
 
     /// Return the acquisition of this process that wrote `raw`.
@@ -108,17 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_being_replaced_is_live_until_it_expires() {
+    fn a_lock_whose_old_value_is_to_come_back_is_live_until_it_expires() {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let after = |ms| now + Duration::from_millis(ms);
         let mut locks = Locks::new(b"lock:", 0, &[1; 10]);
         let [first, second] = [locks.issue(), locks.issue()];
-        locks.undo(now, first, after(10));
+        locks.await_restore(now, first, after(10));
         assert!(locks.is_live(first, after(9)) && !locks.is_live(first, after(10)));
         assert!(!locks.is_live(second, now));
-        locks.undo(after(10), second, after(20));
-        assert_eq!(locks.undone.len(), 1);
+        locks.await_restore(after(10), second, after(20));
+        assert_eq!((locks.restored.len(), locks.expiries.len()), (1, 1));
+        locks.forget_restore(second);
+        assert!(!locks.is_live(second, after(10)) && locks.expiries.is_empty());
     }
 
     #[test]

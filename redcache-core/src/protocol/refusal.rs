@@ -177,6 +177,11 @@ impl Refusal {
         Self(format!("{code} {shown}").trim_start().into())
     }
 
+    /// Return whether the server takes the command for malformed. It hangs up after such a reply.
+    pub(crate) fn ends_connection(&self) -> bool {
+        self.0.starts_with("ERR Protocol error")
+    }
+
     /// Return the error for the caller of the refused command.
     pub(crate) fn into_error(self) -> Error {
         let is_oversized = self.0.starts_with(OVERSIZED);

@@ -274,6 +274,16 @@ impl Conn {
         self.heartbeat.dead_at(interval)
     }
 
+    /// Note that the server has hung up.
+    pub(super) fn on_hang_up(&mut self) {
+        self.pipeline.unanswered_commands().for_each(Issued::on_hang_up);
+    }
+
+    /// Note that the server reads nothing of the unanswered commands.
+    pub(super) fn on_unread(&mut self) {
+        self.pipeline.unanswered_commands().for_each(|issued| issued.unread = true);
+    }
+
     /// Remove the command whose reply was being read when the stream broke.
     pub(super) fn take_front(&mut self) -> Option<Issued> {
         self.pipeline.take_front()

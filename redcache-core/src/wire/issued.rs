@@ -33,7 +33,29 @@ pub(crate) struct Issued {
     pub(super) asking: bool,
     /// The command is never batched again, because a batch left its answer unclear.
     pub(super) alone: bool,
+    /// How many times the server hung up while the command was unanswered.
+    pub(super) hang_ups: u8,
+    /// The server stopped reading before the command.
+    pub(super) unread: bool,
 }
+
+/// The commands that may be unanswered beside a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    Any,
+    /// A few other suspects.
+    Few,
+    None,
+}
+
+/// How many times a command is sent before its failure is final.
+pub(super) const ATTEMPTS_MAX: u8 = 5;
+/// A command of this size is the first suspect of a hang-up.
+const LARGE: usize = 1 << 20;
+/// After so many hang-ups a command is sent with few others.
+const FEW_FROM: u8 = 2;
+/// After so many hang-ups a command is sent alone.
+const ALONE_FROM: u8 = 3;
 
 impl Issued {
     pub(super) fn new(now: Instant, token: Token, command: Command, slot: Slot) -> Self {
@@ -51,6 +73,38 @@ impl Issued {
             last_refusal: None,
             asking: false,
             alone: false,
+            hang_ups: 0,
+            unread: false,
         }
+    }
+
+    /// Return what may be under way beside the command. One hang-up may be of any cause, unless the
+    /// command is large.
+    pub(super) fn company(&self) -> Company {
+        match self.hang_ups {
+            _ if mutant!(SuspectsInCompany) => Company::Any,
+            0 => Company::Any,
+            _ if self.size >= LARGE => Company::None,
+            ..FEW_FROM => Company::Any,
+            ..ALONE_FROM => Company::Few,
+            ALONE_FROM.. => Company::None,
+        }
+    }
+
+    /// Return whether the server has probably hung up because of the command.
+    pub(super) fn is_culprit(&self) -> bool {
+        self.hang_ups > ALONE_FROM || self.hang_ups > 0 && self.size >= LARGE
+    }
+
+    /// Note that the server has hung up before the answer.
+    pub(super) fn on_hang_up(&mut self) {
+        self.hang_ups = self.hang_ups.saturating_add(1);
+        self.alone = true;
+    }
+
+    /// Send the command alone.
+    pub(super) fn isolate(&mut self) {
+        self.hang_ups = ALONE_FROM;
+        self.alone = true;
     }
 }

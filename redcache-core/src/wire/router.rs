@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use crate::api::config::Config;
 use crate::api::error::{Error, ErrorKind};
-use crate::protocol::command::{Command, Token};
+#[cfg(redcache_mutants)]
+use crate::protocol::command::Token;
 use crate::protocol::reply::Reply;
-use crate::protocol::slot::{Slot, SlotSet};
+use crate::protocol::slot::SlotSet;
 use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
 
@@ -22,6 +23,7 @@ mod breaker;
 mod cluster;
 mod consult;
 mod context;
+mod culprits;
 mod disconnect;
 mod discovery;
 mod effects;
@@ -36,6 +38,7 @@ mod redirects;
 mod routing;
 mod seeds;
 mod sentinel;
+mod waiting;
 mod witness;
 
 pub(crate) use context::Context;
@@ -48,18 +51,6 @@ use node::Node;
 pub(crate) use routing::Router;
 
 impl Router {
-    /// Send a command, now or once there is a connection.
-    pub(crate) fn send(&mut self, ctx: Context<'_>, token: Token, command: Command) {
-        let slot = match &self.cluster {
-            None => Slot::FIRST,
-            Some(_) => Slot::of(command.key().as_bytes()),
-        };
-        if let Some(error) = self.refusal(ctx, slot, &command) {
-            return self.push_event(RouterEvent::Failed { token, command, error });
-        }
-        self.route(ctx, Issued::new(ctx.now, token, command, slot));
-    }
-
     /// Return whether some connection takes commands.
     pub(crate) fn is_ready(&self) -> bool {
         let is_needed = |node: &Node| self.cluster.is_none() || node.slots > 0;
@@ -159,6 +150,8 @@ impl Router {
             let inbound = match self.nodes.get_mut(id.node)?.link.receive(ctx, id, input) {
                 Received::Nothing => {
                     self.leave_questionable(ctx, id.node);
+                    let node = self.nodes.get_mut(id.node)?;
+                    node.send_waiting(ctx.now, ctx.lock_settings);
                     return None;
                 }
                 Received::Inbound(inbound) => inbound,
@@ -232,6 +225,7 @@ impl Router {
         node.on_answer(&reply);
         node.send_waiting(ctx.now, ctx.lock_settings);
         let is_tracked = node.is_tracked();
+        self.culprits.on_answer(&issued.command);
         let issued = match &reply {
             Reply::Refused(refusal) => match self.redirect(ctx, from, issued, refusal) {
                 Some(issued) => issued,
@@ -243,6 +237,9 @@ impl Router {
             Reply::Read(_) | Reply::Raw(_) | Reply::Effect(_) | Reply::WriteLock(_) => issued,
         };
         let is_tracked = is_tracked && !issued.asking && self.owner(issued.slot) == Some(from);
+        if matches!(&reply, Reply::Refused(refusal) if refusal.ends_connection()) {
+            self.leave_unread(ctx, from);
+        }
         self.leave_questionable(ctx, from);
         let Issued { token, command, slot, sent_at, interrupted, .. } = issued;
         Some(RouterEvent::Reply { token, command, slot, reply, sent_at, interrupted, is_tracked })
@@ -388,7 +385,7 @@ impl Router {
     fn end_nodes(&mut self, ends: impl Fn(&Node) -> bool) {
         for (_, node) in self.nodes.iter_mut().filter(|(_, node)| ends(node)) {
             node.hang_up(&mut self.effects);
-            self.effects.fail_all(node.queue.take(), &Error::closed());
+            self.effects.fail_all(node.waiting.take(), &Error::closed());
         }
     }
 }

@@ -166,6 +166,18 @@ impl Pipeline {
         awaited
     }
 
+    /// Return the commands without an answer, oldest first.
+    pub(super) fn unanswered_commands(&mut self) -> impl Iterator<Item = &mut Issued> {
+        self.awaited.iter_mut().filter_map(|awaited| match awaited {
+            Awaited::Command { issued, .. } => Some(issued),
+            Awaited::Ignored
+            | Awaited::Ping(_)
+            | Awaited::ClusterInfo
+            | Awaited::Topology(_)
+            | Awaited::Login => None,
+        })
+    }
+
     /// Return how many bytes the unanswered commands took.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered

@@ -3,15 +3,13 @@
 use std::time::Instant;
 
 use super::context::Context;
+use super::culprits;
 use super::effects::{Action, RouterEvent};
 use super::id::NodeId;
 use super::node::{Disconnected, Node, is_lasting};
 use super::routing::Router;
 use crate::api::error::{Error, ErrorKind};
-use crate::wire::issued::Issued;
-
-/// How many times a command is sent before its failure is final.
-const ATTEMPTS_MAX: u8 = 5;
+use crate::wire::issued::{ATTEMPTS_MAX, Issued};
 
 impl Router {
     /// Give a connection up. Repeatable commands wait for the next one, or for another owner of
@@ -53,17 +51,28 @@ impl Router {
         }
     }
 
+    /// Leave a server that has refused a command as malformed. It hangs up without reading on, so
+    /// all commands behind it are sent again.
+    pub(super) fn leave_unread(&mut self, ctx: Context<'_>, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if let Some((_, conn)) = node.link.open_mut() {
+            conn.on_unread();
+        }
+        let text = format!("{}: it refuses a command as malformed", node.address);
+        self.hang_up_on(ctx, id, &Error::new(ErrorKind::Unavailable, text));
+    }
+
     /// Fail the commands that wait for a server that is down. A command that releases a lock waits
     /// on.
     fn fail_waiting(&mut self, id: NodeId, error: &Error) {
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let mut waiting: Vec<Issued> = node.queue.take().collect();
+        let mut waiting: Vec<Issued> = node.waiting.take().collect();
         if self.cluster.is_none() {
             waiting.extend(self.paused.take());
         }
         for issued in waiting {
             if issued.command.releases_lock() {
-                node.queue.push(issued);
+                node.waiting.push(issued);
             } else {
                 self.effects.fail(issued, error.clone());
             }
@@ -72,17 +81,29 @@ impl Router {
 
     /// Send a command again whose connection was lost, unless it may not be executed twice.
     fn requeue(&mut self, ctx: Context<'_>, mut issued: Issued) {
-        issued.interrupted = true;
+        issued.interrupted |= !issued.unread;
         issued.asking = false;
-        if issued.token.is_none() {
-            return;
-        }
-        let is_repeatable = issued.command.is_repeatable() || mutant!(RetryOfAnything);
-        if is_repeatable && issued.attempts < ATTEMPTS_MAX {
+        let is_awaited = issued.token.is_some();
+        let is_unread = std::mem::take(&mut issued.unread);
+        issued.attempts = issued.attempts.saturating_sub(is_unread.into());
+        let is_repeatable = is_unread || issued.command.is_repeatable() || mutant!(RetryOfAnything);
+        if is_awaited && is_repeatable && issued.attempts < ATTEMPTS_MAX {
             self.route(ctx, issued);
         } else {
-            self.effects.fail(issued, Error::new(ErrorKind::OutcomeUnknown, ""));
+            self.fail_unanswered(ctx, issued);
         }
+    }
+
+    /// Fail a command whose connections were lost. One that was alone on the last of them is at
+    /// fault if the server has hung up each time.
+    fn fail_unanswered(&mut self, ctx: Context<'_>, issued: Issued) {
+        let text = if issued.is_culprit() {
+            self.culprits.on_hang_up(ctx.now, &issued.command);
+            culprits::reason(&issued.command)
+        } else {
+            String::new()
+        };
+        self.effects.fail(issued, Error::new(ErrorKind::OutcomeUnknown, text));
     }
 
     /// Plan the next question: another node may own the slots by now.
@@ -114,7 +135,7 @@ impl Router {
         if !self.nodes.get(id).is_some_and(is_unused) {
             return;
         }
-        let queue = self.nodes.remove(id).map(|mut node| node.queue.take());
+        let queue = self.nodes.remove(id).map(|mut node| node.waiting.take());
         for mut issued in queue.into_iter().flatten() {
             issued.asking = false;
             self.route(ctx, issued);

@@ -180,7 +180,7 @@ impl Router {
     fn reroute_queues(&mut self, ctx: Context<'_>) {
         let mut waiting = std::mem::take(&mut self.unrouted);
         for (_, node) in self.nodes.iter_mut() {
-            node.queue.take().for_each(|issued| waiting.push(issued));
+            node.waiting.take().for_each(|issued| waiting.push(issued));
         }
         for mut issued in waiting.take() {
             // An `ASK` redirect is not replayed; the owner repeats it if it still applies.

@@ -43,6 +43,10 @@ pub(crate) enum RouterEvent {
         /// The last refusal of the command, which was then sent again.
         last_refusal: Option<Refusal>,
     },
+    /// A command whose answer was overdue will get none.
+    Unanswered {
+        command: Command,
+    },
     Invalidated(Vec<Key>),
     Flushed {
         slots: SlotSet,
@@ -86,13 +90,16 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    /// Fail a command, unless its sender has given up. The server's last refusal of the command is
-    /// a better reason than `error`.
+    /// Fail a command. The server's last refusal of it is a better reason than `error`.
     pub(super) fn fail(&mut self, issued: Issued, error: Error) {
-        if let Issued { token: Some(token), command, last_refusal, .. } = issued {
-            let error = last_refusal.map_or(error, Refusal::into_error);
-            self.events.push_back(RouterEvent::Failed { token, command, error });
-        }
+        let Issued { token, command, last_refusal, .. } = issued;
+        self.events.push_back(match token {
+            Some(token) => {
+                let error = last_refusal.map_or(error, Refusal::into_error);
+                RouterEvent::Failed { token, command, error }
+            }
+            None => RouterEvent::Unanswered { command },
+        });
     }
 
     pub(super) fn fail_all(&mut self, commands: impl IntoIterator<Item = Issued>, error: &Error) {

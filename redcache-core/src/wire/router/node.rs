@@ -9,7 +9,7 @@ use super::effects::{Effects, RouterEvent};
 use super::hello::Hello;
 use super::id::ConnId;
 use super::link::Link;
-use super::queue::Queue;
+use super::waiting::Waiting;
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::command::Command;
@@ -34,7 +34,7 @@ pub(super) struct Node {
     pub(super) link: Link,
     breaker: Breaker,
     /// Commands that wait for a ready connection, or for room in it.
-    pub(super) queue: Queue,
+    pub(super) waiting: Waiting,
     /// [`UNANSWERED_MAX`], or less in tests.
     pub(super) unanswered_max: usize,
     backoff: Backoff,
@@ -83,7 +83,7 @@ impl Node {
             is_located: true,
             link: Link::Down { dial_at: now },
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
-            queue: Queue::default(),
+            waiting: Waiting::default(),
             unanswered_max: UNANSWERED_MAX,
             backoff: Backoff::new(config.reconnect_delay_max),
             ready_since: None,
@@ -150,10 +150,13 @@ impl Node {
     }
 
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        let has_room = self.has_room();
+        let passes = self.has_room() && self.waiting.lets_pass(&issued);
         match self.link.ready_mut() {
-            Some(conn) if has_room && self.queue.is_empty() => conn.send(now, issued, locks),
-            Some(_) | None => self.queue.push(issued),
+            Some(conn) if passes => conn.send(now, issued, locks),
+            Some(_) | None => {
+                self.waiting.push(issued);
+                self.send_waiting(now, locks);
+            }
         }
     }
 
@@ -167,7 +170,7 @@ impl Node {
     pub(super) fn send_waiting(&mut self, now: Instant, locks: &LockSettings) {
         while self.has_room()
             && let Some(conn) = self.link.ready_mut()
-            && let Some(issued) = self.queue.pop()
+            && let Some(issued) = self.waiting.pop(conn.awaited())
         {
             conn.send(now, issued, locks);
         }
@@ -182,8 +185,11 @@ impl Node {
         self.link.on_connected(ctx.now, id, (expected, ctx.config))
     }
 
-    /// The server has hung up.
+    /// The server has hung up. Any of its unanswered commands may be the reason.
     pub(super) fn on_hang_up(&mut self) {
+        if let Some((_, conn)) = self.link.open_mut() {
+            conn.on_hang_up();
+        }
         self.is_in_doubt = self.link.is_at_hello();
         if self.is_in_doubt {
             self.hello.on_hang_up();
@@ -238,7 +244,7 @@ impl Node {
 
     /// Return how many commands wait for an answer.
     pub(super) fn in_flight(&self) -> usize {
-        self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.queue.len()
+        self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.waiting.len()
     }
 
     pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>, rng: &mut Rng) {
@@ -281,6 +287,7 @@ impl Node {
         }
         let dial_at = now + self.backoff.pause(rng);
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
+        self.waiting.on_disconnect();
         self.questionable = None;
         let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
         if !is_in_doubt {
@@ -298,7 +305,7 @@ impl Node {
     /// Hang up. The unanswered commands join the queue.
     pub(super) fn hang_up(&mut self, effects: &mut Effects) {
         for issued in self.link.hang_up(effects) {
-            self.queue.push(issued);
+            self.waiting.push(issued);
         }
     }
 
@@ -312,7 +319,7 @@ impl Node {
                 effects.events.push_back(RouterEvent::Overdue { token, command, last_refusal });
             }
         }
-        while let Some(issued) = self.queue.pop_until(limit) {
+        while let Some(issued) = self.waiting.pop_until(limit) {
             if issued.token.is_some() {
                 self.breaker.on_failure(now);
                 effects.fail(issued, self.unavailable());
@@ -321,6 +328,10 @@ impl Node {
     }
 
     fn unavailable(&self) -> Error {
+        if self.is_ready() && self.has_room() {
+            let text = "earlier commands are unanswered";
+            return Error::new(ErrorKind::Timeout, text);
+        }
         if self.is_ready() {
             let text = "the server did not take what is sent within `command_timeout`";
             return Error::new(ErrorKind::Overloaded, text);
@@ -332,7 +343,7 @@ impl Node {
 
     /// Return when something is due; `redials` is whether a new connection will be wanted.
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
-        let queued = self.queue.first_at().map(|issued_at| issued_at + config.command_timeout);
+        let queued = self.waiting.first_at().map(|issued_at| issued_at + config.command_timeout);
         let link = earliest(self.link.poll_timeout(redials && self.is_located, config), queued);
         earliest(link, self.hello.verify_at().filter(|_| redials && self.is_ready()))
     }

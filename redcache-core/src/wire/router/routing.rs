@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::cluster::{Cluster, IDLE_KEPT};
 use super::context::Context;
+use super::culprits::{Admission, Culprits};
 use super::effects::{Effects, RouterEvent};
 use super::id::NodeId;
 use super::node::Node;
@@ -12,10 +13,10 @@ use super::queue::Queue;
 use super::sentinel::Sentinels;
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
-use crate::protocol::command::Command;
+use crate::protocol::command::{Command, Token};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
-use crate::wire::issued::Issued;
+use crate::wire::issued::{ATTEMPTS_MAX, Issued};
 
 /// All servers of one cache, and every command that has no answer yet.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct Router {
     pub(super) unrouted: Queue,
     /// Commands that a server refused for the moment, by the time of their next try.
     pub(super) paused: Queue,
+    pub(super) culprits: Culprits,
     pub(super) effects: Effects,
     pub(super) rng: Rng,
     pub(super) dialed: u64,
@@ -61,11 +63,33 @@ impl Router {
             sentinels: Sentinels::of(now, config).map(Box::new),
             unrouted: Queue::default(),
             paused: Queue::default(),
+            culprits: Culprits::default(),
             effects: Effects::default(),
             rng,
             dialed: 0,
             is_closed: false,
         }
+    }
+
+    /// Send a command, now or once there is a connection.
+    pub(crate) fn send(&mut self, ctx: Context<'_>, token: Token, command: Command) {
+        let slot = match &self.cluster {
+            None => Slot::FIRST,
+            Some(_) => Slot::of(command.key().as_bytes()),
+        };
+        if let Some(error) = self.refusal(ctx, slot, &command) {
+            return self.push_event(RouterEvent::Failed { token, command, error });
+        }
+        let mut issued = Issued::new(ctx.now, token, command, slot);
+        match self.culprits.admit(ctx.now, &issued.command) {
+            Admission::Free => {}
+            Admission::Alone => {
+                issued.isolate();
+                issued.attempts = ATTEMPTS_MAX - 1;
+            }
+            Admission::Refused(error) => return self.effects.fail(issued, error),
+        }
+        self.route(ctx, issued);
     }
 
     /// Return the node that owns a slot.
@@ -160,7 +184,7 @@ impl Router {
 
     pub(super) fn fail_queue(&mut self, id: NodeId, error: &Error) {
         if let Some(node) = self.nodes.get_mut(id) {
-            self.effects.fail_all(node.queue.take(), error);
+            self.effects.fail_all(node.waiting.take(), error);
         }
     }
 

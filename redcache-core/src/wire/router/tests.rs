@@ -5,10 +5,13 @@ use super::redirects::RETRY_PAUSE;
 use super::*;
 use crate::api::config::Address;
 use crate::api::key::Key;
+use crate::protocol::command::{Command, Token};
 use crate::protocol::lock::{LockId, LockSettings, Locks};
+use crate::protocol::slot::Slot;
 use crate::resp::{Frame, Limits, Scanner, decode};
 use crate::rng::Rng;
 
+mod hang_ups;
 mod standalone;
 
 /// A router, and nodes that the test plays.
@@ -245,6 +248,7 @@ impl World {
             }
             RouterEvent::Failed { token, error, .. } => format!("failed {}: {error}", token.sender),
             RouterEvent::Overdue { token, .. } => format!("overdue {}", token.sender),
+            RouterEvent::Unanswered { .. } => "unanswered".to_owned(),
             RouterEvent::Invalidated(_) => "invalidated".to_owned(),
             RouterEvent::Flushed { slots } => format!("flushed {}", count(&slots)),
             RouterEvent::Moved { slots } => format!("moved {}", count(&slots)),

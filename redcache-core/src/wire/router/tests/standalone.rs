@@ -4,7 +4,7 @@ use super::*;
 
 impl World {
     /// Return a router that is connected to its only server, at port 1.
-    fn standalone() -> Self {
+    pub(super) fn standalone() -> Self {
         let mut world = Self::with(Config::builder().server("h", 1).build().unwrap());
         world.settle(&[]);
         assert!(world.router.is_ready());
@@ -13,7 +13,7 @@ impl World {
     }
 
     /// Let the router redial until it is connected. Return how long that took.
-    fn reconnect(&mut self) -> Duration {
+    pub(super) fn reconnect(&mut self) -> Duration {
         let start = self.now;
         while !self.router.is_ready() {
             self.pass(Duration::from_millis(5));

@@ -1,0 +1,106 @@
+//! Commands on which the server hangs up.
+
+use super::*;
+
+fn read_of(key: &str) -> Command {
+    Command::ReadRaw { key: Key::from(key) }
+}
+
+impl World {
+    /// Serve the only server's commands until none is left. It hangs up, without an answer, when it
+    /// is sent a command on the key `big`. Return how many times it has hung up.
+    fn serve(&mut self) -> usize {
+        let mut hang_ups = 0;
+        while self.router.in_flight() > 0 {
+            self.reconnect();
+            let sent = self.take_sent(1);
+            if sent.iter().any(|command| command.ends_with(" big")) {
+                self.lose(1);
+                hang_ups += 1;
+            } else {
+                let reply = |command: &String| match command.split(' ').next() {
+                    Some("GET") => "$1\r\nv\r\n",
+                    Some("PTTL") => ":9\r\n",
+                    _ => "+OK\r\n",
+                };
+                let replies: String = sent.iter().map(reply).collect();
+                self.hear(1, replies.as_bytes());
+            }
+        }
+        hang_ups
+    }
+
+    /// Take the events that say what became of commands.
+    fn take_results(&mut self) -> Vec<String> {
+        let mut events = self.take_events();
+        events.retain(|event| event.starts_with("tracked") || event.starts_with("failed"));
+        events
+    }
+}
+
+#[test]
+fn a_command_on_which_the_server_hangs_up_fails_alone() {
+    for count in [0, 20, 100] {
+        let mut world = World::standalone();
+        world.send(read_of("big"));
+        for _ in 0..count {
+            world.send(read_of("bar"));
+        }
+        assert_eq!(world.serve(), 5, "{count}");
+        let results = world.take_results();
+        assert_eq!(results.len(), count + 1);
+        let failed: Vec<_> = results.iter().filter(|it| it.starts_with("failed")).collect();
+        assert!(matches!(failed[..], [it] if it.contains("failed 1: ")), "{failed:?}");
+        assert!(failed[0].contains("hung up"), "{failed:?}");
+    }
+}
+
+#[test]
+fn a_command_on_which_the_server_has_hung_up_is_tried_alone_and_after_a_pause() {
+    let mut world = World::standalone();
+    world.send(read_of("big"));
+    world.serve();
+    world.take_results();
+    let mut hang_ups = 0;
+    for _ in 0..1_000 {
+        world.send(read_of("big"));
+        (0..3).for_each(|_| _ = world.send(read_of("bar")));
+        hang_ups += world.serve();
+        let results = world.take_results();
+        let answered = results.iter().filter(|it| it.starts_with("tracked")).count();
+        assert_eq!((results.len(), answered), (4, 3), "{results:?}");
+        world.pass(Duration::from_millis(10));
+    }
+    assert!((4..12).contains(&hang_ups), "{hang_ups} hang-ups in ten seconds");
+}
+
+#[test]
+fn after_lost_connections_commands_that_the_server_answers_are_all_answered() {
+    let mut world = World::standalone();
+    for _ in 0..100 {
+        world.send(read_of("bar"));
+    }
+    for _ in 0..4 {
+        world.reconnect();
+        world.take_sent(1);
+        world.lose(1);
+    }
+    assert_eq!(world.serve(), 0);
+    let results = world.take_results();
+    assert_eq!(results.len(), 100);
+    assert!(results.iter().all(|it| it.starts_with("tracked")), "{results:?}");
+}
+
+#[test]
+fn commands_behind_a_malformed_one_are_sent_again() {
+    let mut world = World::standalone();
+    for command in [read_of("a"), remove(), remove(), read_of("b")] {
+        world.send(command);
+    }
+    world.take_sent(1);
+    world.hear(1, b"$1\r\nv\r\n:9\r\n-ERR Protocol error: invalid bulk length\r\n");
+    let events = world.take_events();
+    assert_eq!(events, ["tracked 1", "tracked refusal 2", "down 16384"]);
+    world.reconnect();
+    assert_eq!(world.take_sent(1), ["DEL bar", "GET b", "PTTL b"]);
+}

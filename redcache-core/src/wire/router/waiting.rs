@@ -1,0 +1,173 @@
+//! The commands of a node that wait for its connection, and their order.
+//!
+//! A server may hang up because of one command: its reply exceeds `client-output-buffer-limit`, or
+//! its value exceeds `proto-max-bulk-len`. Every unanswered command is a suspect then. A suspect of
+//! several hang-ups goes with few others, and at last alone, so that the others are answered and
+//! only the command at fault fails.
+
+use std::time::Instant;
+
+use super::queue::Queue;
+use crate::wire::issued::{Company, Issued};
+
+/// The most suspects that are unanswered at one time.
+const FEW: usize = 32;
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Commands that go with any other.
+    any: Queue,
+    few: Queue,
+    alone: Queue,
+    round: Round,
+}
+
+/// The kind of the commands that are unanswered. Another round begins once all are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Round {
+    /// No suspect waits.
+    #[default]
+    Free,
+    /// So many more commands that are no suspects.
+    Any(usize),
+    /// So many more suspects.
+    Few(usize),
+    /// One suspect, unless it is sent.
+    Alone(usize),
+}
+
+impl Waiting {
+    pub(super) fn len(&self) -> usize {
+        self.any.len() + self.few.len() + self.alone.len()
+    }
+
+    fn has_suspects(&self) -> bool {
+        !self.few.is_empty() || !self.alone.is_empty()
+    }
+
+    /// Return whether a command may be sent without waiting here.
+    pub(super) fn lets_pass(&self, issued: &Issued) -> bool {
+        self.round == Round::Free
+            && self.any.is_empty()
+            && !self.has_suspects()
+            && issued.company() == Company::Any
+    }
+
+    pub(super) fn push(&mut self, issued: Issued) {
+        match issued.company() {
+            Company::Any => self.any.push(issued),
+            Company::Few => self.few.push(issued),
+            Company::None => self.alone.push(issued),
+        }
+    }
+
+    /// Remove the next command to send; `unanswered` are under way.
+    pub(super) fn pop(&mut self, unanswered: usize) -> Option<Issued> {
+        if unanswered == 0 {
+            self.round = self.next_round();
+        } else if self.round == Round::Free && self.has_suspects() {
+            self.round = Round::Any(0);
+        }
+        let (left, queue) = match &mut self.round {
+            Round::Free => return self.any.pop(),
+            Round::Any(left) => (left, &mut self.any),
+            Round::Few(left) => (left, &mut self.few),
+            Round::Alone(left) => (left, &mut self.alone),
+        };
+        *left = left.checked_sub(1)?;
+        queue.pop()
+    }
+
+    /// Return the next round: suspects and others take turns, the worst suspects last.
+    fn next_round(&self) -> Round {
+        let others = self.any.len();
+        match self.round {
+            _ if !self.has_suspects() => Round::Free,
+            Round::Few(_) | Round::Alone(_) if others > 0 => Round::Any(others),
+            _ if !self.few.is_empty() => Round::Few(FEW),
+            _ => Round::Alone(1),
+        }
+    }
+
+    /// Forget the round: the connection is lost.
+    pub(super) fn on_disconnect(&mut self) {
+        self.round = Round::Free;
+    }
+
+    /// Return when the first command was issued.
+    pub(super) fn first_at(&self) -> Option<Instant> {
+        let firsts = [&self.any, &self.few, &self.alone].map(Queue::first_at);
+        firsts.into_iter().flatten().min()
+    }
+
+    /// Remove a command that was issued at `limit` or before.
+    pub(super) fn pop_until(&mut self, limit: Instant) -> Option<Issued> {
+        let queues = [&mut self.any, &mut self.few, &mut self.alone];
+        queues.into_iter().find_map(|queue| queue.pop_until(limit))
+    }
+
+    /// Remove all commands, the worst suspects last.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Issued> + use<> {
+        self.any.take().chain(self.few.take()).chain(self.alone.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::key::Key;
+    use crate::protocol::command::{Command, Token};
+    use crate::protocol::slot::Slot;
+
+    fn waiting(suspicions: &[u8]) -> Waiting {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let mut waiting = Waiting::default();
+        for &hang_ups in suspicions {
+            let token = Token { sender: hang_ups.into(), slot: 0 };
+            let command = Command::Read { key: Key::from("k") };
+            let issued = Issued::new(now, token, command, Slot::FIRST);
+            waiting.push(Issued { hang_ups, ..issued });
+        }
+        waiting
+    }
+
+    /// Return the suspicions of the commands round by round, if each round is answered whole.
+    fn rounds(waiting: &mut Waiting) -> Vec<Vec<u8>> {
+        let mut rounds = Vec::new();
+        while waiting.len() > 0 {
+            let mut round = Vec::new();
+            while let Some(issued) = waiting.pop(round.len()) {
+                round.push(issued.hang_ups);
+            }
+            rounds.push(round);
+        }
+        rounds
+    }
+
+    #[test]
+    fn suspects_go_few_at_a_time_then_alone_in_turn_with_the_others() {
+        let mut all = waiting(&[3, 3, 2, 2, 0, 1, 0]);
+        assert_eq!(rounds(&mut all), [vec![2, 2], vec![0, 1, 0], vec![3], vec![3]]);
+        assert_eq!(rounds(&mut waiting(&[2; FEW + 1])).len(), 2);
+    }
+
+    #[test]
+    fn nothing_joins_a_suspect_and_everything_passes_once_it_is_answered() {
+        let mut all = waiting(&[3]);
+        let suspect = all.pop(0).unwrap();
+        let other = Issued { hang_ups: 0, ..suspect };
+        assert!(!all.lets_pass(&other));
+        all.push(other);
+        assert!(all.pop(1).is_none());
+        let other = all.pop(0).unwrap();
+        assert!(all.lets_pass(&other));
+    }
+
+    #[test]
+    fn a_suspect_waits_until_the_commands_under_way_are_answered() {
+        let mut all = waiting(&[2, 0]);
+        assert!(all.pop(5).is_none());
+        assert_eq!(rounds(&mut all), [vec![2], vec![0]]);
+    }
+}
