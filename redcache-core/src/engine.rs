@@ -25,6 +25,7 @@ mod outputs;
 mod plain;
 mod refreshes;
 mod removals;
+mod round_trip;
 mod router_events;
 mod script_support;
 mod seed;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UndecodableEvent,
-    UntrackedEvent,
+    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
+    Observer, RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent,
+    UndecodableEvent, UntrackedEvent,
 };
 use redcache_core::{Address, Error};
 
@@ -102,6 +102,11 @@ impl Observer for Tracing {
 
     fn on_lock_lost(&self, event: &LockLostEvent) {
         emit!(warn, self, key = %event.key, "lock lost, value not stored");
+    }
+
+    fn on_lock_extended(&self, event: &LockExtendedEvent) {
+        let LockExtendedEvent { lock_ttl, round_trip, .. } = *event;
+        emit!(warn, self, ?lock_ttl, ?round_trip, "locks live longer than configured");
     }
 
     fn on_not_stored(&self, event: &NotStoredEvent) {

@@ -4,6 +4,7 @@
 
 mod answer;
 mod command;
+mod hang_up;
 mod key_news;
 mod locked;
 mod near;

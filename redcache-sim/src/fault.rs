@@ -63,6 +63,7 @@ pub enum Fault {
     LoginHangs,
     LoginFails,
     LoginOld,
+    HangUp,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -84,7 +85,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 76] = [
+    pub const ALL: [Self; 77] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -144,6 +145,7 @@ impl Fault {
         Self::LoginHangs,
         Self::LoginFails,
         Self::LoginOld,
+        Self::HangUp,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -230,6 +232,7 @@ impl Fault {
             Self::LoginHangs => "credentials provider never answers",
             Self::LoginFails => "credentials provider fails",
             Self::LoginOld => "credentials provider gives an old token",
+            Self::HangUp => "server hangs up on the commands of one key",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",
@@ -253,6 +256,9 @@ impl Fault {
 
 /// The commands that a fault can have refused once.
 pub(crate) const REFUSABLE: [&str; 6] = ["get", "pttl", "set", "del", "eval", "evalsha"];
+
+/// The commands on which a fault can make the server hang up.
+pub(crate) const FATAL: [&str; 3] = ["get", "mget", "evalsha"];
 
 /// The commands that a fault can forbid for a while, by their full names.
 pub(crate) const FORBIDDABLE: [&str; 12] = [

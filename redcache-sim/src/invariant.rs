@@ -37,6 +37,7 @@ pub enum Invariant {
     LoadedIsReturned,
     FailureIsShared,
     JoinedInTime,
+    HangUpAlone,
     RemovalRepeated,
     RemovalReplaced,
     ForeignLock,
@@ -65,7 +66,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -99,6 +100,7 @@ impl Invariant {
         Self::LoadedIsReturned,
         Self::FailureIsShared,
         Self::JoinedInTime,
+        Self::HangUpAlone,
         Self::RemovalRepeated,
         Self::RemovalReplaced,
         Self::ForeignLock,
@@ -133,7 +135,7 @@ impl Invariant {
     /// Return whether the invariant is checked with a single server only.
     pub fn is_of_one_server(self) -> bool {
         let refreshes = Self::StaleForError as usize..=Self::RefreshWorkers as usize;
-        matches!(self, Self::JoinedInTime | Self::RemovalRepeated)
+        matches!(self, Self::HangUpAlone | Self::JoinedInTime | Self::RemovalRepeated)
             || refreshes.contains(&(self as usize))
     }
 
@@ -180,6 +182,9 @@ impl Invariant {
             }
             Self::JoinedInTime => {
                 "a call joins no load that began before an acknowledged write, unless it is stored"
+            }
+            Self::HangUpAlone => {
+                "commands on which the server hangs up fail no read and no load of other keys"
             }
             Self::RemovalRepeated => {
                 "no value outlives a failed removal of its key once Redis replies"

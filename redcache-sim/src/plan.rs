@@ -79,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) refresh: Option<RefreshAhead>,
     /// The provider of the credentials, if there is one.
     pub(crate) provider: Option<ProviderPlan>,
+    /// The server hangs up on the commands of some key, and nothing else disturbs links or server.
+    pub(crate) only_hangs_up: bool,
 }
 
 /// A provider of credentials that expire.
@@ -166,6 +168,7 @@ impl Plan {
             stale_while_revalidate: staleness(is_cluster, &mut rng),
             refresh: None,
             provider: None,
+            only_hangs_up: false,
         };
         // The checks of both cover a single server only.
         if !is_cluster && rng.chance(250) {
@@ -175,12 +178,26 @@ impl Plan {
             plan.faults.add(Fault::PartialShards);
             plan.server.lists_own_shard = true;
         }
+        if kind != Kind::Undisturbed && rng.chance(120) {
+            plan.hang_up(kind, &mut rng);
+        }
         if rng.chance(200) {
             let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
             let is_faulty = kind == Kind::Harmful && rng.chance(800);
             plan.provider = Some(ProviderPlan { lifetime, is_faulty });
         }
         plan
+    }
+
+    /// Have the server hang up on the commands of some key, from time to time.
+    fn hang_up(&mut self, kind: Kind, rng: &mut Rng) {
+        self.faults.add(Fault::HangUp);
+        let count = rng.between(1, 3);
+        let times = (0..count).map(|_| (rng.below(self.disturbed), Fault::HangUp));
+        self.injections.extend(times);
+        self.injections.sort_by_key(|(at, _)| *at);
+        self.only_hangs_up = kind == Kind::Harmless;
+        self.is_healthy = false;
     }
 
     /// Choose TTLs so short that values become due within the run.

@@ -6,8 +6,9 @@ pub(crate) mod shared;
 
 pub use events::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, RefreshEvent,
-    RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
+    RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UndecodableEvent,
+    UntrackedEvent,
 };
 pub(crate) use observe::Observation;
 pub use observe::Observer;

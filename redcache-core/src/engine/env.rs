@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use super::exchange::Exchange;
 use super::ops::{Machine, Ops, Timeout};
+use super::round_trip::{RoundTrip, lock_ttl_min};
 use super::script_support::ScriptSupport;
 use super::sender::Sender;
 use crate::api::config::Config;
 use crate::api::error::Error;
-use crate::api::observer::{LockWaitEvent, Observation};
+use crate::api::observer::{LockExtendedEvent, LockWaitEvent, Observation};
 use crate::api::stats::Stats;
 use crate::event::{Event, Outcome};
 use crate::flow::call::OpId;
@@ -63,6 +64,7 @@ pub(crate) struct Env {
     pub(crate) locks: Locks,
     pub(crate) superseded: SupersededLocks,
     pub(crate) scripts: ScriptSupport,
+    pub(crate) round_trip: RoundTrip,
     pub(crate) rng: Rng,
     pub(crate) stats: Stats,
     /// The earliest loss among the connections that are missing.
@@ -88,7 +90,7 @@ impl Env {
             return self.reply_disabled(now, sender, command);
         }
         if let Command::Restore { lock, .. } = &command {
-            self.locks.await_restore(now, *lock, now + self.config.lock_ttl);
+            self.locks.await_restore(now, *lock, now + self.lock_ttl());
         }
         let (router, context) = self.router(now);
         router.send(context, sender.token(), command);
@@ -159,8 +161,23 @@ impl Env {
         }
     }
 
+    /// Return the TTL of the locks that are taken now.
+    pub(crate) fn lock_ttl(&self) -> Duration {
+        self.lock_settings.lock_ttl
+    }
+
+    /// Adapt the TTL of later locks to the round trip of a command that was sent at `sent_at`.
+    pub(crate) fn adapt_lock_ttl(&mut self, cx: Cx, sent_at: Instant) {
+        let Some(round_trip) = self.round_trip.on_reply(sent_at, cx.now) else { return };
+        let lock_ttl = self.config.lock_ttl.max(lock_ttl_min(round_trip));
+        self.lock_settings.lock_ttl = lock_ttl;
+        if lock_ttl > self.config.lock_ttl && self.round_trip.announce() {
+            self.observe(|| LockExtendedEvent::new(lock_ttl, round_trip));
+        }
+    }
+
     pub(crate) fn load_times(&self) -> LoadTimes {
-        let (lock_ttl, load_timeout) = (self.config.lock_ttl, self.config.load_timeout);
+        let (lock_ttl, load_timeout) = (self.lock_ttl(), self.config.load_timeout);
         LoadTimes { lock_ttl, load_timeout }
     }
 

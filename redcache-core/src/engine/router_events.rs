@@ -64,7 +64,7 @@ impl Engine {
                 let error = last_refusal.map_or_else(no_reply, Refusal::into_error);
                 // The reply may hold the old value, so no other call may delete the lock before.
                 if let Command::WriteLock { lock, .. } = &command {
-                    self.env.locks.await_restore(now, *lock, now + self.env.config.lock_ttl);
+                    self.env.locks.await_restore(now, *lock, now + self.env.lock_ttl());
                 }
                 self.keep_removal(cx, token, (&command, &error));
                 self.on_failed(cx, token, key, error);
@@ -193,6 +193,7 @@ impl Engine {
     fn on_answered(&mut self, cx: Cx, token: Option<Token>, slot: Slot, exchange: Exchange) {
         let Exchange { command, reply, sent_at, interrupted } = &exchange;
         let took = cx.now.saturating_duration_since(*sent_at);
+        self.env.adapt_lock_ttl(cx, *sent_at);
         self.env.observe(|| RoundTripEvent::new(command.name(), took));
         if let Reply::Refused(refusal) = reply
             && self.env.scripts.on_refused(cx.now, command, refusal)

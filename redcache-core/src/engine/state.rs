@@ -10,6 +10,7 @@ use super::ops::Ops;
 use super::plain::PlainCalls;
 use super::refreshes::Refreshes;
 use super::removals::Removals;
+use super::round_trip::RoundTrip;
 use super::script_support::ScriptSupport;
 use super::seed::Seed;
 use super::writes::Writes;
@@ -75,6 +76,7 @@ impl Engine {
             locks,
             superseded: SupersededLocks::default(),
             scripts: ScriptSupport::default(),
+            round_trip: RoundTrip::default(),
             rng,
             stats: Stats::default(),
             disconnected_at: None,

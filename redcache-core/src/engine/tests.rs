@@ -5,5 +5,6 @@ mod joins;
 mod locks;
 mod outage;
 mod removals;
+mod round_trip;
 mod silence;
 mod world;

@@ -11,6 +11,9 @@ const OVERHEAD_MAX: usize = 1 << 20;
 /// The longest payload that is skipped: no server stores a longer one.
 const SKIPPED_MAX: usize = 512 << 20;
 
+/// A buffer that has grown beyond this size shrinks once a large frame is read.
+const KEPT: usize = 256 << 10;
+
 const CRLF: [u8; 2] = *b"\r\n";
 
 /// The frame reader of one connection. A frame within one read is not copied.
@@ -95,6 +98,9 @@ impl Framing {
                     check_unfinished(unread.len(), max.unfinished)?;
                     self.tail.drain(..self.start);
                     self.start = 0;
+                    if self.tail.capacity() > KEPT && self.tail.len() < KEPT / 2 {
+                        self.tail.shrink_to(KEPT);
+                    }
                     return Ok(None);
                 }
                 Err(DecodeError::BulkTooLong) => self.omit()?,
@@ -212,6 +218,23 @@ mod tests {
             let frames = read(bytes.as_bytes(), size).unwrap();
             assert_eq!(frames[..5], expected, "{size}");
             assert_eq!(frames[5..], ["z"], "{size}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_a_large_frame_has_filled_shrinks_once_the_frame_is_read() {
+        let max = FrameMax { payload: 60 << 20, unfinished: 60 << 20 };
+        let large = format!("${}\r\n{}\r\n", 60 << 20, "x".repeat(60 << 20));
+        // The beginning of the next frame comes with the end of the large one.
+        let (first, last) = large.split_at(large.len() / 2);
+        for rest in ["", "$5\r\nab"] {
+            let mut framing = Framing::new(Limits::default());
+            assert!(framing.next(&mut Input(first.as_bytes()), max).unwrap().is_none());
+            let bytes = [last, rest].concat();
+            let mut input = Input(bytes.as_bytes());
+            assert_eq!(framing.next(&mut input, max).unwrap().unwrap().len(), large.len());
+            assert!(framing.next(&mut input, max).unwrap().is_none());
+            assert!(framing.tail.capacity() <= KEPT, "{}", framing.tail.capacity());
         }
     }
 

@@ -82,12 +82,12 @@ impl Issued {
     /// command is large.
     pub(super) fn company(&self) -> Company {
         match self.hang_ups {
-            _ if mutant!(SuspectsInCompany) => Company::Any,
             0 => Company::Any,
+            _ if mutant!(SuspectsInCompany) => Company::Any,
             _ if self.size >= LARGE => Company::None,
-            ..FEW_FROM => Company::Any,
-            ..ALONE_FROM => Company::Few,
-            ALONE_FROM.. => Company::None,
+            count if count >= ALONE_FROM => Company::None,
+            count if count >= FEW_FROM => Company::Few,
+            _ => Company::Any,
         }
     }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use redcache_core::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UntrackedEvent,
+    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
+    Observer, RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent,
+    UntrackedEvent,
 };
 use redcache_core::{Address, Error, ErrorKind, Key, Source};
 
@@ -24,6 +25,7 @@ pub(crate) fn each(observer: &dyn Observer) {
     observer.on_lock_wait(&LockWaitEvent::new(TOOK));
     observer.on_round_trip(&RoundTripEvent::new("read", TOOK));
     observer.on_lock_lost(&LockLostEvent::new(key()));
+    observer.on_lock_extended(&LockExtendedEvent::new(TOOK, TOOK));
     observer.on_not_stored(&NotStoredEvent::new(key(), "too large".to_owned()));
     observer.on_refresh(&RefreshEvent::new(key(), RefreshStage::Triggered));
     observer.on_refresh(&RefreshEvent::new(key(), RefreshStage::Panicked));

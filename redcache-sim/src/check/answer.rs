@@ -29,6 +29,7 @@ impl World {
         }
         self.check_outcome(call, &outcome)?;
         self.count_coverage(call);
+        self.cover_hang_up(call);
         self.note_deadline(call);
         self.processes[process].forget(op);
         self.end_call(call, State::Done);
@@ -403,6 +404,7 @@ impl World {
         };
         Invariant::NoErrorWithoutCause
             .holds(has_cause, || format!("call {call} fails with {error:?}"))?;
+        self.check_hang_up(call, slot, error)?;
         let key = state.keys[slot];
         let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
         let has_loaded = state.given.iter().any(|(of, _)| *of == key) && !is_repeated;

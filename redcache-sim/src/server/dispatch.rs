@@ -20,6 +20,9 @@ impl Server {
     /// Run a command of `client` and append its reply and its invalidations to the client's output.
     pub(super) fn execute(&mut self, client: ClientId, args: &[Bytes]) {
         self.record.log(client, args, self.config.log_max);
+        if self.faults.is_fatal(args) {
+            return self.kill(client);
+        }
         self.running = Some(Running { client, executing: false });
         let outcome = self.answer(client, args);
         self.running = None;

@@ -41,6 +41,13 @@ impl Server {
         self.faults.rejections.push_back((command.to_owned(), ReplyError::new(error)));
     }
 
+    /// Set the commands and the key on which the server hangs up without an answer, as it does when
+    /// a reply exceeds `client-output-buffer-limit`.
+    pub fn set_fatal(&mut self, fatal: Option<(&[&str], Bytes)>) {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        self.faults.fatal = fatal.map(|(names, key)| (owned(names), key));
+    }
+
     /// Change the configuration. Connected clients keep their state; a new password does not
     /// disconnect them.
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {

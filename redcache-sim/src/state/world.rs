@@ -1,6 +1,6 @@
 //! The whole state of a simulated world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -73,6 +73,8 @@ pub(crate) struct World {
     /// The failures of loaders: the call and the time.
     pub(crate) failures: Vec<(usize, Micros)>,
     pub(crate) rest_checks: u32,
+    /// The keys on whose commands a server has hung up, or would have.
+    pub(crate) fatal_keys: BTreeSet<usize>,
     /// The number of redirects of each unique command.
     pub(crate) redirects: BTreeMap<Bytes, u32>,
     /// Locks that have just arrived and must be released.
@@ -125,6 +127,7 @@ impl World {
             waiting: Vec::new(),
             failures: Vec::new(),
             rest_checks: 0,
+            fatal_keys: BTreeSet::new(),
             redirects: BTreeMap::new(),
             unwanted: Vec::new(),
             is_handing_over: false,

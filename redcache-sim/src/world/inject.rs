@@ -46,6 +46,7 @@ impl World {
             | Fault::MaxClients
             | Fault::ScriptFlush
             | Fault::TryAgain
+            | Fault::HangUp
             | Fault::Forbidden => self.inject_server(fault),
             Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
                 self.inject_push(fault)

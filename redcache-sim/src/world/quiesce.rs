@@ -48,6 +48,7 @@ impl World {
         state.server.set_read_only(false);
         state.server.set_out_of_memory(false);
         state.server.set_busy(false);
+        state.server.set_fatal(None);
         let forbidden = self.plan.server.forbidden.clone();
         state.server.configure(|config| {
             config.forbidden = forbidden;

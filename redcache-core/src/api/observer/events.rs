@@ -74,6 +74,18 @@ event! {
 }
 
 event! {
+    /// The round trip to Redis is so long that locks live longer than `lock_ttl`: a lock would
+    /// expire before its value is stored. It is reported once. The next locks follow the measured
+    /// round trip.
+    LockExtendedEvent {
+        /// The TTL of a lock.
+        lock_ttl: Duration,
+        /// The measured round trip.
+        round_trip: Duration,
+    }
+}
+
+event! {
     /// A wait for a lock of another caller has ended.
     LockWaitEvent {
         /// The duration of the wait.

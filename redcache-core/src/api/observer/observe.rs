@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::events::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, RefreshEvent,
-    RemovalEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
+    RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 
 /// Define the trait, its implementations that forward, and the events as one type.
@@ -114,6 +114,8 @@ observer! {
     on_round_trip: RoundTripEvent,
     /// A loaded value was not stored, because its lock was lost.
     on_lock_lost: LockLostEvent,
+    /// Locks live longer than `lock_ttl`, because the round trip to Redis is long.
+    on_lock_extended: LockExtendedEvent,
     /// The background refresh of a key has reached a stage.
     on_refresh: RefreshEvent,
     /// The removal of a key that failed for want of Redis has reached a stage.

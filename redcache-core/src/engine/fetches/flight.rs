@@ -84,7 +84,7 @@ impl Fetches {
             && let Some(replaced) = held.replaced.clone()
         {
             let held = Held { lock: held.lock, replaced: Some(replaced), since: held.since };
-            env.superseded.add(cx.now, held, cx.now + env.config.lock_ttl);
+            env.superseded.add(cx.now, held, cx.now + env.lock_ttl());
         }
         self.flights.unlist(id);
     }

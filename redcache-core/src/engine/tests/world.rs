@@ -107,6 +107,9 @@ impl World {
                     self.unread.extend(unread.map(|bytes| (port, bytes)));
                     self.hear_from(port, HANDSHAKE[1]);
                 }
+                Event::Observed(event) => {
+                    self.engine.config().observer.notify(|it| event.notify(it))
+                }
                 Event::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
                 Event::Load { op } | Event::LoadMany { op, .. } => self.loads.push(op),
                 Event::Done { op, outcome } => self.outcomes.push((op, outcome)),

@@ -71,7 +71,7 @@ impl Writes {
         if let Some(ttl) = effects.blocked {
             write.is_blocked = true;
             call.count.blocked += 1;
-            let bound = call.patience.bound(ttl, env.config.lock_ttl, cx.tracked, &mut env.rng);
+            let bound = call.patience.bound(ttl, env.lock_ttl(), cx.tracked, &mut env.rng);
             call.bound = call.bound.max(bound);
         }
         if is_lost {

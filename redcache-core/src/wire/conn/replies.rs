@@ -14,11 +14,14 @@ use crate::protocol::topology::{ClusterInfo, Topology};
 use crate::resp::Frame;
 use crate::wire::inbound::Inbound;
 
+/// The most keys of one invalidation that are named to the engine. Redis names one at a time.
+const INVALIDATED_MAX: usize = 4096;
+
 impl Pipeline {
     /// Take a push. `echo` is the key of the write whose reply came just before.
     pub(super) fn on_push(&mut self, elements: &[Frame<'_>], echo: Option<Key>) -> Option<Inbound> {
         match elements {
-            [Frame::Bulk(b"invalidate"), Frame::Array(keys)] => {
+            [Frame::Bulk(b"invalidate"), Frame::Array(keys)] if keys.len() <= INVALIDATED_MAX => {
                 let mut names = Vec::with_capacity(keys.len());
                 for key in keys {
                     let Frame::Bulk(name) = key else { return Some(self.on_flushed()) };
@@ -32,7 +35,8 @@ impl Pipeline {
                 self.mark_invalidated(|command| names.contains(command.key()));
                 Some(Inbound::Invalidated(names))
             }
-            // Null stands for every key; an unreadable invalidation must be taken for the same.
+            // Null stands for every key; an invalidation of very many keys, or an unreadable one, is
+            // taken for the same.
             [Frame::Bulk(b"invalidate"), ..] => Some(self.on_flushed()),
             _ => None,
         }

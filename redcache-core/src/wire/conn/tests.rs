@@ -202,6 +202,19 @@ fn the_invalidation_by_an_own_write_is_skipped_once() {
 }
 
 #[test]
+fn an_invalidation_of_very_many_keys_is_taken_for_a_flush() {
+    for (count, is_named) in [(4096, true), (4097, false), (100_000, false)] {
+        let mut line = Line::new();
+        let keys = "$1\r\nk\r\n".repeat(count);
+        let push = format!(">2\r\n$10\r\ninvalidate\r\n*{count}\r\n{keys}");
+        let heard = line.hear(push.as_bytes());
+        let named = heard.iter().filter(|it| matches!(it, Inbound::Invalidated(_))).count();
+        let flushed = heard.iter().filter(|it| matches!(it, Inbound::Flushed)).count();
+        assert_eq!((named, flushed), (usize::from(is_named), usize::from(!is_named)), "{count}");
+    }
+}
+
+#[test]
 fn an_overdue_command_keeps_its_place() {
     let mut line = Line::new();
     line.send(1, read("a"));

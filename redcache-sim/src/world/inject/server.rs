@@ -1,7 +1,9 @@
 //! Faults of servers.
 
 use crate::clock::Micros;
-use crate::fault::{FORBIDDABLE, Fault, REFUSABLE};
+use bytes::Bytes;
+
+use crate::fault::{FATAL, FORBIDDABLE, Fault, REFUSABLE};
 use crate::invariant::Checked;
 use crate::state::executed::Cause;
 use crate::state::queue::Event;
@@ -26,6 +28,7 @@ impl World {
                 return self.inject_restart(number, fault);
             }
             Fault::Eviction => return self.evict(),
+            Fault::HangUp => return self.inject_hang_up(),
             Fault::FlushAll => {
                 self.tally.fault(fault);
                 let word: &[u8] = if self.fault_rng.chance(500) { b"FLUSHALL" } else { b"FLUSHDB" };
@@ -80,6 +83,17 @@ impl World {
         self.apply_server_events(home, None)
     }
 
+    fn inject_hang_up(&mut self) -> Checked {
+        self.tally.fault(Fault::HangUp);
+        let key = self.fault_rng.index(self.keys.len());
+        let home = self.home(key);
+        let name = Bytes::copy_from_slice(self.keys[key].name.as_bytes());
+        self.fatal_keys.insert(key);
+        self.nodes[home].server.set_fatal(Some((&FATAL, name)));
+        self.recover_later(home, Fault::HangUp, 250_000);
+        Ok(())
+    }
+
     fn inject_refusals(&mut self, number: usize, fault: Fault) -> Checked {
         self.tally.fault(fault);
         let server = &mut self.nodes[number].server;
@@ -126,6 +140,7 @@ impl World {
             Fault::ReadOnly => server.set_read_only(false),
             Fault::OutOfMemory => server.set_out_of_memory(false),
             Fault::Busy => server.set_busy(false),
+            Fault::HangUp => server.set_fatal(None),
             Fault::Forbidden => {
                 let forbidden = self.plan.server.forbidden.clone();
                 server.configure(|config| config.forbidden = forbidden);

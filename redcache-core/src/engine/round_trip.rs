@@ -1,0 +1,77 @@
+//! The measured round trip to Redis, and the TTL of locks on a line that is too slow for the
+//! configured one.
+//!
+//! A lock that expires before its publication arrives stores nothing, and every caller loads. So a
+//! lock lives for several round trips at least.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The number of recent samples. The least of them was delayed by no queue and no hiccup.
+const SAMPLES: usize = 8;
+/// The number of samples before the round trip counts as known.
+const SAMPLES_MIN: usize = 3;
+/// The TTL of a lock in round trips, at least: the grant takes half of one to arrive, the renewal
+/// goes out after half of the TTL, and takes half of one.
+const LOCK_TRIPS: u32 = 4;
+
+/// Samples of the round trip. No two of them overlap.
+#[derive(Debug, Default)]
+pub(crate) struct RoundTrip {
+    samples: VecDeque<Duration>,
+    last_at: Option<Instant>,
+    /// The observer knows that locks live longer than configured.
+    is_announced: bool,
+}
+
+impl RoundTrip {
+    /// Take a reply. Return the round trip, if the reply is a sample and there are enough.
+    pub(crate) fn on_reply(&mut self, sent_at: Instant, now: Instant) -> Option<Duration> {
+        if self.last_at.is_some_and(|last| sent_at < last) {
+            return None;
+        }
+        self.last_at = Some(now);
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(now.saturating_duration_since(sent_at));
+        if self.samples.len() < SAMPLES_MIN {
+            return None;
+        }
+        self.samples.iter().min().copied()
+    }
+
+    /// Note an extended lock. Return `true` for the first one.
+    pub(crate) fn announce(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_announced, true)
+    }
+}
+
+/// Return the least TTL of a lock on a line with this round trip.
+pub(crate) fn lock_ttl_min(round_trip: Duration) -> Duration {
+    round_trip * LOCK_TRIPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_round_trip_is_the_least_of_samples_that_do_not_overlap() {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.on_reply(at(0), at(400)), None);
+        // These were sent before the last sample came.
+        (1..20).for_each(|ms| assert_eq!(round_trip.on_reply(at(ms), at(400 + ms)), None));
+        assert_eq!(round_trip.on_reply(at(400), at(560)), None);
+        assert_eq!(round_trip.on_reply(at(600), at(770)), Some(Duration::from_millis(160)));
+        for trip in 0..SAMPLES as u64 {
+            round_trip.on_reply(at(1000 + 10 * trip), at(1005 + 10 * trip));
+        }
+        let least = round_trip.on_reply(at(2000), at(2300));
+        assert_eq!(least, Some(Duration::from_millis(5)));
+        assert_eq!(round_trip.samples.len(), SAMPLES);
+    }
+}
