@@ -180,6 +180,7 @@ fn tracing_writes_every_event_with_its_level_and_no_value() {
             "DEBUG message=waited for a lock cache=\"users\" took=1.5s",
             "TRACE message=round trip cache=\"users\" db.system.name=\"redis\" db.operation.name=\"read\" took=1.5s",
             "WARN message=lock lost, value not stored cache=\"users\" key=k",
+            "WARN message=locks live longer than configured cache=\"users\" lock_ttl=1.5s round_trip=1.5s",
             "WARN message=value not stored cache=\"users\" key=k reason=\"too large\"",
             "DEBUG message=refresh cache=\"users\" key=k event=\"triggered\"",
             "WARN message=refresh cache=\"users\" key=k event=\"panicked\"",

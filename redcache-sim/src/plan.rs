@@ -178,13 +178,13 @@ impl Plan {
             plan.faults.add(Fault::PartialShards);
             plan.server.lists_own_shard = true;
         }
-        if kind != Kind::Undisturbed && rng.chance(120) {
-            plan.hang_up(kind, &mut rng);
-        }
         if rng.chance(200) {
             let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
             let is_faulty = kind == Kind::Harmful && rng.chance(800);
             plan.provider = Some(ProviderPlan { lifetime, is_faulty });
+        }
+        if kind != Kind::Undisturbed && rng.chance(120) {
+            plan.hang_up(kind, &mut rng);
         }
         plan
     }

@@ -35,8 +35,8 @@ impl Pipeline {
                 self.mark_invalidated(|command| names.contains(command.key()));
                 Some(Inbound::Invalidated(names))
             }
-            // Null stands for every key; an invalidation of very many keys, or an unreadable one, is
-            // taken for the same.
+            // Null stands for every key. An invalidation of very many keys, or an unreadable one,
+            // is taken for the same.
             [Frame::Bulk(b"invalidate"), ..] => Some(self.on_flushed()),
             _ => None,
         }
