@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,12 +13,15 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// learns of them only when one of its threads waits for sockets.
 pub(crate) struct EagerRead<H, S> {
     half: H,
+    /// The last read has emptied the socket, so the next one finds nothing unless tokio knows
+    /// better.
+    was_emptied: bool,
     stream: PhantomData<fn() -> S>,
 }
 
 impl<H, S> EagerRead<H, S> {
     pub(crate) fn new(half: H) -> Self {
-        Self { half, stream: PhantomData }
+        Self { half, was_emptied: false, stream: PhantomData }
     }
 }
 
@@ -31,16 +35,21 @@ where
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let ready @ Poll::Ready(_) = Pin::new(&mut self.half).poll_read(cx, buf) {
-            return ready;
+        let room = buf.remaining();
+        let mut read = Pin::new(&mut self.half).poll_read(cx, buf);
+        if read.is_pending() && !mem::take(&mut self.was_emptied) {
+            read = match (&*SockRef::from(self.half.as_ref())).read(buf.initialize_unfilled()) {
+                Ok(count) => {
+                    buf.advance(count);
+                    Poll::Ready(Ok(()))
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            };
         }
-        match (&*SockRef::from(self.half.as_ref())).read(buf.initialize_unfilled()) {
-            Ok(count) => {
-                buf.advance(count);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
+        if read.is_ready() {
+            self.was_emptied = 0 < buf.remaining() && buf.remaining() < room;
         }
+        read
     }
 }
