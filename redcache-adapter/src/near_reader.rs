@@ -67,7 +67,10 @@ impl NearReader {
         if !options.asks_near() {
             return None;
         }
-        let hit = self.near.get(key, now)?;
+        let hit = match options.staleness_max() {
+            None => self.near.get(key, now),
+            Some(max) => self.near.get_within(key, max, now),
+        }?;
         self.observer.notify(on_hit);
         Some(hit)
     }

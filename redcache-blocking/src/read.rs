@@ -39,7 +39,7 @@ impl Cache {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
         match self.near_reader().get(key.as_ref(), self.options(), coarse_now) {
             Some(hit) => Ok(hit.into()),
-            None => self.run(Get::new(key.as_ref())),
+            None => self.run(Get::new(key.as_ref(), self.options())),
         }
     }
 
@@ -69,7 +69,7 @@ impl Cache {
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer> {
         let mut batch = self.near_reader().get_many(keys, self.options(), coarse_now());
-        if let Some(request) = GetMany::rest(&mut batch) {
+        if let Some(request) = GetMany::rest(&mut batch, self.options()) {
             return Ok(batch.fill(self.run(request)?));
         }
         Ok(batch.into_answers())

@@ -132,6 +132,11 @@ mod switch {
         KeptRemovalDropped "a removal that failed for want of Redis is never repeated",
         KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
         SuspectsInCompany "commands of lost connections are sent again side by side",
+        BoundFromArrival "the bound of a connection counts from the arrival of a reply",
+        BoundOfOtherNode "the bound of an entry is that of the connection with the newest one",
+        BoundOfNextConnection "the handshake of the next connection raises the bound of the last one",
+        StaleAnswersUnbounded "a stale answer ignores `max_staleness`",
+        JoinsUnbounded "a call with `max_staleness` is answered by a fetch that began too early",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 
@@ -145,7 +150,8 @@ mod switch {
                 | Self::RedirectsUnbounded
                 | Self::PartialMapTrusted
                 | Self::PartialShardsTrusted
-                | Self::OlderMapTrusted => true,
+                | Self::OlderMapTrusted
+                | Self::BoundOfOtherNode => true,
                 _ => false,
             }
         }

@@ -10,14 +10,16 @@
 //!
 //! An entry may have a companion, an object of a layer above that ends with it.
 //!
-//! `store` holds the entries, `stale` returns expired ones in place of an error, and `batch` looks
-//! several keys up.
+//! `store` holds the entries, `freshness` knows how current they are, `stale` returns expired ones
+//! in place of an error, and `batch` looks several keys up.
 
 mod attach;
 pub(crate) mod batch;
 mod companion;
+mod compute_time;
 mod entry;
 mod epochs;
+mod freshness;
 mod hits;
 mod packed;
 mod stale;
@@ -28,6 +30,8 @@ mod tests;
 mod yielding;
 
 pub use companion::Companion;
+#[cfg(test)]
+pub(crate) use compute_time::ComputeTime;
 pub(crate) use entry::Entry;
 pub use entry::NearHit;
 pub(crate) use stale::{Absence, Staleness};

@@ -48,7 +48,7 @@ impl Cache {
         if let Some(hit) = shared.near.get(key, options, || shared.runtime.coarse_now()) {
             return Ok(hit.into());
         }
-        call::run(shared, options, Get::new(key)).await
+        call::run(shared, options, Get::new(key, options)).await
     }
 
     /// Read several keys. Keys that are not in the near cache are read from Redis in one pipeline.
@@ -82,7 +82,7 @@ impl Cache {
     ) -> BatchResult<Answer> {
         let (shared, options) = (self.shared(), self.options());
         let mut batch = shared.near.get_many(keys, options, shared.runtime.coarse_now());
-        match GetMany::rest(&mut batch) {
+        match GetMany::rest(&mut batch, options) {
             None => Ok(batch.into_answers()),
             Some(request) => Ok(batch.fill(call::run(shared, options, request).await?)),
         }

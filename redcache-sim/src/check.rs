@@ -4,6 +4,7 @@
 
 mod answer;
 mod command;
+mod fresh;
 mod hang_up;
 mod key_news;
 mod locked;

@@ -14,6 +14,8 @@ pub enum Invariant {
     NoErrorWithoutCause,
     Tracked,
     BoundedStaleness,
+    FreshAsOf,
+    StalenessMax,
     OwnWrites,
     Monotonic,
     Lifetime,
@@ -66,7 +68,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 60] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -77,6 +79,8 @@ impl Invariant {
         Self::NoErrorWithoutCause,
         Self::Tracked,
         Self::BoundedStaleness,
+        Self::FreshAsOf,
+        Self::StalenessMax,
         Self::OwnWrites,
         Self::Monotonic,
         Self::Lifetime,
@@ -154,6 +158,8 @@ impl Invariant {
             Self::BoundedStaleness => {
                 "an answer was true at the call or within the staleness bound"
             }
+            Self::FreshAsOf => "no answer is older than it says",
+            Self::StalenessMax => "no answer is older than its limits",
             Self::OwnWrites => "a process reads its own writes or something later",
             Self::Monotonic => "a process reads no older value after a newer one",
             Self::Lifetime => "a near entry does not outlive its key",

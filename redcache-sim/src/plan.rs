@@ -75,6 +75,10 @@ pub(crate) struct Plan {
     /// How long a stale value may replace an error or a wait.
     pub(crate) stale_if_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
+    /// Some calls limit the staleness of their answers.
+    pub(crate) limits_staleness: bool,
+    /// The limit of the staleness of near hits; zero for none.
+    pub(crate) near_staleness_max: Duration,
     /// The refresh-ahead options of a registered loader, if there is one.
     pub(crate) refresh: Option<RefreshAhead>,
     /// The provider of the credentials, if there is one.
@@ -166,6 +170,8 @@ impl Plan {
             has_call_styles: rng.chance(400),
             stale_if_error: staleness(is_cluster, &mut rng),
             stale_while_revalidate: staleness(is_cluster, &mut rng),
+            limits_staleness: false,
+            near_staleness_max: Duration::ZERO,
             refresh: None,
             provider: None,
             only_hangs_up: false,
@@ -186,6 +192,9 @@ impl Plan {
         if kind != Kind::Undisturbed && rng.chance(120) {
             plan.hang_up(kind, &mut rng);
         }
+        plan.limits_staleness = rng.chance(250);
+        let millis = rng.weighted(&[(6, 0), (1, 10), (2, 40), (1, 150)]);
+        plan.near_staleness_max = Duration::from_millis(millis);
         plan
     }
 
@@ -252,6 +261,7 @@ impl Plan {
             .reconnect_delay_max(times.reconnect)
             .near_ttl_max(times.near)
             .near_cache_bytes(self.near_bytes)
+            .near_staleness_max(self.near_staleness_max)
             .value_max(self.value_max)
             .stale_if_error(self.stale_if_error)
             .stale_while_revalidate(self.stale_while_revalidate)

@@ -18,12 +18,16 @@ pub struct TypedAnswer<V> {
     /// The time since this process learned the value; `None` for a value that was just read from
     /// Redis.
     pub age: Option<Duration>,
+    /// The time since the value was known to be the current one of Redis, at the instant at which
+    /// the key was answered; `None` if unknown. See
+    /// [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
+    pub fresh_as_of: Option<Duration>,
 }
 
 impl<V> Clone for TypedAnswer<V> {
     fn clone(&self) -> Self {
-        let Self { ref value, source, ttl, age } = *self;
-        Self { value: value.clone(), source, ttl, age }
+        let Self { ref value, source, ttl, age, fresh_as_of } = *self;
+        Self { value: value.clone(), source, ttl, age, fresh_as_of }
     }
 }
 
@@ -35,6 +39,7 @@ impl<V> fmt::Debug for TypedAnswer<V> {
             .field("source", &self.source)
             .field("ttl", &self.ttl)
             .field("age", &self.age)
+            .field("fresh_as_of", &self.fresh_as_of)
             .finish()
     }
 }

@@ -99,6 +99,7 @@ mod cancelling;
 mod closing;
 mod connecting;
 mod defects;
+mod freshness;
 mod from_within;
 mod go;
 mod hang_ups;

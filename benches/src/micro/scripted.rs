@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
-use redcache_core::{Config, Key};
+use redcache_core::{CallOptions, Config, Key};
 
 use crate::Failure;
 
@@ -64,7 +64,7 @@ impl Scripted {
 
     /// Reads many keys.
     pub(super) fn get_many(&mut self, keys: Vec<Key>) -> Result<(), Failure> {
-        let op = self.engine.get_many(self.now, keys)?;
+        let op = self.engine.get_many(self.now, keys, CallOptions::new())?;
         self.finish(op)
     }
 

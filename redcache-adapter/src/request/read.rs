@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Instant;
 
 use redcache_core::engine::{Batch, CallError, Engine, LoadOptions, OpId, Outcome};
-use redcache_core::{Answer, Error, Key};
+use redcache_core::{Answer, CallOptions, Error, Key};
 
 use super::Request;
 
@@ -12,12 +12,13 @@ use super::Request;
 #[derive(Debug)]
 pub struct Get {
     key: Vec<u8>,
+    options: CallOptions,
 }
 
 impl Get {
     /// Create the request.
-    pub fn new(key: &[u8]) -> Self {
-        Self { key: key.to_vec() }
+    pub fn new(key: &[u8], options: CallOptions) -> Self {
+        Self { key: key.to_vec(), options }
     }
 }
 
@@ -26,7 +27,7 @@ impl Request for Get {
     type Error = Error;
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.get(now, Key::from(mem::take(&mut self.key)))
+        engine.get(now, Key::from(mem::take(&mut self.key)), self.options)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<Answer, Error>> {
@@ -71,18 +72,19 @@ impl Request for GetWith {
 #[derive(Debug)]
 pub struct GetMany {
     keys: Vec<Key>,
+    options: CallOptions,
 }
 
 impl GetMany {
     /// Create the request.
-    pub fn new(keys: Vec<Key>) -> Self {
-        Self { keys }
+    pub fn new(keys: Vec<Key>, options: CallOptions) -> Self {
+        Self { keys, options }
     }
 
     /// Create the request for the keys of `batch` that the near cache did not have. Return `None`
     /// if it had all.
-    pub fn rest<E: From<CallError>>(batch: &mut Batch<E>) -> Option<Self> {
-        (!batch.is_complete()).then(|| Self { keys: batch.take_far() })
+    pub fn rest<E: From<CallError>>(batch: &mut Batch<E>, options: CallOptions) -> Option<Self> {
+        (!batch.is_complete()).then(|| Self { keys: batch.take_far(), options })
     }
 }
 
@@ -91,7 +93,7 @@ impl Request for GetMany {
     type Error = Error;
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.get_many(now, mem::take(&mut self.keys))
+        engine.get_many(now, mem::take(&mut self.keys), self.options)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<Self::Output, Error>> {

@@ -49,12 +49,20 @@ pub struct Answer {
     /// answer. `None` for a value that was just read from Redis, because Redis does not record when
     /// a value was written.
     pub age: Option<Duration>,
+    /// The time since the value was known to be the current one of Redis, at the instant at which
+    /// the key was answered; `None` if unknown.
+    ///
+    /// For a near hit it counts from the sending of the latest command that the connection has
+    /// answered, for a read from its sending, and for a loaded value from the sending of its
+    /// publication, or from the start of the load if it was not stored.
+    /// [`CallOptions::max_staleness`](crate::CallOptions::max_staleness) limits it.
+    pub fresh_as_of: Option<Duration>,
 }
 
 impl Answer {
     /// Return an answer without a value, from Redis.
     pub(crate) fn none() -> Self {
-        Self { value: None, source: Source::Redis, ttl: None, age: None }
+        Self { value: None, source: Source::Redis, ttl: None, age: None, fresh_as_of: None }
     }
 }
 

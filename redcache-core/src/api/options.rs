@@ -1,8 +1,9 @@
 //! The options of a call, of a load and of a refresh.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// The options of the calls of a handle: skip the near cache, reload, or time out.
+/// The options of the calls of a handle: skip the near cache, reload, time out, or limit
+/// the staleness of answers.
 ///
 /// # Examples
 ///
@@ -19,12 +20,13 @@ pub struct CallOptions {
     pub(crate) skip_near: bool,
     pub(crate) reload: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_staleness: Option<Duration>,
 }
 
 impl CallOptions {
     /// Return the default options: use the near cache, load on a miss, no timeout.
     pub const fn new() -> Self {
-        Self { skip_near: false, reload: false, timeout: None }
+        Self { skip_near: false, reload: false, timeout: None, max_staleness: None }
     }
 
     /// Query Redis even if the near cache has the key. The answer replaces the near entry.
@@ -57,6 +59,33 @@ impl CallOptions {
         self
     }
 
+    /// Set the limit of the staleness of an answer: its value was the current one of Redis when the
+    /// call began, or within `max` before that. The default is no limit.
+    ///
+    /// A near entry beyond the limit is no hit: its key is read from Redis. A call that joins a
+    /// fetch which began too early reads once more. The limit applies to stale answers too, so an
+    /// error can take the place of one. With zero, the answer is no older than the call itself.
+    ///
+    /// The limit is about Redis: a loader's value is as old as its load, and may be older than the
+    /// database if the loader reads a replica. An answer that was read on time is returned even if
+    /// it arrives late.
+    #[must_use]
+    pub const fn max_staleness(mut self, max: Duration) -> Self {
+        self.max_staleness = Some(max);
+        self
+    }
+
+    /// Return the limit of the staleness of an answer.
+    pub fn staleness_max(&self) -> Option<Duration> {
+        self.max_staleness
+    }
+
+    /// Return the instant at which the value of an answer must have been current, or later, for a
+    /// call that begins at `now`.
+    pub(crate) fn fresh_since(&self, now: Instant) -> Option<Instant> {
+        fresh_since(self.max_staleness, now)
+    }
+
     /// Return the timeout, counted from the start of a call.
     pub fn timeout_after(&self) -> Option<Duration> {
         self.timeout
@@ -73,13 +102,15 @@ impl CallOptions {
 pub struct LoadOptions {
     pub(crate) ttl: Duration,
     pub(crate) reload: bool,
+    pub(crate) max_staleness: Option<Duration>,
     pub(crate) refreshed_by: Option<LoaderId>,
 }
 
 impl LoadOptions {
     /// Return the options for a TTL of the loaded values and the options of the call.
     pub fn new(ttl: Duration, options: CallOptions) -> Self {
-        Self { ttl, reload: options.reload, refreshed_by: None }
+        let CallOptions { reload, max_staleness, .. } = options;
+        Self { ttl, reload, max_staleness, refreshed_by: None }
     }
 
     /// Set the registered loader that refreshes the values found in Redis if they are due.
@@ -88,6 +119,18 @@ impl LoadOptions {
         self.refreshed_by = Some(loader);
         self
     }
+}
+
+impl LoadOptions {
+    pub(crate) fn fresh_since(&self, now: Instant) -> Option<Instant> {
+        fresh_since(self.max_staleness, now)
+    }
+}
+
+/// Return the earliest instant within `max_staleness` before `now`. A limit beyond the beginning of
+/// time is none.
+fn fresh_since(max_staleness: Option<Duration>, now: Instant) -> Option<Instant> {
+    max_staleness.and_then(|max| now.checked_sub(max))
 }
 
 impl From<Duration> for LoadOptions {

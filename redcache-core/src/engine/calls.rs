@@ -9,7 +9,7 @@ use super::state::Engine;
 use super::validate::check_ttl;
 use crate::api::error::Error;
 use crate::api::key::Key;
-use crate::api::options::{LoadOptions, LoaderId, RefreshOptions};
+use crate::api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
 use crate::flow::call::OpId;
 use crate::flow::refresh_policy::RefreshPolicy;
 use crate::protocol::command::Command;
@@ -28,20 +28,22 @@ pub struct Replacement {
 }
 
 impl Engine {
-    /// Read a key without loading it. A key that is being loaded counts as missing.
+    /// Read a key without loading it. A key that is being loaded counts as missing. Of the options
+    /// only `max_staleness` matters here.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed), or
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the key is too long. Nothing
     /// was sent.
-    pub fn get(&mut self, now: Instant, key: Key) -> Result<OpId, Error> {
+    pub fn get(&mut self, now: Instant, key: Key, options: CallOptions) -> Result<OpId, Error> {
         self.env.check_open()?;
         self.env.check_key(&key)?;
-        if let Some(op) = self.answer_in_outage(Cx::at(now), &key) {
+        let fresh_since = options.fresh_since(now);
+        if let Some(op) = self.answer_in_outage(Cx::at(now), &key, fresh_since) {
             return Ok(op);
         }
-        let op = self.plain.read(&mut self.env, Cx::at(now), key);
+        let op = self.plain.read(&mut self.env, Cx::at(now), key, fresh_since);
         self.drain(now);
         Ok(op)
     }
@@ -51,12 +53,18 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`get`](Self::get), or too many keys.
-    pub fn get_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
+    pub fn get_many(
+        &mut self,
+        now: Instant,
+        keys: Vec<Key>,
+        options: CallOptions,
+    ) -> Result<OpId, Error> {
         self.env.check_batch(keys.iter())?;
-        if let Some(op) = self.answer_all_in_outage(Cx::at(now), &keys) {
+        let fresh_since = options.fresh_since(now);
+        if let Some(op) = self.answer_all_in_outage(Cx::at(now), &keys, fresh_since) {
             return Ok(op);
         }
-        let op = self.plain.read_many(&mut self.env, Cx::at(now), keys);
+        let op = self.plain.read_many(&mut self.env, Cx::at(now), keys, fresh_since);
         self.drain(now);
         Ok(op)
     }
@@ -113,7 +121,7 @@ impl Engine {
         self.env.check_key(&key)?;
         check_ttl(options.ttl).map_err(|error| error.about(&key))?;
         if !options.reload
-            && let Some(op) = self.answer_in_outage(Cx::at(now), &key)
+            && let Some(op) = self.answer_in_outage(Cx::at(now), &key, options.fresh_since(now))
         {
             return Ok(op);
         }
@@ -138,7 +146,8 @@ impl Engine {
         self.env.check_batch(keys.iter())?;
         check_ttl(options.ttl)?;
         if !options.reload
-            && let Some(op) = self.answer_all_in_outage(Cx::at(now), &keys)
+            && let Some(op) =
+                self.answer_all_in_outage(Cx::at(now), &keys, options.fresh_since(now))
         {
             return Ok(op);
         }

@@ -11,7 +11,7 @@ use crate::near::Entry;
 use crate::protocol::command::Command;
 use crate::protocol::envelope::{Stored, Value};
 use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl};
-use crate::protocol::slot::Slot;
+use crate::protocol::slot::{Slot, SlotSet};
 
 /// A value that may enter the near cache.
 #[derive(Debug)]
@@ -61,6 +61,25 @@ impl Env {
             (Command::Insert { .. } | Command::Remove { .. }, _) if mutant!(OwnWriteKeepsNear) => {}
             // The server's own report comes after the reply, when the caller may read already.
             _ => self.near.remove(key.as_bytes()),
+        }
+    }
+
+    /// Tell the near cache as of when the entries of each connection are known to be current.
+    pub(crate) fn note_freshness(&self) {
+        for (node, at) in self.router.bounds() {
+            self.near.set_bound(node, at);
+        }
+    }
+
+    /// Return the number of hits, if probes depend on it.
+    pub(crate) fn near_hits(&self) -> u64 {
+        if self.config.near_staleness_max.is_zero() { 0 } else { self.near.hits() }
+    }
+
+    /// Tell the near cache the owners of slots that have moved.
+    pub(crate) fn note_owners(&self, slots: &SlotSet) {
+        for slot in Slot::all().filter(|slot| slots.contains(*slot)) {
+            self.near.set_node(slot, self.router.owner_index(slot));
         }
     }
 

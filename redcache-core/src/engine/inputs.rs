@@ -67,7 +67,9 @@ impl Engine {
 
     /// Time has passed. Call it at [`poll_timeout`](Self::poll_timeout); it is harmless earlier.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let hits = self.env.near_hits();
         let (router, context) = self.env.router(now);
+        router.note_hits(context, hits);
         router.handle_timeout(context);
         while let Some(timer) = self.env.timers.expired(now) {
             self.on_timer(Cx::at(now), timer);
@@ -150,6 +152,7 @@ impl Engine {
         }
         while self.drain_disabled(now) {}
         let env = &mut self.env;
+        env.note_freshness();
         if let Some(at) = env.router.dead_at(&env.config) {
             env.near.trust_until(at);
         }

@@ -1,6 +1,7 @@
 //! Calls of one command per key: `get`, `insert`, `remove`, `touch`, and their batches.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::env::{Cx, Env};
 use super::exchange::mismatch;
@@ -14,17 +15,16 @@ use crate::api::load_error::CallError;
 use crate::api::observer::AnswerEvent;
 use crate::event::{Outcome, RawValue};
 use crate::flow::call::{Caller, OpId};
-use crate::near::Absence;
 use crate::protocol::command::Command;
 use crate::protocol::envelope::{Stored, View};
 use crate::protocol::reply::{ReadReply, Replaced, Reply, Ttl};
 
 #[derive(Debug)]
 enum PlainCall {
-    /// With the key, if a stale entry may answer.
-    Read(Option<Key>),
-    /// With the keys, if stale entries may answer.
-    ReadMany(Gather<Answer, CallError>, Vec<Key>),
+    /// With the key, if a stale entry may answer, and when its value must have been current.
+    Read(Option<Key>, Option<Instant>),
+    /// With the keys, if stale entries may answer, and when their values must have been current.
+    ReadMany(Gather<Answer, CallError>, Vec<Key>, Option<Instant>),
     ReadRaw(Gather<Option<RawValue>, Error>),
     Write(Option<Key>),
     WriteMany(Gather<bool, Error>, Vec<Key>),
@@ -37,14 +37,26 @@ pub(crate) struct PlainCalls {
 }
 
 impl PlainCalls {
-    pub(crate) fn read(&mut self, env: &mut Env, cx: Cx, key: Key) -> OpId {
+    pub(crate) fn read(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        key: Key,
+        fresh_since: Option<Instant>,
+    ) -> OpId {
         let stale_key = allows_stale(env).then(|| key.clone());
-        self.start(env, cx, PlainCall::Read(stale_key), [Command::Read { key }])
+        self.start(env, cx, PlainCall::Read(stale_key, fresh_since), [Command::Read { key }])
     }
 
-    pub(crate) fn read_many(&mut self, env: &mut Env, cx: Cx, keys: Vec<Key>) -> OpId {
+    pub(crate) fn read_many(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        keys: Vec<Key>,
+        fresh_since: Option<Instant>,
+    ) -> OpId {
         let stale_keys = if allows_stale(env) { keys.clone() } else { Vec::new() };
-        let call = PlainCall::ReadMany(Gather::new(keys.len()), stale_keys);
+        let call = PlainCall::ReadMany(Gather::new(keys.len()), stale_keys, fresh_since);
         if keys.is_empty() {
             return end_at_once(env, Outcome::Answers(Vec::new()));
         }
@@ -96,7 +108,7 @@ impl PlainCalls {
         env: &mut Env,
         cx: Cx,
         caller: Caller,
-        (key, reply): (&Key, Reply),
+        (key, reply, sent_at): (&Key, Reply, Instant),
     ) {
         match (self.calls.get(caller.op), reply) {
             (None, _) => {}
@@ -104,8 +116,8 @@ impl PlainCalls {
                 let error = refusal.into_error();
                 self.on_failed(env, cx, caller, (key, error));
             }
-            (Some(PlainCall::Read(_) | PlainCall::ReadMany(..)), Reply::Read(read)) => {
-                let answer = read_answer(env, read);
+            (Some(PlainCall::Read(..) | PlainCall::ReadMany(..)), Reply::Read(read)) => {
+                let answer = read_answer(env, read, cx.now.saturating_duration_since(sent_at));
                 self.answer(env, caller, Ok(answer));
             }
             (Some(PlainCall::ReadRaw(_)), Reply::Raw(found)) => {
@@ -132,8 +144,8 @@ impl PlainCalls {
             Some(PlainCall::Write(_) | PlainCall::WriteMany(..)) => {
                 self.written(env, caller, Err(error));
             }
-            Some(PlainCall::Read(_) | PlainCall::ReadMany(..)) => {
-                let stale = env.stale_if_error(cx, key, Absence::Unknown);
+            Some(PlainCall::Read(_, fresh_since) | PlainCall::ReadMany(_, _, fresh_since)) => {
+                let stale = env.stale_since(cx, key, *fresh_since);
                 env.stats.stale += u64::from(stale.is_some());
                 self.answer(env, caller, stale.ok_or_else(|| error.into()));
             }
@@ -148,8 +160,8 @@ impl PlainCalls {
             env.observe(|| AnswerEvent::new(source));
         }
         let outcome = match self.calls.get_mut(caller.op) {
-            Some(PlainCall::Read(_)) => Outcome::Answer(result),
-            Some(PlainCall::ReadMany(gather, _)) => match gather.put(caller.slot, result) {
+            Some(PlainCall::Read(..)) => Outcome::Answer(result),
+            Some(PlainCall::ReadMany(gather, ..)) => match gather.put(caller.slot, result) {
                 Some(all) => Outcome::Answers(all),
                 None => return,
             },
@@ -177,7 +189,7 @@ impl PlainCalls {
                 Some(all) => Outcome::WrittenMany(all),
                 None => return,
             },
-            Some(PlainCall::Read(_) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_)) | None => {
+            Some(PlainCall::Read(..) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_)) | None => {
                 return;
             }
         };
@@ -187,18 +199,20 @@ impl PlainCalls {
 
     /// Answer the keys of a call that has reached its timeout with their outdated entries.
     pub(crate) fn answer_overdue(&mut self, env: &mut Env, cx: Cx, op: OpId) {
-        let keys: Vec<(u32, Key)> = match self.calls.get(op) {
-            Some(PlainCall::Read(key)) => key.iter().map(|key| (0, key.clone())).collect(),
-            Some(PlainCall::ReadMany(gather, keys)) => {
+        let (keys, fresh_since): (Vec<(u32, Key)>, _) = match self.calls.get(op) {
+            Some(PlainCall::Read(key, fresh_since)) => {
+                (key.iter().map(|key| (0, key.clone())).collect(), *fresh_since)
+            }
+            Some(PlainCall::ReadMany(gather, keys, fresh_since)) => {
                 let key = |slot: u32| Some((slot, keys.get(slot as usize)?.clone()));
-                gather.open().into_iter().filter_map(key).collect()
+                (gather.open().into_iter().filter_map(key).collect(), *fresh_since)
             }
             Some(PlainCall::ReadRaw(_) | PlainCall::Write(_) | PlainCall::WriteMany(..)) | None => {
                 return;
             }
         };
         for (slot, key) in keys {
-            if let Some(answer) = env.stale_if_error(cx, &key, Absence::Unknown) {
+            if let Some(answer) = env.stale_since(cx, &key, fresh_since) {
                 env.stats.stale += 1;
                 self.answer(env, Caller { op, slot }, Ok(answer));
             }
@@ -208,7 +222,7 @@ impl PlainCalls {
     /// Return whether the call only reads.
     pub(crate) fn is_read(&self, op: OpId) -> bool {
         let call = self.calls.get(op);
-        matches!(call, Some(PlainCall::Read(_) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_)))
+        matches!(call, Some(PlainCall::Read(..) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_)))
     }
 
     /// Return the keys whose value a call in flight replaces.
@@ -218,7 +232,7 @@ impl PlainCalls {
             match call {
                 PlainCall::Write(key) => keys.extend(key),
                 PlainCall::WriteMany(_, all) => keys.extend(all),
-                PlainCall::Read(_) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_) => {}
+                PlainCall::Read(..) | PlainCall::ReadMany(..) | PlainCall::ReadRaw(_) => {}
             }
         }
         keys
@@ -234,8 +248,8 @@ impl PlainCalls {
     pub(crate) fn fail(&mut self, env: &mut Env, op: OpId, error: &Error) {
         let failed = || Err(CallError::Cache(error.clone()));
         let outcome = match self.calls.remove(op) {
-            Some(PlainCall::Read(_)) => Outcome::Answer(failed()),
-            Some(PlainCall::ReadMany(gather, _)) => Outcome::Answers(gather.fill(failed)),
+            Some(PlainCall::Read(..)) => Outcome::Answer(failed()),
+            Some(PlainCall::ReadMany(gather, ..)) => Outcome::Answers(gather.fill(failed)),
             Some(PlainCall::ReadRaw(gather)) => Outcome::Raws(gather.fill(|| Err(error.clone()))),
             Some(PlainCall::Write(_)) => Outcome::Written(Err(error.clone())),
             Some(PlainCall::WriteMany(gather, _)) => {
@@ -278,7 +292,9 @@ fn raw_value(env: &Env, found: Replaced) -> Option<RawValue> {
     Some(RawValue { raw, value: env.unmark(payload), ttl })
 }
 
-fn read_answer(env: &mut Env, read: ReadReply) -> Answer {
+/// Return the answer for a reply to a read that was sent `fresh_as_of` ago.
+fn read_answer(env: &mut Env, read: ReadReply, fresh_as_of: Duration) -> Answer {
+    let fresh_as_of = Some(fresh_as_of);
     let ttl = match read.ttl {
         Ttl::Left(left) => Some(left),
         Ttl::Absent | Ttl::Endless => None,
@@ -286,11 +302,12 @@ fn read_answer(env: &mut Env, read: ReadReply) -> Answer {
     match read.stored {
         Stored::Value(value) => {
             env.stats.redis_hits += 1;
-            Answer { value: env.unmark(value.payload), source: Source::Redis, ttl, age: None }
+            let value = env.unmark(value.payload);
+            Answer { value, source: Source::Redis, ttl, age: None, fresh_as_of }
         }
         Stored::Missing | Stored::Lock(_) => {
             env.stats.misses += 1;
-            Answer::none()
+            Answer { fresh_as_of, ..Answer::none() }
         }
     }
 }

@@ -81,6 +81,7 @@ impl Engine {
                 if !mutant!(MovedKeepsNear) {
                     self.env.near.begin_epoch(&slots);
                 }
+                self.env.note_owners(&slots);
                 self.wake_all(cx, &slots);
                 self.note_if_whole();
             }
@@ -103,6 +104,7 @@ impl Engine {
         if !mutant!(EpochKeptOnReconnect) {
             env.near.begin_epoch(slots);
         }
+        env.note_freshness();
         env.set_readiness(Some(Ok(())));
         env.observe(|| ConnectedEvent::new(address.clone()));
         if let Some(reason) = untracked {
@@ -288,6 +290,7 @@ impl Engine {
             self.fetches.on_read(!matches!(read.stored, Stored::Value(_)));
         }
         let exchange = self.env.distrust_interrupted(cx, exchange);
+        self.fetches.note_freshness(id, &exchange);
         let input = match exchange.reply {
             Reply::Read(read) => {
                 self.refresh_if_hit(cx, id, &read);
@@ -319,7 +322,7 @@ impl Engine {
         let env = &mut self.env;
         match env.ops.machine(caller.op) {
             Some(Machine::Plain) => {
-                let reply = (exchange.command.key(), exchange.reply);
+                let reply = (exchange.command.key(), exchange.reply, exchange.sent_at);
                 self.plain.on_reply(env, cx, caller, reply);
             }
             Some(Machine::Writes) => {

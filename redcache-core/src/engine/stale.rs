@@ -1,6 +1,6 @@
 //! Outdated entries of the near cache in the place of errors and waits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::env::{Cx, Env};
 use crate::api::answer::Answer;
@@ -11,6 +11,18 @@ impl Env {
     /// Return the outdated entry that may answer a call in the place of an error.
     pub(crate) fn stale_if_error(&self, cx: Cx, key: &Key, absence: Absence) -> Option<Answer> {
         self.stale(cx, key, self.config.stale_if_error, absence)
+    }
+
+    /// Return the same for a call without a reply, whose answer must have been current at
+    /// `fresh_since` or later.
+    pub(crate) fn stale_since(
+        &self,
+        cx: Cx,
+        key: &Key,
+        fresh_since: Option<Instant>,
+    ) -> Option<Answer> {
+        let answer = self.stale_if_error(cx, key, Absence::Unknown)?;
+        is_recent(cx, &answer, fresh_since).then_some(answer)
     }
 
     /// Return the outdated entry that may answer a call which would wait for another's load.
@@ -27,4 +39,11 @@ impl Env {
         let staleness = Staleness { max, lost_at: self.disconnected_at };
         self.near.stale(key.as_bytes(), cx.now, staleness, absence)
     }
+}
+
+/// Return whether a stale answer was current at `fresh_since` or later.
+pub(crate) fn is_recent(cx: Cx, answer: &Answer, fresh_since: Option<Instant>) -> bool {
+    let Some(since) = fresh_since else { return true };
+    let fresh_at = answer.fresh_as_of.and_then(|age| cx.now.checked_sub(age));
+    fresh_at.is_some_and(|at| at >= since) || mutant!(StaleAnswersUnbounded)
 }

@@ -61,7 +61,8 @@ impl Engine {
         let slots = if config.servers.is_cluster() { usize::from(Slot::COUNT) } else { 1 };
         let keeps_stale =
             !(config.stale_if_error.is_zero() && config.stale_while_revalidate.is_zero());
-        let near = Near::new(now, config.near_cache_bytes, keeps_stale, near_seed, slots);
+        let near = Near::new(now, config.near_cache_bytes, keeps_stale, near_seed, slots)
+            .with_staleness_max(config.near_staleness_max);
         // Without a server, there is nothing to wait for.
         let readiness = config.servers.is_none().then_some(Ok(()));
         let removals = Removals::new(config.reconnect_delay_max);

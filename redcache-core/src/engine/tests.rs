@@ -1,6 +1,7 @@
 //! The engine against servers whose replies the test writes.
 
 mod disabled;
+mod freshness;
 mod joins;
 mod locks;
 mod outage;

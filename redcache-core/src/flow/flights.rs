@@ -66,6 +66,11 @@ impl<F> Flight<F> {
         self.leader = Some(leader);
     }
 
+    /// Return whether it has followers, including ones that have left.
+    pub(crate) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
     /// Add a caller as a follower.
     pub(crate) fn follow(&mut self, caller: Caller) {
         self.followers.push(Member { caller, loads_before: self.loads });
@@ -110,6 +115,11 @@ impl<F> Flight<F> {
         let (early, late) = all.into_iter().partition(|member| self.is_early(*member));
         self.followers = early;
         late
+    }
+
+    /// Remove the followers that `is_wanted` names.
+    pub(crate) fn take_followers_if(&mut self, is_wanted: impl Fn(&Member) -> bool) -> Vec<Member> {
+        self.followers.extract_if(.., |member| is_wanted(member)).collect()
     }
 
     /// Note that a follower has left.

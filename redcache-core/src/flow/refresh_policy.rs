@@ -59,7 +59,7 @@ impl RefreshPolicy {
     pub fn is_due(&self, key: &[u8], hit: &NearHit, now: Instant) -> bool {
         // A process knows the whole ttl of its own publications. The loader may have chosen it.
         let life = if hit.is_published { hit.ttl + hit.age } else { self.options.ttl };
-        let due = is_due(&self.options, hit.ttl, life, hit.compute_time, || self.sample());
+        let due = is_due(&self.options, hit.ttl, life, hit.compute_time.span(), || self.sample());
         due && self.mark(key, now)
     }
 
@@ -101,6 +101,7 @@ pub(crate) fn is_due(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near::ComputeTime;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -148,7 +149,8 @@ mod tests {
             value: None,
             ttl: SECOND,
             age: SECOND,
-            compute_time: Duration::ZERO,
+            fresh_as_of: SECOND,
+            compute_time: ComputeTime::of(Duration::ZERO),
             is_published: false,
         };
         assert!(policy.is_due(b"a", &hit, start));
@@ -166,7 +168,8 @@ mod tests {
             value: None,
             ttl: 5 * SECOND,
             age: 5 * SECOND,
-            compute_time: Duration::ZERO,
+            fresh_as_of: SECOND,
+            compute_time: ComputeTime::of(Duration::ZERO),
             is_published,
         };
         assert!(policy.is_due(b"k", &hit(false), now()));

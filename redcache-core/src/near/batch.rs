@@ -40,7 +40,7 @@ impl<E: From<CallError>> Batch<E> {
         let keys = keys.into_iter();
         let answers = Vec::with_capacity(keys.size_hint().0);
         let mut batch = Self { answers, gaps: Vec::new(), far: Vec::new() };
-        let mut lookups = near.lookups(now);
+        let mut lookups = near.lookups(now, options.staleness_max());
         for key in keys {
             let hit = options.asks_near().then(|| lookups.get(key.as_ref())).flatten();
             if let Some(hit) = &hit {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::companion::Companion;
+use super::compute_time::ComputeTime;
 use crate::api::answer::{Answer, Source};
 
 /// A value for the near cache.
@@ -33,15 +34,19 @@ pub struct NearHit {
     pub ttl: Duration,
     /// The time since this process learned the value.
     pub age: Duration,
+    /// The time since the value was known to be the current one of Redis. It counts from the
+    /// sending of the latest command that this connection has answered.
+    pub fresh_as_of: Duration,
     /// The object that a layer above has attached to the value.
     pub companion: Option<Companion>,
-    pub(crate) compute_time: Duration,
+    pub(crate) compute_time: ComputeTime,
     pub(crate) is_published: bool,
 }
 
 impl From<NearHit> for Answer {
     #[inline]
     fn from(hit: NearHit) -> Self {
-        Self { value: hit.value, source: Source::Near, ttl: Some(hit.ttl), age: Some(hit.age) }
+        let (ttl, age, fresh_as_of) = (Some(hit.ttl), Some(hit.age), Some(hit.fresh_as_of));
+        Self { value: hit.value, source: Source::Near, ttl, age, fresh_as_of }
     }
 }

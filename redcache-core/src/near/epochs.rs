@@ -23,6 +23,7 @@ impl Epochs {
     }
 
     /// Return the epoch of a slot, or `None` for a slot without a counter.
+    #[inline]
     pub(super) fn current(&self, slot: Slot) -> Option<u32> {
         Some(self.0.get(slot.index())?.load(Ordering::Acquire))
     }

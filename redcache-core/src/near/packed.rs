@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::companion::Companion;
+use super::compute_time::ComputeTime;
 use super::entry::{Entry, NearHit};
 use crate::protocol::slot::Slot;
 
@@ -13,14 +14,22 @@ use crate::protocol::slot::Slot;
 pub(super) struct Time(pub(super) u64);
 
 impl Time {
+    #[inline]
     pub(super) fn of(instant: Instant, base: Instant) -> Self {
         let since = instant.saturating_duration_since(base);
-        let nanos = since.as_secs().saturating_mul(1_000_000_000);
-        Self(nanos.saturating_add(u64::from(since.subsec_nanos())))
+        // No instant is centuries away.
+        let nanos = since.as_secs().wrapping_mul(1_000_000_000);
+        Self(nanos.wrapping_add(u64::from(since.subsec_nanos())))
     }
 
+    #[inline]
     pub(super) fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    #[inline]
+    pub(super) fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 
     pub(super) fn before(self, span: Duration) -> Self {
@@ -44,23 +53,6 @@ pub(super) struct PackedEntry {
     pub(super) epoch: u32,
     compute_time: ComputeTime,
     slot: SlotAndFlags,
-}
-
-/// A run time in microseconds: a number of eleven bits, shifted by one of five bits.
-#[derive(Debug, Clone, Copy)]
-struct ComputeTime(u16);
-
-impl ComputeTime {
-    fn of(span: Duration) -> Self {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX).min(2047 << 31);
-        let shift = (64 - micros.leading_zeros()).saturating_sub(11);
-        // The shifted number has at most eleven bits, and the shift at most five.
-        Self((shift << 11) as u16 | (micros >> shift) as u16)
-    }
-
-    fn span(self) -> Duration {
-        Duration::from_micros(u64::from(self.0 & 0x7ff) << (self.0 >> 11))
-    }
 }
 
 /// The key's slot, so that a hit need not compute it, and two flags above its fourteen bits.
@@ -131,6 +123,7 @@ impl PackedEntry {
         self
     }
 
+    #[inline]
     pub(super) fn is_fresh(&self, now: Time) -> bool {
         now < self.deadline
     }
@@ -139,18 +132,34 @@ impl PackedEntry {
         self.value.as_ref().map_or(0, Bytes::len)
     }
 
-    pub(super) fn age(&self, now: Time) -> Duration {
-        let learned_at = Time(self.deadline.0.saturating_sub(u64::from(self.life_ms) * 1_000_000));
-        now.since(learned_at)
+    /// Return when the value was requested or published, or up to a millisecond earlier.
+    #[inline]
+    pub(super) fn learned_at(&self) -> Time {
+        Time(self.deadline.0.saturating_sub(u64::from(self.life_ms) * 1_000_000))
     }
 
+    pub(super) fn age(&self, now: Time) -> Duration {
+        now.since(self.learned_at())
+    }
+
+    /// Return when the key expires in Redis, or up to a millisecond earlier.
+    pub(super) fn expires_at(&self) -> Time {
+        if self.outlived_ms == u32::MAX {
+            return Time(u64::MAX);
+        }
+        let outlived = u64::from(self.outlived_ms.saturating_sub(1)) * 1_000_000;
+        Time(self.deadline.0.saturating_add(outlived))
+    }
+
+    /// Return the hit of a value that was known to be current at `fresh_at`.
     #[inline]
-    pub(super) fn hit(self, now: Time) -> NearHit {
-        let (ttl, age) = (self.deadline.since(now), self.age(now));
-        let compute_time = self.compute_time.span();
+    pub(super) fn hit(self, now: Time, fresh_at: Time) -> NearHit {
+        let (ttl, age, fresh_as_of) =
+            (self.deadline.since(now), self.age(now), now.since(fresh_at));
+        let compute_time = self.compute_time;
         let is_published = self.slot.has(SlotAndFlags::PUBLISHED);
         let companion = self.companion;
-        NearHit { value: self.value, ttl, age, companion, compute_time, is_published }
+        NearHit { value: self.value, ttl, age, fresh_as_of, companion, compute_time, is_published }
     }
 }
 
@@ -184,19 +193,9 @@ mod tests {
         let packed = PackedEntry::new(entry, base, Slot::FIRST, 0);
         assert!(packed.is_fresh(Time::of(base + LIFE_MAX / 2, base)));
         assert!(!packed.is_fresh(Time::of(base + LIFE_MAX, base)));
-        let hit = packed.hit(Time::of(base + year / 365, base));
+        let hit = packed.hit(Time::of(base + year / 365, base), Time(0));
         assert_eq!((hit.age, hit.ttl + hit.age), (year / 365, LIFE_MAX));
-        assert_eq!((hit.compute_time, hit.is_published), (compute_time, true));
-    }
-
-    #[test]
-    fn a_compute_time_keeps_three_digits() {
-        for micros in [0, 1, 999, 2047, 2049, 123_456, 987_654_321, 4_000_000_000_000] {
-            let span = Duration::from_micros(micros);
-            let kept = ComputeTime::of(span).span();
-            assert!(kept <= span && kept >= span - span / 1000, "{span:?} became {kept:?}");
-        }
-        assert!(ComputeTime::of(Duration::MAX).span() > Duration::from_secs(48 * 3600));
+        assert_eq!((hit.compute_time.span(), hit.is_published), (compute_time, true));
     }
 
     #[test]
@@ -215,7 +214,7 @@ mod tests {
         assert_eq!((packed.slot(), packed.is_invalidated()), (last, false));
         let packed = packed.invalidated();
         assert_eq!((packed.slot(), packed.is_invalidated()), (last, true));
-        assert!(!packed.hit(Time(0)).is_published);
+        assert!(!packed.hit(Time(0), Time(0)).is_published);
     }
 
     fn base() -> Instant {

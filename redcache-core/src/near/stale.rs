@@ -63,13 +63,11 @@ impl Near {
         let lost_at = staleness.lost_at.filter(|_| is_lost).map(|at| Time::of(at, self.base));
         let stale_from = lost_at.map_or(packed.deadline, |at| at.min(packed.deadline));
         let is_within_limit = now.since(stale_from) <= staleness.max;
-        let age = Some(packed.age(now));
-        is_within_limit.then_some(Answer {
-            value: packed.value,
-            source: Source::Stale,
-            ttl: None,
-            age,
-        })
+        let bound = self.freshness.current(packed.slot());
+        let fresh_at = packed.learned_at().max(bound).min(packed.expires_at());
+        let (age, fresh_as_of) = (Some(packed.age(now)), Some(now.since(fresh_at)));
+        let (value, source) = (packed.value, Source::Stale);
+        is_within_limit.then_some(Answer { value, source, ttl: None, age, fresh_as_of })
     }
 
     /// The server has invalidated the key.

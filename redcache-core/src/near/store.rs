@@ -11,6 +11,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 use super::companion::Companion;
 use super::entry::{Entry, NearHit};
 use super::epochs::Epochs;
+use super::freshness::Freshness;
 use super::hits::HitCounters;
 use super::packed::{self, PackedEntry};
 use crate::api::key::Key;
@@ -58,6 +59,9 @@ pub struct Near {
     pub(super) keeps_stale: bool,
     /// The [`packed::Time`] until which entries are hits unless a connection shows life.
     trusted_until: AtomicU64,
+    pub(super) freshness: Freshness,
+    /// The nanoseconds for which an entry may have been without news of Redis and be a hit.
+    staleness_max: u64,
     hits: HitCounters,
     /// The number of values that were too large for a shard.
     oversized: AtomicU64,
@@ -95,26 +99,106 @@ impl Near {
         // Entries come from connections, and the first connection sets it.
         let trusted_until = AtomicU64::new(u64::MAX);
         let oversized = AtomicU64::new(0);
-        Self { store, base, epochs, keeps_stale, trusted_until, hits, oversized }
+        let (freshness, staleness_max) = (Freshness::new(slots), u64::MAX);
+        Self {
+            store,
+            base,
+            epochs,
+            keeps_stale,
+            trusted_until,
+            freshness,
+            staleness_max,
+            hits,
+            oversized,
+        }
+    }
+
+    /// Make entries misses that were not known to be current within `max`. Zero allows any time.
+    pub(crate) fn with_staleness_max(mut self, max: Duration) -> Self {
+        self.staleness_max = if max.is_zero() { u64::MAX } else { nanos(max) };
+        self
     }
 
     /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no
     /// value and allocates nothing.
     #[inline]
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        let packed = self.store.as_ref()?.get(key)?;
+        self.get_unless_older(key, self.staleness_max, now)
+    }
+
+    /// Return the same as [`get`](Self::get), unless the value was not known to be current within
+    /// `staleness_max`.
+    pub fn get_within(
+        &self,
+        key: &[u8],
+        staleness_max: Duration,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<NearHit> {
+        self.get_unless_older(key, self.staleness_max.min(nanos(staleness_max)), now)
+    }
+
+    #[inline]
+    fn get_unless_older(
+        &self,
+        key: &[u8],
+        staleness_max: u64,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<NearHit> {
+        let store = self.store.as_ref()?;
+        let before = self.freshness.begin();
+        let packed = store.get(key)?;
         let now = packed::Time::of(now(), self.base);
-        if !self.is_trusted(now) || !self.is_hit(&packed, now) {
+        let Some(bound) = self.freshness.bound(before, packed.slot()) else {
+            return self.get_after_bound(key, packed.slot(), (now, staleness_max));
+        };
+        let fresh_at = packed.learned_at().max(bound);
+        if !self.is_trusted(now)
+            || !self.is_hit(&packed, now)
+            || now.nanos_since(fresh_at) > staleness_max
+        {
             return None;
         }
         self.hits.add(1);
-        Some(packed.hit(now))
+        Some(packed.hit(now, fresh_at))
     }
 
-    /// Return a handle to look up several keys at the same time.
-    pub(crate) fn lookups(&self, now: Instant) -> Lookups<'_> {
+    /// Look up a key of this slot, with its bound before its entry.
+    #[cold]
+    fn get_after_bound(
+        &self,
+        key: &[u8],
+        slot: Slot,
+        (now, staleness_max): (packed::Time, u64),
+    ) -> Option<NearHit> {
+        let bound = self.freshness.current(slot);
+        let packed = self.store.as_ref()?.get(key)?;
+        let fresh_at = packed.learned_at().max(bound);
+        let is_fresh = now.nanos_since(fresh_at) <= staleness_max;
+        if !is_fresh || !self.is_trusted(now) || !self.is_hit(&packed, now) {
+            return None;
+        }
+        self.hits.add(1);
+        Some(packed.hit(now, fresh_at))
+    }
+
+    /// Return a handle to look up several keys at the same time, within `staleness_max` if there
+    /// is one.
+    pub(crate) fn lookups(&self, now: Instant, staleness_max: Option<Duration>) -> Lookups<'_> {
         let now = packed::Time::of(now, self.base);
-        Lookups { near: self, now, is_trusted: self.is_trusted(now), hits: 0 }
+        let staleness_max = self.staleness_max.min(staleness_max.map_or(u64::MAX, nanos));
+        Lookups { near: self, now, is_trusted: self.is_trusted(now), staleness_max, hits: 0 }
+    }
+
+    /// Record that every entry from this node was current at `at`; `None` if there is no such
+    /// instant. The invalidations that were read so far have been applied.
+    pub(crate) fn set_bound(&self, node: u16, at: Option<Instant>) {
+        let bound = at.map_or(packed::Time(0), |at| packed::Time::of(at, self.base));
+        self.freshness.set_bound(usize::from(node), bound);
+    }
+
+    /// Record that a slot belongs to another node. Its epoch has ended.
+    pub(crate) fn set_node(&self, slot: Slot, node: Option<u16>) {
+        self.freshness.set_node(slot, node);
     }
 
     /// Make every lookup after `until` a miss, unless a later call allows more time. The
@@ -123,10 +207,12 @@ impl Near {
         self.trusted_until.store(packed::Time::of(until, self.base).0, Ordering::Release);
     }
 
+    #[inline]
     fn is_trusted(&self, now: packed::Time) -> bool {
         now.0 <= self.trusted_until.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn is_hit(&self, packed: &PackedEntry, now: packed::Time) -> bool {
         self.is_current(packed) && packed.is_fresh(now)
     }
@@ -138,12 +224,14 @@ impl Near {
         let now = packed::Time::of(now, self.base);
         let fresh = packed.deadline.before(Duration::from_secs(1));
         let now = if mutant!(NearDeadlineIgnored) { now.min(fresh) } else { now };
-        let is_missing = mutant!(NotFoundSurvivesMove) && packed.clone().hit(now).value.is_none();
+        let is_missing = mutant!(NotFoundSurvivesMove) && packed.value.is_none();
         let is_hit = (self.is_current(&packed) || is_missing) && packed.is_fresh(now);
-        is_hit.then(|| packed.hit(now))
+        let fresh_at = packed.learned_at().max(self.freshness.current(packed.slot()));
+        is_hit.then(|| packed.hit(now, fresh_at))
     }
 
     /// Return `true` if the epoch of the entry has not ended.
+    #[inline]
     fn is_current(&self, packed: &PackedEntry) -> bool {
         self.epochs.current(packed.slot()) == Some(packed.epoch)
     }
@@ -205,23 +293,38 @@ impl Near {
     }
 }
 
+/// Return a span in nanoseconds, or the longest such number.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Lookups at the same time, whose hits are counted together.
 #[derive(Debug)]
 pub(crate) struct Lookups<'a> {
     near: &'a Near,
     now: packed::Time,
     is_trusted: bool,
+    staleness_max: u64,
     hits: u64,
 }
 
 impl Lookups<'_> {
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<NearHit> {
+        let before = self.near.freshness.begin();
         let packed = self.near.store.as_ref()?.get(key)?;
-        if !self.is_trusted || !self.near.is_hit(&packed, self.now) {
+        let Some(bound) = self.near.freshness.bound(before, packed.slot()) else {
+            let within = (self.now, self.staleness_max);
+            return self.near.get_after_bound(key, packed.slot(), within);
+        };
+        let fresh_at = packed.learned_at().max(bound);
+        if !self.is_trusted
+            || !self.near.is_hit(&packed, self.now)
+            || self.now.nanos_since(fresh_at) > self.staleness_max
+        {
             return None;
         }
         self.hits += 1;
-        Some(packed.hit(self.now))
+        Some(packed.hit(self.now, fresh_at))
     }
 }
 

@@ -144,3 +144,37 @@ fn the_checker_finds_an_entry_that_is_returned_before_its_end() {
         scene.near.begin_epoch(&SlotSet::All);
     });
 }
+
+/// Let the writer insert a value, raise the bound, invalidate the value and raise the bound again
+/// while a reader looks, and fail if a hit is said to be fresher than its invalidation.
+fn check_bounds(slots: usize) {
+    let run = move || {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let start = Instant::now();
+        let near = Near::new(start, 1 << 14, false, 1, slots);
+        near.set_node(Slot::FIRST, Some(0));
+        let deadline = start + 1000 * SECOND;
+        let (learned_at, expires_at) = (start, Some(deadline));
+        let (value, compute_time, is_published) = (None, Duration::ZERO, false);
+        let entry = Entry { value, deadline, expires_at, learned_at, compute_time, is_published };
+        near.insert(Slot::FIRST, &Key::from("k"), entry);
+        let near = Arc::new(near);
+        let shared = Arc::clone(&near);
+        let writer = shuttle::thread::spawn(move || {
+            shared.set_bound(0, Some(start + 10 * SECOND));
+            shared.on_invalidated(b"k", start);
+            shared.set_bound(0, Some(start + 20 * SECOND));
+        });
+        if let Some(hit) = near.get(b"k", || start + 30 * SECOND) {
+            assert!(hit.fresh_as_of >= 20 * SECOND, "{:?}", hit.fresh_as_of);
+        }
+        writer.join().unwrap();
+    };
+    shuttle::check_dfs(run, None);
+}
+
+#[test]
+fn no_hit_is_said_to_be_fresher_than_its_invalidation() {
+    check_bounds(1);
+    check_bounds(2);
+}

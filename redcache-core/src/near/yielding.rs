@@ -1,25 +1,37 @@
-//! An atomic that lets the interleaving tests switch threads before each access.
+//! Atomics that let the interleaving tests switch threads before each access.
 
 use std::sync::atomic::Ordering;
 
-/// `std`'s `AtomicU32` with a scheduling point before each access.
-pub(super) struct AtomicU32(std::sync::atomic::AtomicU32);
+macro_rules! yielding {
+    ($($name:ident: $number:ty;)*) => {$(
+        /// `std`'s atomic with a scheduling point before each access.
+        pub(super) struct $name(std::sync::atomic::$name);
+
+        impl $name {
+            pub(super) fn new(value: $number) -> Self {
+                Self(value.into())
+            }
+
+            pub(super) fn load(&self, order: Ordering) -> $number {
+                yield_to_others();
+                self.0.load(order)
+            }
+
+            pub(super) fn store(&self, value: $number, order: Ordering) {
+                yield_to_others();
+                self.0.store(value, order);
+            }
+        }
+    )*};
+}
+
+yielding! {
+    AtomicU16: u16;
+    AtomicU32: u32;
+    AtomicU64: u64;
+}
 
 impl AtomicU32 {
-    pub(super) fn new(value: u32) -> Self {
-        Self(value.into())
-    }
-
-    pub(super) fn load(&self, order: Ordering) -> u32 {
-        yield_to_others();
-        self.0.load(order)
-    }
-
-    pub(super) fn store(&self, value: u32, order: Ordering) {
-        yield_to_others();
-        self.0.store(value, order);
-    }
-
     pub(super) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
         yield_to_others();
         self.0.fetch_or(value, order)

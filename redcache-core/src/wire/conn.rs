@@ -253,11 +253,22 @@ impl Conn {
         match self.heartbeat.check(now, interval) {
             Pulse::Alive => false,
             Pulse::Probe => {
-                self.pipeline.ping();
+                self.pipeline.ping(now);
                 false
             }
             Pulse::Dead => true,
         }
+    }
+
+    /// Return when the last request was sent, if every request is answered. The bound of the
+    /// connection is that instant then.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.pipeline.fresh_as_of.filter(|_| self.pipeline.awaited.is_empty())
+    }
+
+    /// Send a request whose answer raises the bound.
+    pub(super) fn probe(&mut self, now: Instant) {
+        self.pipeline.ping(now);
     }
 
     /// Take the news that the server takes what is written.
@@ -267,6 +278,12 @@ impl Conn {
 
     pub(super) fn heartbeat_at(&self, interval: Duration) -> Instant {
         self.heartbeat.due_at(interval)
+    }
+
+    /// Return the instant as of which the entries of this connection are known to be current: when
+    /// the latest command that is answered entered the pipeline.
+    pub(super) fn fresh_as_of(&self) -> Option<Instant> {
+        self.pipeline.fresh_as_of
     }
 
     /// Return when the server is taken for dead at the latest, if it shows no life.
@@ -326,6 +343,9 @@ impl Phase {
             Self::Handshake(handshake, untracked) => (handshake, untracked),
             Self::Credentials => return Err(spoke_first(frame)),
         };
+        if mutant!(BoundOfNextConnection) {
+            pipeline.fresh_as_of = Some(now);
+        }
         match handshake.on_reply(frame, (config, given), &mut pipeline.out) {
             Next::Wait(next) => {
                 *handshake = next;

@@ -27,12 +27,14 @@ mod culprits;
 mod disconnect;
 mod discovery;
 mod effects;
+mod freshness;
 mod hello;
 mod id;
 mod link;
 mod logins;
 mod node;
 mod nodes;
+mod probing;
 mod queue;
 mod redirects;
 mod routing;
@@ -251,6 +253,7 @@ impl Router {
         let limit = ctx.now.checked_sub(ctx.config.command_timeout);
         self.rediscover(ctx);
         self.consult(ctx);
+        let probed_after = self.probing.interval(ctx.config);
         for id in self.nodes.ids() {
             self.dial(ctx, id);
             let Some(node) = self.nodes.get_mut(id) else { continue };
@@ -261,6 +264,7 @@ impl Router {
             self.ask_credentials(ctx, id);
             if let Some(node) = self.nodes.get_mut(id) {
                 node.verify_hello(ctx.now);
+                node.link.probe(ctx.now, probed_after);
             }
             self.leave_questionable(ctx, id);
             if let (Some(limit), Some(node)) = (limit, self.nodes.get_mut(id)) {
@@ -305,15 +309,7 @@ impl Router {
         let waiting = earliest(unrouted, self.paused.first_at());
         let cluster = earliest(self.rediscover_at(), self.end_idle_at());
         let discovery = earliest(cluster, self.consult_at(config));
-        earliest(earliest(nodes, waiting), discovery)
-    }
-
-    /// Return the first time at which a connection is taken for dead if none shows life. Without
-    /// the engine's timeouts, nothing gives the connection up then.
-    pub(crate) fn dead_at(&self, config: &Config) -> Option<Instant> {
-        let open = self.nodes.iter().filter_map(|(_, node)| node.link.open());
-        let ready = open.filter(|(_, conn)| conn.is_ready());
-        ready.map(|(_, conn)| conn.dead_at(config.heartbeat_interval)).min()
+        earliest(earliest(nodes, waiting), earliest(discovery, self.probe_at(config)))
     }
 
     /// Return the next event that [`receive`](Self::receive) did not return.

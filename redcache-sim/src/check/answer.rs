@@ -101,6 +101,7 @@ impl World {
 
     fn check_answer(&mut self, call: usize, slot: usize, answer: &Answer) -> Checked {
         self.check_reloaded(call, slot, answer)?;
+        self.check_fresh_answer(call, slot, answer)?;
         if answer.source == Source::Stale {
             return self.check_stale(call, slot, answer);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
-use redcache_core::{Address, Config, Key};
+use redcache_core::{Address, CallOptions, Config, Key};
 
 use super::fixture::origin;
 use crate::request::{request_end, words};
@@ -76,7 +76,7 @@ impl Cluster {
     /// Read a key and return whether it was answered. Panics if the call takes too long.
     pub(super) fn read(&mut self) -> bool {
         self.has_answer = false;
-        let call = self.engine.get(self.now, Key::from("k"));
+        let call = self.engine.get(self.now, Key::from("k"), CallOptions::new());
         self.call = Some(call.expect("an open cache takes calls"));
         self.drain();
         let end = self.now + CALL_TIMEOUT + Duration::from_millis(10);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_core::engine::{CallError, ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed};
-use redcache_core::{Answer, Config, Key, Loaded};
+use redcache_core::{Answer, CallOptions, Config, Key, Loaded};
 
 use super::fixture::{key, origin};
 use crate::server::{self, ClientId, Server};
@@ -85,7 +85,7 @@ impl Rig {
         rig.foreign(&[b"SET", key(0).as_bytes(), raw]);
         rig.connect();
         rig.settle();
-        let op = rig.engine.get(rig.now, key(0));
+        let op = rig.engine.get(rig.now, key(0), CallOptions::new());
         rig.begin(op, vec![key(0)]);
         rig.settle();
         rig.last.and_then(|answer| answer.value)
@@ -121,7 +121,7 @@ impl Rig {
         let both = vec![one.clone(), key(number / 8 + 1)];
         let engine = &mut self.engine;
         let (op, keys) = match number % 8 {
-            0 => (engine.get(now, one.clone()), vec![one]),
+            0 => (engine.get(now, one.clone(), CallOptions::new()), vec![one]),
             1 => (engine.get_with(now, one.clone(), TTL), vec![one]),
             2 => (engine.get_many_with(now, both.clone(), TTL), both),
             3 => (engine.insert_with(now, one.clone(), TTL), vec![one]),

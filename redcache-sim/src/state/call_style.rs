@@ -11,6 +11,7 @@ pub(crate) struct CallStyle {
     pub(crate) skip_near: bool,
     pub(crate) reload: bool,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) max_staleness: Option<Duration>,
     /// It uses the registered loader.
     pub(crate) is_refreshing: bool,
     /// It is made after the faults and must succeed.
@@ -25,6 +26,9 @@ impl CallStyle {
         }
         if self.reload {
             options = options.reload();
+        }
+        if let Some(max) = self.max_staleness {
+            options = options.max_staleness(max);
         }
         match self.deadline {
             Some(after) => options.timeout(after),

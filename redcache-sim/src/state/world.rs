@@ -52,6 +52,7 @@ pub(crate) struct World {
     pub(crate) loader_rng: Rng,
     pub(crate) fault_rng: Rng,
     pub(crate) style_rng: Rng,
+    pub(crate) freshness_rng: Rng,
     pub(crate) login_rng: Rng,
     pub(crate) start: Instant,
     /// The servers; more than one in a cluster only.
@@ -113,6 +114,7 @@ impl World {
             fault_rng: rng.fork(),
             style_rng: rng.fork(),
             login_rng: rng.fork(),
+            freshness_rng: rng.fork(),
             start,
             nodes,
             cluster,

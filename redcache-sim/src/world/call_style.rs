@@ -14,6 +14,10 @@ impl World {
         let loads = matches!(kind, Kind::GetWith | Kind::GetManyWith);
         let refresh = self.plan.refresh.is_some();
         style.is_refreshing = refresh && loads && self.style_rng.chance(700);
+        if self.plan.limits_staleness && self.freshness_rng.chance(500) {
+            let millis = self.freshness_rng.pick(&[0, 0, 1, 5, 30, 200]);
+            style.max_staleness = Some(Duration::from_millis(millis));
+        }
         if !self.plan.has_call_styles || self.style_rng.chance(500) {
             return style;
         }

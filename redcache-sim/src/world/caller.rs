@@ -104,7 +104,12 @@ impl World {
         let mut far = Vec::with_capacity(keys.len());
         for key in keys {
             let near = self.processes[process].engine.near();
-            match near.get(self.keys[key].name.as_bytes(), || now) {
+            let name = self.keys[key].name.as_bytes();
+            let hit = match style.max_staleness {
+                None => near.get(name, || now),
+                Some(max) => near.get_within(name, max, || now),
+            };
+            match hit {
                 Some(hit) => {
                     self.trace
                         .line(self.now, || format!("p{process} finds key {key} near: {hit:?}"));
@@ -113,6 +118,7 @@ impl World {
                         format!("p{process} answers a call for key {key} from near: {style:?}")
                     })?;
                     self.check_hit(process, key, hit.value.as_ref())?;
+                    self.check_fresh_hit(process, key, &hit, style)?;
                     if style.is_refreshing {
                         self.refresh_hit(process, key, &hit);
                     }
@@ -145,8 +151,8 @@ impl World {
         let value = values.first().cloned().unwrap_or_default();
         let one = first.unwrap_or_else(|| Key::from(""));
         match kind {
-            Kind::Get => engine.get(now, one),
-            Kind::GetMany => engine.get_many(now, names),
+            Kind::Get => engine.get(now, one, style.options()),
+            Kind::GetMany => engine.get_many(now, names, style.options()),
             Kind::GetWith => engine.get_with(now, one, style.load(ttl, loader_id)),
             Kind::GetManyWith => engine.get_many_with(now, names, style.load(ttl, loader_id)),
             Kind::SetWith => engine.insert_with(now, one, ttl),

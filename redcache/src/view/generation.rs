@@ -64,7 +64,12 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
 
     async fn generation(&self, key: &[u8]) -> Result<[u8; 16], Error> {
         let face = self.face();
-        let hit = face.near().get(key, CallOptions::new(), || face.coarse_now());
+        // A generation that is too old names keys that may have been cleared since.
+        let options = match face.options().staleness_max() {
+            Some(max) => CallOptions::new().max_staleness(max),
+            None => CallOptions::new(),
+        };
+        let hit = face.near().get(key, options, || face.coarse_now());
         let value = match hit {
             Some(hit) => hit.value,
             None => {
@@ -72,7 +77,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
                     let loaded = LoadResult::one(Ok::<_, Error>(random().to_vec()));
                     Some(std::future::ready(loaded))
                 };
-                let request = GetWith::new(key, LoadOptions::from(TTL));
+                let request = GetWith::new(key, LoadOptions::new(TTL, options));
                 let answer: Result<_, CallError> = face.run_with(request, load).await;
                 answer?.value
             }

@@ -33,7 +33,9 @@ where
         let name = self.names().await?.of(key);
         let opened = match self.near(&name) {
             Some(opened) => opened,
-            None => self.open(&name, self.face().run(Get::new(&name)).await?),
+            None => {
+                self.open(&name, self.face().run(Get::new(&name, self.face().options())).await?)
+            }
         };
         opened.map_err(|_| self.undecodable(&Key::copy_from(&name)))
     }
@@ -45,7 +47,8 @@ where
         let names = self.names().await?;
         let mut batch = Lookup::new(self, keys.into_iter().map(|key| names.of(key.borrow())));
         if !batch.far.is_empty() {
-            let found = self.face().run(GetMany::new(batch.far_names())).await?;
+            let found =
+                self.face().run(GetMany::new(batch.far_names(), self.face().options())).await?;
             let names = batch.far_names();
             let found = names.iter().zip(found).map(|(name, result)| {
                 result.map(|answer| self.open(name.as_bytes(), answer)).map_err(Error::from)

@@ -262,7 +262,7 @@ where
                 for name in names {
                     let value = loaded.remove(&name).and_then(|loaded| loaded.value);
                     let (source, age) = (Source::Loaded, Some(std::time::Duration::ZERO));
-                    let answer = TypedAnswer { value, source, ttl: None, age };
+                    let answer = TypedAnswer { value, source, ttl: None, age, fresh_as_of: None };
                     recovered.insert(name, Ok(answer));
                 }
             }

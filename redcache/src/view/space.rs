@@ -137,7 +137,8 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
             Some(stored) => Some(self.decode(stored)?),
             None => None,
         };
-        Some(TypedAnswer { value, source: Source::Redis, ttl: raw.ttl, age: None })
+        let (source, ttl) = (Source::Redis, raw.ttl);
+        Some(TypedAnswer { value, source, ttl, age: None, fresh_as_of: None })
     }
 
     /// Return the TTL of a loaded value.
@@ -159,7 +160,8 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
 
 /// Return an answer with a value of another type.
 pub(crate) fn retyped<V>(answer: &Answer, value: Option<Arc<V>>) -> TypedAnswer<V> {
-    TypedAnswer { value, source: answer.source, ttl: answer.ttl, age: answer.age }
+    let Answer { source, ttl, age, fresh_as_of, .. } = *answer;
+    TypedAnswer { value, source, ttl, age, fresh_as_of }
 }
 
 /// Return a loader's result in stored form.

@@ -16,7 +16,10 @@ use super::cache::{AsyncCache, Host};
 use super::scene::{TTL, found, seen};
 use super::server::Server;
 
-on_every_async_adapter![near_hits_end_while_no_task_reads_the_invalidations,];
+on_every_async_adapter![
+    near_hits_end_while_no_task_reads_the_invalidations,
+    near_hits_end_at_the_limit_of_staleness_while_no_task_runs,
+];
 
 /// Stops the reads and the timers of a runtime.
 #[derive(Clone, Default)]
@@ -91,8 +94,18 @@ impl<R: Runtime> Runtime for Braked<R> {
 }
 
 fn near_hits_end_while_no_task_reads_the_invalidations<C: AsyncCache>() {
+    check::<C>("heartbeat_interval=50ms", None);
+}
+
+fn near_hits_end_at_the_limit_of_staleness_while_no_task_runs<C: AsyncCache>() {
+    check::<C>("near_staleness_max=50ms", Some(Duration::from_millis(50)));
+}
+
+/// Look a key up again and again while no task of the cache runs. The hits end, and no call that
+/// was made more than `limit` after the change is answered with the old value.
+fn check<C: AsyncCache>(setting: &str, limit: Option<Duration>) {
     let server = Server::start();
-    let url = server.url() + "?heartbeat_interval=50ms&command_timeout=1h";
+    let url = format!("{}?command_timeout=1h&{setting}", server.url());
     let brake = Brake::default();
     let connect = async {
         let runtime = Braked { runtime: C::Host::default(), brake: brake.clone() };
@@ -104,10 +117,14 @@ fn near_hits_end_while_no_task_reads_the_invalidations<C: AsyncCache>() {
         while seen(cache.get_with("k", TTL, load).await) != "old from near" {}
         brake.pull();
         server.connect().set_each(&["k", "new"]);
+        let changed_at = Instant::now();
         // A call that is not answered at once has sent a command.
+        let mut asked_at = Instant::now();
         let mut call = Box::pin(cache.get("k"));
         while let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
             assert_eq!(seen(answer), "old from near");
+            assert!(limit.is_none_or(|limit| asked_at - changed_at <= limit));
+            asked_at = Instant::now();
             call = Box::pin(cache.get("k"));
         }
         brake.release();

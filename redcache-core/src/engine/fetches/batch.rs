@@ -65,6 +65,7 @@ impl Fetches {
             // Until now the batch was reading other keys.
             flight.fetch.restart_load(cx.now);
             flight.on_load_started();
+            flight.fetch.fresh_at = Some(cx.now);
             loading.push((flight.key.clone(), slot));
         }
         if loading.is_empty() {

@@ -14,8 +14,9 @@ use crate::flow::flights::FlightId;
 /// A call with a loader.
 #[derive(Debug)]
 pub(super) enum FetchCall {
-    /// `get_with`. It has no flight while it joins one.
-    One { flight: Option<FlightId> },
+    /// `get_with`. It has no flight while it joins one. Its value must have been current at
+    /// `fresh_since` or later.
+    One { flight: Option<FlightId>, fresh_since: Option<Instant> },
     /// `get_many_with`.
     Many(Box<Batch>),
 }
@@ -24,6 +25,8 @@ pub(super) enum FetchCall {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) answers: Gather<Answer, CallError>,
+    /// When the values must have been current, or later.
+    pub(super) fresh_since: Option<Instant>,
     /// One flight for each slot; equal keys share one.
     pub(super) flights: Vec<FlightId>,
     /// The number of flights that the batch leads and that await a reply. The load starts once
@@ -38,7 +41,7 @@ impl FetchCall {
     /// Return the flights of the keys without an answer, with the slots of these keys.
     pub(super) fn open_flights(&self) -> Vec<(FlightId, u32)> {
         match self {
-            Self::One { flight } => flight.map(|flight| (flight, 0)).into_iter().collect(),
+            Self::One { flight, .. } => flight.map(|flight| (flight, 0)).into_iter().collect(),
             Self::Many(batch) => {
                 let flight = |slot: u32| Some((*batch.flights.get(slot as usize)?, slot));
                 batch.answers.open().into_iter().filter_map(flight).collect()
@@ -46,10 +49,18 @@ impl FetchCall {
         }
     }
 
+    /// Return when the values of the call must have been current, or later.
+    pub(super) fn fresh_since(&self) -> Option<Instant> {
+        match self {
+            Self::One { fresh_since, .. } => *fresh_since,
+            Self::Many(batch) => batch.fresh_since,
+        }
+    }
+
     /// Note the flight that a caller of this call has joined.
     pub(super) fn set_flight(&mut self, caller: Caller, id: FlightId) {
         match self {
-            Self::One { flight } => *flight = Some(id),
+            Self::One { flight, .. } => *flight = Some(id),
             Self::Many(batch) => {
                 if let Some(flight) = batch.flights.get_mut(caller.slot as usize) {
                     *flight = id;
@@ -69,9 +80,10 @@ impl FetchCall {
 }
 
 impl Batch {
-    pub(super) fn new(keys: usize) -> Self {
+    pub(super) fn new(keys: usize, fresh_since: Option<Instant>) -> Self {
         Self {
             answers: Gather::new(keys),
+            fresh_since,
             flights: Vec::with_capacity(keys),
             reading: 0,
             to_load: Vec::new(),

@@ -1,5 +1,7 @@
 //! The end of a flight: the answers of its callers, or their move to a later flight.
 
+use std::time::Duration;
+
 use super::call::FetchCall;
 use super::fetch::{Fetch, Wanted};
 use super::state::Fetches;
@@ -9,6 +11,7 @@ use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::{AnswerEvent, LockLostEvent};
 use crate::engine::env::{Cx, Env};
+use crate::engine::stale::is_recent;
 use crate::event::{Event, Outcome};
 use crate::flow::call::Caller;
 use crate::flow::flights::{Flight, FlightId, Member};
@@ -22,23 +25,26 @@ impl Fetches {
         let Some(mut flight) = self.flights.end(id) else { return };
         env.observe_lock_wait(cx, flight.fetch.waiting_since);
         let is_error = matches!(end, End::LoadFailed(_) | End::Failed(_));
-        let (key, fetch) = (&flight.key, &flight.fetch);
+        let fetch = &flight.fetch;
         if is_error
             && !fetch.options.reload
-            && let Some(answer) = env.stale_if_error(cx, key, fetch.absence)
+            && let Some(answer) = env.stale_if_error(cx, &flight.key, fetch.absence)
         {
-            for member in flight.take_leader().into_iter().chain(flight.take_followers()) {
-                self.answer_stale(env, member.caller, answer.clone());
+            if self.answer_all_stale(env, cx, &mut flight, &answer) {
+                return;
             }
-            return;
         }
         if let End::Outdated { .. } = end {
             env.stats.locks_lost += 1;
-            env.observe(|| LockLostEvent::new(key.clone()));
+            env.observe(|| LockLostEvent::new(flight.key.clone()));
         }
-        let late = if is_shared(env, &end) { Vec::new() } else { take_late(&mut flight) };
+        let mut late = if is_shared(env, &end) { Vec::new() } else { take_late(&mut flight) };
+        if matches!(end, End::Hit { .. } | End::Loaded { .. } | End::Outdated { .. }) {
+            late.extend(self.take_too_early(&mut flight));
+        }
         let (result, source) = result(env, &flight.key, end);
-        self.answer_all(env, &mut flight, (&result, source));
+        let fresh_as_of = flight.fetch.fresh_at.map(|at| cx.now.saturating_duration_since(at));
+        self.answer_all(env, &mut flight, (&result, source, fresh_as_of));
         for member in late {
             self.rejoin(env, cx, wanted(&flight), member.caller);
         }
@@ -49,14 +55,14 @@ impl Fetches {
         &mut self,
         env: &mut Env,
         flight: &mut Flight<Fetch>,
-        (result, source): (&Result<Found, CallError>, Source),
+        (result, source, fresh_as_of): (&Result<Found, CallError>, Source, Option<Duration>),
     ) {
         for Member { caller, .. } in flight.take_followers() {
             if mutant!(FollowersForgotten) && matches!(result, Err(CallError::Load(_))) {
                 break;
             }
             if self.is_here(caller) {
-                let joined = result.clone().map(|found| answer(found, Source::Joined));
+                let joined = result.clone().map(|found| answer(found, Source::Joined, fresh_as_of));
                 env.stats.joined += 1;
                 self.answer_caller(env, caller, joined);
             }
@@ -67,7 +73,55 @@ impl Fetches {
         }
         let is_loader = flight.fetch.loaded_by == Some(leader) || mutant!(SuccessorTakenForLoader);
         let source = if source == Source::Loaded && !is_loader { Source::Joined } else { source };
-        self.answer_caller(env, leader, result.clone().map(|found| answer(found, source)));
+        let result = result.clone().map(|found| answer(found, source, fresh_as_of));
+        self.answer_caller(env, leader, result);
+    }
+
+    /// Answer the callers of a flight that has failed with a stale entry, as far as it is recent
+    /// enough for them. Return whether that answers all.
+    fn answer_all_stale(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        flight: &mut Flight<Fetch>,
+        stale: &Answer,
+    ) -> bool {
+        let calls = &self.calls;
+        let is_enough = |member: &Member| {
+            let call = calls.get(member.caller.op);
+            is_recent(cx, stale, call.and_then(FetchCall::fresh_since))
+        };
+        let mut answered = flight.take_followers_if(is_enough);
+        if let Some(leader) = flight.take_leader() {
+            if is_enough(&leader) {
+                answered.push(leader);
+            } else {
+                flight.restore_leader(leader);
+            }
+        }
+        for member in answered {
+            self.answer_stale(env, member.caller, stale.clone());
+        }
+        flight.leader().is_none() && !flight.has_followers()
+    }
+
+    /// Remove the callers for whose limit of staleness the flight has read too early.
+    fn take_too_early(&self, flight: &mut Flight<Fetch>) -> Vec<Member> {
+        let fresh_at = flight.fetch.fresh_at;
+        let is_too_early = |member: &Member| {
+            let call = self.calls.get(member.caller.op);
+            let fresh_since = call.and_then(FetchCall::fresh_since);
+            fresh_since.is_some() && fresh_at < fresh_since && !mutant!(JoinsUnbounded)
+        };
+        let mut early = flight.take_followers_if(is_too_early);
+        if let Some(leader) = flight.take_leader() {
+            if is_too_early(&leader) {
+                early.insert(0, leader);
+            } else {
+                flight.restore_leader(leader);
+            }
+        }
+        early
     }
 
     /// Move the callers that joined a superseded flight's load to the later flight of its key.
@@ -198,6 +252,7 @@ fn result(env: &Env, key: &Key, end: End) -> (Result<Found, CallError>, Source) 
     }
 }
 
-fn answer(found: Found, source: Source) -> Answer {
-    Answer { value: found.value, source, ttl: found.ttl, age: found.age }
+fn answer(found: Found, source: Source, fresh_as_of: Option<Duration>) -> Answer {
+    let Found { value, ttl, age } = found;
+    Answer { value, source, ttl, age, fresh_as_of }
 }

@@ -31,6 +31,8 @@ pub(super) struct Fetch {
     pub(super) waiting_since: Option<Instant>,
     /// Redis's latest word on the key, as long as it is no value.
     pub(super) absence: Absence,
+    /// When the value that it may end with was known to be current.
+    pub(super) fresh_at: Option<Instant>,
     pub(super) timer: Option<(Timer, Instant)>,
     /// The caller whose loader made the value that is being published. If it has left, its
     /// successor did not load.
@@ -45,6 +47,7 @@ impl Fetch {
             options,
             waiting_since: None,
             absence: Absence::Unknown,
+            fresh_at: None,
             timer: None,
             loaded_by: None,
         }

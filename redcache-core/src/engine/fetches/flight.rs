@@ -7,12 +7,14 @@ use super::state::Fetches;
 use crate::api::config::OnRedisDown;
 use crate::api::key::Key;
 use crate::engine::env::{Cx, Env};
+use crate::engine::exchange::Exchange;
 use crate::engine::sender::Sender;
 use crate::flow::call::Caller;
 use crate::flow::flights::{Flight, FlightId};
 use crate::flow::get::{Context, Effects, End, Get, Input, Step};
 use crate::flow::held::Held;
 use crate::flow::timers::Timer;
+use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 
 impl Fetches {
@@ -154,6 +156,19 @@ impl Fetches {
         }
         if let Some(leader) = leader {
             self.start_batch_if_ready(env, cx, leader.op);
+        }
+    }
+
+    /// Note as of when a reply shows the value with which a flight may end.
+    pub(crate) fn note_freshness(&mut self, id: FlightId, exchange: &Exchange) {
+        let Some(Flight { fetch, .. }) = self.flights.get_mut(id) else { return };
+        let is_current = match &exchange.reply {
+            Reply::Read(_) => true,
+            Reply::Effect(is_done) => *is_done && fetch.is_publishing(),
+            Reply::Raw(_) | Reply::WriteLock(_) | Reply::Refused(_) => false,
+        };
+        if is_current {
+            fetch.fresh_at = Some(exchange.sent_at);
         }
     }
 

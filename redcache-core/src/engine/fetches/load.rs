@@ -25,6 +25,7 @@ impl Fetches {
         match self.calls.get_mut(op) {
             Some(FetchCall::One { .. }) => {
                 flight.on_load_started();
+                flight.fetch.fresh_at = Some(cx.now);
                 env.stats.loads += 1;
                 env.push(Event::Load { op });
             }
@@ -41,7 +42,7 @@ impl Fetches {
         op: OpId,
         loaded: Result<Loaded, LoadFailure>,
     ) {
-        let Some(FetchCall::One { flight: Some(id) }) = self.calls.get(op) else { return };
+        let Some(FetchCall::One { flight: Some(id), .. }) = self.calls.get(op) else { return };
         let id = *id;
         let Some(flight) = self.flights.get(id) else { return };
         let Some(since) = flight.fetch.loading_since() else { return };

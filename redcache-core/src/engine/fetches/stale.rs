@@ -1,10 +1,12 @@
 //! Outdated entries as answers of callers that would wait.
 
+use super::call::FetchCall;
 use super::state::Fetches;
 use crate::api::answer::Answer;
 use crate::engine::env::{Cx, Env};
+use crate::engine::stale::is_recent;
 use crate::flow::call::{Caller, OpId};
-use crate::flow::flights::FlightId;
+use crate::flow::flights::{FlightId, Member};
 use crate::flow::get::Input;
 
 impl Fetches {
@@ -13,11 +15,24 @@ impl Fetches {
     pub(super) fn answer_stale_waiters(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         let Some(answer) = self.stale_for_waiters(env, cx, id) else { return };
         let Some(flight) = self.flights.get_mut(id) else { return };
-        let mut answered = flight.take_followers();
-        let is_over = flight.fetch.is_waiting();
-        if is_over {
-            answered.extend(flight.take_leader());
+        let calls = &self.calls;
+        let is_enough = |member: &Member| {
+            let call = calls.get(member.caller.op);
+            is_recent(cx, &answer, call.and_then(FetchCall::fresh_since))
+        };
+        let mut answered = flight.take_followers_if(is_enough);
+        // A flight that waits for another process goes on for those who stay.
+        if flight.fetch.is_waiting()
+            && let Some(leader) = flight.take_leader()
+        {
+            if is_enough(&leader) {
+                answered.push(leader);
+                flight.succeed(|op| calls.contains(op));
+            } else {
+                flight.restore_leader(leader);
+            }
         }
+        let is_over = flight.fetch.is_waiting() && flight.leader().is_none();
         for member in answered {
             self.answer_stale(env, member.caller, answer.clone());
         }
@@ -45,6 +60,8 @@ impl Fetches {
             if let Some(flight) = self.flights.get(id)
                 && !flight.fetch.options.reload
                 && let Some(answer) = env.stale_if_error(cx, &flight.key, flight.fetch.absence)
+                && let since = self.calls.get(op).and_then(FetchCall::fresh_since)
+                && is_recent(cx, &answer, since)
             {
                 self.answer_stale(env, Caller { op, slot }, answer);
             }

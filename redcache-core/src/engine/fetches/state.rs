@@ -36,7 +36,8 @@ impl Fetches {
     /// Start a `get_with`.
     pub(crate) fn get(&mut self, env: &mut Env, cx: Cx, key: Key, options: LoadOptions) -> OpId {
         let op = env.start_op(Machine::Fetches);
-        self.calls.insert(op, FetchCall::One { flight: None });
+        let fresh_since = options.fresh_since(cx.now);
+        self.calls.insert(op, FetchCall::One { flight: None, fresh_since });
         let caller = Caller { op, slot: 0 };
         let wanted = Wanted { key, options, waits_since: None };
         let flight = self.join_or_start(env, cx, wanted, caller);
@@ -59,7 +60,10 @@ impl Fetches {
             env.finish(op, Outcome::Answers(Vec::new()));
             return op;
         }
-        self.calls.insert(op, FetchCall::Many(Box::new(Batch::new(keys.len()))));
+        self.calls.insert(
+            op,
+            FetchCall::Many(Box::new(Batch::new(keys.len(), options.fresh_since(cx.now)))),
+        );
         for (slot, key) in (0..).zip(keys) {
             let wanted = Wanted { key, options, waits_since: None };
             let flight = self.join_or_start(env, cx, wanted, Caller { op, slot });

@@ -26,7 +26,7 @@ fn a_disabled_cache_is_ready_and_stores_nothing() {
     let value = Bytes::from_static(b"v");
     let op = world.call(|engine, now| engine.insert(now, key(), value.clone(), SECOND));
     assert!(matches!(world.outcome(op), Some(Outcome::Written(Ok(true)))));
-    let op = world.call(|engine, now| engine.get(now, key()));
+    let op = world.call(|engine, now| engine.get(now, key(), CallOptions::new()));
     assert_eq!(world.text(op), "redis nothing");
     for op in [world.remove(), world.call(|engine, now| engine.touch(now, key(), SECOND))] {
         assert!(matches!(world.outcome(op), Some(Outcome::Written(Ok(false)))));
@@ -101,5 +101,5 @@ fn a_load_of_a_disabled_cache_has_its_timeout_and_its_successor() {
     assert_eq!(error.kind(), ErrorKind::LoadTimeout);
     world.engine.close(world.now);
     world.settle();
-    assert!(world.engine.get(world.now, key()).is_err());
+    assert!(world.engine.get(world.now, key(), CallOptions::new()).is_err());
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::world::{SECOND, World};
 use crate::api::key::Key;
+use crate::api::options::CallOptions;
 
 const TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -19,9 +20,9 @@ fn with_entry() -> World {
 #[test]
 fn a_call_that_reaches_its_timeout_gets_the_stale_entry() {
     let mut world = with_entry();
-    let get = world.call(|engine, now| engine.get(now, Key::from("k")));
+    let get = world.call(|engine, now| engine.get(now, Key::from("k"), CallOptions::new()));
     let fetch = world.fetch();
-    let other = world.call(|engine, now| engine.get(now, Key::from("other")));
+    let other = world.call(|engine, now| engine.get(now, Key::from("other"), CallOptions::new()));
     for op in [get, fetch, other] {
         world.engine.set_timeout(world.now, op, TIMEOUT);
     }
@@ -36,10 +37,10 @@ fn a_call_gets_the_stale_entry_at_once_while_redis_refuses_connections() {
     world.refuses = true;
     world.hang_up();
     world.pass(SECOND);
-    let get = world.call(|engine, now| engine.get(now, Key::from("k")));
+    let get = world.call(|engine, now| engine.get(now, Key::from("k"), CallOptions::new()));
     let fetch = world.fetch();
     assert_eq!([get, fetch].map(|op| world.text(op)), ["stale v", "stale v"]);
-    let other = world.call(|engine, now| engine.get(now, Key::from("other")));
+    let other = world.call(|engine, now| engine.get(now, Key::from("other"), CallOptions::new()));
     assert!(world.text(other).contains("connection refused"));
     // A new connection ends all older entries.
     world.refuses = false;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::world::{MISSING_LOCKED, World};
 use crate::api::key::Key;
 use crate::api::observer::{LockExtendedEvent, Observer};
+use crate::api::options::CallOptions;
 
 const LOCK_TTL: Duration = Duration::from_millis(100);
 
@@ -22,7 +23,7 @@ impl Observer for Extended {
 /// Read other keys, each with this round trip.
 fn read(world: &mut World, round_trip: Duration, count: usize) {
     for _ in 0..count {
-        world.call(|engine, now| engine.get(now, Key::from("other")));
+        world.call(|engine, now| engine.get(now, Key::from("other"), CallOptions::new()));
         world.pass(round_trip);
         world.hear("_\r\n:-2\r\n");
     }

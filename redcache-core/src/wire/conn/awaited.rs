@@ -24,8 +24,8 @@ pub(super) enum Awaited {
     },
     /// A request whose reply is a status or an error of no interest.
     Ignored,
-    /// A `PING` with this number, which its reply repeats.
-    Ping(u64),
+    /// A `PING` with this number, which its reply repeats, and when it entered the pipeline.
+    Ping(u64, Instant),
     /// `CLUSTER INFO`. It precedes the topology, so that it is not newer.
     ClusterInfo,
     Topology(Question),
@@ -153,7 +153,7 @@ impl AwaitedQueue {
         self.entries.retain(|awaited| match awaited {
             Awaited::Command { issued, .. } => issued.token != Some(token),
             Awaited::Ignored
-            | Awaited::Ping(_)
+            | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
             | Awaited::Login => true,

@@ -36,6 +36,9 @@ pub(super) struct Pipeline {
     /// How many of the last awaited requests the adapter has not taken. They have no reply yet.
     untaken: usize,
     pings: u64,
+    /// When the latest request that is answered entered the pipeline. The server had not executed
+    /// it then, so it had sent every invalidation of an earlier change before its reply.
+    pub(super) fresh_as_of: Option<Instant>,
     /// The partial answers of the first awaited commands.
     pub(super) begun: VecDeque<Assembly>,
     /// The answers that one reply gave beyond its first.
@@ -63,6 +66,7 @@ impl Pipeline {
             unanswered: 0,
             untaken: 0,
             pings: 0,
+            fresh_as_of: None,
             begun: VecDeque::new(),
             ready: VecDeque::new(),
             asking_answered: false,
@@ -126,11 +130,11 @@ impl Pipeline {
         self.expect(Awaited::Topology(question));
     }
 
-    pub(super) fn ping(&mut self) {
+    pub(super) fn ping(&mut self, now: Instant) {
         self.coalescer.close(&mut self.out);
         self.pings += 1;
         resp::command(&mut self.out, &[b"PING", self.pings.to_string().as_bytes()]);
-        self.expect(Awaited::Ping(self.pings));
+        self.expect(Awaited::Ping(self.pings, now));
     }
 
     /// Log in again, with new credentials.
@@ -171,11 +175,17 @@ impl Pipeline {
         self.awaited.iter_mut().filter_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued),
             Awaited::Ignored
-            | Awaited::Ping(_)
+            | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
             | Awaited::Login => None,
         })
+    }
+
+    /// Take the news that a request which entered the pipeline at `sent_at` is answered.
+    pub(super) fn on_answered(&mut self, now: Instant, sent_at: Instant) {
+        let sent_at = if mutant!(BoundFromArrival) { now } else { sent_at };
+        self.fresh_as_of = self.fresh_as_of.max(Some(sent_at));
     }
 
     /// Return how many bytes the unanswered commands took.
@@ -232,7 +242,7 @@ impl Pipeline {
         match self.pop_front()? {
             Awaited::Command { issued, .. } => Some(issued),
             Awaited::Ignored
-            | Awaited::Ping(_)
+            | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
             | Awaited::Login => None,
@@ -253,7 +263,7 @@ impl Pipeline {
         ready.chain(self.awaited.into_iter().filter_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued),
             Awaited::Ignored
-            | Awaited::Ping(_)
+            | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
             | Awaited::Login => None,

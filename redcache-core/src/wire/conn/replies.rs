@@ -69,9 +69,10 @@ impl Pipeline {
                 self.pop_front();
                 if is_status { Ok(None) } else { Err(mispaired()) }
             }
-            Some(Awaited::Ping(number)) => {
-                let is_its_own = answers_ping(frame, *number);
+            Some(Awaited::Ping(number, sent_at)) => {
+                let (is_its_own, sent_at) = (answers_ping(frame, *number), *sent_at);
                 self.pop_front();
+                self.on_answered(now, sent_at);
                 if is_its_own { Ok(None) } else { Err(mispaired()) }
             }
             Some(Awaited::ClusterInfo) => {
@@ -200,7 +201,7 @@ impl Pipeline {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued.command.name()),
             Awaited::Ignored
-            | Awaited::Ping(_)
+            | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
             | Awaited::Login => None,
@@ -217,6 +218,7 @@ impl Pipeline {
         locks: &LockSettings,
     ) -> Option<Inbound> {
         let Some(Awaited::Command { mut issued, form, .. }) = self.pop_front() else { return None };
+        self.on_answered(now, issued.sent_at);
         if let (Form::Source, Some(script)) = (form, issued.command.script()) {
             self.scripts.on_source_answered(script);
         }

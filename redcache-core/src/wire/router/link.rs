@@ -1,6 +1,6 @@
 //! The connection to one server, from the first dial attempt to its loss.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::{Context, earliest};
 use super::effects::{Action, Effects};
@@ -139,6 +139,22 @@ impl Link {
         let (id, conn) = self.open_mut().filter(|(_, conn)| conn.is_ready())?;
         conn.ask_topology(question);
         Some(id)
+    }
+
+    /// Return when the last request was sent, if every request is answered.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.ready()?.idle_since()
+    }
+
+    /// Probe a connection that has had nothing to do for so long.
+    pub(super) fn probe(&mut self, now: Instant, after: Option<Duration>) {
+        let since = self.idle_since();
+        if let (Some(after), Some(since)) = (after, since)
+            && since + after <= now
+            && let Some(conn) = self.ready_mut()
+        {
+            conn.probe(now);
+        }
     }
 
     /// Probe a silent connection. Return the connection that must be given up, and the reason.

@@ -9,6 +9,7 @@ use super::effects::{Effects, RouterEvent};
 use super::id::NodeId;
 use super::node::Node;
 use super::nodes::Nodes;
+use super::probing::Probing;
 use super::queue::Queue;
 use super::sentinel::Sentinels;
 use crate::api::config::{Address, Config, Servers};
@@ -31,6 +32,7 @@ pub(crate) struct Router {
     /// Commands that a server refused for the moment, by the time of their next try.
     pub(super) paused: Queue,
     pub(super) culprits: Culprits,
+    pub(super) probing: Probing,
     pub(super) effects: Effects,
     pub(super) rng: Rng,
     pub(super) dialed: u64,
@@ -64,6 +66,7 @@ impl Router {
             unrouted: Queue::default(),
             paused: Queue::default(),
             culprits: Culprits::default(),
+            probing: Probing::default(),
             effects: Effects::default(),
             rng,
             dialed: 0,
@@ -80,6 +83,7 @@ impl Router {
         if let Some(error) = self.refusal(ctx, slot, &command) {
             return self.push_event(RouterEvent::Failed { token, command, error });
         }
+        self.probing.on_command(ctx.now, ctx.config);
         let mut issued = Issued::new(ctx.now, token, command, slot);
         match self.culprits.admit(ctx.now, &issued.command) {
             Admission::Free => {}

@@ -1,0 +1,44 @@
+//! The state of the connections on which the near cache depends: how current their entries are, and
+//! how long they may be trusted.
+
+use std::time::Instant;
+
+use super::context::Context;
+use super::node::Node;
+use super::routing::Router;
+use crate::api::config::Config;
+use crate::protocol::slot::Slot;
+
+impl Router {
+    /// Return for each announced connection the index of its node, and the instant as of which its
+    /// entries are known to be current.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = (u16, Option<Instant>)> {
+        let is_announced = |node: &Node| node.is_announced || mutant!(BoundOfNextConnection);
+        let known = self.nodes.iter().filter(move |(_, node)| is_announced(node));
+        known.filter_map(|(id, node)| Some((id.0, node.link.open()?.1.fresh_as_of())))
+    }
+
+    /// Return the index of the node that owns a slot.
+    pub(crate) fn owner_index(&self, slot: Slot) -> Option<u16> {
+        self.owner(slot).map(|id| id.0)
+    }
+
+    /// Return the first time at which a connection is taken for dead if none shows life. Without
+    /// the engine's timeouts, nothing gives the connection up then.
+    pub(crate) fn dead_at(&self, config: &Config) -> Option<Instant> {
+        let open = self.nodes.iter().filter_map(|(_, node)| node.link.open());
+        let ready = open.filter(|(_, conn)| conn.is_ready());
+        ready.map(|(_, conn)| conn.dead_at(config.heartbeat_interval)).min()
+    }
+
+    /// Take the number of hits of the near cache so far.
+    pub(crate) fn note_hits(&mut self, ctx: Context<'_>, hits: u64) {
+        self.probing.on_hits(ctx.now, hits, ctx.config);
+    }
+
+    /// Return when the next connection is to be probed.
+    pub(super) fn probe_at(&self, config: &Config) -> Option<Instant> {
+        let idle = self.nodes.iter().filter_map(|(_, node)| node.link.idle_since());
+        idle.min().and_then(|since| self.probing.due_at(since, config))
+    }
+}
