@@ -1,6 +1,7 @@
 //! The command line of `compare`: text in, a [`Command`] out.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::Failure;
 use crate::tls::TlsPort;
@@ -13,6 +14,7 @@ compare: one workload against one peer, or everything against everything.
           [--batch N] [--value BYTES] [--loader-ms N] [--tls]
   compare [--redis ADDR] --all [--rounds N] [--plot DIR]
   compare [--redis ADDR] --growth
+  compare [--redis ADDR] --staleness [--seconds N]
 
   --redis ADDR     host:port of a running Redis. Without it a redis-server is started on a free
                    loopback port and stopped at the end (REDIS_SERVER names the program).
@@ -35,6 +37,8 @@ compare: one workload against one peer, or everything against everything.
   --all            the whole table, peers alternating within each round, then ratios and targets
   --rounds N       rounds of --all (3, but fewer where that would take more than six minutes)
   --plot DIR       with --all: SVG charts of the same lines
+  --staleness      reads that are older than the row, and how old, beside other caches
+  --seconds N      with --staleness: how long each client reads (10)
   --growth         redcache-tokio with more tasks, entries, keys per call and bytes per value
   --quiet          no header with versions on standard error
 
@@ -185,6 +189,8 @@ pub enum Command {
     All(Redis, All),
     /// Measure the growth of cost along each axis.
     Growth(Redis),
+    /// Measure how old reads are, each client for so long.
+    Staleness(Redis, Duration),
 }
 
 /// The options of `--all`.
@@ -232,6 +238,8 @@ struct Given {
     tls_ca: Option<PathBuf>,
     all: bool,
     growth: bool,
+    staleness: bool,
+    seconds: Option<usize>,
     rounds: Option<usize>,
     plot: Option<PathBuf>,
     quiet: bool,
@@ -259,6 +267,10 @@ impl Command {
         }
         if given.growth {
             return Ok(Self::Growth(redis));
+        }
+        if given.staleness {
+            let seconds = given.seconds.unwrap_or(10) as u64;
+            return Ok(Self::Staleness(redis, Duration::from_secs(seconds)));
         }
         if given.plot.is_some() || given.rounds.is_some() {
             return Err("--plot and --rounds belong to --all".into());
@@ -306,6 +318,8 @@ impl Given {
                 "--tls-ca" => given.tls_ca = Some(PathBuf::from(value()?)),
                 "--all" => given.all = true,
                 "--growth" => given.growth = true,
+                "--staleness" => given.staleness = true,
+                "--seconds" => given.seconds = Some(positive(name, &value()?)?),
                 "--rounds" => given.rounds = Some(positive(name, &value()?)?),
                 "--plot" => given.plot = Some(PathBuf::from(value()?)),
                 "--quiet" => given.quiet = true,

@@ -9,7 +9,7 @@
 //! [`workload`] drives a [`Peer`](peer::Peer) on its [`runtime`] and [`measure`]s
 //! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
 //! peer, [`table`] holds the result against the targets and [`plot`] draws it;
-//! [`growth`] measures the cost along each growing axis.
+//! [`growth`] measures the cost along each growing axis, [`staleness`] how old reads are.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ pub mod plot;
 pub mod rounds;
 pub mod runtime;
 pub mod server;
+pub mod staleness;
 pub mod table;
 pub mod tls;
 pub mod versions;

@@ -12,6 +12,7 @@ use redcache_benches::peers::{self, NoMeasurement};
 use redcache_benches::rounds;
 use redcache_benches::runtime::WORKERS;
 use redcache_benches::server::Server;
+use redcache_benches::staleness;
 use redcache_benches::versions::Versions;
 
 fn main() -> ExitCode {
@@ -38,6 +39,11 @@ fn execute(command: cli::Command) -> Result<(), NoMeasurement> {
             eprintln!("# {Versions}");
             let server = Server::take(redis)?;
             growth::growth(&server, |text| println!("{text}"))?;
+        }
+        cli::Command::Staleness(redis, each) => {
+            eprintln!("# {Versions}");
+            let server = Server::take(redis)?;
+            staleness::staleness(&server, each, |text| println!("{text}"))?;
         }
         cli::Command::All(redis, all) => {
             eprintln!("# {Versions}");

@@ -44,6 +44,7 @@ impl Versions {
 ///
 /// The limit holds when a call looks the key up, so it holds exactly for the time at which the call
 /// was made. What a starved thread adds until the answer is here is measured by the call itself.
+#[expect(clippy::print_stdout, reason = "a run reports its figures")]
 fn no_read_is_older_than_the_limit_of_the_cache_while_the_server_goes_silent<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());

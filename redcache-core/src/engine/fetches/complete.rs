@@ -29,10 +29,9 @@ impl Fetches {
         if is_error
             && !fetch.options.reload
             && let Some(answer) = env.stale_if_error(cx, &flight.key, fetch.absence)
+            && self.answer_all_stale(env, cx, &mut flight, &answer)
         {
-            if self.answer_all_stale(env, cx, &mut flight, &answer) {
-                return;
-            }
+            return;
         }
         if let End::Outdated { .. } = end {
             env.stats.locks_lost += 1;
