@@ -4,12 +4,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use redcache_core::{ErrorKind, Source};
+use redcache_core::{ErrorKind, RefreshOptions, Source};
 use redcache_tests::{Raw, RedisServer};
 
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{
-    Kind, LONG_LOCK, Notices, TTL, cache_error, found, gate, observed, wait_until,
+    Kind, LONG_LOCK, Notices, TTL, all_found, cache_error, found, gate, observed, wait_until,
 };
 
 with_a_server_of_its_own![
@@ -46,9 +46,10 @@ fn a_server_without_scripts_takes_no_locks_and_loads_one_at_a_time<C: Cache>() {
 fn check_without_scripts<C: Cache>(url: &str, client: &mut Raw) {
     let notices = Notices::default();
     let cache: C = observed(format!("{url}{LONG_LOCK}"), notices.clone());
-    // One lock tells that it cannot be released. It ends with its ttl.
+    // One lock tells that scripts cannot release it. It is given back without one.
     assert_eq!(cache.get_with("first", TTL, || found("v")).unwrap().source, Source::Loaded);
     notices.wait_for(1, Kind::NotStored);
+    wait_until("the lock is given back", || client.get("first").is_none());
     assert!(notices.text().contains("allow `EVAL`"), "{}", notices.text());
     for round in 0..10 {
         let key = format!("k{round}");
@@ -82,6 +83,7 @@ fn check_without_scripts<C: Cache>(url: &str, client: &mut Raw) {
             assert_eq!(caller.join().unwrap().value.as_deref(), Some(value.as_bytes()));
         }
     });
+    check_refresh_without_scripts(cache, client);
     // Writes, reads and the near cache go on.
     cache.insert("written", "v", TTL).unwrap();
     assert_eq!(cache.get("written").unwrap().value.as_deref(), Some(&b"v"[..]));
@@ -93,6 +95,20 @@ fn check_without_scripts<C: Cache>(url: &str, client: &mut Raw) {
     let error = cache_error(cache.insert_with("locked", TTL, || found("v")));
     assert_eq!(error.kind(), ErrorKind::Server);
     assert_eq!((client.get("locked"), notices.count(Kind::NotStored)), (None, 1));
+}
+
+/// Check that a due value is not refreshed, because that takes a lock.
+fn check_refresh_without_scripts<C: Cache>(cache: &C, client: &mut Raw) {
+    let options = RefreshOptions::new(TTL).refresh_at_fraction(0.1);
+    let reader = cache.refreshing(options, |keys| all_found(keys, "new")).unwrap();
+    cache.insert("due", "old", TTL / 2).unwrap();
+    let before = cache.stats();
+    wait_until("a refresh is skipped", || {
+        assert_eq!(reader("due").unwrap().value.as_deref(), Some(&b"old"[..]));
+        cache.stats().refreshes_skipped > before.refreshes_skipped
+    });
+    assert_eq!(cache.stats().refreshes_triggered, before.refreshes_triggered);
+    assert_eq!(client.call(&["KEYS", "__redcache:refresh:*"]), b"*0\r\n");
 }
 
 fn a_login_without_tracking_works_without_a_near_cache<C: Cache>() {

@@ -207,6 +207,7 @@ impl Engine {
             );
             self.env.observe(|| NotStoredEvent::new(command.key().clone(), reason));
         }
+        self.env.give_back_without_script(cx, &exchange);
         self.env.keep_coherent(cx, slot, &exchange);
         // An earlier copy, sent on a connection that was lost, may have had the effect.
         let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;

@@ -1,5 +1,8 @@
 //! Whether the server runs scripts for this login. Without them, a lock can be neither published
-//! over nor released, so none is taken.
+//! over nor compared and released, so none is taken.
+//!
+//! The lock that tells so is given back with two commands: a read, and a removal if the key still
+//! holds the lock.
 
 use std::time::{Duration, Instant};
 
@@ -25,9 +28,7 @@ impl ScriptSupport {
 
     /// Take the refusal of a command. Return `true` if it is the first one that forbids scripts.
     pub(crate) fn on_refused(&mut self, now: Instant, command: &Command, why: &Refusal) -> bool {
-        let is_forbidden = why.0.starts_with("NOPERM") && !why.0.contains("access");
-        let is_unknown = why.0.starts_with("ERR unknown command");
-        if command.script().is_none() || !(is_forbidden || is_unknown) {
+        if !forbids_scripts(command, why) {
             return false;
         }
         self.refused_until = Some(now + REFUSED_FOR);
@@ -38,6 +39,13 @@ impl ScriptSupport {
     pub(crate) fn on_connected(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Return whether a command was refused because it is a script.
+pub(crate) fn forbids_scripts(command: &Command, why: &Refusal) -> bool {
+    let is_forbidden = why.0.starts_with("NOPERM") && !why.0.contains("access");
+    let is_unknown = why.0.starts_with("ERR unknown command");
+    command.script().is_some() && (is_forbidden || is_unknown)
 }
 
 #[cfg(test)]

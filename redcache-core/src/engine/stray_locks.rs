@@ -1,7 +1,8 @@
-//! Locks that Redis granted and no call needs.
+//! Locks that Redis granted and no call needs, or that cannot be released by a script.
 
 use super::env::{Cx, Env};
 use super::exchange::Exchange;
+use super::script_support::forbids_scripts;
 use super::sender::Sender;
 use crate::flow::held::Held;
 use crate::protocol::command::Command;
@@ -34,6 +35,18 @@ impl Env {
         exchange
     }
 
+    /// Give back the lock of a `Release` that was refused because it is a script: read the key, and
+    /// remove it if it still holds a lock of this process. A value that comes in between is removed
+    /// too, which costs a load.
+    pub(crate) fn give_back_without_script(&mut self, cx: Cx, exchange: &Exchange) {
+        if let (Command::Release { key, .. }, Reply::Refused(why)) =
+            (&exchange.command, &exchange.reply)
+            && forbids_scripts(&exchange.command, why)
+        {
+            self.send(cx, Sender::Nobody, Command::ReadRaw { key: key.clone() });
+        }
+    }
+
     /// Undo a lock whose sender has ended.
     pub(crate) fn return_unwanted(&mut self, cx: Cx, exchange: Exchange) {
         let Exchange { command, reply, sent_at, .. } = exchange;
@@ -53,6 +66,12 @@ impl Env {
                 Command::WriteLock { lock, .. },
                 Reply::WriteLock(WriteLockReply::Granted(replaced)),
             ) => Held { lock, replaced, since: sent_at }.undo(key, cx.now),
+            (Command::ReadRaw { .. }, Reply::Raw(Some(found)))
+                if self.locks.recognise(&found.raw).is_some()
+                    && !self.scripts.allows_locks(cx.now) =>
+            {
+                Command::Remove { key: key.clone() }
+            }
             // A server without memory for the old value can still delete the lock.
             (Command::Restore { lock, .. }, Reply::Refused(_)) => Command::Release { key, lock },
             _ => return,

@@ -234,6 +234,7 @@ impl World {
 
     /// Record the reply to a write. `frame` is the reply.
     pub(crate) fn count_answer(&mut self, executed: &Executed, frame: &[u8]) -> Checked {
+        self.note_unreleased(executed, frame);
         if let Some(key) = executed.refresh {
             return self.check_refresh_lock(key, executed, frame);
         }
@@ -246,6 +247,9 @@ impl World {
         }
         if executed.verb == Verb::Insert {
             return self.count_insert(part);
+        }
+        if executed.verb == Verb::Remove && self.is_give_back(executed, key) {
+            return Ok(());
         }
         let process = &mut self.processes[executed.process];
         if process.life != executed.life {
@@ -279,6 +283,34 @@ impl World {
                 executed.process
             )
         })
+    }
+
+    /// Record that the lock of a release stays, because the script is forbidden.
+    fn note_unreleased(&mut self, executed: &Executed, frame: &[u8]) {
+        let is_refused = frame.starts_with(b"-NOPERM");
+        if executed.verb != Verb::Script(Script::Release) || !is_refused {
+            return;
+        }
+        let process = &mut self.processes[executed.process];
+        for key in executed.parts.iter().map(|part| part.key).chain(executed.refresh) {
+            process.learned[key].unreleased += 1;
+        }
+    }
+
+    /// Return whether a process may remove a lock without a script.
+    pub(crate) fn has_unreleased(&self, executed: &Executed, key: usize) -> bool {
+        self.processes[executed.process].learned[key].unreleased > 0
+    }
+
+    /// Return whether a removal that no call has requested gives a lock back.
+    fn is_give_back(&mut self, executed: &Executed, key: usize) -> bool {
+        let process = &mut self.processes[executed.process];
+        let writes = &process.removes[key];
+        let is_unasked = writes.carried_out() >= writes.asked;
+        let left = &mut process.learned[key].unreleased;
+        let is_give_back = is_unasked && *left > 0;
+        *left -= u32::from(is_give_back);
+        is_give_back
     }
 
     fn count_insert(&mut self, part: &Part) -> Checked {

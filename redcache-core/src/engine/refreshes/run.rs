@@ -29,9 +29,16 @@ impl Refreshes {
     }
 
     fn start_key(&mut self, env: &mut Env, cx: Cx, op: OpId, slot: usize) {
-        let lock = env.locks.issue();
         let Some(job) = self.jobs.get_mut(op) else { return };
         let Some(refresh) = job.keys.get_mut(slot) else { return };
+        if !env.scripts.allows_locks(cx.now) {
+            let key = &refresh.due.key;
+            if let Some(loader) = self.loaders.get_mut(job.loader) {
+                loader.pending.remove(key);
+            }
+            return count(env, key, End::Skipped);
+        }
+        let lock = env.locks.issue();
         let mut effects = Effects::default();
         let context = refresh.context(env.config.lock_prefix.as_bytes(), job.ttl);
         refresh.state = Some(Refresh::start(lock, &context, &mut effects));

@@ -64,7 +64,8 @@ impl Refreshes {
             return;
         }
         let rests = registered.rests_until.is_some_and(|until| cx.now < until);
-        if rests || registered.pending.contains(&key) {
+        // A refresh needs its lock, and a script that replaces the value.
+        if rests || !env.scripts.allows_locks(cx.now) || registered.pending.contains(&key) {
             env.stats.refreshes_skipped += 1;
             env.observe(|| RefreshEvent::new(key, RefreshStage::Skipped));
         } else if is_full {
