@@ -35,7 +35,7 @@ impl TlsError {
             Error::InvalidCertificate(error) => certificate(error),
             Error::AlertReceived(alert) => Self::new(alert_text(*alert, presents)),
             Error::InvalidMessage(_) => {
-                Self::new("the server's bytes are not TLS: is this a TLS port?")
+                Self::new("the server's bytes are not TLS: connect with `redis://` to a plain port")
             }
             Error::PeerIncompatible(reason) => Self::new(format!(
                 "client and server have no TLS version or cipher suite in common ({reason:?})"

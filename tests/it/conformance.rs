@@ -90,7 +90,7 @@ macro_rules! scenarios {
 
 mod boom;
 pub(crate) mod cache;
-mod port;
+pub(crate) mod port;
 pub(crate) mod scene;
 pub(crate) mod server;
 

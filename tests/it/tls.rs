@@ -7,6 +7,7 @@ use redcache_core::{ErrorKind, Source};
 use redcache_tests::{RedisCluster, RedisSentinel, TlsServer};
 
 use crate::conformance::cache::Cache;
+use crate::conformance::port::Port;
 use crate::conformance::scene::{AT_ONCE, TTL, connected, found, wait_until};
 
 with_a_server_of_its_own![
@@ -18,6 +19,8 @@ with_a_server_of_its_own![
     a_missing_client_certificate_is_explained,
     a_tls_port_is_told_to_a_plain_client,
     a_plain_port_is_told_to_a_tls_client,
+    a_tls_port_that_answers_with_an_alert_is_told_at_once,
+    a_plain_port_that_answers_is_told_at_once,
     certificates_that_cannot_be_read_are_named,
     every_node_of_a_cluster_is_reached_with_mutual_tls,
     a_primary_and_its_sentinels_are_reached_with_mutual_tls,
@@ -101,6 +104,20 @@ fn a_plain_port_is_told_to_a_tls_client<C: Cache>() {
     let port = server.server().port();
     let url = format!("rediss://localhost:{port}/?tls_insecure=true&connect_timeout=500ms");
     refused::<C>(&url, &["redis://"]);
+}
+
+fn a_tls_port_that_answers_with_an_alert_is_told_at_once<C: Cache>() {
+    let port = Port::that_says(&[0x15, 3, 3, 0, 2, 2, 70]);
+    refused::<C>(&port.url(), &["speaks TLS", "`rediss://`"]);
+}
+
+fn a_plain_port_that_answers_is_told_at_once<C: Cache>() {
+    // The last one hangs up without a word.
+    for answer in [&b"-ERR unknown command\r\n"[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", b""] {
+        let port = Port::that_says(answer);
+        let url = port.url().replacen("redis://", "rediss://", 1);
+        refused::<C>(&format!("{url}/?tls_insecure=true"), &["without TLS", "redis://"]);
+    }
 }
 
 fn every_node_of_a_cluster_is_reached_with_mutual_tls<C: Cache>() {

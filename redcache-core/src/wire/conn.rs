@@ -31,6 +31,9 @@ use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;
 
+/// The first byte of an alert, by which a TLS server answers what is no TLS. No frame begins so.
+const TLS_ALERT: u8 = 0x15;
+
 /// A connection that the adapter has made.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -198,6 +201,10 @@ impl Conn {
     ) -> Result<Option<Inbound>, Error> {
         if let Some(inbound) = self.pipeline.ready.pop_front() {
             return Ok(Some(inbound));
+        }
+        if self.is_unanswered() && self.framing.is_empty() && input.0.first() == Some(&TLS_ALERT) {
+            let text = "the server speaks TLS on this port: connect with `rediss://`";
+            return Err(Error::new(ErrorKind::Protocol, text));
         }
         let Self { phase, login, credentials, framing, pipeline, heartbeat, expected: _ } = self;
         loop {

@@ -112,6 +112,11 @@ impl Framing {
         Ok(Some(&self.tail[start..start + length]))
     }
 
+    /// Return whether no byte of the next frame has come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.tail.len() && self.skipped == 0
+    }
+
     /// Return how many bytes of the next frame have come, unless it is a push.
     pub(super) fn length_of_unfinished_reply(&self) -> Option<usize> {
         let unfinished = &self.tail[self.start..];
