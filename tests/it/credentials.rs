@@ -1,8 +1,10 @@
 //! Credentials of a provider: each scenario once, run on every adapter against a real server of its
 //! own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use redcache_core::{Config, ConfigBuilder, ErrorKind, LoginRequest, Source};
 use redcache_tests::{Raw, RedisCluster, RedisSentinel, RedisServer};
@@ -91,7 +93,7 @@ impl<C: Provided> Scene<C> {
     }
 
     fn keep_an_entry(&self) {
-        self.cache.insert("kept", "v", TTL).unwrap();
+        self.cache.insert("kept", "v", 10 * TTL).unwrap();
         wait_until("the entry is near", || self.cache.get("kept").unwrap().source == Source::Near);
     }
 }
@@ -100,17 +102,69 @@ fn a_password_that_is_rotated_again_and_again_costs_no_call_and_no_connection<C:
     let scene = Scene::<C>::new();
     let mut server = scene.server.connect();
     scene.keep_an_entry();
-    for round in 1..5 {
-        let (old, new) = (format!("p{}", round - 1), format!("p{round}"));
-        accept(&mut server, &[&old, &new]);
-        scene.provider.give(&new);
-        // One login may be under way with the old password.
-        wait_for_renewal(&mut server);
-        wait_for_renewal(&mut server);
-        accept(&mut server, &[&new]);
-        scene.check();
-    }
+    let is_over = Over::default();
+    thread::scope(|scope| {
+        let _end = is_over.at_the_end();
+        scope.spawn(|| {
+            while !is_over.is_so() {
+                scene.cache.insert("written", "v", TTL).unwrap();
+                assert!(scene.cache.get("written").unwrap().value.is_some());
+                // The entry of the first connection is a hit throughout.
+                assert_eq!(scene.cache.get("kept").unwrap().source, Source::Near);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        for round in 1..=rotations() {
+            let begun = Instant::now();
+            let (old, new) = (format!("p{}", round - 1), format!("p{round}"));
+            accept(&mut server, &[&old, &new]);
+            scene.provider.give(&new);
+            // One login may be under way with the old password.
+            wait_for_renewal(&mut server);
+            wait_for_renewal(&mut server);
+            accept(&mut server, &[&new]);
+            scene.check();
+            if is_paced() {
+                wait_until("a second is over", || begun.elapsed() >= Duration::from_secs(1));
+            }
+        }
+    });
     assert_eq!(logins(&mut server).1, 0);
+}
+
+/// The variable with the number of rotations, one per second. Without it, a few follow each other
+/// as fast as the logins allow.
+const ROTATIONS_VARIABLE: &str = "REDCACHE_ROTATIONS";
+
+fn rotations() -> u32 {
+    env::var(ROTATIONS_VARIABLE).map_or(20, |count| count.parse().unwrap())
+}
+
+fn is_paced() -> bool {
+    env::var_os(ROTATIONS_VARIABLE).is_some()
+}
+
+/// Tells callers to end, also when a scenario fails.
+#[derive(Default)]
+struct Over(AtomicBool);
+
+impl Over {
+    fn is_so(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn at_the_end(&self) -> End<'_> {
+        End(self)
+    }
+}
+
+/// Tells them when it is dropped.
+struct End<'a>(&'a Over);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::SeqCst);
+    }
 }
 
 fn a_password_that_the_server_does_not_know_yet_leaves_the_connection_open<C: Provided>() {
@@ -198,7 +252,7 @@ fn a_provider_that_hangs_is_given_up_after_connect_timeout<C: Provided>() {
     accept(&mut server.connect(), &["p0"]);
     let provider = Provider::giving("p0");
     provider.set(Given::Hangs);
-    let builder = builder(&server.url()).connect_timeout(std::time::Duration::from_millis(200));
+    let builder = builder(&server.url()).connect_timeout(Duration::from_millis(200));
     let begun = Instant::now();
     let error = C::connect(C::provide(builder.clone(), &provider)).map(drop).unwrap_err();
     let text = error.to_string();
@@ -215,7 +269,7 @@ fn a_provider_that_fails_or_hangs_on_a_live_connection_costs_no_call<C: Provided
     let server = RedisServer::start();
     accept(&mut server.connect(), &["p0"]);
     let provider = Provider::giving("p0");
-    let builder = builder(&server.url()).connect_timeout(std::time::Duration::from_millis(500));
+    let builder = builder(&server.url()).connect_timeout(Duration::from_millis(500));
     let notices = Notices::default();
     let builder = C::provide(builder.observer(notices.clone()), &provider);
     let scene =
@@ -287,8 +341,7 @@ fn servers_and_sentinels_have_providers_of_their_own<C: Provided>() {
     group.connect_to_sentinels().for_each(|mut sentinel| accept(&mut sentinel, &["sentinel"]));
     let (servers, sentinels) = (Provider::giving("server"), Provider::giving("sentinel"));
     let builder = C::provide_to_sentinels(builder(&group.url()), &sentinels);
-    let builder =
-        C::provide(builder.heartbeat_interval(std::time::Duration::from_secs(1)), &servers);
+    let builder = C::provide(builder.heartbeat_interval(Duration::from_secs(1)), &servers);
     let cache = C::connect(builder).unwrap();
     cache.insert("k", "v", TTL).unwrap();
     let (asked, asked_sentinels) = (servers.asked().len(), sentinels.asked().len());

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+mod load;
+
 use redcache_core::Source;
 use redcache_tests::RedisSentinel;
 
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{TTL, found, wait_until};
+use load::Load;
 
 with_a_server_of_its_own![
     the_primary_is_found_and_a_failover_by_command_is_followed,
@@ -14,6 +17,9 @@ with_a_server_of_its_own![
     a_frozen_primary_that_wakes_up_is_not_used_again,
     a_sentinel_that_dies_is_replaced_by_another,
     an_unknown_service_is_told_by_name,
+    under_load_a_failover_by_command_leaves_no_old_copy_and_no_error,
+    under_load_a_killed_primary_leaves_no_old_copy_and_no_error,
+    under_load_a_frozen_primary_leaves_no_old_copy_and_no_error,
 ];
 
 /// The time within which calls go on after a switch.
@@ -97,6 +103,50 @@ fn a_sentinel_that_dies_is_replaced_by_another<C: Cache>() {
     group.wait_for_another_primary(old);
     write_again(&cache, "k", "w");
     assert!(group.server(group.primary()).connect().get("k").is_some());
+}
+
+/// Start callers that wait for the failover instead of timing out.
+fn loaded<C: Cache>(group: &RedisSentinel) -> Load<C> {
+    let url = format!("{}?command_timeout=20s&heartbeat_interval=1s", group.url());
+    Load::new(C::connect(url).unwrap())
+}
+
+fn under_load_a_failover_by_command_leaves_no_old_copy_and_no_error<C: Cache>() {
+    let group = RedisSentinel::start();
+    let load: Load<C> = loaded(&group);
+    load.run(|| {
+        group.fail_over();
+        let switched_at = Instant::now();
+        load.check_failover(&mut group.server(group.primary()).connect(), switched_at);
+    });
+}
+
+fn under_load_a_killed_primary_leaves_no_old_copy_and_no_error<C: Cache>() {
+    let mut group = RedisSentinel::start();
+    let load: Load<C> = loaded(&group);
+    load.run(|| {
+        let old = group.primary();
+        group.server_mut(old).stop();
+        group.wait_for_another_primary(old);
+        let switched_at = Instant::now();
+        load.check_failover(&mut group.server(group.primary()).connect(), switched_at);
+    });
+}
+
+fn under_load_a_frozen_primary_leaves_no_old_copy_and_no_error<C: Cache>() {
+    let group = RedisSentinel::start();
+    let load: Load<C> = loaded(&group);
+    load.run(|| {
+        let old = group.primary();
+        group.server(old).pause();
+        group.wait_for_another_primary(old);
+        let switched_at = Instant::now();
+        let mut primary = group.server(group.primary()).connect();
+        load.check_failover(&mut primary, switched_at);
+        // The old primary does not know yet that it was replaced.
+        group.server(old).resume();
+        load.check_writes(&mut primary);
+    });
 }
 
 fn an_unknown_service_is_told_by_name<C: Cache>() {

@@ -1,0 +1,207 @@
+//! Reads and writes under way while a group fails over, and what they have seen.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use redcache_core::Error;
+use redcache_tests::Raw;
+
+use crate::conformance::cache::Cache;
+use crate::conformance::scene::{TTL, wait_until};
+
+const READERS: usize = 100;
+const WRITERS: usize = 10;
+const KEYS: usize = 20;
+/// The pause of a caller between two calls, so that the near cache does not use up the processor.
+const PACE: Duration = Duration::from_millis(5);
+/// The number of calls of each caller after the failover that must succeed.
+const CALLS_AFTER: u64 = 20;
+
+/// With this variable, the time from the switch on is limited too. It depends on the machine.
+const STRICT_VARIABLE: &str = "REDCACHE_STRICT";
+const STALE_MAX: Duration = Duration::from_secs(1);
+const OUTAGE_MAX: Duration = Duration::from_secs(2);
+
+/// Callers that read and write until they are told to stop.
+pub(super) struct Load<C> {
+    cache: C,
+    is_over: AtomicBool,
+    /// Set once every key has its new value.
+    is_changed: AtomicBool,
+    readers: Vec<Reader>,
+    writers: Vec<Writer>,
+    errors: Mutex<Vec<(Instant, Error)>>,
+}
+
+/// What one caller has read.
+#[derive(Default)]
+struct Reader {
+    calls: AtomicU64,
+    /// The number of answers with the new value.
+    new: AtomicU64,
+    /// The start of the last call that was answered with the old value after the change.
+    stale: Mutex<Option<Instant>>,
+    first_new: Mutex<Option<Instant>>,
+}
+
+/// What one caller has written.
+#[derive(Default)]
+struct Writer {
+    /// The numbers of the latest attempt and of the latest acknowledged write.
+    attempted: AtomicUsize,
+    acknowledged: AtomicUsize,
+    last: Mutex<Option<Instant>>,
+}
+
+fn key(number: usize) -> String {
+    format!("k{}", number % KEYS)
+}
+
+fn written_key(writer: usize) -> String {
+    format!("w{writer}")
+}
+
+impl<C: Cache> Load<C> {
+    /// Give every key its old value and a near entry.
+    pub(super) fn new(cache: C) -> Self {
+        for number in 0..KEYS {
+            cache.insert(key(number), "old", TTL).unwrap();
+            cache.get(key(number)).unwrap();
+        }
+        Self {
+            cache,
+            is_over: AtomicBool::new(false),
+            is_changed: AtomicBool::new(false),
+            readers: (0..READERS).map(|_| Reader::default()).collect(),
+            writers: (0..WRITERS).map(|_| Writer::default()).collect(),
+            errors: Mutex::default(),
+        }
+    }
+
+    /// Run all callers while `act` runs, then end them.
+    pub(super) fn run(&self, act: impl FnOnce()) {
+        /// Ends the callers, also if the test panics.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        thread::scope(|scope| {
+            let _stop = Stop(&self.is_over);
+            for number in 0..READERS {
+                scope.spawn(move || self.read(number));
+            }
+            for number in 0..WRITERS {
+                scope.spawn(move || self.write(number));
+            }
+            wait_until("every caller is under way", || {
+                let has_read = |it: &Reader| it.calls.load(Ordering::SeqCst) > 0;
+                let has_written = |it: &Writer| it.acknowledged.load(Ordering::SeqCst) > 0;
+                self.readers.iter().all(has_read) && self.writers.iter().all(has_written)
+            });
+            act();
+        });
+    }
+
+    fn read(&self, number: usize) {
+        let reader = &self.readers[number];
+        while !self.is_over.load(Ordering::SeqCst) {
+            let is_changed = self.is_changed.load(Ordering::SeqCst);
+            let begun = Instant::now();
+            match self.cache.get(key(number)) {
+                Err(error) => self.errors.lock().unwrap().push((begun, error)),
+                Ok(answer) if answer.value.as_deref() == Some(b"new") => {
+                    reader.first_new.lock().unwrap().get_or_insert_with(Instant::now);
+                    reader.new.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok(answer) => {
+                    // The old value itself may be lost in the failover.
+                    assert!(answer.value.is_none_or(|value| value == "old"));
+                    assert_eq!(reader.new.load(Ordering::SeqCst), 0, "an old copy came back");
+                    if is_changed {
+                        *reader.stale.lock().unwrap() = Some(begun);
+                    }
+                }
+            }
+            reader.calls.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(PACE);
+        }
+    }
+
+    fn write(&self, number: usize) {
+        let writer = &self.writers[number];
+        while !self.is_over.load(Ordering::SeqCst) {
+            let attempt = writer.attempted.fetch_add(1, Ordering::SeqCst) + 1;
+            let begun = Instant::now();
+            match self.cache.insert(written_key(number), attempt.to_string(), TTL) {
+                Err(error) => self.errors.lock().unwrap().push((begun, error)),
+                Ok(()) => {
+                    writer.acknowledged.store(attempt, Ordering::SeqCst);
+                    *writer.last.lock().unwrap() = Some(Instant::now());
+                }
+            }
+            thread::sleep(PACE);
+        }
+    }
+
+    /// Change every key at the new primary, wait until every caller works with it, and check what
+    /// they saw. The sentinels have named it at `switched_at`.
+    pub(super) fn check_failover(&self, primary: &mut Raw, switched_at: Instant) {
+        (0..KEYS).for_each(|number| primary.ok(&["SET", &key(number), "new"]));
+        self.is_changed.store(true, Ordering::SeqCst);
+        let news = || self.readers.iter().map(|reader| reader.new.load(Ordering::SeqCst));
+        wait_until("every reader sees the change", || news().all(|count| count > 0));
+        let resumed_at: Vec<_> =
+            self.writers.iter().map(|writer| self.wait_for_write(writer)).collect();
+        let first_new = self.readers.iter().filter_map(|it| *it.first_new.lock().unwrap());
+        let outage = first_new.chain(resumed_at).max().unwrap() - switched_at;
+        let stale = self.readers.iter().filter_map(|it| *it.stale.lock().unwrap()).max();
+        let stale = stale.map_or(Duration::ZERO, |at| at.saturating_duration_since(switched_at));
+        self.check_calls_go_on();
+        self.check_writes(primary);
+        let errors = self.errors.lock().unwrap().len();
+        eprintln!("calls went on after {outage:?}, old copies for {stale:?}, {errors} errors");
+        if env::var_os(STRICT_VARIABLE).is_some() {
+            assert!(stale <= STALE_MAX, "old copies were served for {stale:?}");
+            assert!(outage <= OUTAGE_MAX, "calls went on after {outage:?}");
+        }
+    }
+
+    /// Wait for a write that has begun by now or later. Return when it ended.
+    fn wait_for_write(&self, writer: &Writer) -> Instant {
+        let attempt = writer.attempted.load(Ordering::SeqCst);
+        wait_until("a write succeeds", || writer.acknowledged.load(Ordering::SeqCst) > attempt);
+        writer.last.lock().unwrap().unwrap()
+    }
+
+    /// Check that no error lasts: from now on, calls succeed.
+    fn check_calls_go_on(&self) {
+        let now = Instant::now();
+        let calls = |reader: &Reader| reader.new.load(Ordering::SeqCst);
+        let before: Vec<u64> = self.readers.iter().map(calls).collect();
+        wait_until("every reader goes on", || {
+            let pairs = self.readers.iter().zip(&before);
+            pairs.into_iter().all(|(reader, before)| calls(reader) > before + CALLS_AFTER)
+        });
+        let errors = self.errors.lock().unwrap();
+        for (begun, error) in &*errors {
+            assert!(error.is_retryable(), "{error}");
+            assert!(*begun < now, "an error lasts: {error}");
+        }
+    }
+
+    /// Check that acknowledged writes are at this server.
+    pub(super) fn check_writes(&self, primary: &mut Raw) {
+        for (number, writer) in self.writers.iter().enumerate() {
+            self.wait_for_write(writer);
+            let acknowledged = writer.acknowledged.load(Ordering::SeqCst);
+            let raw = primary.get(&written_key(number)).unwrap();
+            let text = String::from_utf8(raw).unwrap();
+            let stored: usize = text.rsplit(':').next().unwrap().parse().unwrap();
+            assert!(stored >= acknowledged, "write {acknowledged} went elsewhere: {stored}");
+        }
+    }
+}
