@@ -137,6 +137,9 @@ mod switch {
         BoundOfNextConnection "the handshake of the next connection raises the bound of the last one",
         StaleAnswersUnbounded "a stale answer ignores `max_staleness`",
         JoinsUnbounded "a call with `max_staleness` is answered by a fetch that began too early",
+        SwitchIgnored "a switch that a sentinel publishes is ignored",
+        RoleUnchecked "a server that a sentinel names is used although it is a replica",
+        OldConnectionKept "the connection to a primary that was replaced is kept until it is lost",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 
@@ -154,6 +157,11 @@ mod switch {
                 | Self::BoundOfOtherNode => true,
                 _ => false,
             }
+        }
+
+        /// Return whether only a group under Redis Sentinel shows the bug.
+        pub fn is_of_sentinels(self) -> bool {
+            matches!(self, Self::SwitchIgnored | Self::RoleUnchecked | Self::OldConnectionKept)
         }
 
         /// Switch this bug on and every other off.

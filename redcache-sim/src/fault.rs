@@ -81,11 +81,21 @@ pub enum Fault {
     UnknownHost,
     PartialMap,
     PartialShards,
+    SwitchByCommand,
+    OldPrimaryUnaware,
+    OldPrimaryKilled,
+    OldPrimaryFrozen,
+    SwitchBeforePromotion,
+    SentinelLate,
+    SentinelWrong,
+    SentinelIgnorant,
+    SentinelDead,
+    SentinelSilent,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 77] = [
+    pub const ALL: [Self; 87] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -163,11 +173,31 @@ impl Fault {
         Self::UnknownHost,
         Self::PartialMap,
         Self::PartialShards,
+        Self::SwitchByCommand,
+        Self::OldPrimaryUnaware,
+        Self::OldPrimaryKilled,
+        Self::OldPrimaryFrozen,
+        Self::SwitchBeforePromotion,
+        Self::SentinelLate,
+        Self::SentinelWrong,
+        Self::SentinelIgnorant,
+        Self::SentinelDead,
+        Self::SentinelSilent,
     ];
 
     /// Return whether the fault needs a cluster.
     pub fn is_of_cluster(self) -> bool {
-        self as usize >= Self::SlotMoved as usize
+        (Self::SlotMoved as usize..=Self::PartialShards as usize).contains(&(self as usize))
+    }
+
+    /// Return whether the fault occurs in groups under Redis Sentinel.
+    pub fn is_of_sentinels(self) -> bool {
+        self.is_of_sentinels_only() || self == Self::CutAfter
+    }
+
+    /// Return whether the fault occurs there only.
+    pub fn is_of_sentinels_only(self) -> bool {
+        self as usize >= Self::SwitchByCommand as usize
     }
 
     /// Return a short description.
@@ -250,6 +280,16 @@ impl Fault {
             Self::UnknownHost => "node without host names",
             Self::PartialMap => "node that does not know another, or its address",
             Self::PartialShards => "nodes that list only their own shard",
+            Self::SwitchByCommand => "failover by command",
+            Self::OldPrimaryUnaware => "old primary goes on and does not know that it was demoted",
+            Self::OldPrimaryKilled => "primary killed, and back as a primary",
+            Self::OldPrimaryFrozen => "primary frozen, and back as a primary",
+            Self::SwitchBeforePromotion => "switch announced before the replica is a primary",
+            Self::SentinelLate => "sentinel late",
+            Self::SentinelWrong => "sentinel names another server",
+            Self::SentinelIgnorant => "sentinel does not know the service",
+            Self::SentinelDead => "sentinel dead",
+            Self::SentinelSilent => "sentinel silent",
         }
     }
 }

@@ -60,15 +60,19 @@ pub enum Invariant {
     Reread,
     OwnLogin,
     Renewal,
+    FreshLogin,
+    LoginsBounded,
     RedirectsBounded,
     AskingFirst,
     ByTheMap,
     OwnerKeepsNear,
+    NamedPrimary,
+    SwitchFollowed,
 }
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 64] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -125,15 +129,38 @@ impl Invariant {
         Self::Reread,
         Self::OwnLogin,
         Self::Renewal,
+        Self::FreshLogin,
+        Self::LoginsBounded,
         Self::RedirectsBounded,
         Self::AskingFirst,
         Self::ByTheMap,
         Self::OwnerKeepsNear,
+        Self::NamedPrimary,
+        Self::SwitchFollowed,
     ];
 
     /// Return whether the invariant concerns clusters only.
     pub fn is_of_cluster(self) -> bool {
-        self as usize >= Self::RedirectsBounded as usize
+        (Self::RedirectsBounded as usize..=Self::OwnerKeepsNear as usize).contains(&(self as usize))
+    }
+
+    /// Return whether the invariant is checked in groups under Redis Sentinel.
+    pub fn is_of_sentinels(self) -> bool {
+        match self {
+            Self::Completion
+            | Self::Tracked
+            | Self::FailClosed
+            | Self::Liveness
+            | Self::Rest
+            | Self::NamedPrimary
+            | Self::SwitchFollowed => true,
+            _ => false,
+        }
+    }
+
+    /// Return whether the invariant is checked there only.
+    pub fn is_of_sentinels_only(self) -> bool {
+        self as usize >= Self::NamedPrimary as usize
     }
 
     /// Return whether the invariant is checked with a single server only.
@@ -222,11 +249,19 @@ impl Invariant {
             Self::Renewal => {
                 "a live connection asks for new credentials before the old ones expire"
             }
+            Self::FreshLogin => "a connection logs in with credentials that have not expired",
+            Self::LoginsBounded => "a credentials provider is asked a bounded number of times",
             Self::RedirectsBounded => "a command follows a bounded number of redirects",
             Self::AskingFirst => "ASKING precedes exactly the command that an ASK redirected",
             Self::ByTheMap => "commands follow MOVED and the newest slot map, and ASK only once",
             Self::OwnerKeepsNear => {
                 "near entries of a slot end with its owner, as far as the process was told"
+            }
+            Self::NamedPrimary => {
+                "commands go only to a primary, and only to the one that a sentinel has named last"
+            }
+            Self::SwitchFollowed => {
+                "a process leaves a server at once when a sentinel names another"
             }
         }
     }

@@ -11,8 +11,9 @@
 //!
 //! [`world`] simulates a whole deployment from one seed: processes that run redcache's engine,
 //! links that delay, split and cut, faults of every kind, and virtual time. The server may be a
-//! cluster. After each step the simulator checks every [`invariant`]. The program `simulate` runs
-//! such worlds by the thousand. [`fuzz`] has the fuzz targets.
+//! cluster, or a group under Redis Sentinel. After each step the simulator checks every
+//! [`invariant`]. The program `simulate` runs such worlds by the thousand. [`fuzz`] has the fuzz
+//! targets.
 //!
 //! ```
 //! use redcache_sim::listen::EmbeddedServer;
@@ -29,6 +30,7 @@ mod clock;
 mod deque;
 pub mod fault;
 pub mod fuzz;
+mod group;
 mod history;
 pub mod invariant;
 pub mod listen;
@@ -36,6 +38,7 @@ mod options;
 mod plan;
 mod request;
 mod rng;
+mod run;
 pub mod server;
 mod state;
 pub mod tally;

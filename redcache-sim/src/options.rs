@@ -5,6 +5,8 @@
 pub struct Options {
     /// Simulate a cluster instead of a single server.
     pub cluster: bool,
+    /// Simulate a group under Redis Sentinel instead.
+    pub sentinels: bool,
     /// Record a readable trace.
     pub trace: bool,
     /// End the faults after this many steps at the latest.

@@ -6,6 +6,7 @@ mod cluster;
 mod engine;
 mod failover;
 mod inject;
+mod kind;
 mod loader;
 mod login;
 mod quiesce;
@@ -14,6 +15,7 @@ mod serve;
 mod shorten;
 mod simulate;
 
+pub use self::kind::simulate;
 pub use self::shorten::shortest;
-pub use self::simulate::{Run, simulate};
 pub use crate::options::Options;
+pub use crate::run::Run;

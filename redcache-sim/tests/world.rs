@@ -12,7 +12,7 @@ fn options(cluster: bool) -> Options {
 fn check(seed: u64, cluster: bool) -> Run {
     let run = simulate(seed, &options(cluster));
     if let Some(violation) = &run.violation {
-        let trace = shortest(seed, cluster).trace;
+        let trace = shortest(seed, &options(cluster)).trace;
         let tail = &trace[trace.len().saturating_sub(40)..];
         panic!(
             "seed {seed}: {}: {}\n{}",
@@ -35,6 +35,16 @@ fn every_invariant_holds_for_the_first_seeds() {
 fn every_invariant_holds_for_the_first_cluster_seeds() {
     for seed in 0..60 {
         check(seed, true);
+    }
+}
+
+#[test]
+fn every_invariant_holds_for_the_first_seeds_of_groups_under_sentinel() {
+    let options = Options { sentinels: true, ..Options::default() };
+    for seed in 0..150 {
+        let run = simulate(seed, &options);
+        assert!(run.violation.is_none(), "seed {seed}: {:?}", run.violation);
+        assert_eq!(run.hash, simulate(seed, &options).hash, "seed {seed} gave two runs");
     }
 }
 

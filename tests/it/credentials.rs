@@ -144,7 +144,7 @@ fn is_paced() -> bool {
     env::var_os(ROTATIONS_VARIABLE).is_some()
 }
 
-/// Tells callers to end, also when a scenario fails.
+/// A signal for callers to end, also when a scenario fails.
 #[derive(Default)]
 struct Over(AtomicBool);
 
@@ -158,7 +158,7 @@ impl Over {
     }
 }
 
-/// Tells them when it is dropped.
+/// The signal, when it is dropped.
 struct End<'a>(&'a Over);
 
 impl Drop for End<'_> {

@@ -119,7 +119,7 @@ impl Router {
         if let Some(node) = self.nodes.get_mut(id.node)
             && node.link.has(id)
         {
-            node.on_hang_up();
+            node.on_hang_up(ctx.config);
             self.lose(ctx, id, reason);
         }
     }

@@ -19,4 +19,6 @@ pub(crate) struct Login {
     /// The fault of the answer.
     pub(crate) fault: Option<Fault>,
     pub(crate) answered_at: Option<Micros>,
+    /// When it was asked.
+    pub(crate) asked_at: Micros,
 }

@@ -101,10 +101,7 @@ impl World {
                 }
                 Ok(())
             }
-            EngineEvent::Login { login, .. } => {
-                self.ask_provider(process, login);
-                Ok(())
-            }
+            EngineEvent::Login { login, .. } => self.ask_provider(process, login),
             EngineEvent::Load { op } => {
                 let call = self.call_of(process, op)?;
                 let keys = self.calls[call].keys.clone();

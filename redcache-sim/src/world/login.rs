@@ -3,6 +3,7 @@
 use redcache_core::Credentials;
 use redcache_core::engine::LoginId;
 
+use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant};
 use crate::request::words;
@@ -12,11 +13,12 @@ use crate::state::world::{Phase, World};
 
 impl World {
     /// Ask the provider on behalf of a process.
-    pub(crate) fn ask_provider(&mut self, process: usize, id: LoginId) {
+    pub(crate) fn ask_provider(&mut self, process: usize, id: LoginId) -> Checked {
         let life = self.processes[process].life;
         let mut links = self.processes[process].links.iter().copied();
         // The link of a question that comes with the end of its connection is gone.
-        let Some(link) = links.find(|&link| self.links[link].conn == id.conn()) else { return };
+        let found = links.find(|&link| self.links[link].conn == id.conn());
+        let Some(link) = found else { return Ok(()) };
         let is_faulty = self.phase == Phase::Disturbed
             && self.plan.provider.is_some_and(|provider| provider.is_faulty);
         let fault = if is_faulty {
@@ -51,8 +53,22 @@ impl World {
             self.queue.plan(self.now + takes, Event::Credentials(login));
         }
         self.trace.line(self.now, || format!("p{process} asks for the {password} of link {link}"));
-        let answered_at = None;
-        self.logins.push(Login { process, life, link, id, password, fault, answered_at });
+        let (answered_at, asked_at) = (None, self.now);
+        self.logins.push(Login { process, life, link, id, password, fault, answered_at, asked_at });
+        self.check_questions(process)
+    }
+
+    /// Check that a process has not asked again and again in the last tenth of a second.
+    fn check_questions(&mut self, process: usize) -> Checked {
+        const SPAN: Micros = 100_000;
+        /// Pauses between dials and questions grow from a few milliseconds.
+        const QUESTIONS_MAX: usize = 40;
+        let lately = self.logins.iter().rev().take_while(|it| it.asked_at + SPAN > self.now);
+        let asked = lately.filter(|login| login.process == process).count();
+        self.tally.cover(Invariant::LoginsBounded);
+        Invariant::LoginsBounded.holds(asked <= QUESTIONS_MAX, || {
+            format!("p{process} has asked for credentials {asked} times in {SPAN} µs")
+        })
     }
 
     /// Give a process the answer of the provider.
@@ -94,7 +110,17 @@ impl World {
         self.tally.cover(Invariant::OwnLogin);
         let login = self.logins.iter().find(|login| login.password.as_bytes() == password);
         let is_own = login.is_some_and(|it| it.link == link && it.answered_at.is_some());
-        Invariant::OwnLogin.holds(is_own, || format!("link {link} logs in with that of {login:?}"))
+        Invariant::OwnLogin
+            .holds(is_own, || format!("link {link} logs in with that of {login:?}"))?;
+        let lifetime = self.plan.provider.map(|provider| provider.lifetime).unwrap_or_default();
+        let process = &self.processes[self.links[link].process];
+        let answered_at = login.and_then(|login| login.answered_at).unwrap_or_default();
+        // A paused process sends later what it has before the pause.
+        let expires_at = process.paused_until.max(answered_at) + process.clock.stretch(lifetime);
+        self.tally.cover(Invariant::FreshLogin);
+        Invariant::FreshLogin.holds(self.now <= expires_at, || {
+            format!("link {link} logs in with credentials that expired at {expires_at} µs")
+        })
     }
 
     /// Check that a link whose credentials expire now has asked for others.

@@ -1,13 +1,13 @@
 //! Search for a shorter failing run.
 
 use crate::options::Options;
-use crate::world::simulate::{Run, simulate};
+use crate::run::Run;
+use crate::world::kind::simulate;
 
 /// Run a seed with fewer and fewer steps before the faults end, and return the shortest failing run
 /// found, with its trace.
-pub fn shortest(seed: u64, cluster: bool) -> Run {
-    let plain = Options { cluster, ..Options::default() };
-    let full = simulate(seed, &plain);
+pub fn shortest(seed: u64, plain: &Options) -> Run {
+    let full = simulate(seed, plain);
     let breaks = |steps| {
         let options = Options { disturbed_steps_max: Some(steps), ..plain.clone() };
         simulate(seed, &options).violation.is_some()
@@ -22,7 +22,7 @@ pub fn shortest(seed: u64, cluster: bool) -> Run {
             low = middle + 1;
         }
     }
-    let options = Options { trace: true, disturbed_steps_max: Some(high), ..plain };
+    let options = Options { trace: true, disturbed_steps_max: Some(high), ..plain.clone() };
     let found = simulate(seed, &options);
     if found.violation.is_some() {
         found

@@ -1,6 +1,6 @@
-//! One run of a simulated world.
+//! One run of a simulated server or cluster.
 //!
-//! [`simulate`] is a function of its seed. Each process runs a real
+//! Each process runs a real
 //! [`redcache_core::engine::Engine`], the server is the model in [`crate::server`], and the
 //! simulator provides links, callers, loaders, faults and time. Every step is followed by checks of
 //! both sides. Finally the faults stop, and everything must come to rest.
@@ -10,49 +10,18 @@
 //!         ▲              ▲  ▼      ▲        ▲
 //!         └── outcomes ──┘  near   └ faults ┘
 //! ```
-//!
-//! ```
-//! use redcache_sim::world::{Options, simulate};
-//!
-//! let run = simulate(7, &Options::default());
-//! assert!(run.violation.is_none());
-//! assert_eq!(run.hash, simulate(7, &Options::default()).hash);
-//! ```
 
 use std::time::Duration;
 
 use crate::fault::Fault;
-use crate::invariant::{Checked, Invariant, Violation};
+use crate::invariant::{Checked, Invariant};
 use crate::options::Options;
+use crate::run::Run;
 use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
-use crate::tally::Tally;
-
-/// The result of a run.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// The seed.
-    pub seed: u64,
-    /// The number of events.
-    pub steps: u64,
-    /// The number of events before the faults ended.
-    pub disturbed_steps: u64,
-    /// The number of calls.
-    pub calls: u64,
-    /// The virtual duration.
-    pub lasted: Duration,
-    /// The hash of the whole run; equal for equal seeds.
-    pub hash: u64,
-    /// The counts of injected faults and checked invariants.
-    pub tally: Tally,
-    /// The violation that ended the run, if there was one.
-    pub violation: Option<Violation>,
-    /// The readable trace, if it was requested.
-    pub trace: Vec<String>,
-}
 
 /// Run the world of a seed to its end or to the first violation.
-pub fn simulate(seed: u64, options: &Options) -> Run {
+pub(crate) fn simulate_servers(seed: u64, options: &Options) -> Run {
     let mut world = World::new(seed, options);
     let broken = world.run().err();
     world.trace.line(world.now, || match &broken {

@@ -35,7 +35,7 @@ pub(super) struct Load<C> {
     errors: Mutex<Vec<(Instant, Error)>>,
 }
 
-/// What one caller has read.
+/// The answers of one caller.
 #[derive(Default)]
 struct Reader {
     calls: AtomicU64,
@@ -46,7 +46,7 @@ struct Reader {
     first_new: Mutex<Option<Instant>>,
 }
 
-/// What one caller has written.
+/// The writes of one caller.
 #[derive(Default)]
 struct Writer {
     /// The numbers of the latest attempt and of the latest acknowledged write.

@@ -178,19 +178,20 @@ impl Node {
 
     /// Begin the handshake. Return `false` when this attempt was given up before.
     pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId) -> bool {
-        let without_hello = self.hello.is_skipped();
-        let is_named_by_sentinel = matches!(ctx.config.servers, Servers::Sentinel { .. });
-        let needs_primary = self.needs_primary || is_named_by_sentinel;
+        let is_named_by_sentinel = is_named_by_sentinel(ctx.config);
+        // Only the reply to `HELLO` tells the role.
+        let without_hello = self.hello.is_skipped() && !is_named_by_sentinel;
+        let needs_primary = self.needs_primary || (is_named_by_sentinel && !mutant!(RoleUnchecked));
         let expected = Expectation { without_hello, needs_primary };
         self.link.on_connected(ctx.now, id, (expected, ctx.config))
     }
 
     /// The server has hung up. Any of its unanswered commands may be the reason.
-    pub(super) fn on_hang_up(&mut self) {
+    pub(super) fn on_hang_up(&mut self, config: &Config) {
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_hang_up();
         }
-        self.is_in_doubt = self.link.is_at_hello();
+        self.is_in_doubt = self.link.is_at_hello() && !is_named_by_sentinel(config);
         if self.is_in_doubt {
             self.hello.on_hang_up();
         } else if self.link.open().is_some() {
@@ -352,6 +353,10 @@ impl Node {
     pub(super) fn transmits(&self) -> Option<ConnId> {
         self.link.open().filter(|(_, conn)| conn.unwritten() > 0).map(|(id, _)| id)
     }
+}
+
+fn is_named_by_sentinel(config: &Config) -> bool {
+    matches!(config.servers, Servers::Sentinel { .. })
 }
 
 /// Return whether a fault will last longer than a call: a refused login, a wrong setting, or a port

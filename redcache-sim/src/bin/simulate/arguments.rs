@@ -6,11 +6,12 @@ use redcache_sim::tally::Tally;
 use redcache_sim::world::Options;
 
 pub(crate) const USAGE: &str = "\
-simulate [--cluster] [--seeds N] [--from SEED] [--threads N] [--json]
-simulate [--cluster] --replay SEED [--from-start]
+simulate [--cluster | --sentinels] [--seeds N] [--from SEED] [--threads N] [--json]
+simulate [--cluster | --sentinels] --replay SEED [--from-start]
 simulate --mutants | --mutant NAME [--seeds N]
 
   --cluster      simulate a cluster instead of one server
+  --sentinels    simulate a group under Redis Sentinel instead
   --seeds N      the number of worlds (default 2000)
   --from SEED    the first seed (default 0)
   --threads N    the number of threads (default: one per processor)
@@ -30,6 +31,7 @@ pub(crate) struct Arguments {
     pub(crate) threads: usize,
     pub(crate) json: bool,
     pub(crate) cluster: bool,
+    pub(crate) sentinels: bool,
     pub(crate) replay: Option<u64>,
     pub(crate) whole: bool,
     pub(crate) hunt: Option<Hunt>,
@@ -45,18 +47,24 @@ pub(crate) enum Hunt {
 impl Arguments {
     /// Return the options of every simulated world.
     pub(crate) fn options(&self) -> Options {
-        Options { cluster: self.cluster, ..Options::default() }
+        Options { cluster: self.cluster, sentinels: self.sentinels, ..Options::default() }
     }
 
     /// Return the faults that this kind of world can inject.
     pub(crate) fn faults(&self, tally: &Tally) -> impl Iterator<Item = (Fault, u64)> {
-        tally.faults().filter(|(fault, _)| self.cluster || !fault.is_of_cluster())
+        tally.faults().filter(|(fault, _)| match (self.sentinels, self.cluster) {
+            (true, _) => fault.is_of_sentinels(),
+            (false, true) => !fault.is_of_sentinels_only(),
+            (false, false) => !fault.is_of_sentinels_only() && !fault.is_of_cluster(),
+        })
     }
 
     /// Return the invariants that this kind of world can check.
     pub(crate) fn coverage(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
-        tally.coverage().filter(|(it, _)| {
-            if self.cluster { !it.is_of_one_server() } else { !it.is_of_cluster() }
+        tally.coverage().filter(|(it, _)| match (self.sentinels, self.cluster) {
+            (true, _) => it.is_of_sentinels(),
+            (false, true) => !it.is_of_one_server() && !it.is_of_sentinels_only(),
+            (false, false) => !it.is_of_cluster() && !it.is_of_sentinels_only(),
         })
     }
 }
@@ -69,6 +77,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
         threads,
         json: false,
         cluster: false,
+        sentinels: false,
         replay: None,
         whole: false,
         hunt: None,
@@ -89,6 +98,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
                 arguments.hunt = Some(Hunt::One(name));
             }
             "--cluster" => arguments.cluster = true,
+            "--sentinels" => arguments.sentinels = true,
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     };
     let all_held = match (arguments.replay, &arguments.hunt) {
         (_, Some(hunt)) => mutants::hunt(&arguments, hunt),
-        (Some(seed), None) => replay(seed, arguments.cluster, arguments.whole),
+        (Some(seed), None) => replay(seed, &arguments.options(), arguments.whole),
         (None, None) => run(&arguments),
     };
     match all_held {
@@ -53,10 +53,10 @@ fn show(text: &str, code: ExitCode) -> ExitCode {
     }
 }
 
-fn replay(seed: u64, cluster: bool, whole: bool) -> io::Result<bool> {
-    let traced = Options { cluster, trace: true, ..Options::default() };
+fn replay(seed: u64, options: &Options, whole: bool) -> io::Result<bool> {
+    let traced = Options { trace: true, ..options.clone() };
     let run = simulate(seed, &traced);
-    let run = if run.violation.is_some() && !whole { shortest(seed, cluster) } else { run };
+    let run = if run.violation.is_some() && !whole { shortest(seed, options) } else { run };
     let mut out = io::stdout().lock();
     for line in &run.trace {
         writeln!(out, "{line}")?;
@@ -94,7 +94,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         writeln!(io::stderr(), "never occurred: {name}")?;
     }
     for run in sum.broken.iter().take(SHOWN_MAX) {
-        write_broken(&mut io::stderr().lock(), run.seed, arguments.cluster)?;
+        write_broken(&mut io::stderr().lock(), run.seed, &arguments.options())?;
     }
     Ok(sum.broken.is_empty() && sum.unsteady.is_empty() && silent.is_empty())
 }

@@ -59,7 +59,11 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
 fn find(arguments: &Arguments, mutant: Mutant) -> Option<Catch> {
     let next = AtomicU64::new(arguments.from);
     let end = AtomicU64::new(arguments.from.saturating_add(arguments.seeds));
-    let options = Options { cluster: mutant.is_of_cluster(), ..Options::default() };
+    let options = Options {
+        cluster: mutant.is_of_cluster(),
+        sentinels: mutant.is_of_sentinels(),
+        ..Options::default()
+    };
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use redcache_sim::invariant::Violation;
-use redcache_sim::world::shortest;
+use redcache_sim::world::{Options, shortest};
 
 use crate::arguments::Arguments;
 use crate::sum::Sum;
@@ -58,8 +58,8 @@ impl<'a> Violated<'a> {
     }
 }
 
-pub(crate) fn write_broken(out: &mut impl Write, seed: u64, cluster: bool) -> io::Result<()> {
-    let run = shortest(seed, cluster);
+pub(crate) fn write_broken(out: &mut impl Write, seed: u64, options: &Options) -> io::Result<()> {
+    let run = shortest(seed, options);
     writeln!(out, "the shortest failing run found for seed {seed}:")?;
     let skipped = run.trace.len().saturating_sub(SHOWN_LINES);
     if skipped > 0 {
@@ -68,7 +68,11 @@ pub(crate) fn write_broken(out: &mut impl Write, seed: u64, cluster: bool) -> io
     for line in &run.trace[skipped..] {
         writeln!(out, "{line}")?;
     }
-    let option = if cluster { " --cluster" } else { "" };
+    let option = match (options.cluster, options.sentinels) {
+        (_, true) => " --sentinels",
+        (true, false) => " --cluster",
+        (false, false) => "",
+    };
     writeln!(out, "the whole trace: simulate{option} --replay {seed}")
 }
 

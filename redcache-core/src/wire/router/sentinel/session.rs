@@ -159,6 +159,7 @@ impl Session {
                 frame => Heard::Reply(read(self.awaited.front().copied(), &frame, settings)),
             };
             match heard {
+                Heard::Push(Some(_)) if mutant!(SwitchIgnored) => {}
                 Heard::Push(Some(address)) => return Ok(Some(Told::Primary(address))),
                 Heard::Push(None) => self.on_subscribed(now, settings),
                 Heard::Reply(Err(error)) => return self.on_refused(error),

@@ -1,0 +1,115 @@
+//! One run of a group under Redis Sentinel: processes, a primary and two replicas, and three
+//! sentinels, which may be late, wrong, dead or silent, and may disagree.
+//!
+//! ```text
+//!  callers ─▶ engine ─▶ link ─▶ servers: one is the primary, and a demoted one may not know it
+//!                │
+//!                └────▶ link ─▶ sentinels: each names the primary that it knows of
+//! ```
+//!
+//! The world is smaller than that of a single server: no loaders and no locks. Its checks are about
+//! one thing, the server that a process uses. A process may use only the server that a sentinel has
+//! named to it last, and only if that server calls itself a primary.
+
+mod check;
+mod failover;
+mod inject;
+mod link;
+mod plan;
+mod process;
+mod sentinel;
+mod server;
+mod world;
+
+use crate::invariant::{Checked, Invariant};
+use crate::options::Options;
+use crate::run::Run;
+use world::{Event, Phase, World};
+
+/// More events than any run that makes progress.
+const STEPS_MAX: u64 = 400_000;
+
+/// Run the group of a seed to its end or to the first violation.
+pub(crate) fn simulate(seed: u64, options: &Options) -> Run {
+    let mut world = World::new(seed, options);
+    let broken = world.run().err();
+    world.trace.line(world.now, || match &broken {
+        Some(it) => format!("BROKEN: {} ({})", it.invariant.description(), it.text),
+        None => "nothing is left".to_owned(),
+    });
+    Run {
+        seed,
+        steps: world.steps,
+        disturbed_steps: world.disturbed_steps,
+        calls: world.calls_made,
+        lasted: std::time::Duration::from_micros(world.now),
+        hash: world.trace.hash(),
+        tally: world.tally,
+        violation: broken,
+        trace: world.trace.into_lines(),
+    }
+}
+
+impl World {
+    fn run(&mut self) -> Checked {
+        self.begin()?;
+        while let Some(((at, turn), event)) = self.queue.pop_first() {
+            self.now = at;
+            self.steps += 1;
+            self.trace.mix(&[at, turn]);
+            self.step(event)?;
+            self.check_processes()?;
+            match self.phase {
+                Phase::Over => return Ok(()),
+                Phase::Disturbed => {
+                    self.disturbed_steps = self.steps;
+                    if self.steps == self.disturbed_steps_max {
+                        self.heal();
+                    }
+                }
+                Phase::Healing | Phase::Probing => {}
+            }
+            Invariant::Liveness.holds(self.steps < STEPS_MAX, || {
+                format!("still running after {STEPS_MAX} steps")
+            })?;
+        }
+        Err(Invariant::Liveness.broken("the queue of events is empty"))
+    }
+
+    fn begin(&mut self) -> Checked {
+        for process in 0..self.processes.len() {
+            self.drain(process)?;
+            let at = self.rng.below(self.plan.think);
+            self.schedule(at, Event::Act(process));
+        }
+        for at in 0..self.plan.injections.len() {
+            self.schedule(self.plan.injections[at].0, Event::Fault(at));
+        }
+        self.schedule(self.plan.disturbed, Event::Heal);
+        Ok(())
+    }
+
+    fn step(&mut self, event: Event) -> Checked {
+        match event {
+            Event::EngineTimeout(process) => return self.on_engine_timeout(process),
+            Event::Dialed(link) => return self.on_dialed(link),
+            Event::ToProcess(link) => return self.on_to_process(link),
+            Event::Act(process) => return self.act(process),
+            Event::Deadline(process, call) => return self.check_deadline(process, call),
+            Event::Probe => return self.probe(),
+            Event::Rest => return self.rest(),
+            Event::ServerTimeout(server) => self.on_server_timeout(server),
+            Event::ToFarEnd(link) => self.on_to_far_end(link),
+            Event::Replicate => self.replicate(),
+            Event::Fault(at) => self.inject(at),
+            Event::Promote(switch) => self.promote(switch),
+            Event::Learn { sentinel, primary, epoch } => self.learn(sentinel, primary, epoch),
+            Event::Demote(server) => self.demote(server),
+            Event::Resume(server) => self.resume(server),
+            Event::Return(server) => self.come_back(server),
+            Event::ReviveSentinel(sentinel) => self.revive_sentinel(sentinel),
+            Event::Heal => self.heal(),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! One connection between a process and a server or a sentinel.
+
+use std::collections::VecDeque;
+
+use redcache_core::engine::ConnId;
+
+use crate::server::ClientId;
+use crate::state::pipe::Pipe;
+
+/// The far end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FarEnd {
+    Server(usize),
+    Sentinel(usize),
+}
+
+/// A connection, from the dial to its end on both sides.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) process: usize,
+    pub(super) conn: ConnId,
+    /// `None` if nothing listens at the address.
+    pub(super) to: Option<FarEnd>,
+    /// The client at the server.
+    pub(super) client: Option<ClientId>,
+    /// The sentinel has accepted it.
+    pub(super) is_accepted: bool,
+    /// It has subscribed to switches.
+    pub(super) is_subscribed: bool,
+    /// The process still uses it.
+    pub(super) is_current: bool,
+    pub(super) up: Pipe,
+    pub(super) down: Pipe,
+    /// Bytes of an incomplete command at the far end.
+    pub(super) received: Vec<u8>,
+    /// The role in the server's greeting, and where the greeting ends in the pipe.
+    pub(super) greeting: Option<(u64, Role)>,
+    /// The primaries that a sentinel has named, and where each name ends in the pipe. `None` ends
+    /// the conversation: the sentinel does not know the service.
+    pub(super) named: VecDeque<(u64, Option<usize>)>,
+}
+
+/// The role in a server's greeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+}
+
+impl Link {
+    pub(super) fn new(process: usize, conn: ConnId, to: Option<FarEnd>) -> Self {
+        Self {
+            process,
+            conn,
+            to,
+            client: None,
+            is_accepted: false,
+            is_subscribed: false,
+            is_current: true,
+            up: Pipe::default(),
+            down: Pipe::default(),
+            received: Vec::new(),
+            greeting: None,
+            named: VecDeque::new(),
+        }
+    }
+
+    /// Return the server at the far end.
+    pub(super) fn server(&self) -> Option<usize> {
+        match self.to {
+            Some(FarEnd::Server(server)) => Some(server),
+            Some(FarEnd::Sentinel(_)) | None => None,
+        }
+    }
+
+    /// Return the role that the process knows from the greeting.
+    pub(super) fn known_role(&self) -> Option<Role> {
+        self.greeting.filter(|(end, _)| *end <= self.down.delivered).map(|(_, role)| role)
+    }
+
+    /// Return whether everything that the far end sent has arrived.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.down.sent == self.down.delivered && self.down.end.is_none() && !self.down.dead
+    }
+}

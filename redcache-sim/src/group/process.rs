@@ -1,0 +1,254 @@
+//! The adapters of the processes, and their callers.
+
+use std::time::Duration;
+
+use redcache_core::engine::{ConnId, Event as EngineEvent, OpId, Outcome};
+use redcache_core::{Address, Key};
+
+use super::link::{FarEnd, Link};
+use super::plan::{SENTINEL_HOST, SENTINELS, SERVER_HOST, port_of};
+use super::world::{Call, Event, Phase, SERVERS, World};
+use crate::deque::pop_front_if;
+use crate::invariant::{Checked, Invariant};
+use crate::state::pipe::Arrival;
+
+/// The TTL of values, longer than any run.
+const TTL: Duration = Duration::from_secs(3600);
+
+impl World {
+    pub(super) fn on_engine_timeout(&mut self, process: usize) -> Checked {
+        if self.processes[process].timer_at != Some(self.now) {
+            return Ok(());
+        }
+        self.processes[process].timer_at = None;
+        let now = self.time();
+        self.processes[process].engine.handle_timeout(now);
+        self.drain(process)
+    }
+
+    /// Carry out all events and transmissions of an engine.
+    pub(super) fn drain(&mut self, process: usize) -> Checked {
+        loop {
+            while let Some(event) = self.processes[process].engine.poll_event() {
+                self.on_event(process, event)?;
+            }
+            let engine = &mut self.processes[process].engine;
+            let Some(conn) = engine.transmits().next() else { break };
+            let mut bytes = Vec::new();
+            engine.take_transmit(conn, &mut bytes);
+            let link = self.link_of(process, conn).ok_or_else(|| {
+                Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
+            })?;
+            self.check_sent(link, &bytes)?;
+            self.trace.bytes(&bytes);
+            self.trace
+                .line(self.now, || format!("p{process} ▶ link {link}: {}", bytes.escape_ascii()));
+            let at = self.now + self.delay();
+            let arrives = self.links[link].up.send(at, bytes);
+            self.schedule(arrives, Event::ToFarEnd(link));
+        }
+        let at = self.processes[process].engine.poll_timeout();
+        let at = at.map(|at| self.when(at).max(self.now));
+        if at != self.processes[process].timer_at {
+            self.processes[process].timer_at = at;
+            if let Some(at) = at {
+                self.schedule(at, Event::EngineTimeout(process));
+            }
+        }
+        Ok(())
+    }
+
+    fn link_of(&self, process: usize, conn: ConnId) -> Option<usize> {
+        let mut links = self.processes[process].links.iter().copied();
+        links.find(|&link| self.links[link].conn == conn)
+    }
+
+    fn on_event(&mut self, process: usize, event: EngineEvent) -> Checked {
+        match event {
+            EngineEvent::Dial { conn, address } => {
+                let link = self.links.len();
+                self.links.push(Link::new(process, conn, far_end(&address)));
+                self.processes[process].links.push(link);
+                let at = self.now + 2 * self.delay();
+                self.schedule(at, Event::Dialed(link));
+                self.trace.line(self.now, || format!("p{process} dials link {link} to {address}"));
+                Ok(())
+            }
+            EngineEvent::HangUp { conn } => {
+                if let Some(link) = self.link_of(process, conn) {
+                    self.trace.line(self.now, || format!("p{process} closes link {link}"));
+                    let at = self.now + self.delay();
+                    let end = self.links[link].up.finish(at);
+                    self.forget_link(link);
+                    self.schedule(end, Event::ToFarEnd(link));
+                }
+                Ok(())
+            }
+            EngineEvent::Done { op, outcome } => self.on_done(process, op, &outcome),
+            EngineEvent::ConnectionChanged => Ok(()),
+            other => Err(Invariant::Completion.broken(format!("an unknown event: {other:?}"))),
+        }
+    }
+
+    /// The process no longer uses a link.
+    fn forget_link(&mut self, link: usize) {
+        self.links[link].is_current = false;
+        let process = self.links[link].process;
+        self.processes[process].links.retain(|&other| other != link);
+    }
+
+    pub(super) fn on_dialed(&mut self, link: usize) -> Checked {
+        let Link { process, conn, is_current, to, .. } = self.links[link];
+        if !is_current {
+            return Ok(());
+        }
+        let now = self.time();
+        let is_there = match to {
+            Some(FarEnd::Server(server)) => !self.nodes[server].is_dead,
+            Some(FarEnd::Sentinel(sentinel)) => !self.sentinels[sentinel].is_dead,
+            None => false,
+        };
+        let engine = &mut self.processes[process].engine;
+        if is_there {
+            self.links[link].is_accepted = true;
+            engine.handle_connected(now, conn);
+        } else {
+            engine.handle_disconnected(now, conn, "connection refused");
+            self.forget_link(link);
+        }
+        self.trace.line(self.now, || format!("link {link} is made: {is_there}"));
+        self.drain(process)
+    }
+
+    pub(super) fn on_to_process(&mut self, link: usize) -> Checked {
+        if !self.links[link].is_current {
+            return Ok(());
+        }
+        let (process, conn, now) = (self.links[link].process, self.links[link].conn, self.time());
+        match self.links[link].down.arrive(self.now) {
+            Arrival::Nothing => Ok(()),
+            Arrival::Bytes(bytes, _) => {
+                self.trace.bytes(&bytes);
+                self.trace.line(self.now, || {
+                    format!("link {link} ▶ p{process}: {}", bytes.escape_ascii())
+                });
+                self.note_named(link);
+                self.processes[process].engine.handle_read(now, conn, &bytes);
+                if let Some(end) = self.links[link].down.end {
+                    self.schedule(end, Event::ToProcess(link));
+                }
+                self.drain(process)
+            }
+            Arrival::End => {
+                self.trace.line(self.now, || format!("link {link} ends for p{process}"));
+                self.forget_link(link);
+                self.processes[process].engine.handle_disconnected(now, conn, "connection reset");
+                self.drain(process)
+            }
+        }
+    }
+
+    /// Record the servers that a sentinel has named to the process.
+    fn note_named(&mut self, link: usize) {
+        let Link { process, ref mut named, ref down, .. } = self.links[link];
+        let mut last = None;
+        while let Some((_, name)) = pop_front_if(named, |(end, _)| *end <= down.delivered) {
+            match name {
+                Some(name) => last = Some(name),
+                // The process leaves the sentinel and reads no further.
+                None => named.clear(),
+            }
+        }
+        let before = self.processes[process].named;
+        if let Some(name) = last.filter(|name| before != Some(*name)) {
+            if before.is_some() {
+                self.tally.cover(Invariant::SwitchFollowed);
+            }
+            self.processes[process].named = Some(name);
+            self.trace.line(self.now, || format!("p{process} has heard of server {name}"));
+        }
+    }
+
+    /// Make the next call of a process.
+    pub(super) fn act(&mut self, process: usize) -> Checked {
+        if self.phase != Phase::Disturbed {
+            return Ok(());
+        }
+        let at = self.now + 1 + self.rng.below(self.plan.think);
+        self.schedule(at, Event::Act(process));
+        let key = self.keys[self.rng.index(self.keys.len())].clone();
+        let now = self.time();
+        let number = self.calls_made;
+        let engine = &mut self.processes[process].engine;
+        let op = match self.rng.weighted(&[(6, 'g'), (3, 'i'), (1, 'r')]) {
+            'g' if engine.near().peek(key.as_bytes(), now).is_some() => {
+                self.calls_made += 1;
+                return Ok(());
+            }
+            'g' => engine.get(now, key),
+            'i' => engine.insert(now, key, format!("value:{number}").into(), TTL),
+            _ => engine.remove(now, key),
+        };
+        if let Ok(op) = op {
+            self.begin_call(process, op, false);
+        }
+        self.drain(process)
+    }
+
+    fn begin_call(&mut self, process: usize, op: OpId, is_probe: bool) {
+        let call = Call { number: self.calls_made, is_probe };
+        self.calls_made += 1;
+        let limit = 3 * self.plan.command;
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(0) + 20 * self.plan.one_way();
+        self.schedule(self.now + limit, Event::Deadline(process, call.number));
+        self.processes[process].calls.insert(op.index(), (op, call));
+    }
+
+    fn on_done(&mut self, process: usize, op: OpId, outcome: &Outcome) -> Checked {
+        let state = &mut self.processes[process];
+        let Some((_, call)) = state.calls.remove(&op.index()).filter(|(of, _)| *of == op) else {
+            return Err(Invariant::CancelNeutrality
+                .broken(format!("p{process} gets {outcome:?} for a finished call")));
+        };
+        self.tally.cover(Invariant::Completion);
+        self.trace.line(self.now, || format!("call {} ends: {outcome:?}", call.number));
+        if call.is_probe {
+            return self.check_probe(process, outcome);
+        }
+        Ok(())
+    }
+
+    /// Make the last calls.
+    pub(super) fn probe(&mut self) -> Checked {
+        self.phase = Phase::Probing;
+        let now = self.time();
+        for process in 0..self.processes.len() {
+            self.check_healed(process)?;
+            let name = probe_key(process);
+            let insert = self.processes[process].engine.insert(now, name, "probe".into(), TTL);
+            let read = self.processes[process].engine.get(now, self.keys[0].clone());
+            for op in [insert, read].into_iter().flatten() {
+                self.begin_call(process, op, true);
+            }
+            self.drain(process)?;
+        }
+        let span = u64::try_from(self.plan.command.as_micros()).unwrap_or(0);
+        self.schedule(self.now + 3 * span + 60 * self.plan.one_way(), Event::Rest);
+        Ok(())
+    }
+}
+
+/// Return the key that a process writes at the end.
+pub(super) fn probe_key(process: usize) -> Key {
+    Key::from(format!("probe:{process}"))
+}
+
+fn far_end(address: &Address) -> Option<FarEnd> {
+    let Address::Tcp { host, port } = address else { return None };
+    let number = |count: usize| (0..count).find(|&number| port_of(number) == *port);
+    match host.as_str() {
+        SERVER_HOST => number(SERVERS).map(FarEnd::Server),
+        SENTINEL_HOST => number(SENTINELS).map(FarEnd::Sentinel),
+        _ => None,
+    }
+}

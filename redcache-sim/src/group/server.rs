@@ -1,0 +1,177 @@
+//! The far ends of the links: servers and sentinels read commands and answer.
+
+use super::link::{FarEnd, Link, Role};
+use super::world::{Event, Node, World};
+use crate::deque::pop_front_if;
+use crate::request::{request_end, words};
+use crate::server::Event as ServerEvent;
+use crate::state::pipe::Arrival;
+
+impl World {
+    pub(super) fn on_server_timeout(&mut self, server: usize) {
+        if self.nodes[server].timer_at != Some(self.now) {
+            return;
+        }
+        self.nodes[server].timer_at = None;
+        let at = self.time();
+        self.nodes[server].server.handle_timeout(at);
+        self.apply_server_events(server);
+    }
+
+    pub(super) fn on_to_far_end(&mut self, link: usize) {
+        let Link { to: Some(to), is_accepted: true, .. } = self.links[link] else { return };
+        let is_frozen = matches!(to, FarEnd::Server(server) if self.nodes[server].is_frozen);
+        if is_frozen {
+            return;
+        }
+        match self.links[link].up.arrive(self.now) {
+            Arrival::Nothing => {}
+            Arrival::Bytes(bytes, _) => {
+                self.links[link].received.extend_from_slice(&bytes);
+                if let Some(end) = self.links[link].up.end {
+                    self.schedule(end, Event::ToFarEnd(link));
+                }
+                while let Some(length) = request_end(&self.links[link].received) {
+                    let rest = self.links[link].received.split_off(length);
+                    let frame = std::mem::replace(&mut self.links[link].received, rest);
+                    match to {
+                        FarEnd::Server(server) => self.execute(link, server, &frame),
+                        FarEnd::Sentinel(sentinel) => self.ask_sentinel(link, sentinel, &frame),
+                    }
+                }
+            }
+            Arrival::End => {
+                self.links[link].is_accepted = false;
+                self.links[link].is_subscribed = false;
+                if let (FarEnd::Server(server), Some(client)) = (to, self.links[link].client.take())
+                {
+                    self.nodes[server].clients.remove(&client);
+                    self.nodes[server].server.disconnect(client);
+                }
+            }
+        }
+    }
+
+    /// Execute a command at a server.
+    fn execute(&mut self, link: usize, server: usize, frame: &[u8]) {
+        if self.nodes[server].is_dead {
+            return;
+        }
+        let at = self.time();
+        let Node { server: model, clients, is_replica, .. } = &mut self.nodes[server];
+        let client = *self.links[link].client.get_or_insert_with(|| model.connect(at));
+        clients.insert(client, link);
+        let role = if *is_replica { Role::Replica } else { Role::Primary };
+        model.handle_bytes(at, client, frame);
+        self.apply_server_events(server);
+        if words(frame).first() == Some(&&b"HELLO"[..]) {
+            self.links[link].greeting = Some((self.links[link].down.sent, role));
+        }
+        if server == self.primary {
+            self.note_changes();
+        }
+    }
+
+    /// Carry out all events of a server.
+    pub(super) fn apply_server_events(&mut self, server: usize) {
+        while let Some(event) = self.nodes[server].server.poll_event() {
+            match event {
+                ServerEvent::Transmit { client, bytes } => {
+                    if let Some(&link) = self.nodes[server].clients.get(&client) {
+                        self.send_to_process(link, bytes);
+                    }
+                }
+                ServerEvent::HangUp { client } => {
+                    if let Some(link) = self.nodes[server].clients.remove(&client) {
+                        self.links[link].client = None;
+                        self.end_link(link);
+                    }
+                }
+            }
+        }
+        let at = self.nodes[server].server.poll_timeout();
+        let at = at.map(|at| self.when(at).max(self.now));
+        if at != self.nodes[server].timer_at {
+            self.nodes[server].timer_at = at;
+            if let Some(at) = at {
+                self.schedule(at, Event::ServerTimeout(server));
+            }
+        }
+    }
+
+    /// End a link at its far end.
+    pub(super) fn end_link(&mut self, link: usize) {
+        self.links[link].is_accepted = false;
+        self.links[link].is_subscribed = false;
+        let at = self.now + self.delay();
+        let end = self.links[link].down.finish(at);
+        self.schedule(end, Event::ToProcess(link));
+        self.trace.line(self.now, || format!("link {link} is ended by the far end"));
+    }
+
+    fn send_to_process(&mut self, link: usize, bytes: Vec<u8>) {
+        let at = self.now + self.delay();
+        let arrives = self.links[link].down.send(at, bytes);
+        self.schedule(arrives, Event::ToProcess(link));
+    }
+
+    fn ask_sentinel(&mut self, link: usize, sentinel: usize, frame: &[u8]) {
+        let state = self.sentinels[sentinel];
+        if state.is_dead || state.is_silent {
+            return;
+        }
+        let said = state.answer(&words(frame));
+        self.links[link].is_subscribed |= said.subscribes;
+        self.send_to_process(link, said.bytes);
+        if let Some(named) = said.named {
+            let end = self.links[link].down.sent;
+            self.links[link].named.push_back((end, named));
+        }
+    }
+
+    /// Publish at a sentinel that the primary has changed.
+    pub(super) fn publish_switch(&mut self, sentinel: usize, old: usize) {
+        let state = self.sentinels[sentinel];
+        if state.is_dead || state.is_silent {
+            return;
+        }
+        for link in 0..self.links.len() {
+            let is_subscriber = self.links[link].to == Some(FarEnd::Sentinel(sentinel))
+                && self.links[link].is_subscribed;
+            if is_subscriber {
+                self.send_to_process(link, state.switch(old));
+                let end = self.links[link].down.sent;
+                self.links[link].named.push_back((end, Some(state.names())));
+            }
+        }
+    }
+
+    /// Send new changes of the primary to the replicas.
+    fn note_changes(&mut self) {
+        for key in 0..self.keys.len() {
+            let name = self.keys[key].as_bytes();
+            let copy = self.nodes[self.primary].server.copy_of(name);
+            if self.sent[key] != copy {
+                self.sent[key].clone_from(&copy);
+                let at = self.now + self.plan.lag;
+                self.under_way.push_back((at, key, copy));
+                self.schedule(at, Event::Replicate);
+            }
+        }
+    }
+
+    /// Apply the changes that have reached the replicas.
+    pub(super) fn replicate(&mut self) {
+        let now = self.now;
+        while let Some((_, key, copy)) = pop_front_if(&mut self.under_way, |(at, ..)| *at <= now) {
+            for server in 0..self.nodes.len() {
+                let Node { is_replica, is_dead, is_frozen, .. } = self.nodes[server];
+                if is_replica && !is_dead && !is_frozen {
+                    let name = self.keys[key].clone();
+                    self.nodes[server].server.put_copy(name.as_bytes(), copy.clone());
+                    self.apply_server_events(server);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The whole state of a group.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use redcache_core::Key;
+use redcache_core::engine::{Engine, OpId, Seed};
+
+use super::link::Link;
+use super::plan::{Plan, SENTINELS};
+use super::sentinel::Sentinel;
+use crate::clock::Micros;
+use crate::options::Options;
+use crate::rng::Rng;
+use crate::server::{ClientId, Config, KeyCopy, Server};
+use crate::state::trace::Trace;
+use crate::tally::Tally;
+
+pub(super) const SERVERS: usize = 3;
+
+/// The phase of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Callers make calls and faults are injected.
+    Disturbed,
+    /// The faults have ended and their effects heal.
+    Healing,
+    /// The last calls are made and must succeed.
+    Probing,
+    Over,
+}
+
+/// An event of the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    EngineTimeout(usize),
+    ServerTimeout(usize),
+    /// A dial ends.
+    Dialed(usize),
+    /// Bytes reach the server or the sentinel of a link.
+    ToFarEnd(usize),
+    ToProcess(usize),
+    /// A process makes its next call.
+    Act(usize),
+    /// A call of a process must have ended.
+    Deadline(usize, u64),
+    /// Changes of the primary reach its replicas.
+    Replicate,
+    /// A planned fault is injected.
+    Fault(usize),
+    /// A replica takes over.
+    Promote(Switch),
+    /// A sentinel learns of another primary.
+    Learn {
+        sentinel: usize,
+        primary: usize,
+        /// The number of the switch.
+        epoch: u64,
+    },
+    /// A server learns that it is a replica.
+    Demote(usize),
+    /// A frozen server goes on.
+    Resume(usize),
+    /// A killed server starts again.
+    Return(usize),
+    ReviveSentinel(usize),
+    /// The faults end.
+    Heal,
+    /// The last calls are made.
+    Probe,
+    /// Nothing may be left.
+    Rest,
+}
+
+/// A replica takes the place of the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Switch {
+    pub(super) old: usize,
+    pub(super) new: usize,
+    /// Writes that have not reached the replica are lost.
+    pub(super) loses: bool,
+}
+
+/// One server of the group.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) server: Server,
+    pub(super) clients: BTreeMap<ClientId, usize>,
+    pub(super) timer_at: Option<Micros>,
+    pub(super) is_replica: bool,
+    pub(super) is_dead: bool,
+    pub(super) is_frozen: bool,
+}
+
+/// A call that has not ended.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) number: u64,
+    pub(super) is_probe: bool,
+}
+
+/// One process: an engine, and what its sentinels have told it.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) engine: Engine,
+    /// The links that the engine uses or dials.
+    pub(super) links: Vec<usize>,
+    pub(super) timer_at: Option<Micros>,
+    /// The server that a sentinel has named last.
+    pub(super) named: Option<usize>,
+    pub(super) calls: BTreeMap<usize, (OpId, Call)>,
+    /// The number of last calls that have succeeded.
+    pub(super) probed: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) phase: Phase,
+    pub(super) now: Micros,
+    pub(super) steps: u64,
+    pub(super) disturbed_steps: u64,
+    pub(super) disturbed_steps_max: u64,
+    pub(super) calls_made: u64,
+    pub(super) queue: BTreeMap<(Micros, u64), Event>,
+    turn: u64,
+    pub(super) rng: Rng,
+    start: Instant,
+    pub(super) nodes: Vec<Node>,
+    pub(super) sentinels: Vec<Sentinel>,
+    /// The server that a majority of the sentinels has made the primary.
+    pub(super) primary: usize,
+    /// The number of the last switch that the sentinels receive.
+    pub(super) epoch: u64,
+    /// The switch that is about to happen.
+    pub(super) switch: Option<Switch>,
+    pub(super) links: Vec<Link>,
+    pub(super) processes: Vec<Process>,
+    pub(super) keys: Vec<Key>,
+    /// Changes on their way to the replicas, and when they arrive.
+    pub(super) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
+    /// The last content sent of each key.
+    pub(super) sent: Vec<Option<KeyCopy>>,
+    pub(super) trace: Trace,
+    pub(super) tally: Tally,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, options: &Options) -> Self {
+        let mut rng = Rng::new(seed ^ 0x7365_6e74_696e_656c);
+        let plan = Plan::new(&mut rng);
+        // The origin of virtual time. The added day allows subtracting spans from it.
+        let start = Instant::now() + Duration::from_secs(24 * 3600);
+        let nodes = (0..SERVERS).map(|number| {
+            let config = Config { log_max: 0, seed: rng.next(), ..Config::default() };
+            let mut server = Server::new(start, config);
+            server.set_read_only(number > 0);
+            Node {
+                server,
+                clients: BTreeMap::new(),
+                timer_at: None,
+                is_replica: number > 0,
+                is_dead: false,
+                is_frozen: false,
+            }
+        });
+        let nodes = nodes.collect();
+        let keys: Vec<Key> = (0..plan.keys).map(|number| Key::from(format!("k{number}"))).collect();
+        let processes = (0..plan.processes).filter_map(|_| {
+            let mut random = [0; 32];
+            for chunk in random.chunks_exact_mut(8) {
+                chunk.copy_from_slice(&rng.next().to_le_bytes());
+            }
+            // The settings of a plan are valid.
+            let config = plan.config().ok()?;
+            let engine = Engine::new(start, &Seed::new(random, 1_700_000_000_000), config);
+            Some(Process {
+                engine,
+                links: Vec::new(),
+                timer_at: None,
+                named: None,
+                calls: BTreeMap::new(),
+                probed: 0,
+            })
+        });
+        let processes = processes.collect();
+        Self {
+            phase: Phase::Disturbed,
+            now: 0,
+            steps: 0,
+            disturbed_steps: 0,
+            disturbed_steps_max: options.disturbed_steps_max.unwrap_or(u64::MAX),
+            calls_made: 0,
+            queue: BTreeMap::new(),
+            turn: 0,
+            rng: rng.fork(),
+            start,
+            nodes,
+            sentinels: vec![Sentinel::new(); SENTINELS],
+            primary: 0,
+            epoch: 0,
+            switch: None,
+            links: Vec::new(),
+            processes,
+            sent: vec![None; keys.len()],
+            keys,
+            under_way: VecDeque::new(),
+            trace: Trace::new(options.trace),
+            tally: Tally::default(),
+            plan,
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Micros, event: Event) {
+        self.turn += 1;
+        self.queue.insert((at.max(self.now), self.turn), event);
+    }
+
+    /// Return the time on every clock.
+    pub(super) fn time(&self) -> Instant {
+        self.at(self.now)
+    }
+
+    pub(super) fn at(&self, now: Micros) -> Instant {
+        self.start + Duration::from_micros(now)
+    }
+
+    /// Return the first microsecond at which the clocks show `at` or later.
+    pub(super) fn when(&self, at: Instant) -> Micros {
+        let nanos = at.saturating_duration_since(self.start).as_nanos();
+        u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX / 4)
+    }
+
+    /// Return how long the next bytes take.
+    pub(super) fn delay(&mut self) -> Micros {
+        self.plan.latency + self.rng.below(self.plan.jitter + 1)
+    }
+}
