@@ -146,16 +146,11 @@ impl Invariant {
 
     /// Return whether the invariant is checked in groups under Redis Sentinel.
     pub fn is_of_sentinels(self) -> bool {
-        match self {
-            Self::Completion
-            | Self::Tracked
-            | Self::FailClosed
-            | Self::Liveness
-            | Self::Rest
-            | Self::NamedPrimary
-            | Self::SwitchFollowed => true,
-            _ => false,
-        }
+        self.is_of_sentinels_only()
+            || matches!(
+                self,
+                Self::Completion | Self::Tracked | Self::FailClosed | Self::Liveness | Self::Rest
+            )
     }
 
     /// Return whether the invariant is checked there only.

@@ -70,7 +70,7 @@ impl Env {
                 if self.locks.recognise(&found.raw).is_some()
                     && !self.scripts.allows_locks(cx.now) =>
             {
-                Command::Remove { key: key.clone() }
+                Command::Remove { key }
             }
             // A server without memory for the old value can still delete the lock.
             (Command::Restore { lock, .. }, Reply::Refused(_)) => Command::Release { key, lock },

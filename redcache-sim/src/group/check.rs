@@ -84,7 +84,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn check_deadline(&mut self, process: usize, number: u64) -> Checked {
+    pub(super) fn check_deadline(&self, process: usize, number: u64) -> Checked {
         let calls = self.processes[process].calls.values();
         let is_open = calls.into_iter().any(|(_, call)| call.number == number);
         Invariant::Completion

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcache_core::engine::{ConnId, Event as EngineEvent, OpId, Outcome};
-use redcache_core::{Address, Key};
+use redcache_core::{Address, CallOptions, Key};
 
 use super::link::{FarEnd, Link};
 use super::plan::{SENTINEL_HOST, SENTINELS, SERVER_HOST, port_of};
@@ -185,7 +185,7 @@ impl World {
                 self.calls_made += 1;
                 return Ok(());
             }
-            'g' => engine.get(now, key),
+            'g' => engine.get(now, key, CallOptions::new()),
             'i' => engine.insert(now, key, format!("value:{number}").into(), TTL),
             _ => engine.remove(now, key),
         };
@@ -226,7 +226,8 @@ impl World {
             self.check_healed(process)?;
             let name = probe_key(process);
             let insert = self.processes[process].engine.insert(now, name, "probe".into(), TTL);
-            let read = self.processes[process].engine.get(now, self.keys[0].clone());
+            let (key, options) = (self.keys[0].clone(), CallOptions::new());
+            let read = self.processes[process].engine.get(now, key, options);
             for op in [insert, read].into_iter().flatten() {
                 self.begin_call(process, op, true);
             }
