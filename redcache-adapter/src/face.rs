@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Instant;
 
-use redcache_core::{CallOptions, Key};
+use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::load::LoadResult;
 use crate::near_reader::NearReader;
@@ -13,6 +13,9 @@ use crate::request::Request;
 ///
 /// The futures of the blocking face are ready when they are polled for the first time.
 pub trait Face: Clone {
+    /// A handle of a registered loader, whose error is `E`.
+    type Refreshing<E>;
+
     /// Return the near cache.
     fn near(&self) -> &NearReader;
 
@@ -36,4 +39,15 @@ pub trait Face: Clone {
         request: Q,
         load: impl FnMut(Vec<Key>) -> Option<F>,
     ) -> impl Future<Output = Result<Q::Output, Q::Error>>;
+
+    /// Register a loader for refreshes. Its failures are of the type `E`.
+    ///
+    /// # Errors
+    ///
+    /// An option is invalid, or the cache is closed.
+    fn register<E, F: Future<Output = LoadResult> + Send + 'static>(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> F + Send + Sync + 'static,
+    ) -> Result<Self::Refreshing<E>, Error>;
 }

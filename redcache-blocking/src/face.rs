@@ -2,15 +2,19 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use redcache_adapter::{Face, LoadResult, NearReader, Request, coarse_now};
-use redcache_core::{CallOptions, Key};
+use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::cache::Cache;
+use crate::refreshing::RefreshingCache;
 
 impl Face for Cache {
+    type Refreshing<E> = RefreshingCache<E>;
+
     #[inline]
     fn near(&self) -> &NearReader {
         self.near_reader()
@@ -41,6 +45,15 @@ impl Face for Cache {
     ) -> Result<Q::Output, Q::Error> {
         let load = |keys| load(keys).and_then(ready).unwrap_or_else(LoadResult::nothing);
         self.run_with(request, load)
+    }
+
+    fn register<E, F: Future<Output = LoadResult> + Send + 'static>(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> F + Send + Sync + 'static,
+    ) -> Result<RefreshingCache<E>, Error> {
+        let load = move |keys| ready(loader(keys)).unwrap_or_else(LoadResult::nothing);
+        RefreshingCache::register(self, options, Arc::new(load))
     }
 }
 

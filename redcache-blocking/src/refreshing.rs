@@ -103,8 +103,19 @@ impl Cache {
         E: Into<BoxError> + 'static,
     {
         let loader: Loader = Arc::new(move |keys| LoadResult::many(loader(keys)));
-        let registered = Registered::new(self.shared(), options, loader)?;
-        Ok(RefreshingCache { cache: self.clone(), registered, error: PhantomData })
+        RefreshingCache::register(self, options, loader)
+    }
+}
+
+impl<E> RefreshingCache<E> {
+    /// Register a loader, whose failures are of the type `E`.
+    pub(crate) fn register(
+        cache: &Cache,
+        options: RefreshOptions,
+        loader: Loader,
+    ) -> Result<Self, Error> {
+        let registered = Registered::new(cache.shared(), options, loader)?;
+        Ok(Self { cache: cache.clone(), registered, error: PhantomData })
     }
 }
 

@@ -1,15 +1,19 @@
 //! The cache as a face, for the layers above it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
 use redcache_adapter::{Face, LoadResult, NearReader, Request};
-use redcache_core::{CallOptions, Key};
+use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::cache::Cache;
 use crate::call;
+use crate::refreshing::RefreshingCache;
 
 impl Face for Cache {
+    type Refreshing<E> = RefreshingCache<E>;
+
     #[inline]
     fn near(&self) -> &NearReader {
         &self.shared().near
@@ -39,5 +43,13 @@ impl Face for Cache {
         load: impl FnMut(Vec<Key>) -> Option<F>,
     ) -> Result<Q::Output, Q::Error> {
         call::run_with(self.shared(), self.options(), request, load, std::convert::identity).await
+    }
+
+    fn register<E, F: Future<Output = LoadResult> + Send + 'static>(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> F + Send + Sync + 'static,
+    ) -> Result<RefreshingCache<E>, Error> {
+        RefreshingCache::register(self, options, Arc::new(move |keys| Box::pin(loader(keys))))
     }
 }

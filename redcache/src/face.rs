@@ -9,7 +9,7 @@ use std::time::Instant;
 #[cfg(any(feature = "async", feature = "blocking"))]
 use redcache_adapter::Face as _;
 use redcache_adapter::{LoadResult, NearReader, Request};
-use redcache_core::{CallOptions, Key};
+use redcache_core::{Answer, BatchResult, CallOptions, Error, Key, LoadError, RefreshOptions};
 
 /// A cache of either face.
 #[derive(Clone)]
@@ -70,6 +70,59 @@ impl Face {
         load: impl FnMut(Vec<Key>) -> Option<Fut>,
     ) -> Result<Q::Output, Q::Error> {
         either!(self, cache => redcache_adapter::Face::run_with(cache, request, load).await)
+    }
+
+    /// Register a loader for refreshes. Its failures are of the type `E`.
+    pub(crate) fn register<E, Fut: Future<Output = LoadResult> + Send + 'static>(
+        &self,
+        options: RefreshOptions,
+        loader: impl Fn(Vec<Key>) -> Fut + Send + Sync + 'static,
+    ) -> Result<Refreshing<E>, Error> {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Async(cache) => cache.register(options, loader).map(Refreshing::Async),
+            #[cfg(feature = "blocking")]
+            Self::Blocking(cache) => cache.register(options, loader).map(Refreshing::Blocking),
+        }
+    }
+}
+
+/// A registered loader on a cache of either face.
+pub(crate) enum Refreshing<E> {
+    #[cfg(feature = "async")]
+    Async(redcache_driver::RefreshingCache<E>),
+    #[cfg(feature = "blocking")]
+    Blocking(redcache_blocking::RefreshingCache<E>),
+}
+
+impl<E> Clone for Refreshing<E> {
+    fn clone(&self) -> Self {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Async(refreshing) => Self::Async(refreshing.clone()),
+            #[cfg(feature = "blocking")]
+            Self::Blocking(refreshing) => Self::Blocking(refreshing.clone()),
+        }
+    }
+}
+
+impl<E: 'static> Refreshing<E> {
+    pub(crate) async fn get(&self, name: &Key) -> Result<Answer, LoadError<E>> {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Async(refreshing) => refreshing.get(name).await,
+            #[cfg(feature = "blocking")]
+            Self::Blocking(refreshing) => refreshing.get(name),
+        }
+    }
+
+    pub(crate) async fn get_many(&self, names: &[Key]) -> BatchResult<Answer, LoadError<E>> {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Async(refreshing) => refreshing.get_many(names).await,
+            #[cfg(feature = "blocking")]
+            Self::Blocking(refreshing) => refreshing.get_many(names),
+        }
     }
 }
 

@@ -64,6 +64,8 @@ mod cached;
 mod codec;
 mod face;
 mod key;
+mod parsed_key;
+mod refreshing;
 mod typed;
 mod view;
 
@@ -81,6 +83,7 @@ pub use codec::messagepack::MessagePack;
 pub use codec::postcard::Postcard;
 pub use codec::{Codec, CodecError};
 pub use key::{CacheKey, KeyWriter};
+pub use parsed_key::{KeyParts, ParsedKey};
 pub use redcache_core::{
     Address, Answer, BatchResult, BlockingCredentialsProvider, BoxError, CallOptions, Config,
     ConfigBuilder, ConfigError, Credentials, CredentialsProvider, Error, ErrorKind, IntoConfig,
@@ -96,6 +99,7 @@ pub use redcache_observe::Metrics;
 pub use redcache_observe::Tracing;
 #[cfg(feature = "tokio")]
 pub use redcache_tokio::{Tokio, connect, connect_lazy, disabled};
+pub use refreshing::TypedRefreshingCacheOn;
 pub use typed::TypedCacheOn;
 
 /// The parts of functions with the attribute [`cached`](macro@cached), for its expansion alone.
@@ -118,6 +122,10 @@ pub mod __cached {
 #[cfg(feature = "async")]
 pub type TypedCache<K, V, C = Json> = TypedCacheOn<Cache, K, V, C>;
 
+/// A typed view of an async [`Cache`] with a registered loader, whose error is `E`.
+#[cfg(feature = "async")]
+pub type TypedRefreshingCache<K, V, E, C = Json> = TypedRefreshingCacheOn<Cache, K, V, C, E>;
+
 /// Caches on the runtime smol.
 #[cfg(feature = "smol")]
 pub mod smol {
@@ -135,10 +143,13 @@ pub mod async_std {
 pub mod blocking {
     pub use redcache_blocking::{Cache, RefreshingCache, connect, connect_lazy, disabled};
 
-    use crate::{Json, TypedCacheOn};
+    use crate::{Json, TypedCacheOn, TypedRefreshingCacheOn};
 
     /// A typed view of a blocking [`Cache`].
     pub type TypedCache<K, V, C = Json> = TypedCacheOn<Cache, K, V, C>;
+
+    /// A typed view of a blocking [`Cache`] with a registered loader, whose error is `E`.
+    pub type TypedRefreshingCache<K, V, E, C = Json> = TypedRefreshingCacheOn<Cache, K, V, C, E>;
 }
 
 /// A Redis for tests of your service.

@@ -4,6 +4,7 @@ mod generation;
 pub(crate) mod loads;
 mod read;
 mod recover;
+pub(crate) mod refresh;
 pub(crate) mod settings;
 pub(crate) mod space;
 mod write;
@@ -46,7 +47,6 @@ impl<K: ?Sized, V, C> View<K, V, C> {
     }
 
     /// Return the form of the view, to make others of it.
-    #[cfg(feature = "macros")]
     pub(crate) fn shared_space(&self) -> Arc<Space<V, C>> {
         Arc::clone(&self.space)
     }

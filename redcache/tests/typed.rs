@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redcache::observer::{Observer, UndecodableEvent};
-use redcache::{Cache, Config, ErrorKind, Json, LoadError, Source, Typed, TypedCache, TypedLoaded};
+use redcache::{
+    Cache, CacheKey, Config, ErrorKind, Json, LoadError, Source, Typed, TypedCache, TypedLoaded,
+};
 use redcache_sim::listen::EmbeddedServer;
 use serde::{Deserialize, Serialize};
 
@@ -101,12 +103,15 @@ async fn the_loader_of_a_batch_gets_keys_and_returns_them_in_any_order() {
     assert_eq!(removed.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [true, true, false]);
 }
 
+fn users_of<K: CacheKey + ?Sized>(cache: &Cache) -> TypedCache<K, User> {
+    cache.typed("user", Json).ttl(TTL).not_found_ttl(TTL / 10).build().unwrap()
+}
+
 #[tokio::test]
 async fn not_found_has_a_ttl_of_its_own_and_a_loader_may_set_another() {
     let server = EmbeddedServer::start().unwrap();
     let cache = connect(&server).await;
-    let users: TypedCache<str, User> =
-        cache.typed("user", Json).ttl(TTL).not_found_ttl(TTL / 10).build().unwrap();
+    let users: TypedCache<str, User> = users_of(&cache);
     let ttl = async |key: &str, loaded: TypedLoaded<User>| {
         users.get_with(key, async || Ok::<_, String>(loaded)).await.unwrap();
         users.get(key).await.unwrap().ttl.unwrap()
@@ -114,6 +119,10 @@ async fn not_found_has_a_ttl_of_its_own_and_a_loader_may_set_another() {
     assert!(ttl("absent", TypedLoaded::not_found()).await <= TTL / 10);
     assert!(ttl("present", TypedLoaded::value(user("Ada"))).await > TTL / 2);
     assert!(ttl("short", TypedLoaded::value(user("Ada")).with_ttl(TTL / 20)).await <= TTL / 20);
+    let load = async |_: Vec<_>| Ok::<_, String>(Vec::<(String, User)>::new());
+    let by_name: TypedCache<String, User> = users_of(&cache);
+    by_name.get_many_with(["left out".to_owned()], load).await.unwrap();
+    assert!(users.get("left out").await.unwrap().ttl.unwrap() <= TTL / 10);
     let unstored = TypedLoaded::value(user("Ada")).do_not_store();
     assert!(users.get_with("never", async || Ok::<_, String>(unstored)).await.is_ok());
     assert!(users.get("never").await.unwrap().value.is_none());

@@ -1,6 +1,6 @@
 //! The loads of one call, whose values its caller gets without decoding them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,14 @@ use crate::view::space::{Space, stored};
 
 /// The results of a typed loader, by the names of their keys.
 pub(crate) type LoadedMany<V> = Vec<(Key, TypedLoaded<V>)>;
+
+/// Add the keys that a loader has left out: they are not found, for the view's TTL of that.
+pub(crate) fn complete<V>(asked: Vec<Key>, mut loaded: LoadedMany<V>) -> LoadedMany<V> {
+    let there: BTreeSet<Key> = loaded.iter().map(|(name, _)| name.clone()).collect();
+    let absent = asked.into_iter().filter(|name| !there.contains(name));
+    loaded.extend(absent.map(|name| (name, TypedLoaded::not_found())));
+    loaded
+}
 
 /// A loaded value with its stored form.
 pub(crate) struct Load<V> {

@@ -13,7 +13,7 @@ use crate::answer::{TypedAnswer, TypedLoaded};
 use crate::codec::Codec;
 use crate::key::CacheKey;
 use crate::view::View;
-use crate::view::loads::Loads;
+use crate::view::loads::{Loads, complete};
 use crate::view::space::retyped;
 
 /// An answer, or the bytes that cannot be decoded.
@@ -141,7 +141,7 @@ where
         let mut load = |names: Vec<Key>| {
             let keys = names.iter().filter_map(|name| keys_by_name.get(name).cloned()).collect();
             let loading = loader(keys);
-            Some(async move { Ok(of_view.loaded(loading.await?)) })
+            Some(async move { Ok(complete(names, of_view.loaded(loading.await?))) })
         };
         if !batch.far.is_empty() {
             let loads = Loads::new(self.space());
@@ -186,7 +186,7 @@ where
         Error::undecodable(name, self.space().namespace().codec())
     }
 
-    fn note_undecodable(&self, name: &Key) {
+    pub(super) fn note_undecodable(&self, name: &Key) {
         let event = self.space().undecodable(name);
         self.face().near().observe(vec![event.into()]);
     }

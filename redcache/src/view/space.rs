@@ -19,6 +19,9 @@ use crate::view::settings::Settings;
 /// The first byte of a value with a header. It begins neither UTF-8 nor MessagePack.
 const MARK: u8 = 0xc1;
 
+/// The length of the mark of a generation and its digits in the name of a key.
+const GENERATION_LEN: usize = 3 + 16;
+
 /// The mark, three bytes of the codec's name, and eight of the schema.
 type Header = [u8; 12];
 
@@ -86,6 +89,28 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         let mut name = Name::from_slice(&self.prefix);
         key.write_to(&mut KeyWriter::new(&mut name, self.style));
         name
+    }
+
+    /// Return the name of a key without its generation and its namespace.
+    pub(crate) fn parts_of<'a>(&self, name: &'a Key) -> Option<&'a [u8]> {
+        let parts = name.as_bytes().strip_prefix(&*self.prefix)?;
+        match self.generation_key {
+            // The suffix of a generation, as `Names::of` appends it.
+            Some(_) => parts.len().checked_sub(GENERATION_LEN).map(|end| &parts[..end]),
+            None => Some(parts),
+        }
+    }
+
+    /// Return the parts of a key, as they are in its name.
+    pub(crate) fn parts(&self, key: &(impl CacheKey + ?Sized)) -> Name {
+        let mut parts = Name::new();
+        key.write_to(&mut KeyWriter::new(&mut parts, self.style));
+        parts
+    }
+
+    /// Return `true` if keys have their names without a namespace and without escapes.
+    pub(crate) fn has_plain_keys(&self) -> bool {
+        self.style == Style::Plain
     }
 
     /// Return the key under which programs of this version keep their value, as long as another
