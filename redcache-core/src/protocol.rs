@@ -1,5 +1,8 @@
 //! The cache protocol: commands, their replies, and the content of a key.
+//!
+//! The public part is for other readers of the keys, for tools and for tests.
 
+pub(crate) mod authentication;
 pub(crate) mod command;
 pub(crate) mod encode;
 pub(crate) mod envelope;
@@ -13,8 +16,12 @@ pub(crate) mod sentinel;
 pub(crate) mod slot;
 pub(crate) mod topology;
 
-pub use envelope::{Stored, Value, write_envelope};
+pub use authentication::{write_auth, write_hello};
+pub use envelope::{Stored, Value, open_envelope, write_envelope};
+pub use redirect::moved_to;
+pub use refusal::show_refusal;
 pub use script::Script;
 pub use slot::Slot;
+pub use topology::{SlotOwner, slot_owners};
 
 pub use crate::api::config::ENVELOPE_PREFIX;

@@ -5,6 +5,7 @@
 #[macro_use]
 mod conformance;
 mod cluster;
+mod command;
 mod contract;
 mod credentials;
 mod defects;

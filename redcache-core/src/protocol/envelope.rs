@@ -62,8 +62,19 @@ impl<'a> View<'a> {
     }
 }
 
-/// Split an envelope; `None` when `raw` is not a well-formed one.
-fn open_envelope(raw: &[u8]) -> Option<(&[u8], Duration)> {
+/// Return the payload and the run time of an envelope; `None` when `raw` is not a well-formed one.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use redcache_core::protocol::open_envelope;
+///
+/// let envelope = open_envelope(b"__redcache:v1:5000000:Ada");
+/// assert_eq!(envelope, Some((&b"Ada"[..], Duration::from_millis(5))));
+/// assert_eq!(open_envelope(b"Ada"), None);
+/// ```
+pub fn open_envelope(raw: &[u8]) -> Option<(&[u8], Duration)> {
     let rest = raw.strip_prefix(ENVELOPE_PREFIX)?;
     let colon = rest.iter().position(|&byte| byte == b':')?;
     let digits = std::str::from_utf8(&rest[..colon]).ok()?;

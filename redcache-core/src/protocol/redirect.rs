@@ -101,6 +101,26 @@ impl Redirect {
     }
 }
 
+/// Return the address that the text of a `MOVED` or `ASK` error names, given the address of the node
+/// that sent it. Return `None` for another error.
+///
+/// # Examples
+///
+/// ```
+/// use redcache_core::{Address, protocol};
+///
+/// let asked = Address::Tcp { host: "10.0.0.1".to_owned(), port: 7000 };
+/// let moved = protocol::moved_to(b"MOVED 3999 10.0.0.2:7001", &asked);
+/// assert_eq!(moved.unwrap().to_string(), "10.0.0.2:7001");
+/// assert_eq!(protocol::moved_to(b"ERR syntax error", &asked), None);
+/// ```
+pub fn moved_to(error: &[u8], asked: &Address) -> Option<Address> {
+    match Redirect::of(std::str::from_utf8(error).ok()?)? {
+        Redirect::Moved(endpoint) | Redirect::Ask(endpoint) => Some(endpoint.address(asked)),
+        Redirect::Unparsable | Redirect::Later { .. } | Redirect::WrongServer { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

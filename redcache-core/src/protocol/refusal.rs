@@ -190,6 +190,21 @@ impl Refusal {
     }
 }
 
+/// Return the text of an error of a server without the parts that may quote a command, with a
+/// password, a key or a value.
+///
+/// # Examples
+///
+/// ```
+/// use redcache_core::protocol::show_refusal;
+///
+/// let shown = show_refusal(b"ERR unknown command 'AUTH', with args beginning with: 'secret'");
+/// assert_eq!(shown, "ERR unknown command 'auth'");
+/// ```
+pub fn show_refusal(error: &[u8]) -> String {
+    Refusal::of(error).0.into()
+}
+
 /// Return whether the text is what follows `MOVED`.
 fn is_slot_and_address(text: &str) -> bool {
     let Some((slot, address)) = text.split_once(' ') else { return false };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::address::Address;
 use crate::protocol::redirect::Endpoint;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::{Slot, SlotSet};
@@ -43,6 +44,39 @@ pub(crate) enum Question {
     Shards,
     /// `CLUSTER SLOTS`, for every server.
     Slots,
+}
+
+/// An owner of slots of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotOwner {
+    /// The address of the node.
+    pub address: Address,
+    /// The first and the last slot of each range.
+    pub slots: Vec<(Slot, Slot)>,
+}
+
+/// Return the owners that a reply to `CLUSTER SLOTS` names, given the address of the node that sent
+/// it; `None` if it is another reply.
+///
+/// # Examples
+///
+/// ```
+/// use redcache_core::{Address, protocol, resp};
+///
+/// let asked = Address::Tcp { host: "10.0.0.1".to_owned(), port: 7000 };
+/// let reply = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$8\r\n10.0.0.2\r\n:7001\r\n";
+/// let owners = protocol::slot_owners(&resp::decode(reply)?, &asked).unwrap();
+/// assert_eq!(owners[0].address.to_string(), "10.0.0.2:7001");
+/// # Ok::<(), resp::DecodeError>(())
+/// ```
+pub fn slot_owners(reply: &Frame<'_>, asked: &Address) -> Option<Vec<SlotOwner>> {
+    let topology = Question::Slots.read(reply).ok()?;
+    let owners = topology.primaries.into_iter().map(|primary| SlotOwner {
+        address: primary.endpoint.address(asked),
+        slots: primary.slots,
+    });
+    Some(owners.collect())
 }
 
 /// Reason why an answer holds no topology.

@@ -33,6 +33,7 @@ use super::greeting::{Greeting, Mode};
 use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind, Transient};
+use crate::protocol::authentication::{auth, hello, login};
 use crate::protocol::refusal::Refusal;
 use crate::resp::{Frame, command};
 
@@ -90,15 +91,7 @@ impl Handshake {
         if expected.without_hello {
             return (log_in(config, given, Dialect::Bare, out), Some(NO_RESP3.to_owned()));
         }
-        let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-        if let Some((username, password)) = login(config, given) {
-            let username = username.unwrap_or("default").as_bytes();
-            hello.extend([&b"AUTH"[..], username, password.as_bytes()]);
-        }
-        if let Some(name) = &config.client_name {
-            hello.extend([&b"SETNAME"[..], name.as_bytes()]);
-        }
-        command(out, &hello);
+        hello(config, given, out);
         (Self::Hello { needs_primary: expected.needs_primary }, None)
     }
 
@@ -187,20 +180,6 @@ fn go_on(handshake: Handshake, dialect: Dialect) -> Next {
     }
 }
 
-/// Return the user name and the password to log in with.
-fn login<'a>(
-    config: &'a Config,
-    given: Option<&'a Credentials>,
-) -> Option<(Option<&'a str>, &'a str)> {
-    match given {
-        Some(given) => Some((given.username(), given.reveal_password())),
-        None => {
-            let password = config.password.as_ref()?.reveal();
-            Some((config.username.as_deref(), password))
-        }
-    }
-}
-
 fn log_in(
     config: &Config,
     given: Option<&Credentials>,
@@ -212,14 +191,6 @@ fn log_in(
     };
     auth(username, password, out);
     Handshake::Auth(dialect)
-}
-
-/// Append the command of a login.
-pub(super) fn auth(username: Option<&str>, password: &str, out: &mut Vec<u8>) {
-    match username {
-        Some(user) => command(out, &[b"AUTH", user.as_bytes(), password.as_bytes()]),
-        None => command(out, &[b"AUTH", password.as_bytes()]),
-    }
 }
 
 fn select(config: &Config, dialect: Dialect, out: &mut Vec<u8>) -> Handshake {

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::awaited::{Awaited, AwaitedQueue, Form, Overdue};
 use super::coalesce::Coalescer;
-use super::handshake::auth;
 use super::scripts::SentScripts;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
+use crate::protocol::authentication::auth;
 use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::refusal::Refusal;

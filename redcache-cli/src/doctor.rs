@@ -1,0 +1,37 @@
+//! `redcache doctor`: whether redcache works with a server, and what does not.
+//!
+//! ```text
+//! examine ── facts ──▶ diagnosis ── verdict, paragraphs ──▶ report
+//! (sockets)            (pure)                               (text, JSON)
+//! ```
+
+mod acl;
+mod commands;
+mod diagnosis;
+mod examine;
+mod facts;
+mod report;
+
+use crate::arguments::Options;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+pub use acl::PERMISSIONS;
+
+/// Examine the servers of the URL with keys that begin with `prefix`, and write a report.
+///
+/// # Errors
+///
+/// If the report cannot be written, or no name for a key can be made.
+pub(crate) fn run(
+    options: &Options,
+    prefix: &str,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let facts = examine::examine(options, prefix)?;
+    let diagnosis = diagnosis::diagnose(&facts);
+    let login = acl::lines(&options.config, prefix, &facts);
+    let report = report::Report { facts: &facts, diagnosis: &diagnosis, acl: &login };
+    output.write(|| report.text(), || report.json())?;
+    Ok(diagnosis.exit)
+}
