@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json as Body, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use redcache::{BoxError, Cache, Json, LoadError, Typed, TypedCache};
+use redcache::{BoxError, Cache, Health, Json, LoadError, Typed, TypedCache};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +70,7 @@ impl App {
 
     /// Return the routes.
     pub fn router(self) -> Router {
-        let health = async |State(app): State<Self>| match app.cache.is_tracked() {
-            true => StatusCode::OK,
-            false => StatusCode::SERVICE_UNAVAILABLE,
-        };
+        let health = async |State(app): State<Self>| health(&app.cache.health());
         Router::new()
             .route("/users/{id}", get(read).put(write))
             .route("/health", get(health))
@@ -105,6 +102,15 @@ async fn write(
     app.database.run(write).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     app.users.remove(&id).await.map_err(|error| status(error.into()))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Return the status of the service, and the reason if requests are likely to fail.
+fn health(health: &Health) -> (StatusCode, String) {
+    if health.is_connected && !health.is_breaker_open {
+        return (StatusCode::OK, "ok".to_owned());
+    }
+    let reason = health.last_error.as_ref().map(ToString::to_string);
+    (StatusCode::SERVICE_UNAVAILABLE, reason.unwrap_or_else(|| "no connection yet".to_owned()))
 }
 
 /// Return the status of an error: 503 if the same request may succeed later.

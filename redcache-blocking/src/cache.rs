@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use redcache_adapter::{LoadResult, NearReader, Request, SharedHost, new_seed};
-use redcache_core::{CallOptions, Config, Error, IntoConfig, Key, Stats};
+use redcache_core::{CallOptions, Config, Error, Health, IntoConfig, Key, Stats};
 
 use crate::shared::Shared;
 use crate::{call, timer};
@@ -187,6 +188,26 @@ impl Cache {
     /// ```
     pub fn stats(&self) -> Stats {
         self.shared().lock().host.engine.stats()
+    }
+
+    /// Return the state of the connections: whether there is one, whether the server tracks keys,
+    /// whether the circuit breaker is open, and the last error.
+    ///
+    /// It sends nothing and costs about as much as [`stats`](Self::stats), so a health endpoint may
+    /// call it on each request. It also answers while an attempt to connect hangs.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) {
+    /// let health = cache.health();
+    /// if !health.is_connected {
+    ///     eprintln!("no connection: {:?}", health.last_error);
+    /// }
+    /// # }
+    /// ```
+    pub fn health(&self) -> Health {
+        self.shared().lock().host.engine.health(Instant::now())
     }
 
     /// Return `true` if the server tracks the keys that this cache reads, so that the near cache is

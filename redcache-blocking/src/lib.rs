@@ -63,8 +63,8 @@ mod write;
 pub use cache::{Cache, connect, connect_lazy, disabled};
 pub use redcache_core::{
     Address, Answer, BatchResult, BlockingCredentialsProvider, BoxError, CallOptions, Config,
-    ConfigBuilder, ConfigError, Credentials, Error, ErrorKind, IntoConfig, Key, LOCK_PREFIX,
-    LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
-    RefreshOptions, SharedError, Source, Stats, observer,
+    ConfigBuilder, ConfigError, Credentials, Error, ErrorKind, Health, IntoConfig, Key,
+    LOCK_PREFIX, LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown,
+    REFRESH_LOCK_PREFIX, RefreshOptions, SharedError, Source, Stats, observer,
 };
 pub use refreshing::RefreshingCache;

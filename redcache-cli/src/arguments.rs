@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
-use redcache_core::Config;
+use redcache_core::{Config, Servers};
 
 use crate::help;
 
@@ -170,6 +170,9 @@ fn configured(url: &str) -> Result<Config, String> {
         None => url.to_owned(),
     };
     let config = Config::from_url(&url).map_err(|error| error.to_string())?;
+    if matches!(config.servers(), Servers::None) {
+        return Err("the URL disables the cache, so there is no server".to_owned());
+    }
     if config.client_name().is_some() {
         return Ok(config);
     }
@@ -245,6 +248,7 @@ mod tests {
             ("doctor env:REDCACHE_CLI_NO_SUCH_VARIABLE", "has no URL"),
             ("doctor redis://user:secret@", "host"),
             ("doctor redis://:secret@h/no", "database"),
+            ("doctor disabled://", "there is no server"),
         ] {
             match parsed(line) {
                 Err(text) => {

@@ -1,7 +1,8 @@
 //! The servers behind a URL, and sessions that are logged in to them.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use redcache_blocking::Cache;
 use redcache_core::observer::{ConnectedEvent, Observer};
@@ -27,41 +28,47 @@ pub(crate) struct Node {
 /// The most servers that one run examines.
 pub(crate) const NODES_MAX: usize = 64;
 
-/// The addresses that a cache has connected to, in this order.
+/// The address that a cache has connected to first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Connected(Arc<Mutex<Vec<Address>>>);
+pub(crate) struct Connected(Arc<(Mutex<Option<Address>>, Condvar)>);
 
 impl Observer for Connected {
     fn on_connected(&self, event: &ConnectedEvent) {
-        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !addresses.contains(&event.address) {
-            addresses.push(event.address.clone());
-        }
+        let (address, is_known) = &*self.0;
+        address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| event.address.clone());
+        is_known.notify_all();
     }
 }
 
 impl Connected {
-    fn first(&self) -> Option<Address> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    /// Wait for the event of the first connection, which follows the connection.
+    fn wait(&self, timeout: Duration) -> Option<Address> {
+        let (address, is_known) = &*self.0;
+        let address = address.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = is_known.wait_timeout_while(address, timeout, |address| address.is_none());
+        let (address, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        address.clone()
     }
 }
 
-/// Connect a cache as an application does. Return the address of its first connection, too.
+/// Connect a cache as an application does. Return the news of its first connection, too.
 ///
 /// # Errors
 ///
 /// The reason why the cache has no connection.
-pub(crate) fn connect_cache(options: &Options) -> Result<(Cache, Option<Address>), Failure> {
+pub(crate) fn connect_cache(options: &Options) -> Result<(Cache, Connected), Failure> {
     let connected = Connected::default();
     let builder = options.config.clone().into_builder();
     let builder = builder.connect_timeout(options.timeout).command_timeout(options.timeout);
     let cache = redcache_blocking::connect(builder.observer(connected.clone()))?;
-    let address = connected.first();
-    Ok((cache, address))
+    Ok((cache, connected))
 }
 
-/// Return the addresses of the servers to examine: one, or each primary of a cluster, and the number
-/// of those left out.
+/// Return the addresses of the servers to examine: one, or each primary of a cluster. Return the
+/// number of nodes beyond the limit, too.
 ///
 /// # Errors
 ///
@@ -80,7 +87,8 @@ pub(crate) fn servers(options: &Options) -> Result<(Vec<Place>, usize), Failure>
             Err(failure.unwrap_or_else(|| Failure::new(Exit::Usage, "the URL names no node")))
         }
         _ => {
-            let (cache, address) = connect_cache(options)?;
+            let (cache, connected) = connect_cache(options)?;
+            let address = connected.wait(options.timeout);
             cache.close();
             let address = address.ok_or_else(|| {
                 Failure::new(Exit::Unreachable, "no sentinel knows the primary of the service")

@@ -7,6 +7,7 @@ pub(crate) mod config_error;
 pub(crate) mod credentials;
 pub(crate) mod credentials_provider;
 pub(crate) mod error;
+pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod load_error;
 pub mod observer;

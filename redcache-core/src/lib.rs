@@ -40,6 +40,7 @@ pub use api::config::{
 pub use api::credentials::{Credentials, LoginRequest};
 pub use api::credentials_provider::{BlockingCredentialsProvider, CredentialsProvider};
 pub use api::error::{BatchResult, BoxError, Error, ErrorKind};
+pub use api::health::Health;
 pub use api::key::Key;
 pub use api::load_error::{LoadError, SharedError};
 pub use api::observer::{self, Observer};

@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use redcache_adapter::{SharedHost, new_seed};
 use redcache_core::engine::Seed;
-use redcache_core::{CallOptions, Config, Error, IntoConfig, Stats};
+use redcache_core::{CallOptions, Config, Error, Health, IntoConfig, Stats};
 
 use crate::drive;
 use crate::runtime::Runtime;
@@ -169,6 +170,26 @@ impl Cache {
     /// ```
     pub fn stats(&self) -> Stats {
         self.shared().lock().host.engine.stats()
+    }
+
+    /// Return the state of the connections: whether there is one, whether the server tracks keys,
+    /// whether the circuit breaker is open, and the last error.
+    ///
+    /// It sends nothing and costs about as much as [`stats`](Self::stats), so a health endpoint may
+    /// call it on each request. It also answers while an attempt to connect hangs.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_driver::Cache) {
+    /// let health = cache.health();
+    /// if !health.is_connected {
+    ///     eprintln!("no connection: {:?}", health.last_error);
+    /// }
+    /// # }
+    /// ```
+    pub fn health(&self) -> Health {
+        self.shared().lock().host.engine.health(Instant::now())
     }
 
     /// Return `true` if the server tracks the keys that this cache reads, so that the near cache is

@@ -43,8 +43,8 @@ pub use connect_any::connect_any;
 pub use redcache_adapter::coarse_now;
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError,
-    Credentials, CredentialsProvider, Error, ErrorKind, IntoConfig, Key, LOCK_PREFIX, LoadError,
-    Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
+    Credentials, CredentialsProvider, Error, ErrorKind, Health, IntoConfig, Key, LOCK_PREFIX,
+    LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown, REFRESH_LOCK_PREFIX,
     RefreshOptions, SharedError, Source, Stats, observer,
 };
 pub use refreshing::RefreshingCache;

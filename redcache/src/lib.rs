@@ -86,10 +86,10 @@ pub use key::{CacheKey, KeyWriter};
 pub use parsed_key::{KeyParts, ParsedKey};
 pub use redcache_core::{
     Address, Answer, BatchResult, BlockingCredentialsProvider, BoxError, CallOptions, Config,
-    ConfigBuilder, ConfigError, Credentials, CredentialsProvider, Error, ErrorKind, IntoConfig,
-    Key, LOCK_PREFIX, LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer, OnRedisDown,
-    Pem, REFRESH_LOCK_PREFIX, RefreshOptions, Servers, SharedError, Source, Stats, TlsConfig,
-    observer,
+    ConfigBuilder, ConfigError, Credentials, CredentialsProvider, Error, ErrorKind, Health,
+    IntoConfig, Key, LOCK_PREFIX, LoadError, Loaded, LoginRequest, NOT_FOUND_MARKER, Observer,
+    OnRedisDown, Pem, REFRESH_LOCK_PREFIX, RefreshOptions, Servers, SharedError, Source, Stats,
+    TlsConfig, observer,
 };
 #[cfg(feature = "async")]
 pub use redcache_driver::{Cache, RefreshingCache, Runtime};

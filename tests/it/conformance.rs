@@ -103,6 +103,7 @@ mod freshness;
 mod from_within;
 mod go;
 mod hang_ups;
+mod health;
 mod loads;
 mod near;
 mod observer;

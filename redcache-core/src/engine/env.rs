@@ -75,6 +75,9 @@ pub(crate) struct Env {
     pub(crate) events: VecDeque<Event>,
     /// The result of the last attempt to connect; `None` until it has ended.
     pub(crate) readiness: Option<Result<(), Error>>,
+    /// Reason why the latest connection ended or the latest attempt to connect failed; `None` once
+    /// no server is missing.
+    pub(crate) last_error: Option<Error>,
 }
 
 impl Env {

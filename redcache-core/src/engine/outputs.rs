@@ -7,6 +7,7 @@ use super::env::Closing;
 use super::state::Engine;
 use crate::api::config::Config;
 use crate::api::error::Error;
+use crate::api::health::Health;
 use crate::api::stats::Stats;
 use crate::event::Event;
 use crate::near::Near;
@@ -76,6 +77,23 @@ impl Engine {
     /// every connected primary.
     pub fn is_tracked(&self) -> bool {
         self.env.is_open() && self.env.router.is_tracked()
+    }
+
+    /// Return the state of the connections.
+    pub fn health(&self, now: Instant) -> Health {
+        let env = &self.env;
+        let is_disabled = env.config.servers.is_none();
+        let is_connected = env.is_open() && (is_disabled || env.router.is_ready());
+        Health {
+            is_connected,
+            is_complete: is_connected && env.router.is_whole(),
+            is_tracked: self.is_tracked(),
+            is_breaker_open: env.router.is_resting(),
+            is_connecting: env.is_open() && env.router.is_connecting(),
+            disconnected_for: env.disconnected_at.map(|at| now.saturating_duration_since(at)),
+            last_error: env.last_error.clone(),
+            is_closed: !env.is_open(),
+        }
     }
 
     /// Return the number of commands without a reply.

@@ -114,6 +114,7 @@ impl Engine {
 
     fn on_connect_failed(&mut self, address: Option<Address>, reason: Error) {
         let env = &mut self.env;
+        env.last_error = Some(reason.clone());
         // In a cluster, other nodes may be connected.
         if !env.router.is_ready() {
             env.set_readiness(Some(Err(reason.clone())));
@@ -125,12 +126,14 @@ impl Engine {
     fn note_if_whole(&mut self) {
         if self.env.router.is_whole() {
             self.env.disconnected_at = None;
+            self.env.last_error = None;
         }
     }
 
     fn on_disconnected(&mut self, cx: Cx, (address, reason): (Address, Error), slots: &SlotSet) {
         let env = &mut self.env;
         env.disconnected_at.get_or_insert(cx.now);
+        env.last_error = Some(reason.clone());
         if !mutant!(EpochKeptOnReconnect) {
             env.near.lose_epoch(slots);
         }

@@ -85,6 +85,7 @@ impl Engine {
             closed: Error::closed(),
             events: VecDeque::new(),
             readiness,
+            last_error: None,
         };
         let mut engine = Self {
             env,

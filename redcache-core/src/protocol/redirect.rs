@@ -101,8 +101,8 @@ impl Redirect {
     }
 }
 
-/// Return the address that the text of a `MOVED` or `ASK` error names, given the address of the node
-/// that sent it. Return `None` for another error.
+/// Return the address that the text of a `MOVED` or `ASK` error names, given the address of the
+/// node that sent it. Return `None` for another error.
 ///
 /// # Examples
 ///

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redcache_async_std::AsyncStd;
 use redcache_core::{
-    Answer, BatchResult, BoxError, CallOptions, Error, IntoConfig, Key, LoadError, Loaded,
+    Answer, BatchResult, BoxError, CallOptions, Error, Health, IntoConfig, Key, LoadError, Loaded,
     RefreshOptions, Stats,
 };
 use redcache_driver::Runtime;
@@ -81,6 +81,7 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
     ) -> Result<Reader, Error>;
     fn stats(&self) -> Stats;
     fn is_tracked(&self) -> bool;
+    fn health(&self) -> Health;
     fn close(&self);
 }
 
@@ -208,6 +209,10 @@ macro_rules! same_calls {
 
         fn is_tracked(&self) -> bool {
             self$($cache)*.is_tracked()
+        }
+
+        fn health(&self) -> Health {
+            self$($cache)*.health()
         }
 
         fn close(&self) {

@@ -32,6 +32,11 @@ impl Breaker {
         }
     }
 
+    /// Return whether commands are rejected, but for probes.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open_until.is_some()
+    }
+
     pub(crate) fn on_answer(&mut self) {
         self.failures = 0;
         self.open_until = None;
@@ -62,11 +67,11 @@ mod tests {
         breaker.on_failure(now);
         breaker.on_answer();
         (0..3).for_each(|_| breaker.on_failure(now));
-        assert!(!breaker.allows(now + PAUSE / 2));
+        assert!(!breaker.allows(now + PAUSE / 2) && breaker.is_open());
         assert!(breaker.allows(now + PAUSE));
         assert!(!breaker.allows(now + PAUSE), "one probe is enough");
         breaker.on_answer();
-        assert!(breaker.allows(now + PAUSE));
+        assert!(breaker.allows(now + PAUSE) && !breaker.is_open());
     }
 
     #[test]

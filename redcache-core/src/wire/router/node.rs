@@ -139,6 +139,11 @@ impl Node {
         (is_down || is_lasting(fault)).then(|| fault.clone())
     }
 
+    /// Return whether commands are rejected because too many went unanswered.
+    pub(super) fn is_resting(&self) -> bool {
+        self.breaker.is_open()
+    }
+
     fn resting(&self, config: &Config) -> Error {
         let reason =
             self.fault.as_ref().map_or_else(String::new, |fault| format!(", last: {fault}"));

@@ -40,6 +40,17 @@ pub(crate) struct Router {
 }
 
 impl Router {
+    /// Return whether a server gets no commands because too many went unanswered.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.nodes.iter().any(|(_, node)| node.is_resting())
+    }
+
+    /// Return whether a connection is being made.
+    pub(crate) fn is_connecting(&self) -> bool {
+        let mut nodes = self.nodes.iter().map(|(_, node)| node);
+        nodes.any(|node| !node.is_ready() && node.link.conn().is_some())
+    }
+
     pub(crate) fn new(now: Instant, config: &Config, rng: Rng) -> Self {
         let mut nodes = Nodes::default();
         let cluster = match &config.servers {
