@@ -137,6 +137,7 @@ mod switch {
         BoundOfNextConnection "the handshake of the next connection raises the bound of the last one",
         StaleAnswersUnbounded "a stale answer ignores `max_staleness`",
         JoinsUnbounded "a call with `max_staleness` is answered by a fetch that began too early",
+        BareIntroduced "a server that hangs up at HELLO is sent CLIENT SETINFO",
         SwitchIgnored "a switch that a sentinel publishes is ignored",
         RoleUnchecked "a server that a sentinel names is used although it is a replica",
         OldConnectionKept "the connection to a primary that was replaced is kept until it is lost",

@@ -33,6 +33,7 @@ pub enum Fault {
     Forbidden,
     NoTracking,
     NoProto,
+    HelloHangUp,
     SpuriousPush,
     SpuriousFlush,
     UnknownPush,
@@ -95,7 +96,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 87] = [
+    pub const ALL: [Self; 88] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -125,6 +126,7 @@ impl Fault {
         Self::Forbidden,
         Self::NoTracking,
         Self::NoProto,
+        Self::HelloHangUp,
         Self::SpuriousPush,
         Self::SpuriousFlush,
         Self::UnknownPush,
@@ -232,6 +234,7 @@ impl Fault {
             Self::Forbidden => "NOPERM for one command",
             Self::NoTracking => "CLIENT TRACKING refused",
             Self::NoProto => "RESP3 not supported",
+            Self::HelloHangUp => "server hangs up at HELLO",
             Self::SpuriousPush => "invalidation without a change",
             Self::SpuriousFlush => "full invalidation without a change",
             Self::UnknownPush => "push of an unknown kind",

@@ -195,6 +195,10 @@ impl Plan {
         plan.limits_staleness = rng.chance(250);
         let millis = rng.weighted(&[(6, 0), (1, 10), (2, 40), (1, 150)]);
         plan.near_staleness_max = Duration::from_millis(millis);
+        if kind == Kind::Harmful && !is_cluster && rng.chance(60) {
+            plan.faults.add(Fault::HelloHangUp);
+            plan.server.hello = server::HelloSupport::HangsUp;
+        }
         plan
     }
 

@@ -12,8 +12,8 @@ impl World {
             Invariant::Liveness.holds(process.engine.is_connected(), || {
                 format!("p{number} has no connection long after the last fault")
             })?;
-            let trackable =
-                !self.plan.faults.has(Fault::NoTracking) && !self.plan.faults.has(Fault::NoProto);
+            let untracked = [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp];
+            let trackable = !untracked.into_iter().any(|fault| self.plan.faults.has(fault));
             Invariant::FailClosed.holds(process.engine.is_tracked() == trackable, || {
                 format!("p{number} reports is_tracked() as {}", process.engine.is_tracked())
             })?;

@@ -94,6 +94,8 @@ pub enum HelloSupport {
     NoProto,
     /// `HELLO` is an unknown command, as before Redis 6.
     Unknown,
+    /// The connection ends at `HELLO` and at `CLIENT`, as behind twemproxy.
+    HangsUp,
 }
 
 /// The eviction policy, under the names of `maxmemory-policy`.

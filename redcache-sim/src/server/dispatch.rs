@@ -20,7 +20,7 @@ impl Server {
     /// Run a command of `client` and append its reply and its invalidations to the client's output.
     pub(super) fn execute(&mut self, client: ClientId, args: &[Bytes]) {
         self.record.log(client, args, self.config.log_max);
-        if self.faults.is_fatal(args) {
+        if self.faults.is_fatal(args) || self.hangs_up_at(&args[0]) {
             return self.kill(client);
         }
         self.running = Some(Running { client, executing: false });
@@ -41,6 +41,12 @@ impl Server {
             state.is_asking &= args[0].eq_ignore_ascii_case(b"asking");
         }
         self.push_pending(client);
+    }
+
+    fn hangs_up_at(&self, name: &[u8]) -> bool {
+        let is_unknown = |known: &&[u8]| name.eq_ignore_ascii_case(known);
+        self.config.hello == HelloSupport::HangsUp
+            && [&b"hello"[..], b"client"].iter().any(is_unknown)
     }
 
     fn answer(&mut self, client: ClientId, args: &[Bytes]) -> Result<Reply, ReplyError> {

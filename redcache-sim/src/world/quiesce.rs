@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Micros;
-use crate::fault::REFUSABLE;
+use crate::fault::{Fault, REFUSABLE};
 use crate::invariant::Checked;
 use crate::state::call::Kind;
 use crate::state::call_style::CallStyle;
@@ -68,7 +68,11 @@ impl World {
     /// connection, back off, dial, and restart after closing.
     fn healing(&self) -> Micros {
         let times = &self.plan.times;
-        let span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
+        let mut span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
+        if self.plan.faults.has(Fault::HelloHangUp) {
+            // Further attempts tell that the server knows no `HELLO`.
+            span += 4 * times.reconnect;
+        }
         let restart = 1_200_000;
         // A stale slot map is queried again, and a node without one is skipped.
         let map = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {

@@ -77,7 +77,9 @@ impl World {
         if self.plan.faults.has(Fault::SkewedClock) {
             self.tally.fault(Fault::SkewedClock);
         }
-        for fault in [Fault::NoTracking, Fault::NoProto, Fault::PartialShards] {
+        let permanent =
+            [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp, Fault::PartialShards];
+        for fault in permanent {
             if self.plan.faults.has(fault) {
                 self.tally.fault(fault);
             }

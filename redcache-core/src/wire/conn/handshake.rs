@@ -219,7 +219,7 @@ fn prepare(dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
 
 /// Append the commands that name this library.
 fn introduce(dialect: Dialect, out: &mut Vec<u8>) -> Next {
-    if dialect == Dialect::Bare {
+    if dialect == Dialect::Bare && !mutant!(BareIntroduced) {
         return Next::Ready { ignored: 0 };
     }
     command(out, &[b"CLIENT", b"SETINFO", b"LIB-NAME", b"redcache"]);
