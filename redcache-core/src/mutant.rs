@@ -131,6 +131,7 @@ mod switch {
         CredentialsMisdirected "an answer of the credentials provider is used on another connection",
         KeptRemovalDropped "a removal that failed for want of Redis is never repeated",
         KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
+        RoundTripIgnored "a lock expires within the round trip of its load",
         SuspectsInCompany "commands of lost connections are sent again side by side",
         BoundFromArrival "the bound of a connection counts from the arrival of a reply",
         BoundOfOtherNode "the bound of an entry is that of the connection with the newest one",

@@ -13,5 +13,6 @@ mod refresh;
 mod removal;
 mod rest;
 mod route;
+mod slow_line;
 mod stale;
 mod written;

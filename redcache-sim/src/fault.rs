@@ -298,7 +298,8 @@ impl Fault {
 }
 
 /// The commands that a fault can have refused once.
-pub(crate) const REFUSABLE: [&str; 6] = ["get", "pttl", "set", "del", "eval", "evalsha"];
+pub(crate) const REFUSABLE: [&str; 9] =
+    ["get", "mget", "pttl", "set", "del", "eval", "evalsha", "asking", "cluster"];
 
 /// The commands on which a fault can make the server hang up.
 pub(crate) const FATAL: [&str; 3] = ["get", "mget", "evalsha"];

@@ -25,6 +25,7 @@ pub enum Invariant {
     UniqueTokens,
     ReleaseOwn,
     LockTtl,
+    LockOutlivesTrip,
     LockOverNothing,
     DeleteBeatsLoad,
     WakeUp,
@@ -72,7 +73,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -94,6 +95,7 @@ impl Invariant {
         Self::UniqueTokens,
         Self::ReleaseOwn,
         Self::LockTtl,
+        Self::LockOutlivesTrip,
         Self::LockOverNothing,
         Self::DeleteBeatsLoad,
         Self::WakeUp,
@@ -161,8 +163,10 @@ impl Invariant {
     /// Return whether the invariant is checked with a single server only.
     pub fn is_of_one_server(self) -> bool {
         let refreshes = Self::StaleForError as usize..=Self::RefreshWorkers as usize;
-        matches!(self, Self::HangUpAlone | Self::JoinedInTime | Self::RemovalRepeated)
-            || refreshes.contains(&(self as usize))
+        matches!(
+            self,
+            Self::HangUpAlone | Self::JoinedInTime | Self::LockOutlivesTrip | Self::RemovalRepeated
+        ) || refreshes.contains(&(self as usize))
     }
 
     /// Return what the invariant demands.
@@ -191,6 +195,9 @@ impl Invariant {
             Self::UniqueTokens => "no two acquisitions share a lock token",
             Self::ReleaseOwn => "only the holder of a lock releases or renews it",
             Self::LockTtl => "a lock always expires, within the configured TTL",
+            Self::LockOutlivesTrip => {
+                "a lock lives for several round trips, once the round trip is known"
+            }
             Self::LockOverNothing => "a read lock replaces no value, and no lock replaces a lock",
             Self::DeleteBeatsLoad => "a load that started before a write is not stored after it",
             Self::WakeUp => "a waiting call is woken when its key changes",

@@ -85,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) provider: Option<ProviderPlan>,
     /// The server hangs up on the commands of some key, and nothing else disturbs links or server.
     pub(crate) only_hangs_up: bool,
+    /// The round trip is longer than the TTL of a lock.
+    pub(crate) is_slow: bool,
 }
 
 /// A provider of credentials that expire.
@@ -175,6 +177,7 @@ impl Plan {
             refresh: None,
             provider: None,
             only_hangs_up: false,
+            is_slow: false,
         };
         // The checks of both cover a single server only.
         if !is_cluster && rng.chance(250) {
@@ -199,6 +202,9 @@ impl Plan {
             plan.faults.add(Fault::HelloHangUp);
             plan.server.hello = server::HelloSupport::HangsUp;
         }
+        if kind == Kind::Undisturbed && !is_cluster && rng.chance(120) {
+            plan.slow_down();
+        }
         plan
     }
 
@@ -211,6 +217,23 @@ impl Plan {
         self.injections.sort_by_key(|(at, _)| *at);
         self.only_hangs_up = kind == Kind::Harmless;
         self.is_healthy = false;
+    }
+
+    /// Choose a round trip that is longer than the TTL of a lock.
+    fn slow_down(&mut self) {
+        self.is_slow = true;
+        self.is_undisturbed = false;
+        (self.latency, self.jitter, self.quantum, self.cuts) = (60_000, 0, 1, Cuts::Never);
+        self.processes = self.processes.min(2);
+        self.disturbed = 3_000_000;
+        self.times = Times {
+            lock: Duration::from_millis(100),
+            command: Duration::from_secs(1),
+            load: Duration::from_millis(500),
+            heartbeat: Duration::from_millis(700),
+            connect: Duration::from_secs(2),
+            ..self.times
+        };
     }
 
     /// Choose TTLs so short that values become due within the run.

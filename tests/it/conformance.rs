@@ -108,6 +108,7 @@ mod loads;
 mod near;
 mod observer;
 mod options;
+mod outage;
 mod reads;
 mod refresh;
 mod set;

@@ -172,6 +172,9 @@ impl Env {
     /// Adapt the TTL of later locks to the round trip of a command that was sent at `sent_at`.
     pub(crate) fn adapt_lock_ttl(&mut self, cx: Cx, sent_at: Instant) {
         let Some(round_trip) = self.round_trip.on_reply(sent_at, cx.now) else { return };
+        if mutant!(RoundTripIgnored) {
+            return;
+        }
         let lock_ttl = self.config.lock_ttl.max(lock_ttl_min(round_trip));
         self.lock_settings.lock_ttl = lock_ttl;
         if lock_ttl > self.config.lock_ttl && self.round_trip.announce() {

@@ -84,6 +84,8 @@ impl Issued {
         match self.hang_ups {
             0 => Company::Any,
             _ if mutant!(SuspectsInCompany) => Company::Any,
+            // A lock must not outlive its need, so its release waits for nothing.
+            _ if self.command.releases_lock() => Company::Any,
             _ if self.size >= LARGE => Company::None,
             count if count >= ALONE_FROM => Company::None,
             count if count >= FEW_FROM => Company::Few,

@@ -152,8 +152,7 @@ impl Router {
             let inbound = match self.nodes.get_mut(id.node)?.link.receive(ctx, id, input) {
                 Received::Nothing => {
                     self.leave_questionable(ctx, id.node);
-                    let node = self.nodes.get_mut(id.node)?;
-                    node.send_waiting(ctx.now, ctx.lock_settings);
+                    self.send_waiting(ctx, id.node);
                     return None;
                 }
                 Received::Inbound(inbound) => inbound,
@@ -200,6 +199,7 @@ impl Router {
         if let Some(sentinels) = &mut self.sentinels {
             sentinels.on_found();
         }
+        self.send_waiting(ctx, id);
         let event = self.announce_ready(id);
         self.resume(ctx, id);
         event
@@ -225,8 +225,8 @@ impl Router {
     ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(from)?;
         node.on_answer(&reply);
-        node.send_waiting(ctx.now, ctx.lock_settings);
         let is_tracked = node.is_tracked();
+        self.send_waiting(ctx, from);
         self.culprits.on_answer(&issued.command);
         let issued = match &reply {
             Reply::Refused(refusal) => match self.redirect(ctx, from, issued, refusal) {

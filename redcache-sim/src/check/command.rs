@@ -214,6 +214,7 @@ impl World {
         if executed.wrote {
             for part in &executed.parts {
                 self.check_lock_ttl(part.key)?;
+                self.check_slow_line(executed, part)?;
             }
         }
         Ok(())
@@ -226,7 +227,7 @@ impl World {
         }
         self.tally.cover(Invariant::LockTtl);
         let ttl = self.ttl_of(key);
-        let limit = self.plan.times.lock;
+        let limit = self.lock_ttl_max();
         Invariant::LockTtl.holds(ttl.is_some_and(|ttl| ttl <= limit), || {
             format!("the lock of key {key} lives {ttl:?}, and the limit is {limit:?}")
         })

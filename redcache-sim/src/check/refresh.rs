@@ -45,7 +45,7 @@ impl World {
         frame: &[u8],
     ) -> Checked {
         let name = [REFRESH_LOCK_PREFIX.as_bytes(), b"{", self.keys[key].name.as_bytes(), b"}"];
-        let (name, limit) = (name.concat(), self.plan.times.lock);
+        let (name, limit) = (name.concat(), self.lock_ttl_max());
         let server = &self.nodes[self.home(key)].server;
         let (is_held, ttl) = (server.value(0, &name).is_some(), server.ttl(0, &name));
         self.tally.cover(Invariant::RefreshLock);

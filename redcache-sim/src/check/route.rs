@@ -251,10 +251,11 @@ impl World {
     }
 }
 
-/// Return whether a topology reply lists shards, each a map.
+/// Return whether a topology reply lists shards: each begins with a name, and a range of slots with
+/// a number.
 fn is_list_of_shards(frame: &[u8]) -> bool {
-    let first = frame.iter().position(|&byte| byte == b'\n').map(|end| frame.get(end + 1));
-    first.flatten() == Some(&b'%')
+    let first = frame.split(|&byte| byte == b'\n').nth(2);
+    first.is_some_and(|line| line.starts_with(b"$"))
 }
 
 /// Return the port at the end of a redirect.

@@ -82,6 +82,9 @@ pub(crate) struct Process {
     pub(crate) paused_until: Micros,
     /// It was seen without outstanding replies at the end.
     pub(crate) was_idle: bool,
+    /// The number of round trips that followed one another, and the end of the last.
+    pub(crate) round_trips: u32,
+    pub(crate) round_trip_over_at: Micros,
     /// When it was last paused or crashed; time limits start over then.
     pub(crate) disrupted_at: Micros,
     /// An insert or a remove has succeeded since the last check.
@@ -114,6 +117,8 @@ impl Process {
             paused_from: 0,
             paused_until: 0,
             was_idle: false,
+            round_trips: 0,
+            round_trip_over_at: 0,
             disrupted_at: 0,
             has_replaced: false,
             calls: Vec::new(),

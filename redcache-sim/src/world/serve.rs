@@ -260,6 +260,7 @@ impl World {
         if executed.wrote {
             state.own_writes.extend(executed.parts.iter().map(|part| (ends_at, part.key)));
         }
+        self.note_round_trip(executed);
         self.note_read_values(link, executed, frame, ends_at);
         self.note_topology_reply(link, executed, frame, ends_at)?;
         self.count_answer(executed, frame)

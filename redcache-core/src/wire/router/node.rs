@@ -154,14 +154,20 @@ impl Node {
         Error::new(ErrorKind::Unavailable, text)
     }
 
+    /// Send a command, or let it wait.
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
         let passes = self.has_room() && self.waiting.lets_pass(&issued);
         match self.link.ready_mut() {
             Some(conn) if passes => conn.send(now, issued, locks),
-            Some(_) | None => {
-                self.waiting.push(issued);
-                self.send_waiting(now, locks);
-            }
+            Some(_) | None => self.waiting.push(issued),
+        }
+    }
+
+    /// Send a command that has waited.
+    pub(super) fn send_waited(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
+        match self.link.ready_mut() {
+            Some(conn) => conn.send(now, issued, locks),
+            None => self.waiting.push(issued),
         }
     }
 
@@ -171,14 +177,13 @@ impl Node {
         open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
     }
 
-    /// Send the commands that wait, as far as the connection has room for them.
-    pub(super) fn send_waiting(&mut self, now: Instant, locks: &LockSettings) {
-        while self.has_room()
-            && let Some(conn) = self.link.ready_mut()
-            && let Some(issued) = self.waiting.pop(conn.awaited())
-        {
-            conn.send(now, issued, locks);
+    /// Remove the next command that waits, if the connection has room for it.
+    pub(super) fn next_waiting(&mut self) -> Option<Issued> {
+        if !self.has_room() {
+            return None;
         }
+        let conn = self.link.ready_mut()?;
+        self.waiting.pop(conn.awaited())
     }
 
     /// Begin the handshake. Return `false` when this attempt was given up before.
@@ -264,7 +269,6 @@ impl Node {
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_logged_in(ctx.now, true, rng);
         }
-        self.send_waiting(ctx.now, ctx.lock_settings);
     }
 
     pub(super) fn on_answer(&mut self, reply: &Reply) {

@@ -136,14 +136,12 @@ impl Router {
     fn on_ask(&mut self, ctx: Context<'_>, to: Address, mut issued: Issued) -> Option<Issued> {
         issued.asking = true;
         let id = self.node_at(ctx, to);
-        match id.and_then(|id| self.nodes.get_mut(id)) {
-            Some(node) => {
-                node.idle_until = ctx.now + IDLE_KEPT;
-                node.send(ctx.now, issued, ctx.lock_settings);
-                None
-            }
-            None => self.pause(ctx, issued),
+        let Some(id) = id else { return self.pause(ctx, issued) };
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.idle_until = ctx.now + IDLE_KEPT;
         }
+        self.send_to(ctx, id, issued);
+        None
     }
 
     /// Send a command again a little later. Return it if its time does not suffice.

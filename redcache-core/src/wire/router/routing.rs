@@ -151,9 +151,42 @@ impl Router {
 
     /// Pass a command to the node that owns its slot.
     pub(super) fn route(&mut self, ctx: Context<'_>, issued: Issued) {
-        match self.owner_mut(issued.slot) {
-            Some(node) => node.send(ctx.now, issued, ctx.lock_settings),
+        match self.owner(issued.slot) {
+            Some(id) => self.send_to(ctx, id, issued),
             None => self.unrouted.push(issued),
+        }
+    }
+
+    /// Pass a command to a node.
+    pub(super) fn send_to(&mut self, ctx: Context<'_>, id: NodeId, issued: Issued) {
+        let Some(node) = self.nodes.get_mut(id) else { return self.unrouted.push(issued) };
+        node.send(ctx.now, issued, ctx.lock_settings);
+        if !node.waiting.is_free() {
+            self.send_waiting(ctx, id);
+        }
+    }
+
+    /// Send the commands that wait for a node, as far as its connection has room for them. Commands
+    /// whose slot has moved meanwhile go to its new owner.
+    pub(super) fn send_waiting(&mut self, ctx: Context<'_>, id: NodeId) {
+        let mut owners = Vec::new();
+        while let Some(node) = self.nodes.get_mut(id)
+            && let Some(issued) = node.next_waiting()
+        {
+            let owner = if issued.asking { Some(id) } else { self.owner(issued.slot) };
+            match owner.and_then(|owner| Some((owner, self.nodes.get_mut(owner)?))) {
+                Some((owner, node)) if owner == id => {
+                    node.send_waited(ctx.now, issued, ctx.lock_settings);
+                }
+                Some((owner, node)) => {
+                    node.send(ctx.now, issued, ctx.lock_settings);
+                    owners.push(owner);
+                }
+                None => self.unrouted.push(issued),
+            }
+        }
+        for owner in owners {
+            self.send_waiting(ctx, owner);
         }
     }
 

@@ -45,12 +45,14 @@ impl Waiting {
         !self.few.is_empty() || !self.alone.is_empty()
     }
 
+    /// Return whether no command waits, and no suspect is under way.
+    pub(super) fn is_free(&self) -> bool {
+        self.round == Round::Free && self.any.is_empty() && !self.has_suspects()
+    }
+
     /// Return whether a command may be sent without waiting here.
     pub(super) fn lets_pass(&self, issued: &Issued) -> bool {
-        self.round == Round::Free
-            && self.any.is_empty()
-            && !self.has_suspects()
-            && issued.company() == Company::Any
+        issued.command.releases_lock() || self.is_free() && issued.company() == Company::Any
     }
 
     pub(super) fn push(&mut self, issued: Issued) {
