@@ -20,6 +20,7 @@
 mod busy_poll;
 mod clock;
 mod coarse_clock;
+mod committed;
 mod deferred;
 mod dials;
 mod encryption;
@@ -40,6 +41,7 @@ mod shared_host;
 
 pub use busy_poll::BusyPoll;
 pub use clock::coarse_now;
+pub use committed::Committed;
 pub use deferred::{Deferring, Scope};
 pub use dials::{DIALS_MAX, Dial, Dials};
 pub use encryption::{Channel, Encryption};
@@ -59,7 +61,7 @@ pub use request::raw::{ReadRawMany, ReplaceMany};
 pub use request::read::{Get, GetMany, GetManyWith, GetWith};
 pub use request::refresh::Refresh;
 pub use request::write::{
-    Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,
+    Change, Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,
 };
 pub use seed::new_seed;
 pub use shared_host::{RefreshRun, SharedHost};

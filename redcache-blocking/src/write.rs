@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redcache_adapter::{
-    Insert, InsertMany, InsertManyWith, InsertWith, LoadResult, Remove, RemoveMany, Touch,
-    TouchMany,
+    Change, Committed, Insert, InsertMany, InsertManyWith, InsertWith, LoadResult, Remove,
+    RemoveMany, Touch, TouchMany,
 };
 use redcache_core::{BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
@@ -232,6 +232,50 @@ impl Cache {
         loader: impl FnOnce() -> Result<T, E>,
     ) -> Result<bool, LoadError<E>> {
         Ok(self.run_once(InsertWith::new(key.as_ref(), ttl), |_| LoadResult::one(loader()))?)
+    }
+
+    /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
+    /// result of `commit`.
+    ///
+    /// While `commit` runs, no caller of any process reads an old value of the keys or loads a new
+    /// one; they wait. A load that began before is not stored. `docs/writes.md` compares the call
+    /// with a [`remove`](Self::remove) after the commit, which leaves a window.
+    ///
+    /// `commit` runs once all keys are locked. If a key cannot be locked, it does not run, and the
+    /// old values are restored. Once it runs, the old values are gone, even if it fails. Neither
+    /// `load_timeout` nor the timeout of the call interrupts it; its locks are renewed.
+    ///
+    /// A process that is killed during `commit` leaves the locks, which expire after `lock_ttl`.
+    ///
+    /// If `commit` panics, the change may have taken effect, so the locks stay until they expire.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Loader`] if `commit` failed. [`LoadError::Cache`] if it did not run: with the
+    /// kinds of [`insert`](Self::insert) and [`LockTimeout`](crate::ErrorKind::LockTimeout), or
+    /// with [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no key. A removal that
+    /// fails after the commit is no error: it is repeated as for [`remove`](Self::remove), and the
+    /// lock expires.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(cache: redcache_blocking::Cache) -> Result<(), redcache_blocking::BoxError> {
+    /// let rows = cache.change(["user:42", "users:newest"], || {
+    ///     // Change the rows here, in one transaction.
+    ///     Ok::<_, std::io::Error>(1)
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn change<K: AsRef<[u8]>, T, E: Into<BoxError> + 'static>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, LoadError<E>> {
+        let committed = Committed::new();
+        let ended = self.run_once(Change::new(keys), |_| committed.keep(commit()));
+        committed.finish(ended)
     }
 
     /// Lock several keys, run `loader` once for all of them, and write its values for `ttl` (1 ms

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redcache_adapter::{
-    Insert, InsertMany, InsertManyWith, InsertWith, LoadResult, Remove, RemoveMany, Request, Touch,
-    TouchMany,
+    Change, Committed, Insert, InsertMany, InsertManyWith, InsertWith, LoadResult, Remove,
+    RemoveMany, Request, Touch, TouchMany,
 };
 use redcache_core::{BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
@@ -271,6 +271,64 @@ impl Cache {
         let (shared, request) = (self.shared(), InsertWith::new(key.as_ref(), ttl));
         let load = |_| loader();
         Ok(call::run_once(shared, self.options(), request, load, LoadResult::one).await?)
+    }
+
+    /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
+    /// result of `commit`.
+    ///
+    /// While `commit` runs, no caller of any process reads an old value of the keys or loads a new
+    /// one; they wait. A load that began before is not stored. `docs/writes.md` compares the call
+    /// with a [`remove`](Self::remove) after the commit, which leaves a window.
+    ///
+    /// `commit` runs once all keys are locked. If a key cannot be locked, it does not run, and the
+    /// old values are restored. Once it runs, the old values are gone, even if it fails. Neither
+    /// `load_timeout` nor the timeout of the call interrupts it; its locks are renewed.
+    ///
+    /// A process that is killed during `commit` leaves the locks, which expire after `lock_ttl`.
+    ///
+    /// # Cancellation
+    ///
+    /// A dropped call restores the old values if `commit` has not begun. While `commit` runs, the
+    /// change may still take effect, so the locks stay until they expire.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Loader`] if `commit` failed. [`LoadError::Cache`] if it did not run, or was cut
+    /// off because the cache closed: with the kinds of [`insert`](Self::insert) and
+    /// [`LockTimeout`](crate::ErrorKind::LockTimeout), or with
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no key. A removal that fails
+    /// after the commit is no error: it is repeated as for [`remove`](Self::remove), and the lock
+    /// expires.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(cache: redcache_driver::Cache) -> Result<(), redcache_driver::BoxError> {
+    /// let rows = cache
+    ///     .change(["user:42", "users:newest"], || async {
+    ///         // Change the rows here, in one transaction.
+    ///         Ok::<_, std::io::Error>(1)
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn change<K, L, F, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        commit: L,
+    ) -> Result<T, LoadError<E>>
+    where
+        K: AsRef<[u8]>,
+        L: FnOnce() -> F,
+        F: Future<Output = Result<T, E>>,
+        E: Into<BoxError> + 'static,
+    {
+        let (committed, request) = (Committed::new(), Change::new(keys));
+        let commit = |_| commit();
+        let keep = |result| committed.keep(result);
+        let ended = call::run_once(self.shared(), self.options(), request, commit, keep).await;
+        committed.finish(ended)
     }
 
     /// Lock several keys, run `loader` once for all of them, and write its values for `ttl` (1 ms

@@ -271,6 +271,30 @@ where
         self.view.remove_many(keys).await
     }
 
+    /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
+    /// result of `commit`.
+    ///
+    /// # Cancellation
+    ///
+    /// As for [`Cache::change`](crate::Cache::change).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::change`](crate::Cache::change).
+    pub async fn change<Q, L, Fut, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        commit: L,
+    ) -> Result<T, LoadError<E>>
+    where
+        Q: Borrow<K>,
+        L: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<BoxError> + 'static,
+    {
+        self.view.change(keys, commit).await
+    }
+
     /// Set the TTL of a value to that of the view. Return `true` if there was a value.
     ///
     /// # Cancellation

@@ -226,6 +226,20 @@ where
         ready(self.view.remove_many(keys))
     }
 
+    /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
+    /// result of `commit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cache::change`](crate::blocking::Cache::change).
+    pub fn change<Q: Borrow<K>, T, E: Into<BoxError> + 'static>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, LoadError<E>> {
+        ready(self.view.change(keys, || std::future::ready(commit())))
+    }
+
     /// Set the TTL of a value to that of the view. Return `true` if there was a value.
     ///
     /// # Errors

@@ -99,6 +99,11 @@ async fn the_loader_of_a_batch_gets_keys_and_returns_them_in_any_order() {
     let written = users.insert_many_with([5, 7], load).await.unwrap();
     assert!(written.iter().all(|it| *it.as_ref().unwrap()));
     assert_eq!(users.get(&5).await.unwrap().value, Some(user("new").into()));
+    assert_eq!(
+        users.change([7], async || Ok::<_, String>("committed")).await.unwrap(),
+        "committed"
+    );
+    assert_eq!(users.get(&7).await.unwrap().value, None);
     let removed = users.remove_many([5, 6, 9]).await.unwrap();
     assert_eq!(removed.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [true, true, false]);
 }
@@ -301,6 +306,8 @@ fn the_blocking_face_has_the_same_calls() {
     assert_eq!(users.get(&4).unwrap().value, Some(user("4").into()));
     assert_eq!(users.get_many([5]).unwrap()[0].as_ref().unwrap().value, Some(user("5").into()));
     assert!(users.remove(&4).unwrap() && *users.remove_many([5]).unwrap()[0].as_ref().unwrap());
+    assert_eq!(users.change([1, 2], || Ok::<_, String>(7)).unwrap(), 7);
+    assert_eq!(users.get(&1).unwrap().value, None);
 }
 
 fn clearable(cache: &Cache) -> TypedCache<u64, User> {

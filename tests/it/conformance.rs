@@ -96,6 +96,7 @@ pub(crate) mod server;
 
 mod budget;
 mod cancelling;
+mod change;
 mod closing;
 mod connecting;
 mod defects;

@@ -5,8 +5,10 @@
 
 mod node;
 
+use std::fs;
 use std::time::{Duration, Instant};
 
+use redcache_core::CallOptions;
 use redcache_tests::{Raw, RedisServer};
 use serde_json::{Value, json};
 
@@ -42,6 +44,7 @@ on_every_runtime![
     a_holder_that_was_frozen_beyond_its_lock_publishes_nothing_and_has_its_value,
     a_holder_that_closes_during_its_load_lets_the_others_load_at_once,
     a_cancelled_holder_lets_the_others_load_at_once,
+    a_process_that_is_killed_in_a_change_leaves_no_old_value,
 ];
 
 #[test]
@@ -196,6 +199,47 @@ fn a_cancelled_holder_lets_the_others_load_at_once(runtime: &str) {
 }
 
 /// Make the same call on every node at the same time.
+fn a_process_that_is_killed_in_a_change_leaves_no_old_value(runtime: &str) {
+    const LOCK_TTL: u64 = 300;
+    let server = RedisServer::start();
+    let mut raw = server.connect();
+    let file = server.directory().join("row");
+    let row = || fs::read_to_string(&file).unwrap().parse::<u32>().unwrap();
+    fs::write(&file, "0").unwrap();
+    let reader = redcache_blocking::connect(server.url()).unwrap();
+    // Near hits may be a network trip old.
+    let reader = reader.with_options(CallOptions::new().skip_near());
+    let read = || {
+        let begun_with = row();
+        let ttl = Duration::from_secs(60);
+        let answer = reader.get_with("k", ttl, || Ok::<_, String>(row().to_string())).unwrap();
+        let value: u32 =
+            String::from_utf8(answer.value.unwrap().to_vec()).unwrap().parse().unwrap();
+        assert!(value >= begun_with, "{value} was read after {begun_with} had been committed");
+        value
+    };
+    for round in 1..=12 {
+        assert_eq!(read(), row());
+        let args = ["--lock-ttl-ms", &LOCK_TTL.to_string()];
+        let mut writer = Node::start_with(runtime, &server, &args);
+        let id = writer.ask(json!({
+            "op": "change", "keys": ["k", "other"], "file": file, "row": round.to_string(),
+            "pause_ms": 20,
+        }));
+        match round % 4 {
+            0 => {}
+            1 => wait_until_locked(&mut raw, "k"),
+            2 => scene::wait_until("the row has changed", || row() == round),
+            _ => assert_eq!(writer.answer(&id)["ok"], true),
+        }
+        writer.kill();
+        let left = raw.integer(&["PTTL", "other"]);
+        assert!(left <= LOCK_TTL as i64, "a lock lives for {left} ms more");
+        // The read waits for the lock, if there is one.
+        assert_eq!(read(), row());
+    }
+}
+
 fn all(nodes: &mut [Node], call: &Value) -> Vec<Value> {
     let asked: Vec<_> = nodes.iter_mut().map(|node| node.ask(call.clone())).collect();
     nodes.iter_mut().zip(&asked).map(|(node, id)| node.answer(id)).collect()

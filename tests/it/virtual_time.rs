@@ -1,5 +1,7 @@
 //! Behaviour that takes time, under a clock that the test moves: no result depends on the machine.
 
+mod change;
+mod schedules;
 mod world;
 
 use std::time::Duration;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redcache_driver::{Answer, BatchResult, Error, Key, LoadError, Runtime, Stats};
 
+use crate::commit::Commit;
 use crate::load::Load;
 
 /// The stack size of a thread that makes one call.
@@ -52,6 +53,11 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
     fn remove(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send;
     fn touch(&self, key: &str, ttl: Duration) -> impl Future<Output = Result<bool, Error>> + Send;
+    fn change(
+        &self,
+        keys: &[String],
+        commit: &Commit,
+    ) -> impl Future<Output = Result<(), LoadError<String>>> + Send;
     fn stats(&self) -> Stats;
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
@@ -150,6 +156,17 @@ impl<R: Runtime + Clone> Adapter for Async<R> {
         self.cache.insert_with(key, ttl, loader).await
     }
 
+    async fn change(&self, keys: &[String], commit: &Commit) -> Result<(), LoadError<String>> {
+        let pause = || self.runtime.sleep_until(Instant::now() + commit.pause);
+        let commit = || async {
+            pause().await;
+            commit.write()?;
+            pause().await;
+            Ok(())
+        };
+        self.cache.change(keys, commit).await
+    }
+
     plain_calls!(std::convert::identity);
 }
 
@@ -195,6 +212,19 @@ impl Adapter for Blocking {
         ready(self.cache.insert_with(key, ttl, || {
             sleep_until(load.begin());
             load.one()
+        }))
+    }
+
+    fn change(
+        &self,
+        keys: &[String],
+        commit: &Commit,
+    ) -> impl Future<Output = Result<(), LoadError<String>>> + Send {
+        ready(self.cache.change(keys, || {
+            thread::sleep(commit.pause);
+            commit.write()?;
+            thread::sleep(commit.pause);
+            Ok(())
         }))
     }
 

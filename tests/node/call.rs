@@ -19,6 +19,9 @@ pub(crate) async fn make(cache: &impl Adapter, op: Op) -> Outcome {
         Op::Insert { key, value, ttl } => {
             Outcome::of_written(cache.insert(&key, value, ttl).await.map(|()| true))
         }
+        Op::Change { keys, commit } => {
+            Outcome::of_written(cache.change(&keys, &commit).await.map(|()| true))
+        }
         Op::Remove { key } => Outcome::of_written(cache.remove(&key).await),
         Op::Touch { key, ttl } => Outcome::of_written(cache.touch(&key, ttl).await),
         Op::Stats => Outcome::of_stats(&cache.stats()),

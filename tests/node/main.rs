@@ -9,6 +9,7 @@
 
 mod adapter;
 mod call;
+mod commit;
 mod field;
 mod load;
 mod options;
@@ -46,6 +47,7 @@ Each line of standard input is an object; "op" says what to do, "id" (anything) 
   {"op":"insert_with","id":4,"key":"k","ttl_ms":60000,"load":{"value":"v","delay_ms":50}}
   {"op":"insert","id":5,"key":"k","value":"v","ttl_ms":60000}
   {"op":"remove","id":6,"key":"k"}
+  {"op":"change","id":6,"keys":["a","b"],"file":"/tmp/row","row":"7","pause_ms":50}
   {"op":"touch","id":7,"key":"k","ttl_ms":60000}
   {"op":"stats","id":8}
   {"op":"cancel","id":9,"target":2}
@@ -55,6 +57,7 @@ Each line of standard input is an object; "op" says what to do, "id" (anything) 
 "error":"text", "panic":true or "not_found":true; "load":"error", "panic" and "not_found" are short
 for these. A loader of "values" gives those that it was asked for, null for not found, and all that
 the call does not name; it leaves out what is not there. "ttl_ms" is 60000 if it is not given.
+The commit of a change replaces the content of "file" by "row", between two pauses of "pause_ms".
 Values are JSON strings. Bytes that are no UTF-8 are {"hex":"00ff"}, here and in answers.
 
 Each answer is a line of standard output, in the order in which calls end:

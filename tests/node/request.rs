@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use crate::commit::Commit;
 use crate::field::{bytes, milliseconds};
 use crate::load::Load;
 
@@ -36,6 +37,7 @@ pub(crate) enum Op {
     SetWith { key: String, ttl: Duration, load: Load },
     Insert { key: String, value: Bytes, ttl: Duration },
     Remove { key: String },
+    Change { keys: Vec<String>, commit: Commit },
     Touch { key: String, ttl: Duration },
     Stats,
     Close,
@@ -51,6 +53,7 @@ impl Op {
             Self::Get { .. }
             | Self::Insert { .. }
             | Self::Remove { .. }
+            | Self::Change { .. }
             | Self::Touch { .. }
             | Self::Stats
             | Self::Close => Arc::default(),
@@ -96,6 +99,7 @@ fn order(fields: &Fields) -> Result<Order, String> {
             let value = bytes(value).ok_or(NOT_A_VALUE)?;
             Op::Insert { key: fields.text("key")?, value, ttl: fields.ttl()? }
         }
+        "change" => Op::Change { keys: fields.keys()?, commit: fields.commit()? },
         "remove" => Op::Remove { key: fields.text("key")? },
         "touch" => Op::Touch { key: fields.text("key")?, ttl: fields.ttl()? },
         "stats" => Op::Stats,
@@ -110,6 +114,11 @@ const NOT_A_VALUE: &str = "`value` must be a string or {\"hex\":\"…\"}";
 struct Fields(Map<String, Value>);
 
 impl Fields {
+    fn commit(&self) -> Result<Commit, String> {
+        let (file, row) = (self.text("file")?, self.text("row")?);
+        Ok(Commit { file, row, pause: milliseconds(&self.0, "pause_ms", Duration::ZERO)? })
+    }
+
     fn text(&self, name: &str) -> Result<String, String> {
         match self.0.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),

@@ -236,6 +236,37 @@ impl Request for InsertManyWith {
     }
 }
 
+/// `change`: lock several keys, commit a change elsewhere, and remove the keys.
+#[derive(Debug)]
+pub struct Change {
+    keys: Vec<Key>,
+}
+
+impl Change {
+    /// Create the request.
+    pub fn new<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self { keys: copy_keys(keys) }
+    }
+}
+
+impl Request for Change {
+    type Output = ();
+    type Error = CallError;
+
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
+        engine.change(now, mem::take(&mut self.keys))
+    }
+
+    fn convert(outcome: Outcome) -> Option<Result<(), CallError>> {
+        match outcome {
+            Outcome::StoredMany(results) => {
+                Some(results.into_iter().try_for_each(|result| result.map(drop)))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn written(outcome: Outcome) -> Option<Result<bool, Error>> {
     match outcome {
         Outcome::Written(result) => Some(result),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::env::Cx;
 use super::state::Engine;
 use super::validate::check_ttl;
+use super::writes::Purpose;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
@@ -164,7 +165,7 @@ impl Engine {
     /// As for [`get_with`](Self::get_with).
     pub fn insert_with(&mut self, now: Instant, key: Key, ttl: Duration) -> Result<OpId, Error> {
         check_ttl(ttl).map_err(|error| error.about(&key))?;
-        self.start_write(now, vec![key], ttl, false)
+        self.start_write(now, vec![key], Purpose::Insert { ttl })
     }
 
     /// Do the same for several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) follows
@@ -180,18 +181,33 @@ impl Engine {
         ttl: Duration,
     ) -> Result<OpId, Error> {
         check_ttl(ttl)?;
-        self.start_write(now, keys, ttl, true)
+        self.start_write(now, keys, Purpose::InsertMany { ttl })
+    }
+
+    /// Replace the values of several keys by locks, have
+    /// [`Event::LoadMany`](crate::engine::Event::LoadMany) ask for the commit of a change
+    /// elsewhere, and remove the keys once [`handle_loaded_many`](Self::handle_loaded_many) reports
+    /// its end, with any entries. The keys are removed even if the commit fails. If a key cannot be
+    /// locked, the commit is not asked for and the old values are restored.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_many`](Self::get_many), or no keys.
+    pub fn change(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
+        if keys.is_empty() {
+            return Err(Error::invalid_input("a change needs the keys that it concerns"));
+        }
+        self.start_write(now, keys, Purpose::Change)
     }
 
     fn start_write(
         &mut self,
         now: Instant,
         keys: Vec<Key>,
-        ttl: Duration,
-        is_many: bool,
+        purpose: Purpose,
     ) -> Result<OpId, Error> {
         self.env.check_batch(keys.iter())?;
-        let op = self.writes.start(&mut self.env, Cx::at(now), keys, (ttl, is_many));
+        let op = self.writes.start(&mut self.env, Cx::at(now), keys, purpose);
         self.drain(now);
         Ok(op)
     }

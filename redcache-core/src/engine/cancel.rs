@@ -51,7 +51,11 @@ impl Engine {
         let flights = self.fetches.flights_of(op);
         self.fetches.answer_overdue(&mut self.env, cx, op);
         self.plain.answer_overdue(&mut self.env, cx, op);
-        self.fail(cx, op, &error);
+        if self.env.ops.machine(op) == Some(Machine::Writes) {
+            self.writes.on_timeout(&mut self.env, cx, op, &error);
+        } else {
+            self.fail(cx, op, &error);
+        }
         self.fetches.leave_all(&mut self.env, cx, op, flights);
     }
 

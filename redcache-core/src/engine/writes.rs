@@ -17,4 +17,5 @@ mod end;
 mod load;
 mod state;
 
+pub(super) use call::Purpose;
 pub(super) use state::Writes;

@@ -91,7 +91,12 @@ impl LoadTimes {
     /// so a load of normal length has none.
     pub(crate) fn due_at(self, since: Instant, now: Instant, locked: bool) -> Instant {
         let over = since + self.load_timeout;
-        if locked { over.min(now + self.lock_ttl / 2) } else { over }
+        if locked { over.min(self.renewed_at(now)) } else { over }
+    }
+
+    /// Return the instant of the next renewal of a lock.
+    pub(crate) fn renewed_at(self, now: Instant) -> Instant {
+        now + self.lock_ttl / 2
     }
 
     pub(crate) fn is_over(self, since: Instant, now: Instant) -> bool {

@@ -1,4 +1,5 @@
 //! `insert_with`: replace the value by a lock, load and publish; on any failure restore the value.
+//! `change`: the same up to the load, which commits a change elsewhere; then remove the key.
 //!
 //! | state         | input                             | effect       | next          |
 //! |---------------|-----------------------------------|--------------|---------------|
@@ -16,11 +17,19 @@
 //! | `Publishing`  | stored                            |              | done          |
 //! | `Publishing`  | lock lost                         |              | done          |
 //! | `Publishing`  | refused, or no reply              | restore      | done          |
+//! | `Loading`     | the commit has ended              | remove       | `Removing`    |
+//! | `Loading`     | the commit was cut off            |              | done          |
+//! | `Removing`    | removed                           |              | done          |
+//! | `Removing`    | refused, or no reply              | release      | done          |
 //!
 //! A write is over when the loader fails, exceeds `load_timeout` or stores nothing, when patience
 //! with the locks of others ends, or when the caller leaves. A command in flight is answered first.
 //! A restore puts back the exact bytes with the rest of their ttl, or deletes the lock if it
 //! replaced nothing. It compares with the lock, so it never undoes another's later write.
+//!
+//! A commit that has begun may have changed the data, even if it fails. So its key is removed, and
+//! its old value is never restored. A commit that was cut off may still take effect, so its lock
+//! stays until it expires.
 //!
 //! A value is written only under the lock, and a write that was not stored never reports success.
 
@@ -48,6 +57,8 @@ pub(crate) enum Set {
     Loading { held: Held },
     /// The reply to a publish.
     Publishing { held: Held },
+    /// The reply to the removal of a changed key.
+    Removing { lock: LockId, end: End },
 }
 
 /// The outcome of a step.
@@ -62,7 +73,7 @@ impl Set {
     pub(crate) fn lock(&self) -> Option<LockId> {
         match self {
             Self::AwaitUnlock => None,
-            Self::AwaitLock { lock } => Some(*lock),
+            Self::AwaitLock { lock } | Self::Removing { lock, .. } => Some(*lock),
             Self::Loading { held } | Self::Publishing { held } => Some(held.lock),
         }
     }
@@ -110,6 +121,14 @@ impl Set {
                 effects.send = Some(publication.publish(context.key.clone(), held.lock));
                 Step::Next(Self::Publishing { held })
             }
+            (Self::Loading { held }, Input::Committed(end)) => {
+                effects.send = Some(Command::Remove { key: context.key.clone() });
+                Step::Next(Self::Removing { lock: held.lock, end })
+            }
+            (Self::Loading { .. }, Input::CutOff(end)) => Step::Done(end),
+            (Self::Removing { lock, end }, input) => {
+                on_removing((lock, end), input, context, effects)
+            }
             (Self::Loading { .. }, Input::Over(End::Abandoned))
                 if mutant!(DroppedWriteKeepsLock) =>
             {
@@ -136,6 +155,24 @@ impl Set {
             }
             (state, input) => unreachable!("{state:?} has no transition for {input:?}"),
         }
+    }
+}
+
+fn on_removing(
+    (lock, end): (LockId, End),
+    input: Input,
+    context: &Context<'_>,
+    effects: &mut Effects,
+) -> Step {
+    match input {
+        Input::Published { .. } => Step::Done(end),
+        // The old value is gone, so the change holds. The lock would keep readers waiting.
+        Input::Refused(_) | Input::Failed(_) => {
+            effects.send_detached = Some(Command::Release { key: context.key.clone(), lock });
+            Step::Done(end)
+        }
+        Input::Over(_) => Step::Next(Set::Removing { lock, end }),
+        input => unreachable!("a removal has no transition for {input:?}"),
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use redcache_adapter::{
-    Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch, TouchMany,
+    Change, Committed, Insert, InsertMany, InsertManyWith, InsertWith, Remove, RemoveMany, Touch,
+    TouchMany,
 };
 use redcache_core::{BatchResult, BoxError, Error, Key, LoadError};
 
@@ -121,6 +122,27 @@ where
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
         self.face().run(RemoveMany::new(self.names_of(keys).await?)).await
+    }
+
+    pub(crate) async fn change<Q, L, Fut, T, E>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+        commit: L,
+    ) -> Result<T, LoadError<E>>
+    where
+        Q: Borrow<K>,
+        L: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<BoxError> + 'static,
+    {
+        let (committed, mut commit) = (Committed::new(), Some(commit));
+        let run = |_| {
+            let (committing, committed) = (commit.take()?(), &committed);
+            Some(async move { committed.keep(committing.await) })
+        };
+        let request = Change::new(self.names_of(keys).await?);
+        let ended = self.face().run_with(request, run).await;
+        committed.finish(ended)
     }
 
     pub(crate) async fn touch<Q>(&self, key: &Q) -> Result<bool, Error>

@@ -58,6 +58,11 @@ pub(crate) trait Cache: Clone + Debug + Send + Sync + 'static {
         ttl: Duration,
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> BatchResult<bool, LoadError<E>>;
+    fn change<T, E: Failure>(
+        &self,
+        keys: &[&str],
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, LoadError<E>>;
     fn insert(
         &self,
         key: impl AsRef<[u8]>,
@@ -269,6 +274,14 @@ impl<H: Host> Cache for Async<H> {
         H::block_on(self.cache.insert_many_with(keys, ttl, |keys| ready(loader(keys))))
     }
 
+    fn change<T, E: Failure>(
+        &self,
+        keys: &[&str],
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, LoadError<E>> {
+        H::block_on(self.cache.change(keys, || async { commit() }))
+    }
+
     fn refreshing(
         &self,
         options: RefreshOptions,
@@ -334,6 +347,14 @@ impl Cache for redcache_blocking::Cache {
         loader: impl FnOnce(Vec<Key>) -> Result<Vec<(Key, Loaded)>, E>,
     ) -> BatchResult<bool, LoadError<E>> {
         self.insert_many_with(keys, ttl, loader)
+    }
+
+    fn change<T, E: Failure>(
+        &self,
+        keys: &[&str],
+        commit: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, LoadError<E>> {
+        self.change(keys, commit)
     }
 
     fn refreshing(

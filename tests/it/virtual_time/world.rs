@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
+use redcache_core::engine::{ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed};
 use redcache_core::{Config, ConfigBuilder, Key, Loaded};
 use redcache_sim::server::{self, ClientId, Server};
 
@@ -13,6 +13,9 @@ const STEP: Duration = Duration::from_millis(1);
 
 pub(super) struct World {
     now: Instant,
+    settings: fn(ConfigBuilder) -> ConfigBuilder,
+    /// The number of processes that have been started.
+    started: u8,
     pub(super) server: Server,
     processes: Vec<Process>,
 }
@@ -23,25 +26,46 @@ struct Process {
     link: Option<(ConnId, ClientId)>,
     loads: Vec<(OpId, Vec<Key>)>,
     outcomes: Vec<(OpId, Outcome)>,
+    is_dead: bool,
+    /// It neither sends nor receives, and its clock stands still.
+    is_stopped: bool,
+    /// Bytes that arrived while it was stopped.
+    unread: Vec<u8>,
+}
+
+impl Process {
+    fn runs(&self) -> bool {
+        !self.is_dead && !self.is_stopped
+    }
 }
 
 impl World {
     /// Connect `processes` engines with these settings.
     pub(super) fn new(processes: usize, settings: fn(ConfigBuilder) -> ConfigBuilder) -> Self {
         let now = Instant::now();
-        let process = |number: usize| {
-            let config = settings(Config::builder().server("h", 1)).build().unwrap();
-            let seed = Seed::new([number as u8; 32], 0);
-            let engine = Engine::new(now, &seed, config);
-            Process { engine, link: None, loads: Vec::new(), outcomes: Vec::new() }
-        };
-        let mut world = Self {
-            now,
-            server: Server::new(now, server::Config::default()),
-            processes: (0..processes).map(process).collect(),
-        };
+        let server = Server::new(now, server::Config::default());
+        let mut world = Self { now, settings, started: 0, server, processes: Vec::new() };
+        for _ in 0..processes {
+            let process = world.start();
+            world.processes.push(process);
+        }
         world.settle();
         world
+    }
+
+    fn start(&mut self) -> Process {
+        let config = (self.settings)(Config::builder().server("h", 1)).build().unwrap();
+        let seed = Seed::new([self.started; 32], 0);
+        self.started = self.started.wrapping_add(1);
+        Process {
+            engine: Engine::new(self.now, &seed, config),
+            link: None,
+            loads: Vec::new(),
+            outcomes: Vec::new(),
+            is_dead: false,
+            is_stopped: false,
+            unread: Vec::new(),
+        }
     }
 
     /// Make a call on the engine of a process.
@@ -55,6 +79,12 @@ impl World {
         op
     }
 
+    /// Return the value of a key in the near cache of a process.
+    pub(super) fn near(&self, process: usize, key: &str) -> Option<Vec<u8>> {
+        let near = self.processes[process].engine.near();
+        near.get(key.as_bytes(), || self.now)?.value.map(|value| value.to_vec())
+    }
+
     /// Set the time after which a call that has just been made fails.
     pub(super) fn set_timeout(&mut self, process: usize, op: OpId, timeout: Duration) {
         self.processes[process].engine.set_timeout(self.now, op, timeout);
@@ -63,6 +93,28 @@ impl World {
     /// Drop a call.
     pub(super) fn cancel(&mut self, process: usize, op: OpId) {
         self.processes[process].engine.cancel(self.now, op);
+        self.settle();
+    }
+
+    /// Kill a process: its engine does nothing any more.
+    pub(super) fn kill(&mut self, process: usize) {
+        let process = &mut self.processes[process];
+        if let Some((_, client)) = process.link.take() {
+            self.server.disconnect(client);
+        }
+        process.is_dead = true;
+    }
+
+    /// Kill a process, and start another in its place.
+    pub(super) fn restart(&mut self, process: usize) {
+        self.kill(process);
+        self.processes[process] = self.start();
+        self.settle();
+    }
+
+    /// Let a process stand still while the others go on, or go on again.
+    pub(super) fn stop(&mut self, process: usize, is_stopped: bool) {
+        self.processes[process].is_stopped = is_stopped;
         self.settle();
     }
 
@@ -80,6 +132,12 @@ impl World {
         self.settle();
     }
 
+    /// End the loader of a call for one key with this result.
+    pub(super) fn loaded(&mut self, process: usize, op: OpId, loaded: Loaded) {
+        self.processes[process].engine.handle_loaded(self.now, op, Ok(loaded));
+        self.settle();
+    }
+
     /// End the loader of a call for several keys with one value for each.
     pub(super) fn load_many(
         &mut self,
@@ -90,6 +148,13 @@ impl World {
     ) {
         let loaded = keys.into_iter().map(|key| (key, Loaded::value(value))).collect();
         self.processes[process].engine.handle_loaded_many(self.now, op, Ok(loaded));
+        self.settle();
+    }
+
+    /// End the commit of a change, or a loader of several keys, with an error.
+    pub(super) fn fail(&mut self, process: usize, op: OpId) {
+        let failure = LoadFailure::new("the row is locked");
+        self.processes[process].engine.handle_loaded_many(self.now, op, Err(failure));
         self.settle();
     }
 
@@ -106,7 +171,7 @@ impl World {
         while self.now < until {
             self.now += STEP;
             self.server.handle_timeout(self.now);
-            for process in &mut self.processes {
+            for process in self.processes.iter_mut().filter(|process| process.runs()) {
                 process.engine.handle_timeout(self.now);
             }
             self.settle();
@@ -139,7 +204,7 @@ impl World {
     /// Take the events and bytes of every engine; return whether there were any.
     fn write(&mut self) -> bool {
         let mut written = false;
-        for process in &mut self.processes {
+        for process in self.processes.iter_mut().filter(|process| process.runs()) {
             while let Some(event) = process.engine.poll_event() {
                 written = true;
                 match event {
@@ -173,10 +238,18 @@ impl World {
         while let Some(event) = self.server.poll_event() {
             let server::Event::Transmit { client, bytes } = event else { continue };
             for process in &mut self.processes {
-                if let Some((conn, _)) = process.link.filter(|(_, own)| *own == client) {
-                    read = true;
-                    process.engine.handle_read(self.now, conn, &bytes);
+                if process.link.is_some_and(|(_, own)| own == client) {
+                    process.unread.extend_from_slice(&bytes);
                 }
+            }
+        }
+        for process in self.processes.iter_mut().filter(|process| process.runs()) {
+            if let Some((conn, _)) = process.link
+                && !process.unread.is_empty()
+            {
+                read = true;
+                let bytes = std::mem::take(&mut process.unread);
+                process.engine.handle_read(self.now, conn, &bytes);
             }
         }
         read

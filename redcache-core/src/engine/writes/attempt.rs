@@ -147,7 +147,10 @@ impl Writes {
         match call.phase {
             Phase::Lock if call.is_abandoned => self.end(env, cx, op, &End::Abandoned),
             Phase::Lock if call.count.waiting > 0 => self.pause(env, cx, op),
-            Phase::Lock if call.count.holding > 0 => self.start_load(env, cx, op),
+            Phase::Lock if call.count.holding > 0 => match call.lock_failure() {
+                Some(end) => self.end(env, cx, op, &end),
+                None => self.start_load(env, cx, op),
+            },
             Phase::Lock | Phase::Publish => self.finish(env, cx, op),
             Phase::Turn | Phase::Pause | Phase::Load { .. } => {}
         }
@@ -248,10 +251,12 @@ fn lock_timeout(env: &Env) -> End {
 
 fn result(key: &Key, end: End) -> Result<bool, CallError> {
     match end {
-        End::Stored => Ok(true),
+        End::Stored | End::Changed => Ok(true),
         End::Kept => Ok(false),
         End::Lost => Err(Error::new(ErrorKind::LockLost, "").about(key).into()),
         End::LoadFailed(failure) => Err(CallError::Load(failure)),
+        // Another key of the call may be the cause.
+        End::Failed(error) if error.key().is_some() => Err(error.into()),
         End::Failed(error) => Err(error.about(key).into()),
         End::Abandoned => Err(Error::closed().into()),
     }

@@ -7,7 +7,18 @@ use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::event::Outcome;
 use crate::flow::pace::Patience;
-use crate::flow::set::Set;
+use crate::flow::set::{End, Set};
+
+/// The purpose of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Store the value of one key.
+    Insert { ttl: Duration },
+    /// Store the values of a batch, even if of one key.
+    InsertMany { ttl: Duration },
+    /// Commit a change elsewhere, and remove the keys.
+    Change,
+}
 
 /// A call that writes keys under their locks.
 #[derive(Debug)]
@@ -19,9 +30,7 @@ pub(super) struct WriteCall {
     /// The indices into `keys` in the order of the keys. Writers that lock in the same order get
     /// in each other's way the least.
     pub(super) order: Vec<u32>,
-    /// The call is a batch, even if of one key.
-    pub(super) is_many: bool,
-    pub(super) ttl: Duration,
+    pub(super) purpose: Purpose,
     pub(super) phase: Phase,
     pub(super) give_up_at: Instant,
     pub(super) patience: Patience,
@@ -62,7 +71,9 @@ impl Count {
     pub(super) fn of(&mut self, state: &Set) -> &mut usize {
         match state {
             Set::AwaitUnlock => &mut self.waiting,
-            Set::AwaitLock { .. } | Set::Publishing { .. } => &mut self.asking,
+            Set::AwaitLock { .. } | Set::Publishing { .. } | Set::Removing { .. } => {
+                &mut self.asking
+            }
             Set::Loading { .. } => &mut self.holding,
         }
     }
@@ -84,7 +95,7 @@ pub(super) enum Phase {
 }
 
 impl WriteCall {
-    pub(super) fn new(keys: Vec<Key>, ttl: Duration, is_many: bool, give_up_at: Instant) -> Self {
+    pub(super) fn new(keys: Vec<Key>, purpose: Purpose, give_up_at: Instant) -> Self {
         let mut index_of: BTreeMap<Key, u32> = BTreeMap::new();
         let mut writes: Vec<KeyWrite> = Vec::with_capacity(keys.len());
         let mut slots = Vec::with_capacity(keys.len());
@@ -104,8 +115,7 @@ impl WriteCall {
             keys: writes,
             slots,
             order,
-            is_many,
-            ttl,
+            purpose,
             phase: Phase::Turn,
             give_up_at,
             patience: Patience::default(),
@@ -116,6 +126,25 @@ impl WriteCall {
             bound: Duration::ZERO,
             timer: None,
             is_abandoned: false,
+        }
+    }
+
+    /// Return whether the commit of a change is running.
+    pub(super) fn is_committing(&self) -> bool {
+        self.purpose == Purpose::Change && matches!(self.phase, Phase::Load { .. })
+    }
+
+    /// Return the error of a key of a change that cannot be locked. The commit needs all locks.
+    pub(super) fn lock_failure(&self) -> Option<End> {
+        let mut results = self.keys.iter().map(|write| write.result.as_ref());
+        match (self.purpose, results.find_map(|result| result?.as_ref().err())) {
+            (Purpose::Change, Some(CallError::Cache(error))) => Some(End::Failed(error.clone())),
+            (Purpose::Change, Some(CallError::Load(failure))) => {
+                Some(End::LoadFailed(failure.clone()))
+            }
+            (Purpose::Change, None) | (Purpose::Insert { .. } | Purpose::InsertMany { .. }, _) => {
+                None
+            }
         }
     }
 
@@ -137,7 +166,8 @@ impl WriteCall {
             result.unwrap_or(missing).clone()
         };
         let mut all = self.slots.iter().map(result);
-        match (self.is_many, all.next()) {
+        let is_many = !matches!(self.purpose, Purpose::Insert { .. });
+        match (is_many, all.next()) {
             (false, Some(only)) => Outcome::Stored(only),
             (_, first) => Outcome::StoredMany(first.into_iter().chain(all).collect()),
         }

@@ -13,7 +13,30 @@ impl Writes {
     pub(crate) fn abandon(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(call) = self.calls.get_mut(op) else { return };
         call.is_abandoned = true;
+        if call.is_committing() {
+            return self.cut_off(env, cx, op);
+        }
         self.end(env, cx, op, &End::Abandoned);
+    }
+
+    /// Leave a change whose commit was cut off. The commit may still take effect, so its locks stay
+    /// until they expire.
+    fn cut_off(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let Some(call) = self.calls.get(op) else { return };
+        let locks: Vec<_> =
+            call.keys.iter().filter_map(|write| write.state.as_ref()?.lock()).collect();
+        self.advance_all(env, cx, op, || Input::CutOff(End::Abandoned));
+        for lock in locks {
+            env.locks.await_restore(cx.now, lock, cx.now + env.lock_ttl());
+        }
+        self.finish(env, cx, op);
+    }
+
+    /// End a call at its timeout, unless its commit is running.
+    pub(crate) fn on_timeout(&mut self, env: &mut Env, cx: Cx, op: OpId, error: &Error) {
+        if self.calls.get(op).is_some_and(|call| !call.is_committing()) {
+            self.fail(env, cx, op, error);
+        }
     }
 
     /// End a call with an error for its caller.

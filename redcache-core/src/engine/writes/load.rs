@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::call::Phase;
+use super::call::{Phase, Purpose};
 use super::state::Writes;
 use crate::api::answer::Loaded;
 use crate::api::error::{Error, ErrorKind};
@@ -24,9 +24,14 @@ impl Writes {
         let waiting_since = call.waiting_since.take();
         let held = call.keys.iter().filter(|write| write.state.is_some());
         let keys: Vec<_> = held.map(|write| write.key.clone()).collect();
-        env.stats.loads += keys.len() as u64;
-        let is_many = call.is_many;
-        env.push(if is_many { Event::LoadMany { op, keys } } else { Event::Load { op } });
+        let purpose = call.purpose;
+        if purpose != Purpose::Change {
+            env.stats.loads += keys.len() as u64;
+        }
+        env.push(match purpose {
+            Purpose::Insert { .. } => Event::Load { op },
+            Purpose::InsertMany { .. } | Purpose::Change => Event::LoadMany { op, keys },
+        });
         env.observe_lock_wait(cx, waiting_since);
         let at = env.load_times().due_at(cx.now, cx.now, true);
         self.set_timer(env, op, Some(at));
@@ -34,6 +39,12 @@ impl Writes {
 
     pub(super) fn on_load_due(&mut self, env: &mut Env, cx: Cx, op: OpId, since: Instant) {
         let times = env.load_times();
+        // A commit goes on behind a lock that is given up, so its lock is renewed until it ends.
+        let is_committing = self.calls.get(op).is_some_and(|call| call.is_committing());
+        if is_committing {
+            self.advance_all(env, cx, op, || Input::Renew);
+            return self.set_timer(env, op, Some(times.renewed_at(cx.now)));
+        }
         if times.is_over(since, cx.now) {
             let text = format!("the limit is `load_timeout`, {:?}", times.load_timeout);
             let error = Error::new(ErrorKind::LoadTimeout, text);
@@ -66,7 +77,11 @@ impl Writes {
     ) {
         let Some(call) = self.calls.get_mut(op) else { return };
         let Phase::Load { since } = call.phase else { return };
-        let (ttl, held) = (call.ttl, call.count.holding);
+        let ttl = match call.purpose {
+            Purpose::Insert { ttl } | Purpose::InsertMany { ttl } => ttl,
+            Purpose::Change => return self.on_committed(env, cx, op, loaded.map(drop)),
+        };
+        let held = call.count.holding;
         let (took, is_ok) = (cx.now - since, loaded.is_ok());
         env.observe(|| LoadEvent::new(held, took, is_ok));
         let found = match loaded {
@@ -90,6 +105,16 @@ impl Writes {
         env.stats.extra_keys += found.len() as u64;
         // If nothing is published, no reply will continue the call.
         self.steer(env, cx, Caller { op, slot: 0 });
+    }
+
+    /// The commit of a `change` has ended. It may have changed the data even if it has failed, so
+    /// its keys are removed.
+    fn on_committed(&mut self, env: &mut Env, cx: Cx, op: OpId, result: Result<(), LoadFailure>) {
+        let Some(call) = self.calls.get_mut(op) else { return };
+        call.phase = Phase::Publish;
+        self.set_timer(env, op, None);
+        let end = result.map_or_else(End::LoadFailed, |()| End::Changed);
+        self.advance_all(env, cx, op, || Input::Committed(end.clone()));
     }
 }
 

@@ -1,8 +1,8 @@
 //! The state of the locked writes, and the calls that start them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::call::WriteCall;
+use super::call::{Purpose, WriteCall};
 use crate::api::key::Key;
 use crate::engine::env::{Cx, Env};
 use crate::engine::ops::{Machine, OpMap};
@@ -18,16 +18,16 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    /// Start an `insert_with` or, if `is_many`, an `insert_many_with`.
+    /// Start an `insert_with`, an `insert_many_with` or a `change`.
     pub(crate) fn start(
         &mut self,
         env: &mut Env,
         cx: Cx,
         keys: Vec<Key>,
-        (ttl, is_many): (Duration, bool),
+        purpose: Purpose,
     ) -> OpId {
         let give_up_at = cx.now + env.config.load_timeout + env.config.lock_ttl;
-        let mut call = WriteCall::new(keys, ttl, is_many, give_up_at);
+        let mut call = WriteCall::new(keys, purpose, give_up_at);
         let op = env.start_op(Machine::Writes);
         for (slot, write) in (0..).zip(&call.keys) {
             let is_head = self.queue.enqueue(&write.key, Caller { op, slot });

@@ -26,7 +26,7 @@ pub(crate) enum Input {
         /// The lock under which a flight of this process fetches the key.
         fetching: Option<LockId>,
     },
-    /// The reply to a publish.
+    /// The reply to a publish or to a removal.
     Published {
         done: bool,
         /// The connection was lost on the way, so an earlier copy may have been executed.
@@ -40,6 +40,10 @@ pub(crate) enum Input {
     /// The load goes on, so its lock needs a new ttl.
     Renew,
     Loaded(Publication),
+    /// The commit of a change has ended in this way.
+    Committed(End),
+    /// The caller has left while its commit was running.
+    CutOff(End),
     /// Nothing will be published.
     Over(End),
 }
@@ -48,6 +52,8 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) enum End {
     Stored,
+    /// The commit of a change has succeeded, so its key is removed.
+    Changed,
     /// The loader returned nothing to store, so the old value is restored.
     Kept,
     /// Another writer has changed the key, or the lock has expired. Nothing was stored.

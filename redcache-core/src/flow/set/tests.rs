@@ -49,6 +49,7 @@ impl Write {
                 self.held.extend(own.then_some(*lock));
             }
             (Set::Publishing { held }, Input::Published { .. }) => self.forget(held.lock),
+            (Set::Removing { lock, .. }, Input::Published { .. }) => self.forget(*lock),
             _ => {}
         }
         let mut effects = Effects::default();
@@ -141,12 +142,20 @@ fn inputs(write: &Write, state: &Set) -> Vec<Input> {
             a_load(),
             Input::GiveBack,
             Input::Renew,
+            Input::Committed(End::Changed),
             Input::Over(End::Kept),
             Input::Over(End::LoadFailed(LoadFailure::new("no"))),
         ],
         Set::Publishing { .. } => vec![
             Input::Published { done: true, interrupted: false },
             Input::Published { done: false, interrupted: false },
+            Input::Published { done: false, interrupted: true },
+            refused(),
+            failed(),
+            Input::Over(End::Abandoned),
+        ],
+        Set::Removing { .. } => vec![
+            Input::Published { done: true, interrupted: false },
             Input::Published { done: false, interrupted: true },
             refused(),
             failed(),
@@ -167,7 +176,8 @@ fn replay(path: &[usize]) -> Option<usize> {
                 return None;
             }
         }
-        let is_held = matches!(state, Set::Loading { .. } | Set::Publishing { .. });
+        let is_held =
+            matches!(state, Set::Loading { .. } | Set::Publishing { .. } | Set::Removing { .. });
         assert_eq!(write.held.len(), usize::from(is_held), "{path:?} led to {state:?}");
     }
     Some(inputs(&write, &state).len())
@@ -198,6 +208,45 @@ fn a_write_locks_loads_and_publishes() {
     let step = write.handle(state, Input::Published { done: true, interrupted: false });
     assert!(matches!(step, Step::Done(End::Stored)), "{step:?}");
     assert_eq!(write.names(), ["write lock", "publish"]);
+}
+
+/// Return a write whose change is committing, behind a lock in the place of `old`.
+fn committing() -> (Write, Set) {
+    let mut write = Write::new();
+    let state = write.next(Set::AwaitUnlock, Input::Attempt);
+    let granted = write.granted(b"old", LEFT);
+    let state = write.next(state, granted);
+    (write, state)
+}
+
+#[test]
+fn a_change_removes_its_key_even_if_its_commit_fails() {
+    for end in [End::Changed, End::LoadFailed(LoadFailure::new("no"))] {
+        let (mut write, state) = committing();
+        let state = write.next(state, Input::Committed(end));
+        let step = write.handle(state, Input::Published { done: true, interrupted: false });
+        assert!(matches!(step, Step::Done(End::Changed | End::LoadFailed(_))), "{step:?}");
+        assert_eq!(write.names(), ["write lock", "remove"]);
+    }
+}
+
+#[test]
+fn a_removal_that_fails_releases_the_lock_and_the_change_holds() {
+    for failure in [refused(), Input::Failed(Error::new(ErrorKind::Timeout, ""))] {
+        let (mut write, state) = committing();
+        let state = write.next(state, Input::Committed(End::Changed));
+        let step = write.handle(state, failure);
+        assert!(matches!(step, Step::Done(End::Changed)), "{step:?}");
+        assert_eq!(write.names(), ["write lock", "remove", "release"]);
+    }
+}
+
+#[test]
+fn a_commit_that_is_cut_off_keeps_its_lock() {
+    let (mut write, state) = committing();
+    let step = write.handle(state, Input::CutOff(End::Abandoned));
+    assert!(matches!(step, Step::Done(End::Abandoned)), "{step:?}");
+    assert_eq!(write.names(), ["write lock"]);
 }
 
 /// Return the command of a write that replaced `raw` with `ttl` and fails two seconds later.
