@@ -45,7 +45,8 @@ compare: one workload against one peer, or everything against everything.
 One JSON object per line on standard output. ops_per_s and ns_per_op are for all tasks together;
 the quantiles are of single calls, except in local_hit, where the clock is read once per hundredth
 of the loop. commands counts what the server executed during the measurement, scripts' own calls
-included, server_us its processor time, peak_kib our memory. added_us (stampede) is what the last caller waited beyond the loader.
+included, server_us its processor time, peak_kib our memory. server_us_per_key counts each key of
+a call. added_us (stampede) is what the last caller waited beyond the loader.
 Exit status: 0 measured, 1 failed, 2 the peer cannot do this workload.";
 
 /// Declare an enum whose variants have names.

@@ -84,6 +84,13 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Return the processor time of the server per key that was read, in microseconds.
+    pub fn server_us_per_key(&self) -> f64 {
+        self.server_us / (self.ops * self.batch) as f64
+    }
+}
+
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -102,6 +109,7 @@ impl fmt::Display for Line {
             self.keys, self.batch, self.value, self.commands
         )?;
         write!(f, r#","server_us":{:.0},"peak_kib":{}"#, self.server_us, self.peak_kib)?;
+        write!(f, r#","server_us_per_key":{:.3}"#, self.server_us_per_key())?;
         if let Some(added) = self.added_us {
             write!(f, r#","added_us":{added:.1}"#)?;
         }
@@ -197,7 +205,8 @@ mod tests {
         let expected = concat!(
             r#"{"workload":"stampede","peer":"moka","tasks":4,"ops":4,"ops_per_s":500000.0,"#,
             r#""ns_per_op":2000.0,"p50_us":2.000,"p99_us":4.000,"p999_us":4.000,"loads":1,"#,
-            r#""keys":1,"batch":1,"value":64,"commands":3,"server_us":5,"peak_kib":6,"added_us":1500.0}"#,
+            r#""keys":1,"batch":1,"value":64,"commands":3,"server_us":5,"peak_kib":6,"#,
+            r#""server_us_per_key":1.250,"added_us":1500.0}"#,
         );
         assert_eq!(line().to_string(), expected);
     }

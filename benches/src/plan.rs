@@ -69,6 +69,11 @@ impl Row {
         matches!(self, Self::RemoteOneTls | Self::RemoteSomeTls)
     }
 
+    /// Return whether the row's calls reach the server.
+    pub fn needs_server(self) -> bool {
+        !matches!(self.workload(), Workload::LocalHit | Workload::LocalMulti)
+    }
+
     /// Return the peers of the row, yardsticks first.
     pub fn peers(self) -> Vec<Peer> {
         let others: &[Peer] = match self.workload() {

@@ -66,6 +66,20 @@ impl Server {
         &self.address
     }
 
+    /// Return the name and the version of the server.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the error of the connection or the server.
+    pub fn release(&self) -> Result<String, Failure> {
+        let info: String = redis::cmd("INFO").arg("server").query(&mut *self.control())?;
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+        Ok(match (field("valkey_version:"), field("redis_version:")) {
+            (Some(version), _) => format!("Valkey {}", version.trim()),
+            (None, version) => format!("Redis {}", version.unwrap_or("?").trim()),
+        })
+    }
+
     /// Set every key to the value.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub enum Metric {
     Loads,
     /// Microseconds beyond the loader.
     Added,
+    /// Microseconds of the server's processor per key.
+    Server,
 }
 
 impl Metric {
@@ -49,6 +51,7 @@ impl Metric {
             Self::Median => line.p50_us,
             Self::Loads => line.loads as f64,
             Self::Added => line.added_us.unwrap_or_default(),
+            Self::Server => line.server_us_per_key(),
         }
     }
 
@@ -57,7 +60,7 @@ impl Metric {
         match self {
             Self::Ops => ("k/s", 1000.0),
             Self::Nanos => ("ns", 1.0),
-            Self::Median => ("µs", 1.0),
+            Self::Median | Self::Server => ("µs", 1.0),
             Self::Loads => ("loads", 1.0),
             Self::Added => ("ms", 1000.0),
         }
@@ -67,7 +70,7 @@ impl Metric {
         match self {
             // The worst round counts: no round may have an extra load.
             Self::Ops | Self::Loads => left.max(right),
-            Self::Nanos | Self::Median | Self::Added => left.min(right),
+            Self::Nanos | Self::Median | Self::Added | Self::Server => left.min(right),
         }
     }
 }
@@ -192,7 +195,13 @@ pub fn render(results: &Results) -> String {
     let mut text = String::from("\nmeasured (best and median round)\n");
     for row in Row::ALL {
         for peer in row.peers() {
-            measured(results, *row, peer, &mut text);
+            measured((results, Metric::of(*row)), *row, peer, &mut text);
+        }
+    }
+    text.push_str("\nprocessor time of the server per key (best and median round)\n");
+    for row in Row::ALL.iter().filter(|row| row.needs_server()) {
+        for peer in row.peers() {
+            measured((results, Metric::Server), *row, peer, &mut text);
         }
     }
     text.push_str("\ntargets (ratio of the best rounds, median ratio within a round)\n");
@@ -209,8 +218,7 @@ pub fn render(results: &Results) -> String {
     text
 }
 
-fn measured(results: &Results, row: Row, peer: Peer, text: &mut String) {
-    let metric = Metric::of(row);
+fn measured((results, metric): (&Results, Metric), row: Row, peer: Peer, text: &mut String) {
     let (unit, per) = metric.unit();
     let Some(Summary { best, median }) = results.summary(row, peer, metric) else {
         return;
@@ -224,7 +232,7 @@ fn beside_tokio(row: Row) -> Target {
     let metric = Metric::of(row);
     let limit = match metric {
         Metric::Ops => Limit::AtLeast(1.0 / ADAPTER_MAX),
-        Metric::Nanos | Metric::Median | Metric::Loads | Metric::Added => {
+        Metric::Nanos | Metric::Median | Metric::Loads | Metric::Added | Metric::Server => {
             Limit::AtMost(ADAPTER_MAX)
         }
     };
@@ -261,6 +269,7 @@ impl Target {
             Metric::Median => "p50",
             Metric::Loads => "loads",
             Metric::Added => "added ms",
+            Metric::Server => "server µs per key",
         };
         let (row, peer) = match self.against {
             Against::Itself => {

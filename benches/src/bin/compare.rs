@@ -36,8 +36,8 @@ fn execute(command: cli::Command) -> Result<(), NoMeasurement> {
         cli::Command::Help => println!("{USAGE}"),
         cli::Command::One(redis, run) => one(redis, &run)?,
         cli::Command::Growth(redis) => {
-            eprintln!("# {Versions}");
             let server = Server::take(redis)?;
+            eprintln!("# {}, {Versions}", server.release()?);
             growth::growth(&server, |text| println!("{text}"))?;
         }
         cli::Command::Staleness(redis, each) => {
@@ -46,8 +46,8 @@ fn execute(command: cli::Command) -> Result<(), NoMeasurement> {
             staleness::staleness(&server, each, |text| println!("{text}"))?;
         }
         cli::Command::All(redis, all) => {
-            eprintln!("# {Versions}");
             let server = Server::take(redis)?;
+            eprintln!("# {}, {Versions}", server.release()?);
             rounds::all(&all, &server, |text| println!("{text}"))?;
         }
     }
@@ -59,10 +59,10 @@ fn one(redis: Redis, run: &Run) -> Result<(), NoMeasurement> {
     if !WORKERS.into_iter().all(ready) {
         return Err(NoMeasurement::Failed(start_over().into()));
     }
-    if !run.quiet {
-        eprintln!("# {Versions}");
-    }
     let server = Server::take(redis)?;
+    if !run.quiet {
+        eprintln!("# {}, {Versions}", server.release()?);
+    }
     let measurement = peers::measure(run, &server)?;
     println!("{}", Line::new(run, measurement));
     Ok(())
