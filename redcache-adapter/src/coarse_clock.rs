@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 /// late.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CoarseClock {
-    base: Instant,
+    /// The instant of `reading`, and one resolution more.
+    after: Instant,
     reading: Duration,
-    resolution: Duration,
 }
 
 impl CoarseClock {
     /// Create a mapping from a `reading` of the coarse clock that was taken just before `base`.
     pub(crate) fn new(reading: Duration, base: Instant, resolution: Duration) -> Self {
-        Self { base, reading, resolution }
+        Self { after: base + resolution, reading }
     }
 
     /// Return the instant for another reading.
     pub(crate) fn at(&self, reading: Duration) -> Instant {
-        self.base + reading.saturating_sub(self.reading) + self.resolution
+        self.after + reading.saturating_sub(self.reading)
     }
 }
 

@@ -26,8 +26,9 @@ impl Clock {
         }
         let before = coarse_now();
         let now = tokio::time::Instant::now().into_std();
-        // Both comparisons hold however long this thread was suspended between two readings.
-        if now + DISTANCE_MIN < before || now > coarse_now() + DISTANCE_MIN {
+        let is_late = |coarse: Instant| now > coarse + DISTANCE_MIN;
+        // The comparisons hold however long this thread was suspended between two readings.
+        if now + DISTANCE_MIN < before || is_late(before) && is_late(coarse_now()) {
             self.is_virtual.store(true, Ordering::Relaxed);
         }
         now
