@@ -142,6 +142,8 @@ mod switch {
         SwitchIgnored "a switch that a sentinel publishes is ignored",
         RoleUnchecked "a server that a sentinel names is used although it is a replica",
         OldConnectionKept "the connection to a primary that was replaced is kept until it is lost",
+        PublicationNotReadBack "a published value that the server does not track is kept",
+        NativeRefusalStands "a server's refusal of a command that stands for a script is final",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
     }
 

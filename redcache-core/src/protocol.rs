@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod encode;
 pub(crate) mod envelope;
 pub(crate) mod lock;
+pub(crate) mod native;
 pub(crate) mod oversized;
 pub(crate) mod redirect;
 pub(crate) mod refusal;

@@ -65,6 +65,8 @@ pub enum Fault {
     LoginFails,
     LoginOld,
     HangUp,
+    NativeForbidden,
+    OtherServer,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -96,7 +98,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 88] = [
+    pub const ALL: [Self; 90] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -158,6 +160,8 @@ impl Fault {
         Self::LoginFails,
         Self::LoginOld,
         Self::HangUp,
+        Self::NativeForbidden,
+        Self::OtherServer,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -266,6 +270,8 @@ impl Fault {
             Self::LoginFails => "credentials provider fails",
             Self::LoginOld => "credentials provider gives an old token",
             Self::HangUp => "server hangs up on the commands of one key",
+            Self::NativeForbidden => "NOPERM for a native command that compares",
+            Self::OtherServer => "server with other native commands in its place",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",
@@ -298,14 +304,16 @@ impl Fault {
 }
 
 /// The commands that a fault can have refused once.
-pub(crate) const REFUSABLE: [&str; 9] =
-    ["get", "mget", "pttl", "set", "del", "eval", "evalsha", "asking", "cluster"];
+pub(crate) const REFUSABLE: [&str; 12] = [
+    "get", "mget", "pttl", "set", "del", "eval", "evalsha", "asking", "cluster", "exec", "exists",
+    "delifeq",
+];
 
 /// The commands on which a fault can make the server hang up.
 pub(crate) const FATAL: [&str; 3] = ["get", "mget", "evalsha"];
 
 /// The commands that a fault can forbid for a while, by their full names.
-pub(crate) const FORBIDDABLE: [&str; 12] = [
+pub(crate) const FORBIDDABLE: [&str; 16] = [
     "get",
     "pttl",
     "mget",
@@ -317,5 +325,9 @@ pub(crate) const FORBIDDABLE: [&str; 12] = [
     "exists",
     "ping",
     "asking",
+    "multi",
+    "exec",
+    "delifeq",
+    "delex",
     "cluster|shards",
 ];

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod faults;
+pub(crate) mod servers;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::plan::cluster::{ClusterPlan, HOST, port_of};
 use crate::plan::faults::{Faults, Kind, LOADER_AND_CALLER_FAULTS, injections};
+use crate::plan::servers::Servers;
 use crate::rng::Rng;
 use crate::server;
 
@@ -64,6 +66,8 @@ pub(crate) struct Plan {
     /// Parts per million by which each clock is fast: the server's, then each process's.
     pub(crate) skews: Vec<i64>,
     pub(crate) server: server::Config,
+    /// The servers that have native commands.
+    pub(crate) servers: Servers,
     /// Nothing disturbs links and server, so nothing may fail or be late.
     pub(crate) is_healthy: bool,
     /// Healthy, and no load is abandoned and no other client writes.
@@ -168,6 +172,7 @@ impl Plan {
             injections,
             skews,
             server,
+            servers: Servers::Same,
             // These draws come last, so that everything above is the same with and without them.
             has_call_styles: rng.chance(400),
             stale_if_error: staleness(is_cluster, &mut rng),
@@ -205,6 +210,7 @@ impl Plan {
         if kind == Kind::Undisturbed && !is_cluster && rng.chance(120) {
             plan.slow_down();
         }
+        plan.servers = Servers::choose(&mut plan.server, &mut plan.faults, &mut rng);
         plan
     }
 

@@ -1,5 +1,5 @@
-//! A model of one Redis 7 server: keys, expiry, client tracking and redcache's scripts. It may be a
-//! node of a [`Cluster`], with its own view of the others.
+//! A model of one Redis or Valkey server: keys, expiry, client tracking, transactions, scripts of
+//! redcache. It may be a node of a [`Cluster`], with its own view of the others.
 //!
 //! A [`Server`] has four kinds of methods, like redcache's engine: *inputs* (connections, bytes,
 //! time), *events* to carry out after every input ([`Server::poll_event`],
@@ -41,6 +41,7 @@ mod instance;
 mod keyspace;
 mod memory;
 mod query;
+mod queue;
 mod record;
 mod redirect;
 mod replicate;
@@ -54,6 +55,7 @@ mod script_effects;
 mod tests;
 mod tracking;
 mod tracking_table;
+mod transaction;
 
 pub use self::client::{ClientId, Tracking};
 pub use self::cluster::{Cluster, Member};

@@ -83,6 +83,11 @@ fn scripts_behave_as_in_redis() {
 }
 
 #[test]
+fn transactions_and_comparing_writes_are_those_of_redis() {
+    check(probes::native::PROBES);
+}
+
+#[test]
 fn a_server_in_trouble_rejects_as_redis_does() {
     check(probes::trouble::PROBES);
 }
@@ -102,6 +107,7 @@ fn there_are_enough_probes() {
         probes::tracking::PROBES,
         probes::own_changes::PROBES,
         probes::script::PROBES,
+        probes::native::PROBES,
         probes::trouble::PROBES,
         probes::cluster::PROBES,
     ];

@@ -14,11 +14,11 @@ with_a_server_of_its_own![
 ];
 
 /// The `ACL` commands of SECURITY.md, in its order.
-fn documented() -> [Vec<&'static str>; 4] {
+fn documented() -> [Vec<&'static str>; 5] {
     let text = include_str!("../../SECURITY.md");
     let commands = text.lines().filter(|line| line.starts_with("ACL SETUSER app "));
     let commands: Vec<Vec<_>> = commands.map(|line| line.split(' ').collect()).collect();
-    commands.try_into().expect("one server, cluster, refreshes, sentinels")
+    commands.try_into().expect("one server, Valkey, cluster, refreshes, sentinels")
 }
 
 fn log_in(url: &str) -> String {
@@ -67,9 +67,12 @@ fn check_denials(mut server: Raw) {
 }
 
 fn the_documented_permissions_are_enough_for_one_server<C: Cache>() {
-    let [one, _, refreshes, _] = documented();
+    let [one, valkey, _, refreshes, _] = documented();
     let server = RedisServer::start();
     server.connect().ok(&one);
+    if server.is_valkey() {
+        server.connect().ok(&valkey);
+    }
     server.connect().ok(&refreshes);
     let cache: C = connected(format!("{}/2", log_in(&server.url())));
     use_all_calls(&cache, "app:");
@@ -77,11 +80,14 @@ fn the_documented_permissions_are_enough_for_one_server<C: Cache>() {
 }
 
 fn the_documented_permissions_are_enough_for_a_cluster<C: Cache>() {
-    let [one, more, refreshes, _] = documented();
+    let [one, valkey, more, refreshes, _] = documented();
     let cluster = RedisCluster::start();
     for node in cluster.running() {
         for command in [&one, &more, &refreshes] {
             cluster.connect(node).ok(command);
+        }
+        if cluster.node(node).is_valkey() {
+            cluster.connect(node).ok(&valkey);
         }
     }
     let cache: C = connected(log_in(&cluster.url()));

@@ -9,12 +9,13 @@ use redcache_tests::{Raw, RedisServer};
 
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{
-    Kind, LONG_LOCK, Notices, TTL, all_found, cache_error, found, gate, observed, wait_until,
+    Boom, Kind, LONG_LOCK, Notices, TTL, all_found, cache_error, found, gate, observed, wait_until,
 };
 
 with_a_server_of_its_own![
     a_login_without_scripts_takes_no_locks_and_loads_one_at_a_time,
     a_server_without_scripts_takes_no_locks_and_loads_one_at_a_time,
+    a_login_without_scripts_takes_locks_where_the_server_compares,
     a_login_without_tracking_works_without_a_near_cache,
 ];
 
@@ -27,19 +28,17 @@ fn with_login(server: &RedisServer, denied: &[&str]) -> String {
 
 fn a_login_without_scripts_takes_no_locks_and_loads_one_at_a_time<C: Cache>() {
     let server = RedisServer::start();
-    let url = with_login(&server, &["-eval", "-evalsha"]);
+    let native: &[&str] = if server.is_valkey() { &["-delifeq", "-multi"] } else { &[] };
+    let url = with_login(&server, &[&["-eval", "-evalsha"], native].concat());
     check_without_scripts::<C>(&url, &mut server.connect());
 }
 
 fn a_server_without_scripts_takes_no_locks_and_loads_one_at_a_time<C: Cache>() {
-    let server = RedisServer::start_with(&[
-        "--rename-command",
-        "EVAL",
-        "",
-        "--rename-command",
-        "EVALSHA",
-        "",
-    ]);
+    let native: &[&str] =
+        if RedisServer::start().is_valkey() { &["DELIFEQ", "MULTI"] } else { &[] };
+    let commands = [&["EVAL", "EVALSHA"], native].concat();
+    let args = commands.into_iter().flat_map(|command| ["--rename-command", command, ""]);
+    let server = RedisServer::start_with(&args.collect::<Vec<_>>());
     check_without_scripts::<C>(&server.url(), &mut server.connect());
 }
 
@@ -109,6 +108,32 @@ fn check_refresh_without_scripts<C: Cache>(cache: &C, client: &mut Raw) {
     });
     assert_eq!(cache.stats().refreshes_triggered, before.refreshes_triggered);
     assert_eq!(client.call(&["KEYS", "__redcache:refresh:*"]), b"*0\r\n");
+}
+
+fn a_login_without_scripts_takes_locks_where_the_server_compares<C: Cache>() {
+    let server = RedisServer::start();
+    if !server.is_valkey() {
+        return;
+    }
+    let (url, notices) = (with_login(&server, &["-eval", "-evalsha"]), Notices::default());
+    let (cache, mut client): (C, _) = (observed(url, notices.clone()), server.connect());
+    for round in 0..10 {
+        let key = format!("k{round}");
+        assert_eq!(cache.get_with(&key, TTL, || found("v")).unwrap().source, Source::Loaded);
+        assert!(client.get(&key).unwrap().ends_with(b":v"), "the value is not stored");
+        assert_eq!(cache.get(&key).unwrap().source, Source::Near);
+        client.ok(&["SET", &key, "w"]);
+        wait_until("the copy is invalidated", || {
+            cache.get(&key).unwrap().value.as_deref() == Some(b"w")
+        });
+    }
+    cache.get_with("failed", TTL, || Err(Boom("no such table"))).unwrap_err();
+    wait_until("the lock is released", || client.get("failed").is_none());
+    let error = cache_error(cache.insert_with("locked", TTL, || found("v")));
+    assert_eq!(error.kind(), ErrorKind::Server);
+    cache.get_with("after", TTL, || found("v")).unwrap();
+    assert!(client.get("after").is_some());
+    assert_eq!(notices.count(Kind::NotStored), 0);
 }
 
 fn a_login_without_tracking_works_without_a_near_cache<C: Cache>() {

@@ -158,6 +158,16 @@ impl RedisServer {
         Raw::connect(self.address())
     }
 
+    /// Return whether the server is a Valkey, which compares and writes without scripts.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not answer.
+    pub fn is_valkey(&self) -> bool {
+        let info = self.connect().call(&["INFO", "server"]);
+        String::from_utf8_lossy(&info).contains("server_name:valkey")
+    }
+
     /// Kill the server, if it runs; its keys are lost.
     pub fn stop(&mut self) {
         self.process = None;

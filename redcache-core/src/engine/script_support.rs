@@ -1,5 +1,5 @@
-//! Whether the server runs scripts for this login. Without them, a lock can be neither published
-//! over nor compared and released, so none is taken.
+//! Whether the server ends locks for this login, by scripts or by commands of its own. Otherwise, a
+//! lock can be neither published over nor compared and released, so none is taken.
 //!
 //! The lock that tells so is given back with two commands: a read, and a removal if the key still
 //! holds the lock.
@@ -16,22 +16,34 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The server's last word about scripts.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptSupport {
-    refused_until: Option<Instant>,
+    /// Until then no lock is taken, because its end was refused.
+    locks_refused_until: Option<Instant>,
+    /// Until then nothing is refreshed, because a script was refused.
+    scripts_refused_until: Option<Instant>,
     is_announced: bool,
 }
 
 impl ScriptSupport {
     /// Return whether a lock may be taken.
     pub(crate) fn allows_locks(&self, now: Instant) -> bool {
-        self.refused_until.is_none_or(|until| until <= now)
+        self.locks_refused_until.is_none_or(|until| until <= now)
     }
 
-    /// Take the refusal of a command. Return `true` if it is the first one that forbids scripts.
+    /// Return whether a refresh may begin, which replaces a value by a script.
+    pub(crate) fn allows_refreshes(&self, now: Instant) -> bool {
+        self.scripts_refused_until.is_none_or(|until| until <= now)
+    }
+
+    /// Take the refusal of a command. Return `true` if it is the first one that forbids locks.
     pub(crate) fn on_refused(&mut self, now: Instant, command: &Command, why: &Refusal) -> bool {
         if !forbids_scripts(command, why) {
             return false;
         }
-        self.refused_until = Some(now + REFUSED_FOR);
+        self.scripts_refused_until = Some(now + REFUSED_FOR);
+        if !ends_lock(command) {
+            return false;
+        }
+        self.locks_refused_until = Some(now + REFUSED_FOR);
         !std::mem::replace(&mut self.is_announced, true)
     }
 
@@ -46,6 +58,26 @@ pub(crate) fn forbids_scripts(command: &Command, why: &Refusal) -> bool {
     let is_forbidden = why.0.starts_with("NOPERM") && !why.0.contains("access");
     let is_unknown = why.0.starts_with("ERR unknown command");
     command.script().is_some() && (is_forbidden || is_unknown)
+}
+
+/// Return whether a lock needs the command at its end, or to stay. Some servers have commands of
+/// their own for it, and scripts for the others may be refused then.
+fn ends_lock(command: &Command) -> bool {
+    match command {
+        Command::Publish { .. }
+        | Command::Release { .. }
+        | Command::Renew { .. }
+        | Command::Restore { .. } => true,
+        Command::Read { .. }
+        | Command::ReadRaw { .. }
+        | Command::ReadOrLock { .. }
+        | Command::Lock { .. }
+        | Command::Replace { .. }
+        | Command::WriteLock { .. }
+        | Command::Insert { .. }
+        | Command::Remove { .. }
+        | Command::Touch { .. } => false,
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +97,10 @@ mod tests {
         let noperm = refusal("NOPERM this user has no permissions to run the 'eval' command");
         let mut support = ScriptSupport::default();
         assert!(!support.on_refused(now, &remove, &noperm));
+        let touch = Command::Touch { key: Key::from("k"), ttl: Duration::from_secs(1) };
+        assert!(support.allows_refreshes(now));
+        assert!(!support.on_refused(now, &touch, &noperm));
+        assert!(!support.allows_refreshes(now));
         assert!(!support.on_refused(now, &release, &refusal("OOM command not allowed")));
         assert!(support.allows_locks(now));
         assert!(support.on_refused(now, &release, &noperm));

@@ -10,6 +10,8 @@ use crate::protocol::envelope::{decimal_digits, push_decimal, write_envelope};
 use crate::protocol::lock::LockId;
 use crate::protocol::script::Script;
 
+pub(crate) mod native;
+
 impl Command {
     /// Append the command to `out`, its script by hash or with its source.
     pub(crate) fn encode(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
@@ -139,7 +141,7 @@ fn read_asking(out: &mut Vec<u8>, key: &Key) {
     pttl(out, key);
 }
 
-fn asking(out: &mut Vec<u8>) {
+pub(crate) fn asking(out: &mut Vec<u8>) {
     out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
 }
 

@@ -21,11 +21,15 @@ mod coalesce;
 mod greeting;
 mod handshake;
 mod heartbeat;
+mod native;
 mod pipeline;
+mod publications;
 mod replies;
 mod scripts;
+mod transaction;
 
 pub(super) use awaited::Overdue;
+use greeting::Greeting;
 pub(super) use handshake::Expectation;
 use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
@@ -353,6 +357,11 @@ impl Phase {
         if mutant!(BoundOfNextConnection) {
             pipeline.fresh_as_of = Some(now);
         }
+        if handshake.is_hello()
+            && let Some(greeting) = Greeting::of(frame)
+        {
+            pipeline.native.on_greeting(greeting.native);
+        }
         match handshake.on_reply(frame, (config, given), &mut pipeline.out) {
             Next::Wait(next) => {
                 *handshake = next;
@@ -367,6 +376,9 @@ impl Phase {
                 let untracked = untracked.take();
                 *self = Self::Ready;
                 pipeline.ignore(ignored);
+                if pipeline.native.on_ready(untracked.is_none() && config.near_cache_bytes > 0) {
+                    pipeline.probe_transactions();
+                }
                 Ok(Some(Inbound::Ready { untracked }))
             }
             Next::Fail(error) => Err(error),

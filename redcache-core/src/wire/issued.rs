@@ -37,6 +37,8 @@ pub(crate) struct Issued {
     pub(super) hang_ups: u8,
     /// The server stopped reading before the command.
     pub(super) unread: bool,
+    /// The command goes as a script, because the server has refused its own command for it.
+    pub(super) by_script: bool,
 }
 
 /// The commands that may be unanswered beside a command.
@@ -75,6 +77,7 @@ impl Issued {
             alone: false,
             hang_ups: 0,
             unread: false,
+            by_script: false,
         }
     }
 

@@ -63,6 +63,7 @@ impl World {
                     Verb::Script(Script::Replace) => self.check_replaced(key, raw, executed),
                     Verb::Script(Script::Renew | Script::Touch)
                     | Verb::Read
+                    | Verb::Queued
                     | Verb::Epoch
                     | Verb::Owners
                     | Verb::Other => {
@@ -263,6 +264,7 @@ impl World {
             | Verb::Lock
             | Verb::Insert
             | Verb::Script(_)
+            | Verb::Queued
             | Verb::Epoch
             | Verb::Owners
             | Verb::Other => return Ok(()),

@@ -55,7 +55,9 @@ impl World {
                 TopologyReply::Owners(reply)
             }
             (_, Some(key)) if frame.starts_with(b"-MOVED ") => {
-                let (version, is_last) = (cluster.versions[key], executed.verb != Verb::Read);
+                // A command of several parts is redirected once the last is answered.
+                let is_last = !matches!(executed.verb, Verb::Read | Verb::Queued);
+                let version = cluster.versions[key];
                 TopologyReply::Moved { key, port: port_in(frame), version, is_last }
             }
             (_, Some(key)) if frame.starts_with(b"-ASK ") => {
@@ -161,7 +163,7 @@ impl World {
         let words = words(frame);
         let at = match words.first().copied().unwrap_or_default() {
             b"EVAL" | b"EVALSHA" => 3,
-            b"GET" | b"MGET" | b"PTTL" | b"SET" | b"DEL" => 1,
+            b"GET" | b"MGET" | b"PTTL" | b"SET" | b"DEL" | b"DELIFEQ" | b"DELEX" => 1,
             _ => usize::MAX,
         };
         let key = words.get(at).and_then(|name| self.key_named(name));
@@ -192,8 +194,10 @@ impl World {
                 });
         }
         self.tally.cover(Invariant::ByTheMap);
-        // A script whose hash was unknown is repeated on the same connection.
-        let is_repeated = words[0] == b"EVAL";
+        // A script whose hash was unknown is repeated on the same connection, and so is a native
+        // command that was refused, as a script.
+        let is_native = self.nodes[node].server.has_native_commands();
+        let is_repeated = words[0] == b"EVAL" || words[0] == b"EVALSHA" && is_native;
         let is_there = route.owners.contains(&port) || route.named.contains(&port);
         Invariant::ByTheMap.holds(is_there || is_repeated, || {
             let (owners, named) = (&route.owners, &route.named);

@@ -48,6 +48,7 @@ impl World {
             | Verb::Read
             | Verb::Insert
             | Verb::Remove
+            | Verb::Queued
             | Verb::Epoch
             | Verb::Owners
             | Verb::Other => false,

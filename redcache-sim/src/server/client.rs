@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::reply::{Protocol, write_invalidation};
 use super::request::RequestReader;
+use super::transaction::Transaction;
 
 /// The number of a connection; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,8 @@ pub(super) struct Client {
     pub(super) is_asking: bool,
     /// The client accepts reads from a replica.
     pub(super) is_reader: bool,
+    /// The commands since `MULTI`.
+    pub(super) transaction: Option<Transaction>,
 }
 
 impl Client {
@@ -60,6 +63,7 @@ impl Client {
             tracking: None,
             is_asking: false,
             is_reader: false,
+            transaction: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl Client {
         self.tracking = None;
         self.is_asking = false;
         self.is_reader = false;
+        self.transaction = None;
     }
 
     /// Push an invalidation of `key`, or of all keys. RESP2 has no push.

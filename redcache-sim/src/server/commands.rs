@@ -9,6 +9,7 @@ mod key;
 mod scripting;
 mod string;
 mod system;
+mod transaction;
 
 use self::command::Command;
 
@@ -22,6 +23,7 @@ pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
         client::COMMANDS,
         cluster::COMMANDS,
         connection::COMMANDS,
+        transaction::COMMANDS,
         system::COMMANDS,
     ];
     all.into_iter().flatten().find(|command| command.name.as_bytes().eq_ignore_ascii_case(name))

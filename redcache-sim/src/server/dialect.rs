@@ -48,6 +48,21 @@ impl Config {
         self.is_since_7_2()
     }
 
+    /// Return whether the server has a command that not every modelled server has.
+    pub(super) fn knows(&self, command: &str) -> bool {
+        match command {
+            "delifeq" => self.is_valkey() && self.version >= (9, 0, 0),
+            "delex" => !self.is_valkey() && self.knows_set_ifeq(),
+            _ => true,
+        }
+    }
+
+    /// Return whether `SET` has the option `IFEQ`.
+    pub(super) fn knows_set_ifeq(&self) -> bool {
+        let since = if self.is_valkey() { (8, 1, 0) } else { (8, 4, 0) };
+        self.version >= since
+    }
+
     pub(super) fn tracks_what_scripts_read(&self) -> bool {
         self.is_since_7_2()
     }

@@ -50,19 +50,15 @@ impl Server {
     }
 
     fn answer(&mut self, client: ClientId, args: &[Bytes]) -> Result<Reply, ReplyError> {
-        if let Some(error) = self.faults.take_rejection(&args[0]) {
-            return Err(error);
-        }
         if args[0].eq_ignore_ascii_case(b"quit") {
             return Ok(quit(&mut Call { server: self, client, args }));
         }
-        let command = self.identify(args).map_err(|unknown| {
-            let is_asked_first = self.config.is_valkey() && !self.is_authenticated(client);
-            if is_asked_first { ReplyError::NO_AUTH.into() } else { unknown }
-        })?;
-        if let Err(error) = self.admit(client, command, args) {
-            self.record.count(command.name).rejected += 1;
-            return Err(error);
+        let command = match self.accept(client, args) {
+            Ok(command) => command,
+            Err(refusal) => return Err(self.abort(client, args, refusal)),
+        };
+        if let Some(reply) = self.queue(client, command, args) {
+            return reply;
         }
         if let Some(running) = &mut self.running {
             running.executing = true;
@@ -72,6 +68,22 @@ impl Server {
             self.remember_read(client, command.keys(args));
         }
         outcome
+    }
+
+    /// Return the command of a request if it may run.
+    fn accept(&mut self, client: ClientId, args: &[Bytes]) -> Result<&'static Command, ReplyError> {
+        if let Some(error) = self.faults.take_rejection(&args[0]) {
+            return Err(error);
+        }
+        let command = self.identify(args).map_err(|unknown| {
+            let is_asked_first = self.config.is_valkey() && !self.is_authenticated(client);
+            if is_asked_first { ReplyError::NO_AUTH.into() } else { unknown }
+        })?;
+        if let Err(error) = self.admit(client, command, args) {
+            self.record.count(command.name).rejected += 1;
+            return Err(error);
+        }
+        Ok(command)
     }
 
     /// Run and count a command that is allowed.
@@ -92,6 +104,7 @@ impl Server {
         let hello_is_unknown = self.config.hello == HelloSupport::Unknown;
         let command = commands::find(&args[0])
             .filter(|command| !(hello_is_unknown && command.name == "hello"))
+            .filter(|command| self.config.knows(command.name))
             .ok_or_else(|| unknown_command(args))?;
         if command.subcommands.is_empty() || args.len() < 2 {
             return Ok(command);
@@ -126,6 +139,11 @@ impl Server {
             return Err(self.config.forbidden(command.name));
         }
         self.check_slots(client, command, args)?;
+        self.check_state(command)
+    }
+
+    /// Check that the state of the server allows a command.
+    pub(super) fn check_state(&mut self, command: &Command) -> Result<(), ReplyError> {
         self.out_of_memory = self.is_short_of_memory();
         if self.out_of_memory && command.has(DENY_OOM) {
             return Err(ReplyError::OUT_OF_MEMORY.into());

@@ -67,6 +67,16 @@ impl Server {
         self.tracking(client).is_some() && self.tracking.has(key, client)
     }
 
+    /// Return the commands that `client` has sent since `MULTI`; `None` outside a transaction.
+    pub fn transaction(&self, client: ClientId) -> Option<&[Vec<Bytes>]> {
+        self.clients.get(&client)?.transaction.as_ref().map(|it| &it.commands[..])
+    }
+
+    /// Return whether the server compares and writes without a script.
+    pub fn has_native_commands(&self) -> bool {
+        self.config.knows_set_ifeq()
+    }
+
     /// Return the number of keys in the tracking table.
     pub fn tracked_keys(&self) -> usize {
         self.tracking.len()

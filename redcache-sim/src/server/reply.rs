@@ -22,6 +22,8 @@ pub enum Reply {
     Text(String),
     /// Null.
     Null,
+    /// An error within a reply.
+    Error(ReplyError),
     /// An array.
     Array(Vec<Self>),
     /// A set; an array in RESP2.
@@ -69,6 +71,7 @@ impl Reply {
             Self::Text(text) => write_bulk(out, text.as_bytes()),
             Self::Null if resp3 => out.extend_from_slice(b"_\r\n"),
             Self::Null => out.extend_from_slice(b"$-1\r\n"),
+            Self::Error(error) => error.write(out),
             Self::Array(items) => write_all(items, b'*', protocol, out),
             Self::Set(items) => write_all(items, if resp3 { b'~' } else { b'*' }, protocol, out),
             Self::Map(pairs) => {

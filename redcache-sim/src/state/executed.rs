@@ -15,7 +15,10 @@ pub(crate) enum Verb {
     Lock,
     Insert,
     Remove,
+    /// A script, or the native command in its place.
     Script(Script),
+    /// A command that `EXEC` will execute.
+    Queued,
     /// A query for the epoch of the slot map.
     Epoch,
     /// A query for the slot map.
@@ -54,6 +57,61 @@ pub(crate) struct Part {
 impl Executed {
     pub(crate) fn of(world: &World, link: usize, frame: &[u8], sent_at: Micros) -> Self {
         let words = words(frame);
+        let queued = world.queued_on(link);
+        let sent = match queued {
+            Some(commands) if words == [b"EXEC"] => Sent::transaction(commands),
+            Some(_) => Sent { verb: Verb::Queued, ..Sent::command(&words) },
+            None => Sent::command(&words),
+        };
+        let Sent { verb, parts } = sent;
+        let refresh = parts.first().and_then(|(name, _)| world.key_refreshed_under(name));
+        let parts = parts.into_iter().filter_map(|(name, words)| {
+            let key = world.key_named(&name)?;
+            let ttl = world.ttl_of(key);
+            let expires_at = ttl.map(|ttl| world.now + world.server_clock.stretch(ttl));
+            Some(Part { key, words, expires_at })
+        });
+        Self {
+            link,
+            process: world.links[link].process,
+            life: world.links[link].life,
+            verb,
+            reads_ttl: words.first() == Some(&&b"PTTL"[..]),
+            sent_at,
+            refresh,
+            parts: parts.collect(),
+            wrote: match verb {
+                Verb::Read | Verb::Queued | Verb::Epoch | Verb::Owners | Verb::Other => false,
+                Verb::Lock | Verb::Insert | Verb::Remove | Verb::Script(_) => true,
+            },
+        }
+    }
+
+    /// Return the part that concerns a key.
+    pub(crate) fn part(&self, key: usize) -> Option<&Part> {
+        self.parts.iter().find(|part| part.key == key)
+    }
+
+    /// Return the part that concerns a key and expects it to hold `raw`. A shared publication may
+    /// name a key several times, each with another lock.
+    pub(crate) fn part_expecting(&self, key: usize, raw: Option<&Bytes>) -> Option<&Part> {
+        let expects = |part: &&Part| part.key == key && part.words.first() == raw;
+        self.parts.iter().find(expects).filter(|_| raw.is_some())
+    }
+}
+
+/// The kind of a command, its keys, and the arguments of each.
+struct Sent {
+    verb: Verb,
+    parts: Vec<(Bytes, Vec<Bytes>)>,
+}
+
+impl Sent {
+    /// Read a command that is executed by itself.
+    fn command(words: &[&[u8]]) -> Self {
+        if let Some(native) = Self::native(words) {
+            return native;
+        }
         let (verb, at) = match words.first().copied().unwrap_or_default() {
             b"GET" | b"PTTL" | b"MGET" => (Verb::Read, 1),
             b"SET" if words.get(2).is_some_and(|value| is_lock(value)) => (Verb::Lock, 1),
@@ -72,39 +130,42 @@ impl Executed {
             _ => 1,
         };
         let (names, rest) = words[at..].split_at(keys.min(words.len() - at));
-        let parts = names.iter().enumerate().filter_map(|(place, name)| {
-            let key = world.key_named(name)?;
-            let ttl = world.ttl_of(key);
-            let width = rest.len() / keys;
-            Some(Part {
-                key,
-                words: rest[place * width..][..width].iter().map(|word| copied(word)).collect(),
-                expires_at: ttl.map(|ttl| world.now + world.server_clock.stretch(ttl)),
-            })
+        let width = rest.len() / keys;
+        let part = |(place, name): (usize, &&[u8])| {
+            (copied(name), rest[place * width..][..width].iter().map(|word| copied(word)).collect())
+        };
+        Self { verb, parts: names.iter().enumerate().map(part).collect() }
+    }
+
+    /// Read a native command with the arguments of the script in whose place it is.
+    fn native(words: &[&[u8]]) -> Option<Self> {
+        let (script, key, arguments): (_, _, &[&[u8]]) = match *words {
+            [b"DELIFEQ", key, lock] | [b"DELEX", key, b"IFEQ", lock] => {
+                (Script::Release, key, &[lock])
+            }
+            [b"SET", key, lock, b"IFEQ", _, b"PX", ttl] if is_lock(lock) => {
+                (Script::Renew, key, &[lock, ttl])
+            }
+            [b"SET", key, value, b"IFEQ", lock, b"PX", ttl] => {
+                (Script::Publish, key, &[lock, value, ttl])
+            }
+            [b"SET", key, raw, b"PX", ttl, b"IFEQ", lock] => {
+                (Script::Restore, key, &[lock, raw, ttl])
+            }
+            [b"SET", key, raw, b"IFEQ", lock] => (Script::Restore, key, &[lock, raw]),
+            _ => return None,
+        };
+        let arguments = arguments.iter().map(|word| copied(word)).collect();
+        Some(Self { verb: Verb::Script(script), parts: vec![(copied(key), arguments)] })
+    }
+
+    /// Read the publications of a transaction.
+    fn transaction(commands: &[Vec<Bytes>]) -> Self {
+        let parts = commands.iter().flat_map(|command| {
+            let words: Vec<&[u8]> = command.iter().map(|word| &word[..]).collect();
+            Self::native(&words).map(|sent| sent.parts).unwrap_or_default()
         });
-        Self {
-            link,
-            process: world.links[link].process,
-            life: world.links[link].life,
-            verb,
-            reads_ttl: words.first() == Some(&&b"PTTL"[..]),
-            sent_at,
-            refresh: names.first().and_then(|name| world.key_refreshed_under(name)),
-            parts: parts.collect(),
-            wrote: !matches!(verb, Verb::Read | Verb::Epoch | Verb::Owners | Verb::Other),
-        }
-    }
-
-    /// Return the part that concerns a key.
-    pub(crate) fn part(&self, key: usize) -> Option<&Part> {
-        self.parts.iter().find(|part| part.key == key)
-    }
-
-    /// Return the part that concerns a key and expects it to hold `raw`. A shared publication may
-    /// name a key several times, each with another lock.
-    pub(crate) fn part_expecting(&self, key: usize, raw: Option<&Bytes>) -> Option<&Part> {
-        let expects = |part: &&Part| part.key == key && part.words.first() == raw;
-        self.parts.iter().find(expects).filter(|_| raw.is_some())
+        Self { verb: Verb::Script(Script::Publish), parts: parts.collect() }
     }
 }
 

@@ -149,6 +149,14 @@ impl World {
         }
     }
 
+    /// Return what the process on a link has sent since `MULTI`; `None` outside a transaction.
+    pub(crate) fn queued_on(&self, link: usize) -> Option<&[Vec<Bytes>]> {
+        let Link { client: Some(client), node: Some(node), .. } = self.links[link] else {
+            return None;
+        };
+        self.nodes[node].server.transaction(client)
+    }
+
     /// Return whether the slot of a key has moved or is moving.
     pub(crate) fn has_moved(&self, key: usize) -> bool {
         let cluster = self.cluster.as_ref();

@@ -75,6 +75,7 @@ impl World {
         let at = self.server_clock.at(self.now);
         let promoted_at = self.now + self.fault_rng.below(300_000);
         self.nodes[primary].server.restart(at, true);
+        self.replace_server(primary);
         self.nodes[primary].refused_until = promoted_at + self.fault_rng.below(200_000);
         self.trace.line(self.now, || format!("n{primary} dies"));
         self.queue.plan(promoted_at, Event::Promote(shard));

@@ -77,8 +77,16 @@ impl World {
         if self.plan.faults.has(Fault::SkewedClock) {
             self.tally.fault(Fault::SkewedClock);
         }
-        let permanent =
-            [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp, Fault::PartialShards];
+        for node in 0..self.nodes.len() {
+            self.replace_server(node);
+        }
+        let permanent = [
+            Fault::NoTracking,
+            Fault::NoProto,
+            Fault::HelloHangUp,
+            Fault::PartialShards,
+            Fault::NativeForbidden,
+        ];
         for fault in permanent {
             if self.plan.faults.has(fault) {
                 self.tally.fault(fault);

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use crate::protocol::command::{Command, Token};
+use crate::protocol::native::Delete;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::topology::Question;
 use crate::wire::issued::Issued;
@@ -31,6 +32,8 @@ pub(super) enum Awaited {
     Topology(Question),
     /// `AUTH` with new credentials.
     Login,
+    /// `MULTI` or `EXEC` of an empty transaction, which shows whether transactions are allowed.
+    Transactions,
 }
 
 /// A command whose sender has waited long enough.
@@ -42,11 +45,17 @@ pub(crate) struct Overdue {
     pub(crate) last_refusal: Option<Refusal>,
 }
 
-/// How a script was sent.
+/// How a command was sent that needs a script on some servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
+    /// By the hash of its script.
     Hash,
+    /// With the source of its script.
     Source,
+    /// As the server's own command; a lock is deleted by the named one.
+    Native(Delete),
+    /// In a transaction with its neighbours, which reads the keys back.
+    Transaction,
 }
 
 /// The unanswered requests of one connection, in the order in which they were sent.
@@ -156,7 +165,8 @@ impl AwaitedQueue {
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
-            | Awaited::Login => true,
+            | Awaited::Login
+            | Awaited::Transactions => true,
         });
     }
 }

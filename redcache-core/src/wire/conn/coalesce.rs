@@ -1,9 +1,11 @@
-//! Batches neighbouring commands: reads become one `MGET`, publications one call of their script.
+//! Batches neighbouring commands: reads become one `MGET`, publications one call of their script or
+//! one transaction.
 //!
 //! The overhead of a small command costs a server more than the command itself. Only commands that
 //! are written at one time are batched, so that none waits for company; a lone command is encoded
 //! as if there were no batches.
 
+use super::awaited::Form;
 use crate::protocol::command::{Batchable, Command};
 use crate::protocol::encode;
 use crate::protocol::lock::LockSettings;
@@ -19,8 +21,8 @@ const BYTES_MAX: usize = 64 << 10;
 /// The commands at the end of the pipeline that are not encoded yet.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
-    /// The kind of the batch, and whether its script goes by hash.
-    open: Option<(Batchable, bool)>,
+    /// The kind of the batch, and the form of its commands.
+    open: Option<(Batchable, Form)>,
     count: usize,
     keys: Vec<u8>,
     /// The bytes behind the keys: the arguments of the script, or the rest of each read.
@@ -43,7 +45,7 @@ impl Coalescer {
     /// encoded first.
     pub(super) fn add(
         &mut self,
-        kind: (Batchable, bool),
+        kind: (Batchable, Form),
         command: &Command,
         locks: &LockSettings,
         out: &mut Vec<u8>,
@@ -52,12 +54,16 @@ impl Coalescer {
             self.close(out);
             self.open = Some(kind);
         }
-        command.encode_batched(locks, &mut self.keys, &mut self.rest);
+        if kind.1 == Form::Transaction {
+            command.encode_in_transaction(locks, &mut self.keys, &mut self.rest);
+        } else {
+            command.encode_batched(locks, &mut self.keys, &mut self.rest);
+        }
         self.count += 1;
         self.count
     }
 
-    fn admits(&self, kind: (Batchable, bool)) -> bool {
+    fn admits(&self, kind: (Batchable, Form)) -> bool {
         let count_max = match kind.0 {
             Batchable::Reads => (BYTES_MAX / self.expected.0.max(1)).clamp(1, COUNT_MAX),
             Batchable::Publications => COUNT_MAX,
@@ -67,15 +73,23 @@ impl Coalescer {
 
     /// Encode the batch at the end of `out`.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) {
-        let Some((batchable, by_hash)) = self.open.take() else { return };
-        match batchable {
-            Batchable::Reads => encode::begin_reads(out, self.count),
-            Batchable::Publications => {
-                encode::begin_script(out, Script::Publish, by_hash, self.count, 3 * self.count);
+        let Some((batchable, form)) = self.open.take() else { return };
+        let (count, keys, rest) = (self.count, &self.keys, &self.rest);
+        if form == Form::Transaction {
+            encode::native::begin_transaction(out);
+            out.extend_from_slice(rest);
+            encode::native::end_transaction(out, count, |out| out.extend_from_slice(keys));
+        } else {
+            match batchable {
+                Batchable::Reads => encode::begin_reads(out, count),
+                Batchable::Publications => {
+                    let by_hash = form == Form::Hash;
+                    encode::begin_script(out, Script::Publish, by_hash, count, 3 * count);
+                }
             }
+            out.extend_from_slice(keys);
+            out.extend_from_slice(rest);
         }
-        out.extend_from_slice(&self.keys);
-        out.extend_from_slice(&self.rest);
         self.keys.clear();
         self.rest.clear();
         self.count = 0;

@@ -1,5 +1,6 @@
 //! The description that a server gives of itself in its reply to `HELLO`.
 
+use crate::protocol::native::NativeCommands;
 use crate::resp::Frame;
 
 /// A server's reply to `HELLO`.
@@ -8,6 +9,8 @@ pub(super) struct Greeting {
     pub(super) resp3: bool,
     pub(super) mode: Mode,
     pub(super) is_replica: bool,
+    /// The commands by which the server compares and writes.
+    pub(super) native: NativeCommands,
 }
 
 /// The mode of a server. An unknown mode counts as standalone.
@@ -29,7 +32,9 @@ impl Greeting {
         };
         let role = field(frame, b"role").and_then(text);
         let is_replica = matches!(role, Some(b"replica" | b"slave"));
-        Some(Self { resp3: *proto == 3, mode, is_replica })
+        let named = |name| field(frame, name).and_then(text).unwrap_or_default();
+        let native = NativeCommands::of(named(b"server"), named(b"version"));
+        Some(Self { resp3: *proto == 3, mode, is_replica, native })
     }
 }
 

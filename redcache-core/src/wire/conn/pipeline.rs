@@ -5,11 +5,14 @@ use std::time::Instant;
 
 use super::awaited::{Awaited, AwaitedQueue, Form, Overdue};
 use super::coalesce::Coalescer;
+use super::native::NativeSupport;
 use super::scripts::SentScripts;
+use super::transaction::Transaction;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
 use crate::protocol::authentication::auth;
 use crate::protocol::command::Command;
+use crate::protocol::encode;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Assembly;
@@ -54,6 +57,9 @@ pub(super) struct Pipeline {
     /// message is the push for that write.
     pub(super) echo: Option<Key>,
     pub(super) scripts: SentScripts,
+    pub(super) native: NativeSupport,
+    /// The first awaited transaction.
+    pub(super) transaction: Transaction,
 }
 
 impl Pipeline {
@@ -74,6 +80,8 @@ impl Pipeline {
             info: ClusterInfo::default(),
             echo: None,
             scripts: SentScripts::default(),
+            native: NativeSupport::default(),
+            transaction: Transaction::default(),
         }
     }
 
@@ -95,23 +103,20 @@ impl Pipeline {
         issued.command.on_waited(now.saturating_duration_since(issued.sent_at));
         issued.sent_at = now;
         issued.attempts = issued.attempts.saturating_add(1);
-        let form = self.scripts.form(issued.command.script());
-        let by_hash = form == Form::Hash;
+        let native = self.native.form(&issued);
+        let form = native.unwrap_or_else(|| self.scripts.form(issued.command.script()));
         let before = self.unwritten();
         let mut batch = 1;
-        let batchable = issued.command.batchable();
+        let is_native = matches!(form, Form::Native(_));
+        let batchable = issued.command.batchable().filter(|_| !is_native);
         if let Some(batchable) =
             batchable.filter(|_| self.batches && !issued.asking && !issued.alone)
         {
             let command = &issued.command;
-            batch = self.coalescer.add((batchable, by_hash), command, locks, &mut self.out);
+            batch = self.coalescer.add((batchable, form), command, locks, &mut self.out);
         } else {
             self.coalescer.close(&mut self.out);
-            if issued.asking {
-                issued.command.encode_asking(locks, by_hash, &mut self.out);
-            } else {
-                issued.command.encode(locks, by_hash, &mut self.out);
-            }
+            append(&issued, form, locks, &mut self.out);
         }
         issued.size = self.unwritten().saturating_sub(before);
         self.unanswered += issued.size;
@@ -142,6 +147,14 @@ impl Pipeline {
         self.coalescer.close(&mut self.out);
         auth(credentials.username(), credentials.reveal_password(), &mut self.out);
         self.expect(Awaited::Login);
+    }
+
+    /// Ask whether the server executes transactions for this login.
+    pub(super) fn probe_transactions(&mut self) {
+        self.coalescer.close(&mut self.out);
+        encode::native::probe_transactions(&mut self.out);
+        self.expect(Awaited::Transactions);
+        self.expect(Awaited::Transactions);
     }
 
     /// Expect `count` replies of no interest.
@@ -245,7 +258,8 @@ impl Pipeline {
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
-            | Awaited::Login => None,
+            | Awaited::Login
+            | Awaited::Transactions => None,
         }
     }
 
@@ -266,7 +280,26 @@ impl Pipeline {
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
-            | Awaited::Login => None,
+            | Awaited::Login
+            | Awaited::Transactions => None,
         }))
+    }
+}
+
+/// Append a command that shares nothing with its neighbours.
+fn append(issued: &Issued, form: Form, locks: &LockSettings, out: &mut Vec<u8>) {
+    let command = &issued.command;
+    match form {
+        Form::Hash | Form::Source if issued.asking => {
+            command.encode_asking(locks, form == Form::Hash, out);
+        }
+        Form::Hash | Form::Source => command.encode(locks, form == Form::Hash, out),
+        Form::Native(delete) => {
+            if issued.asking {
+                encode::asking(out);
+            }
+            command.encode_native(locks, delete, out);
+        }
+        Form::Transaction => command.encode_transaction(locks, out),
     }
 }

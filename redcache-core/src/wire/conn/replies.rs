@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::awaited::{Awaited, Form};
+use super::native::Verdict;
 use super::pipeline::Pipeline;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
@@ -59,6 +60,10 @@ impl Pipeline {
                 self.on_asking_reply(frame)?;
                 Ok(None)
             }
+            Some(Awaited::Command { form: Form::Transaction, batch, .. }) => {
+                let count = (*batch).max(1);
+                self.on_transaction_reply(now, frame, count, locks)
+            }
             Some(Awaited::Command { batch: 0, .. }) => self.on_own_reply(now, frame, locks),
             Some(Awaited::Command { batch, .. }) => {
                 let count = *batch;
@@ -93,6 +98,16 @@ impl Pipeline {
                     Frame::Error(_) => Ok(Some(Inbound::LoggedIn { is_accepted: false })),
                     _ => Err(mispaired()),
                 }
+            }
+            Some(Awaited::Transactions) => {
+                self.pop_front();
+                match frame {
+                    // `EXEC` has executed nothing, as it should.
+                    Frame::Array(results) if results.is_empty() => self.native.on_transactions(),
+                    Frame::Simple(_) | Frame::Error(_) => {}
+                    _ => return Err(mispaired()),
+                }
+                Ok(None)
             }
             None => Err(Error::new(ErrorKind::Protocol, "a reply came that nobody asked for")),
         }
@@ -163,7 +178,7 @@ impl Pipeline {
     }
 
     /// Begin the answer of the awaited command in this place.
-    fn begin(&mut self, place: usize, is_batched: bool) {
+    pub(super) fn begin(&mut self, place: usize, is_batched: bool) {
         let Some(Awaited::Command { issued, .. }) = self.awaited.get(place) else { return };
         self.begun.push_back(match issued.command {
             Command::Read { .. } => Assembly::read(false, is_batched),
@@ -184,7 +199,7 @@ impl Pipeline {
 
     /// Take one reply to the awaited command in this place. Return the whole answer with the last
     /// one.
-    fn take_part(
+    pub(super) fn take_part(
         &mut self,
         place: usize,
         frame: &Frame<'_>,
@@ -197,21 +212,22 @@ impl Pipeline {
         taken.map_err(|_| self.wrong_type())
     }
 
-    fn wrong_type(&self) -> Error {
+    pub(super) fn wrong_type(&self) -> Error {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued.command.name()),
             Awaited::Ignored
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
-            | Awaited::Login => None,
+            | Awaited::Login
+            | Awaited::Transactions => None,
         });
         let text = format!("the reply to `{}` is not of its type", name.unwrap_or_default());
         Error::new(ErrorKind::Protocol, text)
     }
 
     /// End the first awaited command with its answer, or send it again.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         now: Instant,
         answered: Answered,
@@ -222,7 +238,7 @@ impl Pipeline {
         if let (Form::Source, Some(script)) = (form, issued.command.script()) {
             self.scripts.on_source_answered(script);
         }
-        let reply = match answered {
+        let mut reply = match answered {
             Answered::Whole(reply) => reply,
             Answered::Unclear | Answered::Large(_) => {
                 if let Answered::Large(length) = answered {
@@ -235,6 +251,17 @@ impl Pipeline {
                 return None;
             }
         };
+        if let (Form::Native(_) | Form::Transaction, Reply::Refused(refusal)) = (form, &reply) {
+            match self.native.on_refused(&issued.command, refusal) {
+                Verdict::Stands => {}
+                Verdict::NoMatch => reply = Reply::Effect(false),
+                Verdict::UseScript => {
+                    issued.by_script = true;
+                    self.send(now, issued, locks);
+                    return None;
+                }
+            }
+        }
         match &reply {
             Reply::Refused(refusal) if refusal.0.starts_with("NOSCRIPT") && form == Form::Hash => {
                 if let Some(script) = issued.command.script() {
@@ -266,6 +293,6 @@ fn answers_ping(frame: &Frame<'_>, number: u64) -> bool {
 
 /// Return the error for a reply that cannot belong to its request: every later reply would reach
 /// the wrong command.
-fn mispaired() -> Error {
+pub(super) fn mispaired() -> Error {
     Error::new(ErrorKind::Protocol, "a reply does not belong to its request")
 }

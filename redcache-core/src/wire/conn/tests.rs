@@ -10,6 +10,8 @@ use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
 use crate::protocol::script::Script;
 use crate::protocol::slot::Slot;
 
+mod native;
+
 /// A connection after its handshake, and the test's side of it.
 struct Line {
     conn: Conn,
@@ -26,9 +28,18 @@ const HANDSHAKE: &[u8] =
 
 impl Line {
     fn new() -> Self {
+        let mut line = Self::greeted(HANDSHAKE);
+        line.said();
+        line
+    }
+
+    fn greeted(handshake: &[u8]) -> Self {
+        Self::with(Config::builder().server("h", 1).build().unwrap(), handshake)
+    }
+
+    fn with(config: Config, handshake: &[u8]) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
-        let config = Config::builder().server("h", 1).build().unwrap();
         let mut issuer = Locks::new(b"lock:", 0, &[7; 10]);
         let locks = LockSettings {
             lock_prefix: b"lock:".to_vec(),
@@ -38,10 +49,15 @@ impl Line {
         let conn = Conn::open(now, Expectation::default(), &config);
         let mut line =
             Self { conn, config, locks, lock: issuer.issue(), now, unread: String::new() };
-        let heard = line.hear(HANDSHAKE);
+        let heard = line.hear(handshake);
         assert!(matches!(heard[..], [Inbound::Ready { untracked: None }]), "{heard:?}");
-        line.said();
         line
+    }
+
+    fn lock_name(&self) -> String {
+        let mut name = Vec::new();
+        self.lock.write(&self.locks.lock_base, &mut name);
+        String::from_utf8(name).unwrap()
     }
 
     fn send(&mut self, sender: u64, command: Command) {

@@ -1,4 +1,4 @@
-//! Strings: `GET`, `MGET`, `STRLEN`, `SET`, `GETDEL`, `GETEX`.
+//! Strings: `GET`, `MGET`, `STRLEN`, `SET`, `GETDEL`, `GETEX`, `DELIFEQ`, `DELEX`.
 
 use bytes::Bytes;
 
@@ -15,6 +15,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("set", -3, WRITE | DENY_OOM, Keys::First, set),
     Command::new("getdel", 2, WRITE, Keys::First, getdel),
     Command::new("getex", -2, WRITE, Keys::First, getex),
+    Command::new("delifeq", 3, WRITE, Keys::First, delifeq),
+    Command::new("delex", -2, WRITE, Keys::First, delex),
 ];
 
 fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
@@ -49,6 +51,23 @@ fn getex(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     get(call)
 }
 
+fn delifeq(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    delete_if_equal(call, 2)
+}
+
+fn delex(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    if call.args.len() != 4 || !call.is(2, "IFEQ") {
+        return Err(ReplyError::not_modelled("DELEX without IFEQ"));
+    }
+    delete_if_equal(call, 3)
+}
+
+/// Delete the key if it holds the argument `at`.
+fn delete_if_equal(call: &mut Call<'_>, at: usize) -> Result<Reply, ReplyError> {
+    let is_equal = call.string(&call.args[1])?.as_ref() == Some(&call.args[at]);
+    Ok(Reply::flag(is_equal && call.delete(&call.args[1])))
+}
+
 fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let (key, value) = (&call.args[1], &call.args[2]);
     let options = SetOptions::parse(call)?;
@@ -59,10 +78,14 @@ fn set(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     if ttl.is_some_and(|(ttl, _)| ttl <= 0) {
         return Err(expiry::invalid(call));
     }
-    let old = if options.get { Some(call.string(key)?) } else { None };
+    let is_compared = options.compared.is_some();
+    let found = if options.get || is_compared { call.string(key)? } else { None };
+    let differs = options.compared.is_some_and(|at| found.as_ref() != Some(&call.args[at]));
+    let old = options.get.then_some(found);
     let present = call.lookup(key);
     let kept = present.and_then(|entry| entry.expires_at).filter(|_| options.keep_ttl);
-    let refused = options.only_if_present.is_some_and(|wanted| wanted != present.is_some());
+    let wanted = options.only_if_present;
+    let refused = differs || wanted.is_some_and(|wanted| wanted != present.is_some());
     if !refused {
         let expires_at = ttl.map(|(_, at)| at).or(kept);
         call.store(key, Value::String(Bytes::clone(value)), expires_at);
@@ -80,6 +103,8 @@ struct SetOptions {
     only_if_present: Option<bool>,
     get: bool,
     keep_ttl: bool,
+    /// The index of the argument that the key must hold.
+    compared: Option<usize>,
     /// The index of the TTL among the arguments, and its unit in milliseconds.
     ttl: Option<(usize, i64)>,
 }
@@ -91,12 +116,20 @@ impl SetOptions {
         while at < call.args.len() {
             let free = options.ttl.is_none() && !options.keep_ttl;
             let followed = at + 1 < call.args.len();
+            let any_content = options.compared.is_none();
+            let may_compare = any_content && call.server.config.knows_set_ifeq();
             if call.is(at, "GET") {
                 options.get = true;
-            } else if call.is(at, "NX") && options.only_if_present != Some(true) {
+            } else if call.is(at, "NX") && any_content && options.only_if_present != Some(true) {
                 options.only_if_present = Some(false);
-            } else if call.is(at, "XX") && options.only_if_present != Some(false) {
+            } else if call.is(at, "XX") && any_content && options.only_if_present != Some(false) {
                 options.only_if_present = Some(true);
+            } else if call.is(at, "IFEQ") && followed && may_compare {
+                if options.only_if_present.is_some() {
+                    return Err(ReplyError::SYNTAX.into());
+                }
+                options.compared = Some(at + 1);
+                at += 1;
             } else if call.is(at, "KEEPTTL") && options.ttl.is_none() {
                 options.keep_ttl = true;
             } else if (call.is(at, "PX") || call.is(at, "EX")) && free && followed {

@@ -118,11 +118,23 @@ impl World {
         let keeps =
             fault == Fault::RestartKeep || fault == Fault::Down && self.fault_rng.chance(500);
         self.nodes[number].server.restart(at, keeps);
+        self.replace_server(number);
         if fault == Fault::Down {
             self.nodes[number].refused_until = self.now + self.fault_rng.below(300_000);
         }
         self.observe_keys(&Cause::Fault)?;
         self.apply_server_events(number, None)
+    }
+
+    /// Give a server one of the planned releases.
+    pub(crate) fn replace_server(&mut self, node: usize) {
+        let (servers, rng) = (self.plan.servers, &mut self.fault_rng);
+        let server = &mut self.nodes[node].server;
+        let was_native = server.has_native_commands();
+        server.configure(|config| servers.replace(config, rng));
+        if server.has_native_commands() != was_native {
+            self.tally.fault(Fault::OtherServer);
+        }
     }
 
     pub(super) fn recover_later(&mut self, node: usize, fault: Fault, within: Micros) {

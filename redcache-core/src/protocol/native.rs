@@ -1,0 +1,76 @@
+//! The commands by which a server compares and writes in one step, without a script.
+//!
+//! | server     | compare and set | compare and delete |
+//! |------------|-----------------|--------------------|
+//! | Valkey 8.1 | `SET … IFEQ`    |                    |
+//! | Valkey 9   | `SET … IFEQ`    | `DELIFEQ`          |
+//! | Redis 8.4  | `SET … IFEQ`    | `DELEX … IFEQ`     |
+
+/// The comparing commands of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct NativeCommands {
+    /// The server knows `SET … IFEQ`.
+    pub(crate) set: bool,
+    /// The command that deletes a key if it holds a value.
+    pub(crate) delete: Option<Delete>,
+}
+
+/// A command that deletes a key if it holds a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delete {
+    /// `DELIFEQ key value` of Valkey.
+    DelIfEq,
+    /// `DELEX key IFEQ value` of Redis.
+    DelEx,
+}
+
+impl NativeCommands {
+    /// Return the commands of a server, by what it says of itself in its reply to `HELLO`.
+    pub(crate) fn of(server: &[u8], version: &[u8]) -> Self {
+        let (since, delete) = match server {
+            b"valkey" => ((8, 1), Delete::DelIfEq),
+            b"redis" => ((8, 4), Delete::DelEx),
+            _ => return Self::default(),
+        };
+        let Some(version) = major_and_minor(version).filter(|version| *version >= since) else {
+            return Self::default();
+        };
+        let is_without_delete = delete == Delete::DelIfEq && version < (9, 0);
+        Self { set: true, delete: Some(delete).filter(|_| !is_without_delete) }
+    }
+}
+
+fn major_and_minor(version: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = std::str::from_utf8(version).ok()?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_the_commands_of_its_version() {
+        let of = |server: &str, version: &str| {
+            let commands = NativeCommands::of(server.as_bytes(), version.as_bytes());
+            (commands.set, commands.delete)
+        };
+        assert_eq!(of("valkey", "9.1.2"), (true, Some(Delete::DelIfEq)));
+        assert_eq!(of("valkey", "10.0.0-rc1"), (true, Some(Delete::DelIfEq)));
+        assert_eq!(of("valkey", "8.1.0"), (true, None));
+        assert_eq!(of("valkey", "8.0.9"), (false, None));
+        assert_eq!(of("redis", "8.4.0"), (true, Some(Delete::DelEx)));
+        assert_eq!(of("redis", "255.255.255"), (true, Some(Delete::DelEx)));
+        for (server, version) in [
+            ("redis", "8.2.3"),
+            ("redis", "7.0.15"),
+            ("redis", "9"),
+            ("redis", ""),
+            ("redis", "nine.one"),
+            ("valkey", "99999999999999999999.0"),
+            ("dragonfly", "9.9.9"),
+        ] {
+            assert_eq!(of(server, version), (false, None), "{server} {version}");
+        }
+    }
+}
