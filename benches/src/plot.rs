@@ -115,6 +115,7 @@ impl Panel {
             Metric::Median => ("microseconds per call, median", "less is better"),
             Metric::Loads => ("loads", "less is better"),
             Metric::Added => ("milliseconds beyond the loader", "less is better"),
+            Metric::Server => ("microseconds of the server per key", "less is better"),
         };
         let left = MARGIN + LABELS;
         let widest = self.bars.iter().map(|(_, bar)| bar.best.max(bar.median) / per);

@@ -104,6 +104,11 @@ pub fn write_envelope(out: &mut Vec<u8>, payload: &[u8], compute_time: Duration)
 
 /// Append `number` in decimal, without a temporary allocation.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+    // Most numbers are lengths of a digit or two.
+    if number < 100 {
+        let (tens, ones) = (b'0' + (number / 10) as u8, b'0' + (number % 10) as u8);
+        return if number < 10 { out.push(ones) } else { out.extend_from_slice(&[tens, ones]) };
+    }
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     loop {

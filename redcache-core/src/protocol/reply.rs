@@ -163,10 +163,11 @@ impl Assembly {
         }
     }
 
-    /// Take the next reply. Return the whole answer with the last one.
+    /// Take the next reply. Return the whole answer with the last one. A value shares the memory of
+    /// the reply's owner, if there is one.
     pub(crate) fn take(
         &mut self,
-        frame: &Frame<'_>,
+        (frame, owner): (&Frame<'_>, Option<&Bytes>),
         lock_prefix: &[u8],
     ) -> Result<Option<Answered>, WrongType> {
         let (parts, lock, is_batched, reply, refusal, large) = match self {
@@ -187,7 +188,7 @@ impl Assembly {
                     *refusal = Some(Refusal::of(text));
                 }
                 Frame::Null => reply.stored = Stored::Missing,
-                Frame::Bulk(raw) => reply.stored = copy_out(raw, lock_prefix),
+                Frame::Bulk(raw) => reply.stored = take_out(raw, owner, lock_prefix),
                 _ => return Err(WrongType),
             },
             1 => match frame {
@@ -313,12 +314,17 @@ fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
     }))
 }
 
-/// Copy a value out of the read buffer. A slice would pin the whole buffer.
-fn copy_out(raw: &[u8], lock_prefix: &[u8]) -> Stored {
+/// Take a value out of its reply. A slice of a read buffer would pin the whole buffer, so the value
+/// is copied unless its reply has memory of its own.
+fn take_out(raw: &[u8], owner: Option<&Bytes>, lock_prefix: &[u8]) -> Stored {
     match View::of(raw, lock_prefix) {
         View::Lock(raw) => Stored::Lock(Bytes::copy_from_slice(raw)),
         View::Value { payload, compute_time } => {
-            Stored::Value(Value { payload: Bytes::copy_from_slice(payload), compute_time })
+            let payload = match owner {
+                Some(owner) => owner.slice_ref(payload),
+                None => Bytes::copy_from_slice(payload),
+            };
+            Stored::Value(Value { payload, compute_time })
         }
     }
 }

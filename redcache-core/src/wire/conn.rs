@@ -29,7 +29,6 @@ mod scripts;
 mod transaction;
 
 pub(super) use awaited::Overdue;
-use greeting::Greeting;
 pub(super) use handshake::Expectation;
 use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
@@ -213,19 +212,20 @@ impl Conn {
         let Self { phase, login, credentials, framing, pipeline, heartbeat, expected: _ } = self;
         loop {
             let max = pipeline.frame_max(bulk_max(config));
-            let Some(bytes) = framing.next(input, max)? else {
+            let Some(framed) = framing.next(input, max)? else {
+                pipeline.owner = None;
                 if let Some(length) = framing.length_of_unfinished_reply() {
                     heartbeat.on_part_of_reply(now, length);
                 }
                 return Ok(None);
             };
-            let frame = resp::decode(bytes).map_err(broken)?;
+            pipeline.owner = framed.owner.cloned();
+            let frame = resp::decode(framed.bytes).map_err(broken)?;
             match frame {
                 Frame::Push(_) => heartbeat.on_push(now),
                 _ => heartbeat.on_reply(now),
             }
-            let settings = (config, credentials.as_ref(), locks);
-            match phase.on_frame(now, &frame, pipeline, settings) {
+            match phase.on_frame(now, &frame, pipeline, (config, credentials.as_ref(), locks)) {
                 Ok(None) => {}
                 Ok(Some(inbound)) => return Ok(Some(inbound)),
                 Err(error)
@@ -357,10 +357,8 @@ impl Phase {
         if mutant!(BoundOfNextConnection) {
             pipeline.fresh_as_of = Some(now);
         }
-        if handshake.is_hello()
-            && let Some(greeting) = Greeting::of(frame)
-        {
-            pipeline.native.on_greeting(greeting.native);
+        if handshake.is_hello() {
+            pipeline.native.on_greeting(frame);
         }
         match handshake.on_reply(frame, (config, given), &mut pipeline.out) {
             Next::Wait(next) => {
@@ -375,10 +373,7 @@ impl Phase {
             Next::Ready { ignored } => {
                 let untracked = untracked.take();
                 *self = Self::Ready;
-                pipeline.ignore(ignored);
-                if pipeline.native.on_ready(untracked.is_none() && config.near_cache_bytes > 0) {
-                    pipeline.probe_transactions();
-                }
+                pipeline.on_ready(ignored, untracked.is_none() && config.near_cache_bytes > 0);
                 Ok(Some(Inbound::Ready { untracked }))
             }
             Next::Fail(error) => Err(error),
@@ -393,8 +388,7 @@ fn bulk_max(config: &Config) -> usize {
     config.value_max.saturating_add(64).max(topology_max)
 }
 
-/// Return the error for a server that sends something before it is asked, such as a refusal of the
-/// connection.
+/// Return the error for a server that sends something before it is asked, such as a refusal.
 fn spoke_first(frame: &Frame<'_>) -> Error {
     match frame {
         Frame::Error(text) => refused(text),

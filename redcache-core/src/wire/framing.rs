@@ -1,5 +1,7 @@
 //! Cuts the byte stream of a connection into frames.
 
+use bytes::Bytes;
+
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::oversized::stand_in;
 use crate::resp::{DecodeError, Limits, Scanner, TooLong};
@@ -14,9 +16,17 @@ const SKIPPED_MAX: usize = 512 << 20;
 /// A buffer that has grown beyond this size shrinks once a large frame is read.
 const KEPT: usize = 256 << 10;
 
+/// The least length of a reply whose value is handed on without a copy. What surrounds the value is
+/// a small part of it then.
+const OWNED_MIN: usize = 4 << 10;
+
+/// The buffer of an unfinished frame is so many times as long as what has come, at most.
+const GROWTH: usize = 4;
+
 const CRLF: [u8; 2] = *b"\r\n";
 
-/// The frame reader of one connection. A frame within one read is not copied.
+/// The frame reader of one connection. A frame within one read is not copied. A large value in
+/// several reads is copied once, into memory of its own.
 ///
 /// A payload that is too long is read and dropped, and an error stands in for it, so that its frame
 /// costs no memory and the connection lives on.
@@ -30,6 +40,16 @@ pub(super) struct Framing {
     skipped: usize,
     /// How many bytes of the unfinished frame were dropped.
     dropped: usize,
+    /// The last frame, if it is a large value in memory of its own.
+    owned: Bytes,
+}
+
+/// A whole frame.
+#[derive(Debug)]
+pub(super) struct Framed<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The memory of the frame, if it is a large value and nothing else is in it.
+    pub(super) owner: Option<&'a Bytes>,
 }
 
 /// The limits of the next frame.
@@ -43,7 +63,14 @@ pub(super) struct FrameMax {
 
 impl Framing {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { scanner: Scanner::new(limits), tail: Vec::new(), start: 0, skipped: 0, dropped: 0 }
+        Self {
+            scanner: Scanner::new(limits),
+            tail: Vec::new(),
+            start: 0,
+            skipped: 0,
+            dropped: 0,
+            owned: Bytes::new(),
+        }
     }
 
     /// Return the next whole frame; `None` when more bytes are needed.
@@ -55,25 +82,25 @@ impl Framing {
         &'a mut self,
         input: &mut Input<'i>,
         max: FrameMax,
-    ) -> Result<Option<&'a [u8]>, Error> {
+    ) -> Result<Option<Framed<'a>>, Error> {
         if self.start == self.tail.len() {
             self.tail = Vec::new();
             self.start = 0;
             self.dropped = 0;
+            self.owned = Bytes::new();
         }
         self.scanner.set_bulk_max(max.payload);
         if self.tail.is_empty() {
             let bytes = input.0;
             match self.scanner.scan(bytes) {
                 Ok(Some(length)) => {
-                    let (frame, rest) = bytes.split_at(length);
+                    let (bytes, rest) = bytes.split_at(length);
                     input.0 = rest;
-                    return Ok(Some(frame));
+                    return Ok(Some(Framed { bytes, owner: None }));
                 }
                 Ok(None) => {
                     check_unfinished(bytes.len(), max.unfinished)?;
-                    self.tail.extend_from_slice(bytes);
-                    input.0 = &[];
+                    self.gather(input);
                     return Ok(None);
                 }
                 Err(DecodeError::BulkTooLong) => {
@@ -89,27 +116,48 @@ impl Framing {
             if self.skipped > 0 {
                 return Ok(None);
             }
-            self.tail.extend_from_slice(input.0);
-            input.0 = &[];
+            self.gather(input);
             let unread = &self.tail[self.start..];
             match self.scanner.scan(unread) {
                 Ok(Some(length)) => break length,
                 Ok(None) => {
                     check_unfinished(unread.len(), max.unfinished)?;
-                    self.tail.drain(..self.start);
-                    self.start = 0;
-                    if self.tail.capacity() > KEPT && self.tail.len() < KEPT / 2 {
-                        self.tail.shrink_to(KEPT);
+                    if input.0.is_empty() {
+                        self.tail.drain(..self.start);
+                        self.start = 0;
+                        if self.tail.capacity() > KEPT && self.tail.len() < KEPT / 2 {
+                            self.tail.shrink_to(KEPT);
+                        }
+                        return Ok(None);
                     }
-                    return Ok(None);
                 }
                 Err(DecodeError::BulkTooLong) => self.omit()?,
                 Err(error) => return Err(broken(error)),
             }
         };
+        if self.start == 0 && length >= OWNED_MIN && is_value_alone(&self.tail, length) {
+            self.owned = Bytes::from(std::mem::take(&mut self.tail));
+            return Ok(Some(Framed { bytes: &self.owned, owner: Some(&self.owned) }));
+        }
         let start = self.start;
         self.start += length;
-        Ok(Some(&self.tail[start..start + length]))
+        Ok(Some(Framed { bytes: &self.tail[start..start + length], owner: None }))
+    }
+
+    /// Add bytes to the unfinished frame: up to the end of its payload if that is known, else all.
+    fn gather(&mut self, input: &mut Input<'_>) {
+        let unread = self.tail.len() - self.start;
+        let missing = self.scanner.wanted().saturating_sub(unread);
+        let come = input.0.len();
+        let (bytes, rest) = input.0.split_at(if missing == 0 { come } else { missing.min(come) });
+        input.0 = rest;
+        let needed = self.tail.len() + bytes.len();
+        if missing > 0 && needed > self.tail.capacity() {
+            // The server announces a length long before the bytes come, if they come at all.
+            let room = (self.tail.len() + missing).min(GROWTH * needed);
+            self.tail.reserve_exact(room - self.tail.len());
+        }
+        self.tail.extend_from_slice(bytes);
     }
 
     /// Return whether no byte of the next frame has come.
@@ -154,6 +202,13 @@ impl Framing {
     }
 }
 
+/// Return whether the buffer holds one value and little else.
+fn is_value_alone(buffer: &Vec<u8>, length: usize) -> bool {
+    buffer.first() == Some(&b'$')
+        && buffer.len() == length
+        && buffer.capacity() - length <= length / 8
+}
+
 fn check_terminator(expected: &[u8], come: &[u8]) -> Result<(), Error> {
     if come == expected { Ok(()) } else { Err(broken(DecodeError::PayloadEnd)) }
 }
@@ -189,7 +244,7 @@ mod tests {
         for piece in bytes.chunks(size) {
             let mut input = Input(piece);
             while let Some(frame) = framing.next(&mut input, MAX)? {
-                frames.push(shown(&decode(frame).unwrap()));
+                frames.push(shown(&decode(frame.bytes).unwrap()));
             }
             assert!(framing.tail.len() < 200 + size, "{}", framing.tail.len());
         }
@@ -237,7 +292,7 @@ mod tests {
             assert!(framing.next(&mut Input(first.as_bytes()), max).unwrap().is_none());
             let bytes = [last, rest].concat();
             let mut input = Input(bytes.as_bytes());
-            assert_eq!(framing.next(&mut input, max).unwrap().unwrap().len(), large.len());
+            assert_eq!(framing.next(&mut input, max).unwrap().unwrap().bytes.len(), large.len());
             assert!(framing.next(&mut input, max).unwrap().is_none());
             assert!(framing.tail.capacity() <= KEPT, "{}", framing.tail.capacity());
         }
@@ -252,6 +307,41 @@ mod tests {
             }
         }
         assert!(read(b"$536870913\r\n", 100).is_err());
+    }
+
+    #[test]
+    fn a_large_value_in_several_reads_gets_memory_of_its_own() {
+        let max = FrameMax { payload: 1 << 20, unfinished: 1 << 20 };
+        let (large, small) = (bulk(300_000), bulk(1_000));
+        let array = format!("*1\r\n{large}");
+        for (frame, is_owned) in [(&large, true), (&small, false), (&array, false)] {
+            for size in [3, 100, 60_000, 400_000] {
+                let bytes = format!("{frame}:1\r\n{frame}{frame}");
+                let (mut framing, mut owned) = (Framing::new(Limits::default()), 0);
+                let mut lengths = Vec::new();
+                for piece in bytes.as_bytes().chunks(size) {
+                    let mut input = Input(piece);
+                    while let Some(Framed { bytes, owner }) = framing.next(&mut input, max).unwrap()
+                    {
+                        lengths.push(bytes.len());
+                        owned += usize::from(owner.is_some());
+                        assert!(owner.is_none_or(|owner| owner == bytes));
+                    }
+                }
+                assert_eq!(lengths, [frame.len(), 4, frame.len(), frame.len()]);
+                assert_eq!(owned > 0, is_owned, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_buffer_grows_with_what_has_come() {
+        let max = FrameMax { payload: 1 << 30, unfinished: 1 << 30 };
+        let mut framing = Framing::new(Limits::default());
+        assert!(framing.next(&mut Input(b"$500000000\r\nx"), max).unwrap().is_none());
+        assert!(framing.tail.capacity() < 100, "{}", framing.tail.capacity());
+        assert!(framing.next(&mut Input(&[b'x'; 1000]), max).unwrap().is_none());
+        assert!(framing.tail.capacity() < 5_000, "{}", framing.tail.capacity());
     }
 
     proptest! {

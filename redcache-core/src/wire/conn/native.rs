@@ -4,9 +4,11 @@
 //! later one of its kind on the connection does, too.
 
 use super::awaited::Form;
+use super::greeting::Greeting;
 use crate::protocol::command::Command;
 use crate::protocol::native::{Delete, NativeCommands};
 use crate::protocol::refusal::Refusal;
+use crate::resp::Frame;
 use crate::wire::issued::Issued;
 
 /// Knowledge of a connection about its server's comparing commands.
@@ -31,9 +33,9 @@ pub(super) enum Verdict {
 }
 
 impl NativeSupport {
-    /// Learn the commands of the server, from its reply to `HELLO`.
-    pub(super) fn on_greeting(&mut self, commands: NativeCommands) {
-        self.commands = commands;
+    /// Learn the commands of the server from its reply to `HELLO`.
+    pub(super) fn on_greeting(&mut self, frame: &Frame<'_>) {
+        self.commands = Greeting::of(frame).map(|it| it.native).unwrap_or_default();
     }
 
     /// Begin with commands. Return whether the server is to be asked for transactions.

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::awaited::{Awaited, AwaitedQueue, Form, Overdue};
 use super::coalesce::Coalescer;
 use super::native::NativeSupport;
@@ -58,6 +60,8 @@ pub(super) struct Pipeline {
     pub(super) echo: Option<Key>,
     pub(super) scripts: SentScripts,
     pub(super) native: NativeSupport,
+    /// The memory of the reply that is being taken, if it is a large value alone.
+    pub(super) owner: Option<Bytes>,
     /// The first awaited transaction.
     pub(super) transaction: Transaction,
 }
@@ -81,6 +85,7 @@ impl Pipeline {
             echo: None,
             scripts: SentScripts::default(),
             native: NativeSupport::default(),
+            owner: None,
             transaction: Transaction::default(),
         }
     }
@@ -149,16 +154,19 @@ impl Pipeline {
         self.expect(Awaited::Login);
     }
 
-    /// Ask whether the server executes transactions for this login.
-    pub(super) fn probe_transactions(&mut self) {
-        self.coalescer.close(&mut self.out);
-        encode::native::probe_transactions(&mut self.out);
-        self.expect(Awaited::Transactions);
-        self.expect(Awaited::Transactions);
+    /// Begin with commands. `ignored` replies of the handshake are still to come.
+    pub(super) fn on_ready(&mut self, ignored: usize, keeps_copies: bool) {
+        self.ignore(ignored);
+        if self.native.on_ready(keeps_copies) {
+            self.coalescer.close(&mut self.out);
+            encode::native::probe_transactions(&mut self.out);
+            self.expect(Awaited::Transactions);
+            self.expect(Awaited::Transactions);
+        }
     }
 
     /// Expect `count` replies of no interest.
-    pub(super) fn ignore(&mut self, count: usize) {
+    fn ignore(&mut self, count: usize) {
         (0..count).for_each(|_| self.expect(Awaited::Ignored));
     }
 
@@ -191,7 +199,8 @@ impl Pipeline {
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
-            | Awaited::Login => None,
+            | Awaited::Login
+            | Awaited::Transactions => None,
         })
     }
 

@@ -206,7 +206,7 @@ impl Pipeline {
         locks: &LockSettings,
     ) -> Result<Option<Answered>, Error> {
         let taken = match self.begun.get_mut(place) {
-            Some(assembly) => assembly.take(frame, &locks.lock_prefix),
+            Some(assembly) => assembly.take((frame, self.owner.as_ref()), &locks.lock_prefix),
             None => Err(WrongType),
         };
         taken.map_err(|_| self.wrong_type())

@@ -153,7 +153,8 @@ impl Session {
         loop {
             // The frame borrows the framing, and the answer to it the rest of the session.
             let Self { framing, .. } = self;
-            let Some(bytes) = framing.next(input, ANSWER_MAX)? else { return Ok(None) };
+            let Some(framed) = framing.next(input, ANSWER_MAX)? else { return Ok(None) };
+            let bytes = framed.bytes;
             let heard = match resp::decode(bytes).map_err(broken)? {
                 Frame::Push(parts) => Heard::Push(read_switch(&parts, settings.service)),
                 frame => Heard::Reply(read(self.awaited.front().copied(), &frame, settings)),
