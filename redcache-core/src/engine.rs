@@ -10,6 +10,7 @@
 //! Each machine owns its state and knows no other machine. All share `Env`. What one
 //! machine's progress means for another is decided in `router_events`.
 
+mod audits;
 mod calls;
 mod cancel;
 mod coherence;

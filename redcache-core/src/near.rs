@@ -14,6 +14,7 @@
 //! in place of an error, and `batch` looks several keys up.
 
 mod attach;
+mod audits;
 pub(crate) mod batch;
 mod companion;
 mod compute_time;

@@ -5,9 +5,10 @@ use metrics::{
     histogram,
 };
 use redcache_core::observer::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, NotStoredEvent, Observer,
-    RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    AnswerEvent, AuditDifferenceEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent,
+    FailureEvent, FlushEvent, InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent,
+    NotStoredEvent, Observer, RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent,
+    UntrackedEvent,
 };
 use redcache_core::{Address, Error, Stats};
 
@@ -118,6 +119,7 @@ fn describe() {
         ("redcache_loaded_keys_total", "Keys given to a loader, by its outcome."),
         ("redcache_locks_lost_total", "Loaded values not stored because the lock was lost."),
         ("redcache_not_stored_total", "Loaded values that cannot be stored."),
+        ("redcache_audit_differences_total", "Checked near hits that differ from Redis."),
         ("redcache_undecodable_total", "Stored values that a typed view cannot decode."),
         ("redcache_refreshes_total", "Stages of background refreshes."),
         ("redcache_failed_removals_total", "Removals that failed for want of Redis, by event."),
@@ -180,6 +182,10 @@ impl Observer for Metrics {
 
     fn on_not_stored(&self, _: &NotStoredEvent) {
         counter!("redcache_not_stored_total", "cache" => self.cache.clone()).increment(1);
+    }
+
+    fn on_audit_difference(&self, _: &AuditDifferenceEvent) {
+        counter!("redcache_audit_differences_total", "cache" => self.cache.clone()).increment(1);
     }
 
     fn on_undecodable(&self, event: &UndecodableEvent) {

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use redcache_core::observer::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
-    Observer, RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent,
-    UndecodableEvent, UntrackedEvent,
+    AnswerEvent, AuditDifferenceEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent,
+    FailureEvent, FlushEvent, InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent,
+    LockWaitEvent, NotStoredEvent, Observer, RefreshEvent, RefreshStage, RemovalEvent,
+    RemovalStage, RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 use redcache_core::{Address, Error};
 
@@ -111,6 +111,10 @@ impl Observer for Tracing {
 
     fn on_not_stored(&self, event: &NotStoredEvent) {
         emit!(warn, self, key = %event.key, reason = event.reason, "value not stored");
+    }
+
+    fn on_audit_difference(&self, event: &AuditDifferenceEvent) {
+        emit!(warn, self, key = %event.key, age = ?event.age, "near entry differs from Redis");
     }
 
     fn on_undecodable(&self, event: &UndecodableEvent) {

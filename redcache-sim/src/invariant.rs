@@ -16,6 +16,7 @@ pub enum Invariant {
     BoundedStaleness,
     FreshAsOf,
     StalenessMax,
+    Audit,
     OwnWrites,
     Monotonic,
     Lifetime,
@@ -73,7 +74,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 66] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -86,6 +87,7 @@ impl Invariant {
         Self::BoundedStaleness,
         Self::FreshAsOf,
         Self::StalenessMax,
+        Self::Audit,
         Self::OwnWrites,
         Self::Monotonic,
         Self::Lifetime,
@@ -186,6 +188,7 @@ impl Invariant {
             }
             Self::FreshAsOf => "no answer is older than it says",
             Self::StalenessMax => "no answer is older than its limits",
+            Self::Audit => "no near hit differs from the server when it is checked",
             Self::OwnWrites => "a process reads its own writes or something later",
             Self::Monotonic => "a process reads no older value after a newer one",
             Self::Lifetime => "a near entry does not outlive its key",

@@ -81,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) stale_while_revalidate: Duration,
     /// Some calls limit the staleness of their answers.
     pub(crate) limits_staleness: bool,
+    /// One near hit in as many is checked against the server; zero for none.
+    pub(crate) near_audit_every: usize,
     /// The limit of the staleness of near hits; zero for none.
     pub(crate) near_staleness_max: Duration,
     /// The refresh-ahead options of a registered loader, if there is one.
@@ -178,6 +180,7 @@ impl Plan {
             stale_if_error: staleness(is_cluster, &mut rng),
             stale_while_revalidate: staleness(is_cluster, &mut rng),
             limits_staleness: false,
+            near_audit_every: 0,
             near_staleness_max: Duration::ZERO,
             refresh: None,
             provider: None,
@@ -211,6 +214,7 @@ impl Plan {
             plan.slow_down();
         }
         plan.servers = Servers::choose(&mut plan.server, &mut plan.faults, &mut rng);
+        plan.near_audit_every = rng.weighted(&[(6, 0), (2, 1), (2, 3)]);
         plan
     }
 
@@ -295,6 +299,7 @@ impl Plan {
             .near_ttl_max(times.near)
             .near_cache_bytes(self.near_bytes)
             .near_staleness_max(self.near_staleness_max)
+            .near_audit_every(self.near_audit_every)
             .value_max(self.value_max)
             .stale_if_error(self.stale_if_error)
             .stale_while_revalidate(self.stale_while_revalidate)

@@ -5,10 +5,10 @@ pub(crate) mod observe;
 pub(crate) mod shared;
 
 pub use events::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
-    RefreshEvent, RefreshStage, RemovalEvent, RemovalStage, RoundTripEvent, UndecodableEvent,
-    UntrackedEvent,
+    AnswerEvent, AuditDifferenceEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent,
+    FailureEvent, FlushEvent, InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent,
+    LockWaitEvent, NotStoredEvent, RefreshEvent, RefreshStage, RemovalEvent, RemovalStage,
+    RoundTripEvent, UndecodableEvent, UntrackedEvent,
 };
 pub(crate) use observe::Observation;
 pub use observe::Observer;

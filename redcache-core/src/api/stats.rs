@@ -1,5 +1,7 @@
 //! The counters of a cache.
 
+use std::time::Duration;
+
 /// A snapshot of a cache. The counters start when the cache is created; the fields
 /// from [`near_entries`](Self::near_entries) on are current values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +52,12 @@ pub struct Stats {
     pub removals_repeated: u64,
     /// Keys whose kept removal was given up, because there were too many or Redis refused it.
     pub removals_dropped: u64,
+    /// Near hits that were checked against Redis by `near_audit_every`.
+    pub audits: u64,
+    /// Checked near hits that differed from Redis: an invalidation was lost.
+    pub audit_differences: u64,
+    /// The age of the oldest entry that differed.
+    pub audit_age_max: Duration,
     /// Connections established.
     pub connections: u64,
     /// Values too large for the near cache: with their key larger than 6% of `near_cache_bytes`.

@@ -36,7 +36,7 @@ impl Engine {
             // Commands in flight are answered first, so that their effects can be undone.
             Some(Machine::Writes) => self.writes.abandon(env, cx, op),
             Some(Machine::Refreshes) => self.refreshes.abandon(env, cx, op),
-            Some(Machine::Removals) | None => {}
+            Some(Machine::Removals | Machine::Audits) | None => {}
         }
         self.drain(now);
     }
@@ -75,6 +75,7 @@ impl Engine {
             Some(Machine::Fetches) => self.fetches.fail(env, op, error),
             Some(Machine::Writes) => self.writes.fail(env, cx, op, error),
             Some(Machine::Refreshes) => self.refreshes.close(env, cx, op),
+            Some(Machine::Audits) => env.end_audit(op),
             Some(Machine::Removals) | None => {}
         }
     }

@@ -67,6 +67,8 @@ pub(crate) struct Env {
     pub(crate) round_trip: RoundTrip,
     pub(crate) rng: Rng,
     pub(crate) stats: Stats,
+    /// The number of audits under way.
+    pub(crate) audits: usize,
     /// The earliest loss among the connections that are missing.
     pub(crate) disconnected_at: Option<Instant>,
     pub(crate) closing: Closing,

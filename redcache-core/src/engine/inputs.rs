@@ -100,7 +100,8 @@ impl Engine {
         match env.ops.machine(op) {
             Some(Machine::Fetches) => self.fetches.on_loaded(env, cx, op, loaded),
             Some(Machine::Writes) => self.writes.on_loaded(env, cx, op, loaded),
-            Some(Machine::Plain | Machine::Refreshes | Machine::Removals) | None => {}
+            Some(Machine::Plain | Machine::Refreshes | Machine::Removals | Machine::Audits)
+            | None => {}
         }
         self.drain(now);
     }
@@ -119,7 +120,7 @@ impl Engine {
             Some(Machine::Fetches) => self.fetches.on_loaded_many(env, cx, op, loaded),
             Some(Machine::Writes) => self.writes.on_loaded_many(env, cx, op, loaded),
             Some(Machine::Refreshes) => self.refreshes.on_loaded(env, cx, op, loaded),
-            Some(Machine::Plain | Machine::Removals) | None => {}
+            Some(Machine::Plain | Machine::Removals | Machine::Audits) | None => {}
         }
         self.drain(now);
     }
@@ -153,6 +154,7 @@ impl Engine {
         while self.drain_disabled(now) {}
         let env = &mut self.env;
         env.note_freshness();
+        env.start_audits(Cx::at(now));
         if let Some(at) = env.router.dead_at(&env.config) {
             env.near.trust_until(at);
         }

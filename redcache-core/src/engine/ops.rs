@@ -19,6 +19,8 @@ pub(crate) enum Machine {
     Refreshes,
     /// Removals that are repeated.
     Removals,
+    /// Reads that check near hits.
+    Audits,
 }
 
 /// The time limit of a call.

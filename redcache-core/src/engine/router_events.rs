@@ -211,6 +211,9 @@ impl Engine {
             self.env.observe(|| NotStoredEvent::new(command.key().clone(), reason));
         }
         self.env.give_back_without_script(cx, &exchange);
+        if self.env.audits > 0 && self.is_audit(token) {
+            self.env.compare_audit(cx, &exchange);
+        }
         self.env.keep_coherent(cx, slot, &exchange);
         // An earlier copy, sent on a connection that was lost, may have had the effect.
         let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;
@@ -269,6 +272,16 @@ impl Engine {
                 }
             }
             Reply::Effect(_) | Reply::Read(_) | Reply::Raw(_) | Reply::WriteLock(_) => {}
+        }
+    }
+
+    /// Return whether a command checks a near hit.
+    fn is_audit(&self, token: Option<Token>) -> bool {
+        match token.map(Sender::of) {
+            Some(Sender::Call(Caller { op, .. })) => {
+                self.env.ops.machine(op) == Some(Machine::Audits)
+            }
+            Some(Sender::Flight(_) | Sender::Nobody) | None => false,
         }
     }
 
@@ -335,6 +348,7 @@ impl Engine {
             }
             Some(Machine::Refreshes) => self.refreshes.on_reply(env, cx, caller, exchange),
             Some(Machine::Removals) => self.removals.on_reply(env, cx, caller, exchange.reply),
+            Some(Machine::Audits) => env.end_audit(caller.op),
             // The call has ended.
             Some(Machine::Fetches) | None => {}
         }
@@ -350,6 +364,7 @@ impl Engine {
                 Some(Machine::Writes) => self.writes.on_failed(env, cx, caller, error),
                 Some(Machine::Refreshes) => self.refreshes.on_failed(env, cx, caller),
                 Some(Machine::Removals) => self.removals.on_failed(env, cx, caller, &error),
+                Some(Machine::Audits) => env.end_audit(caller.op),
                 Some(Machine::Fetches) | None => {}
             },
             Sender::Nobody => {}

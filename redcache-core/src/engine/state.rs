@@ -62,7 +62,8 @@ impl Engine {
         let keeps_stale =
             !(config.stale_if_error.is_zero() && config.stale_while_revalidate.is_zero());
         let near = Near::new(now, config.near_cache_bytes, keeps_stale, near_seed, slots)
-            .with_staleness_max(config.near_staleness_max);
+            .with_staleness_max(config.near_staleness_max)
+            .with_audits(config.near_audit_every as u64);
         // Without a server, there is nothing to wait for.
         let readiness = config.servers.is_none().then_some(Ok(()));
         let removals = Removals::new(config.reconnect_delay_max);
@@ -80,6 +81,7 @@ impl Engine {
             round_trip: RoundTrip::default(),
             rng,
             stats: Stats::default(),
+            audits: 0,
             disconnected_at: None,
             closing: Closing::No,
             closed: Error::closed(),

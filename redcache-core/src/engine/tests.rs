@@ -1,5 +1,6 @@
 //! The engine against servers whose replies the test writes.
 
+mod audits;
 mod disabled;
 mod freshness;
 mod joins;

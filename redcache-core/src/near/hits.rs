@@ -19,9 +19,10 @@ pub(super) struct HitCounters([HitCounter; 16]);
 struct HitCounter(AtomicU64);
 
 impl HitCounters {
-    pub(super) fn add(&self, hits: u64) {
+    /// Count hits. Return a number of this thread's hits before.
+    pub(super) fn add(&self, hits: u64) -> u64 {
         let stripe = STRIPE.with(|stripe| *stripe) % self.0.len();
-        self.0[stripe].0.fetch_add(hits, Ordering::Relaxed);
+        self.0[stripe].0.fetch_add(hits, Ordering::Relaxed)
     }
 
     pub(super) fn sum(&self) -> u64 {

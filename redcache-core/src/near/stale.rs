@@ -63,8 +63,13 @@ impl Near {
         let lost_at = staleness.lost_at.filter(|_| is_lost).map(|at| Time::of(at, self.base));
         let stale_from = lost_at.map_or(packed.deadline, |at| at.min(packed.deadline));
         let is_within_limit = now.since(stale_from) <= staleness.max;
-        let bound = self.freshness.current(packed.slot());
-        let fresh_at = packed.learned_at().max(bound).min(packed.expires_at());
+        let fresh_at = if packed.is_invalidated() {
+            // The change may have preceded the bound of today.
+            packed.learned_at()
+        } else {
+            let bound = self.freshness.current(packed.slot());
+            packed.learned_at().max(bound).min(packed.expires_at())
+        };
         let (age, fresh_as_of) = (Some(packed.age(now)), Some(now.since(fresh_at)));
         let (value, source) = (packed.value, Source::Stale);
         is_within_limit.then_some(Answer { value, source, ttl: None, age, fresh_as_of })

@@ -8,6 +8,7 @@ use foldhash::fast::SeedableRandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
+use super::audits::Audits;
 use super::companion::Companion;
 use super::entry::{Entry, NearHit};
 use super::epochs::Epochs;
@@ -63,6 +64,7 @@ pub struct Near {
     /// The nanoseconds for which an entry may have been without news of Redis and be a hit.
     staleness_max: u64,
     hits: HitCounters,
+    audits: Audits,
     /// The number of values that were too large for a shard.
     oversized: AtomicU64,
 }
@@ -109,6 +111,7 @@ impl Near {
             freshness,
             staleness_max,
             hits,
+            audits: Audits::new(0),
             oversized,
         }
     }
@@ -117,6 +120,17 @@ impl Near {
     pub(crate) fn with_staleness_max(mut self, max: Duration) -> Self {
         self.staleness_max = if max.is_zero() { u64::MAX } else { nanos(max) };
         self
+    }
+
+    /// Choose the key of every n-th hit, to be read again. Zero chooses none.
+    pub(crate) fn with_audits(mut self, every: u64) -> Self {
+        self.audits = Audits::new(every);
+        self
+    }
+
+    /// Take a key that is to be read again.
+    pub(crate) fn take_audit(&self) -> Option<Key> {
+        self.audits.take()
     }
 
     /// Return the hit for `key` at the time `now`. This takes no lock of the engine, copies no
@@ -158,7 +172,7 @@ impl Near {
         {
             return None;
         }
-        self.hits.add(1);
+        self.audits.on_hit(self.hits.add(1) + 1, key);
         Some(packed.hit(now, fresh_at))
     }
 
@@ -177,7 +191,7 @@ impl Near {
         if !is_fresh || !self.is_trusted(now) || !self.is_hit(&packed, now) {
             return None;
         }
-        self.hits.add(1);
+        self.audits.on_hit(self.hits.add(1) + 1, key);
         Some(packed.hit(now, fresh_at))
     }
 
@@ -324,6 +338,7 @@ impl Lookups<'_> {
             return None;
         }
         self.hits += 1;
+        self.near.audits.on_hit(self.hits, key);
         Some(packed.hit(self.now, fresh_at))
     }
 }

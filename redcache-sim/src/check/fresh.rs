@@ -73,6 +73,20 @@ impl World {
         self.check_fresh(process, key, (value, age), at)
     }
 
+    /// Check that the engine finds no difference between its near hits and the server.
+    pub(crate) fn check_audits(&mut self, process: usize) -> Checked {
+        if self.plan.near_audit_every == 0 {
+            return Ok(());
+        }
+        let stats = self.processes[process].engine.stats();
+        if stats.audits > 0 {
+            self.tally.cover(Invariant::Audit);
+        }
+        Invariant::Audit.holds(stats.audit_differences == 0, || {
+            format!("p{process} has checked {} hits and finds differences", stats.audits)
+        })
+    }
+
     fn check_fresh(
         &mut self,
         process: usize,

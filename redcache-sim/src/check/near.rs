@@ -17,6 +17,7 @@ impl World {
                 continue;
             }
             self.note_near_entries(process);
+            self.check_audits(process)?;
             let bytes = self.processes[process].engine.near().bytes();
             Invariant::NearBytes.holds(bytes <= self.plan.near_bytes, || {
                 format!("p{process} keeps {bytes} bytes near, allowed are {}", self.plan.near_bytes)

@@ -262,8 +262,17 @@ settings! {
     /// as long as Redis replies in time. `0` means no limit of its own: entries are hits until
     /// the connection has shown no life for two [`heartbeat_interval`](Self::heartbeat_interval)s.
     /// See [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
-    near_staleness_max: Duration, Time = "0s", "0s, or 10ms and more, 366d at most" if is_near_staleness,
+    near_staleness_max: Duration, Time = "0s", "0s, or 10ms and more, 366d at most"
+        if is_near_staleness,
         "the longest time since an entry of the near cache was known to be current";
+
+    /// One hit in as many has its key read from Redis again, in the background, and compared with
+    /// the entry when the reply comes: both must be equal then, unless invalidations get lost. At
+    /// most 16 such reads are under way.
+    /// [`Stats::audit_differences`](crate::Stats::audit_differences) counts differences. `0` checks
+    /// none.
+    near_audit_every: usize, Count = "0", "0 or more",
+        "the number of near hits of which one is checked against Redis";
 
     /// An expired entry of the near cache replaces an error, of Redis or of a loader, for this time
     /// after its TTL or after the loss of the connection that tracked it: at the call's timeout if

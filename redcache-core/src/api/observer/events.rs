@@ -62,6 +62,17 @@ event! {
 }
 
 event! {
+    /// A near hit that was checked by `near_audit_every` differs from Redis: an invalidation was
+    /// lost.
+    AuditDifferenceEvent {
+        /// The key.
+        key: Key,
+        /// The time since this process learned the value of the entry.
+        age: Duration,
+    }
+}
+
+event! {
     /// A loader has ended.
     LoadEvent {
         /// The number of keys that the loader was called for.

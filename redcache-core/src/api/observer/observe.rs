@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::events::{
-    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
-    InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent, LockWaitEvent, NotStoredEvent,
-    RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent, UntrackedEvent,
+    AnswerEvent, AuditDifferenceEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent,
+    FailureEvent, FlushEvent, InvalidationEvent, LoadEvent, LockExtendedEvent, LockLostEvent,
+    LockWaitEvent, NotStoredEvent, RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent,
+    UntrackedEvent,
 };
 
 /// Define the trait, its implementations that forward, and the events as one type.
@@ -134,6 +135,8 @@ observer! {
     on_connect_failed: ConnectFailedEvent,
     /// A loaded value cannot be stored.
     on_not_stored: NotStoredEvent,
+    /// A checked near hit differs from Redis.
+    on_audit_difference: AuditDifferenceEvent,
     /// A typed view cannot decode a stored value.
     on_undecodable: UndecodableEvent,
 }
