@@ -10,7 +10,7 @@ use redcache_core::observer::{
     NotStoredEvent, Observer, RefreshEvent, RemovalEvent, RoundTripEvent, UndecodableEvent,
     UntrackedEvent,
 };
-use redcache_core::{Address, Error, Stats};
+use redcache_core::{Address, Error, Health, Stats};
 
 /// An observer that counts and measures with the recorder of the crate `metrics`. Times are in
 /// seconds. Every series has the label `cache`, the name given to [`new`](Self::new). No label
@@ -35,7 +35,9 @@ use redcache_core::{Address, Error, Stats};
 /// | `redcache_connection_failures_total` | `event`: disconnected, failed; `address`; `kind` |
 ///
 /// [`record`](Self::record) sets the gauges `redcache_near_entries`, `redcache_near_bytes`,
-/// `redcache_calls`, `redcache_flights` and `redcache_commands`.
+/// `redcache_calls`, `redcache_flights` and `redcache_commands`;
+/// [`record_health`](Self::record_health) sets `redcache_connected`, `redcache_tracked` and
+/// `redcache_breaker_open` to 1 or 0.
 ///
 /// The folder `monitoring` of the package has a dashboard for Grafana and alert rules for
 /// Prometheus.
@@ -84,6 +86,28 @@ impl Metrics {
         ] {
             #[expect(clippy::cast_precision_loss, reason = "a gauge holds a float")]
             gauge!(name, "cache" => self.cache.clone()).set(value as f64);
+        }
+    }
+
+    /// Set the gauges of the connections to 1 or 0. Call it together with [`record`](Self::record).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_observe::Metrics;
+    ///
+    /// # let health = redcache_core::Health::default();
+    /// let metrics = Metrics::new("users");
+    /// // `health` is the result of `cache.health()`.
+    /// metrics.record_health(&health);
+    /// ```
+    pub fn record_health(&self, health: &Health) {
+        for (name, is_so) in [
+            ("redcache_connected", health.is_connected),
+            ("redcache_tracked", health.is_tracked),
+            ("redcache_breaker_open", health.is_breaker_open),
+        ] {
+            gauge!(name, "cache" => self.cache.clone()).set(f64::from(u8::from(is_so)));
         }
     }
 
@@ -143,6 +167,9 @@ fn describe() {
         ("redcache_calls", Unit::Count, "Calls in flight."),
         ("redcache_flights", Unit::Count, "Keys being fetched."),
         ("redcache_commands", Unit::Count, "Commands that wait for a reply."),
+        ("redcache_connected", Unit::Count, "1 while a connection accepts commands, else 0."),
+        ("redcache_tracked", Unit::Count, "1 while every server reports changes, else 0."),
+        ("redcache_breaker_open", Unit::Count, "1 while a server leaves commands unanswered."),
     ] {
         describe_gauge!(name, unit, help);
     }

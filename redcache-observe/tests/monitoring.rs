@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use redcache_core::Stats;
+use redcache_core::{Health, Stats};
 use redcache_observe::Metrics;
 use yaml_rust2::YamlLoader;
 
@@ -19,6 +19,7 @@ fn scrape() -> String {
         let metrics = Metrics::new("users");
         events::each(&metrics);
         metrics.record(&Stats::default());
+        metrics.record_health(&Health::default());
     });
     recorder.handle().render()
 }
