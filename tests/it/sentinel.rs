@@ -9,7 +9,7 @@ use redcache_tests::RedisSentinel;
 
 use crate::conformance::cache::Cache;
 use crate::conformance::scene::{TTL, found, wait_until};
-use load::Load;
+use load::{Group, Load};
 
 with_a_server_of_its_own![
     the_primary_is_found_and_a_failover_by_command_is_followed,
@@ -116,8 +116,7 @@ fn under_load_a_failover_by_command_leaves_no_old_copy_and_no_error<C: Cache>() 
     let load: Load<C> = loaded(&group);
     load.run(|| {
         group.fail_over();
-        let switched_at = Instant::now();
-        load.check_failover(&mut group.server(group.primary()).connect(), switched_at);
+        load.check_failover(&Group::new(&group), Instant::now());
     });
 }
 
@@ -128,8 +127,7 @@ fn under_load_a_killed_primary_leaves_no_old_copy_and_no_error<C: Cache>() {
         let old = group.primary();
         group.server_mut(old).stop();
         group.wait_for_another_primary(old);
-        let switched_at = Instant::now();
-        load.check_failover(&mut group.server(group.primary()).connect(), switched_at);
+        load.check_failover(&Group::new(&group), Instant::now());
     });
 }
 
@@ -141,11 +139,11 @@ fn under_load_a_frozen_primary_leaves_no_old_copy_and_no_error<C: Cache>() {
         group.server(old).pause();
         group.wait_for_another_primary(old);
         let switched_at = Instant::now();
-        let mut primary = group.server(group.primary()).connect();
-        load.check_failover(&mut primary, switched_at);
+        let after = Group::new(&group);
+        load.check_failover(&after, switched_at);
         // The old primary does not know yet that it was replaced.
         group.server(old).resume();
-        load.check_writes(&mut primary);
+        load.check_writes(&after);
     });
 }
 
