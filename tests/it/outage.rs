@@ -88,6 +88,12 @@ fn the_metrics_alone_tell_an_outage_its_address_and_what_callers_saw() {
     ["a", "b", "c"].iter().for_each(|key| load(&cache, key));
     cache.get("a").unwrap();
     let scrape = || Scrape::of(&handle);
+    // A call may end before the observer has seen it on another thread.
+    let none = Scrape(String::new());
+    wait_until("the first calls are seen", || {
+        let calm = Between(&none, &scrape());
+        (calm.answered("loaded"), calm.answered("near")) == (3, 1)
+    });
     let before = scrape();
 
     server.stop();
@@ -99,16 +105,20 @@ fn the_metrics_alone_tell_an_outage_its_address_and_what_callers_saw() {
     for key in ["a", "b"] {
         cache.remove(key).unwrap_err();
     }
+    wait_until("the failures are seen", || Between(&before, &scrape()).all_failed() == 9);
     let within = scrape();
 
     server.restart();
     wait_until("the cache is connected", || cache.health().is_tracked);
     wait_until("both removals are repeated", || cache.stats().removals_repeated == 2);
     ["a", "b", "d", "e"].iter().for_each(|key| load(&cache, key));
-    wait_until("the events are seen", || Between(&within, &scrape()).removals("repeated") == 2);
+    wait_until("the recovery is seen", || {
+        let recovery = Between(&within, &scrape());
+        (recovery.removals("repeated"), recovery.answered("loaded")) == (2, 4)
+    });
     let after = scrape();
 
-    let calm = Between(&Scrape(String::new()), &before);
+    let calm = Between(&none, &before);
     assert_eq!((calm.connected(&address), calm.lost(&address), calm.all_failed()), (1, 0, 0));
     assert_eq!((calm.answered("loaded"), calm.answered("near")), (3, 1));
     // It began between these scrapes, and had not ended.
