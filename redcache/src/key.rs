@@ -76,10 +76,17 @@ impl<'a> KeyWriter<'a> {
     /// Append parts that are escaped and joined already.
     #[cfg(feature = "macros")]
     pub(crate) fn escaped(&mut self, parts: &[u8]) {
-        self.begin_part();
-        self.name.extend_from_slice(parts);
+        self.unescaped_part(parts);
     }
 
+    /// Append a part without bytes that are escaped.
+    #[inline]
+    fn unescaped_part(&mut self, bytes: &[u8]) {
+        self.begin_part();
+        self.name.extend_from_slice(bytes);
+    }
+
+    #[inline]
     fn begin_part(&mut self) {
         if self.has_parts {
             self.name.push(match self.style {
@@ -173,8 +180,9 @@ by_text!(bool char);
 macro_rules! integers {
     ($($key:ty)*) => { $(
         impl CacheKey for $key {
+            #[inline]
             fn write_to(&self, out: &mut KeyWriter<'_>) {
-                out.part(itoa::Buffer::new().format(*self).as_bytes());
+                out.unescaped_part(itoa::Buffer::new().format(*self).as_bytes());
             }
         }
     )* };

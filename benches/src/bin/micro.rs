@@ -77,6 +77,9 @@ fn all() -> Result<(), Failure> {
     println!();
     judge("allocations per local hit", allocations(Case::LocalHit), 0.0);
     judge("allocations per local hit, blocking", allocations(Case::LocalHitBlocking), 0.0);
+    judge("allocations per object hit", allocations(Case::ObjectHit), 0.0);
+    judge("object of 86 bytes / bytes, near hit", ratio(Case::ObjectHit, Case::LocalHit), 1.5);
+    judge("object of 8.8 KB / bytes, near hit", ratio(Case::LargeObjectHit, Case::LocalHit), 1.5);
     judge(
         "10 MB array, looked at per 16 KiB / once",
         ratio(Case::LargeArrayInPieces, Case::LargeArray),

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::hint::black_box;
 use std::time::Duration;
 
+use redcache::{Json, Typed, TypedCache};
 use redcache_core::Key;
 use redcache_core::resp::{Limits, Scanner, decode};
 use redcache_sim::listen::EmbeddedServer;
+use serde::{Deserialize, Serialize};
 
 use super::scripted::{Scripted, bulk};
 use crate::Failure;
@@ -36,6 +38,10 @@ names! {
         LocalHit = "local_hit",
         /// The same on plain threads.
         LocalHitBlocking = "local_hit_blocking",
+        /// `get_with` of a typed view, for an object of 86 bytes in the near cache.
+        ObjectHit = "object_hit",
+        /// The same for an object of 8.8 KB.
+        LargeObjectHit = "large_object_hit",
         /// `get_with` of a key in Redis only, through the engine and back, without a socket.
         RemoteRead = "remote_read",
         /// One reply with a value, scanned for its end and parsed.
@@ -61,6 +67,8 @@ impl Case {
         match self {
             Self::LocalHit => local_hit(),
             Self::LocalHitBlocking => local_hit_blocking(),
+            Self::ObjectHit => object_hit(1),
+            Self::LargeObjectHit => object_hit(100),
             Self::RemoteRead => remote_read(),
             Self::ParsedReply => Ok(parsed_reply()),
             Self::LargeArray => Ok(large_array(usize::MAX)),
@@ -73,9 +81,12 @@ impl Case {
     /// Return the numbers of operations of the small and the large run.
     pub fn sizes(self) -> (usize, usize) {
         match self {
-            Self::LocalHit | Self::LocalHitBlocking | Self::RemoteRead | Self::ParsedReply => {
-                (1_000, 11_000)
-            }
+            Self::LocalHit
+            | Self::LocalHitBlocking
+            | Self::ObjectHit
+            | Self::LargeObjectHit
+            | Self::RemoteRead
+            | Self::ParsedReply => (1_000, 11_000),
             Self::LargeArray
             | Self::LargeArrayInPieces
             | Self::LargeBatch
@@ -111,6 +122,38 @@ fn local_hit_blocking() -> Result<Operation, Failure> {
             black_box(cache.get_with("key", TTL, || Ok::<_, Infallible>(&VALUE[..]))?);
         }
         Ok(())
+    }))
+}
+
+/// Users, each of 86 bytes as JSON with its separator.
+type Users = Vec<User>;
+
+#[derive(Clone, Serialize, Deserialize)]
+struct User {
+    id: u64,
+    name: String,
+    email: String,
+    visits: u32,
+    is_admin: bool,
+}
+
+fn object_hit(users: usize) -> Result<Operation, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = EmbeddedServer::start()?;
+    let cache = runtime.block_on(redcache_tokio::connect(server.url().as_str()))?;
+    let view: TypedCache<u64, Users> = cache.typed("user", Json).ttl(TTL).build()?;
+    let (name, email) = ("Ada Lovelace".to_owned(), "ada@example.org".to_owned());
+    let user = User { id: 42, name, email, visits: 1815, is_admin: false };
+    Ok(Box::new(move |times| {
+        // As above.
+        let _ = &server;
+        runtime.block_on(async {
+            for _ in 0..times {
+                let load = || async { Ok::<_, Infallible>(vec![user.clone(); users]) };
+                black_box(view.get_with(&42, load).await?);
+            }
+            Ok(())
+        })
     }))
 }
 
