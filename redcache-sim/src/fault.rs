@@ -196,6 +196,11 @@ impl Fault {
         (Self::SlotMoved as usize..=Self::PartialShards as usize).contains(&(self as usize))
     }
 
+    /// Return whether the fault occurs around a single server only.
+    pub fn is_of_one_server(self) -> bool {
+        self == Self::HelloHangUp
+    }
+
     /// Return whether the fault occurs in groups under Redis Sentinel.
     pub fn is_of_sentinels(self) -> bool {
         self.is_of_sentinels_only() || self == Self::CutAfter

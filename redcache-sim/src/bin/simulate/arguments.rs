@@ -54,7 +54,7 @@ impl Arguments {
     pub(crate) fn faults(&self, tally: &Tally) -> impl Iterator<Item = (Fault, u64)> {
         tally.faults().filter(|(fault, _)| match (self.sentinels, self.cluster) {
             (true, _) => fault.is_of_sentinels(),
-            (false, true) => !fault.is_of_sentinels_only(),
+            (false, true) => !fault.is_of_one_server() && !fault.is_of_sentinels_only(),
             (false, false) => !fault.is_of_sentinels_only() && !fault.is_of_cluster(),
         })
     }
