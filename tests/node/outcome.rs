@@ -103,13 +103,15 @@ fn value(answer: &Answer) -> Value {
     answer.value.as_ref().map_or(Value::Null, |value| written(value))
 }
 
-/// Return every counter by its name, read from its debug text so that no new counter is missing.
+/// Return every counter by its name, read from its debug text so that no new counter is missing. A
+/// duration is text.
 fn counters(stats: &Stats) -> Value {
     let text = format!("{stats:?}");
     let fields = text.trim_start_matches("Stats {").trim_end_matches('}').split(", ");
     let pairs = fields.filter_map(|field| {
-        let (name, number) = field.split_once(": ")?;
-        Some((name.trim().to_owned(), number.trim().parse::<u64>().ok()?.into()))
+        let (name, text) = field.split_once(": ")?;
+        let text = text.trim();
+        Some((name.trim().to_owned(), text.parse::<u64>().map_or(text.into(), Value::from)))
     });
     Value::Object(pairs.collect())
 }
@@ -124,6 +126,7 @@ mod tests {
         (stats.near_hits, stats.timers) = (1, 2);
         let counters = counters(&stats);
         assert_eq!((&counters["near_hits"], &counters["timers"]), (&json!(1), &json!(2)));
+        assert_eq!(counters["audit_age_max"], json!("0ns"));
         let count = format!("{stats:?}").matches(": ").count();
         assert_eq!(counters.as_object().unwrap().len(), count, "{counters}");
     }
