@@ -111,7 +111,8 @@ fn counters(stats: &Stats) -> Value {
     let pairs = fields.filter_map(|field| {
         let (name, text) = field.split_once(": ")?;
         let text = text.trim();
-        Some((name.trim().to_owned(), text.parse::<u64>().map_or(text.into(), Value::from)))
+        let number = text.parse::<u64>().map_or_else(|_| text.into(), Value::from);
+        Some((name.trim().to_owned(), number))
     });
     Value::Object(pairs.collect())
 }

@@ -214,7 +214,7 @@ fn a_port_that_speaks_something_else_is_an_error_at_once<C: Cache>() {
         check_no_way_in::<C>(&port.url(), ErrorKind::Protocol, "");
     }
     let port = Port::that_says(b"\x15\x03\x03\x00\x02\x02\x0a");
-    check_no_way_in::<C>(&port.url(), ErrorKind::Protocol, "without TLS");
+    check_no_way_in::<C>(&port.url(), ErrorKind::Protocol, "connect with `rediss://`");
 }
 
 fn a_cache_may_be_opened_before_its_server_is_there<C: Cache>() {
