@@ -52,6 +52,14 @@ impl Server {
         format!("redis://{}", self.address())
     }
 
+    /// Return whether the server publishes values without scripts, in transactions.
+    pub(crate) fn is_valkey(&self) -> bool {
+        match self {
+            Self::Real(server) => server.is_valkey(),
+            Self::Embedded(_) => false,
+        }
+    }
+
     /// Connect a client of the tests.
     pub(crate) fn connect(&self) -> Raw {
         Raw::connect(self.address())
