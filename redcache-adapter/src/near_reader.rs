@@ -67,10 +67,7 @@ impl NearReader {
         if !options.asks_near() {
             return None;
         }
-        let hit = match options.staleness_max() {
-            None => self.near.get(key, now),
-            Some(max) => self.near.get_within(key, max, now),
-        }?;
+        let hit = self.near.get_within(key, options.staleness_max(), now)?;
         self.observer.notify(on_hit);
         Some(hit)
     }

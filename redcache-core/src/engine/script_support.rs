@@ -1,19 +1,19 @@
 //! Whether the server ends locks for this login, by scripts or by commands of its own. Otherwise, a
 //! lock can be neither published over nor compared and released, so none is taken.
 //!
-//! The lock that tells so is given back with two commands: a read, and a removal if the key still
-//! holds the lock.
+//! The lock whose release was refused is given back with two commands: a read, and a removal if the
+//! key still holds the lock.
 
 use std::time::{Duration, Instant};
 
 use crate::protocol::command::Command;
 use crate::protocol::refusal::Refusal;
 
-/// The time for which no lock is taken after a refused script. One lock tells then whether scripts
-/// are allowed by now.
+/// The time for which no lock is taken after a refused script. The next lock then shows whether
+/// scripts are allowed again.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
-/// The server's last word about scripts.
+/// The latest refusals of scripts by the server.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptSupport {
     /// Until then no lock is taken, because its end was refused.
@@ -55,9 +55,7 @@ impl ScriptSupport {
 
 /// Return whether a command was refused because it is a script.
 pub(crate) fn forbids_scripts(command: &Command, why: &Refusal) -> bool {
-    let is_forbidden = why.0.starts_with("NOPERM") && !why.0.contains("access");
-    let is_unknown = why.0.starts_with("ERR unknown command");
-    command.script().is_some() && (is_forbidden || is_unknown)
+    command.script().is_some() && (why.forbids_command() || why.is_unknown_command())
 }
 
 /// Return whether a lock needs the command at its end, or to stay. Some servers have commands of

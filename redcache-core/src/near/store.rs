@@ -137,28 +137,20 @@ impl Near {
     /// value and allocates nothing.
     #[inline]
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        self.get_unless_older(key, self.staleness_max, now)
+        self.get_within(key, None, now)
     }
 
     /// Return the same as [`get`](Self::get), unless the value was not known to be current within
     /// `staleness_max`.
+    #[inline]
     pub fn get_within(
         &self,
         key: &[u8],
-        staleness_max: Duration,
-        now: impl FnOnce() -> Instant,
-    ) -> Option<NearHit> {
-        self.get_unless_older(key, self.staleness_max.min(nanos(staleness_max)), now)
-    }
-
-    #[inline]
-    fn get_unless_older(
-        &self,
-        key: &[u8],
-        staleness_max: u64,
+        staleness_max: Option<Duration>,
         now: impl FnOnce() -> Instant,
     ) -> Option<NearHit> {
         let store = self.store.as_ref()?;
+        let staleness_max = self.staleness_max.min(staleness_max.map_or(u64::MAX, nanos));
         let before = self.freshness.begin();
         let packed = store.get(key)?;
         let now = packed::Time::of(now(), self.base);

@@ -181,6 +181,16 @@ impl Refusal {
         Self(format!("{code} {shown}").trim_start().into())
     }
 
+    /// Return whether the login may not run the command on any key.
+    pub(crate) fn forbids_command(&self) -> bool {
+        self.0.starts_with("NOPERM") && !self.0.contains("access")
+    }
+
+    /// Return whether the server does not have the command.
+    pub(crate) fn is_unknown_command(&self) -> bool {
+        self.0.starts_with("ERR unknown command")
+    }
+
     /// Return whether the server takes the command for malformed. It hangs up after such a reply.
     pub(crate) fn ends_connection(&self) -> bool {
         self.0.starts_with("ERR Protocol error")

@@ -105,11 +105,7 @@ impl World {
         for key in keys {
             let near = self.processes[process].engine.near();
             let name = self.keys[key].name.as_bytes();
-            let hit = match style.max_staleness {
-                None => near.get(name, || now),
-                Some(max) => near.get_within(name, max, || now),
-            };
-            match hit {
+            match near.get_within(name, style.max_staleness, || now) {
                 Some(hit) => {
                     self.trace
                         .line(self.now, || format!("p{process} finds key {key} near: {hit:?}"));

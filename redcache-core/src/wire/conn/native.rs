@@ -79,8 +79,7 @@ impl NativeSupport {
 
     /// Take the refusal of a native command, which has not written.
     pub(super) fn on_refused(&mut self, command: &Command, refusal: &Refusal) -> Verdict {
-        let text = &*refusal.0;
-        if is_lasting(text) && !mutant!(NativeRefusalStands) {
+        if is_lasting(refusal) && !mutant!(NativeRefusalStands) {
             match command {
                 Command::Release { .. } => self.commands.delete = None,
                 _ => self.commands.set = false,
@@ -89,9 +88,9 @@ impl NativeSupport {
         }
         match command {
             // The script of a publication takes a key of another type for a lost lock.
-            Command::Publish { .. } if text.starts_with("WRONGTYPE") => Verdict::NoMatch,
+            Command::Publish { .. } if refusal.0.starts_with("WRONGTYPE") => Verdict::NoMatch,
             // The script only sets the TTL, which needs no memory.
-            Command::Renew { .. } if text.starts_with("OOM") => Verdict::UseScript,
+            Command::Renew { .. } if refusal.0.starts_with("OOM") => Verdict::UseScript,
             _ => Verdict::Stands,
         }
     }
@@ -99,15 +98,16 @@ impl NativeSupport {
     /// Take the refusal of a transaction. Return whether no later one will do.
     pub(super) fn on_transaction_refused(&mut self, refusal: &Refusal) -> bool {
         // Without an earlier refusal, `EXEC` itself is not allowed.
-        let is_lasting = is_lasting(&refusal.0) || refusal.0.starts_with("EXECABORT");
+        let is_lasting = is_lasting(refusal) || refusal.0.starts_with("EXECABORT");
         self.transactions &= !is_lasting;
         is_lasting
     }
 }
 
 /// Return whether the server does not know the command, or the login may never use it.
-fn is_lasting(refusal: &str) -> bool {
-    let is_unknown = ["ERR unknown command", "ERR syntax error", "ERR EXEC without MULTI"];
-    let is_forbidden = refusal.starts_with("NOPERM") && !refusal.contains("access");
-    is_forbidden || is_unknown.into_iter().any(|begins| refusal.starts_with(begins))
+fn is_lasting(refusal: &Refusal) -> bool {
+    let is_unknown_form = ["ERR syntax error", "ERR EXEC without MULTI"];
+    refusal.forbids_command()
+        || refusal.is_unknown_command()
+        || is_unknown_form.into_iter().any(|begins| refusal.0.starts_with(begins))
 }
