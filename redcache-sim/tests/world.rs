@@ -50,7 +50,7 @@ fn every_invariant_holds_for_the_first_seeds_of_groups_under_sentinel() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 43] = [
+const FOUND: [(u64, &str); 46] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -98,6 +98,9 @@ const FOUND: [(u64, &str); 43] = [
     (10065707, "a process read an old entry at the end of a pause, before its socket"),
     (20112199, "the same, with a link that was dead when the pause began"),
     (20024676, "a stored \"not found\" was credited to a load beside that of the write"),
+    (3686, "a requested removal was taken for one that gives back a lock"),
+    (4180, "the same"),
+    (10003541, "the same"),
 ];
 
 /// The same for clusters.

@@ -250,16 +250,14 @@ impl World {
         if executed.verb == Verb::Insert {
             return self.count_insert(part);
         }
-        if executed.verb == Verb::Remove && self.is_give_back(executed, key) {
-            return Ok(());
-        }
         let process = &mut self.processes[executed.process];
         if process.life != executed.life {
             return Ok(());
         }
-        let writes = match executed.verb {
-            Verb::Remove => &mut process.removes[key],
-            Verb::Script(Script::Touch) => &mut process.touches[key],
+        let (writes, given_back) = match executed.verb {
+            // A removal also gives back a lock whose release was forbidden.
+            Verb::Remove => (&mut process.removes[key], process.learned[key].unreleased),
+            Verb::Script(Script::Touch) => (&mut process.touches[key], 0),
             Verb::Read
             | Verb::Lock
             | Verb::Insert
@@ -276,7 +274,7 @@ impl World {
         }
         writes.unclaimed.push(stamp);
         self.tally.cover(Invariant::SafeRetry);
-        let (done, asked) = (writes.carried_out(), writes.asked);
+        let (done, asked) = (writes.carried_out(), writes.asked + u64::from(given_back));
         let may_repeat =
             executed.verb == Verb::Remove && self.may_repeat_removal(executed.process, key);
         Invariant::SafeRetry.holds(done <= asked || may_repeat, || {
@@ -303,17 +301,6 @@ impl World {
     /// Return whether a process may remove a lock without a script.
     pub(crate) fn has_unreleased(&self, executed: &Executed, key: usize) -> bool {
         self.processes[executed.process].learned[key].unreleased > 0
-    }
-
-    /// Return whether a removal that no call has requested gives a lock back.
-    fn is_give_back(&mut self, executed: &Executed, key: usize) -> bool {
-        let process = &mut self.processes[executed.process];
-        let writes = &process.removes[key];
-        let is_unasked = writes.carried_out() >= writes.asked;
-        let left = &mut process.learned[key].unreleased;
-        let is_give_back = is_unasked && *left > 0;
-        *left -= u32::from(is_give_back);
-        is_give_back
     }
 
     fn count_insert(&mut self, part: &Part) -> Checked {

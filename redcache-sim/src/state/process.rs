@@ -38,7 +38,7 @@ pub(crate) struct Learned {
     pub(crate) failed_removal: Option<Stamp>,
     /// The same for every kind of failure.
     pub(crate) failed_write: Option<Stamp>,
-    /// The number of releases of its locks that were forbidden, less the removals in their place.
+    /// The number of releases of its locks that were forbidden.
     pub(crate) unreleased: u32,
     /// One of its inserts or removes has failed, or lost its caller.
     pub(crate) has_failed_write: bool,
