@@ -12,6 +12,7 @@ mod failover;
 mod load;
 mod moves;
 mod slots;
+mod upgrade;
 
 /// A value that scenarios share; it is dropped with the last of them.
 struct Shared<T>(Mutex<Weak<T>>);

@@ -34,6 +34,9 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 /// The pause between two polls.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
+/// The number of polls without a redirect after which the clients have left a node.
+const LEFT_AFTER: usize = 30;
+
 /// Three primaries with a replica each, on the loopback interface.
 ///
 /// A node keeps its number: 0 to 2 begin as primaries, 3 to 5 as their replicas, further ones join
@@ -373,6 +376,48 @@ impl RedisCluster {
     ///
     /// If it is not promoted.
     pub fn fail_over(&self, replica: usize) {
+        self.take_over(replica);
+        self.wait_until_healthy();
+    }
+
+    /// Replace the program of every node, one node after the other: the replicas are promoted and
+    /// take their primaries' places. `on_upgraded` gets the number of each node that has the
+    /// program and has joined the others.
+    ///
+    /// # Panics
+    ///
+    /// If a node does not start, or the cluster does not become whole again.
+    pub fn upgrade(&mut self, program: &str, mut on_upgraded: impl FnMut(&Self, usize)) {
+        let owners: Vec<_> =
+            self.running().filter(|number| !self.ranges_of(*number).is_empty()).collect();
+        for primary in owners {
+            let replica = self.replica_of(primary);
+            self.nodes[replica].restart_as(program);
+            self.wait_until_healthy();
+            on_upgraded(self, replica);
+            self.take_over(replica);
+            self.wait_until_left(primary);
+            // An older server cannot follow a newer one, so the cluster is whole only after this.
+            self.nodes[primary].restart_as(program);
+            self.wait_until_healthy();
+            on_upgraded(self, primary);
+        }
+    }
+
+    /// Wait until a node has redirected no client for a while.
+    fn wait_until_left(&self, number: usize) {
+        let mut client = self.connect(number);
+        let mut last = (0, Vec::new());
+        self.wait("the clients leave a node", || {
+            let errors = client.call(&["INFO", "errorstats"]);
+            let polls = if errors == last.1 { last.0 + 1 } else { 0 };
+            last = (polls, errors);
+            polls == LEFT_AFTER
+        });
+    }
+
+    /// Promote a replica with the consent of its primary.
+    fn take_over(&self, replica: usize) {
         // It takes over the slots of its primary that it knows of.
         self.wait_until_healthy();
         let mut asked_at = None::<Instant>;
@@ -387,7 +432,6 @@ impl RedisCluster {
             }
             is_primary
         });
-        self.wait_until_healthy();
     }
 
     /// Set whether replicas take over when their primary is silent for about a second.

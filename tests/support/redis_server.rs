@@ -31,6 +31,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 /// A running `redis-server` without persistence, in its own directory.
 #[derive(Debug)]
 pub struct RedisServer {
+    program: String,
     port: u16,
     directory: PathBuf,
     args: Vec<String>,
@@ -94,7 +95,8 @@ impl RedisServer {
 
     fn try_ports_in(directory: PathBuf, args: &[&str], is_node: bool) -> Self {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        let mut server = Self { port: 0, directory, args, bus_port: None, process: None };
+        let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
+        let mut server = Self { program, port: 0, directory, args, bus_port: None, process: None };
         for _ in 0..PORTS_MAX {
             server.port = free_port();
             server.bus_port = is_node.then(free_port);
@@ -183,6 +185,16 @@ impl RedisServer {
         assert!(self.launch(), "redis-server did not start again:\n{}", self.output());
     }
 
+    /// Restart the server like [`restart`](Self::restart), with another program.
+    ///
+    /// # Panics
+    ///
+    /// If the program is not a server, or does not start.
+    pub fn restart_as(&mut self, program: &str) {
+        program.clone_into(&mut self.program);
+        self.restart();
+    }
+
     /// Freeze the process: connections stay open, nothing answers.
     ///
     /// # Panics
@@ -207,7 +219,7 @@ impl RedisServer {
 
     /// Start the process and wait for its first answer; return whether it came.
     fn launch(&mut self) -> bool {
-        let program = env::var(SERVER_VARIABLE).unwrap_or_else(|_| "redis-server".to_owned());
+        let program = &self.program;
         let bus_port = self.bus_port.map(|port| port.to_string());
         let bus = bus_port.iter().flat_map(|port| {
             [
@@ -219,7 +231,7 @@ impl RedisServer {
                 port,
             ]
         });
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
