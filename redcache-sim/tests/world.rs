@@ -50,7 +50,7 @@ fn every_invariant_holds_for_the_first_seeds_of_groups_under_sentinel() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 46] = [
+const FOUND: [(u64, &str); 51] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -80,6 +80,9 @@ const FOUND: [(u64, &str); 46] = [
     (10011624, "a write whose shared publication was refused after it had stored reported a loss"),
     (10017413, "a refused `PING` was taken for a refused login"),
     (10015412, "a waiting call was given a value as stale that had just been published"),
+    (10013560, "a suspect of a hang-up was sent again and again before the commands beside it"),
+    (10015108, "a call that was too late for a load had no patience left for others"),
+    (18197, "a connection that was to be left for a new HELLO kept a lock"),
     // The checker was wrong about these.
     (2083, "a process that has long been without a connection shares what it has loaded"),
     (3383, "the \"not found\" of a reload was taken for that of a write"),
@@ -101,6 +104,8 @@ const FOUND: [(u64, &str); 46] = [
     (3686, "a requested removal was taken for one that gives back a lock"),
     (4180, "the same"),
     (10003541, "the same"),
+    (10004810, "a process whose handshake was refused as LOADING passed for connected"),
+    (10018138, "a repeated removal that is refused for good is given up"),
 ];
 
 /// The same for clusters.

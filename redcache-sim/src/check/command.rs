@@ -237,6 +237,7 @@ impl World {
     /// Record the reply to a write. `frame` is the reply.
     pub(crate) fn count_answer(&mut self, executed: &Executed, frame: &[u8]) -> Checked {
         self.note_unreleased(executed, frame);
+        self.note_forbidden_removal(executed, frame);
         if let Some(key) = executed.refresh {
             return self.check_refresh_lock(key, executed, frame);
         }

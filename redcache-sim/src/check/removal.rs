@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::history::{Content, Origin, Stamp, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::Kind;
+use crate::state::executed::{Executed, Verb};
 use crate::state::process::Learned;
 use crate::state::world::World;
 
@@ -46,6 +47,27 @@ impl World {
             for &key in &state.keys {
                 let learned = &mut self.processes[state.process].learned[key];
                 learned.has_dropped_write = true;
+            }
+        }
+    }
+
+    /// Record that a repeated removal is refused for good, so that the process gives it up.
+    pub(crate) fn note_forbidden_removal(&mut self, executed: &Executed, frame: &[u8]) {
+        let Executed { process, life, verb: Verb::Remove, sent_at, .. } = *executed else { return };
+        if !frame.starts_with(b"-NOPERM") || self.processes[process].life != life {
+            return;
+        }
+        for part in &executed.parts {
+            let is_of_a_call = self.waiting.iter().any(|&call| {
+                let call = &self.calls[call];
+                let may_be_its = call.started_at <= sent_at;
+                call.process == process
+                    && replaces(call.kind)
+                    && call.keys.contains(&part.key)
+                    && may_be_its
+            });
+            if !is_of_a_call {
+                self.processes[process].learned[part.key].failed_removal = None;
             }
         }
     }

@@ -281,9 +281,7 @@ impl World {
             // In a cluster the release goes to the current owner, once a connection to it exists.
             let is_near = state.node.is_none_or(|node| process.map.is_at(key, port_of(node)));
             let is_unwanted = process.learned[key].waiting == 0 && process.closing_since.is_none();
-            // The release waits while a command that is suspected of a hang-up goes alone.
-            let is_free = !self.plan.faults.has(Fault::HangUp);
-            if is_unwanted && is_free && (is_near || self.cluster.is_none()) {
+            if is_unwanted && (is_near || self.cluster.is_none()) {
                 self.unwanted.push(lock);
             }
         }

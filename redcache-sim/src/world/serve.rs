@@ -238,6 +238,8 @@ impl World {
     ) -> Checked {
         let state = &mut self.links[link];
         if let Gate::Awaiting { last } = state.gate {
+            // The process leaves a server that is not ready.
+            let last = last && (frame[0] != b'-' || frame.starts_with(b"-NOPERM"));
             state.gate = Gate::Answered { ends_at, last };
             if std::mem::take(&mut state.sets_tracking) {
                 state.tracked = frame == b"+OK\r\n";

@@ -45,7 +45,7 @@ impl Fetches {
         let fresh_as_of = flight.fetch.fresh_at.map(|at| cx.now.saturating_duration_since(at));
         self.answer_all(env, &mut flight, (&result, source, fresh_as_of));
         for member in late {
-            self.rejoin(env, cx, wanted(&flight), member.caller);
+            self.rejoin(env, cx, wanted_by_late(&flight), member.caller);
         }
     }
 
@@ -129,7 +129,7 @@ impl Fetches {
             return;
         }
         let Some(flight) = self.flights.get_mut(id) else { return };
-        let (late, wanted) = (flight.take_late_followers(), wanted(flight));
+        let (late, wanted) = (flight.take_late_followers(), wanted_by_late(flight));
         for member in late {
             self.rejoin(env, cx, wanted.clone(), member.caller);
         }
@@ -198,6 +198,17 @@ fn wanted(flight: &Flight<Fetch>) -> Wanted {
     let Flight { key, fetch, .. } = flight;
     let waits_since = fetch.patience.since();
     Wanted { key: key.clone(), options: fetch.options, waits_since }
+}
+
+/// Return what the callers that began after the load or the read want from the next flight. Their
+/// waits for the locks of others count from its start at the earliest.
+fn wanted_by_late(flight: &Flight<Fetch>) -> Wanted {
+    let wanted = wanted(flight);
+    let begun = flight.fetch.fresh_at.filter(|_| !mutant!(PatienceInherited));
+    Wanted {
+        waits_since: wanted.waits_since.map(|since| begun.map_or(since, |at| at.max(since))),
+        ..wanted
+    }
 }
 
 /// Return whether the end answers all callers. A value that was not stored may be older than a

@@ -58,6 +58,24 @@ fn a_value_whose_publication_has_no_reply_answers_only_the_calls_that_began_befo
 }
 
 #[test]
+fn a_call_that_was_too_late_for_a_load_waits_for_others_anew() {
+    const LOCKED: &str = "$23\r\n__redcache:lock:another\r\n:9000\r\n";
+    let tenth = SECOND / 10;
+    let mut world = World::with(|builder| builder.load_timeout(tenth).lock_ttl(tenth));
+    let first = world.fetch();
+    world.hear(&format!("{LOCKED}_\r\n"));
+    // The patience of the first call ends.
+    world.pass(2 * tenth);
+    world.hear(LOCKED);
+    assert_eq!(world.take_load(), Some(first));
+    let late = world.fetch();
+    world.loaded(first, "old");
+    world.hear(LOCKED);
+    assert_eq!([first, late].map(|op| world.text(op)), ["loaded old", "waits"]);
+    assert_eq!(world.take_load(), None);
+}
+
+#[test]
 fn a_value_that_was_published_meanwhile_is_no_stale_answer() {
     let mut world = World::with(|builder| builder.stale_while_revalidate(60 * SECOND));
     let waiting = world.fetch();

@@ -48,6 +48,8 @@ pub(super) struct Node {
     /// A refusal has shown that the server is not ready or not the right one. The connection ends
     /// once its commands are answered.
     questionable: Option<Error>,
+    /// The connection is questionable only because it did without `HELLO`.
+    verifies_hello: bool,
     /// A replica at this address has refused a write, so only a primary will do.
     needs_primary: bool,
     /// Whether the server knows `HELLO`.
@@ -91,6 +93,7 @@ impl Node {
             fault: None,
             down_since: None,
             questionable: None,
+            verifies_hello: false,
             needs_primary: false,
             hello: Hello::UNKNOWN,
             is_in_doubt: false,
@@ -156,7 +159,8 @@ impl Node {
 
     /// Send a command, or let it wait.
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        let passes = self.has_room() && self.waiting.lets_pass(&issued);
+        let has_room = self.has_room() || self.takes_releases() && issued.command.releases_lock();
+        let passes = has_room && self.waiting.lets_pass(&issued);
         match self.link.ready_mut() {
             Some(conn) if passes => conn.send(now, issued, locks),
             Some(_) | None => self.waiting.push(issued),
@@ -174,6 +178,12 @@ impl Node {
     /// Return whether the connection takes another command.
     fn has_room(&self) -> bool {
         let open = self.link.open().filter(|_| self.questionable.is_none());
+        open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
+    }
+
+    /// Return whether the connection is about to be left and can still release locks.
+    fn takes_releases(&self) -> bool {
+        let open = self.link.open().filter(|_| self.verifies_hello);
         open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
     }
 
@@ -214,6 +224,7 @@ impl Node {
         if self.is_ready() && self.hello.verify_at().is_some_and(|at| at <= now) {
             let text = format!("{}: the next connection tries HELLO again", self.address);
             self.question(Error::new(ErrorKind::Unavailable, text), false);
+            self.verifies_hello = true;
             self.hello.on_lost();
         }
     }
@@ -223,6 +234,7 @@ impl Node {
     pub(super) fn question(&mut self, reason: Error, needs_primary: bool) {
         self.needs_primary |= needs_primary;
         self.questionable.get_or_insert(reason);
+        self.verifies_hello = false;
     }
 
     /// Return why the connection is to be left, once its commands are answered.
@@ -299,6 +311,7 @@ impl Node {
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
         self.waiting.on_disconnect();
         self.questionable = None;
+        self.verifies_hello = false;
         let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
         if !is_in_doubt {
             // One malformed reply does not condemn a server that was ready.

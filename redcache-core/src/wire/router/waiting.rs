@@ -20,6 +20,8 @@ pub(super) struct Waiting {
     few: Queue,
     alone: Queue,
     round: Round,
+    /// The connection was lost in a round of suspects, so it is the turn of the others.
+    suspects_had_turn: bool,
 }
 
 /// The kind of the commands that are unanswered. Another round begins once all are answered.
@@ -34,6 +36,15 @@ enum Round {
     Few(usize),
     /// One suspect, unless it is sent.
     Alone(usize),
+}
+
+impl Round {
+    fn is_of_suspects(self) -> bool {
+        match self {
+            Self::Few(_) | Self::Alone(_) => true,
+            Self::Free | Self::Any(_) => false,
+        }
+    }
 }
 
 impl Waiting {
@@ -67,6 +78,7 @@ impl Waiting {
     pub(super) fn pop(&mut self, unanswered: usize) -> Option<Issued> {
         if unanswered == 0 {
             self.round = self.next_round();
+            self.suspects_had_turn = false;
         } else if self.round == Round::Free && self.has_suspects() {
             self.round = Round::Any(0);
         }
@@ -83,9 +95,10 @@ impl Waiting {
     /// Return the next round: suspects and others take turns, the worst suspects last.
     fn next_round(&self) -> Round {
         let others = self.any.len();
+        let had_turn = self.suspects_had_turn || self.round.is_of_suspects();
         match self.round {
             _ if !self.has_suspects() => Round::Free,
-            Round::Few(_) | Round::Alone(_) if others > 0 => Round::Any(others),
+            _ if had_turn && others > 0 => Round::Any(others),
             _ if !self.few.is_empty() => Round::Few(FEW),
             _ => Round::Alone(1),
         }
@@ -93,6 +106,7 @@ impl Waiting {
 
     /// Forget the round: the connection is lost.
     pub(super) fn on_disconnect(&mut self) {
+        self.suspects_had_turn |= self.round.is_of_suspects() && !mutant!(SuspectsFirst);
         self.round = Round::Free;
     }
 
@@ -164,6 +178,19 @@ mod tests {
         assert!(all.pop(1).is_none());
         let other = all.pop(0).unwrap();
         assert!(all.lets_pass(&other));
+    }
+
+    #[test]
+    fn the_others_go_first_once_a_connection_was_lost_because_of_a_suspect() {
+        let mut all = waiting(&[3]);
+        let suspect = all.pop(0).unwrap();
+        let other = Issued { hang_ups: 0, ..waiting(&[0]).pop(0).unwrap() };
+        all.on_disconnect();
+        all.push(suspect);
+        all.push(other);
+        // The replies to the handshake are still to come.
+        assert!(all.pop(2).is_none());
+        assert_eq!(rounds(&mut all), [vec![0], vec![3]]);
     }
 
     #[test]
