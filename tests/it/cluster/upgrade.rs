@@ -31,7 +31,7 @@ fn busy<C: Cache>(url: &str, event: impl FnOnce() -> Vec<Error>) -> Vec<Error> {
     errors
 }
 
-/// Read keys of all slots by a cache that is told of one node alone.
+/// Read keys of all slots by a cache that knows one node alone.
 fn read_all_by_one_seed(cluster: &RedisCluster, seed: usize) {
     let keys = Database::new((0..60).map(|n| format!("seed:{n}")).collect());
     let cache: redcache_blocking::Cache = connected(cluster.url_of(&[seed]));
