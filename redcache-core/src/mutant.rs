@@ -78,7 +78,6 @@ mod switch {
         CutOffShared "a value whose publication had no reply answers later callers",
         OutdatedShared "a value whose lock was lost answers later callers",
         SuccessorTakenForLoader "the successor of a publishing caller is told that it loaded",
-        PatienceInherited "a call that was too late for a load has waited as long as its callers",
         OwnWriteJoinsLoad "a read after a write of the process joins a load from before it",
         SingleFlightLost "two calls of a process load one key at the same time",
         DoneTwice "a call gets its outcome twice",

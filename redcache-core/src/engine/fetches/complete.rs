@@ -204,7 +204,7 @@ fn wanted(flight: &Flight<Fetch>) -> Wanted {
 /// waits for the locks of others count from its start at the earliest.
 fn wanted_by_late(flight: &Flight<Fetch>) -> Wanted {
     let wanted = wanted(flight);
-    let begun = flight.fetch.fresh_at.filter(|_| !mutant!(PatienceInherited));
+    let begun = flight.fetch.fresh_at;
     Wanted {
         waits_since: wanted.waits_since.map(|since| begun.map_or(since, |at| at.max(since))),
         ..wanted
