@@ -133,6 +133,7 @@ mod switch {
         KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
         RoundTripIgnored "a lock expires within the round trip of its load",
         SuspectsInCompany "commands of lost connections are sent again side by side",
+        BlamedPausesGrow "the pauses between dials grow while the command at fault is searched",
         SuspectsFirst "after a hang-up, a suspect is sent again before the commands beside it",
         BoundFromArrival "the bound of a connection counts from the arrival of a reply",
         BoundOfOtherNode "the bound of an entry is that of the connection with the newest one",
@@ -167,6 +168,11 @@ mod switch {
         /// Return whether only a group under Redis Sentinel shows the bug.
         pub fn is_of_sentinels(self) -> bool {
             matches!(self, Self::SwitchIgnored | Self::RoleUnchecked | Self::OldConnectionKept)
+        }
+
+        /// Return whether a group under Redis Sentinel shows the bug, too.
+        pub fn is_of_sentinels_too(self) -> bool {
+            self == Self::CredentialsNotRenewed
         }
 
         /// Switch this bug on and every other off.

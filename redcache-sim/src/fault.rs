@@ -203,7 +203,12 @@ impl Fault {
 
     /// Return whether the fault occurs in groups under Redis Sentinel.
     pub fn is_of_sentinels(self) -> bool {
-        self.is_of_sentinels_only() || self == Self::CutAfter
+        self.is_of_sentinels_only() || self == Self::CutAfter || self.is_of_logins()
+    }
+
+    /// Return whether the fault is one of the credentials provider.
+    fn is_of_logins(self) -> bool {
+        (Self::LoginSlow as usize..=Self::LoginOld as usize).contains(&(self as usize))
     }
 
     /// Return whether the fault occurs there only.

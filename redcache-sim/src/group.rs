@@ -15,6 +15,7 @@ mod check;
 mod failover;
 mod inject;
 mod link;
+mod login;
 mod plan;
 mod process;
 mod sentinel;
@@ -96,6 +97,8 @@ impl World {
             Event::ToProcess(link) => return self.on_to_process(link),
             Event::Act(process) => return self.act(process),
             Event::Deadline(process, call) => return self.check_deadline(process, call),
+            Event::Credentials(login) => return self.answer_login(login),
+            Event::Expiry(login) => return self.check_renewal(login),
             Event::Probe => return self.probe(),
             Event::Rest => return self.rest(),
             Event::ServerTimeout(server) => self.on_server_timeout(server),

@@ -153,7 +153,15 @@ impl Invariant {
         self.is_of_sentinels_only()
             || matches!(
                 self,
-                Self::Completion | Self::Tracked | Self::FailClosed | Self::Liveness | Self::Rest
+                Self::Completion
+                    | Self::Tracked
+                    | Self::FailClosed
+                    | Self::Liveness
+                    | Self::Rest
+                    | Self::OwnLogin
+                    | Self::Renewal
+                    | Self::FreshLogin
+                    | Self::LoginsBounded
             )
     }
 

@@ -36,6 +36,7 @@ pub mod invariant;
 pub mod listen;
 mod options;
 mod plan;
+mod provider;
 mod request;
 mod rng;
 mod run;

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::plan::cluster::{ClusterPlan, HOST, port_of};
 use crate::plan::faults::{Faults, Kind, LOADER_AND_CALLER_FAULTS, injections};
 use crate::plan::servers::Servers;
+use crate::provider::ProviderPlan;
 use crate::rng::Rng;
 use crate::server;
 
@@ -93,14 +94,6 @@ pub(crate) struct Plan {
     pub(crate) only_hangs_up: bool,
     /// The round trip is longer than the TTL of a lock.
     pub(crate) is_slow: bool,
-}
-
-/// A provider of credentials that expire.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ProviderPlan {
-    pub(crate) lifetime: Duration,
-    /// The provider is slow, wrong or silent at times.
-    pub(crate) is_faulty: bool,
 }
 
 /// The options of refresh-ahead.
@@ -213,9 +206,17 @@ impl Plan {
         if kind == Kind::Undisturbed && !is_cluster && rng.chance(120) {
             plan.slow_down();
         }
+        plan.allow_for_long_handshake();
         plan.servers = Servers::choose(&mut plan.server, &mut plan.faults, &mut rng);
         plan.near_audit_every = rng.weighted(&[(6, 0), (2, 1), (2, 3)]);
         plan
+    }
+
+    /// Allow for the round trip that a login takes if the server refuses `HELLO`.
+    fn allow_for_long_handshake(&mut self) {
+        if self.provider.is_some() && self.faults.has(Fault::NoProto) {
+            self.times.connect = Duration::from_millis(200);
+        }
     }
 
     /// Have the server hang up on the commands of some key, from time to time.

@@ -5,7 +5,6 @@ pub(crate) mod call_style;
 pub(crate) mod cluster;
 pub(crate) mod executed;
 pub(crate) mod link;
-pub(crate) mod login;
 pub(crate) mod near_history;
 pub(crate) mod node;
 pub(crate) mod pipe;

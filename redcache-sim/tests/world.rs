@@ -50,7 +50,7 @@ fn every_invariant_holds_for_the_first_seeds_of_groups_under_sentinel() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 51] = [
+const FOUND: [(u64, &str); 55] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -83,6 +83,7 @@ const FOUND: [(u64, &str); 51] = [
     (10013560, "a suspect of a hang-up was sent again and again before the commands beside it"),
     (10015108, "a call that was too late for a load had no patience left for others"),
     (18197, "a connection that was to be left for a new HELLO kept a lock"),
+    (10024487, "pauses grew while the command on which the server hung up was searched"),
     // The checker was wrong about these.
     (2083, "a process that has long been without a connection shares what it has loaded"),
     (3383, "the \"not found\" of a reload was taken for that of a write"),
@@ -105,6 +106,9 @@ const FOUND: [(u64, &str); 51] = [
     (4180, "the same"),
     (10003541, "the same"),
     (10004810, "a process whose handshake was refused as LOADING passed for connected"),
+    (10025158, "suspects of a hang-up go one by one, so that a call read late on the next link"),
+    (10031146, "the time for a handshake was too short for its round trips"),
+    (10032316, "a process that leaves its link in the same step has no connection"),
     (10018138, "a repeated removal that is refused for good is given up"),
 ];
 

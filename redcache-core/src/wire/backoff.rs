@@ -9,6 +9,9 @@ const FIRST: Duration = Duration::from_millis(10);
 /// How many times as long as the last pause a useful connection must last to reset the pauses.
 const LASTING: u32 = 10;
 
+/// After so many hang-ups in a row that a command may have caused, the pauses grow again.
+const BLAMED_MAX: u8 = 8;
+
 /// The next pause between failed attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -16,11 +19,13 @@ pub(crate) struct Backoff {
     /// The nominal length of the last pause.
     last: Duration,
     max: Duration,
+    /// The number of hang-ups in a row that a command may have caused.
+    blamed: u8,
 }
 
 impl Backoff {
     pub(crate) fn new(max: Duration) -> Self {
-        Self { next: FIRST.min(max), last: Duration::ZERO, max }
+        Self { next: FIRST.min(max), last: Duration::ZERO, max, blamed: 0 }
     }
 
     /// Return the next pause, between half and all of its nominal length, so that many clients
@@ -42,7 +47,17 @@ impl Backoff {
         }
     }
 
+    /// Take a hang-up that a command may have caused. Up to a limit, the next pause is the first
+    /// one, so that the other commands do not wait while the one at fault is found.
+    pub(crate) fn on_command_blamed(&mut self) {
+        if self.blamed < BLAMED_MAX && !mutant!(BlamedPausesGrow) {
+            self.blamed += 1;
+            self.next = FIRST.min(self.max);
+        }
+    }
+
     pub(crate) fn reset(&mut self) {
+        self.blamed = 0;
         self.next = FIRST.min(self.max);
     }
 }
@@ -76,6 +91,21 @@ mod tests {
         assert!(backoff.pause(&mut rng) >= max / 2);
         backoff.on_lost(max, false);
         assert!(backoff.pause(&mut rng) <= FIRST);
+    }
+
+    #[test]
+    fn hang_ups_that_commands_may_have_caused_keep_the_pauses_short_up_to_a_limit() {
+        let max = Duration::from_secs(2);
+        let (mut backoff, mut rng) = (Backoff::new(max), Rng::new(1));
+        for _ in 0..BLAMED_MAX {
+            backoff.on_command_blamed();
+            assert!(backoff.pause(&mut rng) <= FIRST);
+        }
+        for _ in 0..20 {
+            backoff.on_command_blamed();
+            backoff.pause(&mut rng);
+        }
+        assert!(backoff.pause(&mut rng) >= max / 2);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use redcache_core::engine::{CallError, OpId, Outcome};
 use redcache_core::{Answer, Error, ErrorKind, Source};
 
 use crate::clock::Micros;
-use crate::fault::Fault;
 use crate::history::{Origin, Stamp, Validity, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Given, Kind, State};
@@ -210,8 +209,10 @@ impl World {
         let state = &self.calls[call];
         let (key, floor, process) =
             (state.keys[slot], state.join_floors[slot], &self.processes[state.process]);
-        // A process without a connection cannot learn of the write.
-        let is_cut_off = !process.links.iter().any(|&link| self.links[link].gate == Gate::Passed);
+        // A process without a connection cannot learn of the write. It may have left a link just
+        // now.
+        let is_cut_off = !process.engine.is_connected()
+            || !process.links.iter().any(|&link| self.links[link].gate == Gate::Passed);
         let is_stored = value.is_none() || self.keys[key].seen(value, 0).is_some();
         if is_stored || is_cut_off || self.cluster.is_some() {
             return Ok(());
@@ -385,8 +386,7 @@ impl World {
             ErrorKind::Server => !self.plan.is_healthy,
             // The server has refused an old token twice.
             ErrorKind::Authentication => {
-                let mut logins = self.logins.iter().filter(|it| it.process == state.process);
-                logins.any(|login| login.fault == Some(Fault::LoginOld))
+                self.provider.as_ref().is_some_and(|it| it.has_given_old(state.process))
             }
             ErrorKind::LockLost => {
                 state.kind.is_set() && process.learned[state.keys[slot]].lock_lost >= state.started

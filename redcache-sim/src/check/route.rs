@@ -2,6 +2,7 @@
 
 use crate::clock::Micros;
 use crate::deque::pop_front_if;
+use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant};
 use crate::plan::cluster::port_of;
 use crate::request::words;
@@ -220,7 +221,19 @@ impl World {
         let lost = &mut self.processes[state.process].lost;
         let Some(at) = lost.iter().position(|(node, _)| *node == state.node) else { return };
         state.lost_at = lost.swap_remove(at).1;
-        self.queue.plan(self.now + REREAD_WITHIN, Event::Reread(link));
+        let within = REREAD_WITHIN + self.turns_of_suspects(link);
+        self.queue.plan(self.now + within, Event::Reread(link));
+    }
+
+    /// Return the time that a call may have to wait for its turn: after a hang-up, the suspects go
+    /// alone, and in turn with the others.
+    fn turns_of_suspects(&self, link: usize) -> Micros {
+        let process = self.links[link].process;
+        if !self.plan.faults.has(Fault::HangUp) {
+            return 0;
+        }
+        let calls = self.waiting.iter().filter(|&&call| self.calls[call].process == process);
+        4 * self.one_way() * Micros::try_from(calls.count()).unwrap_or(0)
     }
 
     /// Check that each call that waited when a connection was lost has read its key again.
@@ -228,6 +241,13 @@ impl World {
         let state = &self.links[link];
         let process = &self.processes[state.process];
         let lives = process.life == state.life && process.is_open;
+        // The suspects of a hang-up wait for the replies to the commands before them.
+        let is_mute = state.up.dead
+            || state.down.dead
+            || state.up.held_until.max(state.down.held_until) > state.lost_at;
+        if is_mute && self.plan.faults.has(Fault::HangUp) {
+            return Ok(());
+        }
         if !state.is_current || !lives || process.paused_until > state.lost_at {
             return Ok(());
         }

@@ -18,8 +18,9 @@ impl World {
         while let Some(length) = request_end(bytes) {
             let (frame, rest) = bytes.split_at(length);
             bytes = rest;
+            self.check_login(link, frame)?;
             let words = words(frame);
-            if matches!(words[..], [b"HELLO" | b"CLIENT" | b"PING" | b"SELECT", ..]) {
+            if matches!(words[..], [b"HELLO" | b"AUTH" | b"CLIENT" | b"PING" | b"SELECT", ..]) {
                 continue;
             }
             self.tally.cover(Invariant::NamedPrimary);

@@ -170,6 +170,7 @@ impl World {
     /// A frozen server goes on, as the primary that it was.
     pub(super) fn resume(&mut self, server: usize) {
         if std::mem::take(&mut self.nodes[server].is_frozen) {
+            self.nodes[server].resumed_at = Some(self.now);
             self.trace.line(self.now, || format!("server {server} goes on"));
             let at: Micros = self.now + self.rng.below(500_000);
             self.schedule(at, Event::Demote(server));

@@ -6,6 +6,7 @@ use redcache_core::{Config, ConfigError};
 
 use crate::clock::Micros;
 use crate::fault::Fault;
+use crate::provider::ProviderPlan;
 use crate::rng::Rng;
 
 pub(super) const SENTINELS: usize = 3;
@@ -58,6 +59,8 @@ pub(super) struct Plan {
     /// The sentinels in the settings; the others are learned.
     pub(super) known_sentinels: usize,
     pub(super) injections: Vec<(Micros, Fault)>,
+    /// The provider of the credentials, if there is one.
+    pub(super) provider: Option<ProviderPlan>,
 }
 
 impl Plan {
@@ -86,13 +89,19 @@ impl Plan {
             reconnect,
             known_sentinels: rng.weighted(&[(1, 1), (1, 2), (3, SENTINELS)]),
             injections,
+            provider: provider(rng),
         }
     }
 
     /// Return the configuration of each process.
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let sentinels = (0..self.known_sentinels).map(|number| (SENTINEL_HOST, port_of(number)));
-        Config::builder()
+        let builder = match self.provider {
+            // The world answers.
+            Some(_) => Config::builder().blocking_credentials_provider(|_| Err("not asked".into())),
+            None => Config::builder(),
+        };
+        builder
             .sentinel(sentinels, SERVICE)
             .command_timeout(self.command)
             .heartbeat_interval(self.heartbeat)
@@ -117,4 +126,10 @@ impl Plan {
             + Duration::from_secs(1);
         u64::try_from(span.as_micros()).unwrap_or(u64::MAX / 4) + 40 * self.one_way()
     }
+}
+
+fn provider(rng: &mut Rng) -> Option<ProviderPlan> {
+    let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
+    let is_faulty = rng.chance(700);
+    rng.chance(300).then_some(ProviderPlan { lifetime, is_faulty })
 }

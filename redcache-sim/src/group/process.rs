@@ -58,7 +58,7 @@ impl World {
         Ok(())
     }
 
-    fn link_of(&self, process: usize, conn: ConnId) -> Option<usize> {
+    pub(super) fn link_of(&self, process: usize, conn: ConnId) -> Option<usize> {
         let mut links = self.processes[process].links.iter().copied();
         links.find(|&link| self.links[link].conn == conn)
     }
@@ -84,6 +84,7 @@ impl World {
                 }
                 Ok(())
             }
+            EngineEvent::Login { login, .. } => self.ask_provider(process, login),
             EngineEvent::Done { op, outcome } => self.on_done(process, op, &outcome),
             EngineEvent::ConnectionChanged => Ok(()),
             other => Err(Invariant::Completion.broken(format!("an unknown event: {other:?}"))),

@@ -11,6 +11,7 @@ use super::plan::{Plan, SENTINELS};
 use super::sentinel::Sentinel;
 use crate::clock::Micros;
 use crate::options::Options;
+use crate::provider::Provider;
 use crate::rng::Rng;
 use crate::server::{ClientId, Config, KeyCopy, Server};
 use crate::state::trace::Trace;
@@ -44,6 +45,10 @@ pub(super) enum Event {
     Act(usize),
     /// A call of a process must have ended.
     Deadline(usize, u64),
+    /// The provider answers a question.
+    Credentials(usize),
+    /// The credentials of an answer expire.
+    Expiry(usize),
     /// Changes of the primary reach its replicas.
     Replicate,
     /// A planned fault is injected.
@@ -90,6 +95,8 @@ pub(super) struct Node {
     pub(super) is_replica: bool,
     pub(super) is_dead: bool,
     pub(super) is_frozen: bool,
+    /// When it last went on after it was frozen.
+    pub(super) resumed_at: Option<Micros>,
 }
 
 /// A call that has not ended.
@@ -136,6 +143,8 @@ pub(super) struct World {
     pub(super) switch: Option<Switch>,
     pub(super) links: Vec<Link>,
     pub(super) processes: Vec<Process>,
+    /// The provider of the credentials, if there is one.
+    pub(super) provider: Option<Provider>,
     pub(super) keys: Vec<Key>,
     /// Changes on their way to the replicas, and when they arrive.
     pub(super) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
@@ -162,6 +171,7 @@ impl World {
                 is_replica: number > 0,
                 is_dead: false,
                 is_frozen: false,
+                resumed_at: None,
             }
         });
         let nodes = nodes.collect();
@@ -202,6 +212,7 @@ impl World {
             switch: None,
             links: Vec::new(),
             processes,
+            provider: plan.provider.map(|plan| Provider::new(plan, rng.fork())),
             sent: vec![None; keys.len()],
             keys,
             under_way: VecDeque::new(),

@@ -9,13 +9,13 @@ use crate::clock::{Micros, SkewedClock};
 use crate::history::{KeyModel, Stamp, Version};
 use crate::options::Options;
 use crate::plan::Plan;
+use crate::provider::Provider;
 use crate::rng::Rng;
 use crate::server::Server;
 use crate::state::call::Call;
 use crate::state::cluster;
 use crate::state::cluster::ClusterState;
 use crate::state::link::Link;
-use crate::state::login::Login;
 use crate::state::node::Node;
 use crate::state::process::Process;
 use crate::state::queue::Queue;
@@ -53,7 +53,6 @@ pub(crate) struct World {
     pub(crate) fault_rng: Rng,
     pub(crate) style_rng: Rng,
     pub(crate) freshness_rng: Rng,
-    pub(crate) login_rng: Rng,
     pub(crate) start: Instant,
     /// The servers; more than one in a cluster only.
     pub(crate) nodes: Vec<Node>,
@@ -62,8 +61,8 @@ pub(crate) struct World {
     /// The clock of all servers.
     pub(crate) server_clock: SkewedClock,
     pub(crate) links: Vec<Link>,
-    /// The questions for the provider of the credentials.
-    pub(crate) logins: Vec<Login>,
+    /// The provider of the credentials, if there is one.
+    pub(crate) provider: Option<Provider>,
     pub(crate) processes: Vec<Process>,
     pub(crate) keys: Vec<KeyModel>,
     pub(crate) versions: Vec<Version>,
@@ -113,14 +112,16 @@ impl World {
             loader_rng: rng.fork(),
             fault_rng: rng.fork(),
             style_rng: rng.fork(),
-            login_rng: rng.fork(),
+            provider: {
+                let rng = rng.fork();
+                plan.provider.map(|plan| Provider::new(plan, rng))
+            },
             freshness_rng: rng.fork(),
             start,
             nodes,
             cluster,
             server_clock,
             links: Vec::new(),
-            logins: Vec::new(),
             processes: Vec::new(),
             keys,
             versions: Vec::new(),

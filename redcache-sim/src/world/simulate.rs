@@ -117,7 +117,10 @@ impl World {
                 self.calls[call].process
             }
             Event::Silence(link) => self.links[link].process,
-            Event::Credentials(login) => self.logins[login].process,
+            Event::Credentials(login) => match &self.provider {
+                Some(provider) => provider.asker(login).process,
+                None => return false,
+            },
             Event::ServerTimeout(_)
             | Event::Replicate(_)
             | Event::MoveKey(_)

@@ -41,6 +41,8 @@ pub(super) struct Node {
     ready_since: Option<Instant>,
     /// The connection has answered a command.
     was_useful: bool,
+    /// The server has hung up on a ready connection with unanswered commands.
+    blames_command: bool,
     /// Reason why the last attempt to connect failed.
     pub(super) fault: Option<Error>,
     /// Instant of the first of the failed attempts to connect since the last connection.
@@ -90,6 +92,7 @@ impl Node {
             backoff: Backoff::new(config.reconnect_delay_max),
             ready_since: None,
             was_useful: false,
+            blames_command: false,
             fault: None,
             down_since: None,
             questionable: None,
@@ -210,6 +213,7 @@ impl Node {
     pub(super) fn on_hang_up(&mut self, config: &Config) {
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_hang_up();
+            self.blames_command = conn.is_ready() && conn.awaited() > 0;
         }
         self.is_in_doubt = self.link.is_at_hello() && !is_named_by_sentinel(config);
         if self.is_in_doubt {
@@ -306,6 +310,9 @@ impl Node {
     ) -> Disconnected {
         if let Some(since) = self.ready_since.take() {
             self.backoff.on_lost(now.saturating_duration_since(since), self.was_useful);
+        }
+        if std::mem::take(&mut self.blames_command) {
+            self.backoff.on_command_blamed();
         }
         let dial_at = now + self.backoff.pause(rng);
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);

@@ -33,20 +33,13 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     for mutant in &wanted {
         mutant.switch_on();
-        match find(arguments, *mutant) {
-            Some(Catch { seed, how }) => {
-                let seeds = seed - arguments.from + 1;
-                writeln!(
-                    out,
-                    "{:28} found by seed {seed:5} ({seeds} seeds): {how}",
-                    mutant.name()
-                )?;
-            }
-            None => {
-                missed += 1;
-                writeln!(out, "{:28} MISSED: {}", mutant.name(), mutant.description())?;
-            }
+        let mut is_missed = false;
+        for options in worlds(*mutant) {
+            let catch = find(arguments, &options);
+            is_missed |= catch.is_none();
+            write_catch(&mut out, arguments, *mutant, catch)?;
         }
+        missed += usize::from(is_missed);
         out.flush()?;
         Mutant::switch_off();
     }
@@ -55,22 +48,43 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
     Ok(missed == 0)
 }
 
+/// Return the options of the kinds of worlds that must each find a bug.
+fn worlds(mutant: Mutant) -> Vec<Options> {
+    let (cluster, sentinels) = (mutant.is_of_cluster(), mutant.is_of_sentinels());
+    let mut worlds = vec![Options { cluster, sentinels, ..Options::default() }];
+    if mutant.is_of_sentinels_too() {
+        worlds.push(Options { sentinels: true, ..Options::default() });
+    }
+    worlds
+}
+
+fn write_catch(
+    out: &mut impl Write,
+    arguments: &Arguments,
+    mutant: Mutant,
+    catch: Option<Catch>,
+) -> io::Result<()> {
+    let name = mutant.name();
+    match catch {
+        Some(Catch { seed, how }) => {
+            let seeds = seed - arguments.from + 1;
+            writeln!(out, "{name:28} found by seed {seed:5} ({seeds} seeds): {how}")
+        }
+        None => writeln!(out, "{name:28} MISSED: {}", mutant.description()),
+    }
+}
+
 /// Return the first failing seed in the range of the arguments.
-fn find(arguments: &Arguments, mutant: Mutant) -> Option<Catch> {
+fn find(arguments: &Arguments, options: &Options) -> Option<Catch> {
     let next = AtomicU64::new(arguments.from);
     let end = AtomicU64::new(arguments.from.saturating_add(arguments.seeds));
-    let options = Options {
-        cluster: mutant.is_of_cluster(),
-        sentinels: mutant.is_of_sentinels(),
-        ..Options::default()
-    };
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= end.load(Ordering::Relaxed) {
                 return None;
             }
-            if let Some(how) = breaks(seed, &options) {
+            if let Some(how) = breaks(seed, options) {
                 // Later seeds are of no interest any more.
                 end.fetch_min(seed, Ordering::Relaxed);
                 return Some(Catch { seed, how });
