@@ -2,20 +2,41 @@
 
 use std::time::Instant;
 
+use redcache_core::engine::{Near, NearTime};
+
 /// Return an instant at or after the current one, by at most two ticks of the kernel: 8 ms at 250
 /// ticks per second.
 ///
 /// On Linux it is several times cheaper to read than [`Instant::now`]. Elsewhere both are the same.
 #[inline]
 pub fn coarse_now() -> Instant {
-    #[cfg(target_os = "linux")]
-    return linux::coarse_now();
-    #[cfg(not(target_os = "linux"))]
-    Instant::now()
+    system::coarse_now()
+}
+
+/// The clock of [`coarse_now`] for the lookups of one near cache. It computes with nanoseconds,
+/// which is cheaper than with instants.
+#[derive(Debug)]
+pub(crate) struct NearClock {
+    /// The time at `reading`.
+    start: NearTime,
+    /// A reading in nanoseconds.
+    reading: u64,
+}
+
+impl NearClock {
+    pub(crate) fn new(near: &Near) -> Self {
+        let (instant, reading) = system::coarse_now_and_nanos();
+        Self { start: near.time_of(instant), reading }
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> NearTime {
+        self.start.plus_nanos(system::nanos().saturating_sub(self.reading))
+    }
 }
 
 #[cfg(target_os = "linux")]
-mod linux {
+mod system {
     use std::sync::LazyLock;
     use std::time::{Duration, Instant};
 
@@ -25,16 +46,35 @@ mod linux {
 
     static CLOCK: LazyLock<CoarseClock> = LazyLock::new(|| {
         let resolution = duration(clock_getres(ClockId::MonotonicCoarse));
-        CoarseClock::new(reading(), Instant::now(), resolution)
+        CoarseClock::new(duration(reading()), Instant::now(), resolution)
     });
 
     #[inline]
     pub(super) fn coarse_now() -> Instant {
-        CLOCK.at(reading())
+        CLOCK.at(duration(reading()))
     }
 
-    fn reading() -> Duration {
-        duration(clock_gettime(ClockId::MonotonicCoarse))
+    pub(super) fn coarse_now_and_nanos() -> (Instant, u64) {
+        let clock = &*CLOCK;
+        let reading = reading();
+        (clock.at(duration(reading)), in_nanos(reading))
+    }
+
+    /// Return the reading of the coarse clock in nanoseconds.
+    #[inline]
+    pub(super) fn nanos() -> u64 {
+        in_nanos(reading())
+    }
+
+    #[inline]
+    fn reading() -> Timespec {
+        clock_gettime(ClockId::MonotonicCoarse)
+    }
+
+    /// Convert the time since the machine started, which is neither negative nor centuries long.
+    #[inline]
+    fn in_nanos(time: Timespec) -> u64 {
+        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
     }
 
     /// Convert the time since the machine started, which the kernel never reports as negative.
@@ -44,9 +84,44 @@ mod linux {
     }
 }
 
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    pub(super) fn coarse_now() -> Instant {
+        Instant::now()
+    }
+
+    pub(super) fn coarse_now_and_nanos() -> (Instant, u64) {
+        let (origin, now) = (*ORIGIN, Instant::now());
+        (now, now.duration_since(origin).as_nanos() as u64)
+    }
+
+    pub(super) fn nanos() -> u64 {
+        coarse_now_and_nanos().1
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use redcache_core::Config;
+    use redcache_core::engine::{Engine, Seed};
+
     use super::*;
+
+    #[test]
+    fn the_time_of_a_lookup_is_that_of_the_coarse_clock() {
+        let config = Config::builder().server("localhost", 6379).build().unwrap();
+        let engine = Engine::new(Instant::now(), &Seed::new([7; 32], 0), config);
+        let (near, clock) = (engine.near(), NearClock::new(engine.near()));
+        for _ in 0..100_000 {
+            let (before, time, after) = (coarse_now(), clock.now(), coarse_now());
+            assert!(near.time_of(before) <= time && time <= near.time_of(after));
+        }
+    }
 
     #[test]
     fn it_is_never_behind_the_exact_clock_and_soon_reached_by_it() {

@@ -1,8 +1,8 @@
 //! A face as the layers above it see it.
 
 use std::future::Future;
-use std::time::Instant;
 
+use redcache_core::engine::NearTime;
 use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::load::LoadResult;
@@ -27,7 +27,7 @@ pub trait Face: Clone {
     fn with_options(&self, options: CallOptions) -> Self;
 
     /// Return the time, or a time shortly after it.
-    fn coarse_now(&self) -> Instant;
+    fn coarse_now(&self) -> NearTime;
 
     /// Run a call without a loader.
     fn run<Q: Request>(&self, request: Q) -> impl Future<Output = Result<Q::Output, Q::Error>>;

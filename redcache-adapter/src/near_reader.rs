@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redcache_core::engine::{Batch, CallError, Engine, Near, NearHit, Observation, SharedObserver};
+use redcache_core::engine::{
+    Batch, CallError, Engine, Near, NearHit, NearTime, Observation, SharedObserver,
+};
 use redcache_core::observer::{AnswerEvent, Observer};
 use redcache_core::{CallOptions, Servers, Source};
 
+use crate::clock::NearClock;
 use crate::deferred::defer;
 use crate::namespaces::Namespaces;
 
@@ -14,6 +17,7 @@ use crate::namespaces::Namespaces;
 #[derive(Debug)]
 pub struct NearReader {
     near: Arc<Near>,
+    clock: NearClock,
     observer: SharedObserver,
     namespaces: Namespaces,
     is_disabled: bool,
@@ -26,7 +30,8 @@ impl NearReader {
         let namespaces = Namespaces::new(config.lock_prefixes().map(str::to_owned).to_vec());
         let (near, observer) = (Arc::clone(engine.near()), config.observer().clone());
         let is_disabled = *config.servers() == Servers::None;
-        Self { near, observer, namespaces, is_disabled }
+        let clock = NearClock::new(&near);
+        Self { near, clock, observer, namespaces, is_disabled }
     }
 
     /// Return `true` if the cache has no server, so that nothing is stored.
@@ -56,13 +61,25 @@ impl NearReader {
         });
     }
 
+    /// Return the time by the system's coarse clock, as by [`coarse_now`](crate::coarse_now).
+    #[inline]
+    pub fn coarse_now(&self) -> NearTime {
+        self.clock.now()
+    }
+
+    /// Return an instant as a time of the near cache.
+    #[inline]
+    pub fn time_of(&self, instant: Instant) -> NearTime {
+        self.near.time_of(instant)
+    }
+
     /// Look one key up. Read the clock only if there is an entry. A hit allocates nothing.
     #[inline]
     pub fn get(
         &self,
         key: &[u8],
-        options: CallOptions,
-        now: impl FnOnce() -> Instant,
+        options: &CallOptions,
+        now: impl FnOnce() -> NearTime,
     ) -> Option<NearHit> {
         if !options.asks_near() {
             return None;

@@ -149,6 +149,10 @@ impl Runtime for AsyncStd {
         coarse_now()
     }
 
+    fn follows_system_clock(&self) -> bool {
+        true
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         async_std::task::spawn(task);
     }

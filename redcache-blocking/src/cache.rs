@@ -282,6 +282,11 @@ impl Cache {
     pub(crate) fn options(&self) -> CallOptions {
         self.options
     }
+
+    #[inline]
+    pub(crate) fn call_options(&self) -> &CallOptions {
+        &self.options
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
-use redcache_adapter::{Face, LoadResult, NearReader, Request, coarse_now};
+use redcache_adapter::{Face, LoadResult, NearReader, Request};
+use redcache_core::engine::NearTime;
 use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::cache::Cache;
@@ -30,8 +30,8 @@ impl Face for Cache {
     }
 
     #[inline]
-    fn coarse_now(&self) -> Instant {
-        coarse_now()
+    fn coarse_now(&self) -> NearTime {
+        self.near_reader().coarse_now()
     }
 
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {

@@ -37,7 +37,8 @@ impl Cache {
     /// ```
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
-        match self.near_reader().get(key.as_ref(), self.options(), coarse_now) {
+        let near = self.near_reader();
+        match near.get(key.as_ref(), self.call_options(), || near.coarse_now()) {
             Some(hit) => Ok(hit.into()),
             None => self.run(Get::new(key.as_ref(), self.options())),
         }
@@ -118,7 +119,8 @@ impl Cache {
         loader: impl FnOnce() -> Result<T, E>,
     ) -> Result<Answer, LoadError<E>> {
         check_ttl(ttl)?;
-        if let Some(hit) = self.near_reader().get(key.as_ref(), self.options(), coarse_now) {
+        let near = self.near_reader();
+        if let Some(hit) = near.get(key.as_ref(), self.call_options(), || near.coarse_now()) {
             return Ok(hit.into());
         }
         let options = LoadOptions::new(ttl, self.options());

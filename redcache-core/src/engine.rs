@@ -51,7 +51,7 @@ pub use crate::event::{Event, Outcome, RawValue};
 pub use crate::flow::call::OpId;
 pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
-pub use crate::near::{Companion, Near, NearHit};
+pub use crate::near::{Companion, Near, NearHit, NearTime};
 pub use crate::wire::router::{ConnId, LoginId};
 
 #[cfg(test)]

@@ -35,5 +35,6 @@ pub use companion::Companion;
 pub(crate) use compute_time::ComputeTime;
 pub(crate) use entry::Entry;
 pub use entry::NearHit;
+pub use packed::Time as NearTime;
 pub(crate) use stale::{Absence, Staleness};
 pub use store::Near;

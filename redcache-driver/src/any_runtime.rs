@@ -26,6 +26,7 @@ pub(crate) trait AnyRuntime: Send + Sync {
     fn yield_now(&self) -> BoxFuture<'_, ()>;
     fn now(&self) -> Instant;
     fn coarse_now(&self) -> Instant;
+    fn follows_system_clock(&self) -> bool;
 }
 
 impl<R: Runtime> AnyRuntime for R {
@@ -59,5 +60,10 @@ impl<R: Runtime> AnyRuntime for R {
     #[inline]
     fn coarse_now(&self) -> Instant {
         Runtime::coarse_now(self)
+    }
+
+    #[inline]
+    fn follows_system_clock(&self) -> bool {
+        Runtime::follows_system_clock(self)
     }
 }

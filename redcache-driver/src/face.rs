@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use redcache_adapter::{Face, LoadResult, NearReader, Request};
+use redcache_core::engine::NearTime;
 use redcache_core::{CallOptions, Error, Key, RefreshOptions};
 
 use crate::cache::Cache;
@@ -29,8 +29,8 @@ impl Face for Cache {
     }
 
     #[inline]
-    fn coarse_now(&self) -> Instant {
-        self.shared().runtime.coarse_now()
+    fn coarse_now(&self) -> NearTime {
+        self.shared().coarse_now()
     }
 
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {

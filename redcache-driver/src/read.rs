@@ -43,11 +43,12 @@ impl Cache {
     /// ```
     #[inline]
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
-        let (shared, options) = (self.shared(), self.options());
+        let shared = self.shared();
         let key = key.as_ref();
-        if let Some(hit) = shared.near.get(key, options, || shared.runtime.coarse_now()) {
+        if let Some(hit) = shared.near.get(key, self.call_options(), || shared.coarse_now()) {
             return Ok(hit.into());
         }
+        let options = self.options();
         call::run(shared, options, Get::new(key, options)).await
     }
 
@@ -142,12 +143,13 @@ impl Cache {
         T: Into<Loaded>,
         E: Into<BoxError> + 'static,
     {
-        let (shared, options) = (self.shared(), self.options());
         check_ttl(ttl)?;
+        let shared = self.shared();
         let key = key.as_ref();
-        if let Some(hit) = shared.near.get(key, options, || shared.runtime.coarse_now()) {
+        if let Some(hit) = shared.near.get(key, self.call_options(), || shared.coarse_now()) {
             return Ok(hit.into());
         }
+        let options = self.options();
         let request = GetWith::new(key, LoadOptions::new(ttl, options));
         let load = |_| loader();
         Ok(call::run_once(shared, options, request, load, LoadResult::one).await?)

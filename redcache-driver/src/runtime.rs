@@ -106,4 +106,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn coarse_now(&self) -> Instant {
         self.now()
     }
+
+    /// Return `true` if [`coarse_now`](Self::coarse_now) is [`coarse_now()`](crate::coarse_now) of
+    /// this crate at present. A near hit is cheaper then.
+    fn follows_system_clock(&self) -> bool {
+        false
+    }
 }

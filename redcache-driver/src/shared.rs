@@ -13,7 +13,7 @@ use redcache_adapter::{
     Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope, SharedHost,
     check_providers,
 };
-use redcache_core::engine::{ConnId, Seed};
+use redcache_core::engine::{ConnId, NearTime, Seed};
 use redcache_core::{Config, Error, Key};
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
@@ -76,6 +76,16 @@ impl Shared {
         };
         let process = OwnProcess::current();
         Ok(Self { state: Mutex::new(state), process, near, runtime, encryption })
+    }
+
+    /// Return the time by which entries of the near cache expire.
+    #[inline]
+    pub(crate) fn coarse_now(&self) -> NearTime {
+        if self.runtime.follows_system_clock() {
+            self.near.coarse_now()
+        } else {
+            self.near.time_of(self.runtime.coarse_now())
+        }
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.

@@ -148,6 +148,10 @@ impl Runtime for Smol {
         coarse_now()
     }
 
+    fn follows_system_clock(&self) -> bool {
+        true
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         smol::spawn(task).detach();
     }

@@ -34,6 +34,12 @@ impl Clock {
         now
     }
 
+    /// Return whether [`coarse_now`](Self::coarse_now) is the system's coarse clock.
+    #[inline]
+    pub(crate) fn follows_system_clock(&self) -> bool {
+        !cfg!(debug_assertions) && !self.is_virtual.load(Ordering::Relaxed)
+    }
+
     /// Return tokio's time, or a time shortly after it.
     ///
     /// An optimized build learns that tokio's clock is virtual from [`now`](Self::now), which runs

@@ -202,6 +202,11 @@ impl Runtime for Tokio {
         self.clock.coarse_now(&self.handle)
     }
 
+    #[inline]
+    fn follows_system_clock(&self) -> bool {
+        self.clock.follows_system_clock()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(task);
     }

@@ -4,11 +4,11 @@
 //! calls are `Send`.
 
 use std::future::Future;
-use std::time::Instant;
 
 #[cfg(any(feature = "async", feature = "blocking"))]
 use redcache_adapter::Face as _;
 use redcache_adapter::{LoadResult, NearReader, Request};
+use redcache_core::engine::NearTime;
 use redcache_core::{Answer, BatchResult, CallOptions, Error, Key, LoadError, RefreshOptions};
 
 /// A cache of either face.
@@ -44,7 +44,7 @@ impl Face {
     }
 
     #[inline]
-    pub(crate) fn coarse_now(&self) -> Instant {
+    pub(crate) fn coarse_now(&self) -> NearTime {
         either!(self, cache => cache.coarse_now())
     }
 

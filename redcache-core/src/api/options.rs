@@ -76,6 +76,7 @@ impl CallOptions {
     }
 
     /// Return the limit of the staleness of an answer.
+    #[inline]
     pub fn staleness_max(&self) -> Option<Duration> {
         self.max_staleness
     }
@@ -92,6 +93,7 @@ impl CallOptions {
     }
 
     /// Return `true` if the near cache may answer.
+    #[inline]
     pub fn asks_near(&self) -> bool {
         !(self.skip_near || self.reload) || mutant!(PastNearAsksNear)
     }

@@ -13,12 +13,15 @@ use crate::api::key::Key;
 ///
 /// [`ErrorKind::InvalidInput`] if it is under one millisecond: Redis counts whole milliseconds and
 /// deletes a key whose ttl is zero.
+#[inline]
 pub fn check_ttl(ttl: Duration) -> Result<(), Error> {
-    if ttl < Duration::from_millis(1) {
-        let text = format!("the ttl is {ttl:?}; it must be at least 1ms");
-        return Err(Error::new(ErrorKind::InvalidInput, text));
-    }
-    Ok(())
+    if ttl < Duration::from_millis(1) { Err(refused_ttl(ttl)) } else { Ok(()) }
+}
+
+#[cold]
+fn refused_ttl(ttl: Duration) -> Error {
+    let text = format!("the ttl is {ttl:?}; it must be at least 1ms");
+    Error::new(ErrorKind::InvalidInput, text)
 }
 
 impl Env {

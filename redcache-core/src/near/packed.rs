@@ -11,9 +11,16 @@ use crate::protocol::slot::Slot;
 
 /// The nanoseconds since the near cache was created; 64 bits last for centuries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Time(pub(super) u64);
+pub struct Time(pub(super) u64);
 
 impl Time {
+    /// Return the time some nanoseconds later.
+    #[inline]
+    #[must_use]
+    pub fn plus_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
     #[inline]
     pub(super) fn of(instant: Instant, base: Instant) -> Self {
         let since = instant.saturating_duration_since(base);

@@ -137,7 +137,7 @@ impl Near {
     /// value and allocates nothing.
     #[inline]
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        self.get_within(key, None, now)
+        self.get_within(key, None, || self.time_of(now()))
     }
 
     /// Return the same as [`get`](Self::get), unless the value was not known to be current within
@@ -147,13 +147,13 @@ impl Near {
         &self,
         key: &[u8],
         staleness_max: Option<Duration>,
-        now: impl FnOnce() -> Instant,
+        now: impl FnOnce() -> packed::Time,
     ) -> Option<NearHit> {
         let store = self.store.as_ref()?;
         let staleness_max = self.staleness_max.min(staleness_max.map_or(u64::MAX, nanos));
         let before = self.freshness.begin();
         let packed = store.get(key)?;
-        let now = packed::Time::of(now(), self.base);
+        let now = now();
         let Some(bound) = self.freshness.bound(before, packed.slot()) else {
             return self.get_after_bound(key, packed.slot(), (now, staleness_max));
         };
@@ -166,6 +166,12 @@ impl Near {
         }
         self.audits.on_hit(self.hits.add(1) + 1, key);
         Some(packed.hit(now, fresh_at))
+    }
+
+    /// Return an instant as a time of this near cache.
+    #[inline]
+    pub fn time_of(&self, instant: Instant) -> packed::Time {
+        packed::Time::of(instant, self.base)
     }
 
     /// Look up a key of this slot, with its bound before its entry.

@@ -72,7 +72,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             Some(max) => CallOptions::new().max_staleness(max),
             None => CallOptions::new(),
         };
-        let hit = face.near().get(key, options, || face.coarse_now());
+        let hit = face.near().get(key, &options, || face.coarse_now());
         let value = match hit {
             Some(hit) => hit.value,
             None => {

@@ -172,7 +172,7 @@ where
     /// Look a key up in the near cache.
     fn near(&self, name: &[u8]) -> Option<Opened<V>> {
         let face = self.face();
-        let hit = face.near().get(name, face.options(), || face.coarse_now())?;
+        let hit = face.near().get(name, &face.options(), || face.coarse_now())?;
         let object = NearObject::of_hit(&hit).cloned();
         let answer = Answer::from(hit);
         Some(match object {
