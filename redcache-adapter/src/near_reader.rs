@@ -73,20 +73,23 @@ impl NearReader {
         self.near.time_of(instant)
     }
 
-    /// Look one key up. Read the clock only if there is an entry. A hit allocates nothing.
+    /// Look one key up, and return what `then` makes of the hit. Read the clock only if there is an
+    /// entry. A hit allocates nothing.
     #[inline]
-    pub fn get(
+    pub fn get<T>(
         &self,
         key: &[u8],
         options: &CallOptions,
         now: impl FnOnce() -> NearTime,
-    ) -> Option<NearHit> {
+        then: impl FnOnce(NearHit) -> T,
+    ) -> Option<T> {
         if !options.asks_near() {
             return None;
         }
-        let hit = self.near.get_within(key, options.staleness_max(), now)?;
-        self.observer.notify(on_hit);
-        Some(hit)
+        self.near.get_and(key, options.staleness_max(), now, |hit| {
+            self.observer.notify(on_hit);
+            then(hit)
+        })
     }
 
     /// Look several keys up, all at the time `now`.

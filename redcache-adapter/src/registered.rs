@@ -49,8 +49,8 @@ impl<H: SharedHost> Registered<H> {
     /// The near cache has no entry.
     pub fn get(&self, key: &[u8], options: CallOptions) -> Result<Answer, GetWith> {
         let now = self.host.now();
-        let Some(hit) = self.host.near().get(key, &options, || self.host.near().time_of(now))
-        else {
+        let near = self.host.near();
+        let Some(hit) = near.get(key, &options, || near.time_of(now), |hit| hit) else {
             return Err(self.registration.get(key, options));
         };
         self.refresh(self.registration.due(key, &hit, now));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use redcache_adapter::{LoadResult, NearReader, Request, SharedHost, new_seed};
-use redcache_core::{CallOptions, Config, Error, Health, IntoConfig, Key, Stats};
+use redcache_core::{Answer, CallOptions, Config, Error, Health, IntoConfig, Key, Stats};
 
 use crate::shared::Shared;
 use crate::{call, timer};
@@ -283,9 +283,11 @@ impl Cache {
         self.options
     }
 
+    /// Answer a key from the near cache.
     #[inline]
-    pub(crate) fn call_options(&self) -> &CallOptions {
-        &self.options
+    pub(crate) fn answer_near(&self, key: &[u8]) -> Option<Answer> {
+        let near = self.near_reader();
+        near.get(key, &self.options, || near.coarse_now(), Answer::from)
     }
 }
 

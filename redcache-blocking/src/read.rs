@@ -37,9 +37,8 @@ impl Cache {
     /// ```
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
-        let near = self.near_reader();
-        match near.get(key.as_ref(), self.call_options(), || near.coarse_now()) {
-            Some(hit) => Ok(hit.into()),
+        match self.answer_near(key.as_ref()) {
+            Some(answer) => Ok(answer),
             None => self.run(Get::new(key.as_ref(), self.options())),
         }
     }
@@ -119,9 +118,8 @@ impl Cache {
         loader: impl FnOnce() -> Result<T, E>,
     ) -> Result<Answer, LoadError<E>> {
         check_ttl(ttl)?;
-        let near = self.near_reader();
-        if let Some(hit) = near.get(key.as_ref(), self.call_options(), || near.coarse_now()) {
-            return Ok(hit.into());
+        if let Some(answer) = self.answer_near(key.as_ref()) {
+            return Ok(answer);
         }
         let options = LoadOptions::new(ttl, self.options());
         let load = |_| LoadResult::one(loader());

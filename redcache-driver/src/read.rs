@@ -45,8 +45,8 @@ impl Cache {
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
         let shared = self.shared();
         let key = key.as_ref();
-        if let Some(hit) = shared.near.get(key, self.call_options(), || shared.coarse_now()) {
-            return Ok(hit.into());
+        if let Some(answer) = shared.answer_near(key, self.call_options()) {
+            return Ok(answer);
         }
         let options = self.options();
         call::run(shared, options, Get::new(key, options)).await
@@ -146,8 +146,8 @@ impl Cache {
         check_ttl(ttl)?;
         let shared = self.shared();
         let key = key.as_ref();
-        if let Some(hit) = shared.near.get(key, self.call_options(), || shared.coarse_now()) {
-            return Ok(hit.into());
+        if let Some(answer) = shared.answer_near(key, self.call_options()) {
+            return Ok(answer);
         }
         let options = self.options();
         let request = GetWith::new(key, LoadOptions::new(ttl, options));

@@ -14,7 +14,7 @@ use redcache_adapter::{
     check_providers,
 };
 use redcache_core::engine::{ConnId, NearTime, Seed};
-use redcache_core::{Config, Error, Key};
+use redcache_core::{Answer, CallOptions, Config, Error, Key};
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
 use crate::call_slots::CallSlots;
@@ -86,6 +86,12 @@ impl Shared {
         } else {
             self.near.time_of(self.runtime.coarse_now())
         }
+    }
+
+    /// Answer a key from the near cache.
+    #[inline]
+    pub(crate) fn answer_near(&self, key: &[u8], options: &CallOptions) -> Option<Answer> {
+        self.near.get(key, options, || self.coarse_now(), Answer::from)
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.

@@ -158,11 +158,12 @@ impl PackedEntry {
         Time(self.deadline.0.saturating_add(outlived))
     }
 
-    /// Return the hit of a value that was known to be current at `fresh_at`.
+    /// Return the hit of a value that was learned at `learned_at` and known to be current at
+    /// `fresh_at`.
     #[inline]
-    pub(super) fn hit(self, now: Time, fresh_at: Time) -> NearHit {
+    pub(super) fn hit(self, now: Time, learned_at: Time, fresh_at: Time) -> NearHit {
         let (ttl, age, fresh_as_of) =
-            (self.deadline.since(now), self.age(now), now.since(fresh_at));
+            (self.deadline.since(now), now.since(learned_at), now.since(fresh_at));
         let compute_time = self.compute_time;
         let is_published = self.slot.has(SlotAndFlags::PUBLISHED);
         let companion = self.companion;
@@ -200,7 +201,8 @@ mod tests {
         let packed = PackedEntry::new(entry, base, Slot::FIRST, 0);
         assert!(packed.is_fresh(Time::of(base + LIFE_MAX / 2, base)));
         assert!(!packed.is_fresh(Time::of(base + LIFE_MAX, base)));
-        let hit = packed.hit(Time::of(base + year / 365, base), Time(0));
+        let learned_at = packed.learned_at();
+        let hit = packed.hit(Time::of(base + year / 365, base), learned_at, Time(0));
         assert_eq!((hit.age, hit.ttl + hit.age), (year / 365, LIFE_MAX));
         assert_eq!((hit.compute_time.span(), hit.is_published), (compute_time, true));
     }
@@ -221,7 +223,7 @@ mod tests {
         assert_eq!((packed.slot(), packed.is_invalidated()), (last, false));
         let packed = packed.invalidated();
         assert_eq!((packed.slot(), packed.is_invalidated()), (last, true));
-        assert!(!packed.hit(Time(0), Time(0)).is_published);
+        assert!(!packed.hit(Time(0), Time(0), Time(0)).is_published);
     }
 
     fn base() -> Instant {

@@ -1,5 +1,6 @@
 //! The storage of the near cache.
 
+use std::convert::identity;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -137,27 +138,31 @@ impl Near {
     /// value and allocates nothing.
     #[inline]
     pub fn get(&self, key: &[u8], now: impl FnOnce() -> Instant) -> Option<NearHit> {
-        self.get_within(key, None, || self.time_of(now()))
+        self.get_and(key, None, || self.time_of(now()), identity)
     }
 
-    /// Return the same as [`get`](Self::get), unless the value was not known to be current within
-    /// `staleness_max`.
+    /// Look up `key` like [`get`](Self::get), and return what `then` makes of the hit. There is no
+    /// hit if the value was not known to be current within `staleness_max`.
+    ///
+    /// A hit is large: it is cheapest where `then` takes what it needs out of it.
     #[inline]
-    pub fn get_within(
+    pub fn get_and<T>(
         &self,
         key: &[u8],
         staleness_max: Option<Duration>,
         now: impl FnOnce() -> packed::Time,
-    ) -> Option<NearHit> {
+        then: impl FnOnce(NearHit) -> T,
+    ) -> Option<T> {
         let store = self.store.as_ref()?;
         let staleness_max = self.staleness_max.min(staleness_max.map_or(u64::MAX, nanos));
         let before = self.freshness.begin();
         let packed = store.get(key)?;
         let now = now();
         let Some(bound) = self.freshness.bound(before, packed.slot()) else {
-            return self.get_after_bound(key, packed.slot(), (now, staleness_max));
+            return self.get_after_bound(key, packed.slot(), (now, staleness_max)).map(then);
         };
-        let fresh_at = packed.learned_at().max(bound);
+        let learned_at = packed.learned_at();
+        let fresh_at = learned_at.max(bound);
         if !self.is_trusted(now)
             || !self.is_hit(&packed, now)
             || now.nanos_since(fresh_at) > staleness_max
@@ -165,7 +170,7 @@ impl Near {
             return None;
         }
         self.audits.on_hit(self.hits.add(1) + 1, key);
-        Some(packed.hit(now, fresh_at))
+        Some(then(packed.hit(now, learned_at, fresh_at)))
     }
 
     /// Return an instant as a time of this near cache.
@@ -184,13 +189,14 @@ impl Near {
     ) -> Option<NearHit> {
         let bound = self.freshness.current(slot);
         let packed = self.store.as_ref()?.get(key)?;
-        let fresh_at = packed.learned_at().max(bound);
+        let learned_at = packed.learned_at();
+        let fresh_at = learned_at.max(bound);
         let is_fresh = now.nanos_since(fresh_at) <= staleness_max;
         if !is_fresh || !self.is_trusted(now) || !self.is_hit(&packed, now) {
             return None;
         }
         self.audits.on_hit(self.hits.add(1) + 1, key);
-        Some(packed.hit(now, fresh_at))
+        Some(packed.hit(now, learned_at, fresh_at))
     }
 
     /// Return a handle to look up several keys at the same time, within `staleness_max` if there
@@ -238,8 +244,9 @@ impl Near {
         let now = if mutant!(NearDeadlineIgnored) { now.min(fresh) } else { now };
         let is_missing = mutant!(NotFoundSurvivesMove) && packed.value.is_none();
         let is_hit = (self.is_current(&packed) || is_missing) && packed.is_fresh(now);
-        let fresh_at = packed.learned_at().max(self.freshness.current(packed.slot()));
-        is_hit.then(|| packed.hit(now, fresh_at))
+        let learned_at = packed.learned_at();
+        let fresh_at = learned_at.max(self.freshness.current(packed.slot()));
+        is_hit.then(|| packed.hit(now, learned_at, fresh_at))
     }
 
     /// Return `true` if the epoch of the entry has not ended.
@@ -328,7 +335,8 @@ impl Lookups<'_> {
             let within = (self.now, self.staleness_max);
             return self.near.get_after_bound(key, packed.slot(), within);
         };
-        let fresh_at = packed.learned_at().max(bound);
+        let learned_at = packed.learned_at();
+        let fresh_at = learned_at.max(bound);
         if !self.is_trusted
             || !self.near.is_hit(&packed, self.now)
             || self.now.nanos_since(fresh_at) > self.staleness_max
@@ -337,7 +345,7 @@ impl Lookups<'_> {
         }
         self.hits += 1;
         self.near.audits.on_hit(self.hits, key);
-        Some(packed.hit(self.now, fresh_at))
+        Some(packed.hit(self.now, learned_at, fresh_at))
     }
 }
 

@@ -105,7 +105,7 @@ impl World {
         for key in keys {
             let near = self.processes[process].engine.near();
             let name = self.keys[key].name.as_bytes();
-            match near.get_within(name, style.max_staleness, || near.time_of(now)) {
+            match near.get_and(name, style.max_staleness, || near.time_of(now), |hit| hit) {
                 Some(hit) => {
                     self.trace
                         .line(self.now, || format!("p{process} finds key {key} near: {hit:?}"));

@@ -72,9 +72,9 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             Some(max) => CallOptions::new().max_staleness(max),
             None => CallOptions::new(),
         };
-        let hit = face.near().get(key, &options, || face.coarse_now());
-        let value = match hit {
-            Some(hit) => hit.value,
+        let near = face.near().get(key, &options, || face.coarse_now(), |hit| hit.value);
+        let value = match near {
+            Some(value) => value,
             None => {
                 let load = |_| {
                     let loaded = LoadResult::one(Ok::<_, Error>(random().to_vec()));

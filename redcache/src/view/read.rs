@@ -79,13 +79,16 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let name = self.names().await?.of(key);
-        let mut seen = match self.near(&name) {
-            Some(Ok(answer)) => return Ok(answer),
-            Some(Err(answer)) => Some(answer),
-            None => None,
+        let names = self.names().await?;
+        let (name, mut seen) = {
+            // It is large, and ends here, so that the future does not keep it.
+            let name = names.of(key);
+            match self.near(&name) {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(answer)) => (Key::copy_from(&name), Some(answer)),
+                None => (Key::copy_from(&name), None),
+            }
         };
-        let name = Key::copy_from(&name);
         let mut loader = Some(loader);
         let mut load = |_: Vec<Key>| {
             let (loader, name) = (loader.take()?, name.clone());
@@ -172,13 +175,20 @@ where
     /// Look a key up in the near cache.
     fn near(&self, name: &[u8]) -> Option<Opened<V>> {
         let face = self.face();
-        let hit = face.near().get(name, &face.options(), || face.coarse_now())?;
-        let object = NearObject::of_hit(&hit).cloned();
-        let answer = Answer::from(hit);
-        Some(match object {
-            Some(object) => Ok(retyped(&answer, Some(object))),
-            None => self.open(name, answer),
-        })
+        let opened = face.near().get(
+            name,
+            &face.options(),
+            || face.coarse_now(),
+            |hit| {
+                let object = NearObject::of_hit(&hit).cloned();
+                let answer = Answer::from(hit);
+                match object {
+                    Some(object) => Ok(retyped(&answer, Some(object))),
+                    None => Err(answer),
+                }
+            },
+        )?;
+        Some(opened.or_else(|answer| self.open(name, answer)))
     }
 
     fn undecodable(&self, name: &Key) -> Error {
