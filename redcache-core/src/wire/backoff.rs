@@ -50,7 +50,7 @@ impl Backoff {
     /// Take a hang-up that a command may have caused. Up to a limit, the next pause is the first
     /// one, so that the other commands do not wait while the one at fault is found.
     pub(crate) fn on_command_blamed(&mut self) {
-        if self.blamed < BLAMED_MAX && !mutant!(BlamedPausesGrow) {
+        if self.blamed < BLAMED_MAX {
             self.blamed += 1;
             self.next = FIRST.min(self.max);
         }
