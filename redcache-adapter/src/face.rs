@@ -1,6 +1,7 @@
 //! A face as the layers above it see it.
 
 use std::future::Future;
+use std::time::Instant;
 
 use redcache_core::engine::NearTime;
 use redcache_core::{CallOptions, Error, Key, RefreshOptions};
@@ -25,6 +26,9 @@ pub trait Face: Clone {
     /// Return a handle whose calls use `options`.
     #[must_use]
     fn with_options(&self, options: CallOptions) -> Self;
+
+    /// Return the time.
+    fn now(&self) -> Instant;
 
     /// Return the time, or a time shortly after it.
     fn coarse_now(&self) -> NearTime;

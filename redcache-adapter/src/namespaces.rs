@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use redcache_core::Error;
 
+use crate::generation::LastGeneration;
+
 /// The longest name in bytes.
 const NAME_MAX: usize = 256;
 
@@ -43,6 +45,7 @@ impl Eq for Tag {}
 pub struct Namespace {
     name: Arc<str>,
     codec: Arc<str>,
+    generation: LastGeneration,
     undecodable: AtomicU64,
     replaced: AtomicU64,
 }
@@ -112,7 +115,8 @@ impl Namespace {
     /// Create a namespace that no other view shares.
     pub fn new(name: Arc<str>, codec: &str) -> Self {
         let (undecodable, replaced) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { name, codec: Arc::from(codec), undecodable, replaced }
+        let (codec, generation) = (Arc::from(codec), LastGeneration::default());
+        Self { name, codec, generation, undecodable, replaced }
     }
 
     /// Return the name.
@@ -123,6 +127,11 @@ impl Namespace {
     /// Return the name of the codec.
     pub fn codec(&self) -> &Arc<str> {
         &self.codec
+    }
+
+    /// Return the generation that was found last.
+    pub fn generation(&self) -> &LastGeneration {
+        &self.generation
     }
 
     /// Count a value that cannot be decoded. Return `true` for the first one.

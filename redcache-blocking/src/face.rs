@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use redcache_adapter::{Face, LoadResult, NearReader, Request};
 use redcache_core::engine::NearTime;
@@ -27,6 +28,10 @@ impl Face for Cache {
 
     fn with_options(&self, options: CallOptions) -> Self {
         self.with_options(options)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 
     #[inline]

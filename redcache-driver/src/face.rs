@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use redcache_adapter::{Face, LoadResult, NearReader, Request};
 use redcache_core::engine::NearTime;
@@ -26,6 +27,10 @@ impl Face for Cache {
 
     fn with_options(&self, options: CallOptions) -> Self {
         self.with_options(options)
+    }
+
+    fn now(&self) -> Instant {
+        self.shared().runtime.now()
     }
 
     #[inline]

@@ -4,6 +4,7 @@
 //! calls are `Send`.
 
 use std::future::Future;
+use std::time::Instant;
 
 #[cfg(any(feature = "async", feature = "blocking"))]
 use redcache_adapter::Face as _;
@@ -41,6 +42,10 @@ impl Face {
     #[inline]
     pub(crate) fn options(&self) -> CallOptions {
         either!(self, cache => redcache_adapter::Face::options(cache))
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        either!(self, cache => redcache_adapter::Face::now(cache))
     }
 
     #[inline]

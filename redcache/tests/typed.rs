@@ -314,14 +314,28 @@ fn clearable(cache: &Cache) -> TypedCache<u64, User> {
     cache.typed("user", Json).ttl(TTL).clearable().build().unwrap()
 }
 
+/// The number of keys that a test clears. `CLEAR_KEYS` sets another one.
+fn keys_to_clear() -> u64 {
+    std::env::var("CLEAR_KEYS").map_or(1000, |keys| keys.parse().unwrap())
+}
+
+/// Return the numbers below `keys`, in batches.
+fn batches(keys: u64) -> impl Iterator<Item = std::ops::Range<u64>> {
+    (0..keys).step_by(500).map(move |first| first..(first + 500).min(keys))
+}
+
 #[tokio::test]
 async fn clear_is_one_write_after_which_no_process_returns_an_old_value() {
     let server = EmbeddedServer::start().unwrap();
     let (cache, other) = (connect(&server).await, connect(&server).await);
     let (users, others) = (clearable(&cache), clearable(&other));
-    for id in 0..100 {
-        users.insert(&id, &user("old")).await.unwrap();
-        assert_eq!(others.get(&id).await.unwrap().value, Some(user("old").into()));
+    let keys = keys_to_clear();
+    for ids in batches(keys) {
+        let written = users.insert_many(ids.clone().map(|id| (id, user("old")))).await.unwrap();
+        assert!(written.iter().all(Result::is_ok));
+        for answer in others.get_many(ids).await.unwrap() {
+            assert_eq!(answer.unwrap().value, Some(user("old").into()));
+        }
     }
     let writes = |command| server.with(|server| server.count(command).calls);
     let before = [writes("set"), writes("del"), writes("scan")];
@@ -334,9 +348,11 @@ async fn clear_is_one_write_after_which_no_process_returns_an_old_value() {
     while others.get(&0).await.unwrap().value.is_some() {
         tokio::task::yield_now().await;
     }
-    for id in 0..100 {
-        assert!(users.get(&id).await.unwrap().value.is_none());
-        assert!(others.get(&id).await.unwrap().value.is_none());
+    for ids in batches(keys) {
+        for view in [&users, &others] {
+            let answers = view.get_many(ids.clone()).await.unwrap();
+            assert!(answers.into_iter().all(|answer| answer.unwrap().value.is_none()));
+        }
     }
     others.insert(&1, &user("new")).await.unwrap();
     assert_eq!(users.get(&1).await.unwrap().value, Some(user("new").into()));
@@ -361,6 +377,28 @@ async fn a_load_that_began_before_a_clear_is_not_found_after_it() {
     let answers = users.get_many_with([1, 2], load).await.unwrap();
     assert!(answers.into_iter().all(|it| it.unwrap().value == Some(user("old").into())));
     assert!(users.get(&2).await.unwrap().value.is_none());
+}
+
+#[tokio::test]
+async fn a_write_during_a_clear_removes_what_was_loaded_under_the_new_names() {
+    let server = EmbeddedServer::start().unwrap();
+    let (cache, other) = (connect(&server).await, connect(&server).await);
+    let (users, others) = (clearable(&cache), clearable(&other));
+    users.insert(&1, &user("old")).await.unwrap();
+    let commit = || async {
+        others.clear().await.unwrap();
+        let load = || async { Ok::<_, String>(user("old")) };
+        assert_eq!(others.get_with(&1, load).await.unwrap().source, Source::Loaded);
+        Ok::<_, String>(())
+    };
+    users.change([1], commit).await.unwrap();
+    let load = || async { Ok::<_, String>(user("new")) };
+    // The other process serves its near copy until the push arrives.
+    while others.get(&1).await.unwrap().value.is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(others.get_with(&1, load).await.unwrap().value, Some(user("new").into()));
+    assert_eq!(users.get(&1).await.unwrap().value, Some(user("new").into()));
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
-//! The generation of a namespace that can be cleared: a random text under a tracked key of the
-//! namespace, which is part of the name of each of its keys.
+//! The names of the keys of a namespace that can be cleared: each has the generation of the
+//! namespace in it, a random text under a tracked key.
 //!
-//! To clear the namespace is to write another generation. Redis invalidates the old one in every
-//! process, and no call finds the old names any more. A load that began before stores its value
-//! under an old name. A generation that Redis has lost, by an eviction or a flush, is replaced by a
-//! new one, so its loss is a clear.
+//! `NamespaceCall` of the adapter decides which generation a call uses, and when a write has to
+//! look it up again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redcache_adapter::{GetWith, Insert, LoadResult};
+use redcache_adapter::{
+    Generation, Get, GetWith, Insert, LoadResult, NamespaceCall, NamespaceStep, RemoveMany,
+};
 use redcache_core::engine::{CallError, LoadOptions};
-use redcache_core::{CallOptions, Error, Key};
+use redcache_core::{Answer, CallOptions, Error, Key, Source};
 
 use crate::answer::TypedLoaded;
 use crate::codec::Codec;
@@ -25,7 +25,7 @@ const TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The names of the keys of one view, in the present generation.
 pub(crate) struct Names<'s, V, C> {
     space: &'s Space<V, C>,
-    generation: Option<[u8; 16]>,
+    generation: Option<Generation>,
 }
 
 impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
@@ -37,7 +37,7 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
         self.space.write_name(key, &mut name);
         if let Some(generation) = &self.generation {
             name.extend_from_slice(b"%~g");
-            name.extend_from_slice(generation);
+            name.extend_from_slice(generation.as_bytes());
         }
         name
     }
@@ -52,48 +52,130 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
     }
 }
 
+/// A write on its way; `None` if its namespace cannot be cleared.
+pub(crate) struct Write(Option<NamespaceCall>);
+
 impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
-    /// Return the names of keys.
+    /// Return the names of keys for a read.
     pub(crate) async fn names(&self) -> Result<Names<'_, V, C>, Error> {
         let space = self.space();
         let generation = match space.generation_key() {
             // Calls share loads by the names of their keys, so that these must not change.
-            Some(_) if self.face().near().is_disabled() => Some(digits(0)),
-            Some(key) => Some(self.generation(key).await?),
+            Some(_) if self.face().near().is_disabled() => Some(Generation::of_number(0)),
+            Some(key) => {
+                // A generation that is too old names keys that may have been cleared since.
+                let mut call = NamespaceCall::read(self.face().options());
+                self.look_up(key, &mut call, None).await?.generation()
+            }
             None => None,
         };
         Ok(Names { space, generation })
     }
 
-    async fn generation(&self, key: &[u8]) -> Result<[u8; 16], Error> {
-        let face = self.face();
-        // A generation that is too old names keys that may have been cleared since.
-        let options = match face.options().staleness_max() {
-            Some(max) => CallOptions::new().max_staleness(max),
-            None => CallOptions::new(),
+    /// Begin a write. Return the names of keys for it.
+    pub(crate) async fn begin_write(&self) -> Result<(Names<'_, V, C>, Write), Error> {
+        let space = self.space();
+        let key = space.generation_key().filter(|_| !self.face().near().is_disabled());
+        let Some(key) = key else { return Ok((self.names().await?, Write(None))) };
+        let mut call = NamespaceCall::write(self.face().now());
+        let step = self.look_up(key, &mut call, None).await?;
+        Ok((Names { space, generation: step.generation() }, Write(Some(call))))
+    }
+
+    /// End a write of the keys with these names. If the namespace was cleared before the write
+    /// began, remove the keys under their newer names, and return the results of that.
+    pub(crate) async fn end_write(
+        &self,
+        write: Write,
+        names: &[impl AsRef<[u8]>],
+    ) -> Result<Option<Vec<Result<bool, Error>>>, Error> {
+        let (Write(Some(mut call)), Some(key)) = (write, self.space().generation_key()) else {
+            return Ok(None);
         };
-        let near = face.near().get(key, &options, || face.coarse_now(), |hit| hit.value);
-        let value = match near {
-            Some(value) => value,
-            None => {
-                let load = |_| {
-                    let loaded = LoadResult::one(Ok::<_, Error>(random().to_vec()));
-                    Some(std::future::ready(loaded))
-                };
-                let request = GetWith::new(key, LoadOptions::new(TTL, options));
-                let answer: Result<_, CallError> = face.run_with(request, load).await;
-                answer?.value
+        if call.on_ran() == NamespaceStep::Done {
+            return Ok(None);
+        }
+        let now = self.face().now();
+        match self.look_up(key, &mut call, Some(now)).await? {
+            NamespaceStep::Remove(generation) => {
+                let renamed = names.iter().map(|name| renamed(name.as_ref(), generation));
+                self.face().run(RemoveMany::new(renamed)).await.map(Some)
             }
+            NamespaceStep::LookUp | NamespaceStep::Run(_) | NamespaceStep::Done => Ok(None),
+        }
+    }
+
+    /// Return the step after the lookups of a call. Those after a write begin at `repeated_at`.
+    async fn look_up(
+        &self,
+        key: &[u8],
+        call: &mut NamespaceCall,
+        repeated_at: Option<Instant>,
+    ) -> Result<NamespaceStep, Error> {
+        let last = self.space().namespace().generation();
+        loop {
+            let face = self.face();
+            let (options, now) = match repeated_at {
+                // The limit and the age of a hit count from one instant.
+                Some(at) => (call.repeated_lookup_options(at), Some(face.near().time_of(at))),
+                None => (call.lookup_options(), None),
+            };
+            let now = || now.unwrap_or_else(|| face.coarse_now());
+            let step = match face.near().get(key, &options, now, |hit| hit.value) {
+                Some(value) => call.on_found(value.as_deref()),
+                None => match self.read_generation(key, call.creates(), options).await {
+                    Ok(answer) => {
+                        let step = call.on_found(answer.value.as_deref());
+                        self.record_generation(key, &answer);
+                        step
+                    }
+                    Err(error) => call.on_failed(last).ok_or(error)?,
+                },
+            };
+            if step != NamespaceStep::LookUp {
+                return Ok(step);
+            }
+        }
+    }
+
+    async fn read_generation(
+        &self,
+        key: &[u8],
+        creates: bool,
+        options: CallOptions,
+    ) -> Result<Answer, Error> {
+        let face = self.face();
+        if !creates {
+            return face.run(Get::new(key, options)).await;
+        }
+        let load = |_| {
+            let text = Generation::of_number(fastrand::u64(..)).as_bytes().to_vec();
+            Some(std::future::ready(LoadResult::one(Ok::<_, Error>(text))))
         };
-        // Another program may have written anything.
-        let value = value.unwrap_or_default();
-        Ok(<[u8; 16]>::try_from(&*value).unwrap_or_else(|_| digest(&value)))
+        let request = GetWith::new(key, LoadOptions::new(TTL, options));
+        let answer: Result<_, CallError> = face.run_with(request, load).await;
+        Ok(answer?)
+    }
+
+    /// Record a generation, unless it was loaded and not stored.
+    fn record_generation(&self, key: &[u8], answer: &Answer) {
+        let (face, last) = (self.face(), self.space().namespace().generation());
+        let hit = || face.near().get(key, &CallOptions::new(), || face.coarse_now(), drop);
+        if let Some(value) = &answer.value
+            && (answer.source == Source::Redis || hit().is_some())
+        {
+            last.record(Generation::of_stored(Some(value)));
+        }
     }
 
     /// Write another generation.
     pub(crate) async fn clear(&self) -> Result<(), Error> {
         match self.space().generation_key() {
-            Some(key) => self.face().run(Insert::new(key, random().to_vec(), TTL)).await,
+            Some(key) => {
+                let generation = Generation::of_number(fastrand::u64(..));
+                let text = generation.as_bytes().to_vec();
+                self.face().run(Insert::new(key, text, TTL)).await
+            }
             None => Err(Error::invalid_input(
                 "the view cannot be cleared; make it with `clearable` in each process",
             )),
@@ -101,19 +183,15 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     }
 }
 
-/// Return 16 random hexadecimal digits.
-fn random() -> [u8; 16] {
-    digits(fastrand::u64(..))
+/// Return the first error of a write to newer names.
+pub(crate) fn first_error(removed: Option<Vec<Result<bool, Error>>>) -> Result<(), Error> {
+    removed.into_iter().flatten().try_for_each(|result| result.map(drop))
 }
 
-fn digest(bytes: &[u8]) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h, ..] = sha1_smol::Sha1::from(bytes).digest().bytes();
-    digits(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-}
-
-fn digits(number: u64) -> [u8; 16] {
-    std::array::from_fn(|place| {
-        let digit = number >> (60 - 4 * place) & 15;
-        b"0123456789abcdef"[digit as usize]
-    })
+/// Return a name in another generation.
+fn renamed(name: &[u8], generation: Generation) -> Name {
+    let end = name.len().saturating_sub(generation.as_bytes().len());
+    let mut renamed = Name::from_slice(&name[..end]);
+    renamed.extend_from_slice(generation.as_bytes());
+    renamed
 }

@@ -14,6 +14,7 @@ use crate::answer::TypedLoaded;
 use crate::codec::Codec;
 use crate::key::{CacheKey, Name};
 use crate::view::View;
+use crate::view::generation::first_error;
 use crate::view::loads::Loads;
 
 impl<K, V, C> View<K, V, C>
@@ -27,23 +28,29 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let name = self.names().await?.of(key);
+        let (names, write) = self.begin_write().await?;
+        let name = names.of(key);
         let encoded = self.space().encode(&name, value)?;
-        self.face().run(Insert::new(&name, encoded, self.space().settings.ttl())).await
+        self.face().run(Insert::new(&name, encoded, self.space().settings.ttl())).await?;
+        first_error(self.end_write(write, &[name]).await?)
     }
 
     pub(crate) async fn insert_many<Q: Borrow<K>, B: Borrow<V>>(
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
     ) -> BatchResult<()> {
-        let names = self.names().await?;
+        let (names, write) = self.begin_write().await?;
         let encode = |(key, value): (Q, B)| {
             let name = names.of(key.borrow());
             let encoded = self.space().encode(&name, value.borrow())?;
             Ok::<_, Error>((name, encoded))
         };
         let entries = entries.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-        self.face().run(InsertMany::new(entries, self.space().settings.ttl())).await
+        let names: Vec<_> = entries.iter().map(|(name, _)| name.clone()).collect();
+        let request = InsertMany::new(entries, self.space().settings.ttl());
+        let written = self.face().run(request).await?;
+        first_error(self.end_write(write, &names).await?)?;
+        Ok(written)
     }
 
     pub(crate) async fn insert_with<Q, L, Fut, T, E>(
@@ -59,7 +66,8 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let name = Key::copy_from(&self.names().await?.of(key));
+        let (names, write) = self.begin_write().await?;
+        let name = Key::copy_from(&names.of(key));
         let loads = Loads::new(self.space());
         let mut loader = Some(loader);
         let run = |_| {
@@ -70,7 +78,9 @@ where
             })
         };
         let request = InsertWith::new(name.as_bytes(), self.space().settings.ttl);
-        Ok(self.face().run_with(request, run).await?)
+        let is_stored = self.face().run_with(request, run).await?;
+        first_error(self.end_write(write, &[name.as_bytes()]).await?)?;
+        Ok(is_stored)
     }
 
     pub(crate) async fn insert_many_with<Q, L, Fut, M, T, E>(
@@ -87,7 +97,8 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let of_view = &self.names().await?;
+        let (of_view, write) = self.begin_write().await?;
+        let of_view = &of_view;
         let (mut names, mut keys_by_name) = (Vec::new(), BTreeMap::new());
         for key in keys {
             let name = Key::copy_from(&of_view.of(key.borrow()));
@@ -104,8 +115,10 @@ where
                 loads.admit(loaded, |key| Some(key.clone()))
             })
         };
-        let request = InsertManyWith::new(names, self.space().settings.ttl);
+        let request = InsertManyWith::new(names.iter().cloned(), self.space().settings.ttl);
         let written = self.face().run_with(request, run).await?;
+        let names: Vec<_> = names.iter().map(Key::as_bytes).collect();
+        first_error(self.end_write(write, &names).await?)?;
         Ok(written.into_iter().map(|result| result.map_err(LoadError::from)).collect())
     }
 
@@ -114,14 +127,21 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        self.face().run(Remove::new(&self.names().await?.of(key))).await
+        let (names, write) = self.begin_write().await?;
+        let name = names.of(key);
+        let removed = self.face().run(Remove::new(&name)).await?;
+        let newer = self.end_write(write, &[name]).await?;
+        newer.and_then(|mut newer| newer.pop()).unwrap_or(Ok(removed))
     }
 
     pub(crate) async fn remove_many<Q: Borrow<K>>(
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
-        self.face().run(RemoveMany::new(self.names_of(keys).await?)).await
+        let (names, write) = self.begin_write().await?;
+        let names: Vec<_> = keys.into_iter().map(|key| names.of(key.borrow())).collect();
+        let removed = self.face().run(RemoveMany::new(&names)).await?;
+        Ok(self.end_write(write, &names).await?.unwrap_or(removed))
     }
 
     pub(crate) async fn change<Q, L, Fut, T, E>(
@@ -140,8 +160,12 @@ where
             let (committing, committed) = (commit.take()?(), &committed);
             Some(async move { committed.keep(committing.await) })
         };
-        let request = Change::new(self.names_of(keys).await?);
-        let ended = self.face().run_with(request, run).await;
+        let (names, write) = self.begin_write().await?;
+        let names: Vec<_> = keys.into_iter().map(|key| names.of(key.borrow())).collect();
+        let mut ended = self.face().run_with(Change::new(&names), run).await;
+        if ended.is_ok() {
+            ended = self.end_write(write, &names).await.and_then(first_error).map_err(Into::into);
+        }
         committed.finish(ended)
     }
 
