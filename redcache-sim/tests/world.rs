@@ -50,7 +50,7 @@ fn every_invariant_holds_for_the_first_seeds_of_groups_under_sentinel() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 55] = [
+const FOUND: [(u64, &str); 57] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -109,6 +109,8 @@ const FOUND: [(u64, &str); 55] = [
     (10025158, "suspects of a hang-up go one by one, so that a call read late on the next link"),
     (10031146, "the time for a handshake was too short for its round trips"),
     (10032316, "a process that leaves its link in the same step has no connection"),
+    (10050575, "a command on which the server has hung up fails until its pause is over"),
+    (19354, "a server that was lost three times at HELLO is used untracked"),
     (10018138, "a repeated removal that is refused for good is given up"),
 ];
 

@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
+use crate::state::link::{Gate, Link};
 use crate::state::world::World;
 
 impl World {
@@ -14,11 +15,28 @@ impl World {
             })?;
             let untracked = [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp];
             let trackable = !untracked.into_iter().any(|fault| self.plan.faults.has(fault));
-            Invariant::FailClosed.holds(process.engine.is_tracked() == trackable, || {
+            let is_fit = process.engine.is_tracked() == trackable
+                || trackable && self.has_lost_greetings(number);
+            Invariant::FailClosed.holds(is_fit, || {
                 format!("p{number} reports is_tracked() as {}", process.engine.is_tracked())
             })?;
         }
         Ok(())
+    }
+
+    /// Return whether a process takes the server for one that hangs up at `HELLO`: three of its
+    /// links were lost before the answer, and its present one is untracked.
+    fn has_lost_greetings(&self, number: usize) -> bool {
+        let process = &self.processes[number];
+        let is_lost = |link: &&Link| {
+            let is_unanswered = match link.gate {
+                Gate::Awaiting { last } | Gate::Answered { last, .. } => !last,
+                Gate::Open | Gate::Passed => false,
+            };
+            (link.process, link.life) == (number, process.life) && !link.is_current && is_unanswered
+        };
+        let is_tracked = process.links.iter().any(|&link| self.links[link].tracked);
+        !is_tracked && self.links.iter().filter(is_lost).count() >= 3
     }
 
     /// Check that nothing is left of the run. Return `false` while some process has always had a

@@ -73,6 +73,10 @@ impl World {
             // Further attempts tell that the server knows no `HELLO`.
             span += 4 * times.reconnect;
         }
+        if self.plan.faults.has(Fault::HangUp) {
+            // A command on which the server has hung up fails at once for this long.
+            span += Duration::from_secs(10);
+        }
         let restart = 1_200_000;
         // A stale slot map is queried again, and a node without one is skipped.
         let map = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {

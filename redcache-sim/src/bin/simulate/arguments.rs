@@ -18,7 +18,7 @@ simulate --mutants | --mutant NAME [--seeds N]
   --json         print the report as JSON
   --replay SEED  print the trace of one world; of a failing one, the shortest failing run found
   --from-start   with --replay: print the whole trace
-  --mutants      build with planted bugs and check that each is found (default: within 30000 seeds)
+  --mutants      build with planted bugs and check that each is found (default: within 60000 seeds)
   --mutant NAME  the same with one bug
 
 Exit status: 0 if every invariant held, 1 if one was violated or a fault or invariant never
@@ -106,7 +106,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
         }
     }
     if arguments.seeds == 0 {
-        arguments.seeds = if arguments.hunt.is_some() { 30_000 } else { 2_000 };
+        arguments.seeds = if arguments.hunt.is_some() { 60_000 } else { 2_000 };
     }
     Ok(Some(arguments))
 }
