@@ -3,6 +3,7 @@
 //! A check sees both sides: the answers of the engines and the state of the server model.
 
 mod answer;
+mod change;
 mod command;
 mod fresh;
 mod hang_up;

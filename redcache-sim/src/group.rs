@@ -43,6 +43,7 @@ pub(crate) fn simulate(seed: u64, options: &Options) -> Run {
         steps: world.steps,
         disturbed_steps: world.disturbed_steps,
         calls: world.calls_made,
+        changes: 0,
         lasted: std::time::Duration::from_micros(world.now),
         hash: world.trace.hash(),
         tally: world.tally,

@@ -74,6 +74,8 @@ pub(crate) struct KeyModel {
     pub(crate) overwritten: Stamp,
     /// The start of the last acknowledged insert or remove, of any process.
     pub(crate) acknowledged: Stamp,
+    /// The last commit of a change that held the lock of the key.
+    pub(crate) committed: Stamp,
     /// Since when the key has held no lock, other than by expiry.
     pub(crate) unlocked_since: Option<Micros>,
     /// The number of locks granted, and of loads with or without a lock.
@@ -91,6 +93,7 @@ impl KeyModel {
             periods: vec![absent],
             overwritten: 0,
             acknowledged: 0,
+            committed: 0,
             unlocked_since: Some(0),
             grants: 0,
             loads: 0,

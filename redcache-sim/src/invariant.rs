@@ -36,6 +36,10 @@ pub enum Invariant {
     PutBack,
     StoredIsReported,
     Turns,
+    CommitFenced,
+    FenceKept,
+    CommitSeen,
+    CommitReported,
     Accounting,
     SingleFlight,
     LoadedIsReturned,
@@ -74,7 +78,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 70] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -107,6 +111,10 @@ impl Invariant {
         Self::PutBack,
         Self::StoredIsReported,
         Self::Turns,
+        Self::CommitFenced,
+        Self::FenceKept,
+        Self::CommitSeen,
+        Self::CommitReported,
         Self::Accounting,
         Self::SingleFlight,
         Self::LoadedIsReturned,
@@ -220,6 +228,10 @@ impl Invariant {
             }
             Self::StoredIsReported => "a write reports success if and only if it stored its value",
             Self::Turns => "a process writes a key once at a time",
+            Self::CommitFenced => "a change commits under every lock that it has not lost",
+            Self::FenceKept => "a change that commits keeps its locks and restores no value",
+            Self::CommitSeen => "no value from before a commit is stored or read after it",
+            Self::CommitReported => "a change reports the end of its commit",
             Self::Accounting => "in an undisturbed world, each load has a lock of its own",
             Self::SingleFlight => "a process loads a key once at a time",
             Self::LoadedIsReturned => "a caller gets what its loader returned",

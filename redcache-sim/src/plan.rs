@@ -94,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) only_hangs_up: bool,
     /// The round trip is longer than the TTL of a lock.
     pub(crate) is_slow: bool,
+    /// The changes among 1,000 calls.
+    pub(crate) changes: u64,
 }
 
 /// The options of refresh-ahead.
@@ -179,6 +181,7 @@ impl Plan {
             provider: None,
             only_hangs_up: false,
             is_slow: false,
+            changes: 0,
         };
         // The checks of both cover a single server only.
         if !is_cluster && rng.chance(250) {
@@ -208,8 +211,18 @@ impl Plan {
         }
         plan.allow_for_long_handshake();
         plan.servers = Servers::choose(&mut plan.server, &mut plan.faults, &mut rng);
-        plan.near_audit_every = rng.weighted(&[(6, 0), (2, 1), (2, 3)]);
+        plan.audit_and_change(&mut rng);
         plan
+    }
+
+    /// Draw how many near hits are audited, and how many calls change data.
+    fn audit_and_change(&mut self, rng: &mut Rng) {
+        self.near_audit_every = rng.weighted(&[(6, 0), (2, 1), (2, 3)]);
+        self.changes = rng.weighted(&[(5, 0), (3, 60), (2, 300)]);
+        if self.only_hangs_up {
+            // More commands of the key on which the server hangs up could outlast the others' time.
+            self.changes = 0;
+        }
     }
 
     /// Allow for the round trip that a login takes if the server refuses `HELLO`.

@@ -16,6 +16,8 @@ pub struct Run {
     pub disturbed_steps: u64,
     /// The number of calls.
     pub calls: u64,
+    /// The number of them that are a `change`.
+    pub changes: u64,
     /// The virtual duration.
     pub lasted: Duration,
     /// The hash of the whole run; equal for equal seeds.

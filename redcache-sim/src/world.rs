@@ -2,6 +2,7 @@
 
 mod call_style;
 mod caller;
+mod change;
 mod cluster;
 mod engine;
 mod failover;

@@ -78,6 +78,17 @@ impl Set {
         }
     }
 
+    /// Return the end of a change whose commit has ended.
+    pub(crate) fn committed(&self) -> Option<&End> {
+        match self {
+            Self::Removing { end, .. } => Some(end),
+            Self::AwaitUnlock
+            | Self::AwaitLock { .. }
+            | Self::Loading { .. }
+            | Self::Publishing { .. } => None,
+        }
+    }
+
     pub(crate) fn handle(
         self,
         input: Input,
@@ -122,8 +133,7 @@ impl Set {
                 Step::Next(Self::Publishing { held })
             }
             (Self::Loading { held }, Input::Committed(end)) => {
-                effects.send = Some(Command::Remove { key: context.key.clone() });
-                Step::Next(Self::Removing { lock: held.lock, end })
+                on_committed(held.lock, end, context, effects)
             }
             (Self::Loading { .. }, Input::CutOff(end)) => Step::Done(end),
             (Self::Removing { lock, end }, input) => {
@@ -156,6 +166,15 @@ impl Set {
             (state, input) => unreachable!("{state:?} has no transition for {input:?}"),
         }
     }
+}
+
+/// Remove a changed key together with its lock.
+fn on_committed(lock: LockId, end: End, context: &Context<'_>, effects: &mut Effects) -> Step {
+    if mutant!(ChangedKeyKept) {
+        return Step::Done(end);
+    }
+    effects.send = Some(Command::Remove { key: context.key.clone() });
+    Step::Next(Set::Removing { lock, end })
 }
 
 fn on_removing(

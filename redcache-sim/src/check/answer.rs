@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redcache_core::engine::{CallError, OpId, Outcome};
-use redcache_core::{Answer, Error, ErrorKind, Source};
+use redcache_core::{Answer, Error, ErrorKind, Key, Source};
 
 use crate::clock::Micros;
 use crate::history::{Origin, Stamp, Validity, decode_value};
@@ -62,7 +62,7 @@ impl World {
             Outcome::Answers(_) => matches!(kind, Kind::GetMany | Kind::GetManyWith),
             Outcome::Written(_) => matches!(kind, Kind::Insert | Kind::Remove | Kind::Touch),
             Outcome::Stored(_) => kind == Kind::SetWith,
-            Outcome::StoredMany(_) => kind == Kind::SetManyWith,
+            Outcome::StoredMany(_) => matches!(kind, Kind::SetManyWith | Kind::Change),
             _ => matches!(kind, Kind::InsertMany | Kind::RemoveMany | Kind::TouchMany),
         };
         Invariant::Pairing.holds(fits && expected == keys.len(), || {
@@ -177,6 +177,7 @@ impl World {
         let (from, to) = (period.from, period.to);
         self.check_floors(call, slot, value, to, is_read)?;
         if is_read {
+            self.check_commit_seen(call, slot, value)?;
             self.learn(call, slot, from);
         }
         Ok(())
@@ -369,7 +370,12 @@ impl World {
         let state = &self.calls[call];
         let process = &self.processes[state.process];
         let kind = error.kind();
-        let wrong_key = error.key().is_some_and(|name| *name != self.keys[state.keys[slot]].name);
+        // A change fails as a whole.
+        let may_concern = |name: &Key| match state.kind {
+            Kind::Change => state.keys.iter().any(|&key| *name == self.keys[key].name),
+            _ => *name == self.keys[state.keys[slot]].name,
+        };
+        let wrong_key = error.key().is_some_and(|name| !may_concern(name));
         Invariant::Pairing.holds(!wrong_key, || {
             format!("call {call} fails with the error of another key: {error}")
         })?;

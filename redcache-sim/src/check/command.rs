@@ -11,7 +11,7 @@ use crate::invariant::{Checked, Invariant};
 use crate::request::words;
 use crate::state::executed::{Cause, Executed, Part, Verb};
 use crate::state::link::Gate;
-use crate::state::token::{Replaced, Token};
+use crate::state::token::{Fence, Replaced, Token};
 use crate::state::world::World;
 
 impl World {
@@ -51,13 +51,17 @@ impl World {
                 };
                 match executed.verb {
                     Verb::Lock => self.check_lock(key, raw, executed),
-                    Verb::Insert | Verb::Remove => Ok(()),
+                    Verb::Insert => Ok(()),
+                    Verb::Remove => self.check_fence_removed(key, executed),
                     Verb::Script(Script::Publish) => self.check_publish(key, raw, executed),
                     Verb::Script(Script::WriteLock) => {
                         self.check_write_lock(key, raw, executed, part.expires_at)
                     }
                     Verb::Script(Script::Release | Script::Restore) => {
                         self.check_holder(key, executed)?;
+                        if self.is_fenced(key) {
+                            return self.check_fence_released(key, raw, executed);
+                        }
                         self.check_put_back(key, raw, executed)
                     }
                     Verb::Script(Script::Replace) => self.check_replaced(key, raw, executed),
@@ -116,9 +120,9 @@ impl World {
         };
         self.tally.cover(Invariant::UniqueTokens);
         let (granted, granted_at) = (self.stamp, self.now);
-        let (was_changed, came_back) = (false, false);
+        let (was_changed, came_back, fence) = (false, false, Fence::Down);
         let token =
-            Token { process, life, key, granted, granted_at, was_changed, came_back, write };
+            Token { process, life, key, granted, granted_at, was_changed, came_back, write, fence };
         // A lock request whose reply was lost is repeated with the same token and starts over.
         let known = self.tokens.insert(raw.clone(), token.clone()).unwrap_or(token);
         Invariant::UniqueTokens
@@ -187,6 +191,13 @@ impl World {
             })?;
         Invariant::PublishOwn.holds(begun >= token.granted, || {
             format!("{payload:?} of key {key} was loaded before its lock was taken")
+        })?;
+        let committed = self.keys[key].committed;
+        if committed > 0 {
+            self.tally.cover(Invariant::CommitSeen);
+        }
+        Invariant::CommitSeen.holds(committed <= begun, || {
+            format!("{payload:?} was loaded at {begun} and stored after the commit at {committed}")
         })?;
         let overwritten = self.keys[key].overwritten;
         Invariant::DeleteBeatsLoad.holds(overwritten <= begun, || {

@@ -39,6 +39,7 @@ fn is_write(kind: Kind) -> bool {
         | Kind::RemoveMany
         | Kind::Touch
         | Kind::TouchMany
+        | Kind::Change
         | Kind::SetWith
         | Kind::SetManyWith => true,
         Kind::Get | Kind::GetMany | Kind::GetWith | Kind::GetManyWith | Kind::Refresh => false,

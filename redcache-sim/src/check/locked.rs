@@ -10,6 +10,7 @@ use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::history::{Content, Origin, Version};
 use crate::invariant::{Checked, Invariant};
+use crate::state::call::Kind;
 use crate::state::executed::{Cause, Executed, Verb};
 use crate::state::token::Token;
 use crate::state::world::{Phase, World};
@@ -105,7 +106,7 @@ impl World {
     }
 
     /// Return whether a planned fault makes the server refuse to store values.
-    fn refuses_values(&self) -> bool {
+    pub(crate) fn refuses_values(&self) -> bool {
         let refusing = [
             Fault::OutOfMemory,
             Fault::Forbidden,
@@ -157,6 +158,9 @@ impl World {
         slot: usize,
         result: &Result<bool, CallError>,
     ) -> Checked {
+        if self.calls[call].kind == Kind::Change {
+            return self.check_changed(call, slot, result);
+        }
         self.tally.cover(Invariant::StoredIsReported);
         let state = &self.calls[call];
         let (process, key) = (state.process, state.keys[slot]);
@@ -223,6 +227,7 @@ impl World {
             self.tally.cover(Invariant::IdleLock);
             let since = token.granted_at.max(learned.load_until).max(process.disrupted_at);
             let since = since.max(process.paused_until).max(learned.reloaded_at);
+            let limit = limit + self.fenced_for(token);
             Invariant::IdleLock.holds(self.now <= since + limit, || {
                 format!("p{} keeps key {number} locked and does not load it", token.process)
             })?;

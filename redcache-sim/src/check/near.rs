@@ -179,7 +179,8 @@ impl World {
     pub(crate) fn is_in_batch(&self, process: usize, key: usize) -> bool {
         self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
-            let is_batch = matches!(call.kind, Kind::GetManyWith | Kind::SetManyWith);
+            let is_batch =
+                matches!(call.kind, Kind::GetManyWith | Kind::SetManyWith | Kind::Change);
             call.process == process && is_batch && call.keys.contains(&key)
         })
     }
@@ -210,6 +211,7 @@ impl World {
                 continue;
             }
             let since = learned.idle_since.max(process.disrupted_at).max(process.paused_until);
+            let limit = limit + self.fenced_for(token);
             Invariant::Orphans.holds(self.now <= since + limit, || {
                 format!(
                     "p{} keeps key {number} locked, and no call has needed it since {since} µs",

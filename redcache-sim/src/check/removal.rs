@@ -74,9 +74,9 @@ impl World {
 
     /// Return whether a process may execute a removal of a key more often than it was requested.
     pub(crate) fn may_repeat_removal(&self, process: usize, key: usize) -> bool {
-        let Learned { has_failed_write, has_dropped_write, .. } =
+        let Learned { has_failed_write, has_dropped_write, has_changed, .. } =
             self.processes[process].learned[key];
-        has_failed_write || has_dropped_write || self.is_replacing(process, key)
+        has_failed_write || has_dropped_write || has_changed || self.is_replacing(process, key)
     }
 
     /// Return whether an insert or a remove of a key has no outcome yet.
@@ -96,8 +96,9 @@ impl World {
         let state = &self.processes[process];
         let kept = state.engine.stats().removals_waiting;
         let may_keep = |key: &usize| {
-            let Learned { failed_write, has_dropped_write, .. } = state.learned[*key];
-            failed_write.is_some() || has_dropped_write || self.is_replacing(process, *key)
+            let Learned { failed_write, has_dropped_write, has_changed, .. } = state.learned[*key];
+            let may_fail = failed_write.is_some() || has_dropped_write || has_changed;
+            may_fail || self.is_replacing(process, *key)
         };
         let most = (0..self.keys.len()).filter(may_keep).count() as u64;
         Invariant::RemovalReplaced.holds(kept <= most, || {

@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     RemoveMany,
     Touch,
     TouchMany,
+    Change,
     /// A refresh worker that runs the registered loader, instead of a call of a caller.
     Refresh,
 }
@@ -31,9 +32,10 @@ impl Kind {
         matches!(self, Self::GetWith | Self::GetManyWith) || self.is_set()
     }
 
-    /// Return whether the call loads what it writes, under a lock in place of the old value.
+    /// Return whether the call runs its loader or its commit under a lock in place of the old
+    /// value.
     pub(crate) fn is_set(self) -> bool {
-        matches!(self, Self::SetWith | Self::SetManyWith)
+        matches!(self, Self::SetWith | Self::SetManyWith | Self::Change)
     }
 
     pub(crate) fn is_batch(self) -> bool {
@@ -45,6 +47,7 @@ impl Kind {
                 | Self::InsertMany
                 | Self::RemoveMany
                 | Self::TouchMany
+                | Self::Change
                 | Self::Refresh
         )
     }
@@ -83,6 +86,8 @@ pub(crate) enum LoadEnd {
         store: bool,
     },
     Failure(u64),
+    /// The commit of a change has succeeded.
+    Committed,
     Panic,
     Never,
 }
@@ -92,6 +97,17 @@ pub(crate) enum LoadEnd {
 pub(crate) enum Given {
     Value(Option<Bytes>),
     Failure(u64),
+}
+
+/// The commit of a change.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    /// Its keys, each with the lock under which it began.
+    pub(crate) locks: Vec<(usize, Bytes)>,
+    /// When the data changed.
+    pub(crate) changed: Option<Stamp>,
+    /// Its process knows that it has ended.
+    pub(crate) has_ended: bool,
 }
 
 /// One call.
@@ -120,6 +136,10 @@ pub(crate) struct Call {
     pub(crate) unstored: Vec<usize>,
     /// Keys for which it loaded a value that cannot be stored.
     pub(crate) unstorable: Vec<usize>,
+    /// For each key, the latest commit before the call.
+    pub(crate) commit_floors: Vec<Stamp>,
+    /// The commit of a change, once it has begun.
+    pub(crate) commit: Option<Commit>,
     /// The running load.
     pub(crate) load: Option<Load>,
     pub(crate) loads: u32,

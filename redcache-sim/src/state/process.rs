@@ -43,6 +43,10 @@ pub(crate) struct Learned {
     /// One of its inserts or removes has failed, or lost its caller.
     pub(crate) has_failed_write: bool,
     pub(crate) has_dropped_write: bool,
+    /// A commit was cut off, and it is unclear which lock it has left.
+    pub(crate) has_cut_off: bool,
+    /// A commit of its own has ended, so the removal after it may be repeated.
+    pub(crate) has_changed: bool,
     /// When a running load was last superseded by a write, so that a second one may run beside it.
     pub(crate) replaced: Stamp,
 }

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     Work(usize, u32),
     /// A loader ends: its call and the number of the load.
     Loaded(usize, u32),
+    /// A commit takes effect: its call.
+    Commit(usize),
     /// The provider answers a question for credentials.
     Credentials(usize),
     /// The credentials of an answer expire.

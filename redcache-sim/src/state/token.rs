@@ -20,6 +20,19 @@ pub(crate) struct Token {
     pub(crate) came_back: bool,
     /// The value that it replaced, if it is the lock of a write.
     pub(crate) write: Option<Replaced>,
+    /// The commit that runs or has run under it.
+    pub(crate) fence: Fence,
+}
+
+/// The state of the commit under a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fence {
+    /// None has begun.
+    Down,
+    Committing,
+    /// Its process has left it at this time, and it may still take effect.
+    CutOff(Micros),
+    Ended,
 }
 
 /// The value that the lock of a write replaced.

@@ -53,6 +53,7 @@ pub(crate) struct World {
     pub(crate) fault_rng: Rng,
     pub(crate) style_rng: Rng,
     pub(crate) freshness_rng: Rng,
+    pub(crate) change_rng: Rng,
     pub(crate) start: Instant,
     /// The servers; more than one in a cluster only.
     pub(crate) nodes: Vec<Node>,
@@ -117,6 +118,7 @@ impl World {
                 plan.provider.map(|plan| Provider::new(plan, rng))
             },
             freshness_rng: rng.fork(),
+            change_rng: rng.fork(),
             start,
             nodes,
             cluster,

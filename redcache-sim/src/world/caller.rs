@@ -40,9 +40,15 @@ impl World {
             self.queue.plan(self.now + 10_000, Event::Act(caller));
             return Ok(());
         }
-        let kind = self.caller_rng.weighted(&KINDS);
-        let count = if kind.is_batch() { self.caller_rng.index(5) } else { 1 };
-        let keys = (0..count).map(|_| self.caller_rng.index(self.keys.len())).collect();
+        let (kind, keys) = self.next_change().map_or_else(
+            || {
+                let kind = self.caller_rng.weighted(&KINDS);
+                let count = if kind.is_batch() { self.caller_rng.index(5) } else { 1 };
+                let keys = (0..count).map(|_| self.caller_rng.index(self.keys.len())).collect();
+                (kind, keys)
+            },
+            |keys| (Kind::Change, keys),
+        );
         let style = self.style(kind);
         self.call(caller, kind, keys, style)
     }
@@ -161,6 +167,7 @@ impl World {
             Kind::RemoveMany => engine.remove_many(now, names),
             Kind::Touch => engine.touch(now, one, ttl),
             Kind::TouchMany => engine.touch_many(now, names, ttl),
+            Kind::Change => engine.change(now, names),
             Kind::Refresh => unreachable!("a refresh worker is not started by a caller"),
         }
     }
@@ -200,6 +207,8 @@ impl World {
             op,
             own_floors: keys.iter().map(|&key| state.learned[key].own_write).collect(),
             join_floors: keys.iter().map(|&key| self.keys[key].acknowledged).collect(),
+            commit_floors: keys.iter().map(|&key| self.keys[key].committed).collect(),
+            commit: None,
             seen_floors: keys.iter().map(|&key| state.learned[key].seen).collect(),
             keys,
             state: State::Waiting,
@@ -216,7 +225,9 @@ impl World {
         });
         self.waiting.push(call);
         let deadline = self.deadline(process, kind);
-        let bound = self.bound(process, style).map(|bound| bound + 1_000);
+        // No deadline ends a commit that runs.
+        let bound = self.bound(process, style).filter(|_| kind != Kind::Change);
+        let bound = bound.map(|bound| bound + 1_000);
         let deadline = bound.unwrap_or(deadline).min(deadline);
         if style.is_past_near() {
             self.tally.cover(Invariant::PastNear);

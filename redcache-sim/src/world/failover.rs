@@ -57,6 +57,7 @@ impl World {
                 continue;
             }
             self.keys[key].overwritten = 0;
+            self.keys[key].committed = 0;
             if let Some(token) = raw.and_then(|raw| self.tokens.get_mut(&raw)) {
                 token.came_back = true;
                 token.write = None;

@@ -21,6 +21,9 @@ enum LoaderBehavior {
 impl World {
     /// Start the loader of a call.
     pub(crate) fn start_load(&mut self, call: usize, keys: Vec<usize>, is_batch: bool) -> Checked {
+        if self.calls[call].kind == Kind::Change {
+            return self.start_commit(call, keys);
+        }
         let state = &self.calls[call];
         let process = state.process;
         let is_refresh = state.kind == Kind::Refresh;
@@ -85,7 +88,7 @@ impl World {
     }
 
     /// Check that the process runs no other write of the key.
-    fn check_turn(&mut self, process: usize, key: usize) -> Checked {
+    pub(super) fn check_turn(&mut self, process: usize, key: usize) -> Checked {
         self.tally.cover(Invariant::Turns);
         let is_taken = self.waiting.iter().any(|&call| {
             let call = &self.calls[call];
@@ -96,7 +99,7 @@ impl World {
             .holds(!is_taken, || format!("p{process} starts a second write of key {key}"))
     }
 
-    fn check_accounting(&mut self, process: usize, key: usize) -> Checked {
+    pub(super) fn check_accounting(&mut self, process: usize, key: usize) -> Checked {
         let patience = self.plan.times.load + self.plan.times.lock;
         let patience = self.processes[process].clock.stretch(patience);
         let is_impatient = self.waiting.iter().any(|&call| {
@@ -249,8 +252,12 @@ impl World {
         if self.now - load.begun_at > u64::try_from(self.plan.times.lock.as_micros()).unwrap_or(0) {
             self.tally.cover(Invariant::LoadedIsReturned);
         }
+        self.note_commit_ended(call, &load);
         let now = self.time_of(process);
         match load.end {
+            LoadEnd::Committed => {
+                self.processes[process].engine.handle_loaded_many(now, op, Ok(Vec::new()));
+            }
             LoadEnd::Panic => return self.drop_call(call),
             LoadEnd::Never => {}
             LoadEnd::Failure(number) => {
@@ -330,6 +337,7 @@ impl World {
     /// Record that the loader of a call has ended.
     pub(crate) fn end_load(&mut self, call: usize) -> Option<Load> {
         let load = self.calls[call].load.take()?;
+        self.note_commit_cut_off(call);
         let process = &mut self.processes[self.calls[call].process];
         if process.life == self.calls[call].life && self.calls[call].kind != Kind::Refresh {
             for &key in &load.keys {

@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant};
 use crate::options::Options;
 use crate::run::Run;
+use crate::state::call::Kind;
 use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
@@ -33,6 +34,7 @@ pub(crate) fn simulate_servers(seed: u64, options: &Options) -> Run {
         steps: world.steps,
         disturbed_steps: world.disturbed_steps,
         calls: world.calls_made,
+        changes: world.calls.iter().filter(|call| call.kind == Kind::Change).count() as u64,
         lasted: Duration::from_micros(world.now),
         hash: world.trace.hash(),
         tally: world.tally,
@@ -122,6 +124,7 @@ impl World {
                 None => return false,
             },
             Event::ServerTimeout(_)
+            | Event::Commit(_)
             | Event::Replicate(_)
             | Event::MoveKey(_)
             | Event::EndMove(_)
@@ -170,6 +173,7 @@ impl World {
             Event::Work(process, life) => self.start_refresh_worker(process, life),
             Event::Drop(call) => self.drop_call(call),
             Event::Loaded(call, turn) => self.on_load_ended(call, turn),
+            Event::Commit(call) => self.on_commit(call),
             Event::Deadline(call) => self.check_deadline(call),
             Event::Chatter(link) => {
                 self.chatter(link);

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::call::Phase;
+use super::call::{Phase, result};
 use super::state::Writes;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
-use crate::api::load_error::CallError;
 use crate::api::observer::LockLostEvent;
 use crate::engine::env::{Cx, Env};
 use crate::engine::exchange::{Exchange, mismatch};
@@ -247,17 +246,4 @@ fn lock_timeout(env: &Env) -> End {
     let limit = env.config.load_timeout + env.config.lock_ttl;
     let text = format!("the limit is `load_timeout` and `lock_ttl` together, {limit:?}");
     End::Failed(Error::new(ErrorKind::LockTimeout, text))
-}
-
-fn result(key: &Key, end: End) -> Result<bool, CallError> {
-    match end {
-        End::Stored | End::Changed => Ok(true),
-        End::Kept => Ok(false),
-        End::Lost => Err(Error::new(ErrorKind::LockLost, "").about(key).into()),
-        End::LoadFailed(failure) => Err(CallError::Load(failure)),
-        // Another key of the call may be the cause.
-        End::Failed(error) if error.key().is_some() => Err(error.into()),
-        End::Failed(error) => Err(error.about(key).into()),
-        End::Abandoned => Err(Error::closed().into()),
-    }
 }

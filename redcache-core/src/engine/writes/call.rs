@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::event::Outcome;
@@ -136,6 +137,9 @@ impl WriteCall {
 
     /// Return the error of a key of a change that cannot be locked. The commit needs all locks.
     pub(super) fn lock_failure(&self) -> Option<End> {
+        if mutant!(CommitsUnlocked) {
+            return None;
+        }
         let mut results = self.keys.iter().map(|write| write.result.as_ref());
         match (self.purpose, results.find_map(|result| result?.as_ref().err())) {
             (Purpose::Change, Some(CallError::Cache(error))) => Some(End::Failed(error.clone())),
@@ -160,10 +164,15 @@ impl WriteCall {
     }
 
     /// Return the outcome in the order of the call's keys, with `missing` for keys without result.
+    /// A change that still removes its keys has the result of its commit.
     pub(super) fn outcome(&self, missing: &Result<bool, CallError>) -> Outcome {
         let result = |&slot: &u32| {
-            let result = self.keys[slot as usize].result.as_ref();
-            result.unwrap_or(missing).clone()
+            let write = &self.keys[slot as usize];
+            let committed = || {
+                let end = write.state.as_ref()?.committed().filter(|_| !mutant!(CommitDisowned));
+                end.map(|end| result(&write.key, end.clone()))
+            };
+            write.result.clone().or_else(committed).unwrap_or_else(|| missing.clone())
         };
         let mut all = self.slots.iter().map(result);
         let is_many = !matches!(self.purpose, Purpose::Insert { .. });
@@ -171,5 +180,19 @@ impl WriteCall {
             (false, Some(only)) => Outcome::Stored(only),
             (_, first) => Outcome::StoredMany(first.into_iter().chain(all).collect()),
         }
+    }
+}
+
+/// Return the result of a write that ends in this way.
+pub(super) fn result(key: &Key, end: End) -> Result<bool, CallError> {
+    match end {
+        End::Stored | End::Changed => Ok(true),
+        End::Kept => Ok(false),
+        End::Lost => Err(Error::new(ErrorKind::LockLost, "").about(key).into()),
+        End::LoadFailed(failure) => Err(CallError::Load(failure)),
+        // Another key of the call may be the cause.
+        End::Failed(error) if error.key().is_some() => Err(error.into()),
+        End::Failed(error) => Err(error.about(key).into()),
+        End::Abandoned => Err(Error::closed().into()),
     }
 }

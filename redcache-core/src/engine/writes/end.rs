@@ -13,7 +13,7 @@ impl Writes {
     pub(crate) fn abandon(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(call) = self.calls.get_mut(op) else { return };
         call.is_abandoned = true;
-        if call.is_committing() {
+        if call.is_committing() && !mutant!(CutOffPutsBack) {
             return self.cut_off(env, cx, op);
         }
         self.end(env, cx, op, &End::Abandoned);
@@ -27,6 +27,9 @@ impl Writes {
             call.keys.iter().filter_map(|write| write.state.as_ref()?.lock()).collect();
         self.advance_all(env, cx, op, || Input::CutOff(End::Abandoned));
         for lock in locks {
+            if mutant!(CutOffLockUnused) {
+                break;
+            }
             env.locks.await_restore(cx.now, lock, cx.now + env.lock_ttl());
         }
         self.finish(env, cx, op);

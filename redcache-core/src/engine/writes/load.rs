@@ -32,6 +32,13 @@ impl Writes {
             Purpose::Insert { .. } => Event::Load { op },
             Purpose::InsertMany { .. } | Purpose::Change => Event::LoadMany { op, keys },
         });
+        #[cfg(redcache_mutants)]
+        if purpose == Purpose::Change && mutant!(RemovedBeforeCommit) {
+            for write in self.calls.get(op).into_iter().flat_map(|call| &call.keys) {
+                let key = write.key.clone();
+                env.send_detached(cx, Some(crate::protocol::command::Command::Remove { key }));
+            }
+        }
         env.observe_lock_wait(cx, waiting_since);
         let at = env.load_times().due_at(cx.now, cx.now, true);
         self.set_timer(env, op, Some(at));
@@ -41,7 +48,7 @@ impl Writes {
         let times = env.load_times();
         // A commit goes on behind a lock that is given up, so its lock is renewed until it ends.
         let is_committing = self.calls.get(op).is_some_and(|call| call.is_committing());
-        if is_committing {
+        if is_committing && !mutant!(CommitTimesOut) {
             self.advance_all(env, cx, op, || Input::Renew);
             return self.set_timer(env, op, Some(times.renewed_at(cx.now)));
         }
@@ -114,6 +121,9 @@ impl Writes {
         call.phase = Phase::Publish;
         self.set_timer(env, op, None);
         let end = result.map_or_else(End::LoadFailed, |()| End::Changed);
+        if matches!(end, End::LoadFailed(_)) && mutant!(FailedCommitPutsBack) {
+            return self.end(env, cx, op, &end);
+        }
         self.advance_all(env, cx, op, || Input::Committed(end.clone()));
     }
 }

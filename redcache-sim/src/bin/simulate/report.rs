@@ -37,10 +37,12 @@ pub(crate) fn write_report(
     }
     writeln!(
         out,
-        "{} runs, {} steps, {} calls, hash {:016x} in {seconds:.1} s: {:.0}/s, {} broken",
+        "{} runs, {} steps, {} calls ({} changes), hash {:016x} in {seconds:.1} s: {:.0}/s, {} \
+         broken",
         arguments.seeds,
         sum.steps,
         sum.calls,
+        sum.changes,
         sum.hash,
         arguments.seeds as f64 / seconds,
         sum.broken.len()
@@ -98,12 +100,13 @@ pub(crate) fn write_json(
     });
     writeln!(
         out,
-        "{{\"from\":{},\"runs\":{},\"steps\":{},\"calls\":{},\"seconds\":{seconds:.3},\
+        "{{\"from\":{},\"runs\":{},\"steps\":{},\"calls\":{},\"changes\":{},\"seconds\":{seconds:.3},\
          \"faults\":{{{}}},\"coverage\":{{{}}},\"broken\":[{}]}}",
         arguments.from,
         arguments.seeds,
         sum.steps,
         sum.calls,
+        sum.changes,
         faults.collect::<Vec<_>>().join(","),
         coverage.collect::<Vec<_>>().join(","),
         broken.collect::<Vec<_>>().join(",")

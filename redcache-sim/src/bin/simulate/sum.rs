@@ -15,6 +15,8 @@ const TWICE_EVERY: u64 = 16;
 pub(crate) struct Sum {
     pub(crate) steps: u64,
     pub(crate) calls: u64,
+    /// The number of them that are a `change`.
+    pub(crate) changes: u64,
     /// The sum of the hashes of all runs; equal for equal runs.
     pub(crate) hash: u64,
     pub(crate) tally: Tally,
@@ -46,6 +48,7 @@ pub(crate) fn run_all(arguments: &Arguments) -> Sum {
             }
             sum.steps += run.steps;
             sum.calls += run.calls;
+            sum.changes += run.changes;
             sum.hash = sum.hash.wrapping_add(run.hash);
             sum.tally.add(&run.tally);
             if run.violation.is_some() {
@@ -63,6 +66,7 @@ pub(crate) fn run_all(arguments: &Arguments) -> Sum {
             let sum = thread.join().unwrap_or_else(|_| std::process::exit(1));
             all.steps += sum.steps;
             all.calls += sum.calls;
+            all.changes += sum.changes;
             all.hash = all.hash.wrapping_add(sum.hash);
             all.tally.add(&sum.tally);
             all.broken.extend(sum.broken);
