@@ -83,7 +83,8 @@ impl<'a> KeyWriter<'a> {
     #[inline]
     fn unescaped_part(&mut self, bytes: &[u8]) {
         self.begin_part();
-        self.name.extend_from_slice(bytes);
+        // For few bytes it is cheaper than to insert a slice.
+        self.name.extend(bytes.iter().copied());
     }
 
     #[inline]

@@ -32,9 +32,7 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
     /// Return the name of a key.
     #[inline]
     pub(crate) fn of(&self, key: &(impl CacheKey + ?Sized)) -> Name {
-        // It is written in its place, because it is large to move.
-        let mut name = Name::new();
-        self.space.write_name(key, &mut name);
+        let mut name = self.space.name(key);
         if let Some(generation) = &self.generation {
             name.extend_from_slice(b"%~g");
             name.extend_from_slice(generation.as_bytes());
