@@ -1,15 +1,14 @@
 //! redcache beside its peers, measured in one run.
 //!
-//! Two binaries share this library. `compare` runs one workload against one peer
-//! and prints a JSON line, or (`--all`) the whole table, interleaved, with the
-//! ratios that count. `micro` prints costs without noise from the machine:
-//! allocations and instructions per operation.
+//! Two binaries share this library. `compare` runs one workload against one peer and prints a JSON
+//! line, or (`--all`) the whole table, interleaved, with the ratios that count. `micro` prints
+//! costs without noise from the machine: allocations and instructions per operation.
 //!
-//! In reading order: [`cli`] parses the command, [`server`] provides a Redis,
-//! [`workload`] drives a [`Peer`](peer::Peer) on its [`runtime`] and [`measure`]s
-//! it into a [`line`](mod@line); [`plan`] and [`rounds`] repeat that for every
-//! peer, [`table`] holds the result against the targets and [`plot`] draws it;
-//! [`growth`] measures the cost along each growing axis, [`staleness`] how old reads are.
+//! In reading order: [`cli`] parses the command, [`server`] provides a Redis, [`workload`] drives a
+//! [`Peer`](peer::Peer) on its [`runtime`] and [`measure`]s it into a [`line`](mod@line); [`plan`]
+//! and [`rounds`] repeat that for every peer, [`table`] holds the result against the targets and
+//! [`plot`] draws it; [`growth`] measures the cost along each growing axis, [`staleness`] how old
+//! reads are.
 
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,8 @@
 //! # Adding a peer
 //!
 //! 1. Give it a name: a variant of [`cli::Peer`].
-//! 2. Write `peers/its_name.rs` with a type that one task holds, and implement [`Peer`] for it.
-//!    Set it up as its documentation recommends, with TCP_NODELAY where available, and list in
+//! 2. Write `peers/its_name.rs` with a type that one task holds, and implement [`Peer`] for it. Set
+//!    it up as its documentation recommends, with TCP_NODELAY where available, and list in
 //!    [`Peer::WORKLOADS`] only the workloads that it supports.
 //! 3. Name it in [`measure`] below and in [`plan`](crate::plan) for its rows of `--all`. Name its
 //!    crate in [`versions`](crate::versions).

@@ -1,8 +1,7 @@
 //! The engine with everything that both faces keep beside it, under one lock of the face.
 //!
 //! A face gives the engine one input at a time: it takes the lock, reads [`Host::advance`], gives
-//! the input, calls
-//! [`Host::drain`], releases the lock, and then acts on the [`Outputs`].
+//! the input, calls [`Host::drain`], releases the lock, and then acts on the [`Outputs`].
 
 use std::collections::VecDeque;
 use std::mem;
@@ -151,8 +150,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
     }
 
     /// Record that the face's timer sleeps from now on, and return until when. From then on, an
-    /// earlier timeout sets
-    /// [`Outputs::has_work`].
+    /// earlier timeout sets [`Outputs::has_work`].
     pub fn begin_sleep(&mut self) -> Option<Instant> {
         self.sleeps_until = self.engine.poll_timeout();
         self.sleeps_until

@@ -76,8 +76,8 @@ impl Registration {
         GetWith::new(key, self.load_options(options))
     }
 
-    /// Look several keys up in the near cache. Return the batch with the keys that are due for
-    /// a refresh.
+    /// Look several keys up in the near cache. Return the batch with the keys that are due for a
+    /// refresh.
     pub(crate) fn lookup_many<K: AsRef<[u8]>, E: From<CallError>>(
         &self,
         near: &NearReader,

@@ -15,8 +15,7 @@ use crate::{call, timer};
 ///
 /// Handles are cheap to clone and share the connections and the near cache; threads may also share
 /// a handle. When the last handle is dropped, the cache releases its locks and closes its
-/// connections in the background;
-/// [`close`](Self::close) waits for that.
+/// connections in the background; [`close`](Self::close) waits for that.
 ///
 /// Every call blocks its thread until it has a result, and every call ends by itself: each step
 /// that waits for Redis takes at most `command_timeout`, and the load of another caller at most
@@ -108,8 +107,8 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     Ok(cache)
 }
 
-/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders
-/// always run, one at a time for each key in this process.
+/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders always
+/// run, one at a time for each key in this process.
 ///
 /// # Errors
 ///

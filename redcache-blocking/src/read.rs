@@ -126,8 +126,8 @@ impl Cache {
         Ok(self.run_once(GetWith::new(key.as_ref(), options), load)?)
     }
 
-    /// Read several keys. Run `loader` for the missing ones, and store its values for `ttl`
-    /// (1 ms or more).
+    /// Read several keys. Run `loader` for the missing ones, and store its values for `ttl` (1 ms
+    /// or more).
     ///
     /// The loader is called with all missing keys that no other caller is loading. The call waits
     /// for the others in the meantime, and runs the loader again for a key that becomes free
@@ -140,8 +140,7 @@ impl Cache {
     /// # Errors
     ///
     /// The outer error means that the call failed as a whole; an inner error concerns one key. Both
-    /// are those of
-    /// [`get_many`](Self::get_many) and [`get_with`](Self::get_with).
+    /// are those of [`get_many`](Self::get_many) and [`get_with`](Self::get_with).
     ///
     /// # Examples
     ///

@@ -55,8 +55,8 @@ pub(crate) fn write(shared: &Shared, io: &ConnectionIo) {
         }
         if !has_more {
             thread::park();
-            // Other callers are about to follow the one that woke the thread. Their commands go
-            // out in one write.
+            // Other callers are about to follow the one that woke the thread. Their commands go out
+            // in one write.
             thread::yield_now();
         }
     }

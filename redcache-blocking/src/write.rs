@@ -196,8 +196,7 @@ impl Cache {
     ///
     /// Only this process knows the old value. If the process is killed, or the connection is lost
     /// while the key is being locked, the key is empty once the lock has expired. The loader runs
-    /// on the calling thread, as that of
-    /// [`get_with`](Self::get_with) does.
+    /// on the calling thread, as that of [`get_with`](Self::get_with) does.
     ///
     /// # Errors
     ///
@@ -294,8 +293,9 @@ impl Cache {
     /// # Errors
     ///
     /// The outer error means that the call failed as a whole. An inner error concerns one key, as
-    /// for [`insert_with`](Self::insert_with). If any key stays locked longer than `load_timeout +
-    /// lock_ttl`, every key fails with [`LockTimeout`](crate::ErrorKind::LockTimeout).
+    /// for [`insert_with`](Self::insert_with). If any key stays locked longer than
+    /// `load_timeout + lock_ttl`, every key fails with
+    /// [`LockTimeout`](crate::ErrorKind::LockTimeout).
     ///
     /// # Examples
     ///

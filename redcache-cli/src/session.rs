@@ -74,8 +74,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Send a command and wait for its reply. Pushes are kept for
-    /// [`next_push`](Self::next_push).
+    /// Send a command and wait for its reply. Pushes are kept for [`next_push`](Self::next_push).
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@
 //!             └───────────────── router events, timers ◀──────────────────────┘
 //! ```
 //!
-//! Each machine owns its state and knows no other machine. All share `Env`. What one
-//! machine's progress means for another is decided in `router_events`.
+//! Each machine owns its state and knows no other machine. All share `Env`. What one machine's
+//! progress means for another is decided in `router_events`.
 
 mod audits;
 mod calls;

@@ -1,13 +1,11 @@
 //! The async driver of redcache: what the adapters for tokio, smol and async-std share.
 //!
 //! It carries bytes and time between the sockets of a [`Runtime`] and the engine of
-//! `redcache-core`, and offers
-//! [`Cache`] to the application. It takes no decision about Redis.
+//! `redcache-core`, and offers [`Cache`] to the application. It takes no decision about Redis.
 //!
 //! Applications depend on an adapter, `redcache-tokio` for example, which exports the same types
 //! and connects on its runtime. Implement [`Runtime`] to run redcache on another runtime or over
-//! another transport, and connect with
-//! [`Cache::connect_on`].
+//! another transport, and connect with [`Cache::connect_on`].
 //!
 //! ```text
 //!  Cache ──▶ shared: the engine behind one short lock ◀── socket_task: a task per connection

@@ -1,8 +1,8 @@
 //! The state that all handles and tasks of one cache share.
 //!
 //! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then
-//! wake and write. No waker runs and no byte is written under the lock. Code of the
-//! application runs once the thread holds no lock at all.
+//! wake and write. No waker runs and no byte is written under the lock. Code of the application
+//! runs once the thread holds no lock at all.
 
 use std::iter;
 use std::sync::{Arc, PoisonError};

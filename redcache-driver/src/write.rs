@@ -351,8 +351,9 @@ impl Cache {
     /// # Errors
     ///
     /// The outer error means that the call failed as a whole. An inner error concerns one key, as
-    /// for [`insert_with`](Self::insert_with). If any key stays locked longer than `load_timeout +
-    /// lock_ttl`, every key fails with [`LockTimeout`](crate::ErrorKind::LockTimeout).
+    /// for [`insert_with`](Self::insert_with). If any key stays locked longer than
+    /// `load_timeout + lock_ttl`, every key fails with
+    /// [`LockTimeout`](crate::ErrorKind::LockTimeout).
     ///
     /// # Examples
     ///

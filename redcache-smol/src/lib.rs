@@ -82,8 +82,8 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     Cache::connect_lazy_on(Smol, config)
 }
 
-/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders
-/// always run, one at a time for each key in this process.
+/// Create a disabled cache: without a server, as [`Config::disabled`] describes. Loaders always
+/// run, one at a time for each key in this process.
 ///
 /// # Errors
 ///

@@ -117,8 +117,7 @@ fn trusting(
     Ok(builder.with_root_certificates(roots))
 }
 
-/// Return the roots of the operating system and those compiled in, as far as features provide
-/// them.
+/// Return the roots of the operating system and those compiled in, as far as features provide them.
 fn default_roots() -> RootCertStore {
     #[cfg_attr(
         not(any(feature = "native-roots", feature = "webpki-roots")),

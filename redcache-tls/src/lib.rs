@@ -1,8 +1,8 @@
 //! TLS for redcache without I/O: bytes of the network in, bytes of Redis out, and the reverse.
 //!
 //! A [`Connector`] is made once for a cache, from its [`TlsConfig`]. It makes a [`Session`] for
-//! each connection. The same session serves async tasks and threads, because the owner of
-//! the socket carries the bytes:
+//! each connection. The same session serves async tasks and threads, because the owner of the
+//! socket carries the bytes:
 //!
 //! ```text
 //!  engine ── plaintext ──▶ Session::write ──▶ Session::take_output ──▶ socket

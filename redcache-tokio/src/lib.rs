@@ -98,8 +98,8 @@ pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     Cache::connect_lazy_on(Tokio::default(), config)
 }
 
-/// Create a disabled cache on the current tokio runtime: without a server, as
-/// [`Config::disabled`] describes. Loaders always run, one at a time for each key in this process.
+/// Create a disabled cache on the current tokio runtime: without a server, as [`Config::disabled`]
+/// describes. Loaders always run, one at a time for each key in this process.
 ///
 /// # Errors
 ///

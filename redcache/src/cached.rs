@@ -113,10 +113,10 @@ pub(crate) mod views;
 /// ```
 ///
 /// A function that returns no `Option` runs if its key is cached as "not found", and replaces that.
-/// A function must not call itself with the same key, because it would wait for itself. A `const
-/// fn`, an `unsafe fn` and a function without a body are refused, and so are argument patterns:
-/// each error points at the part of your function. `async_trait` hides the result of a method, so
-/// put `cached` on a method that the trait's method calls.
+/// A function must not call itself with the same key, because it would wait for itself. A
+/// `const fn`, an `unsafe fn` and a function without a body are refused, and so are argument
+/// patterns: each error points at the part of your function. `async_trait` hides the result of a
+/// method, so put `cached` on a method that the trait's method calls.
 ///
 /// # Errors
 ///

@@ -47,8 +47,8 @@ pub trait Codec<V>: Send + Sync + 'static {
     /// Return a number that changes with the fields of `V`.
     ///
     /// A value is stored behind it, so that a version of your program with other fields does not
-    /// misread it. Without a number, which is the default, the bytes of
-    /// [`encode`](Self::encode) are stored as they are.
+    /// misread it. Without a number, which is the default, the bytes of [`encode`](Self::encode)
+    /// are stored as they are.
     fn schema(&self) -> Option<u64> {
         None
     }

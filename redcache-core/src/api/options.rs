@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The options of the calls of a handle: skip the near cache, reload, time out, or limit
-/// the staleness of answers.
+/// The options of the calls of a handle: skip the near cache, reload, time out, or limit the
+/// staleness of answers.
 ///
 /// # Examples
 ///

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A snapshot of a cache. The counters start when the cache is created; the fields
-/// from [`near_entries`](Self::near_entries) on are current values.
+/// A snapshot of a cache. The counters start when the cache is created; the fields from
+/// [`near_entries`](Self::near_entries) on are current values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

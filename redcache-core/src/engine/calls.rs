@@ -212,8 +212,8 @@ impl Engine {
         Ok(op)
     }
 
-    /// Write a value unconditionally. A load of the key that is running anywhere will not
-    /// be stored.
+    /// Write a value unconditionally. A load of the key that is running anywhere will not be
+    /// stored.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use crate::flow::call::OpId;
 use crate::flow::timers::Timer;
 
 impl Engine {
-    /// Limit the time of a call that has just begun. It fails with
-    /// [`ErrorKind::DeadlineExceeded`] unless it ends within `after`.
+    /// Limit the time of a call that has just begun. It fails with [`ErrorKind::DeadlineExceeded`]
+    /// unless it ends within `after`.
     pub fn set_timeout(&mut self, now: Instant, op: OpId, after: Duration) {
         // A limit beyond the end of time is none.
         let Some(at) = now.checked_add(after) else { return };

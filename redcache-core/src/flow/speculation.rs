@@ -12,8 +12,8 @@ pub(crate) struct Speculation {
 
 /// Up to this many commands in flight the server has time to spare.
 const LIGHT_TRAFFIC_MAX: usize = 8;
-/// A quarter: a wasted attempt costs the server about 0.5 µs of 1.3, a missing one costs the
-/// caller a round trip.
+/// A quarter: a wasted attempt costs the server about 0.5 µs of 1.3, a missing one costs the caller
+/// a round trip.
 const MISS_RATE_MIN: u32 = 1 << 14;
 /// The weight of a read, as a power of two: 1/32.
 const WEIGHT_SHIFT: u32 = 5;

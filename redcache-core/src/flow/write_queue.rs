@@ -1,8 +1,8 @@
 //! The order of this process's locked writes, key by key.
 //!
 //! Within a process, writes of one key take turns without traffic to Redis. A write enters the
-//! queues of all its keys at once, so two writes have the same order wherever they meet, and no
-//! two can wait for each other.
+//! queues of all its keys at once, so two writes have the same order wherever they meet, and no two
+//! can wait for each other.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,7 +1,7 @@
 //! The slot map of a cluster, as one of its nodes tells it.
 //!
-//! A parsed topology is sound for every answer: each slot has one owner at most (the first
-//! that claims it), and each owner has an address.
+//! A parsed topology is sound for every answer: each slot has one owner at most (the first that
+//! claims it), and each owner has an address.
 
 use std::collections::BTreeMap;
 

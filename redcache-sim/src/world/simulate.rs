@@ -1,9 +1,9 @@
 //! One run of a simulated server or cluster.
 //!
-//! Each process runs a real
-//! [`redcache_core::engine::Engine`], the server is the model in [`crate::server`], and the
-//! simulator provides links, callers, loaders, faults and time. Every step is followed by checks of
-//! both sides. Finally the faults stop, and everything must come to rest.
+//! Each process runs a real [`redcache_core::engine::Engine`], the server is the model in
+//! [`crate::server`], and the simulator provides links, callers, loaders, faults and time. Every
+//! step is followed by checks of both sides. Finally the faults stop, and everything must come to
+//! rest.
 //!
 //! ```text
 //!  callers, loaders ─▶ engine ─▶ link ─▶ server

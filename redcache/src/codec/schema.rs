@@ -2,8 +2,8 @@
 //!
 //! A deserializer without input records what the type asks for, and answers with samples. It runs
 //! once per variant of an enum. A type that rejects all samples ends the record early, so that
-//! changes behind it are not seen; [`schema_version`](crate::TypedCacheBuilder::schema_version)
-//! is for those.
+//! changes behind it are not seen; [`schema_version`](crate::TypedCacheBuilder::schema_version) is
+//! for those.
 
 mod probe;
 mod record;

@@ -21,13 +21,13 @@ where
     V: Send + Sync + 'static,
     C: Codec<V>,
 {
-    /// Register a loader that also refreshes values in the background before they expire, for
-    /// reads through the returned handle.
+    /// Register a loader that also refreshes values in the background before they expire, for reads
+    /// through the returned handle.
     ///
-    /// It works as [`Cache::refreshing`](crate::Cache::refreshing) does. The loader gets keys
-    /// and returns keys with values. A key that it leaves out is stored as "not found". Values
-    /// have the TTL of the options, and "not found" the TTL of the view for it, if there is
-    /// one. A value of another version of your program is a miss.
+    /// It works as [`Cache::refreshing`](crate::Cache::refreshing) does. The loader gets keys and
+    /// returns keys with values. A key that it leaves out is stored as "not found". Values have the
+    /// TTL of the options, and "not found" the TTL of the view for it, if there is one. A value of
+    /// another version of your program is a miss.
     ///
     /// # Errors
     ///
@@ -79,8 +79,8 @@ where
     C: Codec<V>,
     E: Into<BoxError> + 'static,
 {
-    /// Read a key like [`TypedCache::get_with`](crate::TypedCache::get_with), with the
-    /// registered loader. Refresh its value in the background if that is due.
+    /// Read a key like [`TypedCache::get_with`](crate::TypedCache::get_with), with the registered
+    /// loader. Refresh its value in the background if that is due.
     ///
     /// # Cancellation
     ///
@@ -88,8 +88,8 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`TypedCache::get_with`](crate::TypedCache::get_with). A failed refresh reaches
-    /// no caller; [`Stats`](crate::Stats) count it.
+    /// As for [`TypedCache::get_with`](crate::TypedCache::get_with). A failed refresh reaches no
+    /// caller; [`Stats`](crate::Stats) count it.
     pub async fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, LoadError<E>>
     where
         K: Borrow<Q>,
@@ -98,8 +98,8 @@ where
         self.refreshing.get(key).await
     }
 
-    /// Read several keys like [`TypedCache::get_many_with`](crate::TypedCache::get_many_with),
-    /// with the registered loader. Refresh the values that are due in the background.
+    /// Read several keys like [`TypedCache::get_many_with`](crate::TypedCache::get_many_with), with
+    /// the registered loader. Refresh the values that are due in the background.
     ///
     /// # Cancellation
     ///

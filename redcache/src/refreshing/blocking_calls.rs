@@ -22,13 +22,13 @@ where
     V: Send + Sync + 'static,
     C: Codec<V>,
 {
-    /// Register a loader that also refreshes values in the background before they expire, for
-    /// reads through the returned handle.
+    /// Register a loader that also refreshes values in the background before they expire, for reads
+    /// through the returned handle.
     ///
-    /// It works as [`Cache::refreshing`](crate::blocking::Cache::refreshing) does. The loader
-    /// gets keys and returns keys with values. A key that it leaves out is stored as "not
-    /// found". Values have the TTL of the options, and "not found" the TTL of the view for it,
-    /// if there is one. A value of another version of your program is a miss.
+    /// It works as [`Cache::refreshing`](crate::blocking::Cache::refreshing) does. The loader gets
+    /// keys and returns keys with values. A key that it leaves out is stored as "not found". Values
+    /// have the TTL of the options, and "not found" the TTL of the view for it, if there is one. A
+    /// value of another version of your program is a miss.
     ///
     /// # Errors
     ///
@@ -57,13 +57,13 @@ where
     C: Codec<V>,
     E: Into<BoxError> + 'static,
 {
-    /// Read a key with the registered loader on a miss. Refresh its value in the background if
-    /// that is due.
+    /// Read a key with the registered loader on a miss. Refresh its value in the background if that
+    /// is due.
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_with`](crate::blocking::Cache::get_with). A failed refresh reaches
-    /// no caller; [`Stats`](crate::Stats) count it.
+    /// Those of [`Cache::get_with`](crate::blocking::Cache::get_with). A failed refresh reaches no
+    /// caller; [`Stats`](crate::Stats) count it.
     pub fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, LoadError<E>>
     where
         K: Borrow<Q>,
@@ -72,8 +72,8 @@ where
         ready(self.refreshing.get(key))
     }
 
-    /// Read several keys with the registered loader for missing ones. Refresh the values that
-    /// are due in the background.
+    /// Read several keys with the registered loader for missing ones. Refresh the values that are
+    /// due in the background.
     ///
     /// # Errors
     ///

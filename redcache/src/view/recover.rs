@@ -110,8 +110,8 @@ where
         self.fetch_at(&places, load, recovered, |_, _| {}).await
     }
 
-    /// Get values from the side keys, and replace the foreign ones. Return the keys whose side
-    /// keys cannot be decoded either.
+    /// Get values from the side keys, and replace the foreign ones. Return the keys whose side keys
+    /// cannot be decoded either.
     async fn fetch_beside<E, Fut>(
         &self,
         foreign: Vec<Foreign>,
@@ -149,8 +149,8 @@ where
         self.face().near().attach(name.as_bytes(), seen, &object);
     }
 
-    /// Get the values of keys, whose places in Redis `places` has. Return the keys whose
-    /// values cannot be decoded.
+    /// Get the values of keys, whose places in Redis `places` has. Return the keys whose values
+    /// cannot be decoded.
     async fn fetch_at<E, Fut>(
         &self,
         places: &BTreeMap<Key, Key>,

@@ -39,8 +39,8 @@ impl Versions {
     }
 }
 
-/// The server goes silent towards the cache after each write, and speaks again once a read has
-/// been sent to it.
+/// The server goes silent towards the cache after each write, and speaks again once a read has been
+/// sent to it.
 ///
 /// The limit holds when a call looks the key up, so it holds exactly for the time at which the call
 /// was made. What a starved thread adds until the answer is here is measured by the call itself.

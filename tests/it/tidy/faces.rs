@@ -40,8 +40,7 @@ pub(super) fn differences(one: &str, other: &str) -> Vec<(String, String)> {
 #[test]
 fn first_paragraphs_are_compared_by_method() {
     let one = "
-    /// Return the value
-    /// of `key`.
+    /// Return the value of `key`.
     ///
     /// # Errors
     #[inline]

@@ -259,9 +259,9 @@ settings! {
 
     /// An entry beyond it is no hit, so its key is read from Redis. While entries are hits, an idle
     /// connection is probed three times within this span, so that its entries stay below the limit
-    /// as long as Redis replies in time. `0` means no limit of its own: entries are hits until
-    /// the connection has shown no life for two [`heartbeat_interval`](Self::heartbeat_interval)s.
-    /// See [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
+    /// as long as Redis replies in time. `0` means no limit of its own: entries are hits until the
+    /// connection has shown no life for two [`heartbeat_interval`](Self::heartbeat_interval)s. See
+    /// [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
     near_staleness_max: Duration, Time = "0s", "0s, or 10ms and more, 366d at most"
         if is_near_staleness,
         "the longest time since an entry of the near cache was known to be current";
@@ -276,8 +276,8 @@ settings! {
 
     /// An expired entry of the near cache replaces an error, of Redis or of a loader, for this time
     /// after its TTL or after the loss of the connection that tracked it: at the call's timeout if
-    /// it has one, and at once while Redis refuses connections. A key that was removed or
-    /// written while its entry was valid is never returned. `0` means never.
+    /// it has one, and at once while Redis refuses connections. A key that was removed or written
+    /// while its entry was valid is never returned. `0` means never.
     stale_if_error: Duration, Time = "0s", "0s to 366d",
         "the staleness allowed in place of an error";
 

@@ -55,8 +55,8 @@ impl RegisteredLoader {
 
     /// Return whether a key's value is too young to be due.
     ///
-    /// A value that another process has stored has the ttl that its loader chose. Without a look
-    /// at that ttl every process would take the value for an old one at its first read.
+    /// A value that another process has stored has the ttl that its loader chose. Without a look at
+    /// that ttl every process would take the value for an old one at its first read.
     pub(super) fn is_early(&self, key: &Key, left: Duration) -> bool {
         let life = self.chosen.get(key).filter(|_| self.options.after > 0.0);
         life.is_some_and(|life| !is_due(&self.options, left, *life, Duration::ZERO, || 1.0))

@@ -16,8 +16,8 @@ use crate::protocol::lock::LockId;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 
-/// The bound of a batch's first pause, which doubles with each attempt. Without it two batches
-/// that overlap could take each other's locks for ever.
+/// The bound of a batch's first pause, which doubles with each attempt. Without it two batches that
+/// overlap could take each other's locks for ever.
 const RETRY_FIRST: Duration = Duration::from_millis(2);
 const RETRY_DOUBLINGS: u32 = 6;
 

@@ -28,8 +28,8 @@ pub(super) struct WriteCall {
     pub(super) keys: Vec<KeyWrite>,
     /// The index into `keys` for each key of the call.
     pub(super) slots: Vec<u32>,
-    /// The indices into `keys` in the order of the keys. Writers that lock in the same order get
-    /// in each other's way the least.
+    /// The indices into `keys` in the order of the keys. Writers that lock in the same order get in
+    /// each other's way the least.
     pub(super) order: Vec<u32>,
     pub(super) purpose: Purpose,
     pub(super) phase: Phase,

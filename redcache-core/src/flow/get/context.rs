@@ -25,8 +25,8 @@ pub(crate) enum Input {
     WriteLocked {
         reply: WriteLockReply,
         asked_at: Instant,
-        /// The connection was lost on the way, so the server may still execute a first copy of
-        /// the command.
+        /// The connection was lost on the way, so the server may still execute a first copy of the
+        /// command.
         interrupted: bool,
     },
     Effect(bool),

@@ -20,8 +20,8 @@ pub(crate) enum Input {
     Locked {
         reply: WriteLockReply,
         asked_at: Instant,
-        /// The connection was lost on the way, so the server may still execute a first copy of
-        /// the command.
+        /// The connection was lost on the way, so the server may still execute a first copy of the
+        /// command.
         interrupted: bool,
         /// The lock under which a flight of this process fetches the key.
         fetching: Option<LockId>,

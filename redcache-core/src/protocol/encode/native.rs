@@ -6,8 +6,8 @@ use crate::protocol::lock::LockSettings;
 use crate::protocol::native::Delete;
 
 impl Command {
-    /// Append a command that compares and writes as one command of the server. A publication is
-    /// not read back, so the server does not track its key.
+    /// Append a command that compares and writes as one command of the server. A publication is not
+    /// read back, so the server does not track its key.
     pub(crate) fn encode_native(&self, locks: &LockSettings, delete: Delete, out: &mut Vec<u8>) {
         match self {
             Self::Publish { .. } => self.set_if_equal(locks, out),
