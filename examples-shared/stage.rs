@@ -1,5 +1,5 @@
 //! Support code of every quickstart: a database that counts its queries, a Redis server, and a
-//! report of each step. This file shows little of redcache itself.
+//! report of each step. This file is not about redcache itself.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

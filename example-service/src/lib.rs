@@ -1,7 +1,7 @@
 //! A web service of users: rows in SQLite, read through redcache.
 //!
-//! A missing user is cached, too. While Redis is away, the service answers 503, or with
-//! `on_redis_down=load_direct` in the URL from the database.
+//! The absence of a user is cached, too. While Redis is unavailable, the service answers 503; with
+//! `on_redis_down=load_direct` in the URL, it answers from the database.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Two instances of the service on one Redis, which goes away and comes back.
+//! Two instances of the service on one Redis, which stops and starts again.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -49,7 +49,7 @@ impl Instance {
         (head[9..12].parse().unwrap(), body.to_owned())
     }
 
-    /// Ask until the answer has this status, which it gets by itself.
+    /// Repeat the request until the answer has this status.
     async fn wait_for(&self, path: &str, status: u16) {
         while self.get(path).await.0 != status {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,20 +1,20 @@
 //! Policy for polling a socket in a loop instead of sleeping until it is readable.
 //!
-//! A nearby Redis replies sooner than a sleeping thread wakes up, so a lone caller may poll for a
-//! while. A distant Redis replies after that while: each poll without success makes the next ones
-//! rarer, down to one in [`SKIPS_MAX`] waits, so that waiting for a distant server costs next to
-//! nothing.
+//! A nearby Redis replies sooner than a sleeping thread wakes up, so a lone caller polls for a
+//! short time. A distant Redis replies later than that. Each poll without success therefore makes
+//! polls rarer, down to one in [`SKIPS_MAX`] waits, so that waiting for a distant server costs next
+//! to nothing.
 
 use std::time::{Duration, Instant};
 
-/// The largest number of waits in a row that begin with sleep.
+/// The largest number of consecutive waits that sleep at once.
 const SKIPS_MAX: u32 = 256;
 
 /// The policy and recent history of one connection.
 #[derive(Debug)]
 pub struct BusyPoll {
     limit: Duration,
-    /// The end of the poll that is under way.
+    /// The end of the current poll.
     until: Option<Instant>,
     /// The number of waits that will sleep at once.
     skips: u32,
@@ -41,7 +41,7 @@ impl BusyPoll {
         true
     }
 
-    /// Return `true` if the poll that is under way should go on.
+    /// Return `true` if the current poll should continue.
     pub fn goes_on(&mut self, now: Instant) -> bool {
         let Some(until) = self.until else { return false };
         if now < until {
@@ -53,7 +53,7 @@ impl BusyPoll {
         false
     }
 
-    /// Record that bytes have arrived. Return `true` if a poll was under way.
+    /// Record that bytes have arrived. Return `true` if the wait was polling.
     pub fn on_found(&mut self) -> bool {
         let was_sought = self.until.take().is_some();
         if was_sought {

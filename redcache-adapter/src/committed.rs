@@ -1,4 +1,4 @@
-//! The result of the commit of a `change`, on its way past the engine.
+//! The result of the commit of a `change`, kept outside of the engine.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -26,17 +26,17 @@ impl<T> Committed<T> {
         LoadResult::many(result.map(kept))
     }
 
-    /// Return the value of the commit, even if the call has failed after it, or the reason why
-    /// there is none.
+    /// Return the value of the commit, even if the call has failed afterwards.
     ///
     /// # Errors
     ///
-    /// The error of the commit, or that of the call if the commit did not run to its end.
+    /// Fails with the error of the commit, or with the error of the call if the commit did not
+    /// complete.
     pub fn finish<E: 'static>(self, ended: Result<(), CallError>) -> Result<T, LoadError<E>> {
         match (self.0.into_inner().unwrap_or_else(PoisonError::into_inner), ended) {
             (Some(value), _) => Ok(value),
             (None, Err(error)) => Err(error.into()),
-            // The engine ends a change well only after its commit.
+            // The engine reports success of a change only after its commit.
             (None, Ok(())) => Err(Error::closed().into()),
         }
     }

@@ -1,10 +1,10 @@
-//! Code of the application that must wait until a thread holds no lock.
+//! Application code that must wait until its thread holds no lock.
 //!
-//! The engine owns values and errors of the application, whose `Drop` is code of the application,
-//! and it lets go of them while a face holds its lock. The same holds for the locks of a
-//! connection, which a thread may hold while it gives the engine what it has read. A face therefore
-//! enters a [`Scope`] before it takes a lock. Within a scope, the `Drop` of a value and the calls
-//! of an observer are put off until the thread leaves its outermost scope.
+//! The engine owns values and errors of the application, whose `Drop` is application code, and it
+//! drops them while a face holds the engine's lock. A thread may also hold a lock of a connection
+//! while it passes received bytes to the engine. A face therefore enters a [`Scope`] before it
+//! takes a lock. Within a scope, the `Drop` of a value and the calls of an observer are deferred
+//! until the thread leaves its outermost scope.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 thread_local! {
     /// The number of scopes that this thread is in.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// Whether [`WORK`] has any.
+    /// Whether [`WORK`] is not empty.
     static HAS_WORK: Cell<bool> = const { Cell::new(false) };
     static WORK: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
 }
@@ -29,16 +29,16 @@ pub(crate) fn defer(work: impl FnOnce() + 'static) {
         return work();
     }
     let work: Work = Box::new(work);
-    // A thread that ends has lost its list, and its locks before that.
+    // A thread that is ending has dropped its list, and its locks before that.
     if WORK.try_with(|list| list.borrow_mut().push(work)).is_ok() {
         HAS_WORK.set(true);
     }
 }
 
-/// A section of a thread in which no code of the application runs.
+/// A section of a thread in which no application code runs.
 #[derive(Debug)]
 pub struct Scope {
-    /// It belongs to its thread.
+    /// Keeps the scope on its thread.
     thread: PhantomData<*const ()>,
 }
 
@@ -62,7 +62,7 @@ impl Drop for Scope {
 
 #[cold]
 fn run_deferred() {
-    // The work may call the cache, and so defer more; that runs before its own call returns.
+    // The work may call the cache and so defer more work, which runs before that call returns.
     while HAS_WORK.replace(false) {
         for work in WORK.try_with(RefCell::take).unwrap_or_default() {
             // The application's panic hook has reported a panic.
@@ -71,7 +71,7 @@ fn run_deferred() {
     }
 }
 
-/// A lock guard within a [`Scope`], which it leaves after the lock is released.
+/// A lock guard within a [`Scope`]. The scope ends after the lock is released.
 #[derive(Debug)]
 pub struct Deferring<G> {
     // Fields are dropped in this order.
@@ -108,7 +108,7 @@ impl<G: DerefMut> DerefMut for Deferring<G> {
     }
 }
 
-/// Something of the application that is dropped outside of every scope.
+/// A value of the application that is dropped outside of every scope.
 pub(crate) struct Owned<T: 'static>(Option<T>);
 
 impl<T> Owned<T> {
@@ -116,7 +116,7 @@ impl<T> Owned<T> {
         Self(Some(owned))
     }
 
-    /// Return the thing, which is there until the drop.
+    /// Return the value, which is present until the drop.
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.as_ref()
     }
@@ -136,7 +136,7 @@ impl AsRef<[u8]> for Owned<Bytes> {
     }
 }
 
-/// Return a value of the application as the engine may own it.
+/// Wrap a value of the application for the engine, so that its drop is deferred.
 pub(crate) fn owned(value: Bytes) -> Bytes {
     Bytes::from_owner(Owned::new(value))
 }

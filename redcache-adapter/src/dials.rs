@@ -1,11 +1,11 @@
-//! Attempts to connect: the queue of the engine's requests, and the attempts under way.
+//! Attempts to connect: the queue of the engine's requests, and the attempts in progress.
 
 use std::collections::VecDeque;
 
 use redcache_core::Address;
 use redcache_core::engine::ConnId;
 
-/// The largest number of attempts under way at a time. A large cluster is dialed in several rounds.
+/// The largest number of concurrent attempts. A large cluster is dialed in several rounds.
 pub const DIALS_MAX: usize = 32;
 
 /// An attempt to connect.
@@ -35,7 +35,7 @@ impl Dials {
         !self.queue.is_empty() && self.under_way.len() < DIALS_MAX
     }
 
-    /// Take the next attempt from the queue and count it as under way.
+    /// Take the next attempt from the queue and count it as in progress.
     pub fn start(&mut self) -> Option<Dial> {
         if !self.can_start() {
             return None;
@@ -50,12 +50,12 @@ impl Dials {
         self.under_way.iter().any(|dial| dial.conn == conn)
     }
 
-    /// Return the number of attempts under way to `address`.
+    /// Return the number of attempts to connect to `address` in progress.
     pub fn count_to(&self, address: &Address) -> usize {
         self.under_way.iter().filter(|dial| dial.address == *address).count()
     }
 
-    /// End an attempt that was under way. Return `true` if it was.
+    /// End an attempt. Return `true` if it was in progress.
     pub fn end(&mut self, conn: ConnId) -> bool {
         let before = self.under_way.len();
         self.under_way.retain(|dial| dial.conn != conn);

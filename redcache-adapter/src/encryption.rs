@@ -24,7 +24,7 @@ impl Encryption {
     ///
     /// # Errors
     ///
-    /// If the settings ask for TLS and it is not compiled in, or if a setting of TLS cannot be
+    /// Fails if the settings require TLS and it is not compiled in, or if a TLS setting cannot be
     /// used.
     pub fn new(config: &Config) -> Result<Self, Error> {
         config.tls().map(Connector::new).transpose().map(Self).map_err(Error::tls)
@@ -34,7 +34,7 @@ impl Encryption {
     ///
     /// # Errors
     ///
-    /// If the name of the server cannot be that of a certificate.
+    /// Fails if the name of the server cannot be the name in a certificate.
     pub fn channel(&self, config: &Config, address: &Address) -> io::Result<Channel> {
         let session = self.0.as_ref().map(|connector| connector.session(config.tls_name(address)));
         let session = session.transpose().map_err(io::Error::other)?;
@@ -56,13 +56,13 @@ impl Channel {
         self.0.as_ref().map(|session| session.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Turn bytes of the engine into the bytes for the network. During the handshake, the result
-    /// may be other bytes first, or none; ask [`has_output`](Self::has_output) after every
+    /// Encrypt bytes of the engine for the network. During the handshake, the result may be empty
+    /// or contain handshake bytes instead; check [`has_output`](Self::has_output) after every
     /// [`open`](Self::open).
     ///
     /// # Errors
     ///
-    /// If the session has failed.
+    /// Fails if the session has failed.
     pub fn seal(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
         let Some(mut session) = self.session() else { return Ok(()) };
         let written = session.write(buffer);
@@ -72,12 +72,12 @@ impl Channel {
         Ok(())
     }
 
-    /// Turn bytes of the network into bytes for the engine. `plaintext` is a buffer for them.
+    /// Decrypt bytes of the network for the engine. `plaintext` is a buffer for them.
     ///
     /// # Errors
     ///
-    /// Why the connection must end: a certificate that is not accepted, a refusal of the server, or
-    /// bytes that are not TLS. The text says what to do.
+    /// Fails if the connection must end: the certificate is not accepted, the server refuses the
+    /// client, or the bytes are not TLS. The text says what to do.
     pub fn open<'a>(&self, bytes: &'a [u8], plaintext: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let Some(mut session) = self.session() else { return Ok(bytes) };
         plaintext.clear();
@@ -85,13 +85,13 @@ impl Channel {
         Ok(plaintext)
     }
 
-    /// Return `true` if [`seal`](Self::seal) would return bytes without any of the engine's.
+    /// Return `true` if [`seal`](Self::seal) would return bytes even without input.
     pub fn has_output(&self) -> bool {
         self.session().is_some_and(|session| session.has_output())
     }
 }
 
-/// Types without a value, in the place of TLS that is not compiled in.
+/// Types without a value, which replace TLS if it is not compiled in.
 #[cfg(not(feature = "tls-no-provider"))]
 mod without {
     use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! A face as the layers above it see it.
+//! The interface of a face to the layers above it.
 
 use std::future::Future;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::load::LoadResult;
 use crate::near_reader::NearReader;
 use crate::request::Request;
 
-/// A cache of one face, for code that makes calls on either.
+/// A cache of one face, for code that works with both faces.
 ///
 /// The futures of the blocking face are ready when they are polled for the first time.
 pub trait Face: Clone {
@@ -36,19 +36,19 @@ pub trait Face: Clone {
     /// Run a call without a loader.
     fn run<Q: Request>(&self, request: Q) -> impl Future<Output = Result<Q::Output, Q::Error>>;
 
-    /// Run a call whose loader runs as often as the engine asks. It returns `None` if it cannot run
-    /// again.
+    /// Run a call whose loader runs each time the engine requests it. The loader returns `None` if
+    /// it cannot run again.
     fn run_with<Q: Request, F: Future<Output = LoadResult>>(
         &self,
         request: Q,
         load: impl FnMut(Vec<Key>) -> Option<F>,
     ) -> impl Future<Output = Result<Q::Output, Q::Error>>;
 
-    /// Register a loader for refreshes. Its failures are of the type `E`.
+    /// Register a loader for refreshes. Its errors have the type `E`.
     ///
     /// # Errors
     ///
-    /// An option is invalid, or the cache is closed.
+    /// Fails if an option is invalid, or the cache is closed.
     fn register<E, F: Future<Output = LoadResult> + Send + 'static>(
         &self,
         options: RefreshOptions,

@@ -1,4 +1,4 @@
-//! The engine with everything that both faces keep beside it, under one lock of the face.
+//! The engine and the state that both faces keep beside it, under one lock of the face.
 //!
 //! A face gives the engine one input at a time: it takes the lock, reads [`Host::advance`], gives
 //! the input, calls [`Host::drain`], releases the lock, and then acts on the [`Outputs`].
@@ -27,7 +27,7 @@ pub struct Host<C, L> {
     pub loaders: Loaders<L>,
     /// The attempts to connect.
     pub dials: Dials,
-    /// The questions for the provider of the credentials.
+    /// The requests to the credentials provider.
     pub logins: Logins,
     refreshes: VecDeque<LoaderId>,
     is_closed: bool,
@@ -35,7 +35,7 @@ pub struct Host<C, L> {
     closed: Error,
     /// The latest time that the engine has seen.
     latest: Instant,
-    /// The time until which the face's timer sleeps. Without one it sleeps until it is woken.
+    /// The time at which the face's timer wakes up; `None` if it sleeps until it is woken.
     sleeps_until: Option<Instant>,
 }
 
@@ -57,8 +57,8 @@ impl<C: Calls, L: Clone> Host<C, L> {
     }
 
     /// Return the time of the next input. A face reads its clock before it takes the lock, to hold
-    /// the lock for a shorter time. Another thread may pass in between with a later reading, so the
-    /// later of both counts: the engine's time never goes back.
+    /// the lock for a shorter time. Another thread may take the lock in between with a later
+    /// reading, so the later reading counts: the engine's time never goes back.
     pub fn advance(&mut self, clock: Instant) -> Instant {
         self.latest = self.latest.max(clock);
         self.latest
@@ -68,7 +68,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
     ///
     /// # Errors
     ///
-    /// The engine rejects the call.
+    /// Fails if the engine rejects the call.
     pub fn begin(
         &mut self,
         now: Instant,
@@ -136,8 +136,8 @@ impl<C: Calls, L: Clone> Host<C, L> {
         refreshes.into_iter().filter_map(loader).collect()
     }
 
-    /// Return `true` if there is an attempt to connect, a question for the credentials or a refresh
-    /// to start.
+    /// Return `true` if there is an attempt to connect, a credentials request or a refresh to
+    /// start.
     pub fn has_work(&self) -> bool {
         self.dials.can_start() || self.logins.can_start() || !self.refreshes.is_empty()
     }
@@ -149,15 +149,15 @@ impl<C: Calls, L: Clone> Host<C, L> {
         }
     }
 
-    /// Record that the face's timer sleeps from now on, and return until when. From then on, an
-    /// earlier timeout sets [`Outputs::has_work`].
+    /// Record that the face's timer sleeps from now on, and return its wake-up time. An earlier
+    /// timeout then sets [`Outputs::has_work`].
     pub fn begin_sleep(&mut self) -> Option<Instant> {
         self.sleeps_until = self.engine.poll_timeout();
         self.sleeps_until
     }
 
-    /// Return the result of the last attempt to connect; `None` while one is under way and no
-    /// connection accepts commands.
+    /// Return the result of the last attempt to connect; `None` while an attempt is in progress and
+    /// no connection accepts commands.
     pub fn readiness(&self) -> Option<Result<(), Error>> {
         if self.is_closed { Some(Err(self.closed.clone())) } else { self.engine.readiness() }
     }
@@ -168,7 +168,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
         self.is_closed
     }
 
-    /// End a question for the credentials. The engine gets the answer if there is one.
+    /// End a credentials request. The engine gets the answer if there is one.
     pub fn end_login(&mut self, now: Instant, id: LoginId, answer: Option<LoginAnswer>) {
         self.logins.end(id);
         if let Some(answer) = answer {
@@ -197,7 +197,7 @@ mod tests {
     use crate::outputs::CallEvent;
     use crate::request::write::Remove;
 
-    /// Calls whose events nobody waits for.
+    /// Calls whose events are discarded.
     #[derive(Debug)]
     struct NoCalls;
 

@@ -1,12 +1,13 @@
 //! The layer between the core of redcache and its faces, the async driver and the blocking cache.
 //!
-//! It holds what both faces need and what is neither a decision about Redis nor a socket:
+//! It contains the code that both faces need and that is neither a decision about Redis nor a
+//! socket:
 //!
 //! - [`Request`] and its implementations: each call of a cache, from the lookup in the near cache
 //!   to the result;
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
 //!   sorted events; [`SharedHost`]: the host behind the lock of a face;
-//! - [`Scope`] and [`Deferring`]: no code of the application runs under a lock;
+//! - [`Scope`] and [`Deferring`]: no application code runs under a lock;
 //! - [`OwnProcess`]: forks do not use a cache of their parent;
 //! - [`Encryption`] and [`Channel`]: TLS, or its absence;
 //! - [`new_seed`], [`coarse_now`] and [`BusyPoll`]: randomness, time, and the policy for polling a

@@ -44,8 +44,8 @@ impl LoadResult {
         Self::Many(result.map_err(failure))
     }
 
-    /// Return the result of a loader of several keys that was asked for `key` alone. A key that the
-    /// loader left out is not found.
+    /// Return the result for `key`, the only key that a loader of several keys was called with. A
+    /// key that the loader left out is "not found".
     #[must_use]
     pub fn only(self, key: &[u8]) -> Self {
         let Self::Many(result) = self else { return self };

@@ -25,7 +25,7 @@ impl<L> Loaders<L> {
     ///
     /// # Errors
     ///
-    /// The options are invalid, or the cache is closed.
+    /// Fails if the options are invalid, or the cache is closed.
     pub(crate) fn register(
         &mut self,
         engine: &mut Engine,

@@ -1,21 +1,20 @@
-//! Questions for the provider of the credentials: the queue of the engine's requests, and the ones
-//! under way.
+//! Requests to the credentials provider: the queue of the engine's requests, and those in progress.
 
 use std::collections::VecDeque;
 
 use redcache_core::engine::{ConnId, LoginId, SharedProvider};
 use redcache_core::{BoxError, Config, Credentials, Error, LoginRequest};
 
-/// The largest number of questions under way at a time.
+/// The largest number of concurrent requests.
 const LOGINS_MAX: usize = 16;
 
 /// The answer of the provider, or the text of its error.
 pub type LoginAnswer = Result<Credentials, String>;
 
-/// A question for the provider of the credentials.
+/// A request to the credentials provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name of the question in the engine.
+    /// The name of the request in the engine.
     pub id: LoginId,
     /// The login that the credentials are for.
     pub request: LoginRequest,
@@ -28,11 +27,11 @@ impl Login {
     }
 }
 
-/// Check that the providers of the settings can be asked by a face.
+/// Check that a face can call the providers of the settings.
 ///
 /// # Errors
 ///
-/// A provider is of the other face.
+/// Fails if a provider belongs to the other face.
 pub fn check_providers(config: &Config, is_blocking: bool) -> Result<(), Error> {
     let providers = [config.provider(), config.sentinel_provider()];
     if providers.into_iter().flatten().all(|provider| provider.is_blocking() == is_blocking) {
@@ -63,7 +62,7 @@ struct UnderWay {
     is_wanted: bool,
 }
 
-/// The questions of one cache.
+/// The credentials requests of one cache.
 #[derive(Debug, Default)]
 pub struct Logins {
     queue: VecDeque<Login>,
@@ -71,18 +70,18 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// Add a question to the queue. It replaces an earlier one of the same connection.
+    /// Add a request to the queue. It replaces an earlier request of the same connection.
     pub(crate) fn push(&mut self, login: Login) {
         self.queue.retain(|queued| queued.id.conn() != login.id.conn());
         self.queue.push_back(login);
     }
 
-    /// Return `true` if [`start`](Self::start) would return a question.
+    /// Return `true` if [`start`](Self::start) would return a request.
     pub fn can_start(&self) -> bool {
         !self.queue.is_empty() && self.under_way.len() < LOGINS_MAX
     }
 
-    /// Take the next question from the queue and count it as under way.
+    /// Take the next request from the queue and count it as in progress.
     pub fn start(&mut self) -> Option<Login> {
         if !self.can_start() {
             return None;
@@ -92,17 +91,17 @@ impl Logins {
         Some(login)
     }
 
-    /// Return `true` if a question was started and its connection still needs the answer.
+    /// Return `true` if a request was started and its connection still needs the answer.
     pub fn is_wanted(&self, id: LoginId) -> bool {
         self.under_way.iter().any(|under_way| under_way.id == id && under_way.is_wanted)
     }
 
-    /// End a question that was under way.
+    /// End a request that was in progress.
     pub fn end(&mut self, id: LoginId) {
         self.under_way.retain(|under_way| under_way.id != id);
     }
 
-    /// Cancel the questions of a connection. One that is under way ends later.
+    /// Cancel the requests of a connection. A request in progress ends later.
     pub(crate) fn cancel(&mut self, conn: ConnId) {
         self.queue.retain(|login| login.id.conn() != conn);
         for under_way in self.under_way.iter_mut().filter(|it| it.id.conn() == conn) {
@@ -127,7 +126,7 @@ mod tests {
         Config::builder().blocking_credentials_provider(no_answer).build().unwrap()
     }
 
-    /// Return the first question of a new engine.
+    /// Return the first request of a new engine.
     fn login() -> Login {
         let now = Instant::now();
         let mut engine = Engine::new(now, &Seed::new([7; 32], 0), config());

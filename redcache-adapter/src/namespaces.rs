@@ -15,18 +15,19 @@ const NAME_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Namespaces {
     tag: Tag,
-    /// Ends with the cache.
+    /// Is dropped with the cache, which ends its tags.
     _identity: Arc<()>,
     lock_prefixes: Vec<String>,
     open: Mutex<BTreeMap<Arc<str>, Weak<Namespace>>>,
 }
 
-/// The identity of one cache. It keeps no cache alive, and no later cache has the same.
+/// The identity of one cache. It does not keep the cache alive, and no later cache has the same
+/// identity.
 #[derive(Debug, Clone)]
 pub struct Tag(Weak<()>);
 
 impl Tag {
-    /// Return `true` if the cache is gone.
+    /// Return `true` if the cache has been dropped.
     pub fn is_dropped(&self) -> bool {
         self.0.strong_count() == 0
     }

@@ -1,4 +1,4 @@
-//! Objects that share the life of a near entry.
+//! Objects that live as long as a near entry.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::deferred::{Owned, Scope};
 use crate::near_reader::NearReader;
 
 /// An object for one entry of the near cache. It is dropped when the entry is replaced, invalidated
-/// or evicted, and under no lock.
+/// or evicted, outside of every lock.
 #[derive(Debug)]
 pub struct NearObject(Companion);
 
 impl NearObject {
-    /// Return an object that is made from nothing but the value of its entry: a decoded value.
+    /// Return an object that derives from the value of its entry alone, such as a decoded value.
     pub fn derived<T: Send + Sync + 'static>(object: Arc<T>, weight: usize) -> Self {
         Self(Companion::derived(Owned::new(object), weight))
     }
@@ -38,7 +38,7 @@ impl NearReader {
 
     /// Attach an object to the entry of `key`, if the entry has the value `value` and no object.
     pub fn attach(&self, key: &[u8], value: &Bytes, object: &NearObject) {
-        // It may evict entries with objects.
+        // Attaching may evict entries with objects.
         let _scope = Scope::enter();
         self.near().attach(key, value, &object.0);
     }

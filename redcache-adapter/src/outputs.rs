@@ -1,4 +1,4 @@
-//! The engine's events, sorted by what a face does about them once it has released the lock.
+//! The engine's events, sorted by the work that a face does after it has released the lock.
 
 use redcache_core::Key;
 use redcache_core::engine::Observation;
@@ -9,7 +9,7 @@ use redcache_core::engine::{ConnId, OpId, Outcome};
 pub enum CallEvent {
     /// Run the loader for these keys. A call that has a single key gets an empty list.
     Load(Vec<Key>),
-    /// The call is over.
+    /// The call has ended.
     Done(Outcome),
 }
 
@@ -18,9 +18,8 @@ pub trait Calls {
     /// The handle that wakes a waiting caller.
     type Waker;
 
-    /// Store an event for its call. Return what wakes the caller, if it sleeps, and the event that
-    /// is not needed: the one that the new event replaces, or the new event itself if no call waits
-    /// for it.
+    /// Store an event for its call. Return the waker of the caller, if it sleeps, and the event to
+    /// drop: the one that the new event replaces, or the new event itself if no call waits for it.
     fn deliver(&mut self, op: OpId, event: CallEvent) -> (Option<Self::Waker>, Option<CallEvent>);
 }
 
@@ -38,7 +37,7 @@ pub struct Outputs<W> {
     pub has_news: bool,
     /// Events for the observer.
     pub observations: Vec<Observation>,
-    /// Events that nobody takes. They may own values of the application, whose `Drop` must not run
+    /// Events that no call takes. They may own values of the application, whose `Drop` must not run
     /// under the lock.
     unclaimed: Vec<CallEvent>,
 }

@@ -22,7 +22,7 @@ impl<H: SharedHost> Registered<H> {
     ///
     /// # Errors
     ///
-    /// The options are invalid, or the cache is closed.
+    /// Fails if the options are invalid, or the cache is closed.
     pub fn new(
         host: &Arc<H>,
         options: RefreshOptions,
@@ -46,7 +46,7 @@ impl<H: SharedHost> Registered<H> {
     ///
     /// # Errors
     ///
-    /// The near cache has no entry.
+    /// Fails with the request if the near cache has no entry.
     pub fn get(&self, key: &[u8], options: CallOptions) -> Result<Answer, GetWith> {
         let now = self.host.now();
         let near = self.host.near();

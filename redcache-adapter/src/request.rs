@@ -1,8 +1,8 @@
 //! Typed requests: each call of a cache as a value that starts the call and converts its outcome.
 //!
 //! A face runs every request the same way: it begins the call under the engine's lock, waits for
-//! the outcome, and returns what [`Request::finish`] makes of it. What a call does is decided here,
-//! once for both faces.
+//! the outcome, and returns the result of [`Request::finish`]. The behaviour of a call is defined
+//! here, once for both faces.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub trait Request: Sized {
     ///
     /// # Errors
     ///
-    /// The engine rejects the call, and nothing was sent.
+    /// Fails if the engine rejects the call. Nothing was sent then.
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error>;
 
     /// Convert the outcome of the call. Return `None` if the outcome belongs to another kind of
@@ -36,9 +36,9 @@ pub trait Request: Sized {
     ///
     /// # Errors
     ///
-    /// The call failed.
+    /// Fails if the call failed.
     fn finish(outcome: Outcome) -> Result<Self::Output, Self::Error> {
-        // The engine ends each call with the outcome of its kind.
+        // The engine ends each call with an outcome of the call's kind.
         Self::convert(outcome).expect("the outcome belongs to the call")
     }
 }

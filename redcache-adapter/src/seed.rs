@@ -14,7 +14,7 @@ use redcache_core::engine::Seed;
 pub fn new_seed() -> Result<Seed, Error> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(Error::no_randomness)?;
-    // A clock before 1970 costs the locks their order in time, and nothing else.
+    // With a clock before 1970, only the order of locks in time is lost.
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
     Ok(Seed::new(random, unix_ms))

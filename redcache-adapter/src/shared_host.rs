@@ -1,4 +1,4 @@
-//! The host of the engine behind a lock of its face, and what both faces do with it.
+//! The host of the engine behind a lock of its face, and the operations that both faces share.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ pub trait SharedHost {
         input: impl FnOnce(&mut Host<Self::Calls, Self::Loader>, Instant) -> T,
     ) -> T;
 
-    /// Return the near cache as callers read it.
+    /// Return the reader of the near cache.
     fn near(&self) -> &NearReader;
 
     /// Return the current instant.

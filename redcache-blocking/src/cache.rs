@@ -101,7 +101,7 @@ pub fn connect(config: impl IntoConfig) -> Result<Cache, Error> {
 /// ```
 pub fn connect_lazy(config: impl IntoConfig) -> Result<Cache, Error> {
     let shared = Arc::new(Shared::new(config.into_config()?, &new_seed()?)?);
-    // From here on, dropping the handle ends the threads that have been started.
+    // From now on, dropping the handle ends the threads.
     let cache = Cache { handle: Arc::new(Handle { shared }), options: CallOptions::new() };
     timer::start(cache.shared()).map_err(Error::no_thread)?;
     Ok(cache)
@@ -304,7 +304,7 @@ mod tests {
         let server = EmbeddedServer::start().unwrap();
         let cache = connect(server.url()).unwrap();
         let owners = |cache: &Cache| Arc::strong_count(&cache.handle.shared);
-        // This handle, and the threads of the timer, the reader and the writer.
+        // The owners are this handle and the timer, reader and writer threads.
         assert_eq!(owners(&cache), 4);
         cache.close();
         assert_eq!(owners(&cache), 1);

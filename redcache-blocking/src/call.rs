@@ -1,5 +1,5 @@
-//! A call that is under way: how its thread waits, and what it gives back if it does not wait to
-//! the end.
+//! A call in progress: its thread waits for the call's events, and cancels the call if the loader
+//! panics.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(crate) fn run_once<Q: Request>(
     })
 }
 
-/// Run a call whose loader runs as often as the engine asks.
+/// Run a call whose loader runs each time the engine requests it.
 pub(crate) fn run_with<Q: Request>(
     shared: &Shared,
     options: CallOptions,
@@ -49,8 +49,7 @@ pub(crate) fn run_with<Q: Request>(
     }
 }
 
-/// A call that is under way. It is canceled if it is dropped before its end, which happens if the
-/// loader panics.
+/// A call in progress. Dropping it before its end cancels it; that happens if the loader panics.
 struct Call<'a> {
     shared: &'a Shared,
     op: OpId,
@@ -134,7 +133,7 @@ mod tests {
             Call::begin(&shared, CallOptions::default(), &mut Remove::new(key.as_bytes())).unwrap()
         };
         let early = begin("early");
-        // The engine has ended it, and gives its index to the next call.
+        // The engine has ended the call, and reuses its index.
         shared.step(|state, now| state.host.engine.cancel(now, early.op));
         let late = begin("late");
         assert_eq!(early.op.index(), late.op.index());

@@ -6,7 +6,7 @@ use std::thread::{self, Thread};
 use redcache_adapter::{CallEvent, Calls};
 use redcache_core::engine::OpId;
 
-/// A call that is under way, and the thread that waits for it.
+/// A call in progress, and the thread that waits for it.
 pub(crate) struct CallSlot {
     thread: Thread,
     event: Mutex<Option<CallEvent>>,
@@ -41,7 +41,7 @@ impl CallSlot {
     }
 }
 
-/// The calls that are under way, by the index of their [`OpId`].
+/// The calls in progress, by the index of their [`OpId`].
 #[derive(Default)]
 pub(crate) struct CallSlots(Vec<Option<(OpId, Arc<CallSlot>)>>);
 
@@ -54,7 +54,7 @@ impl CallSlots {
         self.0[op.index()] = Some((op, Arc::clone(slot)));
     }
 
-    /// Remove a call. If it is over, its index may be that of another call.
+    /// Remove a call. If it has ended, another call may have its index.
     pub(crate) fn remove(&mut self, op: OpId) -> Option<Arc<CallSlot>> {
         let entry = self.0.get_mut(op.index())?;
         entry.take_if(|(stored, _)| *stored == op).map(|(_, slot)| slot)

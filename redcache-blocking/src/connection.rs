@@ -1,11 +1,11 @@
 //! A connection: its socket, and the buffers of the threads that read and write it.
 //!
-//! A write to a blocking socket may last: until the server reads on, or until the engine gives the
-//! connection up. So a thread that others depend on never writes what might not fit. A caller, or
-//! any other thread that gave the engine an input, writes by itself only if no reply was
-//! outstanding before. The server has then read everything that was ever sent, so the kernel's
-//! buffers are empty and take a few kilobytes at once. All else is left to a thread that does
-//! nothing but write.
+//! A write to a blocking socket may block until the server reads again, or until the engine gives
+//! the connection up. So a thread that others depend on writes only bytes that fit into the
+//! kernel's buffers. A caller, or any other thread that gave the engine an input, writes itself
+//! only if no reply was outstanding before. The server has then read everything that was ever sent,
+//! so the kernel's buffers are empty and take a few kilobytes at once. All other bytes are left to
+//! the writer thread, which does nothing else.
 //!
 //! A thread that holds one of the two locks is in a [`Scope`]: code of the application may call the
 //! cache, so it runs later.
@@ -44,7 +44,7 @@ impl Connection {
         self.io.conn
     }
 
-    /// End both threads.
+    /// End both threads of the connection.
     pub(crate) fn hang_up(&self) {
         self.io.socket.shut_down();
         self.writer.unpark();
@@ -125,9 +125,9 @@ impl ConnectionIo {
         self.socket.shut_down();
     }
 
-    /// Read in the thread of a caller, as long as a reply is worth polling for and until `is_done`.
-    /// The reader thread, and then the caller, could not wake up as soon. That thread sees what is
-    /// not read here, and the end of the connection.
+    /// Read in the thread of a caller until `is_done`, or until the polling policy gives up. This
+    /// saves two wake-ups: of the reader thread, and then of the caller. The reader thread reads
+    /// the rest, and sees the end of the connection.
     #[cfg(unix)]
     pub(crate) fn poll_for_reply(&self, on_bytes: impl Fn(&[u8]), is_done: impl Fn() -> bool) {
         let _scope = Scope::enter();
@@ -159,7 +159,7 @@ impl ConnectionIo {
             let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
             let Inbound { buffer, plaintext, .. } = &mut *inbound;
             let failure = match readable.and_then(|()| self.socket.read_now(buffer)) {
-                // A caller was faster.
+                // A caller has read the bytes first.
                 Ok(None) => continue,
                 Ok(Some(0)) => "the server closed the connection".to_owned(),
                 Ok(Some(count)) => match self.open(&buffer[..count], plaintext, &mut on_bytes) {
@@ -173,8 +173,8 @@ impl ConnectionIo {
         }
     }
 
-    /// Take the bytes that the engine has for an idle connection, if they are few. `None` leaves
-    /// them to the writer thread.
+    /// Take the bytes that the engine has for an idle connection, if they are few. Return `None` to
+    /// leave them to the writer thread.
     pub(crate) fn claim(&self, engine: &mut Engine) -> Option<MutexGuard<'_, Vec<u8>>> {
         let mut unwritten = match self.unwritten.try_lock() {
             Ok(unwritten) => unwritten,
@@ -185,7 +185,7 @@ impl ConnectionIo {
             return None;
         }
         engine.take_transmit(self.conn, &mut unwritten);
-        // At once, so that bytes never wait here unencrypted.
+        // Encrypt at once, so that bytes never wait here unencrypted.
         self.seal(&mut unwritten);
         (unwritten.len() <= DIRECT_MAX).then_some(unwritten)
     }
@@ -213,8 +213,8 @@ impl ConnectionIo {
         }
     }
 
-    /// Write the bytes that are left, then call `refill` for more. Return what it returns, and
-    /// whether there are more. `on_progress` is called whenever the socket has taken a part.
+    /// Write the bytes that are left, then call `refill` for more. Return the result of `refill`,
+    /// and whether there are more. `on_progress` is called whenever the socket has taken a part.
     pub(crate) fn write_rest<T>(
         &self,
         on_progress: impl Fn(),

@@ -36,11 +36,11 @@
 //! ```
 //!
 //! A cache runs three threads, however many threads call it. In addition, each background refresh
-//! has a thread. All other loaders run on the threads of their callers, and a command is written by
-//! its caller's thread as long as no other command is under way.
+//! has a thread. All other loaders run on the threads of their callers. A caller's thread writes
+//! its command itself if no other command is in flight.
 //!
-//! Two kinds of code of the application may run on a thread that other calls wait for, and must not
-//! block: the events of an observer, and the `Drop` of a value or an error. A call in them that
+//! Two kinds of application code may run on a thread that other calls wait for: the events of an
+//! observer, and the `Drop` of a value or an error. They must not block. A call from them that
 //! would wait for its own thread fails with [`InvalidInput`](ErrorKind::InvalidInput).
 
 #![forbid(unsafe_code)]

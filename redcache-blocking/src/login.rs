@@ -1,4 +1,4 @@
-//! Questions for the provider of the credentials, each in a thread of its own.
+//! Requests to the credentials provider, each in its own thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,8 +6,8 @@ use redcache_adapter::{Login, login_answer};
 
 use crate::shared::Shared;
 
-/// Ask the provider, under no lock, and give its answer to the engine, which ignores one that comes
-/// too late.
+/// Request credentials from the provider, and pass its answer to the engine, which ignores a late
+/// one. The provider runs under no lock.
 pub(crate) fn run(shared: &Shared, login: Login) {
     let id = login.id;
     let config = shared.lock().host.engine.config().clone();

@@ -77,14 +77,13 @@ impl Cache {
 
     /// Read a key. On a miss, run `loader` and store its value for `ttl` (1 ms or more).
     ///
-    /// The loader runs once for all callers that ask at the same time, in this process and in all
-    /// others that share the Redis. It runs on the calling thread, so it may borrow and need not be
-    /// `Send`.
+    /// The loader runs once for all concurrent callers, in this process and in all others that
+    /// share the Redis. It runs on the calling thread, so it may borrow and need not be `Send`.
     ///
-    /// A loader must not read its own key with a loader: that call waits for itself, until
-    /// `load_timeout`.
+    /// A loader must not read its own key through a call with a loader: that call would wait for
+    /// itself until `load_timeout`.
     ///
-    /// If the loader panics, the next caller in line runs its own loader, and the panic goes on
+    /// If the loader panics, the next caller in line runs its own loader, and the panic propagates
     /// through this call. A loader cannot be interrupted: once it has taken longer than
     /// `load_timeout`, other callers no longer wait for it, and this call fails when the loader
     /// returns.
@@ -133,9 +132,10 @@ impl Cache {
     /// for the others in the meantime, and runs the loader again for a key that becomes free
     /// without a value.
     ///
-    /// A key that the loader leaves out is stored as "not found". A key that it was not asked for
-    /// is ignored. Duplicates are loaded once. There is one result per key, in the order of the
-    /// keys. The loader runs on the calling thread, as that of [`get_with`](Self::get_with) does.
+    /// A key that the loader leaves out is stored as "not found". A returned key that was not
+    /// requested is ignored. Duplicates are loaded once. There is one result per key, in the order
+    /// of the keys. The loader runs on the calling thread, as that of [`get_with`](Self::get_with)
+    /// does.
     ///
     /// # Errors
     ///

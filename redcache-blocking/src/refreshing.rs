@@ -64,7 +64,7 @@ impl Cache {
     /// A refresh runs once for all processes that share the Redis, redcache for Go included. It
     /// replaces a value only if the value is still the one that was due, and readers get the old
     /// value until then. Keys that are due at the same time are loaded together. After a failure,
-    /// the loader rests for a while.
+    /// the loader pauses.
     ///
     /// The loader gets the keys and returns their values. A key that it leaves out is stored as
     /// "not found". A loader that owns a handle of the cache keeps the cache open until
@@ -108,7 +108,7 @@ impl Cache {
 }
 
 impl<E> RefreshingCache<E> {
-    /// Register a loader, whose failures are of the type `E`.
+    /// Register a loader whose errors have the type `E`.
     pub(crate) fn register(
         cache: &Cache,
         options: RefreshOptions,

@@ -1,8 +1,8 @@
 //! The state that all handles and threads of one cache share.
 //!
-//! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then
-//! wake and write. No thread is woken and no byte is written under the lock. Code of the
-//! application runs once the thread holds no lock at all.
+//! Every input goes through [`Shared::step`], which locks, gives the engine the input, drains every
+//! output, unlocks, and then wakes threads and writes bytes. No thread is woken and no byte is
+//! written under the lock. Code of the application runs once the thread holds no lock at all.
 
 use std::cell::Cell;
 use std::io;
@@ -66,7 +66,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// The settings of TLS or the provider of the credentials cannot be used.
+    /// Fails if the TLS settings or the credentials provider cannot be used.
     pub(crate) fn new(config: Config, seed: &Seed) -> Result<Self, Error> {
         check_providers(&config, true)?;
         let encryption = Encryption::new(&config)?;
@@ -92,8 +92,8 @@ impl Shared {
 
     /// Give the engine one input, and act on all its outputs.
     ///
-    /// The caller writes the bytes of its input by itself if no other command is under way and they
-    /// are few. Otherwise it wakes the writer thread of the connection.
+    /// The caller writes the bytes of its input itself if they are few and no other command is in
+    /// flight. Otherwise it wakes the writer thread of the connection.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
         // Code of the application runs after the bytes are written.
         let _scope = Scope::enter();
@@ -107,7 +107,7 @@ impl Shared {
         let hung_up: Vec<_> =
             hang_ups.into_iter().filter_map(|conn| state.take_connection(conn)).collect();
         let first = state.host.engine.transmits().next();
-        // A standalone server has no others, and this allocates nothing.
+        // A standalone server has no further connections, so this allocates nothing.
         let others = state.host.engine.transmits().filter(|conn| Some(*conn) != first);
         let others: Vec<_> = others.filter_map(|conn| state.writer(conn)).collect();
         let first = first.and_then(|conn| state.writer(conn));
@@ -167,8 +167,8 @@ impl Shared {
         }
     }
 
-    /// Start a thread that calls wait for. While the lock is held here, it cannot pass its first
-    /// step.
+    /// Start a thread that calls wait for. The caller holds the lock, so the thread cannot pass its
+    /// first step yet.
     pub(crate) fn spawn_service(
         self: &Arc<Self>,
         name: &str,
@@ -194,7 +194,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// The call would wait for this thread, or this is a fork.
+    /// Fails if the call would wait for this thread, or in a fork of the process.
     pub(crate) fn check_thread(&self) -> Result<(), Error> {
         self.process.check()?;
         if ptr::eq(SERVES.get(), self) { Err(Error::on_own_thread()) } else { Ok(()) }

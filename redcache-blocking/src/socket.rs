@@ -22,8 +22,8 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Connects to `address`. The time that a name server takes, or a Unix socket whose server does
-    /// not accept, is beyond control and comes on top of `timeout`.
+    /// Connect to `address`. `timeout` limits neither a name lookup nor the wait for a Unix socket
+    /// whose server does not accept.
     pub(crate) fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
@@ -38,19 +38,20 @@ impl Socket {
         }
     }
 
-    /// Waits until there are bytes, or the end.
+    /// Wait until there are bytes to read or the connection has ended.
     #[cfg(unix)]
     pub(crate) fn wait_readable(&self) -> io::Result<()> {
         retry(|| Ok(rustix::net::recv(self, &mut [0; 1], RecvFlags::PEEK)?)).map(|_| ())
     }
 
-    /// Without a way to look at a socket it is read right away.
+    /// Return at once: this system has no way to peek at a socket, so the next read waits instead.
     #[cfg(not(unix))]
     pub(crate) fn wait_readable(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Reads what is there: zero when no more will come, `None` when nothing has come yet.
+    /// Read the bytes that have arrived. Return zero at the end of the connection, and `None` if
+    /// there are no bytes yet.
     #[cfg(unix)]
     pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match retry(|| Ok(rustix::net::recv(self, &mut *buffer, RecvFlags::DONTWAIT)?.0)) {
@@ -59,14 +60,14 @@ impl Socket {
         }
     }
 
-    /// Waits for bytes; zero when no more will come.
+    /// Wait for bytes and read them. Return zero at the end of the connection.
     #[cfg(not(unix))]
     pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let Self::Tcp(stream) = self;
         retry(|| (&mut &*stream).read(buffer)).map(Some)
     }
 
-    /// Waits until the kernel has taken all bytes.
+    /// Write all bytes, and wait until the kernel has taken them.
     pub(crate) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => (&mut &*stream).write_all(bytes),
@@ -75,9 +76,9 @@ impl Socket {
         }
     }
 
-    /// Ends the connection, and with it every read and write that waits.
+    /// Shut the connection down, which also ends every read and write that waits.
     pub(crate) fn shut_down(&self) {
-        // It fails if the other side was first, which is as good.
+        // It fails if the peer has closed the connection already.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
             #[cfg(unix)]
@@ -96,7 +97,7 @@ impl AsFd for Socket {
     }
 }
 
-/// Does it again when a signal came in between.
+/// Repeat an operation that a signal interrupts.
 fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match act() {
@@ -106,8 +107,8 @@ fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Tries each address of the host. The time is shared out, so that a silent address leaves some to
-/// those after it.
+/// Try each address of the host. Each attempt gets an equal share of the remaining time, so a
+/// silent address leaves time for the next ones.
 fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     let until = Instant::now() + timeout;
     let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
@@ -121,7 +122,7 @@ fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream
         }
         match TcpStream::connect_timeout(address, share) {
             Ok(stream) => return Ok(stream),
-            // The system's own patience has a number; ours has a name.
+            // A timeout of the system has an error number; one of `connect_timeout` has none.
             Err(error)
                 if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() =>
             {

@@ -15,8 +15,8 @@ use crate::shared::{Shared, State};
 use crate::socket::Socket;
 use crate::socket_threads;
 
-/// The largest number of attempts to connect to one address that may be stuck in the operating
-/// system, in its name service for example.
+/// The largest number of attempts to connect to one address at a time. An attempt may be stuck in
+/// the operating system, in a name lookup for example.
 const STUCK_MAX: usize = 4;
 
 /// Start the timer thread of a cache. It ends once the cache is closed.
@@ -27,7 +27,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 fn run(shared: &Arc<Shared>) {
-    // Without this thread no timeout would be kept, so its end ends the calls too.
+    // Timeouts depend on this thread, so its end also ends the calls.
     let _aborts = AbortOnPanic(shared);
     while !shared.lock().host.is_closed() {
         shared.step(|state, now| {
@@ -40,7 +40,7 @@ fn run(shared: &Arc<Shared>) {
             }
             while let Some(login) = state.host.logins.start() {
                 let id = login.id;
-                // It cannot be interrupted, so `close` does not wait for it.
+                // An attempt to connect cannot be interrupted, so `close` does not wait for it.
                 let ask = move |shared: &Arc<Shared>| login::run(shared, login);
                 if let Err(error) = shared.spawn("redcache-login", ask) {
                     state.host.end_login(now, id, Some(Err(error.to_string())));

@@ -12,9 +12,9 @@ use redcache_core::{BatchResult, BoxError, Error, Key, LoadError, Loaded};
 use crate::cache::Cache;
 
 impl Cache {
-    /// Write a value for `ttl` (1 ms or more) in the place of any other.
+    /// Write a value for `ttl` (1 ms or more). It replaces any other content of the key.
     ///
-    /// A load of the key that is under way, in any process, reaches its callers and is not stored.
+    /// A load of the key in progress, in any process, reaches its callers and is not stored.
     ///
     /// # Errors
     ///
@@ -80,9 +80,9 @@ impl Cache {
 
     /// Delete a key in Redis and in every near cache. Return `true` if Redis had it.
     ///
-    /// A load of the key that is under way, in any process, is not stored. Call this after the
-    /// database has committed: once it returns, this cache does not return the old value any more.
-    /// Other processes return it until Redis's invalidation reaches them.
+    /// A load of the key in progress, in any process, is not stored. Call this after the database
+    /// has committed: once it returns, this cache no longer returns the old value. Other processes
+    /// return it until Redis's invalidation reaches them.
     ///
     /// If Redis cannot be reached, the call fails, and the cache keeps the key. It repeats the
     /// removal once Redis replies, unless a newer write of this cache has succeeded by then;
@@ -184,8 +184,8 @@ impl Cache {
     /// Lock a key, run `loader`, and write its value for `ttl` (1 ms or more). Return `true` if
     /// there was a value to write.
     ///
-    /// Use it for a change that also has to be made elsewhere, such as a row of a database. While
-    /// the loader runs, no other caller loads the key or reads its old value; they wait for the new
+    /// Use it to change data that also lives elsewhere, such as a row of a database. While the
+    /// loader runs, no other caller loads the key or reads its old value; they wait for the new
     /// one. Writes of one key take turns, in this process and in all others that share the Redis,
     /// and the loader of each write runs.
     ///
@@ -209,7 +209,7 @@ impl Cache {
     ///   loader did not run.
     /// - [`LoadTimeout`](crate::ErrorKind::LoadTimeout) if the loader took too long.
     ///
-    /// An error does not take back what the loader itself has done.
+    /// An error does not undo the effects of the loader itself.
     ///
     /// # Examples
     ///
@@ -237,7 +237,7 @@ impl Cache {
     /// result of `commit`.
     ///
     /// While `commit` runs, no caller of any process reads an old value of the keys or loads a new
-    /// one; they wait. A load that began before is not stored. `docs/writes.md` compares the call
+    /// one; they wait. A load that began earlier is not stored. `docs/writes.md` compares the call
     /// with a [`remove`](Self::remove) after the commit, which leaves a window.
     ///
     /// `commit` runs once all keys are locked. If a key cannot be locked, it does not run, and the
@@ -281,14 +281,12 @@ impl Cache {
     /// or more).
     ///
     /// The result of a key is `true` if there was a value to write. A key that the loader leaves
-    /// out keeps its old value, and its result is `false`. A key that the loader was not asked for
-    /// is ignored. Duplicates are written once. There is one result per key, in the order of the
-    /// keys.
+    /// out keeps its old value, and its result is `false`. A returned key that was not requested is
+    /// ignored. Duplicates are written once. There is one result per key, in the order of the keys.
     ///
-    /// The call holds no lock while it waits for another key, so that batches that overlap do not
-    /// block each other. A key that cannot be locked because of what it holds fails alone, and the
-    /// loader is not asked for it. The old values are restored as for
-    /// [`insert_with`](Self::insert_with).
+    /// The call holds no lock while it waits for another key, so overlapping batches do not block
+    /// each other. A key whose content cannot be replaced by a lock fails alone, and is not passed
+    /// to the loader. The old values are restored as for [`insert_with`](Self::insert_with).
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The blocking adapter on the embedded server: what is its own, that is threads and sockets.
+//! The threads and sockets of the blocking adapter, on the embedded server.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 

@@ -1,4 +1,4 @@
-//! Servers that go away, stop reading or never answer, and observers that call the cache.
+//! Servers that disappear, stop reading or never answer, and observers that call the cache.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -16,7 +16,7 @@ use redcache_blocking::{Cache, Config, Error, ErrorKind, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
-/// Far more than anything here takes.
+/// The time limit of each step, far above its usual duration.
 const SOON: Duration = Duration::from_secs(5);
 
 fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
@@ -99,11 +99,11 @@ fn a_server_that_stops_reading_delays_no_call_beyond_its_deadline() {
     let server = EmbeddedServer::start().unwrap();
     let config = Config::builder().server("127.0.0.1", server.address().port());
     let cache = connect(config.command_timeout(Duration::from_millis(100))).unwrap();
-    // Until the connection is idle, so that it is the caller who would write.
+    // Wait until the connection is idle, so that the caller would write.
     (0..20).for_each(|_| drop(cache.get("k").unwrap()));
     let began = Instant::now();
     server.with(|_| {
-        // The server does nothing here, and no kernel buffers this much.
+        // The server does not read, and no kernel buffers this many bytes.
         assert_eq!(kind(cache.insert("large", vec![0; 48 << 20], TTL)), ErrorKind::Timeout);
         thread::scope(|scope| {
             for caller in [(); 8].map(|()| scope.spawn(|| cache.get("k"))) {
@@ -123,7 +123,8 @@ fn a_server_that_stops_reading_delays_no_call_that_fills_the_last_buffer() {
     let cache = connect(config).unwrap();
     let began = Instant::now();
     let longest = server.with(|_| {
-        // Together more than a kernel buffers, each little enough for a caller to write it.
+        // Together the values exceed the kernel's buffers; each is small enough for a caller to
+        // write it.
         let insert = || {
             let began = Instant::now();
             assert_eq!(kind(cache.insert("k", vec![0; 15 << 10], TTL)), ErrorKind::Timeout);

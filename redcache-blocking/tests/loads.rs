@@ -1,4 +1,4 @@
-//! Loaders on the threads of their callers: one at a time, handed over, given up.
+//! Loaders on the threads of their callers: one at a time, handed over, abandoned.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -12,8 +12,8 @@ use redcache_blocking::{Cache, Config, ErrorKind, Key, Source, connect};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
-/// Far more than anything here takes, and less than the 10 s for which a lock that nobody gives
-/// back would last.
+/// The time limit of each step. It is far above the usual duration, and below the 10 s for which an
+/// unreleased lock would last.
 const SOON: Duration = Duration::from_secs(8);
 
 fn start() -> (EmbeddedServer, Cache) {

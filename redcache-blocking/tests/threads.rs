@@ -14,7 +14,8 @@ use redcache_blocking::observer::{ConnectFailedEvent, Observer};
 use redcache_blocking::{Config, connect, connect_lazy};
 use redcache_sim::listen::EmbeddedServer;
 
-/// Far more than anything here takes; the kernel repeats an attempt to connect after a second.
+/// The time limit of each step, far above its usual duration: the kernel repeats an attempt to
+/// connect after a second.
 const SOON: Duration = Duration::from_secs(10);
 
 fn one_at_a_time() -> MutexGuard<'static, ()> {
@@ -22,7 +23,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The names of the threads that caches run in this process.
+/// Return the names of the threads that caches run in this process.
 fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     // A thread may end while the list is read.
@@ -105,7 +106,7 @@ fn threads_end_although_nobody_answers_the_attempt_to_connect() {
     let began = Instant::now();
     cache.close();
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    // The attempt succeeds after all when it is repeated, to nobody's joy.
+    // The repeated attempt succeeds although nobody needs it any more.
     for _ in waiting {
         silent.accept().unwrap();
     }
@@ -140,7 +141,8 @@ impl Observer for Failures {
     }
 }
 
-/// A listener whose queue is full: the kernel drops further attempts to connect without a word.
+/// Return a listener whose queue is full, so that the kernel drops further attempts to connect
+/// silently.
 fn black_hole() -> (TcpListener, Vec<TcpStream>) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();

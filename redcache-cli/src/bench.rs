@@ -12,7 +12,7 @@ use crate::nodes::connect_cache;
 use crate::output::Output;
 use crate::probe_key;
 
-/// The life of the keys, should the program be killed.
+/// The TTL of the keys, in case the program is killed.
 const TTL: Duration = Duration::from_secs(60);
 /// The length of a value in bytes.
 const VALUE_LENGTH: usize = 64;
@@ -25,7 +25,7 @@ const ROUND_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// If the cache has no connection or a call fails.
+/// Fails if the cache has no connection or a call fails.
 pub(crate) fn run(
     options: &Options,
     prefix: &str,
@@ -64,7 +64,7 @@ fn measure(cache: &Cache, keys: &[String]) -> Result<Measured, Error> {
     let remote = cache.with_options(CallOptions::new().skip_near());
     let hits = timed(loaded, |key| remote.get(key.as_str()).map(drop))?;
     let mut near = Vec::with_capacity(loaded.len());
-    // The key was read last, so that it is near if anything is.
+    // The key was read last, so it is in the near cache if any key is.
     if let Some(key) = loaded.first() {
         remote.get(key.as_str())?;
         let begun = Instant::now();

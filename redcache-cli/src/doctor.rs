@@ -1,4 +1,5 @@
-//! `redcache doctor`: whether redcache works with a server, and what does not.
+//! `redcache doctor`: an examination of a server, and of the functions of redcache that work with
+//! it.
 //!
 //! ```text
 //! examine ── facts ──▶ diagnosis ── verdict, paragraphs ──▶ report
@@ -22,7 +23,7 @@ pub use acl::PERMISSIONS;
 ///
 /// # Errors
 ///
-/// If the report cannot be written, or no name for a key can be made.
+/// Fails if the report cannot be written, or no name for a key can be generated.
 pub(crate) fn run(
     options: &Options,
     prefix: &str,

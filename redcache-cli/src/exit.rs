@@ -8,7 +8,7 @@ use redcache_core::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Exit {
-    /// Status 0: it worked. For `doctor`, everything that redcache does works on this server.
+    /// Status 0: success. For `doctor`, redcache works with all its functions on this server.
     Good,
     /// Status 1: `doctor` found that redcache works on this server with a part of its functions.
     Limited,
@@ -18,8 +18,8 @@ pub enum Exit {
     Unreachable,
     /// Status 4: the server refuses the login, or wants one.
     LoginRefused,
-    /// Status 5: the URL is not the one for this server: it is a sentinel, a replica or the node of
-    /// a cluster.
+    /// Status 5: the URL is the wrong one for this server, which is a sentinel, a replica or a node
+    /// of a cluster.
     WrongServer,
     /// Status 6: the server refuses a command that redcache cannot do without.
     CommandRefused,

@@ -24,7 +24,7 @@ const REDIRECTS_MAX: usize = 8;
 ///
 /// # Errors
 ///
-/// If no server has the key's slot, or the server refuses the reads.
+/// Fails if no server has the key's slot, or the server refuses the reads.
 pub(crate) fn run(
     options: &Options,
     key: &[u8],
@@ -49,11 +49,11 @@ struct Found {
     /// The time to live; `None` for a key that does not expire.
     ttl: Option<Duration>,
     content: Content,
-    /// The payload, if the caller of the program wants it.
+    /// The payload, if the arguments request it.
     value: Option<Vec<u8>>,
 }
 
-/// The commands that are asked about one key, in this order.
+/// Return the commands that examine one key, in this order.
 fn questions(shows_value: bool) -> [&'static [&'static str]; 4] {
     let value: &[&str] = if shows_value { &["GET"] } else { &["GETRANGE", "0", HEAD] };
     [&["TYPE"], &["PTTL"], &["STRLEN"], value]

@@ -1,7 +1,7 @@
 //! The command `redcache`, which examines a Redis and the keys that redcache keeps in it.
 //!
 //! `redcache --help` describes the command. This library is its implementation; [`run`] is what the
-//! program calls. Decisions are functions of what a server has replied; sockets are in `session`.
+//! program calls. Decisions are functions of a server's replies; sockets are in `session`.
 
 #![forbid(unsafe_code)]
 

@@ -54,11 +54,12 @@ impl Connected {
     }
 }
 
-/// Connect a cache as an application does. Return the news of its first connection, too.
+/// Connect a cache as an application does. Return it with the receiver of its first connection
+/// event.
 ///
 /// # Errors
 ///
-/// The reason why the cache has no connection.
+/// Fails with the reason why the cache has no connection.
 pub(crate) fn connect_cache(options: &Options) -> Result<(Cache, Connected), Failure> {
     let connected = Connected::default();
     let builder = options.config.clone().into_builder();
@@ -67,12 +68,12 @@ pub(crate) fn connect_cache(options: &Options) -> Result<(Cache, Connected), Fai
     Ok((cache, connected))
 }
 
-/// Return the addresses of the servers to examine: one, or each primary of a cluster. Return the
-/// number of nodes beyond the limit, too.
+/// Return the addresses of the servers to examine (one, or each primary of a cluster), and the
+/// number of nodes beyond the limit.
 ///
 /// # Errors
 ///
-/// If no sentinel and no node of the cluster answers.
+/// Fails if no sentinel and no node of the cluster answers.
 pub(crate) fn servers(options: &Options) -> Result<(Vec<Place>, usize), Failure> {
     match options.config.servers() {
         Servers::One(address) => Ok((vec![Place::new(address.clone())], 0)),
@@ -133,7 +134,7 @@ fn slot_owners(options: &Options, seed: &Address) -> Result<Vec<SlotOwner>, Fail
 ///
 /// # Errors
 ///
-/// If there is no connection, or the server refuses the login or the database.
+/// Fails if there is no connection, or the server refuses the login or the database.
 pub(crate) fn open(options: &Options, place: &Place) -> Result<Node, Failure> {
     let Place { address, owner } = place.clone();
     let session = Session::connect(&options.config, &address, options.timeout);
@@ -182,7 +183,7 @@ fn greet(session: &mut Session, config: &Config, address: &Address) -> Result<Gr
     })
 }
 
-/// Return whether a refusal of `HELLO` is about the login. A server without `HELLO` asks for the
+/// Return whether a refusal of `HELLO` is about the login. A server without `HELLO` demands the
 /// login that the unknown command carried.
 fn is_about_login(refusal: &str, has_login: bool) -> bool {
     let code = refusal.split(' ').next().unwrap_or_default();
@@ -193,7 +194,7 @@ fn is_about_login(refusal: &str, has_login: bool) -> bool {
     }
 }
 
-/// Return the failure for a connection that could not be made, or was lost.
+/// Return the failure for a connection that could not be established or was lost.
 pub(crate) fn lost(address: &Address, error: &io::Error) -> Failure {
     Failure::new(Exit::Unreachable, format!("no connection to {address}: {error}"))
 }

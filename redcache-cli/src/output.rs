@@ -22,7 +22,7 @@ impl<'a> Output<'a> {
     ///
     /// # Errors
     ///
-    /// If the output is closed.
+    /// Fails if the output is closed.
     pub(crate) fn write(
         &mut self,
         text: impl FnOnce() -> String,

@@ -4,15 +4,15 @@ use redcache_core::protocol::{Slot, SlotOwner};
 
 use crate::exit::{Exit, Failure};
 
-/// The most names that are tried for a key of a node. One slot of 16,384 is missed by all of them
-/// about once in 10^5 runs.
+/// The most names that are tried for a key of a node. The probability that they all miss one slot
+/// of 16,384 is about 10^-5.
 const NAMES_MAX: u32 = 200_000;
 
-/// Return a prefix for keys of this run, which no other run has.
+/// Return a key prefix that is unique to this run.
 ///
 /// # Errors
 ///
-/// If the operating system has no randomness.
+/// Fails if the operating system has no randomness.
 pub(crate) fn scratch(prefix: &str, purpose: &str) -> Result<String, Failure> {
     let random = getrandom::u64().map_err(|error| {
         let text = format!("the operating system has no randomness: {error}");
@@ -21,8 +21,8 @@ pub(crate) fn scratch(prefix: &str, purpose: &str) -> Result<String, Failure> {
     Ok(format!("{prefix}redcache:{purpose}:{random:016x}:"))
 }
 
-/// Return a key that begins with `scratch` and has a slot of `owner`; any key without an owner, and
-/// `None` if no name was found.
+/// Return a key that begins with `scratch` and whose slot belongs to `owner`. Without an owner, any
+/// slot will do. Return `None` if no name was found.
 pub(crate) fn key_of(scratch: &str, owner: Option<&SlotOwner>) -> Option<String> {
     let Some(owner) = owner else { return Some(format!("{scratch}0")) };
     let is_owned =

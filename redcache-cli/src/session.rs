@@ -35,11 +35,11 @@ pub(crate) struct Reply(Vec<u8>);
 impl Reply {
     /// Return the decoded frame.
     pub(crate) fn frame(&self) -> Frame<'_> {
-        // The scanner has found the frame whole, so this is a null at worst.
+        // The scanner accepted the whole frame, so the decoder does not fail on it.
         resp::decode(&self.0).unwrap_or(Frame::Null)
     }
 
-    /// Return the text of an error, as far as it can be shown.
+    /// Return the text of an error in a printable form.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self.frame() {
             Frame::Error(text) => Some(protocol::show_refusal(text)),
@@ -53,7 +53,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The reason why there is no connection.
+    /// Fails with the reason why there is no connection.
     pub(crate) fn connect(
         config: &Config,
         address: &Address,
@@ -78,7 +78,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If the connection ends, or the server does not reply in time.
+    /// Fails if the connection ends, or the server does not reply in time.
     pub(crate) fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> io::Result<Reply> {
         let mut out = Vec::new();
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
@@ -110,7 +110,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If the connection ends.
+    /// Fails if the connection ends.
     pub(crate) fn next_push(&mut self, until: Instant) -> io::Result<Option<Reply>> {
         if let Some(push) = self.pushes.pop_front() {
             return Ok(Some(Reply(push)));

@@ -12,7 +12,7 @@ use crate::invalidation::{Invalidated, invalidated};
 use crate::nodes::{Node, lost, open, servers};
 use crate::output::{Output, printable};
 
-/// The longest wait of a thread between two looks at its end.
+/// The longest time until a thread notices that it must end.
 const LOOK_AFTER: Duration = Duration::from_millis(200);
 
 /// A change on one server.
@@ -26,7 +26,7 @@ struct Change {
 ///
 /// # Errors
 ///
-/// If a connection is refused or lost.
+/// Fails if a connection is refused or lost.
 pub(crate) fn run(
     options: &Options,
     prefix: &str,
@@ -58,7 +58,7 @@ pub(crate) fn run(
         drop(changes);
         let until = limits.duration.map(|duration| Instant::now() + duration);
         let done = print(&received, (until, limits.count.unwrap_or(u64::MAX)), output);
-        // The threads end with their next look, because nobody receives any more.
+        // The threads end soon, because their channel has no receiver.
         drop(received);
         done
     })
@@ -80,7 +80,8 @@ fn track(node: &mut Node, prefix: &str) -> Result<(), Failure> {
     reply.refusal().map_or(Ok(()), |reason| Err(refused(&reason)))
 }
 
-/// Send each change of one server to `changes`, until nobody receives them or the connection ends.
+/// Send each change of one server to `changes`, until the channel has no receiver or the connection
+/// ends.
 fn follow(mut node: Node, changes: &Sender<Result<Option<Change>, Failure>>) {
     loop {
         let found = match node.session.next_push(Instant::now() + LOOK_AFTER) {

@@ -152,7 +152,7 @@ fn scalar() -> impl Strategy<Value = Encoded> {
     ]
 }
 
-/// Any frame that may stand inside another.
+/// Generate any frame that may be nested in another.
 fn nested() -> impl Strategy<Value = Encoded> {
     scalar().prop_recursive(4, 48, 6, |element| {
         let elements = collection::vec(element.clone(), 0..6);
@@ -167,7 +167,7 @@ fn nested() -> impl Strategy<Value = Encoded> {
     })
 }
 
-/// Any frame.
+/// Generate any frame.
 fn wire() -> impl Strategy<Value = Encoded> {
     prop_oneof![
         4 => nested(),
@@ -175,7 +175,7 @@ fn wire() -> impl Strategy<Value = Encoded> {
     ]
 }
 
-/// A stream of frames, some with a wrong byte.
+/// Generate a stream of frames, some with a wrong byte.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let frames = collection::vec(wire(), 1..6)
         .prop_map(|frames| frames.iter().flat_map(Encoded::bytes).collect::<Vec<_>>());
@@ -191,7 +191,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Pieces of frames in any order: mostly malformed, but rarely at the first byte.
+/// Generate pieces of frames in any order: mostly malformed, but rarely at the first byte.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: [&[u8]; 46] = [
         b"*1\r\n",
@@ -361,7 +361,7 @@ impl Oracle<'_> {
     }
 
     /// Take the next line without its type. Bytes that are not UTF-8 become a character that no
-    /// number has.
+    /// number contains.
     fn line(&mut self) -> Result<String, Stop> {
         let rest = &self.bytes[self.at + 1..];
         for (length, byte) in rest.iter().enumerate() {
@@ -400,7 +400,8 @@ fn length(text: &str) -> Result<i128, Stop> {
     }
 }
 
-/// Frames that redis-protocol supports: no nil of RESP2, no repeated keys, only scalars as keys.
+/// Generate frames that redis-protocol supports: no nil of RESP2, no repeated keys, only scalars as
+/// keys.
 fn supported() -> impl Strategy<Value = Encoded> {
     let ascii = "[ -~]{0,20}".prop_map(String::into_bytes);
     let scalar = prop_oneof![
@@ -545,7 +546,7 @@ proptest! {
     fn nothing_panics(
         bytes in prop_oneof![collection::vec(any::<u8>(), 0..200), noise(), stream()],
     ) {
-        // The outcomes are other tests' business.
+        // Other tests check the outcomes.
         let _ = Scanner::new(Limits::default()).scan(&bytes);
         let _ = decode(&bytes);
     }

@@ -1,4 +1,5 @@
-//! A call that is under way: what its future waits for, and what it gives back when it is dropped.
+//! A call in progress: its future waits for the call's events, and cancels the call when it is
+//! dropped.
 
 use std::convert::identity;
 use std::future::{Future, Ready, poll_fn};
@@ -22,7 +23,7 @@ pub(crate) async fn run<Q: Request>(
     run_with(shared, options, request, |_| None::<Ready<_>>, identity).await
 }
 
-/// Run a call whose loader runs at most once. `convert` converts what the loader returns.
+/// Run a call whose loader runs at most once. `convert` converts the loader's result.
 pub(crate) async fn run_once<Q: Request, F: Future>(
     shared: &Shared,
     options: CallOptions,
@@ -35,8 +36,8 @@ pub(crate) async fn run_once<Q: Request, F: Future>(
     run_with(shared, options, request, load, convert).await
 }
 
-/// Run a call whose loader runs as often as the engine asks. `convert` converts what the loader
-/// returns.
+/// Run a call whose loader runs each time the engine requests it. `convert` converts the loader's
+/// result.
 pub(crate) async fn run_with<Q: Request, F: Future>(
     shared: &Shared,
     options: CallOptions,
@@ -61,14 +62,14 @@ pub(crate) async fn run_with<Q: Request, F: Future>(
     }
 }
 
-/// A call that is under way. It is canceled if it is dropped before its end: with its future, or by
-/// a panic of the loader.
+/// A call in progress. Dropping it before its end cancels it; that happens if its future is dropped
+/// or the loader panics.
 struct Call<'a> {
     shared: &'a Shared,
     op: OpId,
     slot: usize,
     is_over: bool,
-    /// The waker in the slot is that of the current poll.
+    /// The waker in the slot belongs to the current poll.
     is_new: bool,
 }
 
@@ -115,8 +116,8 @@ impl<'a> Call<'a> {
 
     /// Return the locked state once the call has an event.
     fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Locked<'a>> {
-        // Nothing was awaited since the waker was stored, so it is the latest, and an event since
-        // then has woken it.
+        // Nothing has been awaited since the waker was stored, so the waker is current, and an
+        // event since then has woken it.
         if mem::take(&mut self.is_new) {
             return Poll::Pending;
         }
@@ -140,7 +141,7 @@ impl Drop for Call<'_> {
         }
         let slot = self.shared.step(|state, now| {
             let slot = state.host.calls.remove(self.slot);
-            // With its outcome in the slot the call is over, and its id may name another call.
+            // The outcome is in the slot, so the call has ended and its id may name another call.
             if !slot.as_ref().is_some_and(CallSlot::is_over) {
                 state.host.engine.cancel(now, self.op);
             }

@@ -6,7 +6,7 @@ use redcache_adapter::{CallEvent, Calls};
 use redcache_core::engine::OpId;
 use slab::Slab;
 
-/// A call that is under way.
+/// A call in progress.
 #[derive(Debug)]
 pub(crate) struct CallSlot {
     op: OpId,
@@ -25,17 +25,16 @@ impl CallSlot {
 pub(crate) enum Watch {
     /// An event.
     Event,
-    /// None yet. The waker that was stored before is not needed any more.
+    /// No event yet. The waker is the one that was stored before; it is no longer needed.
     Waiting(Option<Waker>),
 }
 
-/// The calls that are under way.
+/// The calls in progress.
 #[derive(Debug, Default)]
 pub(crate) struct CallSlots {
     slots: Slab<CallSlot>,
-    /// The slot of each call that the engine knows, by the index of its [`OpId`]. The engine gives
-    /// the index of a call that is over to the next call, while the slot may still hold the
-    /// outcome.
+    /// The slot of each call that the engine knows, by the index of its [`OpId`]. The engine reuses
+    /// the index of a call that has ended, while the slot may still hold its outcome.
     slot_of: Vec<usize>,
 }
 
@@ -50,7 +49,7 @@ impl CallSlots {
         slot
     }
 
-    /// Look for an event. Without one, store `waker` to be woken by the next.
+    /// Take the event from a slot. If there is none, store `waker`, which the next event wakes.
     pub(crate) fn watch(&mut self, slot: usize, waker: &Waker) -> Watch {
         match self.slots.get_mut(slot) {
             Some(CallSlot { event: Some(_), .. }) => Watch::Event,

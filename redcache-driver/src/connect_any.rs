@@ -1,4 +1,4 @@
-//! Attempts to connect to the addresses of a name.
+//! Attempts to connect to the addresses that a host name resolves to.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,9 +12,9 @@ const DELAY_MAX: Duration = Duration::from_millis(250);
 /// Connect to the first of several addresses that accepts.
 ///
 /// The addresses are tried in their order. The next attempt begins when one fails, and at the
-/// latest after a share of `timeout` or 250 ms, while the earlier attempts go on: an address that
-/// does not respond keeps no other from its chance. This is for implementations of
-/// [`Runtime::connect`](crate::Runtime::connect).
+/// latest after a share of `timeout` or 250 ms. Earlier attempts continue meanwhile, so an address
+/// that does not respond does not delay the others by the whole `timeout`. This is for
+/// implementations of [`Runtime::connect`](crate::Runtime::connect).
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ where
     .await
 }
 
-/// The attempts that are under way, and why the last one failed.
+/// The attempts in progress, and the error of the last one that failed.
 struct Attempts<C> {
     under_way: Vec<Pin<Box<C>>>,
     failure: Option<io::Error>,
@@ -87,9 +87,9 @@ struct Attempts<C> {
 /// The state of the attempts.
 enum Next<T> {
     Connected(T),
-    /// One more has failed.
+    /// Another attempt has failed.
     Failed,
-    /// All that are left are under way.
+    /// All remaining attempts are in progress.
     Waiting,
 }
 

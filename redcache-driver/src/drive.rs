@@ -101,7 +101,7 @@ impl Driver<'_> {
     }
 }
 
-/// Connect, and then carry the connection to its end.
+/// Connect, then carry the bytes of the connection until it ends.
 async fn connect(shared: &Shared, Dial { conn, address }: Dial) {
     let config = shared.lock().host.engine.config().clone();
     let channel = shared.encryption.channel(&config, &address);
@@ -132,7 +132,7 @@ async fn connect(shared: &Shared, Dial { conn, address }: Dial) {
     socket_task::run(shared, &write_half, reader).await;
 }
 
-/// Connect. Return `None` if the engine does not want the connection any more.
+/// Connect. Return `None` if the engine no longer wants the connection.
 async fn try_connect(
     shared: &Shared,
     conn: ConnId,

@@ -1,4 +1,4 @@
-//! The async driver of redcache: what the adapters for tokio, smol and async-std share.
+//! The async driver of redcache, which the adapters for tokio, smol and async-std share.
 //!
 //! It carries bytes and time between the sockets of a [`Runtime`] and the engine of
 //! `redcache-core`, and offers [`Cache`] to the application. It takes no decision about Redis.

@@ -1,4 +1,4 @@
-//! Questions for the provider of the credentials, each in a task of its own.
+//! Requests to the credentials provider, each in its own task.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,8 +9,9 @@ use redcache_core::engine::LoginId;
 
 use crate::shared::{Shared, Watch};
 
-/// Ask the provider, and give its answer to the engine. The provider runs under no lock; its future
-/// is dropped once the engine does not want the answer any more, and after `connect_timeout`.
+/// Request credentials from the provider, and pass its answer to the engine. The provider runs
+/// under no lock. Its future is dropped once the engine no longer wants the answer, and after
+/// `connect_timeout`.
 pub(crate) async fn run(shared: &Shared, login: Login) {
     let id = login.id;
     let mut end = End { shared, id, answer: None };
@@ -47,7 +48,7 @@ async fn ask(shared: &Shared, login: Login) -> Option<LoginAnswer> {
     .await
 }
 
-/// Ends the question with its answer, also if the runtime drops the task.
+/// Ends the request with its answer, also if the runtime drops the task.
 struct End<'a> {
     shared: &'a Shared,
     id: LoginId,

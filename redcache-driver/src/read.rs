@@ -91,17 +91,16 @@ impl Cache {
 
     /// Read a key. On a miss, run `loader` and store its value for `ttl` (1 ms or more).
     ///
-    /// The loader runs once for all callers that ask at the same time, in this process and in all
-    /// others that share the Redis. It runs within this future, so it may borrow and need not be
-    /// `Send`.
+    /// The loader runs once for all concurrent callers, in this process and in all others that
+    /// share the Redis. It runs within this future, so it may borrow and need not be `Send`.
     ///
-    /// A future that is neither polled nor dropped holds its load up: other callers of this process
+    /// A future that is neither polled nor dropped stalls its load: other callers of this process
     /// then wait until `load_timeout`. To make several calls at the same time, spawn each as a
-    /// task, or poll all of them, as `join!` does. A `select!` that keeps a pending call must go on
-    /// polling it.
+    /// task, or poll all of them, as `join!` does. A `select!` that keeps a pending call must
+    /// continue to poll it.
     ///
-    /// A loader must not read its own key with a loader: that call waits for itself, until
-    /// `load_timeout`.
+    /// A loader must not read its own key through a call with a loader: that call would wait for
+    /// itself until `load_timeout`.
     ///
     /// # Cancellation
     ///
@@ -162,9 +161,9 @@ impl Cache {
     /// for the others in the meantime, and runs the loader again for a key that becomes free
     /// without a value.
     ///
-    /// A key that the loader leaves out is stored as "not found". A key that it was not asked for
-    /// is ignored. Duplicates are loaded once. There is one result per key, in the order of the
-    /// keys.
+    /// A key that the loader leaves out is stored as "not found". A returned key that was not
+    /// requested is ignored. Duplicates are loaded once. There is one result per key, in the order
+    /// of the keys.
     ///
     /// # Cancellation
     ///

@@ -10,13 +10,13 @@ use redcache_core::Address;
 
 /// An async runtime with its sockets and its clock.
 ///
-/// The driver polls reader and writer from different tasks, so a stream comes in two halves.
+/// The driver polls reader and writer from different tasks, so a stream is split into two halves.
 /// Dropping both halves must close the connection. A transport that buffers, such as TLS, must
 /// write everything in `poll_flush`.
 ///
 /// # Examples
 ///
-/// A transport of one's own, on the tasks and timers of an existing runtime. `tests/pipe.rs` of
+/// A custom transport, on the tasks and timers of an existing runtime. `tests/pipe.rs` of
 /// `redcache-driver` is a longer example, with streams in memory.
 ///
 /// ```
@@ -61,12 +61,12 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Connect to `address`. The future is dropped after `timeout`.
     ///
-    /// A name may have several addresses. [`connect_any`](crate::connect_any) gives each of them
-    /// its chance.
+    /// A host name may have several addresses. [`connect_any`](crate::connect_any) tries each of
+    /// them.
     ///
     /// # Errors
     ///
-    /// The connection cannot be made. The text of the error reaches the callers.
+    /// Fails if the connection cannot be established. The text of the error reaches the callers.
     fn connect(
         &self,
         address: &Address,

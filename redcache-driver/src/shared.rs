@@ -1,8 +1,8 @@
 //! The state that all handles and tasks of one cache share.
 //!
-//! Every input goes through [`Shared::step`]: lock, one input, drain every output, unlock, then
-//! wake and write. No waker runs and no byte is written under the lock. Code of the application
-//! runs once the thread holds no lock at all.
+//! Every input goes through [`Shared::step`], which locks, gives the engine the input, drains every
+//! output, unlocks, and then wakes tasks and writes bytes. No waker runs and no byte is written
+//! under the lock. Code of the application runs once the thread holds no lock at all.
 
 use std::iter;
 use std::sync::{Arc, PoisonError};
@@ -57,7 +57,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// The settings of TLS or the provider of the credentials cannot be used.
+    /// Fails if the TLS settings or the credentials provider cannot be used.
     pub(crate) fn new(
         config: Config,
         seed: &Seed,
@@ -103,7 +103,7 @@ impl Shared {
     ///
     /// The caller writes the bytes of its input by itself if no other command is under way, or if
     /// the bytes fill a segment, so that the server can begin. Otherwise it wakes the task of the
-    /// connection, once, and that task writes everything that has gathered by then.
+    /// connection, once, and that task writes everything that has accumulated by then.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
         // Code of the application runs after the bytes are written.
         let _scope = Scope::enter();
@@ -118,7 +118,7 @@ impl Shared {
             self.finish(outputs);
             return result;
         };
-        // A standalone server has no others, and this allocates nothing.
+        // A standalone server has no further connections, so this allocates nothing.
         let others: Vec<_> = state.host.engine.transmits().skip(1).collect();
         let first = state.writer(first, was_idle, &mut outputs);
         let others: Vec<_> = others
@@ -175,8 +175,8 @@ impl Shared {
         self.near.observe(outputs.observations);
     }
 
-    /// Wait until `check` returns a value. It is called after every change of the state that has
-    /// news.
+    /// Wait until `check` returns a value. `check` is called after each change of the state that
+    /// sets `has_news`.
     pub(crate) async fn wait_for<T>(&self, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
         let mut watch = Watch { shared: self, key: None };
         std::future::poll_fn(|cx| {

@@ -17,10 +17,9 @@ use crate::write_half::WriteHalf;
 
 /// The size of the read buffer.
 const READ_BUFFER: usize = 64 << 10;
-/// The number of polls in a row, of about two microseconds each, after which the task lets others
-/// run.
+/// The number of consecutive polls, of about two microseconds each, after which the task yields.
 const PAUSES_MAX: u8 = 16;
-/// The number of reads in a row after which the task lets others run.
+/// The number of consecutive reads after which the task yields.
 const READS_MAX: usize = 32;
 
 /// Carry bytes until the connection ends, and report its end.
@@ -65,7 +64,7 @@ struct SocketTask<'a> {
     pauses: u8,
 }
 
-/// How the task goes on.
+/// The way in which the task continues.
 enum Step {
     /// After other tasks have run.
     Yield,
@@ -119,7 +118,7 @@ impl SocketTask<'_> {
                 state.host.engine.handle_written(now, conn);
             };
             if let Err(error) = ready!(self.write_half.poll_write_all(cx, on_progress, refill)) {
-                // The server may have said why it reads no more.
+                // The server may have sent the reason why it stopped reading.
                 let _ = self.read(cx);
                 return Poll::Ready(Step::Failed(error.to_string()));
             }
@@ -176,7 +175,7 @@ impl State {
         }
     }
 
-    /// Return what the task of a connection has to do. Its waker is stored under the same lock that
+    /// Return the next action of a connection's task. Its waker is stored under the same lock that
     /// looks for bytes to write, so that no wake-up is lost.
     fn next_action(&mut self, now: Instant, conn: ConnId, waker: &Waker) -> NextAction {
         let has_bytes = self.host.engine.unwritten(conn) > 0;

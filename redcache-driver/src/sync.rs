@@ -12,8 +12,8 @@ pub(crate) use shuttle::sync::atomic::AtomicBool;
 #[cfg(test)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
-/// Lets others run. The checker's own `yield_now` would wake the task besides, and hide that nobody
-/// else does.
+/// Let other tasks run. The checker's own `yield_now` would also wake the task, and so hide a
+/// missing wake-up.
 #[cfg(test)]
 pub(crate) fn yield_now() {
     shuttle::thread::sleep(std::time::Duration::ZERO);

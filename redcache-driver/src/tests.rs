@@ -1,10 +1,10 @@
-//! The driver in many orders that its callers, its tasks and the server can run in.
+//! Tests of the driver under many schedules of its callers, its tasks and the server.
 //!
-//! Each lock and each atomic is a point where the checker may let another go on. Some task comes
-//! before all others until it waits, and at a few points chosen by chance, with a seed, it falls
-//! behind all of them: so one that pauses between two steps finds the others as far as they can go.
-//! No timer ever fires, so nothing makes up for a wake-up that was lost: then all wait for ever,
-//! and the checker says so.
+//! The checker may switch tasks at each lock and each atomic. It runs the task with the highest
+//! priority until that task waits. At a few points, chosen by a seeded generator, it gives the
+//! running task the lowest priority, so that the others advance as far as they can while that task
+//! stands between two steps. No timer ever fires, so a lost wake-up leaves every task waiting,
+//! which the checker reports as a deadlock.
 
 mod pipe;
 
@@ -22,13 +22,14 @@ use crate::Cache;
 use pipe::Piped;
 
 const TTL: Duration = Duration::from_secs(60);
-/// How many orders each test tries.
+/// The number of schedules per test.
 const ORDERS: usize = 120;
-/// One more than the points at which a task falls behind.
+/// One more than the number of points at which a task gets the lowest priority.
 const DEPTH: usize = 3;
-/// A socket that takes everything, and one that takes no command at once.
+/// The room in bytes of a socket that takes everything, and of one that takes every command in
+/// pieces.
 const ROOMS: [usize; 2] = [1 << 20, 24];
-/// Whether an answer is looked for before its task parks.
+/// Whether a task polls for a reply before it parks.
 const BUSY_POLLS: [Duration; 2] = [Duration::ZERO, Duration::from_micros(30)];
 
 fn open(room: usize, busy_poll: Duration) -> Cache {
@@ -37,7 +38,7 @@ fn open(room: usize, busy_poll: Duration) -> Cache {
     Cache::seeded(config, &seed, Piped::new(room)).unwrap()
 }
 
-/// Tries many orders on each kind of socket, with and without busy polling.
+/// Run a scene under many schedules on each kind of socket, with and without busy polling.
 fn check<F: Future<Output = ()>>(scene: impl Fn(Cache) -> F + Send + Sync + 'static) {
     let scene = Arc::new(scene);
     for (room, busy_poll) in ROOMS.into_iter().flat_map(|room| BUSY_POLLS.map(|poll| (room, poll)))

@@ -1,7 +1,7 @@
 //! The sending half of a connection. Its lock is held by the task that writes.
 //!
-//! The lock may be taken before that of the shared state, or tried while that is held. Waiting for
-//! it while the shared state is locked would be a deadlock.
+//! The lock may be taken before the lock of the shared state, or tried while that lock is held.
+//! Waiting for it while the shared state is locked would be a deadlock.
 
 use std::io;
 use std::pin::Pin;
@@ -22,10 +22,10 @@ const BUFFER_KEPT: usize = 256 << 10;
 /// The sending half of a connection.
 pub(crate) struct WriteHalf {
     pub(crate) conn: ConnId,
-    /// Encrypts what is written; the task of the connection decrypts what is read.
+    /// Encrypts outgoing bytes; the task of the connection decrypts incoming ones with it.
     pub(crate) channel: Channel,
     state: Mutex<WriteState>,
-    /// The socket did not take everything, and the task of the connection has to go on.
+    /// The socket did not take everything, so the task of the connection has to continue.
     is_behind: AtomicBool,
 }
 
@@ -62,7 +62,7 @@ impl WriteHalf {
             return None;
         }
         engine.take_transmit(self.conn, &mut state.buffer);
-        // At once, so that bytes never wait here unencrypted.
+        // Encrypt at once, so that bytes never wait here unencrypted.
         state.failure = self.channel.seal(&mut state.buffer).err();
         Some(state)
     }
@@ -76,12 +76,14 @@ impl WriteHalf {
             Poll::Pending => {}
         }
         self.is_behind.store(true, Ordering::Release);
-        // The socket may have woken the task already, before it could see that it has to go on.
+        // The socket may have woken the task already, before the task could see that it has to
+        // continue.
         waker.wake_by_ref();
     }
 
     /// Write until `refill`, which replaces the written buffer, returns `false`. Return `Pending`
-    /// if the socket is full; it wakes `cx`. If it has taken a part, `on_progress` is called.
+    /// if the socket is full; it wakes `cx`. `on_progress` is called if the socket has taken a
+    /// part.
     pub(crate) fn poll_write_all(
         &self,
         cx: &mut Context<'_>,

@@ -1,5 +1,5 @@
-//! A runtime of one's own: smol's tasks and timers, and in the place of sockets a pipe in memory to
-//! a model of Redis.
+//! A custom runtime: smol's tasks and timers, with in-memory pipes to a model of Redis instead of
+//! sockets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -15,7 +15,7 @@ use redcache_sim::server::{ClientId, Event, Server};
 
 const TTL: Duration = Duration::from_secs(60);
 
-/// A runtime whose every connection is a pipe to one and the same server.
+/// A runtime whose connections are all pipes to one server.
 #[derive(Clone)]
 struct Piped(Arc<Mutex<World>>);
 
@@ -52,7 +52,7 @@ impl Piped {
 }
 
 impl World {
-    /// Carries what the server sends to where it is read.
+    /// Move the server's output into the pipes.
     fn settle(&mut self) {
         while let Some(event) = self.server.poll_event() {
             match event {
@@ -102,7 +102,7 @@ impl AsyncRead for Reader {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut world = self.0.world();
-        // A pipe that is gone reads as ended.
+        // A dropped pipe reads as closed.
         let Some(pipe) = world.pipes.get_mut(&self.1) else { return Poll::Ready(Ok(0)) };
         if pipe.bytes.is_empty() {
             pipe.reader = Some(cx.waker().clone());
@@ -153,7 +153,7 @@ impl Drop for Writer {
 }
 
 fn open(runtime: &Piped) -> Cache {
-    // The address is the connector's business, and this one needs none.
+    // This transport ignores the address.
     let config = Config::builder().server("nowhere", 1).build().expect("the settings are right");
     Cache::connect_lazy_on(runtime.clone(), config).expect("the system is able")
 }
@@ -163,7 +163,7 @@ async fn source_of(cache: &Cache, key: &str) -> Source {
     cache.get_with(key, TTL, load).await.expect("the call succeeds").source
 }
 
-/// Lets other tasks run until it is so, for a bounded time.
+/// Let other tasks run until `is_so` returns `true`, for a bounded time.
 async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let given_up_at = Instant::now() + Duration::from_secs(15);
     while !is_so() {

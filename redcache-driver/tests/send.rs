@@ -6,7 +6,7 @@ use redcache_driver::{BoxError, Cache, Key, RefreshingCache};
 
 const TTL: Duration = Duration::from_secs(60);
 
-/// A repository that reads through a cache, as an application writes it.
+/// A repository of an application that reads through a cache.
 #[derive(Clone)]
 struct Repository {
     cache: Cache,

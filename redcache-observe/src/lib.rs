@@ -1,7 +1,7 @@
 //! Observers of redcache for the crates `tracing` and `metrics`. Each is a feature of the same
 //! name; both are on by default.
 //!
-//! Give an observer to `Config::builder().observer(…)`; give a pair for both:
+//! Pass an observer to `Config::builder().observer(…)`; pass a tuple for both:
 //!
 //! ```
 //! # use redcache_core::Config;

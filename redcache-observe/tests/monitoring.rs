@@ -12,7 +12,7 @@ mod events;
 const DASHBOARD: &str = include_str!("../monitoring/grafana-dashboard.json");
 const ALERTS: &str = include_str!("../monitoring/prometheus-alerts.yml");
 
-/// Return what a scrape would see after each event.
+/// Return the output of a scrape after each event.
 fn scrape() -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || {
@@ -30,7 +30,7 @@ fn series(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("redcache_")).collect()
 }
 
-/// Return the words that a text compares labels with, as `event="failed"`.
+/// Return the label matchers of a text, such as `event="failed"`.
 fn matchers(text: &str) -> BTreeSet<String> {
     let text = text.replace("\\\"", "\"");
     let labels = ["source", "event", "outcome"];

@@ -5,7 +5,7 @@
 //! REDIS_URL=redis://localhost:6379 cargo run --example quickstart_smol
 //! ```
 //!
-//! What it does stands in `shared/tour.rs`; only the runtime is chosen here.
+//! The steps are in `shared/tour.rs`; this file only chooses the runtime.
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 

@@ -1,4 +1,4 @@
-//! From settings to sessions.
+//! The connector: it turns the TLS settings into sessions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,9 +38,9 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// If a file cannot be read or holds no certificate or key, if a key does not belong to its
-    /// certificate, if there are no root certificates, or if the crypto provider is ambiguous. The
-    /// error names the setting.
+    /// Fails if a file cannot be read or holds no certificate or key, if a key does not belong to
+    /// its certificate, if there are no root certificates, or if the crypto provider is ambiguous.
+    /// The error names the setting.
     pub fn new(tls: &TlsConfig) -> Result<Self, TlsError> {
         let custom = tls.custom_config().and_then(|it| it.downcast_ref::<Arc<ClientConfig>>());
         let config = match custom {
@@ -50,7 +50,7 @@ impl Connector {
         Ok(Self {
             config,
             server_name: tls.expected_name().map(str::to_owned),
-            // A configuration of the user's may present one.
+            // A configuration of the user may present a certificate.
             presents: tls.client_certificate().is_some() || custom.is_some(),
         })
     }
@@ -59,7 +59,7 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// If `host`, or the setting `tls_server_name`, is neither a DNS name nor an IP address.
+    /// Fails if `host`, or the setting `tls_server_name`, is neither a DNS name nor an IP address.
     pub fn session(&self, host: &str) -> Result<Session, TlsError> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {

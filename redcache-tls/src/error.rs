@@ -24,7 +24,7 @@ impl TlsError {
         Self(text.into())
     }
 
-    /// The server spoke without TLS.
+    /// Return the error for a server that replies without TLS.
     pub(crate) fn plain_server() -> Self {
         Self::new("the server answers without TLS on this port: connect with `redis://`")
     }
@@ -63,7 +63,7 @@ fn certificate(error: &CertificateError) -> TlsError {
             presented.join(", "),
             expected.to_str()
         ),
-        // An authority of the same name, but with another key.
+        // A trusted authority has the same name but another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the server's certificate is self-signed or of an unknown authority: set `tls_ca` to \
              the PEM file of the authority"

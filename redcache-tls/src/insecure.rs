@@ -7,7 +7,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Accepts every certificate, but still checks that the server owns the one that it presents.
+/// Accepts every certificate, but checks that the server has the private key of the one that it
+/// presents.
 #[derive(Debug)]
 pub(crate) struct AcceptAny(pub(crate) Arc<CryptoProvider>);
 

@@ -1,4 +1,5 @@
-//! TLS for redcache without I/O: bytes of the network in, bytes of Redis out, and the reverse.
+//! TLS for redcache without I/O: a session decrypts bytes from the network and encrypts bytes for
+//! it.
 //!
 //! A [`Connector`] is made once for a cache, from its [`TlsConfig`]. It makes a [`Session`] for
 //! each connection. The same session serves async tasks and threads, because the owner of the
@@ -9,7 +10,7 @@
 //!  engine ◀── plaintext ── Session::read ◀─────────────────────────── socket
 //! ```
 //!
-//! Users do not depend on this crate. They switch on the feature `tls` of the crate that they use.
+//! Applications do not depend on this crate. They enable the feature `tls` of their adapter.
 
 #![forbid(unsafe_code)]
 

@@ -27,19 +27,19 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(crate) fn new(mut connection: ClientConnection, presents: bool) -> Self {
-        // The engine bounds what waits to be written.
+        // The engine limits the bytes that wait to be written.
         connection.set_buffer_limit(None);
         Self { connection, presents, has_read: false }
     }
 
-    /// Decrypt bytes that came from the network, cut anywhere, and appends the result to
-    /// `plaintext`. Call [`take_output`](Self::take_output) afterwards, also after an error: the
-    /// session may have something to say to the server.
+    /// Decrypt bytes from the network, in pieces of any size, and append the result to `plaintext`.
+    /// Call [`take_output`](Self::take_output) afterwards, also after an error: the session may
+    /// have something to say to the server.
     ///
     /// # Errors
     ///
-    /// If the server's certificate is not accepted, if the server refuses this client, or if the
-    /// bytes are not TLS. The session is of no further use then.
+    /// Fails if the server's certificate is not accepted, if the server refuses this client, or if
+    /// the bytes are not TLS. The session cannot be used afterwards.
     pub fn read(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), TlsError> {
         if let (false, Some(first)) = (self.has_read, bytes.first()) {
             self.has_read = true;
@@ -66,12 +66,11 @@ impl Session {
         Ok(())
     }
 
-    /// Encrypt bytes for the server. Before the handshake is over they are kept, and encrypted
-    /// then.
+    /// Encrypt bytes for the server. Until the handshake is complete, they are buffered.
     ///
     /// # Errors
     ///
-    /// If the session has failed before.
+    /// Fails if the session has failed before.
     pub fn write(&mut self, plaintext: &[u8]) -> Result<(), TlsError> {
         self.connection
             .writer()
@@ -82,7 +81,7 @@ impl Session {
     /// Append the bytes that must go to the network to `out`.
     pub fn take_output(&mut self, out: &mut Vec<u8>) {
         while self.connection.wants_write() {
-            // A `Vec` takes everything.
+            // A write to a `Vec` never fails.
             if self.connection.write_tls(out).is_err() {
                 return;
             }
@@ -95,8 +94,8 @@ impl Session {
         self.connection.wants_write()
     }
 
-    /// Send the closing alert, so that the server can tell an end from a cut. Call
-    /// [`take_output`](Self::take_output) afterwards.
+    /// Send the closing alert, so that the server can tell a regular end from a truncated stream.
+    /// Call [`take_output`](Self::take_output) afterwards.
     pub fn close(&mut self) {
         self.connection.send_close_notify();
     }

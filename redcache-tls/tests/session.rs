@@ -11,7 +11,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-/// An authority, and what it signs.
+/// A certificate authority that signs the certificates of the tests.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -67,7 +67,7 @@ fn connector(tls: &TlsConfig) -> Result<Connector, TlsError> {
     Connector::new(tls)
 }
 
-/// Sends `PING` through a session to a server that echoes. Bytes travel in pieces of `piece`.
+/// Send `PING` through a session to a server that echoes it, in pieces of `piece` bytes.
 fn echo(session: &mut Session, config: ServerConfig, piece: usize) -> Result<Vec<u8>, TlsError> {
     let mut server = ServerConnection::new(Arc::new(config)).unwrap();
     session.write(b"PING")?;
@@ -79,7 +79,7 @@ fn echo(session: &mut Session, config: ServerConfig, piece: usize) -> Result<Vec
             let mut chunk = chunk;
             while !chunk.is_empty() {
                 server.read_tls(&mut chunk).unwrap();
-                // The alert that follows a failure is what the client is to explain.
+                // The client must explain the alert that follows a failure.
                 let _ = server.process_new_packets();
             }
         }

@@ -8,8 +8,8 @@
 //! The user name is the id of the ElastiCache user. The password is a request to the service
 //! `elasticache`, signed in advance with Signature Version 4, without its `http://`:
 //! `NAME/?Action=connect&User=USER_ID` (for a serverless cache with
-//! `&ResourceType=ServerlessCache`). It may be used for 15 minutes. The service ends a connection
-//! after 12 hours unless it has logged in again, as the cache does in time.
+//! `&ResourceType=ServerlessCache`). It is valid for 15 minutes. The service ends a connection
+//! after 12 hours unless the client has logged in again; the cache does so in time.
 //!
 //! A service signs with the crates `aws-config` and `aws-sigv4`:
 //!
@@ -37,7 +37,7 @@ use redcache_tokio::{BoxError, Config, Credentials, CredentialsProvider, LoginRe
 /// The time for which a token can be used.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// Provides IAM tokens, which `sign` makes. It keeps one for the nodes of a cluster.
+/// Provides IAM tokens, which `sign` creates. It caches one token for all nodes of a cluster.
 struct ElastiCacheIam<F> {
     user_id: String,
     sign: F,

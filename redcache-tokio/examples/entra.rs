@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The user name is the object id of the identity, and the password is a token for the scope
-//! `https://redis.azure.com/.default`. A token lives for about an hour. The cache asks for the next
+//! `https://redis.azure.com/.default`. A token lives for about an hour. The cache requests the next
 //! one in time, and logs in with it on the same connection.
 //!
 //! A service gets its tokens from the crate `azure_identity`:
@@ -37,7 +37,7 @@ struct Token {
     lifetime: Duration,
 }
 
-/// Provides tokens of Entra ID, which `fetch` gets.
+/// Provides tokens of Entra ID, which `fetch` requests.
 struct Entra<F> {
     object_id: String,
     fetch: F,

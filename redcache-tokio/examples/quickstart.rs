@@ -5,7 +5,7 @@
 //! REDIS_URL=redis://localhost:6379 cargo run --example quickstart
 //! ```
 //!
-//! What it does stands in `shared/tour.rs`; only the runtime is chosen here.
+//! The steps are in `shared/tour.rs`; this file only chooses the runtime.
 
 #![expect(clippy::print_stdout, reason = "an example is there to show something")]
 
@@ -25,19 +25,19 @@ async fn main() -> Result<(), stage::BoxError> {
     tour::run().await
 }
 
-/// Runs a task beside the others.
+/// Spawn a task on the runtime.
 fn spawn<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> {
     end(tokio::spawn(task))
 }
 
-/// Runs what blocks on a thread that may block.
+/// Run blocking work on a thread that may block.
 async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     end(spawn_blocking(work)).await
 }
 
 async fn end<T>(task: JoinHandle<T>) -> T {
-    // Nobody cancels a task here, so only a panic is left.
+    // No task is cancelled here, so the error can only be a panic.
     task.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use redcache_driver::coarse_now;
 use tokio::runtime::Handle;
 
-/// The distance between tokio's clock and the system's that no thread switch explains.
+/// The smallest difference between tokio's clock and the system's that no thread switch explains.
 const DISTANCE_MIN: Duration = Duration::from_millis(50);
 
 /// A clock that follows tokio's. As long as tokio's follows the system's, the coarse reading comes
 /// from the system's coarse clock, which is several times cheaper to read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clock {
-    /// Tokio's clock was found away from the system's.
+    /// Tokio's clock has differed from the system's.
     is_virtual: Arc<AtomicBool>,
 }
 

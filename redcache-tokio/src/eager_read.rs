@@ -1,4 +1,4 @@
-//! Reads that ask the socket itself.
+//! Reads that try the socket without waiting for tokio's readiness.
 
 use std::io::{self, Read};
 use std::marker::PhantomData;
@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// A half `H` of a stream `S` that reads from the socket even if tokio knows of no bytes: tokio
-/// learns of them only when one of its threads waits for sockets.
+/// A half `H` of a stream `S` that reads from the socket even if tokio does not know that it is
+/// readable: tokio learns this only when one of its threads polls for I/O events.
 pub(crate) struct EagerRead<H, S> {
     half: H,
-    /// The last read has emptied the socket, so the next one finds nothing unless tokio knows
-    /// better.
+    /// The last read has emptied the socket, so the next one waits until tokio reports it as
+    /// readable.
     was_emptied: bool,
     stream: PhantomData<fn() -> S>,
 }

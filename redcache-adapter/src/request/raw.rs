@@ -37,7 +37,7 @@ impl Request for ReadRawMany {
     }
 }
 
-/// Store several values, each in the place of exactly one write of an old one.
+/// Replace several values. Each replaces exactly one write of an old value.
 #[derive(Debug)]
 pub struct ReplaceMany {
     replacements: Vec<Replacement>,

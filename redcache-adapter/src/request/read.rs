@@ -1,4 +1,4 @@
-//! Requests that read keys which the near cache does not have.
+//! Requests that read keys without a near entry.
 
 use std::mem;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! The commands that redcache uses, and what it needs each for.
+//! The commands that redcache uses, and the purpose of each.
 
 use redcache_core::protocol::Script;
 
@@ -29,7 +29,7 @@ pub(crate) struct Probe {
 /// Stands for the key in a [`Probe`].
 pub(crate) const KEY: &str = "{key}";
 
-/// The life of the doctor's keys in milliseconds.
+/// The TTL of the doctor's keys in milliseconds.
 pub(crate) const TTL_MS: &str = "10000";
 
 /// The commands in the order in which they are tried. Each leaves the key at most [`TTL_MS`] to

@@ -110,7 +110,7 @@ fn is_vital(need: Need) -> bool {
     }
 }
 
-/// Return the first refusal of a command with such a need, with its node.
+/// Return the first refusal of a command with this need, with its node.
 fn refused_command(
     facts: &Facts,
     needed: impl Fn(Need) -> bool,

@@ -1,4 +1,4 @@
-//! The examination of servers: it talks to them and collects facts.
+//! The examination of servers: it sends commands and collects facts.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const PINGS: usize = 20;
 ///
 /// # Errors
 ///
-/// If the operating system has no randomness for the names of the keys.
+/// Fails if the operating system has no randomness for the names of the keys.
 pub(super) fn examine(options: &Options, prefix: &str) -> Result<Facts, Failure> {
     let scratch = probe_key::scratch(prefix, "doctor")?;
     let config = &options.config;

@@ -9,14 +9,14 @@ use super::diagnosis::Diagnosis;
 use super::facts::{Facts, Latency, NodeFacts, Tracking};
 use crate::exit::Exit;
 
-/// Everything that the report says.
+/// The content of the report.
 pub(crate) struct Report<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) diagnosis: &'a Diagnosis,
     pub(crate) acl: &'a [String],
 }
 
-/// The columns of the paragraph.
+/// The width of the paragraph in columns.
 const WIDTH: usize = 80;
 
 impl Report<'_> {

@@ -14,7 +14,7 @@ pub(super) enum Content {
     Missing,
     /// A process loads or writes the key.
     Lock(Lock),
-    /// "Not found" is cached; the run time of its loader.
+    /// A cached "not found", with the run time of its loader.
     NotFound { compute_time: Option<Duration> },
     /// A value, with the length of its payload; the run time of its loader if it has an envelope.
     Value { length: u64, compute_time: Option<Duration> },

@@ -22,9 +22,9 @@ pub(super) struct Piped(Arc<World>);
 
 struct World {
     start: Instant,
-    /// How often the time was asked for; each time a microsecond has passed.
+    /// The number of readings of the clock, which advances by a microsecond per reading.
     ticks: AtomicU64,
-    /// How many bytes are under way to the server at most.
+    /// The largest number of bytes in transit to the server.
     room: usize,
     net: Mutex<Net>,
 }
@@ -55,7 +55,7 @@ impl Piped {
         self.0.net.lock().unwrap()
     }
 
-    /// Answers what comes up a pipe, until that is gone.
+    /// Answer the commands of a pipe until its client drops it.
     async fn serve(self, client: ClientId) {
         poll_fn(|cx| {
             let mut net = self.net();
@@ -76,7 +76,7 @@ impl Piped {
 }
 
 impl Net {
-    /// Carries what the server sends to where it is read.
+    /// Move the server's output into the pipes.
     fn settle(&mut self) {
         while let Some(event) = self.server.poll_event() {
             match event {
@@ -137,7 +137,7 @@ impl AsyncRead for Reader {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut net = self.0.net();
-        // A pipe that is gone reads as ended.
+        // A dropped pipe reads as closed.
         let Some(pipe) = net.pipes.get_mut(&self.1) else { return Poll::Ready(Ok(0)) };
         if pipe.down.is_empty() {
             pipe.reader = Some(cx.waker().clone());
