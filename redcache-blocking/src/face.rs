@@ -62,7 +62,7 @@ impl Face for Cache {
     }
 }
 
-/// Return the output of a future of synchronous code, which is ready at once.
+/// Return the output of a future of synchronous code. It is ready at the first poll.
 fn ready<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),

@@ -40,7 +40,7 @@ fn run(shared: &Arc<Shared>) {
             }
             while let Some(login) = state.host.logins.start() {
                 let id = login.id;
-                // An attempt to connect cannot be interrupted, so `close` does not wait for it.
+                // A provider cannot be interrupted, so `close` does not wait for it.
                 let ask = move |shared: &Arc<Shared>| login::run(shared, login);
                 if let Err(error) = shared.spawn("redcache-login", ask) {
                     state.host.end_login(now, id, Some(Err(error.to_string())));

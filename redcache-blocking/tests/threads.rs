@@ -106,7 +106,7 @@ fn threads_end_although_nobody_answers_the_attempt_to_connect() {
     let began = Instant::now();
     cache.close();
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    // The repeated attempt succeeds although nobody needs it any more.
+    // The kernel repeats the attempts, which succeed after the cache is closed.
     for _ in waiting {
         silent.accept().unwrap();
     }

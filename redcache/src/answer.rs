@@ -18,9 +18,8 @@ pub struct TypedAnswer<V> {
     /// The time since this process learned the value; `None` for a value that was just read from
     /// Redis.
     pub age: Option<Duration>,
-    /// The time since the value was known to be the current one of Redis, at the instant at which
-    /// the key was answered; `None` if unknown. See
-    /// [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
+    /// The time between the instant at which the value was known to be current in Redis and the
+    /// answer; `None` if unknown. See [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
     pub fresh_as_of: Option<Duration>,
 }
 
@@ -60,12 +59,13 @@ impl<V> TypedLoaded<V> {
         Self { value: Some(value.into()), ttl: None, store: true }
     }
 
-    /// Return "not found", stored for the view's TTL of that, so that the next read does not load.
+    /// Return "not found", stored for the view's `not_found_ttl`, so that the next read does not
+    /// load.
     pub fn not_found() -> Self {
         Self { value: None, ttl: None, store: true }
     }
 
-    /// Set the TTL, in place of those of the view.
+    /// Set the TTL, instead of the TTLs of the view.
     #[must_use]
     pub fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);

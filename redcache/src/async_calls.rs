@@ -27,7 +27,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get`](crate::Cache::get), and
+    /// The errors of [`Cache::get`](crate::Cache::get), and
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable).
     pub async fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, Error>
     where
@@ -47,7 +47,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_many`](crate::Cache::get_many). An inner error may be
+    /// The errors of [`Cache::get_many`](crate::Cache::get_many). An inner error may be
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable).
     pub async fn get_many<Q: Borrow<K>>(
         &self,
@@ -58,9 +58,9 @@ where
 
     /// Read a key. On a miss, run `loader` and store its value for the TTL of the view.
     ///
-    /// The loader runs once for all callers that ask at the same time, in all processes. It may
-    /// return a `V`, an `Option<V>` or a [`TypedLoaded`]. Its caller gets the loaded object itself,
-    /// without a detour through the codec.
+    /// The loader runs once for all concurrent callers, in all processes. It may return a `V`, an
+    /// `Option<V>` or a [`TypedLoaded`]. Its caller gets the loaded object itself, which is not
+    /// decoded again.
     ///
     /// # Cancellation
     ///
@@ -68,7 +68,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_with`](crate::Cache::get_with), and
+    /// The errors of [`Cache::get_with`](crate::Cache::get_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     ///
     /// # Examples
@@ -117,7 +117,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_many_with`](crate::Cache::get_many_with), and
+    /// The errors of [`Cache::get_many_with`](crate::Cache::get_many_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     ///
     /// # Examples
@@ -150,7 +150,7 @@ where
         self.view.get_many_with(keys, loader).await
     }
 
-    /// Write a value for the TTL of the view in the place of any other.
+    /// Write a value for the TTL of the view. It replaces any other content of the key.
     ///
     /// # Cancellation
     ///
@@ -158,7 +158,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert`](crate::Cache::insert), and
+    /// The errors of [`Cache::insert`](crate::Cache::insert), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     pub async fn insert<Q>(&self, key: &Q, value: &V) -> Result<(), Error>
     where
@@ -176,8 +176,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert_many`](crate::Cache::insert_many). If a value cannot be encoded,
-    /// nothing is written.
+    /// The errors of [`Cache::insert_many`](crate::Cache::insert_many). If a value cannot be
+    /// encoded, nothing is written.
     pub async fn insert_many<Q: Borrow<K>, B: Borrow<V>>(
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
@@ -193,7 +193,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert_with`](crate::Cache::insert_with), and
+    /// The errors of [`Cache::insert_with`](crate::Cache::insert_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     pub async fn insert_with<Q, L, Fut, T, E>(
         &self,
@@ -219,7 +219,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert_many_with`](crate::Cache::insert_many_with), and
+    /// The errors of [`Cache::insert_many_with`](crate::Cache::insert_many_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     pub async fn insert_many_with<Q, L, Fut, M, T, E>(
         &self,
@@ -246,7 +246,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::remove`](crate::Cache::remove).
+    /// The errors of [`Cache::remove`](crate::Cache::remove).
     pub async fn remove<Q>(&self, key: &Q) -> Result<bool, Error>
     where
         K: Borrow<Q>,
@@ -263,7 +263,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::remove_many`](crate::Cache::remove_many).
+    /// The errors of [`Cache::remove_many`](crate::Cache::remove_many).
     pub async fn remove_many<Q: Borrow<K>>(
         &self,
         keys: impl IntoIterator<Item = Q>,
@@ -280,7 +280,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::change`](crate::Cache::change).
+    /// The errors of [`Cache::change`](crate::Cache::change).
     pub async fn change<Q, L, Fut, T, E>(
         &self,
         keys: impl IntoIterator<Item = Q>,
@@ -303,7 +303,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::touch`](crate::Cache::touch).
+    /// The errors of [`Cache::touch`](crate::Cache::touch).
     pub async fn touch<Q>(&self, key: &Q) -> Result<bool, Error>
     where
         K: Borrow<Q>,
@@ -320,7 +320,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::touch_many`](crate::Cache::touch_many).
+    /// The errors of [`Cache::touch_many`](crate::Cache::touch_many).
     pub async fn touch_many<Q: Borrow<K>>(
         &self,
         keys: impl IntoIterator<Item = Q>,
@@ -332,9 +332,9 @@ where
     ///
     /// The view must be [`clearable`](crate::TypedCacheBuilder::clearable). When the call has
     /// returned, this process no longer returns an old value, and the others return it until
-    /// Redis's invalidation reaches them. A load that is under way is stored where no call finds
-    /// it. The old values stay in Redis until their TTL. A failover that loses the write brings
-    /// them back, like the key of a lost `remove`.
+    /// Redis's invalidation reaches them. A load in progress is stored under a name that no call
+    /// reads any more. The old values stay in Redis until their TTL. A failover that loses the
+    /// write brings them back, like the key of a lost `remove`.
     ///
     /// # Cancellation
     ///
@@ -342,7 +342,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert`](crate::Cache::insert), and
+    /// The errors of [`Cache::insert`](crate::Cache::insert), and
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the view is not clearable.
     pub async fn clear(&self) -> Result<(), Error> {
         self.view.clear().await

@@ -25,7 +25,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get`](crate::blocking::Cache::get), and
+    /// The errors of [`Cache::get`](crate::blocking::Cache::get), and
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable).
     pub fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, Error>
     where
@@ -41,7 +41,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_many`](crate::blocking::Cache::get_many). An inner error may be
+    /// The errors of [`Cache::get_many`](crate::blocking::Cache::get_many). An inner error may be
     /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable).
     pub fn get_many<Q: Borrow<K>>(
         &self,
@@ -52,13 +52,13 @@ where
 
     /// Read a key. On a miss, run `loader` and store its value for the TTL of the view.
     ///
-    /// The loader runs once for all callers that ask at the same time, in all processes. It may
-    /// return a `V`, an `Option<V>` or a [`TypedLoaded`]. Its caller gets the loaded object itself,
-    /// without a detour through the codec.
+    /// The loader runs once for all concurrent callers, in all processes. It may return a `V`, an
+    /// `Option<V>` or a [`TypedLoaded`]. Its caller gets the loaded object itself, which is not
+    /// decoded again.
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_with`](crate::blocking::Cache::get_with), and
+    /// The errors of [`Cache::get_with`](crate::blocking::Cache::get_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     ///
     /// # Examples
@@ -102,7 +102,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_many_with`](crate::blocking::Cache::get_many_with), and
+    /// The errors of [`Cache::get_many_with`](crate::blocking::Cache::get_many_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     ///
     /// # Examples
@@ -133,11 +133,11 @@ where
         ready(self.view.get_many_with(keys, |keys| std::future::ready(loader(keys))))
     }
 
-    /// Write a value for the TTL of the view in the place of any other.
+    /// Write a value for the TTL of the view. It replaces any other content of the key.
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert`](crate::blocking::Cache::insert), and
+    /// The errors of [`Cache::insert`](crate::blocking::Cache::insert), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     pub fn insert<Q>(&self, key: &Q, value: &V) -> Result<(), Error>
     where
@@ -151,8 +151,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert_many`](crate::blocking::Cache::insert_many). If a value cannot be
-    /// encoded, nothing is written.
+    /// The errors of [`Cache::insert_many`](crate::blocking::Cache::insert_many). If a value cannot
+    /// be encoded, nothing is written.
     pub fn insert_many<Q: Borrow<K>, B: Borrow<V>>(
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
@@ -164,7 +164,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert_with`](crate::blocking::Cache::insert_with), and
+    /// The errors of [`Cache::insert_with`](crate::blocking::Cache::insert_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     pub fn insert_with<Q, T, E>(
         &self,
@@ -184,7 +184,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert_many_with`](crate::blocking::Cache::insert_many_with), and
+    /// The errors of [`Cache::insert_many_with`](crate::blocking::Cache::insert_many_with), and
     /// [`ErrorKind::Unencodable`](crate::ErrorKind::Unencodable).
     pub fn insert_many_with<Q, M, T, E>(
         &self,
@@ -205,7 +205,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::remove`](crate::blocking::Cache::remove).
+    /// The errors of [`Cache::remove`](crate::blocking::Cache::remove).
     pub fn remove<Q>(&self, key: &Q) -> Result<bool, Error>
     where
         K: Borrow<Q>,
@@ -218,7 +218,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::remove_many`](crate::blocking::Cache::remove_many).
+    /// The errors of [`Cache::remove_many`](crate::blocking::Cache::remove_many).
     pub fn remove_many<Q: Borrow<K>>(
         &self,
         keys: impl IntoIterator<Item = Q>,
@@ -231,7 +231,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::change`](crate::blocking::Cache::change).
+    /// The errors of [`Cache::change`](crate::blocking::Cache::change).
     pub fn change<Q: Borrow<K>, T, E: Into<BoxError> + 'static>(
         &self,
         keys: impl IntoIterator<Item = Q>,
@@ -244,7 +244,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::touch`](crate::blocking::Cache::touch).
+    /// The errors of [`Cache::touch`](crate::blocking::Cache::touch).
     pub fn touch<Q>(&self, key: &Q) -> Result<bool, Error>
     where
         K: Borrow<Q>,
@@ -257,7 +257,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::touch_many`](crate::blocking::Cache::touch_many).
+    /// The errors of [`Cache::touch_many`](crate::blocking::Cache::touch_many).
     pub fn touch_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> BatchResult<bool> {
         ready(self.view.touch_many(keys))
     }
@@ -266,20 +266,20 @@ where
     ///
     /// The view must be [`clearable`](crate::TypedCacheBuilder::clearable). When the call has
     /// returned, this process no longer returns an old value, and the others return it until
-    /// Redis's invalidation reaches them. A load that is under way is stored where no call finds
-    /// it. The old values stay in Redis until their TTL. A failover that loses the write brings
-    /// them back, like the key of a lost `remove`.
+    /// Redis's invalidation reaches them. A load in progress is stored under a name that no call
+    /// reads any more. The old values stay in Redis until their TTL. A failover that loses the
+    /// write brings them back, like the key of a lost `remove`.
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::insert`](crate::blocking::Cache::insert), and
+    /// The errors of [`Cache::insert`](crate::blocking::Cache::insert), and
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the view is not clearable.
     pub fn clear(&self) -> Result<(), Error> {
         ready(self.view.clear())
     }
 }
 
-/// Return the output of a call of the blocking face, which is ready at once.
+/// Return the output of a call of the blocking face. Its future is ready at the first poll.
 pub(crate) fn ready<F: Future>(call: F) -> F::Output {
     match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

@@ -15,9 +15,9 @@ use crate::view::View;
 use crate::view::settings::Settings;
 use crate::view::space::Space;
 
-/// Make typed views of a cache.
+/// Creates typed views of a cache.
 ///
-/// Both kinds of caches implement it.
+/// The async and the blocking cache implement it.
 pub trait Typed: Sized {
     /// Return a builder of a view: typed keys of one namespace, with values in the form of `codec`.
     ///
@@ -51,7 +51,7 @@ impl Typed for redcache_blocking::Cache {
     }
 }
 
-/// A typed view that is being made. [`Typed::typed`] returns it.
+/// A builder of a typed view. [`Typed::typed`] returns it.
 #[must_use]
 pub struct TypedCacheBuilder<F, K: ?Sized, V, C> {
     face: Face,
@@ -106,16 +106,16 @@ impl<F, K: ?Sized, V, C> TypedCacheBuilder<F, K, V, C> {
 
     /// Let [`clear`](crate::TypedCache::clear) remove all keys of the namespace in one write.
     ///
-    /// Every process must do so, or none, because the name of a key then contains the generation of
-    /// the namespace. The generation is a key of its own, which each process keeps in its near
-    /// cache. If Redis evicts it, the namespace is empty.
+    /// Either all processes or none must use this setting, because it adds the generation of the
+    /// namespace to the name of each key. The generation is a key of its own, which each process
+    /// keeps in its near cache. If Redis evicts it, the namespace is empty.
     pub fn clearable(mut self) -> Self {
         self.settings.is_clearable = true;
         self
     }
 
     /// Write keys as they are, without a namespace and without escapes, to share them with other
-    /// programs. Parts of a key are joined by `:`. The application sees to it that the keys of
+    /// programs. Parts of a key are joined by `:`. The application must ensure that the keys of
     /// different views differ.
     pub fn plain_keys(mut self) -> Self {
         self.namespace = None;

@@ -1,6 +1,6 @@
 //! The attribute `cached`, and the parts of its functions that need no macro.
 //!
-//! Except for the attribute, the items are public for its expansion alone, and not part of the API.
+//! All items except the attribute are public only for its expansion, and are not part of the API.
 
 #[cfg(feature = "blocking")]
 pub(crate) mod blocking_reads;
@@ -9,8 +9,8 @@ pub(crate) mod views;
 
 /// Read the results of a function through a cache.
 ///
-/// A call returns the cached value of its key. On a miss, the function runs, once for all callers
-/// that ask at the same time, in all processes, and its value is stored. An error is not stored.
+/// A call returns the cached value of its key. On a miss, the function runs once for all concurrent
+/// callers in all processes, and its value is stored. An error is not stored.
 ///
 /// ```
 /// use std::sync::OnceLock;
@@ -43,8 +43,8 @@ pub(crate) mod views;
 /// ```
 ///
 /// A function with `cached` is a shorthand for a typed view. A view of the same namespace removes
-/// its values: for the functions above, `cache.typed::<u64, User, _>("user", Json)`. A key of
-/// several parts is a tuple.
+/// its values: for the functions above, `cache.typed::<u64, User, _>("user", Json)`. The key of a
+/// pattern with several placeholders is a tuple.
 ///
 /// # Arguments
 ///
@@ -81,11 +81,12 @@ pub(crate) mod views;
 ///
 /// A function is async or not, and may be a method, take references and have generic arguments. It
 /// returns `Result<T, E>` or `Result<Option<T>, E>`, where `T` is `V` or `Arc<V>`. A hit clones a
-/// `V`, and costs no copy for an `Arc<V>`. The codec encodes `V`. `V` owns what it has, and does
-/// not depend on a generic parameter of the function.
+/// `V`, and costs no copy for an `Arc<V>`. The codec encodes `V`. `V` has no lifetime parameter,
+/// and does not depend on a generic parameter of the function.
 ///
-/// `E` is `Into<BoxError>`, because callers share one error, and `From<LoadError<E>>`, because the
-/// cache has errors of its own. `BoxError` and `anyhow::Error` are both. For an error of your own:
+/// `E` implements `Into<BoxError>`, because callers share one error, and `From<LoadError<E>>`,
+/// because the cache has its own errors. `BoxError` and `anyhow::Error` implement both. A custom
+/// error type needs one conversion:
 ///
 /// ```
 /// use redcache::LoadError;
@@ -112,11 +113,12 @@ pub(crate) mod views;
 /// }
 /// ```
 ///
-/// A function that returns no `Option` runs if its key is cached as "not found", and replaces that.
-/// A function must not call itself with the same key, because it would wait for itself. A
-/// `const fn`, an `unsafe fn` and a function without a body are refused, and so are argument
-/// patterns: each error points at the part of your function. `async_trait` hides the result of a
-/// method, so put `cached` on a method that the trait's method calls.
+/// A function that does not return an `Option` runs if its key is cached as "not found", and its
+/// value replaces the "not found". A function must not call itself with the same key, because it
+/// would wait for itself. A `const fn`, an `unsafe fn` and a function without a body are refused,
+/// and so are argument patterns: each compile error points at the part of your function that is
+/// wrong. `async_trait` hides the result of a method, so put `cached` on a method that the trait's
+/// method calls.
 ///
 /// # Errors
 ///

@@ -46,9 +46,9 @@ pub trait Codec<V>: Send + Sync + 'static {
 
     /// Return a number that changes with the fields of `V`.
     ///
-    /// A value is stored behind it, so that a version of your program with other fields does not
-    /// misread it. Without a number, which is the default, the bytes of [`encode`](Self::encode)
-    /// are stored as they are.
+    /// The number precedes each stored value, so that a version of your program with other fields
+    /// does not misread it. Without a number, which is the default, the bytes of
+    /// [`encode`](Self::encode) are stored as they are.
     fn schema(&self) -> Option<u64> {
         None
     }
@@ -57,18 +57,18 @@ pub trait Codec<V>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The format cannot express the value.
+    /// Fails if the format cannot express the value.
     fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError>;
 
     /// Decode a value.
     ///
     /// # Errors
     ///
-    /// The bytes are not an encoded `V`.
+    /// Fails if the bytes are not an encoded `V`.
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError>;
 
-    /// Return the bytes that a decoded value has on the heap. The default is the length of its
-    /// encoding.
+    /// Return the number of bytes that a decoded value occupies on the heap. The default is the
+    /// length of its encoding.
     fn heap_bytes(&self, value: &V, encoded: usize) -> usize {
         let _ = value;
         encoded

@@ -1,6 +1,6 @@
-//! The cache below a view: one of either face.
+//! The cache below a view, which belongs to either face.
 //!
-//! A type of its own and not a type parameter: the compiler can then see that the futures of the
+//! It is an enum and not a type parameter, so that the compiler can prove that the futures of the
 //! calls are `Send`.
 
 use std::future::Future;
@@ -21,7 +21,7 @@ pub(crate) enum Face {
     Blocking(redcache_blocking::Cache),
 }
 
-/// Do the same with the cache of either face.
+/// Evaluate the same expression with the cache of either face.
 macro_rules! either {
     ($face:expr, $cache:ident => $result:expr) => {
         match $face {
@@ -67,8 +67,8 @@ impl Face {
         either!(self, cache => redcache_adapter::Face::run(cache, request).await)
     }
 
-    /// Run a call whose loader runs as often as the engine asks. It returns `None` if it cannot run
-    /// again.
+    /// Run a call whose loader runs each time the engine requests it. The loader returns `None` if
+    /// it cannot run again.
     pub(crate) async fn run_with<Q: Request, Fut: Future<Output = LoadResult>>(
         &self,
         request: Q,
@@ -77,7 +77,7 @@ impl Face {
         either!(self, cache => redcache_adapter::Face::run_with(cache, request, load).await)
     }
 
-    /// Register a loader for refreshes. Its failures are of the type `E`.
+    /// Register a loader for refreshes. Its errors have the type `E`.
     pub(crate) fn register<E, Fut: Future<Output = LoadResult> + Send + 'static>(
         &self,
         options: RefreshOptions,

@@ -1,8 +1,8 @@
 //! Typed keys, and their names in Redis.
 //!
-//! A name is `NAMESPACE:PART/PART…`. A part has no `:`, no `/` and no `%` of its own: they are
-//! escaped. The last `:` of a name therefore ends the namespace, and no two keys, and no two
-//! namespaces, share a name.
+//! A name is `NAMESPACE:PART/PART…`. The characters `:`, `/` and `%` within a part are escaped. The
+//! last `:` of a name therefore ends the namespace, and no two keys, and no two namespaces, share a
+//! name.
 
 use std::fmt::{self, Write};
 
@@ -14,8 +14,8 @@ pub(crate) type Name = SmallVec<[u8; 128]>;
 /// A type whose values are keys: integers, text, bytes, `bool`, `char`, tuples, and with the
 /// feature `uuid` also UUIDs.
 ///
-/// A key of your own writes its parts. Two different keys must have different parts, and a borrowed
-/// key the same as an owned one.
+/// A custom key type writes its parts. Two different keys must have different parts, and a borrowed
+/// key must have the same parts as an owned one.
 ///
 /// # Examples
 ///
@@ -73,13 +73,13 @@ impl<'a> KeyWriter<'a> {
         let _ = write!(Escaping(self), "{part}");
     }
 
-    /// Append parts that are escaped and joined already.
+    /// Append parts that are already escaped and joined.
     #[cfg(feature = "macros")]
     pub(crate) fn escaped(&mut self, parts: &[u8]) {
         self.unescaped_part(parts);
     }
 
-    /// Append a part without bytes that are escaped.
+    /// Append a part that needs no escapes.
     #[inline]
     fn unescaped_part(&mut self, bytes: &[u8]) {
         self.begin_part();

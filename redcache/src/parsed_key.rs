@@ -7,9 +7,9 @@ use crate::key::CacheKey;
 
 /// A type whose values can be read from the parts that they have written.
 ///
-/// The loader of a refresh gets keys that Redis has named. All types that implement [`CacheKey`]
-/// and own what they have can be read: integers, `String`, bytes, `bool`, `char`, tuples, and with
-/// the feature `uuid` also UUIDs.
+/// The loader of a refresh gets its keys from their names in Redis. All owned types that implement
+/// [`CacheKey`] can be read: integers, `String`, bytes, `bool`, `char`, tuples, and with the
+/// feature `uuid` also UUIDs.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ use crate::key::CacheKey;
 /// }
 /// ```
 pub trait ParsedKey: CacheKey + Sized {
-    /// Take the parts of a key. Return `None` if they are those of no key.
+    /// Take the parts of a key. Return `None` if no key has these parts.
     fn read_from(parts: &mut KeyParts<'_>) -> Option<Self>;
 }
 

@@ -1,4 +1,4 @@
-//! Typed views as an application sees them. The calls are in `async_calls` and `blocking_calls`.
+//! The public type of typed views. Its calls are in `async_calls` and `blocking_calls`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use crate::view::View;
 
 /// A view of a cache with keys of type `K` and values of type `V`, which the codec `C` encodes.
 ///
-/// [`Typed::typed`](crate::Typed::typed) makes one. Handles are cheap to clone. `F` is the cache
+/// [`Typed::typed`](crate::Typed::typed) creates one. Handles are cheap to clone. `F` is the cache
 /// below: leave it to the aliases [`redcache::TypedCache`](crate::TypedCache) and
 /// `redcache::blocking::TypedCache`.
 ///
@@ -18,11 +18,11 @@ use crate::view::View;
 ///
 /// A stored value that does not decode was written by another version of your program, or by
 /// another program. A call with a loader treats it as a miss: it loads, and replaces the value
-/// unless somebody else has written the key. Only a call without a loader fails, with
+/// unless another caller has written the key. Only a call without a loader fails, with
 /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable). While two versions run side by side,
-/// each replaces the other's value at most once per TTL, and otherwise keeps its own value in a key
-/// of its own, which is valid until somebody writes the shared key. So a `remove` of one version
-/// also reaches the other, and no key is loaded more than once per version and write.
+/// each replaces the other's value at most once per TTL. Otherwise it keeps its own value under a
+/// second key, which is valid until the shared key is written. So a `remove` of one version also
+/// reaches the other, and no key is loaded more than once per version and write.
 ///
 /// [`undecodable`](Self::undecodable) counts such values, and the observer gets an
 /// [`UndecodableEvent`](crate::observer::UndecodableEvent) for each.

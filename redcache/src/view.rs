@@ -46,7 +46,7 @@ impl<K: ?Sized, V, C> View<K, V, C> {
         Self { face, space, keys: PhantomData }
     }
 
-    /// Return the form of the view, to make others of it.
+    /// Return the form of the view, from which other views can be created.
     pub(crate) fn shared_space(&self) -> Arc<Space<V, C>> {
         Arc::clone(&self.space)
     }
@@ -67,8 +67,7 @@ impl<K: ?Sized, V, C> View<K, V, C> {
 }
 
 impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
-    /// Decode an answer, once per copy in the near cache. Return it unchanged if it cannot be
-    /// decoded.
+    /// Decode an answer, once per near entry. Return it unchanged if it cannot be decoded.
     fn open(&self, name: &[u8], answer: Answer) -> Result<TypedAnswer<V>, Answer> {
         let Some(bytes) = &answer.value else { return Ok(retyped(&answer, None)) };
         if let Some(object) = self.face.near().object(name, bytes) {
@@ -79,14 +78,14 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
         Ok(retyped(&answer, Some(value)))
     }
 
-    /// Keep the object of a value beside its near copy.
+    /// Keep the object of a value beside its near entry.
     fn keep(&self, name: &[u8], encoded: &Bytes, value: &Arc<V>) {
         let weight = self.space.weight(value, encoded.len());
         let object = NearObject::derived(Arc::clone(value), weight);
         self.face.near().attach(name, encoded, &object);
     }
 
-    /// Convert the answer to a call with loads. Return it unchanged if it cannot be decoded.
+    /// Convert the answer of a call with a loader. Return it unchanged if it cannot be decoded.
     fn open_loaded(
         &self,
         name: &Key,

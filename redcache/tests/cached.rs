@@ -47,7 +47,7 @@ impl Users {
         Ok(Some(user(query)))
     }
 
-    /// A user that is there.
+    /// Return a user that exists.
     #[cached(cache = self.cache, key = "user:{self.tenant}/{id}", ttl = "60s")]
     async fn get(&self, id: u64) -> Result<Arc<User>, BoxError> {
         Ok(user(self.query()).into())

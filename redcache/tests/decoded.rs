@@ -1,4 +1,4 @@
-//! Decoded values beside the near copies.
+//! Decoded values beside near entries.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -20,7 +20,7 @@ struct Counts {
     cache: Arc<OnceLock<Cache>>,
 }
 
-/// A text whose end is noted.
+/// A text whose drop is counted.
 struct Text {
     text: String,
     counts: Counts,
@@ -87,7 +87,7 @@ async fn a_copy_is_decoded_once_and_its_object_is_dropped_with_it() {
     assert!(objects.iter().all(|object| Arc::ptr_eq(object, &objects[0])));
     drop(objects);
     assert!(counts.dropped.lock().unwrap().is_empty());
-    // The invalidation by another process drops the object, or the read after it does.
+    // The invalidation drops the object, or else the next read does.
     other.insert("text:1", "two", TTL).await.unwrap();
     while texts.get(&1).await.unwrap().value.unwrap().text == "one" {
         tokio::task::yield_now().await;

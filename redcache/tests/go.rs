@@ -30,7 +30,7 @@ fn row(name: &str, tags: &[(&str, i64)], score: f64, nick: Option<&str>) -> Row 
     Row { name: name.to_owned(), tags, score, nick: nick.map(str::to_owned) }
 }
 
-/// Values as `json.Marshal` of Go writes them, and as `Json` writes them.
+/// Return values with the JSON that Go's `json.Marshal` and `Json` write for them.
 fn vectors() -> Vec<(Row, &'static str, &'static str)> {
     let plain = r#"{"Name":"Ada","Tags":{"a":1,"b":-2},"Score":1.5,"Nick":null}"#;
     vec![
@@ -135,7 +135,7 @@ async fn a_view_with_plain_keys_writes_json_that_go_reads() {
             } else {
                 rows.insert(&key, &row).await.unwrap();
             }
-            // Go takes the digits up to the next colon for the time of the load.
+            // Go parses the digits up to the next colon as the run time of the loader.
             let stored = String::from_utf8(raw.get(&format!("app:row:{number}"))).unwrap();
             let rest = stored.strip_prefix("__redcache:v1:").unwrap();
             let (delta_ns, payload) = rest.split_once(':').unwrap();

@@ -13,7 +13,7 @@ use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(600);
 
-/// Any reading of the clock is after this part of the TTL.
+/// A part of the TTL so small that every later reading of the clock exceeds it.
 const AT_ONCE: f64 = 1e-9;
 
 type Key = (String, u32);

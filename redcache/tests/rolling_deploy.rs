@@ -1,8 +1,8 @@
 //! Two versions of a program on one namespace, as during a rolling deploy.
 //!
 //! Each version has two caches with connections and near caches of their own, as two processes
-//! have. The number of rounds does not depend on time; `ROLLING_DEPLOY_SECONDS` repeats them for
-//! that long.
+//! have. The number of rounds does not depend on time, unless `ROLLING_DEPLOY_SECONDS` sets a
+//! duration.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ const KEYS: u64 = 5;
 const CALLERS: usize = 4;
 const ROUNDS: usize = 200;
 
-/// The loads of one version for one key: the first one, the one whose value replaces the other
-/// version's, and the one beside the other version's replacement.
+/// The largest number of loads of one version for one key: the first load, the load that replaces
+/// the other version's value, and the load for the side key.
 const LOADS_MAX: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

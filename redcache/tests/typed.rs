@@ -344,7 +344,7 @@ async fn clear_is_one_write_after_which_no_process_returns_an_old_value() {
         [writes("set"), writes("del"), writes("scan")],
         [before[0] + 1, before[1], before[2]]
     );
-    // One push later, the other process has the new generation, too.
+    // After one push, the other process has the new generation, too.
     while others.get(&0).await.unwrap().value.is_some() {
         tokio::task::yield_now().await;
     }
@@ -414,7 +414,7 @@ async fn a_lost_generation_is_a_clear() {
     }
     users.insert(&1, &user("new")).await.unwrap();
     assert_eq!(users.get(&1).await.unwrap().value, Some(user("new").into()));
-    // Neither does a generation of any other form break the namespace.
+    // A generation of any other form does not break the namespace either.
     other.insert("user:%~generation", "of another program", TTL).await.unwrap();
     while users.get(&1).await.unwrap().value.is_some() {
         tokio::task::yield_now().await;

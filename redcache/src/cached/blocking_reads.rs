@@ -16,7 +16,7 @@ use crate::typed::TypedCacheOn;
 ///
 /// # Errors
 ///
-/// Those of [`TypedCache::get_with`](crate::TypedCacheOn::get_with).
+/// The errors of [`TypedCache::get_with`](crate::TypedCacheOn::get_with).
 pub fn value<F, V: Send + Sync + 'static, C: Codec<V>, T, E>(
     view: Result<TypedCacheOn<F, Parts, V, C>, Error>,
     key: Parts,
@@ -33,7 +33,7 @@ where
 ///
 /// # Errors
 ///
-/// Those of [`TypedCache::get_with`](crate::TypedCacheOn::get_with).
+/// The errors of [`TypedCache::get_with`](crate::TypedCacheOn::get_with).
 pub fn optional<F, V: Send + Sync + 'static, C: Codec<V>, T, E>(
     view: Result<TypedCacheOn<F, Parts, V, C>, Error>,
     key: Parts,

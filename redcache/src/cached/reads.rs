@@ -10,11 +10,12 @@ use crate::cached::views::Parts;
 use crate::codec::Codec;
 use crate::typed::TypedCacheOn;
 
-/// Read a value, or run the function. A cached "not found" is of another program, and replaced.
+/// Read a value, or run the function. A cached "not found" comes from another program and is
+/// replaced.
 ///
 /// # Errors
 ///
-/// Those of [`TypedCache::get_with`](crate::TypedCache::get_with).
+/// The errors of [`TypedCache::get_with`](crate::TypedCache::get_with).
 pub async fn value<F, V, C, L, Fut, T, E>(
     view: Result<TypedCacheOn<F, Parts, V, C>, Error>,
     key: Parts,
@@ -30,7 +31,7 @@ where
 {
     let view = view?.view;
     let mut load = Some(load);
-    // A call runs its loader once, so that it is there.
+    // The loader is present, because a call runs it once.
     let first = || load.take().expect("the loader runs once")();
     if let Some(value) = view.get_with(&key, first).await?.value {
         return Ok(value);
@@ -49,7 +50,7 @@ where
 ///
 /// # Errors
 ///
-/// Those of [`TypedCache::get_with`](crate::TypedCache::get_with).
+/// The errors of [`TypedCache::get_with`](crate::TypedCache::get_with).
 pub async fn optional<F, V, C, L, Fut, T, E>(
     view: Result<TypedCacheOn<F, Parts, V, C>, Error>,
     key: Parts,

@@ -14,13 +14,13 @@ use crate::typed::TypedCacheOn;
 use crate::view::View;
 use crate::view::space::Space;
 
-/// The number of caches whose views one function keeps, besides its first.
+/// The largest number of caches, besides the first, whose views one function keeps.
 const OTHERS_MAX: usize = 64;
 
 /// The views of one function, one per cache. They own no handle of a cache.
 #[derive(Debug)]
 pub struct Views {
-    /// The view on the first cache. Most functions have no other, and this one takes no lock.
+    /// The view on the first cache. Most functions have no other view, and this one needs no lock.
     first: OnceLock<Kept>,
     others: Mutex<Vec<Kept>>,
 }
@@ -87,7 +87,7 @@ impl Views {
         }
         others.push(kept);
         drop(others);
-        // A codec is code of the application, so it is not dropped under the lock.
+        // A codec is application code, so it is not dropped under the lock.
         drop(dropped);
     }
 }
@@ -99,7 +99,7 @@ pub trait AsyncCache {
     ///
     /// # Errors
     ///
-    /// Those of [`TypedCacheBuilder::build`].
+    /// The errors of [`TypedCacheBuilder::build`].
     fn view_of_async_function<V: Send + Sync + 'static, C: Codec<V>>(
         &self,
         views: &Views,
@@ -127,7 +127,7 @@ pub trait BlockingCache {
     ///
     /// # Errors
     ///
-    /// Those of [`TypedCacheBuilder::build`].
+    /// The errors of [`TypedCacheBuilder::build`].
     fn view_of_plain_function<V: Send + Sync + 'static, C: Codec<V>>(
         &self,
         views: &Views,

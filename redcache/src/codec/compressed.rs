@@ -13,8 +13,8 @@ const SIZE_MIN: usize = 1024;
 /// The longest value that is decompressed.
 const SIZE_MAX: usize = 256 << 20;
 
-/// A codec whose values of 1 KiB or more are compressed by LZ4. Smaller ones are stored as the
-/// codec `C` encodes them.
+/// A codec that compresses values of 1 KiB or more with LZ4. Smaller values are stored as the codec
+/// `C` encodes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compressed<C> {
     codec: C,
@@ -22,7 +22,7 @@ pub struct Compressed<C> {
 }
 
 impl<C> Compressed<C> {
-    /// Return the codec.
+    /// Create the codec around another one.
     pub fn new(codec: C) -> Self {
         Self { codec, size_min: SIZE_MIN }
     }

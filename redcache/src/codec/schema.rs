@@ -1,9 +1,9 @@
 //! The fingerprint of a type: the names and kinds of its fields, as serde sees them.
 //!
-//! A deserializer without input records what the type asks for, and answers with samples. It runs
-//! once per variant of an enum. A type that rejects all samples ends the record early, so that
-//! changes behind it are not seen; [`schema_version`](crate::TypedCacheBuilder::schema_version) is
-//! for those.
+//! A deserializer without input records the fields that the type requests, and returns samples for
+//! them. It runs once per variant of an enum. A type that rejects all samples ends the record
+//! early, so the fingerprint does not depend on later fields; for changes of those, use
+//! [`schema_version`](crate::TypedCacheBuilder::schema_version).
 
 mod probe;
 mod record;

@@ -26,12 +26,12 @@ where
     ///
     /// It works as [`Cache::refreshing`](crate::Cache::refreshing) does. The loader gets keys and
     /// returns keys with values. A key that it leaves out is stored as "not found". Values have the
-    /// TTL of the options, and "not found" the TTL of the view for it, if there is one. A value of
-    /// another version of your program is a miss.
+    /// TTL of the options; "not found" has the view's `not_found_ttl`, if it is set. A value that
+    /// another version of your program has written is a miss.
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::refreshing`](crate::Cache::refreshing), and
+    /// The errors of [`Cache::refreshing`](crate::Cache::refreshing), and
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a view with plain keys.
     ///
     /// # Examples

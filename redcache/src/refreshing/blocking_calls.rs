@@ -27,12 +27,12 @@ where
     ///
     /// It works as [`Cache::refreshing`](crate::blocking::Cache::refreshing) does. The loader gets
     /// keys and returns keys with values. A key that it leaves out is stored as "not found". Values
-    /// have the TTL of the options, and "not found" the TTL of the view for it, if there is one. A
-    /// value of another version of your program is a miss.
+    /// have the TTL of the options; "not found" has the view's `not_found_ttl`, if it is set. A
+    /// value that another version of your program has written is a miss.
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::refreshing`](crate::blocking::Cache::refreshing), and
+    /// The errors of [`Cache::refreshing`](crate::blocking::Cache::refreshing), and
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a view with plain keys.
     pub fn refreshing<M, T, E>(
         &self,
@@ -62,8 +62,8 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_with`](crate::blocking::Cache::get_with). A failed refresh reaches no
-    /// caller; [`Stats`](crate::Stats) count it.
+    /// The errors of [`Cache::get_with`](crate::blocking::Cache::get_with). A failed refresh
+    /// reaches no caller; [`Stats`](crate::Stats) count it.
     pub fn get<Q>(&self, key: &Q) -> Result<TypedAnswer<V>, LoadError<E>>
     where
         K: Borrow<Q>,
@@ -77,7 +77,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Cache::get_many_with`](crate::blocking::Cache::get_many_with).
+    /// The errors of [`Cache::get_many_with`](crate::blocking::Cache::get_many_with).
     pub fn get_many<Q: Borrow<K>>(
         &self,
         keys: impl IntoIterator<Item = Q>,

@@ -19,10 +19,10 @@ use crate::view::View;
 use crate::view::loads::LoadedMany;
 use crate::view::space::Space;
 
-/// The TTL of a generation: as good as none.
+/// The TTL of a generation, which is long enough to count as unlimited.
 const TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// The names of the keys of one view, in the present generation.
+/// The names of the keys of one view, in the current generation.
 pub(crate) struct Names<'s, V, C> {
     space: &'s Space<V, C>,
     generation: Option<Generation>,
@@ -166,7 +166,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
         }
     }
 
-    /// Write another generation.
+    /// Clear the namespace by writing another generation.
     pub(crate) async fn clear(&self) -> Result<(), Error> {
         match self.space().generation_key() {
             Some(key) => {

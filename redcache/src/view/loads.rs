@@ -1,4 +1,4 @@
-//! The loads of one call, whose values its caller gets without decoding them.
+//! The loads of one call. Its caller gets the loaded values without decoding them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::view::space::{Space, stored};
 /// The results of a typed loader, by the names of their keys.
 pub(crate) type LoadedMany<V> = Vec<(Key, TypedLoaded<V>)>;
 
-/// Add the keys that a loader has left out: they are not found, for the view's TTL of that.
+/// Add the keys that a loader has left out, as "not found".
 pub(crate) fn complete<V>(asked: Vec<Key>, mut loaded: LoadedMany<V>) -> LoadedMany<V> {
     let there: BTreeSet<Key> = loaded.iter().map(|(name, _)| name.clone()).collect();
     let absent = asked.into_iter().filter(|name| !there.contains(name));
@@ -56,7 +56,7 @@ impl<'s, V: Send + Sync + 'static, C: Codec<V>> Loads<'s, V, C> {
         };
         let mut entries = Vec::with_capacity(loaded.len());
         for (name, loaded) in loaded {
-            // A key that was not asked for is ignored.
+            // A key that was not requested is ignored.
             let Some(key) = rename(&name) else { continue };
             match self.encode(&name, loaded) {
                 Ok(load) => {

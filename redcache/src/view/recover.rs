@@ -1,20 +1,23 @@
-//! Values that cannot be decoded: those of another version of the program, or of another program.
+//! Values that cannot be decoded, because another version of the program or another program has
+//! written them.
 //!
 //! Two versions that run at the same time must not replace each other's values for ever, and must
-//! not load more often than needed. So a call that finds such a value
+//! not load more often than needed. A call that finds such a value takes three steps:
 //!
-//! 1. reads the exact bytes of the key;
-//! 2. gets a value of its own version from a side key. The name of the side key contains the
-//!    version and a hash of those bytes, so the side key is valid for as long as nobody writes the
-//!    key: a `remove` or an `insert` of either version ends it. The first call loads, under the
-//!    lock of the side key, and all others of its version share the load;
-//! 3. if it was the one to load, replaces the value, if the key still has exactly those bytes, and
-//!    if no program of its version has done so within the TTL.
+//! 1. It reads the exact bytes of the key.
+//! 2. It gets a value of its own version from a side key. The name of the side key contains the
+//!    version and a hash of those bytes, so the side key is valid until the key is written: a
+//!    `remove` or an `insert` of either version ends it. The first call loads, under the lock of
+//!    the side key, and all others of its version share the load.
+//! 3. If it ran the load, it replaces the value, provided that the key still has exactly those
+//!    bytes and no program of its version has replaced the value within the TTL.
 //!
-//! The own value is also kept beside the near copy of the other version's, and dropped with it.
+//! The call also keeps its own value beside the near entry of the other version's value, and both
+//! are dropped together.
 //!
-//! With one version at work, the third step ends the matter at once. With two versions, each
-//! replaces the other's value at most once per TTL, and loads at most once per write of the other.
+//! If only one version is running, the third step replaces each foreign value once. With two
+//! versions, each replaces the other's value at most once per TTL, and loads at most once per write
+//! of the other.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,7 +33,7 @@ use crate::codec::Codec;
 use crate::view::View;
 use crate::view::loads::{Load, LoadedMany, Loads};
 
-/// The number of rounds, in which the keys may change under the call.
+/// The largest number of rounds. The keys may change between two rounds.
 const ROUNDS_MAX: usize = 3;
 
 /// The results by the names of their keys.
@@ -41,7 +44,7 @@ struct Foreign {
     name: Key,
     side: Key,
     found: RawValue,
-    /// The bytes of the near copy that led here.
+    /// The bytes of the near entry that could not be decoded.
     seen: Option<Bytes>,
 }
 
@@ -95,7 +98,8 @@ where
         recovered
     }
 
-    /// Read and load keys whose values are gone. Return the keys with another version's value.
+    /// Read and load the keys whose values have been removed. Return the keys with another
+    /// version's value.
     async fn fetch<E, Fut>(
         &self,
         names: Vec<Key>,
@@ -141,16 +145,17 @@ where
         pending
     }
 
-    /// Keep an own value beside the near copy `seen` of another version's. If that copy is still
-    /// there, nobody has written the key since before its exact bytes were read.
+    /// Keep a value of this version beside the near entry `seen` of another version's value. If
+    /// that entry still exists, the key has not been written since before its exact bytes were
+    /// read.
     fn keep_beside(&self, name: &Key, seen: &Bytes, value: &Arc<V>) {
         let weight = self.space().weight(value, seen.len());
         let object = NearObject::of_copy(Arc::clone(value), weight);
         self.face().near().attach(name.as_bytes(), seen, &object);
     }
 
-    /// Get the values of keys, whose places in Redis `places` has. Return the keys whose values
-    /// cannot be decoded.
+    /// Get the values of keys from the names in Redis that `places` lists. Return the keys whose
+    /// values cannot be decoded.
     async fn fetch_at<E, Fut>(
         &self,
         places: &BTreeMap<Key, Key>,

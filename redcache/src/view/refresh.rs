@@ -46,7 +46,7 @@ where
     V: Send + Sync + 'static,
     C: Codec<V>,
 {
-    /// Load keys by their names. A name that is that of no key is not found.
+    /// Load keys by their names. A name that belongs to no key is "not found".
     fn load(self, names: Vec<Key>) -> impl Future<Output = Result<LoadedMany<V>, E>> {
         let (mut keys, mut by_parts) = (Vec::new(), BTreeMap::<Vec<u8>, Vec<Key>>::new());
         for name in names {
@@ -126,7 +126,7 @@ where
                 let loader = loader.clone();
                 let space = Arc::clone(&loader.space);
                 let loading = loader.load(names);
-                // A refresh has no caller to give the objects to.
+                // A refresh has no caller that takes the objects.
                 async move {
                     let loaded = loading.await;
                     Loads::new(&space).admit(loaded, |name| Some(name.clone()))

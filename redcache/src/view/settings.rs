@@ -10,7 +10,7 @@ use redcache_core::engine::check_ttl;
 pub(crate) struct Settings {
     pub(crate) ttl: Duration,
     pub(crate) not_found_ttl: Option<Duration>,
-    /// The largest part of a TTL that is left out at random.
+    /// The largest part of a TTL that is subtracted at random.
     pub(crate) jitter: f64,
     pub(crate) schema_version: u32,
     pub(crate) is_clearable: bool,

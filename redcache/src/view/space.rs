@@ -16,7 +16,7 @@ use crate::codec::Codec;
 use crate::key::{CacheKey, KeyWriter, Name, Style};
 use crate::view::settings::Settings;
 
-/// The first byte of a value with a header. It begins neither UTF-8 nor MessagePack.
+/// The first byte of a value with a header. Neither UTF-8 nor MessagePack begins with this byte.
 const MARK: u8 = 0xc1;
 
 /// The length of the mark of a generation and its digits in the name of a key.
@@ -35,7 +35,7 @@ pub(crate) struct Space<V, C> {
     header: Option<Header>,
     /// The key of the generation, if the namespace can be cleared.
     generation_key: Option<Box<[u8]>>,
-    /// The version of this program in the names of its own keys, in hexadecimal digits.
+    /// The version of this program in the names of its side keys, in hexadecimal digits.
     version: String,
     values: PhantomData<fn() -> V>,
 }
@@ -109,13 +109,13 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         parts
     }
 
-    /// Return `true` if keys have their names without a namespace and without escapes.
+    /// Return `true` if the names of keys have no namespace and no escapes.
     pub(crate) fn has_plain_keys(&self) -> bool {
         self.style == Style::Plain
     }
 
-    /// Return the key under which programs of this version keep their value, as long as another
-    /// version's value `raw` has the key `name`. No key of the application has a `%~`.
+    /// Return the side key under which programs of this version keep their value while the key
+    /// `name` holds another version's value `raw`. No key of the application contains `%~`.
     pub(crate) fn side(&self, name: &Key, raw: &[u8]) -> Key {
         let content = sha1_smol::Sha1::from(raw).digest().bytes();
         let content = hex(&content[..8]);
@@ -151,7 +151,7 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         self.codec.decode(encoded).ok().map(Arc::new)
     }
 
-    /// Return the bytes of a decoded value.
+    /// Return the weight of a decoded value in bytes.
     pub(crate) fn weight(&self, value: &V, encoded: usize) -> usize {
         // The value and the two counters of its `Arc`.
         size_of::<(V, usize, usize)>() + self.codec.heap_bytes(value, encoded)

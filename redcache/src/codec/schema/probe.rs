@@ -1,4 +1,4 @@
-//! A deserializer that records what a type asks for, and answers with samples.
+//! A deserializer that records the fields that a type requests, and returns samples for them.
 
 use serde::de::value::{Error, StrDeserializer, U32Deserializer};
 use serde::de::{
@@ -28,7 +28,7 @@ impl<'r> Probe<'r> {
     }
 }
 
-/// Answer with a small number.
+/// Deserialize a small number as the sample.
 macro_rules! numbers {
     ($($method:ident $visit:ident $number:ty;)*) => { $(
         fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Record {
     facts: BTreeSet<String>,
-    /// The names that lead to the present place.
+    /// The names that lead to the current place.
     path: Vec<&'static str>,
     depth: usize,
     /// The number of samples given in this run.
     samples: usize,
     /// The number of the sample to give at each place, if it is not the first.
     choices: BTreeMap<usize, usize>,
-    /// The number of variants of each enum, and of the tried ones.
+    /// The number of variants of each enum, and the number of those that were tried.
     variants: BTreeMap<&'static str, (usize, usize)>,
 }
 
@@ -29,7 +29,7 @@ impl Record {
         (self.depth, self.samples) = (0, 0);
     }
 
-    /// Choose what the next run tries. Return `false` if nothing is left.
+    /// Choose the samples of the next run. Return `false` if nothing is left.
     pub(super) fn plan_next_run(&mut self, is_accepted: bool) -> bool {
         if !is_accepted && let Some(last) = self.samples.checked_sub(1) {
             let choice = self.choices.entry(last).or_default();
@@ -42,7 +42,7 @@ impl Record {
         self.variants.values().any(|(count, tried)| tried < count)
     }
 
-    /// Add a fact about the present place.
+    /// Add a fact about the current place.
     pub(super) fn note(&mut self, fact: impl std::fmt::Display) {
         let fact = format!("{}: {fact}", self.path.join("."));
         self.facts.insert(fact);
