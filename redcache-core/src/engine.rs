@@ -7,8 +7,8 @@
 //!             └───────────────── router events, timers ◀──────────────────────┘
 //! ```
 //!
-//! Each machine owns its state and knows no other machine. All share `Env`. What one machine's
-//! progress means for another is decided in `router_events`.
+//! Each machine owns its state and knows no other machine. All share `Env`. `router_events` decides
+//! how the progress of one machine affects another.
 
 mod audits;
 mod calls;

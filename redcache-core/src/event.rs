@@ -26,15 +26,15 @@ pub enum Event {
         /// The server's address.
         address: Address,
     },
-    /// Drop the connection, or the attempt to establish it. The engine expects no report.
+    /// Drop the connection, or the attempt to connect. The engine expects no report.
     HangUp {
         /// The connection.
         conn: ConnId,
     },
-    /// Ask the provider of the credentials, then call `handle_credentials`. Ask under no lock, and
-    /// for `connect_timeout` at most.
+    /// Call the credentials provider, then call `handle_credentials`. Hold no lock, and wait for
+    /// `connect_timeout` at most.
     Login {
-        /// The question's name.
+        /// The request's name.
         login: LoginId,
         /// The login that the credentials are for.
         request: LoginRequest,

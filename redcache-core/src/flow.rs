@@ -1,5 +1,5 @@
 //! The decisions: the state machine of each kind of call, the registries of calls in flight, and
-//! the policies that pace them. No file here knows how a command travels.
+//! the policies that pace them. No file of this module knows the connections that carry commands.
 
 pub(crate) mod call;
 pub(crate) mod flights;

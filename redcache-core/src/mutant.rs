@@ -1,4 +1,4 @@
-//! Deliberate bugs, which prove that the simulator would find them.
+//! Deliberate bugs, which prove that the simulator finds such bugs.
 //!
 //! Each is a mistake that another project made, or that this one could make. They exist only in
 //! builds with `--cfg redcache_mutants`, which `simulate --mutants` makes for itself. Everywhere
@@ -42,7 +42,7 @@ mod switch {
                     match self { $(Self::$name => stringify!($name),)* }
                 }
 
-                /// Return what the bug breaks.
+                /// Return a description of the fault.
                 pub fn description(self) -> &'static str {
                     match self { $(Self::$name => $description,)* }
                 }

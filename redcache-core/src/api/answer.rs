@@ -16,7 +16,7 @@ pub enum Source {
     Loaded,
     /// Another call of this process that was fetching the same key.
     Joined,
-    /// An expired entry of the near cache, in place of an error or a wait. Only
+    /// An expired entry of the near cache, instead of an error or a wait. Only
     /// [`stale_if_error`](crate::ConfigBuilder::stale_if_error) and
     /// [`stale_while_revalidate`](crate::ConfigBuilder::stale_while_revalidate) allow it.
     Stale,
@@ -49,13 +49,14 @@ pub struct Answer {
     /// answer. `None` for a value that was just read from Redis, because Redis does not record when
     /// a value was written.
     pub age: Option<Duration>,
-    /// The time since the value was known to be the current one of Redis, at the instant at which
-    /// the key was answered; `None` if unknown.
+    /// The time between the instant at which the value was known to be current in Redis and the
+    /// answer; `None` if unknown.
     ///
-    /// For a near hit it counts from the sending of the latest command that the connection has
-    /// answered, for a read from its sending, and for a loaded value from the sending of its
-    /// publication, or from the start of the load if it was not stored.
-    /// [`CallOptions::max_staleness`](crate::CallOptions::max_staleness) limits it.
+    /// For a near hit, it counts from the instant at which the latest command that the connection
+    /// has answered was sent; for a read, from the instant at which it was sent; for a loaded
+    /// value, from the instant at which its publication was sent, or from the start of the load if
+    /// the value was not stored. [`CallOptions::max_staleness`](crate::CallOptions::max_staleness)
+    /// limits it.
     pub fresh_as_of: Option<Duration>,
 }
 
@@ -87,7 +88,7 @@ impl Loaded {
         Self { value: None, ttl: None, store: true }
     }
 
-    /// Set the TTL, in place of the TTL of the call.
+    /// Set the TTL, instead of the TTL of the call.
     ///
     /// With a TTL under 1 ms, the value is returned to the callers of the load and not stored. This
     /// counts as [`Stats::not_stored`](crate::Stats::not_stored), and the observer gets a

@@ -33,15 +33,15 @@ impl Config {
 
     /// Return the settings of a disabled cache, which has no server.
     ///
-    /// Reads find nothing, so that loaders always run, one at a time for each key in this process;
-    /// writes succeed and store nothing. Use it to switch the cache off, or in tests of your
-    /// service. The URL `disabled://` means the same.
+    /// Reads find nothing, so loaders always run, one at a time for each key in this process.
+    /// Writes succeed and store nothing. Use a disabled cache to switch caching off, or in tests of
+    /// your service. The URL `disabled://` means the same.
     ///
-    /// In detail: a call with a loader shares the load of another caller that begins after the
-    /// call. `get` answers `None`. `remove` and `touch` return `false`, because there was no value.
-    /// `insert_with` runs its loader, and returns whether there was a value to store. `ready`
-    /// succeeds, and `is_tracked` returns `false`. Calls check their arguments as always, and the
-    /// timeouts of loads apply.
+    /// In detail: a call with a loader shares the load of another caller if that load begins after
+    /// the call. `get` returns an answer without a value. `remove` and `touch` return `false`,
+    /// because there was no value. `insert_with` runs its loader, and returns whether there was a
+    /// value to store. `ready` succeeds, and `is_tracked` returns `false`. Calls check their
+    /// arguments as always, and the timeouts of loads apply.
     ///
     /// # Examples
     ///
@@ -67,17 +67,18 @@ impl Config {
     /// | `redis+unix://user:password@/path/to.sock?option=value` | a Unix domain socket |
     /// | `disabled://?option=value` | none: see [`Config::disabled`] |
     ///
-    /// `valkey` may replace `redis`. `rediss` and `valkeys` mean TLS, with the options of
-    /// [`Config::TLS_SETTINGS`] besides the others. User name, password, port, db and options may
-    /// be left out. The options are those of [`Config::SETTINGS`], the setters of [`ConfigBuilder`]
-    /// by name. Durations have a unit (`100us`, `250ms`, `10s`, `2m`, `1h`, `7d`); sizes may have
-    /// one (`4096`, `64KiB`, `128MiB`, `1GiB`). In user name, password, path and values, write
-    /// `%40` for `@`, `%2F` for `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%` and `%20` for a
-    /// space.
+    /// `valkey` may replace `redis`. `rediss` and `valkeys` mean TLS, and add the options of
+    /// [`Config::TLS_SETTINGS`]. User name, password, port, db and options may be left out. The
+    /// options are listed in [`Config::SETTINGS`]; each has the name of its setter of
+    /// [`ConfigBuilder`]. Durations have a unit (`100us`, `250ms`, `10s`, `2m`, `1h`, `7d`); sizes
+    /// may have one (`4096`, `64KiB`, `128MiB`, `1GiB`). In user name, password, path and values,
+    /// write `%40` for `@`, `%2F` for `/`, `%3F` for `?`, `%23` for `#`, `%25` for `%` and `%20`
+    /// for a space.
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] that names the part of the URL. It quotes nothing that may be a password.
+    /// A [`ConfigError`] that names the invalid part of the URL. It quotes nothing that may be a
+    /// password.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         url.parse()
     }
@@ -108,8 +109,8 @@ impl Config {
         self.tls.as_ref()
     }
 
-    /// Return the name that the TLS certificate of the server at `address` must be for, unless
-    /// [`TlsConfig::server_name`] says otherwise.
+    /// Return the name that the TLS certificate of the server at `address` must contain, unless
+    /// [`TlsConfig::server_name`] sets another.
     ///
     /// It is the host of the address. A node of a cluster that announces an IP address is expected
     /// to have a certificate for the name of the first seed, if that is a name.
@@ -146,18 +147,18 @@ impl Config {
         self.password.is_some()
     }
 
-    /// Return the provider of the credentials of the servers.
+    /// Return the credentials provider of the servers.
     pub fn provider(&self) -> Option<&SharedProvider> {
         self.provider.as_ref()
     }
 
-    /// Return the provider of the credentials of the sentinels.
+    /// Return the credentials provider of the sentinels.
     pub fn sentinel_provider(&self) -> Option<&SharedProvider> {
         self.sentinel_provider.as_ref()
     }
 
     /// Return the address to connect to for the server at `address`, as
-    /// [`ConfigBuilder::address_map`] maps it. This runs code of the application: hold no lock.
+    /// [`ConfigBuilder::address_map`] maps it. This runs application code: hold no lock.
     pub fn mapped(&self, address: &Address) -> Address {
         self.address_map.as_ref().map_or_else(|| address.clone(), |map| map.apply(address))
     }
@@ -175,7 +176,7 @@ impl FromStr for Config {
 impl FromStr for ConfigBuilder {
     type Err = ConfigError;
 
-    /// Read a URL as [`Config::from_url`] does, and leave the check of the settings to
+    /// Parse a URL as [`Config::from_url`] does, and leave the check of the settings to
     /// [`build`](Self::build).
     fn from_str(url: &str) -> Result<Self, ConfigError> {
         url::parse(url)

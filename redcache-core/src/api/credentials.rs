@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::api::address::Address;
 use crate::api::secret::Secret;
 
-/// The user name and password of one login, or the token in the place of the password.
+/// The user name and password of one login. A token may take the place of the password.
 ///
 /// The `Debug` output does not contain the password.
 ///
@@ -62,7 +62,7 @@ impl Credentials {
     }
 }
 
-/// The login that a provider is asked for.
+/// The login that a provider returns credentials for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginRequest {
     address: Address,
@@ -79,8 +79,8 @@ impl LoginRequest {
         &self.address
     }
 
-    /// Return `true` if the server has just refused the previous credentials. A provider that keeps
-    /// a token drops it then.
+    /// Return `true` if the server has just refused the previous credentials. A provider that
+    /// caches a token then discards it.
     pub fn was_refused(&self) -> bool {
         self.was_refused
     }

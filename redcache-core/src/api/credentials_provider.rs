@@ -10,11 +10,11 @@ use crate::api::error::BoxError;
 
 /// Provides the credentials of each login, for the async adapters.
 ///
-/// The cache asks before each login: once for each new connection, and again on a live connection
-/// before the credentials expire. A failure is followed by another attempt after a pause; a live
-/// connection stays open meanwhile. The call runs in a task of its own, under no lock, and is
-/// dropped after `connect_timeout`. A cluster asks once for each node, so a provider whose tokens
-/// are expensive keeps the current one.
+/// The cache calls the provider before each login: once for each new connection, and again on a
+/// live connection before the credentials expire. A failure is followed by another attempt after a
+/// pause; a live connection stays open meanwhile. The call runs in its own task, under no lock, and
+/// is dropped after `connect_timeout`. In a cluster, the provider is called once for each node, so
+/// a provider whose tokens are expensive should cache the current token.
 ///
 /// The text of the error appears in errors and notices of the cache: leave secrets out of it.
 ///
@@ -44,7 +44,7 @@ pub trait CredentialsProvider: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// There are no credentials now. The cache asks again after a pause.
+    /// Fails if there are no credentials now. The cache calls the provider again after a pause.
     fn credentials(
         &self,
         login: LoginRequest,
@@ -66,9 +66,9 @@ where
 
 /// Provides the credentials of each login, for the blocking adapter.
 ///
-/// It is asked as a [`CredentialsProvider`] is, in a thread of its own and under no lock. The cache
-/// waits for `connect_timeout` and ignores a later answer. Closures from [`LoginRequest`] implement
-/// the trait.
+/// The cache calls it at the same times as a [`CredentialsProvider`], in its own thread and under
+/// no lock. It waits for `connect_timeout` and ignores a later answer. Closures from
+/// [`LoginRequest`] implement the trait.
 ///
 /// # Examples
 ///
@@ -89,7 +89,7 @@ pub trait BlockingCredentialsProvider: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// There are no credentials now. The cache asks again after a pause.
+    /// Fails if there are no credentials now. The cache calls the provider again after a pause.
     fn credentials(&self, login: LoginRequest) -> Result<Credentials, BoxError>;
 }
 
@@ -141,7 +141,7 @@ impl SharedProvider {
         matches!(self.0, Kind::Blocking(_))
     }
 
-    /// Begin to ask an async provider; `None` if it is blocking. Hold no lock.
+    /// Call an async provider and return its future; `None` if it is blocking. Hold no lock.
     pub fn ask(&self, login: LoginRequest) -> Option<CredentialsFuture<'_>> {
         match &self.0 {
             Kind::Async(provider) => Some(provider.ask(login)),
@@ -149,7 +149,7 @@ impl SharedProvider {
         }
     }
 
-    /// Ask a blocking provider; `None` if it is async. Hold no lock.
+    /// Call a blocking provider; `None` if it is async. Hold no lock.
     pub fn ask_blocking(&self, login: LoginRequest) -> Option<Result<Credentials, BoxError>> {
         match &self.0 {
             Kind::Async(_) => None,

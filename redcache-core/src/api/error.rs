@@ -256,7 +256,7 @@ impl Error {
 }
 
 impl Error {
-    /// Return whether Redis has refused the command for a reason that will not pass.
+    /// Return whether Redis has refused the command for a permanent reason.
     pub(crate) fn is_final_refusal(&self) -> bool {
         let code = self.0.text.split(' ').next().unwrap_or_default();
         self.0.kind == ErrorKind::Server && matches!(code, "NOPERM" | "ERR" | "WRONGTYPE")
@@ -294,8 +294,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// A rejection after which Redis has executed nothing and which passes by itself, or by another
-/// connection.
+/// A temporary rejection: Redis has executed nothing, and the same command may succeed later or on
+/// another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transient {
     Loading,

@@ -22,19 +22,19 @@ use crate::api::error::Error;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Health {
-    /// A connection accepts commands; in a cluster, one to any primary. A disabled cache counts as
-    /// connected.
+    /// A connection accepts commands; in a cluster, the connection to any primary. A disabled cache
+    /// counts as connected.
     pub is_connected: bool,
     /// Every server that the cache needs is connected; in a cluster, every primary with slots.
     pub is_complete: bool,
     /// Every connected server tracks the keys that this cache reads, so that the near cache is in
     /// use.
     pub is_tracked: bool,
-    /// A server has left `breaker_failures` commands in a row unanswered, although it is connected.
-    /// Commands for it fail at once until it replies to a probe.
+    /// A connected server has left `breaker_failures` consecutive commands unanswered. Commands for
+    /// it fail at once until it replies to a probe.
     pub is_breaker_open: bool,
-    /// An attempt to connect is under way. Without a connection and without an attempt, the cache
-    /// rests for `reconnect_delay_max` at most.
+    /// An attempt to connect is in progress. Without a connection and without an attempt, the cache
+    /// pauses for `reconnect_delay_max` at most.
     pub is_connecting: bool,
     /// The time since the loss of a connection that is still missing.
     pub disconnected_for: Option<Duration>,

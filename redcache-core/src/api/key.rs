@@ -61,7 +61,7 @@ impl AsRef<[u8]> for Key {
     }
 }
 
-// `Hash` is that of the bytes, so a map of keys accepts a borrowed slice.
+// A key has the `Hash` of its bytes, so a map of keys accepts a borrowed slice.
 impl Borrow<[u8]> for Key {
     fn borrow(&self) -> &[u8] {
         &self.0

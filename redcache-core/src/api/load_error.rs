@@ -1,4 +1,5 @@
-//! The error of a call with a loader, and the way of a loader's error through the engine.
+//! The error of a call with a loader, and the form in which a loader's error passes through the
+//! engine.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -140,8 +141,8 @@ impl<E: std::error::Error + Send + Sync + 'static> Deref for SharedError<E> {
     type Target = E;
 
     fn deref(&self) -> &E {
-        // A `SharedError<E>` is made from an `E` only, and the box of an `E` that is an error holds
-        // that `E` itself.
+        // A `SharedError<E>` is created only from an `E`, and the box of an `E` that is an error
+        // holds that `E` itself.
         self.error.downcast_ref().expect("the box of an error holds that error")
     }
 }

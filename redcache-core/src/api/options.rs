@@ -59,12 +59,13 @@ impl CallOptions {
         self
     }
 
-    /// Set the limit of the staleness of an answer: its value was the current one of Redis when the
-    /// call began, or within `max` before that. The default is no limit.
+    /// Set the limit of the staleness of an answer: its value was current in Redis when the call
+    /// began, or within `max` before that. The default is no limit.
     ///
     /// A near entry beyond the limit is no hit: its key is read from Redis. A call that joins a
-    /// fetch which began too early reads once more. The limit applies to stale answers too, so an
-    /// error can take the place of one. With zero, the answer is no older than the call itself.
+    /// fetch which began too early reads once more. The limit also applies to stale answers, so a
+    /// call may return an error instead of one. With zero, the answer is no older than the call
+    /// itself.
     ///
     /// The limit is about Redis: a loader's value is as old as its load, and may be older than the
     /// database if the loader reads a replica. An answer that was read on time is returned even if
@@ -129,8 +130,8 @@ impl LoadOptions {
     }
 }
 
-/// Return the earliest instant within `max_staleness` before `now`. A limit beyond the beginning of
-/// time is none.
+/// Return the earliest instant within `max_staleness` before `now`. A limit before the earliest
+/// representable instant is no limit.
 fn fresh_since(max_staleness: Option<Duration>, now: Instant) -> Option<Instant> {
     max_staleness.and_then(|max| now.checked_sub(max))
 }
@@ -186,9 +187,9 @@ impl RefreshOptions {
         self
     }
 
-    /// Set the beta of XFetch, which refreshes a value at random before it expires: the earlier,
-    /// the higher beta and the longer its load took. 1 is optimal in theory. Default: 0, which
-    /// turns this rule off. See Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+    /// Set the beta of XFetch, which refreshes a value at random before it expires. A higher beta
+    /// and a longer load make the refresh earlier. 1 is optimal in theory. Default: 0, which turns
+    /// this rule off. See Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
     /// Stampede Prevention" (VLDB 2015).
     #[must_use]
     pub const fn refresh_beta(mut self, beta: f64) -> Self {

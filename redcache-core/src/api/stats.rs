@@ -19,7 +19,7 @@ pub struct Stats {
     pub load_failures: u64,
     /// Keys answered by joining another call of this process.
     pub joined: u64,
-    /// Keys answered with an expired near entry, in place of an error or a wait.
+    /// Keys answered with an expired near entry, instead of an error or a wait.
     pub stale: u64,
     /// Waits for a lock of another process.
     pub lock_waits: u64,
@@ -32,7 +32,7 @@ pub struct Stats {
     pub refreshes_triggered: u64,
     /// Keys whose value was refreshed before it expired.
     pub refreshes: u64,
-    /// Keys that another process refreshed or changed, or whose loader rested after a failure.
+    /// Keys that another process refreshed or changed, or whose loader paused after a failure.
     pub refreshes_skipped: u64,
     /// Keys that were not queued because the queue was full.
     pub refreshes_dropped: u64,
@@ -46,11 +46,12 @@ pub struct Stats {
     pub invalidations: u64,
     /// Invalidations of all keys by a flush.
     pub flushes: u64,
-    /// Keys whose removal failed for want of Redis, and is kept until it can be repeated.
+    /// Keys whose removal failed because Redis could not be reached, and is kept until it can be
+    /// repeated.
     pub removals_kept: u64,
     /// Keys whose kept removal was repeated.
     pub removals_repeated: u64,
-    /// Keys whose kept removal was given up, because there were too many or Redis refused it.
+    /// Keys whose kept removal was abandoned, because there were too many or Redis refused it.
     pub removals_dropped: u64,
     /// Near hits that were checked against Redis by `near_audit_every`.
     pub audits: u64,

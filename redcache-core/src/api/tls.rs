@@ -1,10 +1,10 @@
-//! How connections are encrypted.
+//! The settings of encrypted connections.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// The TLS settings of a cache: whom it trusts, and who it is.
+/// The TLS settings of a cache: the certificates that it trusts, and the one that it presents.
 ///
 /// The default trusts the root certificates of the operating system and presents no certificate of
 /// its own. `rediss://` and the other TLS schemes of a URL use this default, with the options
@@ -32,7 +32,7 @@ pub struct TlsConfig {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pem {
-    /// The path of a file, read when a cache is made.
+    /// The path of a file, which is read when a cache is created.
     File(String),
     /// The text itself.
     Text(Arc<[u8]>),
@@ -99,16 +99,16 @@ impl TlsConfig {
         self
     }
 
-    /// Accept any certificate. The connection is encrypted, but the server may be anybody: for
-    /// tests only.
+    /// Accept any certificate. The connection is encrypted, but the server is not authenticated:
+    /// for tests only.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
         self
     }
 
-    /// Keep a configuration of the TLS library in the place of all settings but the server name.
-    /// For the TLS crate, which knows its type.
+    /// Keep a configuration of the TLS library instead of all settings except the server name. Only
+    /// the TLS crate calls this, because it knows the type.
     #[doc(hidden)]
     #[must_use]
     pub fn custom(mut self, config: Arc<dyn Any + Send + Sync>) -> Self {
@@ -136,7 +136,7 @@ impl TlsConfig {
         self.insecure
     }
 
-    /// Return what [`custom`](Self::custom) was given.
+    /// Return the configuration that [`custom`](Self::custom) has set.
     #[doc(hidden)]
     pub fn custom_config(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
         self.custom.as_ref()

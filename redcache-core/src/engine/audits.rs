@@ -1,7 +1,7 @@
 //! Audits: keys of near hits that are read again, to check that every invalidation arrives.
 //!
-//! At the position of the reply in the stream, the near cache has every earlier invalidation. So an
-//! entry that is still there must equal the value of the reply.
+//! At the position of the reply in the stream, the near cache has applied every earlier
+//! invalidation. So an entry that still exists must equal the value of the reply.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::protocol::command::Command;
 use crate::protocol::envelope::Stored;
 use crate::protocol::reply::Reply;
 
-/// The largest number of audits under way.
+/// The largest number of concurrent audits.
 const AUDITS_MAX: usize = 16;
 
 impl Env {

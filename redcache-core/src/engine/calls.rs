@@ -15,7 +15,7 @@ use crate::flow::call::OpId;
 use crate::flow::refresh_policy::RefreshPolicy;
 use crate::protocol::command::Command;
 
-/// A value to store in the place of exactly one write of an old one.
+/// A value that replaces exactly one write of an old value.
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// The key.
@@ -29,8 +29,8 @@ pub struct Replacement {
 }
 
 impl Engine {
-    /// Read a key without loading it. A key that is being loaded counts as missing. Of the options
-    /// only `max_staleness` matters here.
+    /// Read a key without loading it. A key that is being loaded counts as missing. Of the options,
+    /// only `max_staleness` has an effect.
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get), or too many keys.
+    /// As for [`get`](Self::get), and [`InvalidInput`](crate::ErrorKind::InvalidInput) for too many
+    /// keys.
     pub fn get_many(
         &mut self,
         now: Instant,
@@ -105,12 +106,13 @@ impl Engine {
         self.write_many(now, commands)
     }
 
-    /// Read a key. On a miss, [`Event::Load`](crate::engine::Event::Load) asks for the caller's
-    /// loader, unless another call or process loads the key already.
+    /// Read a key. On a miss, [`Event::Load`](crate::engine::Event::Load) requests a run of the
+    /// caller's loader, unless another call or process is already loading the key.
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get), or a ttl under 1 ms.
+    /// As for [`get`](Self::get), and [`InvalidInput`](crate::ErrorKind::InvalidInput) for a TTL
+    /// under 1 ms.
     pub fn get_with(
         &mut self,
         now: Instant,
@@ -131,12 +133,13 @@ impl Engine {
         Ok(op)
     }
 
-    /// Read several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) asks for the missing
-    /// ones, in one load as far as their locks are free at the same time.
+    /// Read several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) requests the missing
+    /// ones, in one load if their locks are free at the same time.
     ///
     /// # Errors
     ///
-    /// As for [`get_many`](Self::get_many), or a ttl under 1 ms.
+    /// As for [`get_many`](Self::get_many), and [`InvalidInput`](crate::ErrorKind::InvalidInput)
+    /// for a TTL under 1 ms.
     pub fn get_many_with(
         &mut self,
         now: Instant,
@@ -157,8 +160,9 @@ impl Engine {
         Ok(op)
     }
 
-    /// Replace a key's value by a lock, have [`Event::Load`](crate::engine::Event::Load) ask for
-    /// the caller's loader, and store its result. If nothing is stored, the old value is restored.
+    /// Replace a key's value with a lock, request a run of the caller's loader with
+    /// [`Event::Load`](crate::engine::Event::Load), and store its result. If nothing is stored, the
+    /// old value is restored.
     ///
     /// # Errors
     ///
@@ -168,8 +172,9 @@ impl Engine {
         self.start_write(now, vec![key], Purpose::Insert { ttl })
     }
 
-    /// Do the same for several keys. [`Event::LoadMany`](crate::engine::Event::LoadMany) follows
-    /// once all locks that can be had are held.
+    /// Lock several keys, request one load of all, and store its results, as
+    /// [`insert_with`](Self::insert_with) does. [`Event::LoadMany`](crate::engine::Event::LoadMany)
+    /// follows once every key is locked or has failed.
     ///
     /// # Errors
     ///
@@ -184,15 +189,16 @@ impl Engine {
         self.start_write(now, keys, Purpose::InsertMany { ttl })
     }
 
-    /// Replace the values of several keys by locks, have
-    /// [`Event::LoadMany`](crate::engine::Event::LoadMany) ask for the commit of a change
-    /// elsewhere, and remove the keys once [`handle_loaded_many`](Self::handle_loaded_many) reports
-    /// its end, with any entries. The keys are removed even if the commit fails. If a key cannot be
-    /// locked, the commit is not asked for and the old values are restored.
+    /// Lock several keys, request the commit of a change elsewhere, and remove the keys.
+    /// [`Event::LoadMany`](crate::engine::Event::LoadMany) requests the commit, and
+    /// [`handle_loaded_many`](Self::handle_loaded_many) reports its end, with any entries. The keys
+    /// are removed even if the commit fails. If a key cannot be locked, the commit is not requested
+    /// and the old values are restored.
     ///
     /// # Errors
     ///
-    /// As for [`get_many`](Self::get_many), or no keys.
+    /// As for [`get_many`](Self::get_many), and [`InvalidInput`](crate::ErrorKind::InvalidInput)
+    /// without a key.
     pub fn change(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
         if keys.is_empty() {
             return Err(Error::invalid_input("a change needs the keys that it concerns"));
@@ -212,13 +218,13 @@ impl Engine {
         Ok(op)
     }
 
-    /// Write a value unconditionally. A load of the key that is running anywhere will not be
+    /// Write a value unconditionally. A load of the key that is in progress in any process is not
     /// stored.
     ///
     /// # Errors
     ///
-    /// As for [`get_with`](Self::get_with), or a value that is too large or equal to the marker for
-    /// "not found".
+    /// As for [`get_with`](Self::get_with), and [`InvalidInput`](crate::ErrorKind::InvalidInput)
+    /// for a value that is too large or equal to the marker for "not found".
     pub fn insert(
         &mut self,
         now: Instant,
@@ -274,7 +280,7 @@ impl Engine {
         self.write_many(now, keys.into_iter().map(|key| Command::Remove { key }).collect())
     }
 
-    /// Set a value's ttl. An absent or locked key stays as it is.
+    /// Set a value's TTL. An absent or locked key stays as it is.
     ///
     /// # Errors
     ///
@@ -330,20 +336,20 @@ impl Engine {
         self.refreshes.register(&mut self.env, now, options)
     }
 
-    /// Forget a loader. A load that it has begun is still published.
+    /// Unregister a loader. A load that it has begun is still published.
     pub fn unregister_refresh(&mut self, loader: LoaderId) {
         self.refreshes.unregister(loader);
     }
 
-    /// Queue a key for a refresh: a hit has found it due, and its value expires at `expires_at`.
+    /// Queue a key that a hit has found due for a refresh. Its value expires at `expires_at`.
     pub fn refresh(&mut self, now: Instant, loader: LoaderId, key: Key, expires_at: Instant) {
         self.refreshes.trigger(&mut self.env, Cx::at(now), loader, (key, expires_at));
     }
 
     /// Start a worker on all due keys of its loader.
     /// [`Event::LoadMany`](crate::engine::Event::LoadMany) and then
-    /// [`Event::Done`](crate::engine::Event::Done) follow, or just the latter if no key is due any
-    /// more.
+    /// [`Event::Done`](crate::engine::Event::Done) follow, or only the latter if no key is due any
+    /// longer.
     ///
     /// # Errors
     ///
@@ -356,7 +362,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// A worker has ended, with its work done or not.
+    /// Handle the end of a worker, which may have failed.
     pub fn handle_refresh_over(&mut self, now: Instant, loader: LoaderId) {
         self.refreshes.on_worker_over(&mut self.env, loader);
         self.drain(now);

@@ -13,7 +13,7 @@ impl Engine {
     /// Limit the time of a call that has just begun. It fails with [`ErrorKind::DeadlineExceeded`]
     /// unless it ends within `after`.
     pub fn set_timeout(&mut self, now: Instant, op: OpId, after: Duration) {
-        // A limit beyond the end of time is none.
+        // A limit after the latest representable instant is no limit.
         let Some(at) = now.checked_add(after) else { return };
         let Env { ops, timers, .. } = &mut self.env;
         if ops.set_timeout(op, Timeout { at, after }) {

@@ -37,7 +37,7 @@ impl Env {
                 | Command::Replace { payload, compute_time, ttl, .. },
                 Reply::Effect(true),
             ) => {
-                // The script has read the key again, so the server reports its next change.
+                // The script has read the key again, so the server reports the key's next change.
                 let learned = Learned { payload, compute_time: *compute_time, is_published: true };
                 self.keep(cx, (slot, key), learned, (Ttl::Left(*ttl), *sent_at));
             }
@@ -56,15 +56,15 @@ impl Env {
             (Command::Lock { .. } | Command::Release { .. } | Command::Renew { .. }, _) => {
                 self.near.on_absent(key.as_bytes(), cx.now);
             }
-            // The reply says nothing new about the key.
+            // The reply contains no news about the key.
             (Command::Read { .. } | Command::ReadRaw { .. } | Command::ReadOrLock { .. }, _) => {}
             (Command::Insert { .. } | Command::Remove { .. }, _) if mutant!(OwnWriteKeepsNear) => {}
-            // The server's own report comes after the reply, when the caller may read already.
+            // The server's invalidation follows the reply, after which the caller may already read.
             _ => self.near.remove(key.as_bytes()),
         }
     }
 
-    /// Tell the near cache as of when the entries of each connection are known to be current.
+    /// Set the instant at which the entries of each connection were known to be current.
     pub(crate) fn note_freshness(&self) {
         for (node, at) in self.router.bounds() {
             self.near.set_bound(node, at);
@@ -76,7 +76,7 @@ impl Env {
         if self.config.near_staleness_max.is_zero() { 0 } else { self.near.hits() }
     }
 
-    /// Tell the near cache the owners of slots that have moved.
+    /// Set the owners of moved slots in the near cache.
     pub(crate) fn note_owners(&self, slots: &SlotSet) {
         for slot in Slot::all().filter(|slot| slots.contains(*slot)) {
             self.near.set_node(slot, self.router.owner_index(slot));

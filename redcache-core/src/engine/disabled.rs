@@ -1,8 +1,9 @@
-//! The replies of a disabled cache, which has no server: nothing is stored, and nobody else loads.
+//! The replies of a disabled cache, which has no server: nothing is stored, and no other process
+//! loads.
 //!
-//! A read finds nothing. A fetch gets no lock, so that it loads, stores nothing, and answers only
-//! the callers that were there when its load began. A locked write gets its lock, because its
-//! caller wants to know that there was a value to write.
+//! A read finds nothing. A fetch gets no lock, so it loads, stores nothing, and answers only the
+//! callers that joined before its load began. A locked write gets its lock, so that it reports
+//! whether there was a value to write.
 
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{LockReply, ReadReply, Reply, WriteLockReply};
 
 impl Env {
-    /// Reply to a command in the place of a server. The engine passes the reply on in its `drain`.
+    /// Reply to a command instead of a server. The engine passes the reply on in its `drain`.
     pub(super) fn reply_disabled(&mut self, now: Instant, sender: Sender, command: Command) {
         let reply = reply(sender, &command);
         let exchange = Exchange { command, reply, sent_at: now, interrupted: false };

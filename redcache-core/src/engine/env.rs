@@ -1,4 +1,4 @@
-//! The surroundings that the machines share.
+//! The environment that the machines share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::wire::router::{Context, Router};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cx {
     pub(crate) now: Instant,
-    /// The step handles a reply, and the server will report the next change of its key.
+    /// The step handles a reply, and the server tracks the key of the reply.
     pub(crate) tracked: bool,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Env {
     pub(crate) round_trip: RoundTrip,
     pub(crate) rng: Rng,
     pub(crate) stats: Stats,
-    /// The number of audits under way.
+    /// The number of audits in progress.
     pub(crate) audits: usize,
     /// The earliest loss among the connections that are missing.
     pub(crate) disconnected_at: Option<Instant>,

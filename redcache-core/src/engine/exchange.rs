@@ -12,7 +12,8 @@ pub(crate) struct Exchange {
     pub(crate) command: Command,
     pub(crate) reply: Reply,
     pub(crate) sent_at: Instant,
-    /// The server may have executed an earlier copy, sent on a connection that was lost.
+    /// The server may have executed an earlier copy of the command, sent on a connection that was
+    /// lost.
     pub(crate) interrupted: bool,
 }
 

@@ -30,14 +30,14 @@ impl<T, E> Gather<T, E> {
         Some(std::mem::take(&mut self.results).into_iter().flatten().collect())
     }
 
-    /// Return all results, with `make` in the place of the missing ones.
+    /// Return all results, with a value of `make` for each missing one.
     pub(crate) fn fill(self, make: impl Fn() -> Result<T, E>) -> Vec<Result<T, E>> {
         self.results.into_iter().map(|result| result.unwrap_or_else(&make)).collect()
     }
 
     /// Return the slots without a result.
     pub(crate) fn open(&self) -> Vec<u32> {
-        // `keys_max` bounds the number of slots.
+        // `keys_max` limits the number of slots.
         let slots = (0..).zip(&self.results);
         slots.filter(|(_, result)| result.is_none()).map(|(slot, _)| slot).collect()
     }

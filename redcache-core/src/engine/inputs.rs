@@ -1,4 +1,5 @@
-//! The engine's inputs from the outside: connections, bytes, time, loaders, the end.
+//! The engine's inputs from the outside: connections, bytes, time, results of loaders, and the
+//! close.
 
 use std::time::{Duration, Instant};
 
@@ -21,21 +22,21 @@ use crate::wire::router::{Action, ConnId, LoginId};
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// A connection that the engine asked for is established.
+    /// Handle the connection that an [`Event::Dial`](crate::engine::Event::Dial) requested.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
         let (router, context) = self.env.router(now);
         router.handle_connected(context, conn);
         self.drain(now);
     }
 
-    /// A connection, or the attempt to establish it, has failed.
+    /// Handle the loss of a connection, or the failure of an attempt to connect.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
         let (router, context) = self.env.router(now);
         router.handle_disconnected(context, conn, reason);
         self.drain(now);
     }
 
-    /// The provider of the credentials has answered, or failed for the reason in the text.
+    /// Handle the answer of the credentials provider, or its failure for the reason in the text.
     pub fn handle_credentials(
         &mut self,
         now: Instant,
@@ -47,14 +48,14 @@ impl Engine {
         self.drain(now);
     }
 
-    /// The socket of a connection has taken a part of what is being written. Adapters report it
+    /// Handle the progress of a write: the socket has taken a part of the bytes. Adapters report it
     /// when the rest must wait, so that a large value on a slow line is a sign of life.
     pub fn handle_written(&mut self, now: Instant, conn: ConnId) {
         let (router, context) = self.env.router(now);
         router.handle_written(context.now, conn);
     }
 
-    /// Bytes have arrived. They may be cut anywhere.
+    /// Handle received bytes, in pieces of any size.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         let mut input = Input(bytes);
         loop {
@@ -65,7 +66,8 @@ impl Engine {
         self.drain(now);
     }
 
-    /// Time has passed. Call it at [`poll_timeout`](Self::poll_timeout); it is harmless earlier.
+    /// Handle the timeouts that are due. Call it at [`poll_timeout`](Self::poll_timeout); an
+    /// earlier call is harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         let hits = self.env.near_hits();
         let (router, context) = self.env.router(now);
@@ -94,7 +96,7 @@ impl Engine {
         }
     }
 
-    /// The loader of a `get_with` or `insert_with` has returned.
+    /// Handle the result of the loader of a `get_with` or `insert_with`.
     pub fn handle_loaded(&mut self, now: Instant, op: OpId, loaded: Result<Loaded, LoadFailure>) {
         let (cx, env) = (Cx::at(now), &mut self.env);
         match env.ops.machine(op) {
@@ -106,9 +108,9 @@ impl Engine {
         self.drain(now);
     }
 
-    /// The loader of a batch or a refresh has returned. A key that it left out is "not found", and
-    /// stays as it was for `insert_many_with`. A key that it was not asked for is counted and
-    /// ignored.
+    /// Handle the result of the loader of a batch or a refresh. A key that the loader left out is
+    /// "not found"; in `insert_many_with`, such a key keeps its value. A key that was not requested
+    /// is counted and ignored.
     pub fn handle_loaded_many(
         &mut self,
         now: Instant,
@@ -131,7 +133,7 @@ impl Engine {
         self.close_with(now, Error::closed());
     }
 
-    /// As [`close`](Self::close), with the error that every call ends with.
+    /// Close like [`close`](Self::close), but end every call with `error`.
     pub fn close_with(&mut self, now: Instant, error: Error) {
         if self.env.is_open() {
             let limit = CLOSE_MAX.min(self.env.config.command_timeout);

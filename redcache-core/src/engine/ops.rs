@@ -49,7 +49,7 @@ impl Ops {
         // The tokens of flights need one bit.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
-        // Calls in flight are bounded far below 2^32.
+        // The number of calls in flight is limited far below 2^32.
         let index = self.records.insert(Record { generation, machine, timeout: None }) as u32;
         OpId { index, generation }
     }

@@ -1,4 +1,4 @@
-//! Reads while Redis is known to be down: a stale entry answers at once.
+//! Reads while Redis is known to be unavailable: a stale entry answers at once.
 
 use std::time::Instant;
 
@@ -13,7 +13,8 @@ use crate::event::Outcome;
 use crate::flow::call::OpId;
 
 impl Engine {
-    /// Answer a read of one key with its stale entry, if Redis is down and there is one.
+    /// Answer a read of one key with its stale entry, if Redis is unavailable and there is an
+    /// entry.
     pub(super) fn answer_in_outage(
         &mut self,
         cx: Cx,
@@ -26,8 +27,8 @@ impl Engine {
         }))
     }
 
-    /// Answer a read of several keys with their stale entries, if Redis is down and each key has
-    /// one.
+    /// Answer a read of several keys with their stale entries, if Redis is unavailable and each key
+    /// has one.
     pub(super) fn answer_all_in_outage(
         &mut self,
         cx: Cx,

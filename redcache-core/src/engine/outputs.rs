@@ -1,4 +1,4 @@
-//! The engine's outputs, and the questions that it answers.
+//! The engine's outputs and its read-only queries.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,8 +67,8 @@ impl Engine {
         self.env.router.is_ready()
     }
 
-    /// Return the result of the last attempt to connect; `None` while one is under way and no
-    /// connection accepts commands.
+    /// Return the result of the last attempt to connect; `None` while an attempt is in progress and
+    /// no connection accepts commands.
     pub fn readiness(&self) -> Option<Result<(), Error>> {
         self.env.readiness.clone()
     }
@@ -101,7 +101,7 @@ impl Engine {
         self.env.router.in_flight()
     }
 
-    /// Return whether so few calls are in flight that bytes to write need not wait for more.
+    /// Return whether so few calls are in flight that output need not wait for more output.
     pub fn is_quiet(&self) -> bool {
         self.env.ops.len() <= QUIET_CALLS_MAX
     }

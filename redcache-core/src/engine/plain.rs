@@ -21,9 +21,11 @@ use crate::protocol::reply::{ReadReply, Replaced, Reply, Ttl};
 
 #[derive(Debug)]
 enum PlainCall {
-    /// With the key, if a stale entry may answer, and when its value must have been current.
+    /// A read. It has the key if a stale entry may answer, and the instant at which the value must
+    /// have been current, or later.
     Read(Option<Key>, Option<Instant>),
-    /// With the keys, if stale entries may answer, and when their values must have been current.
+    /// A read of several keys. It has the keys if stale entries may answer, and the instant at
+    /// which the values must have been current, or later.
     ReadMany(Gather<Answer, CallError>, Vec<Key>, Option<Instant>),
     ReadRaw(Gather<Option<RawValue>, Error>),
     Write(Option<Key>),
@@ -131,7 +133,7 @@ impl PlainCalls {
         }
     }
 
-    /// A command has failed, with or without a reply.
+    /// Handle the failure of a command, with or without a reply.
     pub(crate) fn on_failed(
         &mut self,
         env: &mut Env,

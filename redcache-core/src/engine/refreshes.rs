@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A worker is a task or thread of the adapter. [`Event::Refresh`](crate::engine::Event::Refresh)
-//! calls for it; it starts with `begin_refresh`, runs the loader, and always ends with
+//! requests it; it starts with `begin_refresh`, runs the loader, and always ends with
 //! `handle_refresh_over`.
 
 mod job;

@@ -1,9 +1,9 @@
 //! Failed removals: kept, and repeated once Redis replies.
 //!
-//! A removal follows a change of the application's data. If Redis cannot be reached, the copy that
-//! should be removed would be served until its TTL ends, so the engine keeps the key and repeats
-//! the removal. A failed `insert` leaves the same copy behind, and its key is removed too: the
-//! value may be outdated once Redis replies, and a removal never stores anything outdated.
+//! A removal follows a change of the application's data. If Redis cannot be reached, the old value
+//! would be served until its TTL ends, so the engine keeps the key and repeats the removal. A
+//! failed `insert` also leaves an old value behind. Its key is removed too: the inserted value may
+//! be outdated by the time Redis replies, and a removal never stores an outdated value.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -91,7 +91,7 @@ impl Removals {
         self.plan(env, cx);
     }
 
-    /// A write of the key has succeeded. It takes the place of an older removal.
+    /// Handle a successful write of the key, which replaces an older removal.
     pub(crate) fn on_written(&mut self, key: &Key, op: OpId) {
         let is_newer = self.kept.get(key).is_some_and(|kept| op.is_newer_than(kept.failed));
         if is_newer && !mutant!(KeptRemovalOutlived) {
@@ -105,7 +105,7 @@ impl Removals {
         }
     }
 
-    /// A connection is ready: repeat at once.
+    /// Repeat the kept removals at once, because a connection is ready.
     pub(crate) fn on_connected(&mut self, env: &mut Env, cx: Cx) {
         self.backoff.reset();
         if self.timer.is_some() {
@@ -114,7 +114,7 @@ impl Removals {
     }
 
     /// Repeat the kept removals, the oldest first. Keys that a call `is_writing` wait for its end,
-    /// because the newer write counts.
+    /// because the newer write prevails.
     pub(crate) fn on_timer(&mut self, env: &mut Env, cx: Cx, is_writing: impl Fn(&Key) -> bool) {
         self.timer = None;
         let due = self.by_age.iter().filter(|(_, key)| !is_writing(key));
@@ -131,7 +131,7 @@ impl Removals {
         self.run = Some(Run { op, open: keys.len(), keys, has_failed: false });
     }
 
-    /// Redis has replied to a repeated removal.
+    /// Handle the reply to a repeated removal.
     pub(crate) fn on_reply(&mut self, env: &mut Env, cx: Cx, caller: Caller, reply: Reply) {
         match reply {
             Reply::Refused(refusal) => {
@@ -145,14 +145,14 @@ impl Removals {
         }
     }
 
-    /// A repeated removal has failed again. It is given up if Redis refuses it for good.
+    /// Handle the failure of a repeated removal. It is abandoned if Redis refuses it permanently.
     pub(crate) fn on_failed(&mut self, env: &mut Env, cx: Cx, caller: Caller, error: &Error) {
         let is_final = !is_for_want_of_redis(error);
         self.end(env, caller, is_final.then_some(RemovalStage::Dropped));
         self.end_run(env, cx);
     }
 
-    /// End one key of the run, and forget it with a `stage` unless it has failed once more since.
+    /// End one key of the run. With a `stage`, forget the key unless it has failed again since.
     fn end(&mut self, env: &mut Env, caller: Caller, stage: Option<RemovalStage>) {
         let Some(run) = self.run.as_mut().filter(|run| run.op == caller.op) else { return };
         let Some((key, failure)) = run.keys.get(caller.slot as usize).cloned() else { return };

@@ -1,18 +1,18 @@
-//! The measured round trip to Redis, and the TTL of locks on a line that is too slow for the
-//! configured one.
+//! The measured round trip to Redis, which extends the TTL of locks if the network is too slow for
+//! the configured one.
 //!
-//! A lock that expires before its publication arrives stores nothing, and every caller loads. So a
+//! If a lock expires before its publication arrives, nothing is stored and every caller loads. So a
 //! lock lives for several round trips at least.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The number of recent samples. The least of them was delayed by no queue and no hiccup.
+/// The number of recent samples. Their minimum contains the least queueing delay.
 const SAMPLES: usize = 8;
 /// The number of samples before the round trip counts as known.
 const SAMPLES_MIN: usize = 3;
-/// The TTL of a lock in round trips, at least: the grant takes half of one to arrive, the renewal
-/// goes out after half of the TTL, and takes half of one.
+/// The least TTL of a lock in round trips. The grant takes half a round trip to arrive. The renewal
+/// is sent after half of the TTL, and takes half a round trip.
 const LOCK_TRIPS: u32 = 4;
 
 /// Samples of the round trip. No two of them overlap.
@@ -20,12 +20,13 @@ const LOCK_TRIPS: u32 = 4;
 pub(crate) struct RoundTrip {
     samples: VecDeque<Duration>,
     last_at: Option<Instant>,
-    /// The observer knows that locks live longer than configured.
+    /// The observer has been notified that locks live longer than configured.
     is_announced: bool,
 }
 
 impl RoundTrip {
-    /// Take a reply. Return the round trip, if the reply is a sample and there are enough.
+    /// Record a reply. Return the round trip, if the reply is a sample and there are enough
+    /// samples.
     pub(crate) fn on_reply(&mut self, sent_at: Instant, now: Instant) -> Option<Duration> {
         if self.last_at.is_some_and(|last| sent_at < last) {
             return None;
@@ -47,7 +48,7 @@ impl RoundTrip {
     }
 }
 
-/// Return the least TTL of a lock on a line with this round trip.
+/// Return the least TTL of a lock at this round trip.
 pub(crate) fn lock_ttl_min(round_trip: Duration) -> Duration {
     round_trip * LOCK_TRIPS
 }
@@ -63,7 +64,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut round_trip = RoundTrip::default();
         assert_eq!(round_trip.on_reply(at(0), at(400)), None);
-        // These were sent before the last sample came.
+        // These commands were sent before the reply of the last sample.
         (1..20).for_each(|ms| assert_eq!(round_trip.on_reply(at(ms), at(400 + ms)), None));
         assert_eq!(round_trip.on_reply(at(400), at(560)), None);
         assert_eq!(round_trip.on_reply(at(600), at(770)), Some(Duration::from_millis(160)));

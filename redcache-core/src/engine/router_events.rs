@@ -1,7 +1,8 @@
-//! The router's events, and what they mean for the near cache and the machines.
+//! The effects of the router's events on the near cache and the machines.
 //!
-//! Here the machines meet: a write of this process wakes fetches and writes, a hit triggers a
-//! refresh, a write recognises the lock of a fetch, an invalidation reaches all of them.
+//! This module connects the machines: a write of this process wakes fetches and writes, a hit
+//! triggers a refresh, a write recognises the lock of a fetch, and an invalidation reaches all of
+//! them.
 
 use std::time::Instant;
 
@@ -173,8 +174,8 @@ impl Engine {
         }
     }
 
-    /// Drop a key's near entry because the server has reported a change. Under a lock of this
-    /// process, the change was no expiry of the value.
+    /// Drop a key's near entry because the server has reported a change. If this process holds the
+    /// lock of the key, the value has changed and not expired.
     fn invalidate_near(&self, cx: Cx, key: &Key) {
         if self.fetches.holds_lock(key) {
             self.env.near.remove(key.as_bytes());
@@ -215,7 +216,8 @@ impl Engine {
             self.env.compare_audit(cx, &exchange);
         }
         self.env.keep_coherent(cx, slot, &exchange);
-        // An earlier copy, sent on a connection that was lost, may have had the effect.
+        // An earlier copy of the command, sent on a connection that was lost, may have had the
+        // effect.
         let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;
         self.on_own_write(cx, command, is_void);
         if let Some(token) = token {
@@ -224,14 +226,14 @@ impl Engine {
         self.on_reply(cx, token, exchange);
     }
 
-    /// A write of this process has ended: tell the write and the fetch of the same key before the
-    /// caller. The server's own report is ignored.
+    /// Handle the end of a write of this process: notify the write and the fetch of the same key
+    /// before the caller. The server's invalidation of this write is ignored.
     pub(super) fn on_own_write(&mut self, cx: Cx, command: &Command, is_void: bool) {
         let replaces = match command {
             Command::Insert { .. } | Command::Remove { .. } => true,
             // A locked write's value is newer than a load that began before it.
             Command::Publish { lock, .. } => !is_void && self.env.locks.is_live(*lock, cx.now),
-            // A renewed lock is no longer tracked, so its waiters read it again.
+            // A renewed lock is no longer tracked, so the callers that wait for it read it again.
             Command::Release { .. }
             | Command::Renew { .. }
             | Command::Replace { .. }
@@ -247,7 +249,7 @@ impl Engine {
         self.fetches.on_own_write(&mut self.env, cx, command.key(), replaces);
     }
 
-    /// Keep the key of an `insert` or a `remove` that has failed for want of Redis.
+    /// Keep the key of an `insert` or a `remove` that failed because Redis could not be reached.
     fn keep_removal(&mut self, cx: Cx, token: Token, (command, error): (&Command, &Error)) {
         if command.replaces()
             && is_for_want_of_redis(error)
@@ -257,7 +259,7 @@ impl Engine {
         }
     }
 
-    /// Let a write that has succeeded take the place of an older removal.
+    /// Replace an older removal with a write that has succeeded.
     fn replace_removal(&mut self, cx: Cx, token: Token, exchange: &Exchange) {
         let Exchange { command, reply, .. } = exchange;
         let is_publish = matches!(command, Command::Publish { .. });
@@ -293,7 +295,7 @@ impl Engine {
 
     pub(super) fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
         match token.map_or(Sender::Nobody, Sender::of) {
-            // Another key's reply must never reach a flight, even after a fault below.
+            // Another key's reply must never reach a flight, even after a fault in a lower layer.
             Sender::Flight(id) if self.fetches.key_of(id) == Some(exchange.command.key()) => {
                 self.on_fetch_reply(cx, id, exchange);
             }
@@ -354,7 +356,7 @@ impl Engine {
         }
     }
 
-    /// A command has no reply.
+    /// Handle a command that failed without a reply.
     fn on_failed(&mut self, cx: Cx, token: Token, key: &Key, error: Error) {
         let env = &mut self.env;
         match Sender::of(token) {
@@ -371,8 +373,8 @@ impl Engine {
         }
     }
 
-    /// Return whether a token's command may have changed a value for good, and not just a lock or
-    /// the value that replaces it.
+    /// Return whether a token's command may have changed a value permanently, and not only a lock
+    /// or the value that replaces the lock.
     fn may_write(&self, token: Token) -> bool {
         match Sender::of(token) {
             Sender::Flight(_) => false,

@@ -1,8 +1,8 @@
-//! Whether the server ends locks for this login, by scripts or by commands of its own. Otherwise, a
-//! lock can be neither published over nor compared and released, so none is taken.
+//! The ability of the server to end locks for this login, by scripts or by native commands. Without
+//! it, a lock can neither be replaced by its value nor be released, so none is taken.
 //!
-//! The lock whose release was refused is given back with two commands: a read, and a removal if the
-//! key still holds the lock.
+//! A lock whose release was refused is released with two commands: a read, and a removal if the key
+//! still holds the lock.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The latest refusals of scripts by the server.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptSupport {
-    /// Until then no lock is taken, because its end was refused.
+    /// The instant until which no lock is taken, because the server refused to end one.
     locks_refused_until: Option<Instant>,
-    /// Until then nothing is refreshed, because a script was refused.
+    /// The instant until which nothing is refreshed, because the server refused a script.
     scripts_refused_until: Option<Instant>,
     is_announced: bool,
 }
@@ -29,12 +29,12 @@ impl ScriptSupport {
         self.locks_refused_until.is_none_or(|until| until <= now)
     }
 
-    /// Return whether a refresh may begin, which replaces a value by a script.
+    /// Return whether a refresh may begin. It needs a script that replaces a value.
     pub(crate) fn allows_refreshes(&self, now: Instant) -> bool {
         self.scripts_refused_until.is_none_or(|until| until <= now)
     }
 
-    /// Take the refusal of a command. Return `true` if it is the first one that forbids locks.
+    /// Record the refusal of a command. Return `true` if it is the first one that forbids locks.
     pub(crate) fn on_refused(&mut self, now: Instant, command: &Command, why: &Refusal) -> bool {
         if !forbids_scripts(command, why) {
             return false;
@@ -47,7 +47,7 @@ impl ScriptSupport {
         !std::mem::replace(&mut self.is_announced, true)
     }
 
-    /// A connection is ready. Its login may have other permissions.
+    /// Forget the refusals, because the login of a new connection may have other permissions.
     pub(crate) fn on_connected(&mut self) {
         *self = Self::default();
     }
@@ -58,8 +58,8 @@ pub(crate) fn forbids_scripts(command: &Command, why: &Refusal) -> bool {
     command.script().is_some() && (why.forbids_command() || why.is_unknown_command())
 }
 
-/// Return whether a lock needs the command at its end, or to stay. Some servers have commands of
-/// their own for it, and scripts for the others may be refused then.
+/// Return whether the command ends or renews a lock. Some servers have native commands for it, so
+/// locks may work there although scripts are refused.
 fn ends_lock(command: &Command) -> bool {
     match command {
         Command::Publish { .. }

@@ -1,6 +1,6 @@
-//! The engine's source of randomness and of the date.
+//! The randomness and the date that an engine starts with.
 
-/// The inputs that the engine cannot make for itself: randomness, and the date.
+/// The inputs that the engine cannot generate itself: randomness, and the date.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Seed {

@@ -29,7 +29,7 @@ impl Sender {
     }
 
     pub(crate) fn of(token: Token) -> Self {
-        // The lower half holds the index; the cast keeps just that.
+        // The lower half holds the index, and the cast keeps only that half.
         let index = token.sender as u32;
         match token.sender {
             u64::MAX => Self::Nobody,

@@ -1,4 +1,4 @@
-//! Outdated entries of the near cache in the place of errors and waits.
+//! Outdated entries of the near cache as answers instead of errors and waits.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use crate::api::key::Key;
 use crate::near::{Absence, Staleness};
 
 impl Env {
-    /// Return the outdated entry that may answer a call in the place of an error.
+    /// Return the outdated entry that may answer a call instead of an error.
     pub(crate) fn stale_if_error(&self, cx: Cx, key: &Key, absence: Absence) -> Option<Answer> {
         self.stale(cx, key, self.config.stale_if_error, absence)
     }
 
-    /// Return the same for a call without a reply, whose answer must have been current at
-    /// `fresh_since` or later.
+    /// Return the outdated entry that may answer a call without a reply. It must have been current
+    /// at `fresh_since` or later.
     pub(crate) fn stale_since(
         &self,
         cx: Cx,

@@ -35,7 +35,7 @@ use crate::wire::router::Router;
 /// - outputs, `poll_…`. After each call or input, drain [`poll_event`](Self::poll_event), write the
 ///   bytes of [`take_transmit`](Self::take_transmit), and call
 ///   [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout);
-/// - questions, which take `&self`.
+/// - queries, which take `&self`.
 #[derive(Debug)]
 pub struct Engine {
     pub(super) env: Env,
@@ -47,7 +47,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Create an engine. It asks for its first connection at once.
+    /// Create an engine. It requests its first connection at once.
     pub fn new(now: Instant, seed: &Seed, config: Config) -> Self {
         let [near_seed, flight_seed, rng_seed] = seed.words();
         let mut rng = Rng::new(rng_seed);

@@ -11,8 +11,8 @@ use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
 impl Env {
     /// Give up the lock of an attempt that was sent twice.
     ///
-    /// The server may still execute the copy that was sent on the lost connection. It would bring
-    /// the lock back to life after a deletion that was meant to void it.
+    /// The server may still execute the copy that was sent on the lost connection. That would set
+    /// the lock again after a deletion that voided it.
     pub(crate) fn distrust_interrupted(&mut self, cx: Cx, mut exchange: Exchange) -> Exchange {
         if !exchange.interrupted || mutant!(RepeatedLockTrusted) {
             return exchange;
@@ -35,9 +35,9 @@ impl Env {
         exchange
     }
 
-    /// Give back the lock of a `Release` that was refused because it is a script: read the key, and
-    /// remove it if it still holds a lock of this process. A value that comes in between is removed
-    /// too, which costs a load.
+    /// Release the lock of a `Release` that was refused because it is a script: read the key, and
+    /// remove it if it still holds a lock of this process. A value that is written in between is
+    /// removed too, which costs a load.
     pub(crate) fn give_back_without_script(&mut self, cx: Cx, exchange: &Exchange) {
         if let (Command::Release { key, .. }, Reply::Refused(why)) =
             (&exchange.command, &exchange.reply)

@@ -1,4 +1,4 @@
-//! The engine against servers whose replies the test writes.
+//! Tests of the engine with scripted replies of its servers.
 
 mod audits;
 mod disabled;

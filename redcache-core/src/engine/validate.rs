@@ -7,7 +7,7 @@ use crate::api::answer::Loaded;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 
-/// Check a value's ttl.
+/// Check a value's TTL.
 ///
 /// # Errors
 ///

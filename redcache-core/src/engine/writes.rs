@@ -7,9 +7,9 @@
 //!           Pause     no lock is held here
 //! ```
 //!
-//! An attempt asks for the locks of all keys in one pipeline. If another process has one of them,
-//! the granted ones are given back at once, and the next attempt follows when all blocked keys may
-//! be free. A key that fails on its own drops out; the others go on.
+//! An attempt requests the locks of all keys in one pipeline. If another process holds one of them,
+//! the granted ones are released at once, and the next attempt follows when all blocked keys may be
+//! free. A key that fails for a reason of its own drops out; the others continue.
 
 mod attempt;
 mod call;

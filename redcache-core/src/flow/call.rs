@@ -15,7 +15,7 @@ impl OpId {
 
     /// Return whether the call began after another one, which may have ended.
     pub(crate) fn is_newer_than(self, other: Self) -> bool {
-        // The generations count calls, and begin again after 2^31.
+        // Generations count calls, and wrap around after 2^31.
         let since = self.generation.wrapping_sub(other.generation) & (u32::MAX >> 1);
         since != 0 && since < 1 << 30
     }

@@ -1,4 +1,5 @@
-//! Flights: at most one fetch per key and process that later callers can join.
+//! Flights: fetches that callers of this process share. Later callers of a key can join at most
+//! one.
 //!
 //! A flight has one leader, which runs the loader, and any number of followers.
 
@@ -12,8 +13,8 @@ use slab::Slab;
 use crate::api::key::Key;
 use crate::flow::call::{Caller, OpId};
 
-/// Names a flight by its place in the table, and by a number that no later flight in that place
-/// has. So what is late for a flight never reaches another one.
+/// Names a flight by its index in the table and by a generation that no later flight at that index
+/// has. So a late input for a flight never reaches another flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FlightId {
     pub(crate) index: u32,
@@ -39,9 +40,9 @@ pub(crate) struct Flight<F> {
     followers: Vec<Member>,
     /// The number of loads that the flight has started.
     loads: u32,
-    /// The number of followers that may have left since `followers` was last tidied.
+    /// The number of followers that may have left since `followers` was last cleaned up.
     departed: usize,
-    /// Later callers of the key find the flight.
+    /// Whether later callers of the key find the flight.
     listed: bool,
     generation: u32,
 }
@@ -66,7 +67,7 @@ impl<F> Flight<F> {
         self.leader = Some(leader);
     }
 
-    /// Return whether it has followers, including ones that have left.
+    /// Return whether the flight has followers, including ones that have left.
     pub(crate) fn has_followers(&self) -> bool {
         !self.followers.is_empty()
     }
@@ -76,7 +77,7 @@ impl<F> Flight<F> {
         self.followers.push(Member { caller, loads_before: self.loads });
     }
 
-    /// Replace the leader by the first follower that is still here.
+    /// Replace the leader with the first follower whose call has not ended.
     pub(crate) fn succeed(&mut self, is_here: impl Fn(OpId) -> bool) {
         let next = self.followers.iter().position(|member| is_here(member.caller.op));
         self.leader = next.and_then(|at| self.followers.drain(..=at).next_back());
@@ -124,8 +125,8 @@ impl<F> Flight<F> {
 
     /// Note that a follower has left.
     ///
-    /// The list is tidied once half of it may be gone. So a crowd that leaves one by one costs no
-    /// more than one walk along the list.
+    /// The list is cleaned up once half of its members may have left, so followers that leave one
+    /// by one cost amortized constant time each.
     pub(crate) fn on_departed(&mut self, is_here: impl Fn(OpId) -> bool) {
         self.departed += 1;
         if self.departed * 2 > self.followers.len() {
@@ -191,7 +192,8 @@ impl<F> Flights<F> {
             listed: true,
             generation,
         };
-        // Each flight belongs to a call, and calls in flight are bounded far below 2^32.
+        // Each flight belongs to a call, and the number of calls in flight is limited far below
+        // 2^32.
         let index = self.flights.insert(flight) as u32;
         let Self { flights, by_key, hasher, .. } = self;
         let hash_of = |&index: &u32| hasher.hash_one(flights[index as usize].key.as_bytes());

@@ -18,9 +18,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Return the command that gives the key back the state it had before the lock.
+    /// Return the command that restores the state of the key before the lock.
     ///
-    /// It restores the replaced value with the rest of its ttl, or deletes the lock.
+    /// The command restores the replaced value with the rest of its TTL, or deletes the lock.
     pub(crate) fn undo(self, key: Key, now: Instant) -> Command {
         let Self { lock, replaced, since } = self;
         let Some(Replaced { raw, ttl }) = replaced.filter(|_| !mutant!(OldValueDropped)) else {

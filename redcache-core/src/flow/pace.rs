@@ -1,21 +1,21 @@
-//! The pace of a flow: its waits for the locks of others, and the care of its own lock.
+//! The pace of a flow: its waits for the locks of others, and the renewal of its own lock.
 
 use std::time::{Duration, Instant};
 
 use crate::protocol::reply::Ttl;
 use crate::rng::Rng;
 
-/// A flow's waiting for others, over all its attempts.
+/// The total time that a flow may wait for the locks of others, over all its attempts.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     since: Option<Instant>,
     wakes: u32,
-    /// A lock without expiry was seen, and waited for once already.
+    /// The flow has already waited once for a lock without expiry.
     endless_lock_seen: bool,
 }
 
-/// The number of wake-ups that a flow answers at once. Later ones are spaced out: a server that
-/// evicts its tracking table sends invalidations without a change.
+/// The number of wake-ups after which a flow reads at once. Later reads follow a pause: a server
+/// that evicts its tracking table sends invalidations without a change.
 const PROMPT_WAKES_MAX: u32 = 16;
 const SPACED_WAKE: Duration = Duration::from_millis(20);
 /// The first pause between two polls of a server without tracking.
@@ -39,7 +39,7 @@ impl Patience {
         (since + limit).saturating_duration_since(now)
     }
 
-    /// Note a lock's ttl. Return `true` if this is the second lock without expiry.
+    /// Record a lock's TTL. Return `true` if this is the second lock without expiry.
     pub(crate) fn is_endless_again(&mut self, ttl: Ttl) -> bool {
         ttl == Ttl::Endless && std::mem::replace(&mut self.endless_lock_seen, true)
     }
@@ -56,8 +56,8 @@ impl Patience {
             Ttl::Left(left) => left,
             Ttl::Endless | Ttl::Absent => lock_ttl,
         };
-        // A whole millisecond more, because Redis rounds. Jitter, because all waiters of a lock
-        // would otherwise read again at the same instant.
+        // The wait is a whole millisecond longer, because Redis rounds. It has jitter, because all
+        // callers that wait for a lock would otherwise read again at the same instant.
         let jitter = rng.below(lock_life.min(POLL_MAX) / 10);
         let bound = lock_life.saturating_add(Duration::from_millis(1) + jitter);
         if tracked { bound } else { bound.min(self.poll_pause(rng)) }
@@ -87,8 +87,8 @@ pub(crate) struct LoadTimes {
 impl LoadTimes {
     /// Return the next instant at which a load needs attention.
     ///
-    /// A lock is renewed after half its ttl, up to the load timeout. A renewal wakes every waiter,
-    /// so a load of normal length has none.
+    /// A lock is renewed after half of its TTL, up to the load timeout. A renewal wakes every
+    /// caller that waits for the lock, so a load of normal length has none.
     pub(crate) fn due_at(self, since: Instant, now: Instant, locked: bool) -> Instant {
         let over = since + self.load_timeout;
         if locked { over.min(self.renewed_at(now)) } else { over }

@@ -1,4 +1,4 @@
-//! A loader's result on its way to Redis.
+//! The form of a loader's result that is published to Redis.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::protocol::lock::LockId;
 pub(crate) struct Publication {
     /// The value, or the marker for "not found".
     pub(crate) payload: Bytes,
-    /// The time that the loader took for it.
+    /// The run time of the loader.
     pub(crate) compute_time: Duration,
     pub(crate) ttl: Duration,
 }
 
 impl Publication {
-    /// Return the command that replaces the lock by the value.
+    /// Return the command that replaces the lock with the value.
     pub(crate) fn publish(self, key: Key, lock: LockId) -> Command {
         let Self { payload, compute_time, ttl } = self;
         Command::Publish { key, lock, payload, compute_time, ttl }

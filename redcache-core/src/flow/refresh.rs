@@ -65,7 +65,7 @@ pub(crate) enum End {
     Skipped,
     Failed,
     Panicked,
-    /// The loader returned nothing to store, or its worker is gone.
+    /// The loader returned nothing to store, or its worker has ended.
     Kept,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum Step {
     Done(End),
 }
 
-/// The wishes of one step. The engine carries them out.
+/// The effects of one step, which the engine carries out.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) send: Option<Command>,
@@ -90,7 +90,7 @@ pub(crate) struct Context<'a> {
     pub(crate) key: &'a Key,
     /// The refresh lock's key.
     pub(crate) lock_key: &'a Key,
-    /// The prefix of every lock that can be in the place of a value.
+    /// The prefix of every lock that a key can hold instead of a value.
     pub(crate) lock_prefix: &'a [u8],
     /// A value that expires after this instant is newer than the one that was due.
     pub(crate) newer_after: Instant,

@@ -1,9 +1,9 @@
-//! The decision which reads have their key refreshed before its value expires.
+//! The policy that decides which reads trigger a refresh of their key.
 //!
-//! A read is due in the last part of the value's ttl (`refresh_at_fraction`), or earlier at random
-//! (`refresh_beta`): the longer the load took and the closer the expiry is, the likelier. The
-//! second rule is from Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
-//! Prevention", VLDB 2015.
+//! A read is due in the last part of the value's TTL (`refresh_at_fraction`), or earlier at random
+//! (`refresh_beta`). The probability grows with the run time of the load and towards the expiry.
+//! The second rule is from Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+//! Stampede Prevention", VLDB 2015.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,8 @@ const MARKS: usize = 256;
 /// A due key is reported once in this time.
 const DEDUP_WINDOW: Duration = Duration::from_millis(20);
 
-/// A loader's rule for hits in the near cache: is the key due for a refresh? It takes no lock.
+/// A loader's rule that decides whether the key of a near hit is due for a refresh. It takes no
+/// lock.
 #[derive(Debug)]
 pub struct RefreshPolicy {
     loader: LoaderId,
@@ -57,7 +58,8 @@ impl RefreshPolicy {
     /// Return whether the engine should refresh the key; for one key, at most every few
     /// milliseconds.
     pub fn is_due(&self, key: &[u8], hit: &NearHit, now: Instant) -> bool {
-        // A process knows the whole ttl of its own publications. The loader may have chosen it.
+        // A process knows the original TTL of its own publications, which the loader may have
+        // chosen.
         let life = if hit.is_published { hit.ttl + hit.age } else { self.options.ttl };
         let due = is_due(&self.options, hit.ttl, life, hit.compute_time.span(), || self.sample());
         due && self.mark(key, now)
@@ -130,7 +132,7 @@ mod tests {
             };
             f64::from((0..20_000).filter(due).count() as u32) / 20_000.0
         };
-        // The chance is e^(-left / took).
+        // The probability is e^(-left / took).
         for (left, took) in [(1, 1), (3, 1), (1, 2), (0, 1)] {
             let expected = (-f64::from(left) / f64::from(took)).exp();
             let share = share(left, took);
@@ -177,7 +179,7 @@ mod tests {
     }
 
     fn now() -> Instant {
-        // Tests need some instant to count from; the code under test never reads a clock.
+        // The tests need a first instant; the code under test never reads a clock.
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         Instant::now()
     }

@@ -1,5 +1,5 @@
-//! `insert_with`: replace the value by a lock, load and publish; on any failure restore the value.
-//! `change`: the same up to the load, which commits a change elsewhere; then remove the key.
+//! `insert_with`: replace the value with a lock, load and publish; on any failure restore the
+//! value. `change`: the same up to the load, which commits a change elsewhere; then remove the key.
 //!
 //! | state         | input                             | effect       | next          |
 //! |---------------|-----------------------------------|--------------|---------------|
@@ -25,7 +25,7 @@
 //! A write is over when the loader fails, exceeds `load_timeout` or stores nothing, when patience
 //! with the locks of others ends, or when the caller leaves. A command in flight is answered first.
 //! A restore puts back the exact bytes with the rest of their ttl, or deletes the lock if it
-//! replaced nothing. It compares with the lock, so it never undoes another's later write.
+//! replaced nothing. It compares with the lock, so it never undoes a later write of another caller.
 //!
 //! A commit that has begun may have changed the data, even if it fails. So its key is removed, and
 //! its old value is never restored. A commit that was cut off may still take effect, so its lock
@@ -185,7 +185,8 @@ fn on_removing(
 ) -> Step {
     match input {
         Input::Published { .. } => Step::Done(end),
-        // The old value is gone, so the change holds. The lock would keep readers waiting.
+        // The old value has been deleted, so no reader sees it. The lock is released, because
+        // readers would wait for it.
         Input::Refused(_) | Input::Failed(_) => {
             effects.send_detached = Some(Command::Release { key: context.key.clone(), lock });
             Step::Done(end)
@@ -208,7 +209,8 @@ fn on_locked(
         WriteLockReply::Taken { lock, ttl } => (lock, ttl),
     };
     match context.locks.recognise(&raw) {
-        // The connection lost the first reply to this attempt, and the old value with it.
+        // The first reply to this attempt, which contained the old value, was lost with the
+        // connection.
         Some(own) if own == lock => {
             effects.send_detached = Some(Command::Release { key: context.key.clone(), lock });
         }
@@ -228,7 +230,7 @@ fn give_back(held: Held, context: &Context<'_>, effects: &mut Effects) {
 fn published(done: bool, interrupted: bool) -> End {
     match (done || mutant!(LostWriteSaysStored), interrupted) {
         (true, _) => End::Stored,
-        // The earlier copy of the command may have replaced the lock by this very value.
+        // The earlier copy of the command may have replaced the lock with this same value.
         (false, true) => End::Failed(Error::new(ErrorKind::OutcomeUnknown, "")),
         (false, false) => End::Lost,
     }

@@ -1,4 +1,4 @@
-//! The decision whether a read tries for the lock in the same round trip.
+//! The decision whether a read also attempts the lock in the same round trip.
 //!
 //! The attempt saves a round trip on a miss and costs the server work on a hit. A read makes it
 //! while traffic is light, when latency matters most, or while misses are common.
@@ -6,14 +6,14 @@
 /// The share of misses among recent reads, as a moving average.
 #[derive(Debug, Clone)]
 pub(crate) struct Speculation {
-    /// In 65536ths.
+    /// The share in units of 1/65536.
     miss_rate: u32,
 }
 
-/// Up to this many commands in flight the server has time to spare.
+/// The number of commands in flight up to which the server is not busy.
 const LIGHT_TRAFFIC_MAX: usize = 8;
-/// A quarter: a wasted attempt costs the server about 0.5 µs of 1.3, a missing one costs the caller
-/// a round trip.
+/// A quarter of the reads: a wasted attempt costs the server about 0.5 µs of 1.3 µs, a missing one
+/// costs the caller a round trip.
 const MISS_RATE_MIN: u32 = 1 << 14;
 /// The weight of a read, as a power of two: 1/32.
 const WEIGHT_SHIFT: u32 = 5;

@@ -10,7 +10,7 @@ use crate::protocol::lock::LockId;
 
 /// Locks that no longer block later loads of this process, in the order of their expiry.
 ///
-/// A later load that finds one in Redis undoes it, with the value that it replaced.
+/// A later load that finds such a lock in Redis undoes it and restores the value that it replaced.
 #[derive(Debug, Default)]
 pub(crate) struct SupersededLocks {
     held: VecDeque<(Instant, Held)>,

@@ -1,4 +1,4 @@
-//! Deadlines by name. The engine turns an expired name into an input; nobody stores a callback.
+//! Deadlines by name. The engine converts an expired name into an input, so no callback is stored.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -9,15 +9,15 @@ use crate::flow::flights::FlightId;
 /// The purpose of a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// A flight's wait for another's lock, or its pause before another read, is over.
+    /// A flight's wait for the lock of another caller, or its pause before another read, has ended.
     FlightWait(FlightId),
     /// A flight's load needs its lock renewed, or has reached `load_timeout`.
     FlightLoad(FlightId),
-    /// A locked write's wait or pause is over, or its load needs attention.
+    /// A locked write's wait or pause has ended, or its load needs attention.
     Write(OpId),
     /// A refresh's load needs its locks renewed, or has reached `load_timeout`.
     Refresh(OpId),
-    /// The pause before failed removals are repeated is over.
+    /// The pause before failed removals are repeated has ended.
     Removals,
     /// A call has reached its timeout.
     Timeout(OpId),

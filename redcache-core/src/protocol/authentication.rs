@@ -7,8 +7,8 @@ use crate::resp::command;
 /// A user name, which the default user may leave out, and a password.
 type Login<'a> = (Option<&'a str>, &'a str);
 
-/// Append the `HELLO` with which a connection of redcache begins, with the login and the name of
-/// the connection that the settings have. A credentials provider is not asked.
+/// Append the `HELLO` with which a connection of redcache begins, with the login and the connection
+/// name of the settings. A credentials provider is not called.
 ///
 /// # Examples
 ///
@@ -45,7 +45,7 @@ pub fn write_auth(out: &mut Vec<u8>, config: &Config) -> bool {
     login.is_some()
 }
 
-/// Append `HELLO`. Credentials of a provider take the place of those in the settings.
+/// Append `HELLO`. Credentials of a provider replace those of the settings.
 pub(crate) fn hello(config: &Config, given: Option<&Credentials>, out: &mut Vec<u8>) {
     let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
     if let Some((username, password)) = login(config, given) {

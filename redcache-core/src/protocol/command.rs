@@ -8,8 +8,8 @@ use crate::api::key::Key;
 use crate::protocol::lock::LockId;
 use crate::protocol::script::Script;
 
-/// Names the sender of a command. Layers below the engine return it with the reply and never look
-/// inside.
+/// Names the sender of a command. Layers below the engine return it with the reply and never
+/// interpret it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) sender: u64,
@@ -27,17 +27,17 @@ pub(crate) enum Command {
     ReadOrLock { key: Key, lock: LockId },
     /// `SET NX PX`: take the lock if the key is absent.
     Lock { key: Key, lock: LockId },
-    /// Replace our lock by a value and read it back.
+    /// Replace our lock with a value and read it back.
     Publish { key: Key, lock: LockId, payload: Bytes, compute_time: Duration, ttl: Duration },
-    /// Replace an old value, compared byte by byte, by a new one and read it back.
+    /// Replace an old value, compared byte by byte, with a new one and read it back.
     Replace { key: Key, expected: Bytes, payload: Bytes, compute_time: Duration, ttl: Duration },
     /// Delete our lock.
     Release { key: Key, lock: LockId },
     /// Set the TTL of our lock.
     Renew { key: Key, lock: LockId },
-    /// Replace a value by our lock. The answer holds the value.
+    /// Replace a value with our lock. The reply contains the value.
     WriteLock { key: Key, lock: LockId },
-    /// Replace our lock by the exact bytes that it had replaced. Without a TTL they never expire.
+    /// Replace our lock with the exact bytes that it had replaced. Without a TTL they never expire.
     Restore { key: Key, lock: LockId, raw: Bytes, ttl: Option<Duration> },
     /// `SET PX`, unconditionally.
     Insert { key: Key, payload: Bytes, stamp: Duration, ttl: Duration },
@@ -114,7 +114,7 @@ impl Command {
         }
     }
 
-    /// Return whether the command replaces any value of the key by the caller's, or by none.
+    /// Return whether the command replaces or removes any value of the key.
     pub(crate) fn replaces(&self) -> bool {
         match self {
             Self::Insert { .. } | Self::Remove { .. } => true,
@@ -151,7 +151,7 @@ impl Command {
         }
     }
 
-    /// Return with which of its neighbours the command may be batched.
+    /// Return the kind of batch that the command may share with its neighbours.
     pub(crate) fn batchable(&self) -> Option<Batchable> {
         match self {
             Self::Read { .. } | Self::ReadOrLock { .. } => Some(Batchable::Reads),
@@ -172,7 +172,7 @@ impl Command {
         }
     }
 
-    /// Return whether a server that tracks the key sends an invalidation for this very command.
+    /// Return whether a server that tracks the key sends an invalidation because of this command.
     pub(crate) fn is_echoed(&self) -> bool {
         !matches!(self, Self::Publish { .. })
     }

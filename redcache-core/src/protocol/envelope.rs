@@ -2,8 +2,9 @@
 //!
 //! The envelope of a value is `__redcache:v1:`, the loader's run time in decimal nanoseconds, `:`
 //! and the payload. The part of the run time below a millisecond is a random stamp, so that two
-//! writes of one payload differ: a refresh replaces exactly the write that it has read. Any other
-//! string is a value without an envelope, so keys that another program has filled are readable.
+//! writes of the same payload differ and a refresh replaces exactly the write that it has read. Any
+//! other string is a value without an envelope, so keys that another program has filled are
+//! readable.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::api::config::ENVELOPE_PREFIX;
 pub enum Stored {
     /// The key does not exist.
     Missing,
-    /// A process loads or writes the key; the exact bytes of its lock.
+    /// A process loads or writes the key. The bytes are those of its lock.
     Lock(Bytes),
     /// A value without its envelope.
     Value(Value),
@@ -123,7 +124,7 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Return how many bytes [`push_decimal`] appends.
+/// Return the number of bytes that [`push_decimal`] appends.
 pub(crate) fn decimal_digits(number: u64) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }

@@ -29,16 +29,16 @@ pub(crate) struct Locks {
     issued: u64,
     /// Locks that writes hold or have asked for.
     live: BTreeSet<LockId>,
-    /// Locks whose old value is to come back: its restore is on its way, or the reply that holds
-    /// it. Each with the time at which it expires.
+    /// Locks whose old value is to be restored, each with the time at which it expires. Either the
+    /// restore or the reply with the old value is in flight.
     restored: BTreeMap<LockId, Instant>,
     /// The same locks in the order of that time.
     expiries: BTreeSet<(Instant, LockId)>,
 }
 
 impl Locks {
-    /// `random` must be unpredictable, and different in each process and in each copy of a virtual
-    /// machine.
+    /// Create the locks of a process. `random` must be unpredictable, and different in each process
+    /// and in each copy of a virtual machine.
     pub(crate) fn new(prefix: &[u8], unix_ms: u64, random: &[u8; 10]) -> Self {
         let process = Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid();
         let mut base = prefix.to_vec();
@@ -96,7 +96,7 @@ impl Locks {
         }
     }
 
-    /// Return whether a write of this process holds the lock, or its old value is to come back. A
+    /// Return whether a write of this process holds the lock, or its old value is to be restored. A
     /// lock that is not live may be released.
     pub(crate) fn is_live(&self, lock: LockId, now: Instant) -> bool {
         self.live.contains(&lock) || self.restored.get(&lock).is_some_and(|until| now < *until)
@@ -117,7 +117,7 @@ impl LockId {
         push_decimal(out, self.0);
     }
 
-    /// Return how many bytes [`write`](Self::write) appends to the base.
+    /// Return the number of bytes that [`write`](Self::write) appends to the base.
     pub(crate) fn digits(self) -> usize {
         decimal_digits(self.0)
     }

@@ -1,4 +1,4 @@
-//! The commands by which a server compares and writes in one step, without a script.
+//! The native commands that compare and write in one step, without a script.
 //!
 //! | server     | compare and set | compare and delete |
 //! |------------|-----------------|--------------------|
@@ -25,7 +25,7 @@ pub(crate) enum Delete {
 }
 
 impl NativeCommands {
-    /// Return the commands of a server, by what it says of itself in its reply to `HELLO`.
+    /// Return the commands of a server with this name and version, from its reply to `HELLO`.
     pub(crate) fn of(server: &[u8], version: &[u8]) -> Self {
         let (since, delete) = match server {
             b"valkey" => ((8, 1), Delete::DelIfEq),

@@ -1,15 +1,15 @@
-//! Values that are too large to be read: what stands in for them in a reply.
+//! The frame that replaces a value in a reply if the value is too large to be read.
 
-/// The code of the error that stands in for a payload.
+/// The code of the error that replaces a payload.
 const CODE: &str = "OVERSIZED";
 
-/// Return the frame, an error, that stands in for a payload of this length.
+/// Return the error frame that replaces a payload of this length.
 pub(crate) fn stand_in(length: usize) -> Vec<u8> {
     let text = format!("{CODE} {length}");
     format!("!{}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-/// Return the length of the payload that an error stands in for.
+/// Return the length of the payload that an error replaces.
 pub(crate) fn omitted_length(error: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(error).ok()?;
     text.strip_prefix(CODE)?.strip_prefix(' ')?.parse().ok()

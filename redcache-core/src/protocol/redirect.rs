@@ -3,10 +3,10 @@
 use crate::api::config::Address;
 use crate::api::error::Transient;
 
-/// The address of a node, as a node tells it.
+/// The address of a node, as a node announces it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Endpoint {
-    /// `None` stands for the host that told it.
+    /// The host; `None` for the host of the node that announced it.
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
 }
@@ -29,7 +29,7 @@ impl Endpoint {
         Some(Self { host, port })
     }
 
-    /// Return the address, given the node that told the endpoint.
+    /// Return the address, given the node that announced the endpoint.
     pub(crate) fn address(&self, asked: &Address) -> Address {
         let host = match (&self.host, asked) {
             (Some(host), _) => host.clone(),
@@ -49,7 +49,7 @@ pub(crate) enum Redirect {
     Ask(Endpoint),
     /// `MOVED` or `ASK` with an address that cannot be parsed.
     Unparsable,
-    /// The refusal passes by itself; `outdated` when an old slot map may be the reason.
+    /// The refusal is temporary; `outdated` if an old slot map may be the reason.
     Later { outdated: bool },
     /// The standalone server is not ready, or not the right one; `replica` when it is a replica.
     WrongServer { replica: bool },
@@ -78,8 +78,7 @@ impl Redirect {
         }
     }
 
-    /// Read the refusal of a standalone server. Behind its address another server may have taken
-    /// over.
+    /// Read the refusal of a standalone server. Another server may have its address by now.
     pub(crate) fn of_standalone(text: &str) -> Option<Self> {
         let code = text.split(' ').next().unwrap_or_default();
         match code {

@@ -1,7 +1,7 @@
-//! The refusals of servers, without what they quote of our commands.
+//! The refusals of servers, without the parts of our commands that they quote.
 //!
 //! A server or proxy may repeat a command in its refusal, with a password, a key or a value. So a
-//! refusal is reduced to its code and to the sentence that this module knows.
+//! refusal is reduced to its code and to a sentence that this module knows.
 
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::oversized::omitted_length;
@@ -10,10 +10,10 @@ use crate::protocol::oversized::omitted_length;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) Box<str>);
 
-/// Begins the text about a value that was not read.
+/// The beginning of the text about a value that was not read.
 const OVERSIZED: &str = "the value has ";
 
-/// Stands for a text that no known sentence begins.
+/// The replacement for a text that begins with no known sentence.
 const LEFT_OUT: &str = "(the rest is left out, because it may quote the command)";
 
 /// The codes that a refusal may begin with.
@@ -44,7 +44,7 @@ const CODES: &[&str] = &[
     "WRONGTYPE",
 ];
 
-/// The commands whose names are repeated.
+/// The commands whose names may be quoted.
 const COMMANDS: &[&str] = &[
     "asking",
     "auth",
@@ -163,7 +163,7 @@ const SENTENCES: &[&str] = &[
 ];
 
 impl Refusal {
-    /// Reduce the text of a server to what it can be shown of.
+    /// Reduce the text of a server to the parts that can be shown.
     pub(crate) fn of(text: &[u8]) -> Self {
         if let Some(length) = omitted_length(text) {
             let text = format!("{OVERSIZED}{length} bytes, more than `value_max` allows");
@@ -191,7 +191,7 @@ impl Refusal {
         self.0.starts_with("ERR unknown command")
     }
 
-    /// Return whether the server takes the command for malformed. It hangs up after such a reply.
+    /// Return whether the server rejects the command as malformed. It hangs up after such a reply.
     pub(crate) fn ends_connection(&self) -> bool {
         self.0.starts_with("ERR Protocol error")
     }
@@ -219,7 +219,7 @@ pub fn show_refusal(error: &[u8]) -> String {
     Refusal::of(error).0.into()
 }
 
-/// Return whether the text is what follows `MOVED`.
+/// Return whether the text has the form that follows `MOVED`.
 fn is_slot_and_address(text: &str) -> bool {
     let Some((slot, address)) = text.split_once(' ') else { return false };
     let Some((host, port)) = address.rsplit_once(':') else { return false };

@@ -25,7 +25,7 @@ pub(crate) enum Reply {
 /// The answer to a write lock.
 #[derive(Debug)]
 pub(crate) enum WriteLockReply {
-    /// Our lock has replaced this.
+    /// Our lock has replaced this content.
     Granted(Option<Replaced>),
     /// The key holds another lock.
     Taken { lock: Bytes, ttl: Ttl },

@@ -24,8 +24,8 @@ impl ConfigBuilder {
 
     /// Set the cluster to connect to, by some of its nodes.
     ///
-    /// One of the nodes, a primary or a replica, must be reachable when the cache connects. It
-    /// knows the other nodes.
+    /// One of the nodes, a primary or a replica, must be reachable when the cache connects. The
+    /// cache learns the other nodes from it.
     ///
     /// # Examples
     ///
@@ -73,7 +73,7 @@ impl ConfigBuilder {
 
     /// Encrypt all connections, sentinels included. Default: no encryption.
     ///
-    /// The crate that makes the cache needs its feature `tls`.
+    /// The adapter that creates the cache needs its feature `tls`.
     ///
     /// # Examples
     ///
@@ -107,11 +107,11 @@ impl ConfigBuilder {
         self
     }
 
-    /// Set a function from the address of a server to the address to connect to.
+    /// Set a function that maps the address of a server to the address to connect to.
     ///
     /// Use it for a cluster behind network address translation, whose nodes announce addresses that
-    /// are unreachable from here. It is called before every connection attempt, under no lock. If
-    /// it panics, the address is not changed. Default: none.
+    /// are unreachable from this process. It is called before every connection attempt, under no
+    /// lock. If it panics, the address is not changed. Default: none.
     ///
     /// # Examples
     ///
@@ -140,7 +140,7 @@ impl ConfigBuilder {
 
     /// Set the observer, which sees every event of the cache from the first connection on.
     ///
-    /// A later call replaces the observer; give a pair for two of them. An observer that owns a
+    /// A later call replaces the observer; pass a tuple for two of them. An observer that owns a
     /// handle of its own cache keeps the cache open until `close`. Default: none.
     ///
     /// # Examples
@@ -166,10 +166,10 @@ impl ConfigBuilder {
         self
     }
 
-    /// Set the provider of the credentials, which is asked before each login. It takes the place of
-    /// `username` and `password`. Default: none.
+    /// Set the credentials provider, which is called before each login. It replaces `username` and
+    /// `password`. Default: none.
     ///
-    /// This is for the async adapters; for the blocking one, see
+    /// This setter is for the async adapters; for the blocking adapter, see
     /// [`blocking_credentials_provider`](Self::blocking_credentials_provider).
     ///
     /// [`CredentialsProvider`] has an example.
@@ -179,15 +179,15 @@ impl ConfigBuilder {
         self
     }
 
-    /// Set the provider of the credentials of the sentinels. It takes the place of
-    /// `sentinel_username` and `sentinel_password`. Default: none.
+    /// Set the credentials provider of the sentinels. It replaces `sentinel_username` and
+    /// `sentinel_password`. Default: none.
     #[must_use]
     pub fn sentinel_credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
         self.config.sentinel_provider = Some(SharedProvider::new(provider));
         self
     }
 
-    /// Set the provider of the credentials for the blocking adapter.
+    /// Set the credentials provider for the blocking adapter.
     ///
     /// [`BlockingCredentialsProvider`] has an example.
     #[must_use]
@@ -199,7 +199,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Set the provider of the credentials of the sentinels for the blocking adapter.
+    /// Set the credentials provider of the sentinels for the blocking adapter.
     #[must_use]
     pub fn blocking_sentinel_credentials_provider(
         mut self,

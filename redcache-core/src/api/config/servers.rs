@@ -30,7 +30,7 @@ pub enum Servers {
 }
 
 const SEEDS_MAX: usize = 1024;
-/// More sentinels than watch any service.
+/// The largest number of sentinels, far more than watch any service.
 const SENTINELS_MAX: usize = 64;
 
 impl Servers {
@@ -101,7 +101,8 @@ impl AddressMap {
     }
 
     pub(super) fn apply(&self, address: &Address) -> Address {
-        // A panic of the application must not end the thread that connects. Its hook reported it.
+        // A panic of the application must not end the thread that connects. The panic hook has
+        // reported it.
         catch_unwind(AssertUnwindSafe(|| (self.0)(address))).unwrap_or_else(|_| address.clone())
     }
 }

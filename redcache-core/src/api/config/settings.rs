@@ -191,7 +191,7 @@ macro_rules! settings {
     (@default OptionalText, $ty:ty, $default:literal) => { None };
     (@default Password, $ty:ty, $default:literal) => { None };
     (@default $spelling:ident, $ty:ty, $default:literal) => {
-        // Every default of the table is readable, or no `Config` at all could be built.
+        // Every default of the table is readable, or no `Config` could be built.
         <$spelling as Spelling<$ty>>::parse($default).expect("the default is readable")
     };
 
@@ -259,30 +259,30 @@ settings! {
 
     /// An entry beyond it is no hit, so its key is read from Redis. While entries are hits, an idle
     /// connection is probed three times within this span, so that its entries stay below the limit
-    /// as long as Redis replies in time. `0` means no limit of its own: entries are hits until the
-    /// connection has shown no life for two [`heartbeat_interval`](Self::heartbeat_interval)s. See
+    /// as long as Redis replies in time. `0` means no further limit: entries are hits until nothing
+    /// has been received on the connection for two
+    /// [`heartbeat_interval`](Self::heartbeat_interval)s. See
     /// [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
     near_staleness_max: Duration, Time = "0s", "0s, or 10ms and more, 366d at most"
         if is_near_staleness,
         "the longest time since an entry of the near cache was known to be current";
 
-    /// One hit in as many has its key read from Redis again, in the background, and compared with
-    /// the entry when the reply comes: both must be equal then, unless invalidations get lost. At
-    /// most 16 such reads are under way.
-    /// [`Stats::audit_differences`](crate::Stats::audit_differences) counts differences. `0` checks
-    /// none.
+    /// The key of every n-th hit is read from Redis again in the background. When the reply comes,
+    /// it must equal the entry, unless an invalidation was lost. At most 16 such reads are in
+    /// progress. [`Stats::audit_differences`](crate::Stats::audit_differences) counts differences.
+    /// `0` checks none.
     near_audit_every: usize, Count = "0", "0 or more",
         "the number of near hits of which one is checked against Redis";
 
-    /// An expired entry of the near cache replaces an error, of Redis or of a loader, for this time
-    /// after its TTL or after the loss of the connection that tracked it: at the call's timeout if
-    /// it has one, and at once while Redis refuses connections. A key that was removed or written
-    /// while its entry was valid is never returned. `0` means never.
+    /// For this time after its TTL, or after the loss of the connection that tracked it, an expired
+    /// entry of the near cache replaces an error of Redis or of a loader. It also replaces the
+    /// error of a call's timeout, and answers at once while Redis refuses connections. A key that
+    /// was removed or written while its entry was valid is never returned. `0` means never.
     stale_if_error: Duration, Time = "0s", "0s to 366d",
         "the staleness allowed in place of an error";
 
-    /// An expired entry of the near cache replaces a wait for another caller's load, in this or in
-    /// another process, for this time after its TTL. `0` means never.
+    /// For this time after its TTL, an expired entry of the near cache replaces a wait for another
+    /// caller's load, in this process or in another. `0` means never.
     stale_while_revalidate: Duration, Time = "0s", "0s to 366d",
         "the staleness allowed in place of a wait for a load";
 
@@ -294,9 +294,10 @@ settings! {
     command_timeout: Duration, Time = "2s", "1ms to 366d",
         "the timeout of each step that waits for Redis";
 
-    /// Its callers then fail with [`ErrorKind::LoadTimeout`](crate::ErrorKind::LoadTimeout) and the
-    /// lock is released. A caller that waits for the lock of another process waits for `lock_ttl`
-    /// more at most, then runs its own loader.
+    /// The callers of the load then fail with
+    /// [`ErrorKind::LoadTimeout`](crate::ErrorKind::LoadTimeout) and the lock is released. A caller
+    /// that waits for the lock of another process waits for `lock_ttl` more at most, then runs its
+    /// own loader.
     load_timeout: Duration, Time = "60s", "1ms to 366d",
         "the timeout of one run of a loader";
 
@@ -308,7 +309,7 @@ settings! {
     direct_loads_max: usize, Count = "64", "0 or more",
         "the number of keys that are loaded at the same time without a lock";
 
-    /// After as many, calls that need Redis fail at once for
+    /// After this number, calls that need Redis fail at once for
     /// [`breaker_pause`](Self::breaker_pause). `0` turns this off.
     breaker_failures: u32, Count = "16", "0 or more",
         "the number of consecutive unanswered commands that opens the circuit breaker";
@@ -317,15 +318,15 @@ settings! {
     breaker_pause: Duration, Time = "1s", "1ms to 366d",
         "the time for which the circuit breaker stays open";
 
-    /// A nearby Redis replies sooner than a sleeping thread wakes up. A connection that polls in
-    /// vain stops polling for a while. `0` turns polling off and saves processor time.
+    /// A nearby Redis replies sooner than a sleeping thread wakes up. A connection whose polls find
+    /// no reply polls less often. `0` turns polling off and saves processor time.
     busy_poll: Duration, Time = "100us", "0s to 10ms",
         "the time for which a connection polls for a reply before its thread sleeps";
 
     refresh_workers: usize, Count = "4", "1 or more",
         "the number of background refreshes that run at the same time";
 
-    /// A further key is not queued; its next read queues it.
+    /// A key beyond this number is not queued; its next read queues it.
     refresh_queue_max: usize, Count = "64", "1 or more",
         "the number of keys that wait for a background refresh";
 
@@ -334,7 +335,8 @@ settings! {
         if is_present,
         "the prefix of the key of a refresh lock";
 
-    /// It is also the timeout of the probe, so a dead peer is detected within twice this time.
+    /// The same time is the timeout of the probe, so a dead peer is detected within twice this
+    /// time.
     heartbeat_interval: Duration, Time = "5s", "10ms to 366d",
         "the silence after which a connection is probed";
 
@@ -347,7 +349,7 @@ settings! {
     reconnect_delay_max: Duration, Time = "2s", "1ms to 366d",
         "the longest pause between two connection attempts";
 
-    /// It limits keys too. A larger value cannot be written; a read of one fails.
+    /// The limit applies to keys too. A larger value cannot be written, and a read of one fails.
     value_max: usize, Size = "64MiB", "1 to 512MiB",
         "the size limit of a value, in bytes";
 

@@ -1,4 +1,4 @@
-//! How the value of a setting is written in a URL, in the table of settings and in an error.
+//! The spelling of the value of a setting in a URL, in the table of settings and in an error.
 
 use std::fmt::{self, Debug};
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::api::secret::Secret;
 
 /// A way of writing values of type `T`.
 pub(super) trait Spelling<T> {
-    /// The form of a readable text; empty if the allowed values say it all.
+    /// The form of a readable text; empty if the allowed values describe it completely.
     const EXPECTED: &'static str;
 
     fn parse(text: &str) -> Option<T>;

@@ -23,7 +23,7 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
         .ok_or_else(|| wrong("the URL has no scheme: write redis://HOST:PORT"))?;
     let scheme = scheme.to_ascii_lowercase().replace('+', "-");
     let (kind, is_tls) = kind(&scheme)?;
-    // Other clients write this for a certificate that is not checked.
+    // Other clients use this option for a certificate that is not checked.
     let (rest, is_insecure) = match rest.strip_suffix("#insecure") {
         Some(rest) if is_tls => (rest, true),
         Some(_) | None => (rest, false),
@@ -67,7 +67,7 @@ enum Kind {
     Disabled,
 }
 
-/// Return what a scheme means, and whether it means TLS.
+/// Return the kind of servers that a scheme names, and whether it means TLS.
 fn kind(scheme: &str) -> Result<(Kind, bool), ConfigError> {
     let (server, kind) = scheme.split_once('-').unwrap_or((scheme, ""));
     let is_tls = match server {
@@ -278,7 +278,8 @@ fn option(builder: ConfigBuilder, pair: &str) -> Result<ConfigBuilder, ConfigErr
     builder.set(setting.name, &decoded(setting.name, value)?)
 }
 
-/// Return the error for an option that does not exist. It names the option that may be meant.
+/// Return the error for an option that does not exist. It suggests the option with the most similar
+/// name.
 fn unknown_option(name: &str) -> ConfigError {
     let names = Config::SETTINGS.iter().map(|setting| setting.name);
     let nearest = names.map(|known| (distance(name, known), known)).min();

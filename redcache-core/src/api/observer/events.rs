@@ -30,7 +30,8 @@ macro_rules! event {
 event! {
     /// A key was answered. Each key of each call has one event.
     AnswerEvent {
-        /// The source of the answer. A key that was not found counts by the place that said so.
+        /// The source of the answer. For a key that was not found, it is the place that reported
+        /// the absence.
         source: Source,
     }
 }
@@ -56,7 +57,8 @@ event! {
         codec: Arc<str>,
         /// The key.
         key: Key,
-        /// It is the first such event of the namespace in this process: log this one.
+        /// Whether this is the first such event of the namespace in this process. Log only the
+        /// first.
         is_first: bool,
     }
 }
@@ -86,7 +88,7 @@ event! {
 
 event! {
     /// The round trip to Redis is so long that locks live longer than `lock_ttl`: a lock would
-    /// expire before its value is stored. It is reported once. The next locks follow the measured
+    /// expire before its value is stored. The event is sent once. Later locks follow the measured
     /// round trip.
     LockExtendedEvent {
         /// The TTL of a lock.
@@ -107,7 +109,7 @@ event! {
 event! {
     /// Redis has replied to a command.
     RoundTripEvent {
-        /// The name of the command, as `read` or `publish`.
+        /// The name of the command, such as `read` or `publish`.
         command: &'static str,
         /// The time from sending the command to its reply.
         took: Duration,
@@ -140,7 +142,7 @@ pub enum RefreshStage {
     Triggered,
     /// The value was refreshed.
     Refreshed,
-    /// Another process refreshes or has changed the key, or the loader rests after a failure.
+    /// Another process refreshes or has changed the key, or the loader pauses after a failure.
     Skipped,
     /// The queue was full.
     Dropped,
@@ -165,7 +167,7 @@ impl RefreshStage {
 }
 
 event! {
-    /// The removal of a key that failed for want of Redis has reached a stage.
+    /// A removal that failed because Redis could not be reached has reached a stage.
     RemovalEvent {
         /// The key.
         key: Key,
@@ -182,7 +184,7 @@ pub enum RemovalStage {
     Kept,
     /// Redis has executed the repeated removal.
     Repeated,
-    /// The removal was given up: more than `kept_removals_max` were kept, or Redis refused it.
+    /// The removal was abandoned: more than `kept_removals_max` were kept, or Redis refused it.
     Dropped,
 }
 
@@ -219,7 +221,8 @@ event! {
 }
 
 event! {
-    /// The server does not report changes. The near cache is off for its keys, and waits poll.
+    /// The server does not report changes. The near cache is off for its keys, and waiting callers
+    /// poll.
     UntrackedEvent {
         /// The address of the server.
         address: Address,
@@ -250,7 +253,7 @@ event! {
 }
 
 event! {
-    /// A loaded value was returned to its callers and cannot be stored.
+    /// A loaded value cannot be stored. It was returned to its callers.
     NotStoredEvent {
         /// The key of the value.
         key: Key,

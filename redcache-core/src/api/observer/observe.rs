@@ -14,14 +14,14 @@ macro_rules! observer {
     ($($(#[$doc:meta])* $method:ident: $event:ident,)*) => {
         /// An observer of a cache: a method per kind of event, each with an empty default body.
         ///
-        /// Give it to [`ConfigBuilder::observer`](crate::ConfigBuilder::observer).
+        /// Pass it to [`ConfigBuilder::observer`](crate::ConfigBuilder::observer).
         /// `redcache-observe` has observers for the crates `tracing` and `metrics`. A pair of
         /// observers is an observer, and so is an `Arc` of one.
         ///
         /// Methods run on the thread or task that caused the event, possibly several at the same
         /// time, after the event and under no lock of the cache. Events of different threads may
-        /// arrive in another order than they happened. A method must not block, so it must not wait
-        /// for Redis; calls like `stats` are fine. A panic of a method is caught.
+        /// arrive out of order. A method must not block, so it must not wait for Redis; calls like
+        /// `stats` are fine. A panic of a method is caught.
         ///
         /// # Examples
         ///
@@ -119,7 +119,7 @@ observer! {
     on_lock_extended: LockExtendedEvent,
     /// The background refresh of a key has reached a stage.
     on_refresh: RefreshEvent,
-    /// The removal of a key that failed for want of Redis has reached a stage.
+    /// A removal that failed because Redis could not be reached has reached a stage.
     on_removal: RemovalEvent,
     /// Redis has invalidated keys.
     on_invalidation: InvalidationEvent,

@@ -7,7 +7,7 @@ use crate::api::key::Key;
 use crate::api::options::LoaderId;
 use crate::flow::refresh::{Context, Refresh};
 
-/// Two reads of one ttl differ by no more than this part of it.
+/// Two reads of the same TTL differ by at most this part of it.
 const SAME_TTL_PART: u32 = 32;
 
 /// One run of a registered loader.
@@ -17,7 +17,7 @@ pub(super) struct Job {
     pub(super) ttl: Duration,
     pub(super) keys: Vec<KeyRefresh>,
     pub(super) phase: Phase,
-    /// The number of keys that await a reply of Redis.
+    /// The number of keys that await a reply from Redis.
     pub(super) asking: usize,
     pub(super) timer: Option<Instant>,
     pub(super) has_failed: bool,

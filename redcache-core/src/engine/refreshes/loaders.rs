@@ -18,7 +18,7 @@ pub(super) struct RegisteredLoader {
     pub(super) queue: VecDeque<Due>,
     /// The keys that are queued or being refreshed.
     pub(super) pending: BTreeSet<Key>,
-    /// A worker was called for and has not begun.
+    /// A worker was requested and has not begun.
     pub(super) is_called: bool,
     failures: u32,
     pub(super) rests_until: Option<Instant>,
@@ -35,7 +35,7 @@ pub(super) struct Due {
 
 /// The number of keys of a loader whose chosen ttl is remembered.
 const CHOSEN_MAX: usize = 1024;
-/// A loader rests after a failed load. The rest doubles with each further failure.
+/// A loader pauses after a failed load. The pause doubles with each further failure.
 const REST_FIRST: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(10);
 
@@ -55,14 +55,14 @@ impl RegisteredLoader {
 
     /// Return whether a key's value is too young to be due.
     ///
-    /// A value that another process has stored has the ttl that its loader chose. Without a look at
-    /// that ttl every process would take the value for an old one at its first read.
+    /// A value that another process has stored has the TTL that its loader chose. Without the
+    /// chosen TTL, every process would consider the value old at its first read.
     pub(super) fn is_early(&self, key: &Key, left: Duration) -> bool {
         let life = self.chosen.get(key).filter(|_| self.options.after > 0.0);
         life.is_some_and(|life| !is_due(&self.options, left, *life, Duration::ZERO, || 1.0))
     }
 
-    /// Note the end of a load, and rest after a failure.
+    /// Record the end of a load, and pause after a failure.
     pub(super) fn on_load_ended(&mut self, now: Instant, has_failed: bool, rng: &mut Rng) {
         if has_failed {
             let nominal = (REST_FIRST * (1 << self.failures.min(10))).min(REST_MAX);
@@ -74,7 +74,7 @@ impl RegisteredLoader {
     }
 }
 
-/// All registered loaders.
+/// All registered loaders of the cache.
 #[derive(Debug, Default)]
 pub(super) struct Loaders {
     loaders: Slab<RegisteredLoader>,
@@ -95,7 +95,7 @@ impl Loaders {
             rests_until: None,
             chosen: BTreeMap::new(),
         });
-        // The application holds its loaders, far fewer than 2^32.
+        // The application holds a handle of each loader, so there are far fewer than 2^32.
         LoaderId { index: index as u32, generation }
     }
 

@@ -1,4 +1,4 @@
-//! A job's course: its refresh locks, the load, the replacements, the end.
+//! The steps of a job: its refresh locks, the load, the replacements, the end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ impl Refreshes {
         self.steer(env, cx, caller.op);
     }
 
-    /// Go on once no key awaits a reply.
+    /// Take the next step once no key awaits a reply.
     fn steer(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(job) = self.jobs.get(op) else { return };
         if job.asking > 0 {
@@ -120,7 +120,7 @@ impl Refreshes {
         self.set_timer(env, op, Some(at));
     }
 
-    /// The job's load needs its locks renewed, or has reached its timeout.
+    /// Handle a timer of the job's load, which needs its locks renewed or has reached its timeout.
     pub(crate) fn on_timer(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let times = env.load_times();
         let Some(job) = self.jobs.get_mut(op) else { return };
@@ -133,7 +133,7 @@ impl Refreshes {
         self.set_timer(env, op, Some(times.due_at(since, cx.now, true)));
     }
 
-    /// The loader has returned.
+    /// Handle the result of the loader.
     pub(crate) fn on_loaded(
         &mut self,
         env: &mut Env,
@@ -177,7 +177,7 @@ impl Refreshes {
         }
     }
 
-    /// The worker is gone. If its loader was running, it has panicked.
+    /// End a job whose worker has ended. If its loader was running, the loader has panicked.
     pub(crate) fn abandon(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(job) = self.jobs.get_mut(op) else { return };
         job.is_abandoned = true;
@@ -191,7 +191,7 @@ impl Refreshes {
         self.end(env, cx, op, end);
     }
 
-    /// The cache is closed.
+    /// End a job because the cache is closed.
     pub(crate) fn close(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(job) = self.jobs.get_mut(op) else { return };
         if !std::mem::replace(&mut job.is_abandoned, true) {
@@ -222,7 +222,7 @@ impl Refreshes {
 fn send(env: &mut Env, cx: Cx, (op, slot): (OpId, usize), effects: Effects) {
     env.send_detached(cx, effects.send_detached);
     if let Some(command) = effects.send {
-        // `refresh_queue_max` bounds the number of keys.
+        // `refresh_queue_max` limits the number of keys.
         let caller = Caller { op, slot: slot as u32 };
         env.send(cx, Sender::Call(caller), command);
     }

@@ -25,7 +25,7 @@ pub(crate) struct Refreshes {
     waiting: VecDeque<LoaderId>,
     /// The number of due keys in all queues.
     queued: usize,
-    /// The number of workers that were called and have not ended.
+    /// The number of workers that were requested and have not ended.
     workers: usize,
 }
 
@@ -43,7 +43,7 @@ impl Refreshes {
         Ok(RefreshPolicy::new(now, loader, options, env.rng.next()))
     }
 
-    /// Forget a loader. A load that it has begun is still published.
+    /// Unregister a loader. A load that it has begun is still published.
     pub(crate) fn unregister(&mut self, loader: LoaderId) {
         if let Some(gone) = self.loaders.remove(loader) {
             self.queued -= gone.queue.len();
@@ -99,7 +99,7 @@ impl Refreshes {
         }
     }
 
-    /// Call for a worker for the loader, within the limit of workers.
+    /// Request workers for the loader, within the limit of workers.
     fn call_workers(&mut self, env: &mut Env, loader: LoaderId) {
         let registered = self.loaders.get_mut(loader);
         let wants = registered.is_some_and(|it| !it.is_called && !it.queue.is_empty());
@@ -116,7 +116,7 @@ impl Refreshes {
         }
     }
 
-    /// A worker has begun: start a job with all due keys of its loader.
+    /// Start a job with all due keys of the worker's loader.
     pub(crate) fn begin(&mut self, env: &mut Env, cx: Cx, loader: LoaderId) -> Result<OpId, Error> {
         let registered = self.loaders.get_mut(loader).ok_or_else(Error::closed)?;
         registered.is_called = false;
@@ -130,7 +130,7 @@ impl Refreshes {
         Ok(op)
     }
 
-    /// A worker has ended.
+    /// Handle the end of a worker.
     pub(crate) fn on_worker_over(&mut self, env: &mut Env, loader: LoaderId) {
         if mutant!(RefreshCostsWorker) && env.stats.refreshes_panicked > 0 {
             return;

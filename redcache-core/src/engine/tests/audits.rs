@@ -52,7 +52,7 @@ fn a_change_that_is_reported_before_the_reply_is_no_difference() {
     world.hear(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n$3\r\nnew\r\n:59000\r\n");
     assert_eq!(counts(&world), (0, 0, Duration::ZERO));
     hit(&mut world);
-    // It may come in the middle of the reply, too.
+    // The invalidation may also arrive in the middle of the reply.
     world.hear("$3\r\nnew\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n:59000\r\n");
     assert_eq!(counts(&world), (0, 0, Duration::ZERO));
 }

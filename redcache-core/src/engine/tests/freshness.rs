@@ -1,4 +1,4 @@
-//! The freshness of answers, its limits, and the probes that keep it.
+//! The freshness of answers, its limits, and the probes that maintain it.
 
 use std::time::Duration;
 

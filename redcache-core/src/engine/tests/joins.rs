@@ -49,7 +49,7 @@ fn a_value_whose_publication_has_no_reply_answers_only_the_calls_that_began_befo
     assert_eq!(world.take_load(), Some(first));
     let late = world.fetch();
     world.loaded(first, "old");
-    // The connection is alive, so the late call can ask for the key itself.
+    // The connection is alive, so the late call can read the key itself.
     world.pass(2 * SECOND);
     assert_eq!(
         [first, early, late].map(|op| world.text(op)),
@@ -84,7 +84,7 @@ fn a_value_that_was_published_meanwhile_is_no_stale_answer() {
     world.hear("*3\r\n:1\r\n_\r\n:0\r\n");
     assert_eq!(world.take_load(), Some(write));
     world.take_sent();
-    // Each wake-up beyond the prompt ones is followed by a pause, not by a read.
+    // After many wake-ups, each further one is followed by a pause, not by a read.
     for _ in 0..20 {
         world.hear(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
         if world.take_sent().contains(&"GET k".to_owned()) {

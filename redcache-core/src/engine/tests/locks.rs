@@ -4,7 +4,7 @@ use super::world::{SECOND, World};
 use crate::api::key::Key;
 
 /// Return a cluster in which a write of the key `k` has timed out, with its lock taken at the
-/// former owner of the slot, and the reply of a `get` at the present one.
+/// former owner of the slot, and the reply of a `get` at the current owner.
 fn with_overdue_lock() -> (World, String) {
     let mut world = World::cluster();
     world.call(|engine, now| engine.insert_with(now, Key::from("k"), 60 * SECOND));

@@ -1,4 +1,4 @@
-//! Stale entries in the place of timeouts and of calls while Redis is down.
+//! Stale entries as answers after timeouts, and while Redis is unavailable.
 
 use std::time::Duration;
 

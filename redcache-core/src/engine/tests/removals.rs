@@ -1,4 +1,4 @@
-//! Removals that fail for want of Redis.
+//! Removals that fail because Redis cannot be reached.
 
 use bytes::Bytes;
 
@@ -68,7 +68,7 @@ fn a_newer_write_takes_the_place_of_a_failed_removal() {
     world.hang_up();
     insert(&mut world);
     world.pass(SECOND);
-    // Now the removal would delete the new value.
+    // From now on, a removal would delete the new value.
     world.pass(SECOND / 2);
     world.hear("+OK\r\n");
     assert_eq!(removals(&world), [1, 0, 0, 0]);

@@ -17,7 +17,7 @@ fn an_entry_is_a_hit_for_two_heartbeats_after_the_last_sign_of_life() {
     let hit = |world: &World, after| world.engine.near().get(b"k", || world.now + after).is_some();
     assert!(hit(&world, 2 * SECOND));
     assert!(!hit(&world, 2 * SECOND + TICK));
-    // The engine probes the server, whose answer shows life.
+    // The engine probes the server, whose reply is a sign of life.
     world.now += SECOND + SECOND / 2;
     world.settle();
     assert!(!hit(&world, SECOND));

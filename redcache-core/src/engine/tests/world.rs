@@ -1,4 +1,4 @@
-//! An engine under virtual time, and servers whose replies the test writes.
+//! An engine under virtual time, with scripted replies of its servers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(super) struct World {
     pub(super) refuses: bool,
     /// The open connections, each with its server's port.
     open: Vec<(ConnId, u16)>,
-    /// The bytes that were sent to each server and that the test has not looked at.
+    /// The bytes that were sent to each server and that the test has not read.
     unread: BTreeMap<u16, Vec<u8>>,
     loads: Vec<OpId>,
     outcomes: Vec<(OpId, Outcome)>,
@@ -71,7 +71,7 @@ impl World {
         world
     }
 
-    /// Have a server answer the commands that ask for the slot map.
+    /// Have a server answer the slot map queries.
     pub(super) fn answer_topology(&mut self, port: u16, epoch: u64, ranges: &[(u16, u16, u16)]) {
         let info = format!("cluster_state:ok\r\ncluster_current_epoch:{epoch}\r\n");
         let info = format!("${}\r\n{info}\r\n", info.len());
@@ -179,13 +179,13 @@ impl World {
         }
     }
 
-    /// Return the commands to the server at port 1 since the last look, each with its key.
+    /// Return the commands to the server at port 1 since the last call, each with its key.
     pub(super) fn take_sent(&mut self) -> Vec<String> {
         self.take_sent_to(1)
     }
 
-    /// Return the commands to a server since the last look, without those of the handshake, each
-    /// with its key.
+    /// Return the commands to a server since the last call, each with its key. Commands of the
+    /// handshake are left out.
     pub(super) fn take_sent_to(&mut self, port: u16) -> Vec<String> {
         self.transmit(port);
         let bytes = self.unread.remove(&port).unwrap_or_default();

@@ -16,13 +16,13 @@ use crate::protocol::lock::LockId;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 
-/// The bound of a batch's first pause, which doubles with each attempt. Without it two batches that
-/// overlap could take each other's locks for ever.
+/// The upper bound of a batch's first pause, which doubles with each attempt. Without pauses, two
+/// overlapping batches could block each other for ever.
 const RETRY_FIRST: Duration = Duration::from_millis(2);
 const RETRY_DOUBLINGS: u32 = 6;
 
 impl Writes {
-    /// Ask for the locks of all keys without a result.
+    /// Request the locks of all keys without a result.
     pub(super) fn attempt(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(call) = self.calls.get_mut(op) else { return };
         call.phase = Phase::Lock;
@@ -92,14 +92,13 @@ impl Writes {
         input: impl Fn() -> Input,
     ) {
         let count = self.calls.get(op).map_or(0, |call| call.keys.len());
-        // `keys_max` bounds the number of keys.
+        // `keys_max` limits the number of keys.
         for slot in 0..count as u32 {
             self.advance(env, cx, Caller { op, slot }, input());
         }
     }
 
-    /// Redis has replied. `fetching` is the lock under which a flight of this process fetches the
-    /// key.
+    /// Handle a reply. `fetching` is the lock under which a flight of this process fetches the key.
     pub(crate) fn on_reply(
         &mut self,
         env: &mut Env,
@@ -118,7 +117,7 @@ impl Writes {
         self.steer(env, cx, caller);
     }
 
-    /// A command has failed without a reply.
+    /// Handle the failure of a command without a reply.
     pub(crate) fn on_failed(&mut self, env: &mut Env, cx: Cx, caller: Caller, error: Error) {
         self.advance(env, cx, caller, Input::Failed(error));
         self.steer(env, cx, caller);
@@ -129,7 +128,7 @@ impl Writes {
         let op = caller.op;
         let Some(call) = self.calls.get(op) else { return };
         if call.phase == Phase::Lock && call.count.waiting > 0 && call.count.holding > 0 {
-            // A key of the call is blocked, so the granted locks are given back as they arrive.
+            // A key of the call is blocked, so the granted locks are released as they arrive.
             let is_held = call.held_key(caller.slot).is_some();
             let slots = if is_held { vec![caller.slot] } else { call.held_slots() };
             for slot in slots {
@@ -185,7 +184,7 @@ impl Writes {
         }
     }
 
-    /// A deadline of the call has passed.
+    /// Handle a deadline of the call.
     pub(crate) fn on_timer(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(call) = self.calls.get_mut(op) else { return };
         call.timer = None;
@@ -210,7 +209,7 @@ impl Writes {
         }
     }
 
-    /// The key has changed, so its lock may be free.
+    /// Wake the call that waits for the key, because the key has changed and its lock may be free.
     pub(crate) fn wake(&mut self, env: &mut Env, cx: Cx, key: &Key) {
         let Some(Caller { op, slot }) = self.queue.head(key) else { return };
         let Some(call) = self.calls.get_mut(op) else { return };
@@ -224,7 +223,7 @@ impl Writes {
         }
     }
 
-    /// All keys of these slots may have changed.
+    /// Wake the calls that wait for keys of these slots, because all of them may have changed.
     pub(crate) fn wake_all(&mut self, env: &mut Env, cx: Cx, slots: &SlotSet) {
         for op in self.calls.ids() {
             let Some(call) = self.calls.get_mut(op) else { continue };

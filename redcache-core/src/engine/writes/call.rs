@@ -15,7 +15,7 @@ use crate::flow::set::{End, Set};
 pub(crate) enum Purpose {
     /// Store the value of one key.
     Insert { ttl: Duration },
-    /// Store the values of a batch, even if of one key.
+    /// Store the values of a batch, which may have a single key.
     InsertMany { ttl: Duration },
     /// Commit a change elsewhere, and remove the keys.
     Change,
@@ -24,18 +24,18 @@ pub(crate) enum Purpose {
 /// A call that writes keys under their locks.
 #[derive(Debug)]
 pub(super) struct WriteCall {
-    /// One for each different key, in the order of the call.
+    /// The distinct keys, in the order of the call.
     pub(super) keys: Vec<KeyWrite>,
     /// The index into `keys` for each key of the call.
     pub(super) slots: Vec<u32>,
-    /// The indices into `keys` in the order of the keys. Writers that lock in the same order get in
-    /// each other's way the least.
+    /// The indices into `keys` in the order of the keys. Writers that lock in the same order block
+    /// each other the least.
     pub(super) order: Vec<u32>,
     pub(super) purpose: Purpose,
     pub(super) phase: Phase,
     pub(super) give_up_at: Instant,
     pub(super) patience: Patience,
-    /// The start of its wait for the locks of others.
+    /// The start of the call's wait for the locks of others.
     pub(super) waiting_since: Option<Instant>,
     pub(super) attempts: u32,
     /// The number of keys whose queue has another write at its head.
@@ -52,7 +52,7 @@ pub(super) struct WriteCall {
 #[derive(Debug)]
 pub(super) struct KeyWrite {
     pub(super) key: Key,
-    /// `None` once there is a result.
+    /// The state of the write; `None` once there is a result.
     pub(super) state: Option<Set>,
     /// The latest attempt found another's lock, and the key has not changed since.
     pub(super) is_blocked: bool,
@@ -91,7 +91,7 @@ pub(super) enum Phase {
     Pause,
     /// The loader's result.
     Load { since: Instant },
-    /// The replies to the publishes.
+    /// The replies to the publications.
     Publish,
 }
 
@@ -104,7 +104,7 @@ impl WriteCall {
             let slot = *index_of.entry(key).or_insert_with_key(|key| {
                 let (key, state) = (key.clone(), Some(Set::AwaitUnlock));
                 writes.push(KeyWrite { key, state, is_blocked: false, result: None });
-                // `keys_max` bounds the number of keys.
+                // `keys_max` limits the number of keys.
                 (writes.len() - 1) as u32
             });
             slots.push(slot);

@@ -1,4 +1,4 @@
-//! The end of a locked write, and the turn of the next.
+//! The end of a locked write, and the start of the next one in its queues.
 
 use super::state::Writes;
 use crate::api::error::Error;
@@ -60,7 +60,7 @@ impl Writes {
         }
     }
 
-    /// Report the outcome, and let the next writes of the keys have their turn.
+    /// Report the outcome, and start the next writes of the keys.
     pub(super) fn finish(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         self.set_timer(env, op, None);
         let Some(call) = self.calls.remove(op) else { return };
@@ -77,7 +77,7 @@ impl Writes {
         }
     }
 
-    /// A write has become the head of one more queue.
+    /// Handle a write that has become the head of one more queue.
     fn on_turn(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         let Some(call) = self.calls.get_mut(op) else { return };
         call.keys_ahead -= 1;

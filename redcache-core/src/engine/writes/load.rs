@@ -1,4 +1,5 @@
-//! The load of a write: its loader, the care of its locks meanwhile, and the loader's result.
+//! The load of a write: the run of its loader, the renewal of its locks meanwhile, and the loader's
+//! result.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ impl Writes {
 
     pub(super) fn on_load_due(&mut self, env: &mut Env, cx: Cx, op: OpId, since: Instant) {
         let times = env.load_times();
-        // A commit goes on behind a lock that is given up, so its lock is renewed until it ends.
+        // A commit would continue without its lock, so the lock is renewed until the commit ends.
         let is_committing = self.calls.get(op).is_some_and(|call| call.is_committing());
         if is_committing && !mutant!(CommitTimesOut) {
             self.advance_all(env, cx, op, || Input::Renew);
@@ -61,7 +62,7 @@ impl Writes {
         self.set_timer(env, op, Some(times.due_at(since, cx.now, true)));
     }
 
-    /// The loader of an `insert_with` has returned.
+    /// Handle the result of the loader of an `insert_with`.
     pub(crate) fn on_loaded(
         &mut self,
         env: &mut Env,
@@ -74,7 +75,7 @@ impl Writes {
         self.on_loaded_many(env, cx, op, loaded.map(|loaded| vec![(key, loaded)]));
     }
 
-    /// The loader of an `insert_many_with` has returned.
+    /// Handle the result of the loader of an `insert_many_with`.
     pub(crate) fn on_loaded_many(
         &mut self,
         env: &mut Env,
@@ -114,8 +115,8 @@ impl Writes {
         self.steer(env, cx, Caller { op, slot: 0 });
     }
 
-    /// The commit of a `change` has ended. It may have changed the data even if it has failed, so
-    /// its keys are removed.
+    /// Handle the end of the commit of a `change`. It may have changed the data even if it has
+    /// failed, so the keys are removed.
     fn on_committed(&mut self, env: &mut Env, cx: Cx, op: OpId, result: Result<(), LoadFailure>) {
         let Some(call) = self.calls.get_mut(op) else { return };
         call.phase = Phase::Publish;

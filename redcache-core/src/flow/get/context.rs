@@ -1,4 +1,4 @@
-//! The surroundings of a fetch: its inputs, its effects, and everything else that a step may use.
+//! The context of a fetch: its inputs, its effects, and everything else that a step may use.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ pub(crate) enum Input {
     WriteLocked {
         reply: WriteLockReply,
         asked_at: Instant,
-        /// The connection was lost on the way, so the server may still execute a first copy of the
-        /// command.
+        /// The connection was lost after the command was sent, so the server may still execute the
+        /// first copy of the command.
         interrupted: bool,
     },
     Effect(bool),
@@ -88,7 +88,7 @@ pub(crate) enum End {
     Abandoned,
 }
 
-/// The wishes of one step. The engine carries them out.
+/// The effects of one step, which the engine carries out.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// A command whose reply the fetch awaits.
@@ -102,7 +102,8 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Return whether the fetch is about to read, to lock, or to wait for another's lock.
+    /// Return whether the fetch is about to read, to lock, or to wait for the lock of another
+    /// caller.
     pub(crate) fn goes_on_before_loading(&self) -> bool {
         let asks = match &self.send {
             Some(Command::Read { .. } | Command::Lock { .. } | Command::WriteLock { .. }) => true,
@@ -125,11 +126,11 @@ pub(crate) struct Context<'a> {
     pub(crate) reload: bool,
     /// Locks of this process that no longer block later loads.
     pub(crate) superseded: &'a mut SupersededLocks,
-    /// A later flight of the key has taken this one's place.
+    /// A later flight of the key has replaced this one.
     pub(crate) is_superseded: bool,
     /// The server will report the next change of the key that was read.
     pub(crate) tracked: bool,
-    /// If Redis cannot be asked, the loader runs without a lock.
+    /// If Redis cannot be reached, the loader runs without a lock.
     pub(crate) loads_direct: bool,
     /// The server runs the scripts that publish over a lock and release it.
     pub(crate) allows_locks: bool,

@@ -100,7 +100,7 @@ impl Flight {
         step
     }
 
-    /// Do the same for an input that does not end the fetch.
+    /// Pass an input that does not end the fetch, and return the next state.
     fn next(&mut self, state: Get, input: Input) -> Get {
         match self.handle(state, input) {
             Step::Next(next) => next,
@@ -451,7 +451,7 @@ fn a_server_that_never_gives_the_lock_and_never_has_it_delays_a_fetch_only_by_it
         state = flight.next(state, input);
     }
     assert!(matches!(state, Get::Loading { held: None, .. }), "{state:?}");
-    // The pauses between attempts are 20 ms, and patience lasts for 70 s.
+    // The pauses between attempts are 20 ms, and the fetch waits for 70 s in total.
     assert!(attempts < 4_000, "{attempts} attempts");
 }
 

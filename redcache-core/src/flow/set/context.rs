@@ -1,4 +1,4 @@
-//! The surroundings of a locked write: its inputs, its effects, and what a step may use.
+//! The context of a locked write: its inputs, its effects, and everything else that a step may use.
 
 use std::time::Instant;
 
@@ -20,8 +20,8 @@ pub(crate) enum Input {
     Locked {
         reply: WriteLockReply,
         asked_at: Instant,
-        /// The connection was lost on the way, so the server may still execute a first copy of the
-        /// command.
+        /// The connection was lost after the command was sent, so the server may still execute the
+        /// first copy of the command.
         interrupted: bool,
         /// The lock under which a flight of this process fetches the key.
         fetching: Option<LockId>,
@@ -29,7 +29,8 @@ pub(crate) enum Input {
     /// The reply to a publish or to a removal.
     Published {
         done: bool,
-        /// The connection was lost on the way, so an earlier copy may have been executed.
+        /// The connection was lost after the command was sent, so the earlier copy may have been
+        /// executed.
         interrupted: bool,
     },
     Refused(Refusal),
@@ -37,10 +38,10 @@ pub(crate) enum Input {
     Failed(Error),
     /// Another process locks another key of the call. No write waits while it holds a lock.
     GiveBack,
-    /// The load goes on, so its lock needs a new ttl.
+    /// The load is still running, so its lock needs a new TTL.
     Renew,
     Loaded(Publication),
-    /// The commit of a change has ended in this way.
+    /// The commit of a change has ended, with this result.
     Committed(End),
     /// The caller has left while its commit was running.
     CutOff(End),
@@ -63,14 +64,14 @@ pub(crate) enum End {
     Abandoned,
 }
 
-/// The wishes of one step. The engine carries them out.
+/// The effects of one step, which the engine carries out.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// A command whose reply the write awaits.
     pub(crate) send: Option<Command>,
     /// A command whose reply is discarded.
     pub(crate) send_detached: Option<Command>,
-    /// The write is blocked by another's lock with this ttl.
+    /// The TTL of another caller's lock that blocks the write.
     pub(crate) blocked: Option<Ttl>,
 }
 

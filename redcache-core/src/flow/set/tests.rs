@@ -69,7 +69,7 @@ impl Write {
         step
     }
 
-    /// Do the same for an input that does not end the write.
+    /// Pass an input that does not end the write, and return the next state.
     fn next(&mut self, state: Set, input: Input) -> Set {
         match self.handle(state, input) {
             Step::Next(next) => next,
@@ -210,7 +210,7 @@ fn a_write_locks_loads_and_publishes() {
     assert_eq!(write.names(), ["write lock", "publish"]);
 }
 
-/// Return a write whose change is committing, behind a lock in the place of `old`.
+/// Return a write whose change is committing, after its lock has replaced `old`.
 fn committing() -> (Write, Set) {
     let mut write = Write::new();
     let state = write.next(Set::AwaitUnlock, Input::Attempt);

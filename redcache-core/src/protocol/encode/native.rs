@@ -1,4 +1,4 @@
-//! Encodes commands in the server's own words instead of a script.
+//! Encodes commands as native commands of the server instead of scripts.
 
 use super::{array, bulk, bulk_lock, bulk_milliseconds, bulk_value};
 use crate::protocol::command::Command;
@@ -95,8 +95,8 @@ pub(crate) fn begin_transaction(out: &mut Vec<u8>) {
     out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
 }
 
-/// Append the end of a transaction: it reads the keys that `append_keys` appends, so that the
-/// server tracks them, and is executed.
+/// Append the end of a transaction: a read of the keys that `append_keys` appends, so that the
+/// server tracks them, and `EXEC`.
 pub(crate) fn end_transaction(
     out: &mut Vec<u8>,
     keys: usize,
@@ -108,7 +108,7 @@ pub(crate) fn end_transaction(
     execute(out);
 }
 
-/// Append a transaction without commands, which tells whether transactions are allowed.
+/// Append a transaction without commands, whose reply shows whether transactions are allowed.
 pub(crate) fn probe_transactions(out: &mut Vec<u8>) {
     begin_transaction(out);
     execute(out);

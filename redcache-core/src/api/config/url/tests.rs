@@ -168,7 +168,7 @@ fn an_encoded_password_is_read_whole() {
 
 const SECRET: &str = "hunter2";
 
-/// A password that contains the marked secret between any other characters.
+/// Generate a password that contains the marked secret between any other characters.
 fn passwords() -> impl Strategy<Value = String> {
     let around = "[a-z0-9:/?#@,&=%\\[\\] .ü_-]{0,12}";
     (around, around).prop_map(|(before, after)| format!("{before}{SECRET}{after}"))
@@ -218,7 +218,7 @@ fn urls() -> impl Strategy<Value = String> {
             0 => format!("{scheme}{user}:{password}@{host}{tail}"),
             1 => format!("{scheme}{}@{host}{tail}", password.replace(':', "")),
             2 => format!("{scheme}{host}?password={password}"),
-            // What follows an `@` is a host.
+            // The text after an `@` is a host.
             _ => format!("{scheme}{user}:{}{host}{tail}", password.replace('@', "")),
         },
     )
