@@ -7,8 +7,8 @@
 //! so the kernel's buffers are empty and take a few kilobytes at once. All other bytes are left to
 //! the writer thread, which does nothing else.
 //!
-//! A thread that holds one of the two locks is in a [`Scope`]: code of the application may call the
-//! cache, so it runs later.
+//! A thread that holds one of the two locks is in a [`Scope`]: application code may call the cache,
+//! so it runs later.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};

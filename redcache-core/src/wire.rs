@@ -1,4 +1,4 @@
-//! How commands reach a server.
+//! The path of commands to a server.
 //!
 //! The router picks the server; a connection turns commands into bytes and bytes into replies.
 

@@ -118,12 +118,13 @@ impl KeyModel {
         &self.periods[self.periods.len() - 1].content
     }
 
-    /// Return when `value` was the right answer, counting periods that ended at or after `since`.
+    /// Return the instant at which `value` was the right answer, counting periods that ended at or
+    /// after `since`.
     pub(crate) fn seen(&self, value: Option<&Bytes>, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| content.reads_as(value))
     }
 
-    /// Return when `value` was last the right answer.
+    /// Return the instant at which `value` was last the right answer.
     pub(crate) fn last_true_at(&self, value: Option<&Bytes>, now: Micros) -> Option<Micros> {
         let period = self.periods.iter().rev().find(|period| period.content.reads_as(value))?;
         Some(period.to_at.min(now))

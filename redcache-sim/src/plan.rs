@@ -88,7 +88,7 @@ pub(crate) struct Plan {
     pub(crate) near_staleness_max: Duration,
     /// The refresh-ahead options of a registered loader, if there is one.
     pub(crate) refresh: Option<RefreshAhead>,
-    /// The provider of the credentials, if there is one.
+    /// The credentials provider, if there is one.
     pub(crate) provider: Option<ProviderPlan>,
     /// The server hangs up on the commands of some key, and nothing else disturbs links or server.
     pub(crate) only_hangs_up: bool,

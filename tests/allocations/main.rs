@@ -20,7 +20,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const TTL: Duration = Duration::from_secs(60);
 
-/// How many hits are counted at a time.
+/// The number of hits that are counted at a time.
 const HITS: usize = 1_000;
 
 /// How often they are counted: a thread of the runtime or the server may wake in the middle of one

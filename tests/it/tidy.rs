@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use redcache_core::Config;
 
-/// How many lines a file may have, without its tests.
+/// The number of lines that a file may have, without its tests.
 const LINES_MAX: usize = 400;
 
 /// Files that are longer, and the reason.

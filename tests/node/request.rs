@@ -11,7 +11,7 @@ use crate::commit::Commit;
 use crate::field::{bytes, milliseconds};
 use crate::load::Load;
 
-/// The default ttl.
+/// The default TTL.
 const TTL: Duration = Duration::from_secs(60);
 
 /// An order, and the id of its answer.

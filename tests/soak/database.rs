@@ -175,7 +175,7 @@ impl Database {
     }
 }
 
-/// The source, age and ttl that an answer reports.
+/// The source, age and TTL that an answer reports.
 #[derive(Debug)]
 struct Origin {
     source: Source,
@@ -215,7 +215,7 @@ impl Write<'_> {
         value(self.row, version)
     }
 
-    /// Note that the cache has acknowledged the write.
+    /// Record that the cache has acknowledged the write.
     pub(crate) fn acknowledge(mut self) {
         self.is_acknowledged = true;
         let version = self.place.version.load(Ordering::SeqCst);

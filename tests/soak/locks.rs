@@ -17,10 +17,10 @@ use crate::tally::Tally;
 const LOCK_PREFIX: &str = "__redcache:lock:";
 const REFRESH_LOCK_PREFIX: &str = "__redcache:refresh:";
 
-/// A lock that its holder renews lives no longer than a load may take, and once more its ttl.
+/// A lock that its holder renews lives no longer than a load may take, and once more its TTL.
 const HELD_MAX: Duration = LOAD_TIMEOUT.saturating_add(LOCK_TTL).saturating_add(LOCK_TTL);
 
-/// Returns the ttl and the token of a lock, or an empty string.
+/// Returns the TTL and the token of a lock, or an empty string.
 const LOOK: &str = "local value = redis.call('GET', KEYS[1]) \
     if not value or string.sub(value, 1, #ARGV[1]) ~= ARGV[1] then return '' end \
     return redis.call('PTTL', KEYS[1]) .. ' ' .. value";
@@ -48,7 +48,7 @@ impl Watch {
         Self { address, tally: Arc::clone(tally), stops, thread }
     }
 
-    /// Wait for the ttl of a lock, and report the locks that are left. The fleet has been closed.
+    /// Wait for the TTL of a lock, and report the locks that are left. The fleet has been closed.
     pub(crate) fn stop(self) {
         drop(self.stops);
         self.thread.join().expect("the watch reports");

@@ -68,7 +68,7 @@ fn one(redis: Redis, run: &Run) -> Result<(), NoMeasurement> {
     Ok(())
 }
 
-/// Replace this process by the same program in an environment that sets the number of workers of
+/// Replace this process with the same program in an environment that sets the number of workers of
 /// every runtime, because a process cannot safely change its own. Return only an error.
 fn start_over() -> io::Error {
     match env::current_exe() {

@@ -290,7 +290,7 @@ impl Engine {
         self.write(now, Command::Touch { key, ttl })
     }
 
-    /// Set the ttl of several values.
+    /// Set the TTL of several values.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ use crate::protocol::slot::{Slot, SlotSet};
 struct Learned<'a> {
     payload: &'a Bytes,
     compute_time: Duration,
-    /// This process published the value, so it knows the whole ttl.
+    /// This process published the value, so it knows the whole TTL.
     is_published: bool,
 }
 

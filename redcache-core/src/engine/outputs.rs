@@ -41,7 +41,7 @@ impl Engine {
         self.env.router.transmits()
     }
 
-    /// Replace the buffer's content by the bytes to write on `conn`. Return `false` if there are
+    /// Replace the buffer's content with the bytes to write on `conn`. Return `false` if there are
     /// none. The adapter writes all of them, in order.
     pub fn take_transmit(&mut self, conn: ConnId, into: &mut Vec<u8>) -> bool {
         self.env.router.take_transmit(conn, into)

@@ -71,7 +71,7 @@ impl Removals {
         self.kept.len()
     }
 
-    /// Keep the key of a write that has failed for want of Redis.
+    /// Keep the key of a write that has failed because Redis cannot be reached.
     pub(crate) fn keep(&mut self, env: &mut Env, cx: Cx, failed: OpId, key: &Key) {
         let limit = env.config.kept_removals_max;
         if limit == 0 || !env.is_open() || mutant!(KeptRemovalDropped) {

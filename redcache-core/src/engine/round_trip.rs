@@ -42,7 +42,7 @@ impl RoundTrip {
         self.samples.iter().min().copied()
     }
 
-    /// Note an extended lock. Return `true` for the first one.
+    /// Record an extended lock. Return `true` for the first one.
     pub(crate) fn announce(&mut self) -> bool {
         !std::mem::replace(&mut self.is_announced, true)
     }

@@ -86,7 +86,7 @@ impl<F> Flight<F> {
         }
     }
 
-    /// Note that the leader's loader starts.
+    /// Record that the leader's loader starts.
     pub(crate) fn on_load_started(&mut self) {
         self.loads += 1;
     }
@@ -123,7 +123,7 @@ impl<F> Flight<F> {
         self.followers.extract_if(.., |member| is_wanted(member)).collect()
     }
 
-    /// Note that a follower has left.
+    /// Record that a follower has left.
     ///
     /// The list is cleaned up once half of its members may have left, so followers that leave one
     /// by one cost amortized constant time each.

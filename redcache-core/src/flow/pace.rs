@@ -28,7 +28,7 @@ impl Patience {
         Self { since, ..Self::default() }
     }
 
-    /// Return when the waits began.
+    /// Return the instant at which the waits began.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.since
     }
@@ -44,7 +44,7 @@ impl Patience {
         ttl == Ttl::Endless && std::mem::replace(&mut self.endless_lock_seen, true)
     }
 
-    /// Return the longest wait for a lock with this ttl.
+    /// Return the longest wait for a lock with this TTL.
     pub(crate) fn bound(
         &mut self,
         ttl: Ttl,
@@ -77,7 +77,7 @@ impl Patience {
     }
 }
 
-/// The limits of a load: the ttl of its lock, and the load timeout.
+/// The limits of a load: the TTL of its lock, and the load timeout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadTimes {
     pub(crate) lock_ttl: Duration,

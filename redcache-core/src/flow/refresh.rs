@@ -8,7 +8,7 @@
 //! | `AwaitRead`  | the value that was due           |         | `Loading`    |
 //! | `AwaitRead`  | a newer value, a lock, nothing   | release | done         |
 //! | `AwaitRead`  | refused, or no reply             | release | done         |
-//! | `Loading`    | half of the lock's ttl is over   | renew   | `Loading`    |
+//! | `Loading`    | half of the lock's TTL is over   | renew   | `Loading`    |
 //! | `Loading`    | a value                          | replace | `Publishing` |
 //! | `Loading`    | nothing to store, or over        | release | done         |
 //! | `Publishing` | a reply, or none                 | release | done         |

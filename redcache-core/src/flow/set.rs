@@ -11,7 +11,7 @@
 //! | `AwaitLock`   | granted, but sent twice           | restore      | `AwaitUnlock` |
 //! | `AwaitLock`   | refused, or no reply              |              | done          |
 //! | `Loading`     | another key of the call is locked | restore      | `AwaitUnlock` |
-//! | `Loading`     | half of the lock's ttl is over    | renew        | `Loading`     |
+//! | `Loading`     | half of the lock's TTL is over    | renew        | `Loading`     |
 //! | `Loading`     | a value                           | publish      | `Publishing`  |
 //! | `Loading`     | over                              | restore      | done          |
 //! | `Publishing`  | stored                            |              | done          |
@@ -24,7 +24,7 @@
 //!
 //! A write is over when the loader fails, exceeds `load_timeout` or stores nothing, when patience
 //! with the locks of others ends, or when the caller leaves. A command in flight is answered first.
-//! A restore puts back the exact bytes with the rest of their ttl, or deletes the lock if it
+//! A restore puts back the exact bytes with the rest of their TTL, or deletes the lock if it
 //! replaced nothing. It compares with the lock, so it never undoes a later write of another caller.
 //!
 //! A commit that has begun may have changed the data, even if it fails. So its key is removed, and

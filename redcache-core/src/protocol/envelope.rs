@@ -63,7 +63,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Return the payload and the run time of an envelope; `None` when `raw` is not a well-formed one.
+/// Return the payload and the run time of an envelope; `None` if `raw` is not a well-formed one.
 ///
 /// # Examples
 ///

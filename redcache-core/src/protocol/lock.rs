@@ -66,17 +66,17 @@ impl Locks {
         &self.base
     }
 
-    /// Note that a write holds this lock or has asked for it.
+    /// Record that a write holds this lock or has asked for it.
     pub(crate) fn keep(&mut self, lock: LockId) {
         self.live.insert(lock);
     }
 
-    /// Note that the write no longer needs its lock.
+    /// Record that the write no longer needs its lock.
     pub(crate) fn retire(&mut self, lock: LockId) {
         self.live.remove(&lock);
     }
 
-    /// Note that the old value is to replace the lock, which expires by `until`.
+    /// Record that the old value is to replace the lock, which expires by `until`.
     pub(crate) fn await_restore(&mut self, now: Instant, lock: LockId, until: Instant) {
         while let Some(&(expiry, expired)) = self.expiries.first()
             && expiry <= now
@@ -89,7 +89,7 @@ impl Locks {
         self.expiries.insert((until, lock));
     }
 
-    /// Note that the old value of the lock is lost.
+    /// Record that the old value of the lock is lost.
     pub(crate) fn forget_restore(&mut self, lock: LockId) {
         if let Some(until) = self.restored.remove(&lock) {
             self.expiries.remove(&(until, lock));

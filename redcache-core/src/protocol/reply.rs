@@ -101,7 +101,7 @@ impl Ttl {
         }
     }
 
-    /// Return until when a value may be kept that was requested at `asked_at`.
+    /// Return the instant until which a value that was requested at `asked_at` may be kept.
     pub(crate) fn deadline(self, asked_at: Instant, cap: Duration) -> Option<Instant> {
         match self {
             Self::Absent => None,
@@ -139,10 +139,10 @@ pub(crate) enum Assembly {
 #[derive(Debug)]
 pub(crate) enum Answered {
     Whole(Reply),
-    /// The batch was refused in a way that may concern another of its commands: this one must be
-    /// sent alone.
+    /// The batch was refused for a reason that may concern another of its commands, so this one
+    /// must be sent alone.
     Unclear,
-    /// The value, of this length, is too large for a shared reply: the read must be sent alone.
+    /// The value, of this length, is too large for a shared reply, so the read must be sent alone.
     Large(usize),
 }
 
@@ -156,15 +156,15 @@ impl Assembly {
         Self::Read { parts: 0, lock, is_batched, reply, refusal: None, large: None }
     }
 
-    /// Note that the key was invalidated while the command is only partly answered.
+    /// Record that the key was invalidated before the command was answered completely.
     pub(crate) fn on_invalidated(&mut self) {
         if let Self::Read { parts: 1.., reply, .. } = self {
             reply.invalidated = true;
         }
     }
 
-    /// Take the next reply. Return the whole answer with the last one. A value shares the memory of
-    /// the reply's owner, if there is one.
+    /// Take the next reply. Return the whole answer after the last one. A value shares the memory
+    /// of the reply's owner, if there is one.
     pub(crate) fn take(
         &mut self,
         (frame, owner): (&Frame<'_>, Option<&Bytes>),
@@ -215,7 +215,7 @@ impl Assembly {
         if *parts < 2 + u8::from(lock) {
             return Ok(None);
         }
-        // A lock beside a failed read is a lock all the same, and must be released.
+        // A lock that was granted beside a failed read must still be released.
         if reply.lock != LockReply::Granted {
             // `MGET` returns nil for a key that holds no string, and may fail because of another
             // key.
@@ -314,8 +314,8 @@ fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
     }))
 }
 
-/// Take a value out of its reply. A slice of a read buffer would pin the whole buffer, so the value
-/// is copied unless its reply has memory of its own.
+/// Extract a value from its reply. A slice of a read buffer would pin the whole buffer, so the
+/// value is copied unless its reply has memory of its own.
 fn take_out(raw: &[u8], owner: Option<&Bytes>, lock_prefix: &[u8]) -> Stored {
     match View::of(raw, lock_prefix) {
         View::Lock(raw) => Stored::Lock(Bytes::copy_from_slice(raw)),

@@ -6,9 +6,9 @@
 /// One of redcache's scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Script {
-    /// `KEYS` any number of keys, `ARGV` lock, value, TTL in ms of each: replace our lock by the
-    /// value. Return 1 for each key, or 0 when it holds something else; one key has no array around
-    /// its number.
+    /// `KEYS` any number of keys, `ARGV` lock, value, TTL in ms of each: replace our lock with the
+    /// value. Return 1 for each key, or 0 if it holds something else; for a single key, return the
+    /// number without an array.
     ///
     /// `EXISTS` reads the keys at the end, so that the server tracks them for the publisher. The
     /// script compares by `GETEX`, which is not tracked, so that the publisher gets no invalidation
@@ -26,17 +26,17 @@ pub enum Script {
     /// `KEYS[1]` key, `ARGV` lock prefix, TTL in ms: set the TTL of a value, but not of a lock.
     /// Return 1 or 0.
     Touch,
-    /// `KEYS[1]` key, `ARGV` lock, lock's TTL in ms, lock prefix: replace the content of the key by
-    /// our lock, unless it is a lock. Return three elements: 1, the old value or nil, and its
-    /// `PTTL` (0 without a value); or 0, the present lock and its `PTTL`.
+    /// `KEYS[1]` key, `ARGV` lock, lock's TTL in ms, lock prefix: replace the content of the key
+    /// with our lock, unless it is a lock. Return three elements: 1, the old value or nil, and its
+    /// `PTTL` (0 without a value); or 0, the current lock and its `PTTL`.
     WriteLock,
-    /// `KEYS[1]` key, `ARGV` lock, value, TTL in ms or 0 for none: replace our lock by the old
+    /// `KEYS[1]` key, `ARGV` lock, value, TTL in ms or 0 for none: replace our lock with the old
     /// value. Return 1, or 0 when the key holds something else.
     Restore,
 }
 
 impl Script {
-    /// Every script, for servers and models that load them ahead.
+    /// Every script, for servers and models that load scripts in advance.
     pub const ALL: [Self; 7] = [
         Self::Publish,
         Self::Replace,

@@ -8,21 +8,21 @@ use crate::resp::{Frame, command};
 
 /// The channel on which a sentinel publishes that a service has another primary.
 const SWITCH: &[u8] = b"+switch-master";
-/// How many other sentinels of a service are read at most.
+/// The largest number of other sentinels of a service that are read.
 const SENTINELS_MAX: usize = 64;
 
 /// One request to a sentinel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// RESP3 and the login.
+    /// `HELLO` with the login.
     Hello,
-    /// A login with new credentials.
+    /// `AUTH` with new credentials.
     Auth,
-    /// Messages about changes from now on.
+    /// A subscription to changes of the primary.
     Subscribe,
-    /// The address of the primary.
+    /// A query for the address of the primary.
     Primary,
-    /// The other sentinels of the service.
+    /// A query for the other sentinels of the service.
     Sentinels,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn read_sentinels(reply: &Frame<'_>) -> Vec<Address> {
     sentinels.iter().take(SENTINELS_MAX).filter_map(read).collect()
 }
 
-/// Return the new primary if a push says that `service` has one.
+/// Return the new primary if a push announces one for `service`.
 pub(crate) fn read_switch(push: &[Frame<'_>], service: &str) -> Option<Address> {
     let [Frame::Bulk(b"message"), Frame::Bulk(channel), Frame::Bulk(message)] = push else {
         return None;

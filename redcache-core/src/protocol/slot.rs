@@ -10,7 +10,7 @@ impl Slot {
     /// The number of slots of a cluster.
     pub const COUNT: u16 = 16384;
 
-    /// Return the slot with this number; `None` when there is no such slot.
+    /// Return the slot with this number; `None` if there is no such slot.
     pub const fn new(number: u16) -> Option<Self> {
         if number < Self::COUNT { Some(Self(number)) } else { None }
     }
@@ -78,7 +78,7 @@ impl FromIterator<Slot> for SlotSet {
 }
 
 impl SlotSet {
-    /// Add a slot. Return `false` when it was there already.
+    /// Add a slot. Return `false` if it was there already.
     pub(crate) fn insert(&mut self, slot: Slot) -> bool {
         let Self::Some(words) = self else { return false };
         let (word, bit) = (&mut words[slot.index() / 64], 1 << (slot.index() % 64));

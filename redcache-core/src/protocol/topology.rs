@@ -1,4 +1,4 @@
-//! The slot map of a cluster, as one of its nodes tells it.
+//! The slot map of a cluster, as one of its nodes reports it.
 //!
 //! A parsed topology is sound for every answer: each slot has one owner at most (the first that
 //! claims it), and each owner has an address.
@@ -11,7 +11,7 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::resp::{Frame, command};
 
-/// The slot map that one node of a cluster knows.
+/// The slot map that one node of a cluster reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Topology {
     pub(crate) primaries: Vec<Primary>,
@@ -20,12 +20,12 @@ pub(crate) struct Topology {
     pub(crate) info: ClusterInfo,
 }
 
-/// The part of `CLUSTER INFO` by which a slot map is judged.
+/// The part of `CLUSTER INFO` that decides whether a slot map is adopted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ClusterInfo {
-    /// Rises with every change of owners; `None` when the node does not tell it.
+    /// The epoch, which rises with every change of owners; `None` if the node does not report it.
     pub(crate) epoch: Option<u64>,
-    /// How many slots have an owner; `None` when the node does not tell it.
+    /// The number of slots that have an owner; `None` if the node does not report it.
     pub(crate) assigned: Option<usize>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Primary {
     pub(crate) slots: Vec<(Slot, Slot)>,
 }
 
-/// The command that asks for the topology.
+/// The command that queries the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Question {
     /// `CLUSTER SHARDS`, for Redis 7 and later, and Valkey.
@@ -86,9 +86,9 @@ pub(crate) enum NoTopology {
     Malformed(&'static str),
 }
 
-/// The most primaries of a cluster.
+/// The largest number of primaries of a cluster.
 pub(crate) const PRIMARIES_MAX: usize = 1024;
-/// The most claims to slots in one answer, repeated claims included.
+/// The largest number of claims to slots in one answer, repeated claims included.
 const CLAIMS_MAX: usize = 4 * Slot::COUNT as usize;
 
 impl Question {
@@ -117,10 +117,10 @@ impl Question {
 }
 
 impl Topology {
-    /// Return whether the map leaves out slots that have an owner, by the node's own account.
+    /// Return whether the map leaves out slots that have an owner according to the same node.
     ///
     /// A node that was upgraded from Redis 7.0 may know the shards of some nodes only, and then
-    /// `CLUSTER SHARDS` lists no others. A node whose address is unknown is in no answer.
+    /// `CLUSTER SHARDS` lists only those. No answer lists a node whose address is unknown.
     pub(crate) fn is_partial(&self) -> bool {
         let assigned = self.info.assigned.unwrap_or_else(|| usize::from(Slot::COUNT));
         self.slots.len() < assigned
@@ -128,7 +128,7 @@ impl Topology {
 }
 
 impl ClusterInfo {
-    /// Append the command that asks for it.
+    /// Append the command that queries the topology.
     pub(crate) fn ask(out: &mut Vec<u8>) {
         command(out, &[b"CLUSTER", b"INFO"]);
     }
@@ -237,8 +237,8 @@ struct Owner {
 }
 
 impl Owner {
-    /// Parse an owner. `?` and an empty host are names that the node lacks, so that its address
-    /// stands in. No host at all says that clients reach the node at the host that they asked.
+    /// Parse an owner. If the host is `?` or empty, the node has no host name, so its address is
+    /// used. Without a host, clients reach the node at the host that they queried.
     fn new(host: Option<&[u8]>, ip: Option<&[u8]>, port: u16) -> Option<Self> {
         let ip = ip.and_then(|ip| Endpoint::new(ip, port)).and_then(|endpoint| endpoint.host);
         let mut endpoint = Endpoint::new(host.unwrap_or_default(), port)?;
@@ -250,7 +250,7 @@ impl Owner {
     }
 }
 
-/// The claims to slots so far.
+/// The claims to slots that were read so far.
 #[derive(Default)]
 struct Claims {
     primaries: Vec<Primary>,
@@ -301,8 +301,8 @@ impl Claims {
         Ok(())
     }
 
-    /// Return the map. Two nodes cannot both be reached at the asked host and one port, so those
-    /// are reached at their own addresses.
+    /// Return the map. Two nodes cannot share a port at the queried host, so such nodes are reached
+    /// at their own addresses.
     fn finish(mut self) -> Topology {
         let mut at_port = BTreeMap::<u16, usize>::new();
         let without_host = self.places.keys().filter(|owner| owner.endpoint.host.is_none());

@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
 
     /// Take a frame of any type inside `depth` aggregates.
     ///
-    /// The recursion is as deep as the frame is nested, which the scanner has bounded.
+    /// The recursion is as deep as the nesting of the frame, which the scanner has limited.
     fn any(&mut self, depth: usize) -> Result<Frame<'a>, DecodeError> {
         let (kind, text) = self.line()?;
         Ok(match kind {
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         let count = count(text, depth)?;
         let mut elements = Vec::with_capacity(count.min(self.rest.len() / ELEMENT_MIN));
         for _ in 0..count {
-            // One push for each case avoids moving the frame once more.
+            // A `push` in each branch avoids another move of the frame.
             match self.common() {
                 Some(frame) => elements.push(frame),
                 None => elements.push(self.any(depth + 1)?),
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
 
 /// Read the element count of an aggregate inside `depth` others.
 fn count(text: &[u8], depth: usize) -> Result<usize, DecodeError> {
-    // A frame of the scanner never gets here; other bytes must not exhaust the stack.
+    // A frame of the scanner never reaches this depth; other bytes must not exhaust the stack.
     if depth == DEPTH_CEILING {
         return Err(DecodeError::TooDeep);
     }

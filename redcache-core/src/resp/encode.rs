@@ -1,18 +1,18 @@
 //! Encodes commands.
 
-/// The most digits of a `usize`.
+/// The largest number of digits of a `usize`.
 const DIGITS_MAX: usize = 20;
 
-/// The most bytes of a header: a type byte, digits, CRLF.
+/// The largest number of bytes of a header: a type byte, digits, CRLF.
 const HEADER_MAX: usize = 1 + DIGITS_MAX + 2;
 
 /// Append a command to `out`: an array of its `arguments` as bulk strings, its name first.
 ///
-/// Room for the whole command is reserved at once.
+/// The space for the whole command is reserved at once.
 ///
 /// # Panics
 ///
-/// Panics when `arguments` is empty: servers do not answer an empty command, so every later reply
+/// Panics if `arguments` is empty: servers do not answer an empty command, so every later reply
 /// would be paired with the wrong command.
 ///
 /// # Examples

@@ -7,7 +7,7 @@ use super::limits::Limits;
 
 /// Reason why the bytes of a server are not RESP3, or exceed the limits.
 ///
-/// It holds none of those bytes. Their connection cannot be used any further.
+/// It contains none of those bytes. Their connection cannot be used any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -17,7 +17,7 @@ pub enum DecodeError {
     /// A frame does not announce its length.
     #[error("streamed frame")]
     Streamed,
-    /// A push stands inside another frame.
+    /// A push is nested in another frame.
     #[error("push inside another frame")]
     NestedPush,
     /// A length or element count is not a plain decimal number.

@@ -27,7 +27,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Read a type byte; `None` when RESP3 has no such type.
+    /// Read a type byte; `None` if RESP3 has no such type.
     #[inline]
     pub(super) fn of(byte: u8) -> Option<Self> {
         Some(match byte {
@@ -61,8 +61,8 @@ pub(super) const VERBATIM_PREFIX: usize = 4;
 /// Read a number of at most 18 digits and its CRLF at the front of `bytes`. Return the bytes behind
 /// it, too.
 ///
-/// `None` decides nothing: `bytes` may start with a number all the same. This finds the end and
-/// reads the number in one pass, which is the fast path for complete headers.
+/// After `None`, `bytes` may still start with a number that the general path reads. This finds the
+/// end and reads the number in one pass, which is the fast path for complete headers.
 #[inline]
 pub(super) fn short_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0_u64;

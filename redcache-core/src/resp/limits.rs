@@ -1,16 +1,16 @@
-//! How large a frame may be.
+//! The limits of the size of a frame.
 
 /// The deepest nesting that any configuration may allow: decoding and dropping a frame use the
 /// stack.
 pub(super) const DEPTH_CEILING: usize = 128;
 
-/// The longest payload that any configuration may allow: what servers themselves allow.
+/// The longest payload that any configuration may allow, which is the limit of the servers.
 const BULK_CEILING: usize = 512 << 20;
 
 /// The shortest line that every configuration allows, so that any number fits.
 const LINE_FLOOR: usize = 32;
 
-/// The bounds of one frame of the server.
+/// The limits of one frame of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -1,8 +1,9 @@
 //! Finds the end of each frame in a byte stream.
 //!
-//! The scanner visits the bytes of a connection once, however they are cut into reads. It keeps its
-//! position and the number of missing elements of each open aggregate, and jumps over payloads. It
-//! returns whole frames, in which every type, number, length and terminator has been checked.
+//! The scanner visits each byte of a connection once, however the bytes are split into reads. It
+//! keeps its position and the number of missing elements of each open aggregate, and jumps over
+//! payloads. It returns whole frames, in which every type, number, length and terminator has been
+//! checked.
 
 use super::{
     error::DecodeError,
@@ -57,7 +58,7 @@ enum State {
     Line { seen: usize },
     /// The end of a payload.
     Payload { end: usize, verbatim: bool },
-    /// Nothing more of an element that ends at `start`.
+    /// Nothing: the element that ends at `start` is complete.
     Element,
     /// Nothing: the stream is malformed.
     Failed(DecodeError),
@@ -87,15 +88,15 @@ impl Scanner {
         }
     }
 
-    /// Return the length in bytes of the first frame in `bytes`; `None` when more bytes are needed.
+    /// Return the length in bytes of the first frame in `bytes`; `None` if more bytes are needed.
     ///
     /// `bytes` starts at the first byte of the frame and only grows between calls until the frame
-    /// is returned; then the scanner stands before the next frame.
+    /// is returned; then the scanner is at the start of the next frame.
     ///
     /// # Errors
     ///
-    /// Fails when the bytes are not RESP3 or exceed the [`Limits`], and from then on always with
-    /// the same error: where the next frame starts is unknown.
+    /// Fails if the bytes are not RESP3 or exceed the [`Limits`]. Every later call fails with the
+    /// same error, because the start of the next frame is unknown.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
         if let State::Line { seen: 0 } = self.state
@@ -106,10 +107,11 @@ impl Scanner {
         self.resume(bytes)
     }
 
-    /// Return how many bytes from the start of the frame are needed at least; 0 when unknown.
+    /// Return the least number of bytes of the frame that are needed, counted from its start; 0 if
+    /// unknown.
     ///
-    /// The server announced this length within the limits, but may not send it: let a buffer grow
-    /// towards it as bytes arrive.
+    /// The server announced this length within the limits, but may not send as many bytes, so a
+    /// buffer should grow only as bytes arrive.
     pub fn wanted(&self) -> usize {
         match self.state {
             State::Payload { end, .. } => end + CRLF.len(),
@@ -117,7 +119,7 @@ impl Scanner {
         }
     }
 
-    /// Change the limit of the payloads whose header is still to come.
+    /// Change the limit of the payloads whose headers have not been read.
     pub(crate) fn set_bulk_max(&mut self, bulk_max: usize) {
         self.limits = Limits { bulk_max, ..self.limits }.clamped();
     }
@@ -127,7 +129,7 @@ impl Scanner {
         self.too_long
     }
 
-    /// Go on behind an element that replaces the payload that was too long, and that ends at `end`.
+    /// Continue after the element that replaces an overlong payload and ends at `end`.
     pub(crate) fn on_replaced(&mut self, end: usize) {
         if self.too_long.take().is_some() {
             self.start = end;
@@ -135,7 +137,7 @@ impl Scanner {
         }
     }
 
-    /// Scan on, and prepare for the next frame at the end of this one.
+    /// Continue the scan, and prepare for the next frame at the end of this one.
     fn resume(&mut self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
         let scanned = self.advance(bytes);
         match scanned {
@@ -150,7 +152,7 @@ impl Scanner {
         scanned
     }
 
-    /// Scan on to the end of the frame or of the bytes.
+    /// Continue the scan to the end of the frame or of the bytes.
     fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
         loop {
             let step = match self.state {
@@ -182,8 +184,7 @@ impl Scanner {
         }
     }
 
-    /// Read the line at `start`, whose bytes before `seen` were read before, or as much of it as
-    /// there is.
+    /// Read the line at `start` as far as it has arrived. Its bytes before `seen` were read before.
     fn line(&mut self, bytes: &[u8], seen: usize) -> Result<Step, DecodeError> {
         let Some(&byte) = bytes.get(self.start) else {
             return Ok(Step::Starved);
@@ -212,7 +213,7 @@ impl Scanner {
         // One byte more than the longest text, because its CR may come last.
         let within = text.saturating_add(self.limits.line_max).saturating_add(1).min(bytes.len());
         let unseen = bytes.get(seen..within).unwrap_or_default();
-        // Lines are nearly always too short for a search by words to pay off.
+        // Lines are nearly always too short for a wordwise search to be faster.
         let Some(length) = unseen.iter().position(|&byte| byte == b'\r' || byte == b'\n') else {
             if within - text > self.limits.line_max {
                 return Err(DecodeError::LineTooLong);
@@ -270,7 +271,7 @@ impl Scanner {
         Ok(Step::Entered)
     }
 
-    /// Pass over the payload from `start` to `end`, if all of it has come.
+    /// Skip the payload from `start` to `end`, if all of it has arrived.
     fn payload(&mut self, bytes: &[u8], end: usize, verbatim: bool) -> Result<Step, DecodeError> {
         let next = end + CRLF.len();
         let Some(terminator) = bytes.get(end..next) else {
@@ -302,7 +303,7 @@ impl Scanner {
         Ok(Step::Entered)
     }
 
-    /// Pass over an element or header: the next line starts at `next`.
+    /// Skip an element or header. The next line starts at `next`.
     #[inline]
     fn pass_to(&mut self, next: usize) -> Step {
         self.start = next;
@@ -326,8 +327,8 @@ impl Scanner {
 
 /// Return the length of the first element of `bytes` if it is whole and of a frequent type.
 ///
-/// `None` decides nothing: the general path accepts everything that this accepts. Without this a
-/// short reply takes twice the time.
+/// After `None`, the general path decides: it accepts everything that this function accepts.
+/// Without this function, a short reply takes twice the time.
 #[inline]
 fn common(bytes: &[u8], bulk_max: usize) -> Option<usize> {
     let (&kind, rest) = bytes.split_first()?;

@@ -6,7 +6,7 @@ use crate::rng::Rng;
 
 const FIRST: Duration = Duration::from_millis(10);
 
-/// How many times as long as the last pause a useful connection must last to reset the pauses.
+/// The duration of a useful connection that resets the pauses, in multiples of the last pause.
 const LASTING: u32 = 10;
 
 /// After so many hang-ups in a row that a command may have caused, the pauses grow again.
@@ -37,10 +37,10 @@ impl Backoff {
         nominal / 2 + rng.below(nominal / 2)
     }
 
-    /// Take the loss of a connection that lasted so long. A connection that outlasted the longest
-    /// pause resets the pauses, and so does one that answered commands for much longer than the
-    /// last pause. Others do not, since a server may accept and hang up, or answer some commands
-    /// and break the protocol with the next.
+    /// Handle the loss of a connection that lasted for `lasted`. A connection that outlasted the
+    /// longest pause resets the pauses, and so does one that answered commands for much longer than
+    /// the last pause. Other connections do not, because a server may accept and hang up, or answer
+    /// some commands and violate the protocol with the next.
     pub(crate) fn on_lost(&mut self, lasted: Duration, was_useful: bool) {
         if lasted >= self.max || was_useful && lasted >= self.last * LASTING {
             self.reset();

@@ -34,16 +34,17 @@ use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;
 
-/// The first byte of an alert, by which a TLS server answers what is no TLS. No frame begins so.
+/// The first byte of a TLS alert, which a TLS server sends in reply to bytes that are not TLS. No
+/// frame begins with it.
 const TLS_ALERT: u8 = 0x15;
 
-/// A connection that the adapter has made.
+/// A connection that the adapter has established.
 #[derive(Debug)]
 pub(super) struct Conn {
     phase: Phase,
     expected: Expectation,
     login: Login,
-    /// The credentials of the provider, until the handshake is over.
+    /// The credentials of the provider, until the end of the handshake.
     credentials: Option<Credentials>,
     framing: Framing,
     pipeline: Pipeline,
@@ -52,9 +53,10 @@ pub(super) struct Conn {
 
 #[derive(Debug)]
 enum Phase {
-    /// The provider is to give the credentials. Nothing is sent before.
+    /// The connection waits for the provider's credentials before it sends anything.
     Credentials,
-    /// Holds the reason why the server does not track keys, if it is known already.
+    /// The handshake is in progress. The text is the reason why the server does not track keys, if
+    /// it is already known.
     Handshake(Handshake, Option<String>),
     Ready,
 }
@@ -83,7 +85,7 @@ impl Conn {
         matches!(self.phase, Phase::Ready)
     }
 
-    /// Return the question for the provider of the credentials, if it is time to ask it.
+    /// Return the request to the credentials provider, if one is due.
     pub(super) fn ask_credentials(
         &mut self,
         now: Instant,
@@ -93,21 +95,21 @@ impl Conn {
         self.login.ask(now, timeout, rng)
     }
 
-    /// Return when [`ask_credentials`](Self::ask_credentials) has something to do.
+    /// Return the instant at which the next [`ask_credentials`](Self::ask_credentials) is due.
     pub(super) fn credentials_due_at(&self) -> Option<Instant> {
         self.login.due_at()
     }
 
-    /// Return whether the handshake waits for the provider of the credentials.
+    /// Return whether the handshake waits for the credentials provider.
     pub(super) fn awaits_credentials(&self) -> bool {
         matches!(self.phase, Phase::Credentials)
     }
 
-    /// Take the provider's answer to a question. One that is not awaited is ignored.
+    /// Handle the provider's answer to a request. An answer that is not awaited is ignored.
     ///
     /// # Errors
     ///
-    /// There are no credentials for the handshake, so the connection must be dropped.
+    /// Fails if there are no credentials for the handshake. The connection must be dropped then.
     pub(super) fn on_credentials(
         &mut self,
         (now, config): (Instant, &Config),
@@ -126,7 +128,7 @@ impl Conn {
                         let login = (config, Some(&*self.credentials.insert(credentials)));
                         self.phase = Phase::start(self.expected, login, &mut self.pipeline.out);
                     }
-                    // The provider is asked before a handshake or after it.
+                    // The provider is called before a handshake or after it.
                     Phase::Handshake(..) => {}
                     Phase::Ready => self.pipeline.log_in(&credentials),
                 }
@@ -140,7 +142,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Take the server's answer to a login.
+    /// Handle the server's answer to a login.
     pub(super) fn on_logged_in(&mut self, now: Instant, is_accepted: bool, rng: &mut Rng) {
         self.credentials = None;
         self.login.on_answered(now, is_accepted, rng);
@@ -156,7 +158,7 @@ impl Conn {
         !self.is_ready() && !self.heartbeat.has_heard()
     }
 
-    /// Return how many requests wait for their reply.
+    /// Return the number of requests that wait for their reply.
     pub(super) fn awaited(&self) -> usize {
         self.pipeline.awaited.len()
     }
@@ -165,12 +167,12 @@ impl Conn {
         self.pipeline.unwritten()
     }
 
-    /// Return how many bytes the unanswered commands took.
+    /// Return the size of the unanswered commands in bytes.
     pub(super) fn unanswered(&self) -> usize {
         self.pipeline.unanswered()
     }
 
-    /// Swap the bytes to write with an empty buffer. Return `false` when there are none.
+    /// Swap the bytes to write with an empty buffer. Return `false` if there are none.
     pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         self.pipeline.take_transmit(into)
     }
@@ -184,17 +186,18 @@ impl Conn {
         self.pipeline.send(now, issued, locks);
     }
 
-    /// Ask what the node knows of its cluster. The connection must be ready.
+    /// Query the topology from the node. The connection must be ready.
     pub(super) fn ask_topology(&mut self, question: Question) {
         debug_assert!(self.is_ready(), "questions wait for the handshake");
         self.pipeline.ask_topology(question);
     }
 
-    /// Return the next message of the server; `None` when more bytes are needed.
+    /// Return the next message of the server; `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// The connection must be dropped: its bytes are malformed or its handshake failed.
+    /// Fails if the bytes are malformed or the handshake failed. The connection must be dropped
+    /// then.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -239,7 +242,7 @@ impl Conn {
         }
     }
 
-    /// Drop the place of a command among the replies.
+    /// Drop the entry of a command in the queue of replies.
     #[cfg(redcache_mutants)]
     pub(super) fn drop_slot(&mut self, token: Token) {
         self.pipeline.awaited.drop_slot(token);
@@ -256,7 +259,7 @@ impl Conn {
         self.pipeline.awaited.oldest_issued()
     }
 
-    /// Probe a silent connection. Return `true` when the server must be taken for dead.
+    /// Probe a silent connection. Return `true` if the server counts as dead.
     pub(super) fn heartbeat(&mut self, now: Instant, interval: Duration) -> bool {
         if !self.is_ready() {
             return false;
@@ -271,18 +274,18 @@ impl Conn {
         }
     }
 
-    /// Return when the last request was sent, if every request is answered. The bound of the
-    /// connection is that instant then.
+    /// Return the instant at which the last request was sent, if every request is answered. The
+    /// freshness bound of the connection is then that instant.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.pipeline.fresh_as_of.filter(|_| self.pipeline.awaited.is_empty())
     }
 
-    /// Send a request whose answer raises the bound.
+    /// Send a request whose answer raises the freshness bound.
     pub(super) fn probe(&mut self, now: Instant) {
         self.pipeline.ping(now);
     }
 
-    /// Take the news that the server takes what is written.
+    /// Record that the server accepts the bytes that are written.
     pub(super) fn on_written(&mut self, now: Instant) {
         self.heartbeat.on_written(now);
     }
@@ -291,23 +294,23 @@ impl Conn {
         self.heartbeat.due_at(interval)
     }
 
-    /// Return the instant as of which the entries of this connection are known to be current: when
-    /// the latest command that is answered entered the pipeline.
+    /// Return the instant at which the entries of this connection were known to be current: the
+    /// instant at which the latest answered command entered the pipeline.
     pub(super) fn fresh_as_of(&self) -> Option<Instant> {
         self.pipeline.fresh_as_of
     }
 
-    /// Return when the server is taken for dead at the latest, if it shows no life.
+    /// Return the latest instant at which the server counts as dead without a further sign of life.
     pub(super) fn dead_at(&self, interval: Duration) -> Instant {
         self.heartbeat.dead_at(interval)
     }
 
-    /// Note that the server has hung up.
+    /// Record that the server has hung up.
     pub(super) fn on_hang_up(&mut self) {
         self.pipeline.unanswered_commands().for_each(Issued::on_hang_up);
     }
 
-    /// Note that the server reads nothing of the unanswered commands.
+    /// Record that the server does not read the unanswered commands.
     pub(super) fn on_unread(&mut self) {
         self.pipeline.unanswered_commands().for_each(|issued| issued.unread = true);
     }
@@ -383,12 +386,13 @@ impl Phase {
 
 /// Return the longest payload of a reply.
 fn bulk_max(config: &Config) -> usize {
-    // A value has an envelope around it, and the topology of a cluster is text of its own.
+    // The limit includes the envelope of a value, and the texts of a cluster's topology.
     let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
     config.value_max.saturating_add(64).max(topology_max)
 }
 
-/// Return the error for a server that sends something before it is asked, such as a refusal.
+/// Return the error for a server that sends a frame before it receives a command, such as a
+/// refusal.
 fn spoke_first(frame: &Frame<'_>) -> Error {
     match frame {
         Frame::Error(text) => refused(text),

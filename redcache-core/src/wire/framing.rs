@@ -1,4 +1,4 @@
-//! Cuts the byte stream of a connection into frames.
+//! Splits the byte stream of a connection into frames.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use crate::protocol::oversized::stand_in;
 use crate::resp::{DecodeError, Limits, Scanner, TooLong};
 use crate::wire::inbound::Input;
 
-/// How many bytes a frame may have besides the values in it.
+/// The number of bytes that a frame may have besides the values in it.
 const OVERHEAD_MAX: usize = 1 << 20;
 
 /// The longest payload that is skipped: no server stores a longer one.
@@ -16,11 +16,12 @@ const SKIPPED_MAX: usize = 512 << 20;
 /// A buffer that has grown beyond this size shrinks once a large frame is read.
 const KEPT: usize = 256 << 10;
 
-/// The least length of a reply whose value is handed on without a copy. What surrounds the value is
-/// a small part of it then.
+/// The least length of a reply whose value is passed on without a copy. The bytes around the value
+/// are then a small part of the reply.
 const OWNED_MIN: usize = 4 << 10;
 
-/// The buffer of an unfinished frame is so many times as long as what has come, at most.
+/// The largest size of the buffer of an unfinished frame, in multiples of the bytes that have
+/// arrived.
 const GROWTH: usize = 4;
 
 const CRLF: [u8; 2] = *b"\r\n";
@@ -28,17 +29,17 @@ const CRLF: [u8; 2] = *b"\r\n";
 /// The frame reader of one connection. A frame within one read is not copied. A large value in
 /// several reads is copied once, into memory of its own.
 ///
-/// A payload that is too long is read and dropped, and an error stands in for it, so that its frame
-/// costs no memory and the connection lives on.
+/// A payload that is too long is read and dropped, and an error replaces it, so that its frame
+/// costs no memory and the connection stays open.
 #[derive(Debug)]
 pub(super) struct Framing {
     scanner: Scanner,
     /// Bytes of earlier reads: from `start` on they belong to an unfinished frame.
     tail: Vec<u8>,
     start: usize,
-    /// How many of the next bytes belong to a payload that is too long, or to its terminator.
+    /// The number of the next bytes that belong to an overlong payload or to its terminator.
     skipped: usize,
-    /// How many bytes of the unfinished frame were dropped.
+    /// The number of bytes of the unfinished frame that were dropped.
     dropped: usize,
     /// The last frame, if it is a large value in memory of its own.
     owned: Bytes,
@@ -48,7 +49,7 @@ pub(super) struct Framing {
 #[derive(Debug)]
 pub(super) struct Framed<'a> {
     pub(super) bytes: &'a [u8],
-    /// The memory of the frame, if it is a large value and nothing else is in it.
+    /// The memory of the frame, if the frame is one large value.
     pub(super) owner: Option<&'a Bytes>,
 }
 
@@ -57,7 +58,7 @@ pub(super) struct Framed<'a> {
 pub(super) struct FrameMax {
     /// Bytes of one payload. A longer one is skipped.
     pub(super) payload: usize,
-    /// Bytes of all payloads of a frame that has not come whole.
+    /// Bytes of all payloads of an unfinished frame.
     pub(super) unfinished: usize,
 }
 
@@ -73,11 +74,12 @@ impl Framing {
         }
     }
 
-    /// Return the next whole frame; `None` when more bytes are needed.
+    /// Return the next whole frame; `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// The bytes are not RESP3, or an unfinished frame is longer than its limit and 1 MiB.
+    /// Fails if the bytes are not RESP3, or if an unfinished frame exceeds its limit by more than
+    /// 1 MiB.
     pub(super) fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut Input<'i>,
@@ -144,7 +146,8 @@ impl Framing {
         Ok(Some(Framed { bytes: &self.tail[start..start + length], owner: None }))
     }
 
-    /// Add bytes to the unfinished frame: up to the end of its payload if that is known, else all.
+    /// Add bytes to the unfinished frame: those up to the end of its payload if that is known, else
+    /// all.
     fn gather(&mut self, input: &mut Input<'_>) {
         let unread = self.tail.len() - self.start;
         let missing = self.scanner.wanted().saturating_sub(unread);
@@ -153,25 +156,25 @@ impl Framing {
         input.0 = rest;
         let needed = self.tail.len() + bytes.len();
         if missing > 0 && needed > self.tail.capacity() {
-            // The server announces a length long before the bytes come, if they come at all.
+            // The server announces a length long before the bytes arrive, and may never send them.
             let room = (self.tail.len() + missing).min(GROWTH * needed);
             self.tail.reserve_exact(room - self.tail.len());
         }
         self.tail.extend_from_slice(bytes);
     }
 
-    /// Return whether no byte of the next frame has come.
+    /// Return whether no byte of the next frame has arrived.
     pub(super) fn is_empty(&self) -> bool {
         self.start == self.tail.len() && self.skipped == 0
     }
 
-    /// Return how many bytes of the next frame have come, unless it is a push.
+    /// Return the number of bytes of the next frame that have arrived, unless it is a push.
     pub(super) fn length_of_unfinished_reply(&self) -> Option<usize> {
         let unfinished = &self.tail[self.start..];
         unfinished.first().filter(|kind| **kind != b'>').map(|_| unfinished.len() + self.dropped)
     }
 
-    /// Replace the payload that is too long, as far as it has come.
+    /// Replace an overlong payload, as far as it has arrived.
     fn omit(&mut self) -> Result<(), Error> {
         let too_long = self.scanner.too_long().filter(|it| it.length <= SKIPPED_MAX);
         let Some(TooLong { header, start, length }) = too_long else {
@@ -213,7 +216,7 @@ fn check_terminator(expected: &[u8], come: &[u8]) -> Result<(), Error> {
     if come == expected { Ok(()) } else { Err(broken(DecodeError::PayloadEnd)) }
 }
 
-/// Bound the memory for an unfinished frame. The scanner bounds each string, but a frame may hold
+/// Limit the memory for an unfinished frame. The scanner limits each string, but a frame may hold
 /// many.
 fn check_unfinished(length: usize, unfinished_max: usize) -> Result<(), Error> {
     if length <= unfinished_max.saturating_add(OVERHEAD_MAX) {
@@ -285,7 +288,7 @@ mod tests {
     fn a_buffer_that_a_large_frame_has_filled_shrinks_once_the_frame_is_read() {
         let max = FrameMax { payload: 60 << 20, unfinished: 60 << 20 };
         let large = format!("${}\r\n{}\r\n", 60 << 20, "x".repeat(60 << 20));
-        // The beginning of the next frame comes with the end of the large one.
+        // The start of the next frame arrives together with the end of the large one.
         let (first, last) = large.split_at(large.len() / 2);
         for rest in ["", "$5\r\nab"] {
             let mut framing = Framing::new(Limits::default());

@@ -1,4 +1,4 @@
-//! Bytes from a server, and what they amount to.
+//! Bytes from a server, and the messages that they contain.
 
 use crate::api::key::Key;
 use crate::protocol::reply::Reply;
@@ -19,7 +19,7 @@ pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 pub(super) enum Inbound {
     /// The handshake is complete.
     Ready { untracked: Option<String> },
-    /// The server refuses the login of the handshake; other credentials may do.
+    /// The server refuses the login of the handshake; other credentials may be accepted.
     LoginRefused,
     /// The server has answered a login on the ready connection.
     LoggedIn { is_accepted: bool },
@@ -29,6 +29,6 @@ pub(super) enum Inbound {
     Invalidated(Vec<Key>),
     /// The server invalidated every key.
     Flushed,
-    /// The node answered a topology question.
+    /// The node answered a topology query.
     Topology(Result<Topology, NoTopology>),
 }

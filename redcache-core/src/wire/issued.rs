@@ -1,4 +1,4 @@
-//! A command on its way to a server.
+//! A command between its acceptance by the router and its answer.
 
 use std::time::Instant;
 
@@ -9,35 +9,35 @@ use crate::protocol::slot::Slot;
 /// A command that the router has accepted and that has no answer yet.
 #[derive(Debug)]
 pub(crate) struct Issued {
-    /// `None` once the sender was told that no answer came in time.
+    /// The sender; `None` after the sender was notified of a timeout.
     pub(super) token: Option<Token>,
     pub(super) command: Command,
     /// The slot of the command's key.
     pub(super) slot: Slot,
     pub(super) issued_at: Instant,
-    /// When the command last entered a pipeline.
+    /// The instant at which the command last entered a pipeline.
     pub(super) sent_at: Instant,
-    /// How many bytes the command took when it last entered a pipeline.
+    /// The number of bytes that the command took when it last entered a pipeline.
     pub(super) size: usize,
-    /// How many times the command was sent.
+    /// The number of times that the command was sent.
     pub(super) attempts: u8,
     /// The command may have been executed on a connection that was lost before the reply.
     pub(super) interrupted: bool,
-    /// How many times a node has redirected the command.
+    /// The number of times that a node has redirected the command.
     pub(super) redirects: u8,
-    /// How many times the command was sent again after a pause.
+    /// The number of times that the command was sent again after a pause.
     pub(super) pauses: u8,
-    /// The last refusal of the command, which was then sent again.
+    /// The last refusal of the command, after which it was sent again.
     pub(super) last_refusal: Option<Refusal>,
-    /// The command goes to a node that is importing its slot, behind `ASKING`.
+    /// The command is sent after `ASKING`, to a node that is importing its slot.
     pub(super) asking: bool,
     /// The command is never batched again, because a batch left its answer unclear.
     pub(super) alone: bool,
-    /// How many times the server hung up while the command was unanswered.
+    /// The number of times that the server hung up while the command was unanswered.
     pub(super) hang_ups: u8,
     /// The server stopped reading before the command.
     pub(super) unread: bool,
-    /// The command goes as a script, because the server has refused its own command for it.
+    /// The command is sent as a script, because the server has refused the native command.
     pub(super) by_script: bool,
 }
 
@@ -50,13 +50,13 @@ pub(super) enum Company {
     None,
 }
 
-/// How many times a command is sent before its failure is final.
+/// The number of times that a command is sent before its failure is final.
 pub(super) const ATTEMPTS_MAX: u8 = 5;
-/// A command of this size is the first suspect of a hang-up.
+/// The size from which a command is the first suspect of a hang-up.
 const LARGE: usize = 1 << 20;
-/// After so many hang-ups a command is sent with few others.
+/// The number of hang-ups after which a command is sent with few others.
 const FEW_FROM: u8 = 2;
-/// After so many hang-ups a command is sent alone.
+/// The number of hang-ups after which a command is sent alone.
 const ALONE_FROM: u8 = 3;
 
 impl Issued {
@@ -81,13 +81,13 @@ impl Issued {
         }
     }
 
-    /// Return what may be under way beside the command. One hang-up may be of any cause, unless the
-    /// command is large.
+    /// Return the commands that may be in flight beside the command. A single hang-up may have any
+    /// cause, unless the command is large.
     pub(super) fn company(&self) -> Company {
         match self.hang_ups {
             0 => Company::Any,
             _ if mutant!(SuspectsInCompany) => Company::Any,
-            // A lock must not outlive its need, so its release waits for nothing.
+            // A lock must not outlive its call, so its release never waits.
             _ if self.command.releases_lock() => Company::Any,
             _ if self.size >= LARGE => Company::None,
             count if count >= ALONE_FROM => Company::None,
@@ -101,7 +101,7 @@ impl Issued {
         self.hang_ups > ALONE_FROM || self.hang_ups > 0 && self.size >= LARGE
     }
 
-    /// Note that the server has hung up before the answer.
+    /// Record that the server hung up before the answer.
     pub(super) fn on_hang_up(&mut self) {
         self.hang_ups = self.hang_ups.saturating_add(1);
         self.alone = true;

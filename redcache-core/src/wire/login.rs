@@ -1,4 +1,4 @@
-//! The logins of one connection with credentials of a provider: when to ask for them, and when to
+//! The logins of one connection with credentials of a provider: when to request them, and when to
 //! log in again.
 //!
 //! | state    | input                      | then                                          |
@@ -19,14 +19,14 @@ use crate::api::credentials::Credentials;
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
 
-/// The least time between two logins, however short the credentials live.
+/// The least time between two logins, however soon the credentials expire.
 const RENEW_MIN: Duration = Duration::from_millis(50);
 
 /// The logins of one connection.
 #[derive(Debug)]
 pub(super) struct Login {
     state: State,
-    /// The number of the last question.
+    /// The number of the last request.
     number: u64,
     was_refused: bool,
     backoff: Backoff,
@@ -40,7 +40,7 @@ enum State {
     Over,
 }
 
-/// A question for the provider.
+/// A request to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) number: u64,
@@ -49,7 +49,7 @@ pub(super) struct Question {
 }
 
 impl Login {
-    /// Begin the logins of a new connection. With a provider, the first question is due.
+    /// Begin the logins of a new connection. With a provider, the first request is due.
     pub(super) fn new(now: Instant, has_provider: bool, pause_max: Duration) -> Self {
         Self {
             state: if has_provider { State::Due { at: now } } else { State::Over },
@@ -59,7 +59,7 @@ impl Login {
         }
     }
 
-    /// Return the question that is due. An answer that has not come in time is a failure.
+    /// Return the request that is due. An answer that has not arrived in time counts as a failure.
     pub(super) fn ask(
         &mut self,
         now: Instant,
@@ -79,7 +79,7 @@ impl Login {
         }
     }
 
-    /// Return when [`ask`](Self::ask) has something to do.
+    /// Return the instant at which the next [`ask`](Self::ask) is due.
     pub(super) fn due_at(&self) -> Option<Instant> {
         match self.state {
             State::Due { at } | State::Asked { until: at } => Some(at),
@@ -92,28 +92,28 @@ impl Login {
         matches!(self.state, State::Asked { until } if until <= now)
     }
 
-    /// Return whether the answer to this question is awaited.
+    /// Return whether the answer to this request is awaited.
     pub(super) fn awaits(&self, number: u64) -> bool {
         matches!(self.state, State::Asked { .. })
             && (self.number == number || mutant!(CredentialsMisdirected))
     }
 
-    /// Take the credentials, which are sent now.
+    /// Handle the credentials, which are sent now.
     pub(super) fn on_credentials(&mut self, now: Instant, credentials: &Credentials) {
         self.state = State::Sent { renew_after: credentials.lifetime(), given_at: now };
     }
 
-    /// Take the failure of the provider.
+    /// Handle a failure of the provider.
     pub(super) fn on_failure(&mut self, now: Instant, rng: &mut Rng) {
         self.state = State::Due { at: now + self.backoff.pause(rng) };
     }
 
-    /// Return whether credentials that the server refuses now are refused for the first time.
+    /// Return whether a refusal by the server now would be the first one.
     pub(super) fn may_ask_again(&self) -> bool {
         matches!(self.state, State::Sent { .. }) && !self.was_refused
     }
 
-    /// Take the server's answer to a login.
+    /// Handle the server's answer to a login.
     pub(super) fn on_answered(&mut self, now: Instant, is_accepted: bool, rng: &mut Rng) {
         let State::Sent { renew_after, given_at } = self.state else { return };
         if !is_accepted {
@@ -126,7 +126,8 @@ impl Login {
         self.backoff.reset();
         self.state = match renew_after {
             Some(lifetime) if !mutant!(CredentialsNotRenewed) => {
-                // Spread out, so that the connections of a cluster do not all ask together.
+                // The jitter keeps the connections of a cluster from requesting credentials at the
+                // same time.
                 let early = lifetime / 10 * 7 + rng.below(lifetime / 10);
                 let renew_at = given_at.checked_add(early);
                 renew_at.map_or(State::Over, |at| State::Due { at: at.max(now + RENEW_MIN) })

@@ -1,12 +1,13 @@
-//! From a command to the connection that carries it, and from a lost connection to the next one.
+//! The router: it selects the connection for a command, and replaces lost connections.
 //!
 //! A standalone server is one node. A cluster has one node for each primary, and a slot map
-//! (`cluster`). The router learns the map by asking (`discovery`) and by the redirects of nodes
-//! (`redirects`).
+//! (`cluster`). The router learns the map from queries (`discovery`) and from the redirects of
+//! nodes (`redirects`).
 //!
 //! The router answers each accepted command exactly once, with a [`RouterEvent::Reply`] or a
 //! [`RouterEvent::Failed`], no later than the command timeout. It sends a command again only if the
-//! server said that it was not executed, or if executing it twice equals executing it once.
+//! server has reported that the command was not executed, or if executing it twice has the same
+//! effect as executing it once.
 
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ use node::Node;
 pub(crate) use routing::Router;
 
 impl Router {
-    /// Return whether some connection takes commands.
+    /// Return whether any connection accepts commands.
     pub(crate) fn is_ready(&self) -> bool {
         let is_needed = |node: &Node| self.cluster.is_none() || node.slots > 0;
         self.nodes.iter().any(|(_, node)| is_needed(node) && node.is_ready())
@@ -71,7 +72,7 @@ impl Router {
         announced.peek().is_some() && announced.all(|(_, node)| node.is_tracked())
     }
 
-    /// Drop the place of a command among the replies.
+    /// Drop the entry of a command in the queue of replies.
     #[cfg(redcache_mutants)]
     pub(crate) fn drop_slot(&mut self, token: Token) {
         for (_, node) in self.nodes.iter_mut() {
@@ -81,14 +82,14 @@ impl Router {
         }
     }
 
-    /// Return how many commands wait for an answer.
+    /// Return the number of commands that wait for an answer.
     pub(crate) fn in_flight(&self) -> usize {
         let nodes = self.nodes.iter().map(|(_, node)| node.in_flight()).sum::<usize>();
         nodes + self.unrouted.len() + self.paused.len()
     }
 
-    /// Return whether more than `limit` commands wait for an answer. It looks at no more nodes than
-    /// it takes.
+    /// Return whether more than `limit` commands wait for an answer. It visits no more nodes than
+    /// necessary.
     pub(crate) fn is_busier_than(&self, limit: usize) -> bool {
         let mut count = self.unrouted.len() + self.paused.len();
         count > limit
@@ -104,14 +105,14 @@ impl Router {
         }
         let node = self.nodes.get_mut(id.node);
         if !node.is_some_and(|node| node.on_connected(ctx, id)) {
-            // An attempt that was given up has succeeded after all.
+            // An abandoned attempt has succeeded.
             self.effects.actions.push_back(Action::HangUp { conn: id });
             return;
         }
         self.ask_credentials(ctx, id.node);
     }
 
-    /// Take the failure of a connection, or of the attempt to make it.
+    /// Handle the loss of a connection, or the failure of the attempt to connect.
     pub(crate) fn handle_disconnected(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
         if id.node == NodeId::SENTINEL {
             return self.on_sentinel_disconnected(ctx, id, reason);
@@ -128,16 +129,16 @@ impl Router {
         let Some(node) = self.nodes.get(id.node) else { return };
         let advice = match ctx.config.tls() {
             _ if !node.link.is_unanswered() => "",
-            // Redis waits without a word for what it takes for the rest of a command.
+            // Redis waits silently for the bytes that it considers the rest of a command.
             Some(_) => "; if it speaks without TLS on this port, connect with redis://",
-            // Redis hangs up without a word on what is no TLS.
+            // Redis hangs up silently on bytes that are not TLS.
             None => "; if it speaks TLS on this port, connect with rediss://",
         };
         let text = format!("{}: {reason}{advice}", node.address);
         self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
     }
 
-    /// Take the next message of the server out of `input`; `None` when more bytes are needed.
+    /// Read the next message of the server from `input`; `None` if more bytes are needed.
     pub(crate) fn receive(
         &mut self,
         ctx: Context<'_>,
@@ -247,8 +248,8 @@ impl Router {
         Some(RouterEvent::Reply { token, command, slot, reply, sent_at, interrupted, is_tracked })
     }
 
-    /// Do what is due: dial, give up an attempt, probe, report overdue commands, send paused ones
-    /// again.
+    /// Handle all deadlines that are due: dial, abandon an attempt, probe, report overdue commands,
+    /// send paused ones again.
     pub(crate) fn handle_timeout(&mut self, ctx: Context<'_>) {
         let limit = ctx.now.checked_sub(ctx.config.command_timeout);
         self.rediscover(ctx);
@@ -301,7 +302,7 @@ impl Router {
         }
     }
 
-    /// Return when [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// Return the instant at which the next [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn poll_timeout(&self, config: &Config) -> Option<Instant> {
         let nodes = self.nodes.iter();
         let nodes = nodes.filter_map(|(_, node)| node.poll_timeout(!self.is_closed, config)).min();
@@ -321,7 +322,7 @@ impl Router {
         self.effects.actions.pop_front()
     }
 
-    /// Swap the bytes to write on a connection with the buffer. Return `false` when there are none.
+    /// Swap the bytes to write on a connection with the buffer. Return `false` if there are none.
     pub(crate) fn take_transmit(&mut self, id: ConnId, into: &mut Vec<u8>) -> bool {
         if let Some(sentinels) = &mut self.sentinels
             && id.node == NodeId::SENTINEL
@@ -333,7 +334,7 @@ impl Router {
         open.filter(|(own, _)| *own == id).is_some_and(|(_, conn)| conn.take_transmit(into))
     }
 
-    /// Take the news that the server takes what is written on a connection.
+    /// Record that the server accepts the bytes that are written on a connection.
     pub(crate) fn handle_written(&mut self, now: Instant, id: ConnId) {
         let open = self.nodes.get_mut(id.node).and_then(|node| node.link.open_mut());
         if let Some((_, conn)) = open.filter(|(own, _)| *own == id) {
@@ -347,7 +348,7 @@ impl Router {
         self.nodes.iter().filter_map(|(_, node)| node.transmits()).chain(sentinel)
     }
 
-    /// Return how many bytes a connection has to write.
+    /// Return the number of bytes that a connection has to write.
     pub(crate) fn unwritten(&self, id: ConnId) -> usize {
         if id.node == NodeId::SENTINEL {
             return self.sentinels.as_ref().map_or(0, |sentinels| sentinels.unwritten(id));
@@ -356,7 +357,7 @@ impl Router {
         open.filter(|(own, _)| *own == id).map_or(0, |(_, conn)| conn.unwritten())
     }
 
-    /// Stop connecting. Commands under way, and commands that release locks, still get through.
+    /// Stop connecting. Commands in flight, and commands that release locks, are still served.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
         let closed = Error::closed();

@@ -141,7 +141,7 @@ impl Config {
         }
     }
 
-    /// Return why a number is no value of a setting.
+    /// Return the reason why a number is no value of a setting.
     pub(super) fn out_of_range(&self, min: i64, max: i64) -> String {
         if self.is_redis_8() && max == i64::MAX {
             format!("argument must be greater or equal to {min}")

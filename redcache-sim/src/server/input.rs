@@ -126,7 +126,7 @@ impl Server {
         None
     }
 
-    /// Return when to call [`handle_timeout`](Self::handle_timeout) next.
+    /// Return the instant at which to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.tracking_is_over_limit() {

@@ -25,7 +25,7 @@ impl Server {
         }
     }
 
-    /// Return when `key` expires; `None` if it is missing or has no TTL.
+    /// Return the instant at which `key` expires; `None` if it is missing or has no TTL.
     ///
     /// # Panics
     ///

@@ -138,7 +138,8 @@ impl Link {
         written
     }
 
-    /// Record that the server executes a command of `length` bytes. Return when it was sent.
+    /// Record that the server executes a command of `length` bytes. Return the instant at which it
+    /// was sent.
     pub(crate) fn execute(&mut self, length: usize) -> Micros {
         self.executed += length as u64;
         let executed = self.executed;

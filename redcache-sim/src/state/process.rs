@@ -33,8 +33,8 @@ pub(crate) struct Learned {
     pub(crate) least_left: Option<Micros>,
     /// When a reload of it last began or ended.
     pub(crate) reloaded_at: Micros,
-    /// When its latest insert or remove began that failed for want of Redis, unless a newer one has
-    /// succeeded.
+    /// When its latest insert or remove began that failed because Redis cannot be reached, unless a
+    /// newer one has succeeded.
     pub(crate) failed_removal: Option<Stamp>,
     /// The same for every kind of failure.
     pub(crate) failed_write: Option<Stamp>,

@@ -1,4 +1,4 @@
-//! `change`: a change of the data elsewhere, behind locks in the place of the old values.
+//! `change`: a change of the data elsewhere, behind locks instead of the old values.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;

@@ -1,5 +1,5 @@
-//! Calls of the cache from code of the application that the cache runs: an observer's events, the
-//! `Drop` and `Clone` of values and errors, and the text of an error.
+//! Calls of the cache from application code that the cache runs: an observer's events, the `Drop`
+//! and `Clone` of values and errors, and the text of an error.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -214,7 +214,7 @@ fn go_waits_on_when_our_lock_is_renewed<C: Cache>() {
         let ours = scope.spawn(|| seen(cache.get_with("k", TTL, move || door.then(found("v")))));
         gate.reached();
         let Held::Lock(lock) = go.read("k") else { panic!("no lock") };
-        // Two renewals take longer than the ttl of the lock.
+        // Two renewals take longer than the TTL of the lock.
         for _ in 0..2 {
             go.wait("k");
             assert_eq!(go.read("k"), Held::Lock(lock.clone()), "renewed, not replaced");

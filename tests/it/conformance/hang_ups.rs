@@ -14,9 +14,9 @@ with_a_server_of_its_own![
     a_value_beyond_the_bulk_limit_of_the_server_fails_its_writer_alone,
 ];
 
-/// How many callers read other keys.
+/// The number of callers that read other keys.
 const NEIGHBOURS: usize = 8;
-/// How many times each of them has read while nothing else is under way.
+/// The number of times that each of them has read while nothing else is under way.
 const READS: usize = 20;
 
 /// Connect a cache to a server with this setting, and without a near cache.

@@ -17,7 +17,7 @@ use redcache_core::{
 pub(crate) use super::boom::Boom;
 use super::cache::Cache;
 
-/// The ttl of a value where it does not matter.
+/// The TTL of a value where it does not matter.
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
 /// Settings with a lock that outlives [`AT_ONCE`], so that a wait for its end fails a scenario.

@@ -36,13 +36,13 @@ fn fails<T>() -> Result<T, Boom> {
     Err(Boom("no such table"))
 }
 
-/// Cache a value and wait until its ttl is over.
+/// Cache a value and wait until its TTL is over.
 fn expire<C: Cache>(cache: &C, key: &str) {
     cache.get_with(key, SHORT, || found("old")).unwrap();
     wait_until("it is outdated", || seen(cache.get(key)) == "nothing from redis");
 }
 
-/// Cache a value, wait until its ttl is over, and make sure that a stale copy is kept.
+/// Cache a value, wait until its TTL is over, and make sure that a stale copy is kept.
 ///
 /// Redis counts whole milliseconds, so it may expire the key before our copy ends, which is then
 /// taken for a change that ends the copy.

@@ -193,7 +193,7 @@ impl<C: Cache> Load<C> {
         }
     }
 
-    /// Wait for a write that begins by now or later. Return when it has ended.
+    /// Wait for a write that begins by now or later. Return the instant at which it has ended.
     fn wait_for_write(&self, group: &Group<'_>, writer: &Writer) -> Option<Instant> {
         let attempt = writer.attempted.load(Ordering::SeqCst);
         let is_written = || writer.acknowledged.load(Ordering::SeqCst) > attempt;

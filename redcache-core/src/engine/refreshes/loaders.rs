@@ -22,7 +22,7 @@ pub(super) struct RegisteredLoader {
     pub(super) is_called: bool,
     failures: u32,
     pub(super) rests_until: Option<Instant>,
-    /// The ttls that the loader has chosen for keys.
+    /// The TTLs that the loader has chosen for keys.
     chosen: BTreeMap<Key, Duration>,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct Due {
     pub(super) expires_at: Instant,
 }
 
-/// The number of keys of a loader whose chosen ttl is remembered.
+/// The number of keys of a loader whose chosen TTL is remembered.
 const CHOSEN_MAX: usize = 1024;
 /// A loader pauses after a failed load. The pause doubles with each further failure.
 const REST_FIRST: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(10);
 
 impl RegisteredLoader {
-    /// Remember the ttl that the loader has chosen for a key.
+    /// Remember the TTL that the loader has chosen for a key.
     pub(super) fn choose(&mut self, key: &Key, ttl: Option<Duration>) {
         match ttl {
             None => drop(self.chosen.remove(key)),

@@ -74,7 +74,7 @@ impl Command {
         self.set_if_equal(locks, rest);
     }
 
-    /// Append the command that replaces our lock by a value.
+    /// Append the command that replaces our lock with a value.
     fn set_if_equal(&self, locks: &LockSettings, out: &mut Vec<u8>) {
         let Self::Publish { key, lock, payload, compute_time, ttl } = self else {
             return debug_assert!(false, "`{}` is no publication", self.name());

@@ -199,7 +199,7 @@ const NAMES: &[&[u8]] = &[
     b"",
 ];
 
-/// Frames that resemble an answer in places.
+/// Generate frames that resemble an answer in places.
 fn frames() -> impl Strategy<Value = Frame<'static>> {
     let leaf = prop_oneof![
         proptest::sample::select(NAMES).prop_map(Frame::Bulk),
@@ -216,7 +216,7 @@ fn frames() -> impl Strategy<Value = Frame<'static>> {
     })
 }
 
-/// Owners of all or some slots, cut at random places.
+/// Generate owners of all or some slots, split at random slots.
 fn clusters() -> impl Strategy<Value = Vec<Primary>> {
     let cuts = proptest::collection::btree_set(0_u16..Slot::COUNT, 1..40);
     (cuts, 1_usize..8).prop_map(|(cuts, nodes)| {

@@ -160,7 +160,7 @@ fn elements_are_counted_over_the_whole_frame() {
     of(b"*2\r\n*2\r\n:1\r\n:1\r\n*2\r\n:1\r\n:1\r\n", Ok(Some(28)));
     of(b"*2\r\n*2\r\n:1\r\n:1\r\n*3\r\n", Err(DecodeError::TooManyElements));
 
-    // Every frame starts from nothing.
+    // No state of an earlier frame is left.
     let mut scanner = Scanner::new(limits);
     for _ in 0..3 {
         assert_eq!(scanner.scan(b"*5\r\n_\r\n_\r\n_\r\n_\r\n_\r\n"), Ok(Some(19)));
@@ -228,8 +228,9 @@ fn a_failed_scanner_stays_failed() {
 
 #[test]
 fn no_byte_is_read_twice() {
-    // The read bytes are overwritten before more arrives, which only a second read would notice.
-    // The type and the CR of an unfinished line are the only bytes that are read again.
+    // The bytes that were read are overwritten before more bytes arrive, so that a second read of
+    // them would fail. The type and the CR of an unfinished line are the only bytes that are read
+    // again.
     for (bytes, read, spoilt) in [
         (b"+abcdef\r\n".as_slice(), 4, 1..4),
         (b"+abcdef\r\n", 8, 1..7),

@@ -1,7 +1,7 @@
 //! The queue of commands that a connection has sent and the server has not answered.
 //!
-//! Replies belong to commands by position alone, so a command keeps its place until its reply came,
-//! whether or not its sender still waits.
+//! A reply is paired with its command by position alone, so a command keeps its place until its
+//! reply arrives, whether or not its sender still waits.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::topology::Question;
 use crate::wire::issued::Issued;
 
-/// A request whose reply has not come.
+/// A request whose reply has not arrived.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every entry is a command")]
 pub(super) enum Awaited {
@@ -23,9 +23,10 @@ pub(super) enum Awaited {
         /// outside a batch.
         batch: usize,
     },
-    /// A request whose reply is a status or an error of no interest.
+    /// A request whose reply is ignored.
     Ignored,
-    /// A `PING` with this number, which its reply repeats, and when it entered the pipeline.
+    /// A `PING` with a number, which its reply repeats, and the instant at which it entered the
+    /// pipeline.
     Ping(u64, Instant),
     /// `CLUSTER INFO`. It precedes the topology, so that it is not newer.
     ClusterInfo,
@@ -36,23 +37,23 @@ pub(super) enum Awaited {
     Transactions,
 }
 
-/// A command whose sender has waited long enough.
+/// A command without a reply within the command timeout.
 #[derive(Debug)]
 pub(crate) struct Overdue {
     pub(crate) token: Token,
     pub(crate) command: Command,
-    /// The last refusal of the command, which was then sent again.
+    /// The last refusal of the command, after which it was sent again.
     pub(crate) last_refusal: Option<Refusal>,
 }
 
-/// How a command was sent that needs a script on some servers.
+/// The form in which a command that needs a script on some servers was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// By the hash of its script.
+    /// With the hash of its script.
     Hash,
     /// With the source of its script.
     Source,
-    /// As the server's own command; a lock is deleted by the named one.
+    /// As a native command of the server. The given one deletes locks.
     Native(Delete),
     /// In a transaction with its neighbours, which reads the keys back.
     Transaction,
@@ -72,7 +73,7 @@ pub(super) struct AwaitedQueue {
 struct Deadlines {
     /// Commands that were issued in the order in which they were sent.
     in_order: VecDeque<(Instant, u64)>,
-    /// Commands that were sent behind younger ones: they are sent for the second time.
+    /// Commands that were sent after younger ones, because they were sent for the second time.
     late: BTreeSet<(Instant, u64)>,
 }
 
@@ -129,7 +130,7 @@ impl AwaitedQueue {
         }
     }
 
-    /// Dissolve the batch at the front, whose common reply has come.
+    /// Dissolve the batch at the front, whose common reply has arrived.
     pub(super) fn unbatch_front(&mut self) {
         if let Some(Awaited::Command { batch, .. }) = self.entries.front_mut() {
             *batch = 0;
@@ -156,7 +157,7 @@ impl AwaitedQueue {
         self.deadlines.first()
     }
 
-    /// Drop the entry of a command, as if its call had taken its place along.
+    /// Drop the entry of a command, as if its call had removed it.
     #[cfg(redcache_mutants)]
     pub(super) fn drop_slot(&mut self, token: Token) {
         self.entries.retain(|awaited| match awaited {

@@ -2,8 +2,8 @@
 //! one transaction.
 //!
 //! The overhead of a small command costs a server more than the command itself. Only commands that
-//! are written at one time are batched, so that none waits for company; a lone command is encoded
-//! as if there were no batches.
+//! are written at the same time are batched, so no command waits for others. A lone command is
+//! encoded as if there were no batches.
 
 use super::awaited::Form;
 use crate::protocol::command::{Batchable, Command};
@@ -11,11 +11,11 @@ use crate::protocol::encode;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::script::Script;
 
-/// The most commands in a batch. Measured on Redis 7.0: more gain next to nothing, and other
-/// clients wait for the whole of it.
+/// The largest number of commands in a batch. Measured on Redis 7.0: larger batches gain almost
+/// nothing, and other clients wait for the whole batch.
 const COUNT_MAX: usize = 32;
 
-/// The most bytes of values in a batch: its reply is read as a whole.
+/// The largest total size of the values in a batch, whose reply is read as a whole.
 const BYTES_MAX: usize = 64 << 10;
 
 /// The commands at the end of the pipeline that are not encoded yet.
@@ -41,7 +41,7 @@ impl Default for Expected {
 }
 
 impl Coalescer {
-    /// Append a command and return the size of its batch. What cannot share a batch with it is
+    /// Append a command and return the size of its batch. A batch that the command cannot join is
     /// encoded first.
     pub(super) fn add(
         &mut self,
@@ -95,12 +95,12 @@ impl Coalescer {
         self.count = 0;
     }
 
-    /// Return how many bytes the batch will take, but for its first few.
+    /// Return the encoded size of the batch, without its first few bytes.
     pub(super) fn len(&self) -> usize {
         self.keys.len() + self.rest.len()
     }
 
-    /// Learn the length of a value that a read has found.
+    /// Record the length of a value that a read has found.
     pub(super) fn on_value(&mut self, length: usize) {
         let Expected(expected) = &mut self.expected;
         *expected = length.max(*expected - *expected / 8);

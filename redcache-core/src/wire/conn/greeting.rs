@@ -9,7 +9,7 @@ pub(super) struct Greeting {
     pub(super) resp3: bool,
     pub(super) mode: Mode,
     pub(super) is_replica: bool,
-    /// The commands by which the server compares and writes.
+    /// The native commands of the server that compare and write.
     pub(super) native: NativeCommands,
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Mode {
 }
 
 impl Greeting {
-    /// Read a map, or the flat list that RESP2 uses instead; `None` when there is no `proto`.
+    /// Read a map, or the flat list that RESP2 uses instead; `None` if there is no `proto`.
     pub(super) fn of(frame: &Frame<'_>) -> Option<Self> {
         let Frame::Integer(proto) = field(frame, b"proto")? else { return None };
         let mode = match field(frame, b"mode").and_then(text) {

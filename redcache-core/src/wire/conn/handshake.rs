@@ -18,15 +18,15 @@
 //! | `Probe`     | forbidden              | `CLIENT SETINFO` twice       | ready      |
 //! | `Probe`     | another error          |                              | failed     |
 //!
-//! A refusal of `HELLO` that is not about the login means that the server has no RESP3, in any
-//! words. Such a server cannot track keys; the connection is used untracked. The probe finds a
-//! server that accepts connections but refuses commands: it is loading, or wants a login.
+//! Any refusal of `HELLO` that is not about the login means that the server has no RESP3. Such a
+//! server cannot track keys, so the connection is used untracked. The probe detects a server that
+//! accepts connections but refuses commands, because it is loading or requires a login.
 //!
-//! A proxy that hangs up at `HELLO` hangs up at `CLIENT` too, so a connection that does without the
-//! former does without the latter.
+//! A proxy that hangs up at `HELLO` hangs up at `CLIENT` too, so a connection without `HELLO` sends
+//! no `CLIENT` either.
 //!
-//! Each step waits for the reply of the step before: some servers drop a reply when `AUTH` fails in
-//! a pipeline, which would shift every later reply. Only the probe shares the round trip of
+//! Each step waits for the reply to the previous step: some servers drop a reply when `AUTH` fails
+//! in a pipeline, which would shift every later reply. Only the probe shares the round trip of
 //! tracking.
 
 use super::greeting::{Greeting, Mode};
@@ -37,7 +37,7 @@ use crate::protocol::authentication::{auth, hello, login};
 use crate::protocol::refusal::Refusal;
 use crate::resp::{Frame, command};
 
-/// Knowledge of a node about its server before a handshake.
+/// The knowledge of a node about its server before a handshake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Expectation {
     /// The server hangs up at `HELLO`.
@@ -69,9 +69,9 @@ pub(super) enum Dialect {
 #[derive(Debug)]
 pub(super) enum Next {
     Wait(Handshake),
-    /// The server does not track keys, for this reason. The handshake goes on.
+    /// The server does not track keys, for this reason. The handshake continues.
     Untracked(Handshake, String),
-    /// Commands may be sent. So many replies of no interest are still to come.
+    /// Commands may be sent. The replies to the last commands of the handshake will be ignored.
     Ready {
         ignored: usize,
     },
@@ -81,8 +81,8 @@ pub(super) enum Next {
 const NO_RESP3: &str = "the server does not speak RESP3";
 
 impl Handshake {
-    /// Append the first command of a new connection to `out`. Credentials of a provider take the
-    /// place of those in the settings. Return the reason if the server cannot track keys, too.
+    /// Append the first command of a new connection to `out`. Credentials of a provider replace
+    /// those of the settings. Also return the reason if the server cannot track keys.
     pub(super) fn start(
         expected: Expectation,
         (config, given): (&Config, Option<&Credentials>),
@@ -203,8 +203,8 @@ fn select(config: &Config, dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
 
 /// Append the commands that turn tracking on and probe the server.
 ///
-/// Tracking is without `NOLOOP`: that suppresses every invalidation during a command of ours, also
-/// that of an evicted key or of a full tracking table.
+/// Tracking is turned on without `NOLOOP`, which suppresses every invalidation during our own
+/// commands, including those for evicted keys and for a full tracking table.
 fn prepare(dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
     let next = match dialect {
         Dialect::Resp3 => {
@@ -228,11 +228,12 @@ fn introduce(dialect: Dialect, out: &mut Vec<u8>) -> Next {
     Next::Ready { ignored: 2 }
 }
 
-/// Return why a refusal of `HELLO` ends the handshake; `None` when the server has no RESP3.
+/// Return the reason why a refusal of `HELLO` ends the handshake; `None` if the server has no
+/// RESP3.
 fn hello_fault(text: &[u8], has_login: bool) -> Option<Error> {
     let error = refused(text);
     let is_about_login = error.kind() == ErrorKind::Authentication;
-    // An old server asks for the login that the unknown HELLO carried.
+    // An old server demands the login that the unknown `HELLO` carried.
     let is_answered_by_auth = code(text) == b"NOAUTH" && has_login;
     let is_busy = Transient::of(text).is_some() || is_full(text);
     (is_busy || (is_about_login && !is_answered_by_auth)).then_some(error)
@@ -316,7 +317,7 @@ mod tests {
         play_with(Expectation::default(), url, replies)
     }
 
-    /// Play the replies. Return the commands that were sent and the last step.
+    /// Pass the replies to a handshake. Return the commands that were sent and the last step.
     fn play_with(expected: Expectation, url: &str, replies: &[Frame<'_>]) -> Played {
         let (config, mut out) = (config(url), Vec::new());
         let (state, mut untracked) = Handshake::start(expected, (&config, None), &mut out);

@@ -1,11 +1,11 @@
-//! Whether the server still answers.
+//! The detection of a server that no longer answers.
 //!
 //! A reply is a sign of life, and so is progress of a large transfer in either direction. A push is
-//! none: a server may send invalidations while it hears nothing of us.
+//! no sign of life: a server may send invalidations while it receives nothing from us.
 
 use std::time::{Duration, Instant};
 
-/// How many bytes of one unfinished reply are a sign of life.
+/// The number of further bytes of an unfinished reply that are a sign of life.
 const PROGRESS: usize = 16 << 10;
 
 /// The signs of life of one connection.
@@ -13,9 +13,9 @@ const PROGRESS: usize = 16 << 10;
 pub(super) struct Heartbeat {
     last_sign: Instant,
     ping_sent: Option<Instant>,
-    /// How many bytes of the unfinished reply had come with the last sign of life.
+    /// The number of bytes of the unfinished reply at the last sign of life.
     counted: usize,
-    /// A whole reply has come.
+    /// Whether a whole reply has arrived.
     has_heard: bool,
 }
 
@@ -34,19 +34,19 @@ impl Heartbeat {
         Self { last_sign: now, ping_sent: None, counted: 0, has_heard: false }
     }
 
-    /// Take a whole reply.
+    /// Record a whole reply.
     pub(super) fn on_reply(&mut self, now: Instant) {
         self.counted = 0;
         self.has_heard = true;
         self.on_sign(now);
     }
 
-    /// Return whether a reply has come.
+    /// Return whether a reply has arrived.
     pub(super) fn has_heard(&self) -> bool {
         self.has_heard
     }
 
-    /// Take the news that so many bytes of a reply have come.
+    /// Record that `length` bytes of an unfinished reply have arrived.
     pub(super) fn on_part_of_reply(&mut self, now: Instant, length: usize) {
         if length >= self.counted + PROGRESS {
             self.counted = length;
@@ -54,25 +54,25 @@ impl Heartbeat {
         }
     }
 
-    /// Take a push.
+    /// Record a push.
     pub(super) fn on_push(&mut self, now: Instant) {
         if mutant!(PushTakenForLife) {
             self.on_sign(now);
         }
     }
 
-    /// Take the news that the server takes what is written.
+    /// Record that the server accepts the bytes that are written.
     pub(super) fn on_written(&mut self, now: Instant) {
         self.on_sign(now);
     }
 
     fn on_sign(&mut self, now: Instant) {
         self.last_sign = now;
-        // A `PING` may be behind a large value that is still on its way.
+        // A `PING` may be queued behind a large value that is still being written.
         self.ping_sent = None;
     }
 
-    /// Return what is due, at [`due_at`](Self::due_at) or later.
+    /// Return the step that is due at [`due_at`](Self::due_at) or later.
     pub(super) fn check(&mut self, now: Instant, interval: Duration) -> Pulse {
         if now < self.due_at(interval) {
             return Pulse::Alive;
@@ -83,7 +83,7 @@ impl Heartbeat {
         if mutant!(SilenceTolerated) { Pulse::Alive } else { Pulse::Dead }
     }
 
-    /// Return when the server is taken for dead at the latest, if it shows no life.
+    /// Return the latest instant at which the server counts as dead without a further sign of life.
     pub(super) fn dead_at(&self, interval: Duration) -> Instant {
         self.last_sign + 2 * interval
     }
@@ -104,7 +104,7 @@ mod tests {
         Instant::now()
     }
 
-    /// Return when the connection is given up, if `sign` is called every 100 ms.
+    /// Return the instant at which the connection is given up, if `sign` is called every 100 ms.
     fn dead_after(mut sign: impl FnMut(&mut Heartbeat, Instant)) -> Option<u64> {
         let begin = base();
         let mut heartbeat = Heartbeat::new(begin);

@@ -1,7 +1,7 @@
-//! The choice between a script and the server's own comparing commands.
+//! The choice between scripts and the native commands of the server that compare and write.
 //!
-//! A command that the server refuses goes as a script instead. If the refusal will last, every
-//! later one of its kind on the connection does, too.
+//! A native command that the server refuses is sent as a script instead. After a permanent refusal,
+//! every later command of its kind on the connection is sent as a script, too.
 
 use super::awaited::Form;
 use super::greeting::Greeting;
@@ -11,11 +11,11 @@ use crate::protocol::refusal::Refusal;
 use crate::resp::Frame;
 use crate::wire::issued::Issued;
 
-/// Knowledge of a connection about its server's comparing commands.
+/// The knowledge of a connection about its server's native commands.
 #[derive(Debug, Default)]
 pub(super) struct NativeSupport {
     commands: NativeCommands,
-    /// The near cache keeps what is published, so the server has to track it.
+    /// The near cache keeps published values, so the server has to track their keys.
     keeps_copies: bool,
     /// The server executes transactions for this login.
     transactions: bool,
@@ -26,30 +26,30 @@ pub(super) struct NativeSupport {
 pub(super) enum Verdict {
     /// The caller receives the refusal.
     Stands,
-    /// The key holds something else than was expected.
+    /// The key does not hold the expected content.
     NoMatch,
-    /// The command goes as a script.
+    /// The command is sent as a script.
     UseScript,
 }
 
 impl NativeSupport {
-    /// Learn the commands of the server from its reply to `HELLO`.
+    /// Read the native commands of the server from its reply to `HELLO`.
     pub(super) fn on_greeting(&mut self, frame: &Frame<'_>) {
         self.commands = Greeting::of(frame).map(|it| it.native).unwrap_or_default();
     }
 
-    /// Begin with commands. Return whether the server is to be asked for transactions.
+    /// Handle the end of the handshake. Return whether to test transactions.
     pub(super) fn on_ready(&mut self, keeps_copies: bool) -> bool {
         self.keeps_copies = keeps_copies && !mutant!(PublicationNotReadBack);
         self.commands.set && self.keeps_copies
     }
 
-    /// The server executes transactions.
+    /// Record that the server executes transactions.
     pub(super) fn on_transactions(&mut self) {
         self.transactions = true;
     }
 
-    /// Return how to send a command without a script; `None` if it needs one.
+    /// Return the form in which to send a command without a script; `None` if it needs one.
     pub(super) fn form(&self, issued: &Issued) -> Option<Form> {
         if issued.by_script {
             return None;
@@ -62,7 +62,7 @@ impl NativeSupport {
                 is_possible.then_some(Form::Transaction)
             }
             Command::Publish { .. } | Command::Renew { .. } | Command::Restore { .. } => {
-                // No deletion is among them.
+                // None of these commands deletes a key.
                 self.commands.set.then_some(Form::Native(Delete::DelIfEq))
             }
             Command::Read { .. }
@@ -77,7 +77,7 @@ impl NativeSupport {
         }
     }
 
-    /// Take the refusal of a native command, which has not written.
+    /// Handle the refusal of a native command, which has not written.
     pub(super) fn on_refused(&mut self, command: &Command, refusal: &Refusal) -> Verdict {
         if is_lasting(refusal) && !mutant!(NativeRefusalStands) {
             match command {
@@ -87,7 +87,7 @@ impl NativeSupport {
             return Verdict::UseScript;
         }
         match command {
-            // The script of a publication takes a key of another type for a lost lock.
+            // The script of a publication treats a key of another type as a lost lock.
             Command::Publish { .. } if refusal.0.starts_with("WRONGTYPE") => Verdict::NoMatch,
             // The script only sets the TTL, which needs no memory.
             Command::Renew { .. } if refusal.0.starts_with("OOM") => Verdict::UseScript,
@@ -95,7 +95,7 @@ impl NativeSupport {
         }
     }
 
-    /// Take the refusal of a transaction. Return whether no later one will do.
+    /// Handle the refusal of a transaction. Return whether the refusal is permanent.
     pub(super) fn on_transaction_refused(&mut self, refusal: &Refusal) -> bool {
         // Without an earlier refusal, `EXEC` itself is not allowed.
         let is_lasting = is_lasting(refusal) || refusal.0.starts_with("EXECABORT");

@@ -31,36 +31,38 @@ const SHARED_VALUE_MAX: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub(super) out: Vec<u8>,
-    /// The last of the awaited commands, which are not in `out` yet.
+    /// The last awaited commands, which are not in `out` yet.
     pub(super) coalescer: Coalescer,
-    /// Commands may be batched. The keys of a batch must be on one node.
+    /// Whether commands may be batched. The keys of a batch must be on one node.
     pub(super) batches: bool,
     pub(super) awaited: AwaitedQueue,
-    /// How many bytes all awaited commands took. Each may be in a buffer of the adapter.
+    /// The size of all awaited commands in bytes. Each byte may be in a buffer of the adapter.
     unanswered: usize,
-    /// How many of the last awaited requests the adapter has not taken. They have no reply yet.
+    /// The number of the last awaited requests that the adapter has not taken. They have no reply
+    /// yet.
     untaken: usize,
     pings: u64,
-    /// When the latest request that is answered entered the pipeline. The server had not executed
-    /// it then, so it had sent every invalidation of an earlier change before its reply.
+    /// The instant at which the latest answered request entered the pipeline. The server executed
+    /// the request later, so it has sent every invalidation of a change before that instant ahead
+    /// of the reply.
     pub(super) fresh_as_of: Option<Instant>,
     /// The partial answers of the first awaited commands.
     pub(super) begun: VecDeque<Assembly>,
-    /// The answers that one reply gave beyond its first.
+    /// The further answers of a reply that answers several commands.
     pub(super) ready: VecDeque<Inbound>,
-    /// The first awaited command sends `ASKING` before each frame, and the reply to the last one
-    /// has come.
+    /// The first awaited command has an `ASKING` before each frame, and the reply to the last
+    /// `ASKING` has arrived.
     pub(super) asking_answered: bool,
     /// The server refused an `ASKING` of the first awaited command.
     pub(super) asking_refused: Option<Refusal>,
-    /// The `CLUSTER INFO` of the topology whose reply comes next.
+    /// The `CLUSTER INFO` that belongs to the next topology reply.
     pub(super) info: ClusterInfo,
-    /// The key that was just written: if the server tracked it for this connection, the next
-    /// message is the push for that write.
+    /// The key that was just written. If the server tracked it for this connection, the next
+    /// message is the invalidation by that write.
     pub(super) echo: Option<Key>,
     pub(super) scripts: SentScripts,
     pub(super) native: NativeSupport,
-    /// The memory of the reply that is being taken, if it is a large value alone.
+    /// The memory of the reply that is being handled, if it consists of one large value.
     pub(super) owner: Option<Bytes>,
     /// The first awaited transaction.
     pub(super) transaction: Transaction,
@@ -94,7 +96,7 @@ impl Pipeline {
         self.out.len() + self.coalescer.len()
     }
 
-    /// Swap the bytes to write with an empty buffer. Return `false` when there are none.
+    /// Swap the bytes to write with an empty buffer. Return `false` if there are none.
     pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         into.clear();
         self.untaken = 0;
@@ -131,7 +133,7 @@ impl Pipeline {
         }
     }
 
-    /// Ask what the node knows of its cluster.
+    /// Query the topology from the node.
     pub(super) fn ask_topology(&mut self, question: Question) {
         self.coalescer.close(&mut self.out);
         ClusterInfo::ask(&mut self.out);
@@ -154,7 +156,7 @@ impl Pipeline {
         self.expect(Awaited::Login);
     }
 
-    /// Begin with commands. `ignored` replies of the handshake are still to come.
+    /// Handle the end of the handshake. The next `ignored` replies still belong to it.
     pub(super) fn on_ready(&mut self, ignored: usize, keeps_copies: bool) {
         self.ignore(ignored);
         if self.native.on_ready(keeps_copies) {
@@ -165,7 +167,7 @@ impl Pipeline {
         }
     }
 
-    /// Expect `count` replies of no interest.
+    /// Expect `count` replies that are ignored.
     fn ignore(&mut self, count: usize) {
         (0..count).for_each(|_| self.expect(Awaited::Ignored));
     }
@@ -204,13 +206,13 @@ impl Pipeline {
         })
     }
 
-    /// Take the news that a request which entered the pipeline at `sent_at` is answered.
+    /// Record that a request is answered that entered the pipeline at `sent_at`.
     pub(super) fn on_answered(&mut self, now: Instant, sent_at: Instant) {
         let sent_at = if mutant!(BoundFromArrival) { now } else { sent_at };
         self.fresh_as_of = self.fresh_as_of.max(Some(sent_at));
     }
 
-    /// Return how many bytes the unanswered commands took.
+    /// Return the size of the unanswered commands in bytes.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered
     }
@@ -246,9 +248,9 @@ impl Pipeline {
         }
     }
 
-    /// Remove the command whose reply was being read when the stream broke. A batch stays instead,
-    /// and each of its commands goes alone the next time, so that only the command at fault has the
-    /// fault again.
+    /// Remove the command whose reply was being read when the stream broke. The commands of a batch
+    /// are kept and sent alone the next time, so that the fault affects only the command that
+    /// causes it.
     pub(super) fn take_front(&mut self) -> Option<Issued> {
         if let Some(Awaited::Command { batch: count @ 1.., .. }) = self.awaited.front() {
             let count = *count;
@@ -295,7 +297,7 @@ impl Pipeline {
     }
 }
 
-/// Append a command that shares nothing with its neighbours.
+/// Append a command that is not batched with its neighbours.
 fn append(issued: &Issued, form: Form, locks: &LockSettings, out: &mut Vec<u8>) {
     let command = &issued.command;
     match form {

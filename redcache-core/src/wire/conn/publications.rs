@@ -1,7 +1,7 @@
 //! Pairs the replies to a transaction with its publications.
 //!
 //! A transaction of n publications has n + 3 replies: to `MULTI`, to each `SET`, to `EXISTS`, and
-//! to `EXEC`. The last one has the results, or nothing was executed.
+//! to `EXEC`. The last reply contains the results, unless nothing was executed.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::resp::Frame;
 use crate::wire::inbound::Inbound;
 
 impl Pipeline {
-    /// Take a reply to the transaction of the first `count` awaited commands.
+    /// Handle a reply to the transaction of the first `count` awaited commands.
     pub(super) fn on_transaction_reply(
         &mut self,
         now: Instant,
@@ -50,7 +50,7 @@ impl Pipeline {
         Ok(self.ready.pop_front())
     }
 
-    /// Nothing was executed as a transaction: answer the publications, or send them again.
+    /// Answer the publications or send them again, because the transaction was not executed.
     fn on_discarded(
         &mut self,
         (now, locks): (Instant, &LockSettings),
@@ -75,7 +75,7 @@ impl Pipeline {
     }
 }
 
-/// Return why `EXEC` was refused.
+/// Return the reason why `EXEC` was refused.
 fn reason(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"EXECABORT Transaction discarded because of: ").unwrap_or(text)
 }

@@ -15,11 +15,12 @@ use crate::protocol::topology::{ClusterInfo, Topology};
 use crate::resp::Frame;
 use crate::wire::inbound::Inbound;
 
-/// The most keys of one invalidation that are named to the engine. Redis names one at a time.
+/// The largest number of keys of one invalidation that are passed to the engine. Redis sends one
+/// key at a time.
 const INVALIDATED_MAX: usize = 4096;
 
 impl Pipeline {
-    /// Take a push. `echo` is the key of the write whose reply came just before.
+    /// Handle a push. `echo` is the key of the write whose reply came just before.
     pub(super) fn on_push(&mut self, elements: &[Frame<'_>], echo: Option<Key>) -> Option<Inbound> {
         match elements {
             [Frame::Bulk(b"invalidate"), Frame::Array(keys)] if keys.len() <= INVALIDATED_MAX => {
@@ -36,8 +37,8 @@ impl Pipeline {
                 self.mark_invalidated(|command| names.contains(command.key()));
                 Some(Inbound::Invalidated(names))
             }
-            // Null stands for every key. An invalidation of very many keys, or an unreadable one,
-            // is taken for the same.
+            // Null means every key. An invalidation of too many keys, or an unreadable one, counts
+            // as an invalidation of every key.
             [Frame::Bulk(b"invalidate"), ..] => Some(self.on_flushed()),
             _ => None,
         }
@@ -48,7 +49,7 @@ impl Pipeline {
         Inbound::Flushed
     }
 
-    /// Take the next reply.
+    /// Handle the next reply.
     pub(super) fn on_reply(
         &mut self,
         now: Instant,
@@ -102,7 +103,7 @@ impl Pipeline {
             Some(Awaited::Transactions) => {
                 self.pop_front();
                 match frame {
-                    // `EXEC` has executed nothing, as it should.
+                    // The empty transaction was executed, so transactions are allowed.
                     Frame::Array(results) if results.is_empty() => self.native.on_transactions(),
                     Frame::Simple(_) | Frame::Error(_) => {}
                     _ => return Err(mispaired()),
@@ -113,8 +114,8 @@ impl Pipeline {
         }
     }
 
-    /// Take the reply to an `ASKING`. If it is refused, so is its command: the node would redirect
-    /// the command back.
+    /// Handle the reply to an `ASKING`. If it is refused, so is its command: the node would
+    /// redirect the command back.
     fn on_asking_reply(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
         self.asking_answered = true;
         match frame {
@@ -127,7 +128,7 @@ impl Pipeline {
         }
     }
 
-    /// Take a reply to the first awaited command alone.
+    /// Handle a reply to the first awaited command alone.
     fn on_own_reply(
         &mut self,
         now: Instant,
@@ -147,8 +148,8 @@ impl Pipeline {
         Ok(self.finish(now, answered, locks))
     }
 
-    /// Take the common reply of a batch. Reads get the first of several replies by it, publications
-    /// their only one.
+    /// Handle the common reply of a batch. It is the first of several replies to each read, and the
+    /// only reply to each publication.
     fn on_batch_reply(
         &mut self,
         now: Instant,
@@ -177,7 +178,7 @@ impl Pipeline {
         Ok(self.ready.pop_front())
     }
 
-    /// Begin the answer of the awaited command in this place.
+    /// Begin the answer of the awaited command at this position.
     pub(super) fn begin(&mut self, place: usize, is_batched: bool) {
         let Some(Awaited::Command { issued, .. }) = self.awaited.get(place) else { return };
         self.begun.push_back(match issued.command {
@@ -197,8 +198,8 @@ impl Pipeline {
         });
     }
 
-    /// Take one reply to the awaited command in this place. Return the whole answer with the last
-    /// one.
+    /// Handle one reply to the awaited command at this position. Return the whole answer after the
+    /// last reply.
     pub(super) fn take_part(
         &mut self,
         place: usize,
@@ -245,7 +246,7 @@ impl Pipeline {
                     self.coalescer.on_value(length);
                 }
                 issued.alone = true;
-                // A script that was refused in its course may have stored the value.
+                // A script that was refused while it ran may have stored the value.
                 issued.interrupted |= matches!(issued.command, Command::Publish { .. });
                 self.send(now, issued, locks);
                 return None;
@@ -281,7 +282,7 @@ impl Pipeline {
 }
 
 /// Return whether a frame answers the `PING` with this number. An error is a sign of life, too, and
-/// so is `PONG` from a proxy that answers by itself.
+/// so is the plain `PONG` of a proxy that answers itself.
 fn answers_ping(frame: &Frame<'_>, number: u64) -> bool {
     match frame {
         Frame::Bulk(text) => *text == number.to_string().as_bytes(),

@@ -8,13 +8,13 @@ use crate::protocol::script::Script;
 pub(super) struct SentScripts {
     /// One bit for each script whose source was sent.
     sent: u8,
-    /// For each script, how many unanswered commands carry its source.
+    /// For each script, the number of unanswered commands that carry its source.
     unanswered: [u32; Script::ALL.len()],
 }
 
 impl SentScripts {
-    /// Return how to send a script. The first use on a connection carries the source, which costs
-    /// bytes but no round trip; later ones carry its hash.
+    /// Return the form in which to send a script. The first use on a connection carries the source,
+    /// which costs bytes but no round trip; later ones carry its hash.
     pub(super) fn form(&mut self, script: Option<Script>) -> Form {
         let Some(script) = script.filter(|script| self.sent & script.bit() == 0) else {
             return Form::Hash;
@@ -24,13 +24,13 @@ impl SentScripts {
         Form::Source
     }
 
-    /// The command that carried a source is answered.
+    /// Record that a command that carried a source is answered.
     pub(super) fn on_source_answered(&mut self, script: Script) {
         self.unanswered[script as usize] -= 1;
     }
 
-    /// The server has forgotten a script. The next command carries its source, unless one does
-    /// already.
+    /// Record that the server has forgotten a script. The next command carries its source, unless
+    /// an unanswered one already does.
     pub(super) fn on_unknown(&mut self, script: Script) {
         if self.unanswered[script as usize] == 0 {
             self.sent &= !script.bit();

@@ -12,7 +12,7 @@ use crate::protocol::slot::Slot;
 
 mod native;
 
-/// A connection after its handshake, and the test's side of it.
+/// A connection after its handshake, and the peer that the test controls.
 struct Line {
     conn: Conn,
     config: Config,
@@ -79,7 +79,7 @@ impl Line {
         self.send(sender, Command::Publish { key, lock, payload, compute_time, ttl });
     }
 
-    /// Return the commands sent since the last look, one in each line, with spaces between the
+    /// Return the commands sent since the last call, one per line, with spaces between the
     /// arguments.
     fn lines(&mut self) -> Vec<String> {
         let said = self.said();
@@ -204,7 +204,8 @@ fn the_invalidation_by_an_own_write_is_skipped_once() {
     line.release(2);
     assert_eq!(line.hear(&[b":1\r\n", PUSH].concat()).len(), 1);
     assert!(matches!(line.hear(PUSH)[..], [Inbound::Invalidated(_)]));
-    // A release without effect has written nothing, so a push behind it is another client's.
+    // A release without effect has written nothing, so a push after it comes from the write of
+    // another client.
     assert_eq!(line.hear(&[b":0\r\n", PUSH].concat()).len(), 2);
     line.send(3, Command::ReadOrLock { key: Key::from("k"), lock: line.lock });
     assert_eq!(line.hear(&[b"_\r\n:-2\r\n+OK\r\n", PUSH].concat()).len(), 1);
@@ -424,7 +425,7 @@ fn a_batch_that_is_refused_for_one_command_is_sent_again_alone_and_batching_ends
         three_reads(&mut line);
         line.said();
         let replies = format!("-{refusal}\r\n:-1\r\n:-2\r\n+OK\r\n:-2\r\n");
-        // The lock was granted all the same, and its owner must know.
+        // The lock was granted nevertheless, and its owner must learn of it.
         assert_eq!(senders(&line.hear(replies.as_bytes())), [2], "{refusal}");
         assert_eq!(line.lines(), ["GET a", "PTTL a", "GET c", "PTTL c"], "{refusal}");
         let heard = line.hear(format!("-{refusal}\r\n:-2\r\n_\r\n:-2\r\n").as_bytes());
@@ -534,7 +535,7 @@ fn a_value_beyond_the_limit_fails_its_own_reader_and_the_connection_lives() {
     let error = refusal.clone().into_error();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert!(error.to_string().contains("4000 bytes, more than `value_max` allows"), "{error}");
-    // The write has taken effect, and what it replaced cannot be restored.
+    // The write has taken effect, and the value that it replaced cannot be restored.
     line.send(3, Command::WriteLock { key: Key::from("a"), lock: line.lock });
     line.said();
     let heard = line.hear(format!("*3\r\n:1\r\n{large}:5\r\n").as_bytes());

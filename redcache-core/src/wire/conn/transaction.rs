@@ -1,13 +1,13 @@
-//! A transaction whose replies are coming.
+//! A transaction whose replies have not all arrived.
 
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::WrongType;
 use crate::resp::Frame;
 
-/// The replies to the first awaited transaction so far.
+/// The replies to the first awaited transaction that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    /// How many have come.
+    /// The number of replies.
     pub(super) replies: usize,
     /// The first refusal, after which nothing is executed as a transaction.
     pub(super) refusal: Option<Refusal>,
@@ -16,7 +16,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    /// Take a reply before the last one.
+    /// Handle a reply before the last one.
     pub(super) fn on_queued(&mut self, frame: &Frame<'_>) -> Result<(), WrongType> {
         let is_multi = self.replies == 0;
         self.replies += 1;

@@ -1,14 +1,14 @@
 //! A circuit breaker (M. Nygard, "Release It!", 2007) for a server that does not answer.
 //!
-//! It is closed until enough commands in a row went unanswered. Then it is open for a pause and
-//! rejects commands at once. Then one command passes as a probe: its answer closes the breaker, its
-//! failure begins another pause.
+//! It is closed until enough consecutive commands went unanswered. Then it is open for a pause and
+//! rejects commands at once. After the pause, one command passes as a probe: its answer closes the
+//! breaker, its failure begins another pause.
 
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    /// How many unanswered commands in a row open the breaker; zero keeps it closed.
+    /// The number of consecutive unanswered commands that opens the breaker; zero keeps it closed.
     failures_max: u32,
     pause: Duration,
     failures: u32,
@@ -32,7 +32,7 @@ impl Breaker {
         }
     }
 
-    /// Return whether commands are rejected, but for probes.
+    /// Return whether all commands except probes are rejected.
     pub(crate) fn is_open(&self) -> bool {
         self.open_until.is_some()
     }

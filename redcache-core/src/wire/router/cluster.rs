@@ -1,4 +1,4 @@
-//! The slot map of a cluster, and when to ask for it again.
+//! The slot map of a cluster, and the schedule of its queries.
 
 use std::time::{Duration, Instant};
 
@@ -12,36 +12,37 @@ use crate::protocol::slot::{Slot, SlotSet};
 use crate::protocol::topology::Topology;
 use crate::rng::Rng;
 
-/// How long a node is kept that owns no slot and of which nothing is awaited.
+/// The time for which a node without slots and without awaited replies is kept.
 pub(super) const IDLE_KEPT: Duration = Duration::from_secs(1);
-/// The least time between two questions, so that a slot that moves does not cause thousands.
+/// The least time between two queries, so that a slot that moves does not cause thousands of them.
 const QUESTION_GAP: Duration = Duration::from_millis(50);
-/// The time between two questions while some slot cannot be reached.
+/// The time between two queries while some slot cannot be reached.
 const TROUBLE_INTERVAL: Duration = Duration::from_millis(500);
-/// How many times in a row the next node is asked at once, because slots have no owner.
+/// The number of consecutive queries at the least interval while slots have no owner.
 const QUICK_QUESTIONS: u8 = 8;
-/// How many answers in a row may be older than the known map. Then the cluster was created again.
+/// The number of consecutive answers that may be older than the known map. After that, the cluster
+/// is assumed to have been created again.
 const OLDER_MAX: u8 = 8;
 
 #[derive(Debug)]
 pub(super) struct Cluster {
     owners: Box<[Option<NodeId>]>,
-    /// Some node has told the slot map.
+    /// Whether any node has reported the slot map.
     pub(super) is_known: bool,
     epoch: Option<u64>,
     older: u8,
     pub(super) witness: Witness,
     pub(super) seeds: Seeds,
-    /// When to ask for the slot map.
+    /// The instant of the next query.
     ask_at: Instant,
     asked_at: Option<Instant>,
-    /// The connection on which an answer is awaited, and until when.
+    /// The connection on which an answer is awaited, and the deadline of the answer.
     asked: Option<(ConnId, Instant)>,
-    /// The slot map may have changed since the question.
+    /// Whether the slot map may have changed since the query was sent.
     again: bool,
     /// The node that probably knows the newest map.
     pub(super) hint: Option<Address>,
-    /// The index of the node that was asked last.
+    /// The index of the node that was queried last.
     pub(super) turn: usize,
 }
 
@@ -76,9 +77,9 @@ impl Cluster {
         std::mem::replace(&mut self.owners[slot.index()], id)
     }
 
-    /// Return whether a node's map may replace the known one as to the slots that it leaves out.
+    /// Return whether the slots that a node's map leaves out lose their owners.
     pub(super) fn accepts_loss(&mut self, from: &Address, topology: &Topology) -> bool {
-        // An older map is no witness.
+        // An older map proves nothing.
         if self.is_older(topology.info.epoch) || self.witness.hear(from, topology) {
             return true;
         }
@@ -104,7 +105,8 @@ impl Cluster {
         true
     }
 
-    /// Ask soon: slots may have moved, and the node at `hint` may know.
+    /// Query the slot map soon, because slots may have moved. The node at `hint` may know the new
+    /// owners.
     pub(super) fn request_discovery(&mut self, now: Instant, hint: Option<Address>) {
         self.hint = hint.or_else(|| self.hint.take());
         if self.asked.is_some() {
@@ -114,7 +116,7 @@ impl Cluster {
         }
     }
 
-    /// Ask again after a while: a node is still unreachable.
+    /// Query the slot map again after a pause, because a node is still unreachable.
     pub(super) fn request_discovery_soon(&mut self, now: Instant) {
         self.ask_at = self.ask_at.min(now + TROUBLE_INTERVAL);
     }
@@ -123,7 +125,7 @@ impl Cluster {
         self.asked_at.map_or(now, |asked_at| now.max(asked_at + QUESTION_GAP))
     }
 
-    /// Return whether a question is due. An overdue answer is no longer awaited.
+    /// Return whether a query is due. An overdue answer is no longer awaited.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         match self.asked {
             Some((_, until)) if now < until => false,
@@ -142,7 +144,7 @@ impl Cluster {
         self.hint = None;
     }
 
-    /// Plan the next question, now that an answer came or will not come.
+    /// Schedule the next query after an answer, or after its absence.
     pub(super) fn on_answered(&mut self, now: Instant, interval: Duration, rng: &mut Rng) {
         self.asked = None;
         let spread = interval / 5;
@@ -151,7 +153,7 @@ impl Cluster {
         self.ask_at = if again { regular.min(self.earliest_question(now)) } else { regular };
     }
 
-    /// Return the time until the next question.
+    /// Return the time until the next query.
     pub(super) fn interval(&self, is_in_trouble: bool, config: &Config) -> Duration {
         let is_in_doubt = self.witness.is_in_doubt();
         if is_in_doubt
@@ -174,7 +176,7 @@ impl Cluster {
         self.seeds.is_needed = false;
     }
 
-    /// Return when something is due.
+    /// Return the earliest deadline.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match (self.asked, self.seeds.is_needed, self.seeds.tried) {
             (Some((_, until)), ..) => Some(until),
@@ -185,12 +187,12 @@ impl Cluster {
         }
     }
 
-    /// Return the fault for which no command can succeed within its time.
+    /// Return the fault that keeps every command from succeeding within its timeout.
     pub(super) fn lasting_fault(&self) -> Option<Error> {
         self.seeds.fault.clone().filter(|fault| !self.is_known && is_lasting(fault))
     }
 
-    /// Return why a command has found no node in its time.
+    /// Return the error for a command that found no node within its timeout.
     pub(super) fn why_unrouted(&self, slot: Slot) -> Error {
         if self.is_known {
             let text = format!("no node of the cluster owns slot {}", slot.index());

@@ -1,4 +1,4 @@
-//! How the router finds its primary through sentinels.
+//! The search of the router for its primary through sentinels.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::protocol::sentinel::Login;
 use crate::wire::inbound::Input;
 
 impl Router {
-    /// Dial a sentinel or asks it, as far as something is due.
+    /// Dial or query a sentinel, if that is due.
     pub(super) fn consult(&mut self, ctx: Context<'_>) {
         let Some(settings) = settings(ctx.config).filter(|_| !self.is_closed) else { return };
         let Some(sentinels) = &mut self.sentinels else { return };
@@ -31,7 +31,7 @@ impl Router {
         }
     }
 
-    /// Hang up on the current sentinel; the next one is asked.
+    /// Hang up on the current sentinel, and continue with the next one.
     fn leave_sentinel(&mut self, ctx: Context<'_>, reason: &Error) {
         if let Some(conn) = self.sentinels.as_ref().and_then(|sentinels| sentinels.conn()) {
             self.effects.actions.push_back(Action::HangUp { conn });
@@ -45,7 +45,7 @@ impl Router {
         else {
             return;
         };
-        // A primary that is connected is used all the same.
+        // A connected primary remains in use.
         if let Some(node) = self.nodes.get_mut(NodeId::ONLY)
             && !node.is_ready()
         {
@@ -68,7 +68,7 @@ impl Router {
         }
     }
 
-    /// Ask for the credentials of the sentinel, if it is time to.
+    /// Request the credentials of the sentinel, if that is due.
     fn ask_sentinel_credentials(&mut self, ctx: Context<'_>, settings: Settings<'_>) {
         let Some(sentinels) = &mut self.sentinels else { return };
         let Some(address) = sentinels.address().cloned() else { return };
@@ -120,7 +120,7 @@ impl Router {
         }
     }
 
-    /// Read what a sentinel sent, and follows it.
+    /// Handle the bytes of a sentinel, and follow the primary that it names.
     pub(super) fn on_sentinel_bytes(
         &mut self,
         ctx: Context<'_>,
@@ -144,8 +144,8 @@ impl Router {
         }
     }
 
-    /// Go to the primary at `address`. The connection to another one is left at once: it may be
-    /// answering still, with values and without invalidations.
+    /// Switch to the primary at `address`. The connection to another primary is closed at once,
+    /// because that server may still return values without invalidations.
     fn follow(&mut self, ctx: Context<'_>, address: Address) {
         let Some(node) = self.nodes.get_mut(NodeId::ONLY) else { return };
         let is_kept = node.is_ready() && mutant!(OldConnectionKept);
@@ -167,7 +167,8 @@ impl Router {
         self.dial(ctx, NodeId::ONLY);
     }
 
-    /// The connection to the primary is lost: it is dialed again once a sentinel has named it.
+    /// Search the primary after the loss of its connection. It is dialed again once a sentinel has
+    /// named it.
     pub(super) fn search_primary(&mut self, ctx: Context<'_>) {
         let Some(sentinels) = &mut self.sentinels else { return };
         if let Some(node) = self.nodes.get_mut(NodeId::ONLY) {

@@ -1,4 +1,4 @@
-//! The surroundings of one step of the router.
+//! The context of one step of the router.
 
 use std::time::Instant;
 

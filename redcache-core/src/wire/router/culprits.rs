@@ -1,7 +1,8 @@
-//! Commands on which the server has hung up again and again, sent alone at last.
+//! Commands on which the server hung up repeatedly, the last time while they were alone.
 //!
-//! The same command on the same key fails at once for a pause, which doubles with each further
-//! hang-up. Then it is tried alone, so that it costs the others one connection at most.
+//! During a pause, the same command on the same key fails at once. The pause doubles with each
+//! further hang-up. After it, the command is tried alone, so that it costs other commands at most
+//! one connection.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::protocol::command::Command;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Beyond this count the oldest is forgotten.
+/// The largest number of remembered commands. Beyond it, the oldest is forgotten.
 const CULPRITS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
@@ -27,14 +28,14 @@ struct Culprit {
     until: Instant,
 }
 
-/// How a command may be sent.
+/// The way in which a command may be sent.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// Like any other.
+    /// Like any other command.
     Free,
     /// Alone, and once.
     Alone,
-    /// Not yet.
+    /// Not before the end of the pause.
     Refused(Error),
 }
 
@@ -47,7 +48,7 @@ impl Culprits {
         }
     }
 
-    /// Take a hang-up while the command was alone under way.
+    /// Record a hang-up while the command was the only one in flight.
     pub(super) fn on_hang_up(&mut self, now: Instant, command: &Command) {
         let place = self.place(command);
         let before = place.map(|place| self.all.remove(place).pause);
@@ -59,7 +60,7 @@ impl Culprits {
         self.all.push(Culprit { key, name, pause, until: now + pause });
     }
 
-    /// Take the answer to a command.
+    /// Record the answer to a command.
     pub(super) fn on_answer(&mut self, command: &Command) {
         if let Some(place) = self.place(command) {
             self.all.remove(place);

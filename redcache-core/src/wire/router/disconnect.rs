@@ -1,4 +1,4 @@
-//! Lost connections: what becomes of their commands and of their nodes.
+//! Lost connections: the treatment of their commands and of their nodes.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ impl Router {
         let address = node.address.clone();
         let Disconnected { was_ready, is_in_doubt, unanswered } =
             node.on_disconnect(ctx.now, reason, &mut self.rng);
-        // This precedes the event of any single command: from here on nothing is tracked.
+        // This event precedes those of single commands: from now on, nothing is tracked.
         if was_announced {
             self.push_event(RouterEvent::Down { address, reason: reason.clone(), slots });
         } else if !is_in_doubt && (self.cluster.is_none() || node.slots > 0) {
@@ -51,8 +51,8 @@ impl Router {
         }
     }
 
-    /// Leave a server that has refused a command as malformed. It hangs up without reading on, so
-    /// all commands behind it are sent again.
+    /// Leave a server that has refused a command as malformed. It hangs up without reading further,
+    /// so all later commands are sent again.
     pub(super) fn leave_unread(&mut self, ctx: Context<'_>, id: NodeId) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         if let Some((_, conn)) = node.link.open_mut() {
@@ -62,8 +62,8 @@ impl Router {
         self.hang_up_on(ctx, id, &Error::new(ErrorKind::Unavailable, text));
     }
 
-    /// Fail the commands that wait for a server that is down. A command that releases a lock waits
-    /// on.
+    /// Fail the commands that wait for an unavailable server. A command that releases a lock
+    /// continues to wait.
     fn fail_waiting(&mut self, id: NodeId, error: &Error) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         let mut waiting: Vec<Issued> = node.waiting.take().collect();
@@ -79,7 +79,7 @@ impl Router {
         }
     }
 
-    /// Send a command again whose connection was lost, unless it may not be executed twice.
+    /// Queue a command of a lost connection again, unless it may not be executed twice.
     fn requeue(&mut self, ctx: Context<'_>, mut issued: Issued) {
         issued.interrupted |= !issued.unread;
         issued.asking = false;
@@ -94,8 +94,8 @@ impl Router {
         }
     }
 
-    /// Fail a command whose connections were lost. One that was alone on the last of them is at
-    /// fault if the server has hung up each time.
+    /// Fail a command whose connections were lost. If the server hung up each time, and the last
+    /// time while the command was alone, the error names the command as the cause.
     fn fail_unanswered(&mut self, ctx: Context<'_>, issued: Issued) {
         let text = if issued.is_culprit() {
             self.culprits.on_hang_up(ctx.now, &issued.command);
@@ -106,7 +106,7 @@ impl Router {
         self.effects.fail(issued, Error::new(ErrorKind::OutcomeUnknown, text));
     }
 
-    /// Plan the next question: another node may own the slots by now.
+    /// Schedule the next query, because another node may own the slots by now.
     fn on_node_lost(&mut self, ctx: Context<'_>, id: NodeId, (was_ready, reason): (bool, &Error)) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.is_asked(id) {
@@ -129,7 +129,8 @@ impl Router {
         self.remove_if_unused(ctx, id);
     }
 
-    /// Forget a node that is down and owns no slot. Its commands go to the owners of their slots.
+    /// Forget a node that is disconnected and owns no slot. Its commands go to the owners of their
+    /// slots.
     fn remove_if_unused(&mut self, ctx: Context<'_>, id: NodeId) {
         let is_unused = |node: &Node| node.slots == 0 && node.link.is_down();
         if !self.nodes.get(id).is_some_and(is_unused) {
@@ -151,7 +152,7 @@ impl Router {
         }
     }
 
-    /// Forget a node that nobody needs any more.
+    /// Forget a node that is no longer needed.
     pub(super) fn end_idle(&mut self, now: Instant, id: NodeId) {
         let idle_until = self.nodes.get(id).and_then(|node| self.idle_until(id, node));
         if idle_until.is_some_and(|until| until <= now)
@@ -161,7 +162,7 @@ impl Router {
         }
     }
 
-    /// Return until when an idle node is kept; `None` for a node that is needed.
+    /// Return the instant until which an idle node is kept; `None` for a node that is needed.
     fn idle_until(&self, id: NodeId, node: &Node) -> Option<Instant> {
         let cluster = self.cluster.as_ref()?;
         let is_needed = node.slots > 0
@@ -171,7 +172,7 @@ impl Router {
         (!is_needed).then_some(node.idle_until)
     }
 
-    /// Return when the next idle node is to be forgotten.
+    /// Return the instant at which the next idle node is to be forgotten.
     pub(super) fn end_idle_at(&self) -> Option<Instant> {
         self.cluster.as_ref()?;
         self.nodes.iter().filter_map(|(id, node)| self.idle_until(id, node)).min()

@@ -1,4 +1,4 @@
-//! How the slot map of a cluster is learned and kept up to date.
+//! The discovery of the slot map of a cluster, and its updates.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::protocol::slot::{Slot, SlotSet};
 use crate::protocol::topology::{NoTopology, Question, Topology};
 
 impl Router {
-    /// Ask for the slot map, if it is time.
+    /// Query the slot map, if that is due.
     pub(super) fn rediscover(&mut self, ctx: Context<'_>) {
         let is_due = self.cluster.as_mut().is_some_and(|cluster| cluster.is_due(ctx.now));
         if !is_due || self.is_closed {
@@ -30,13 +30,13 @@ impl Router {
         }
     }
 
-    /// Return when [`rediscover`](Self::rediscover) has something to do.
+    /// Return the instant at which the next [`rediscover`](Self::rediscover) is due.
     pub(super) fn rediscover_at(&self) -> Option<Instant> {
         let cluster = self.cluster.as_ref().filter(|_| !self.is_closed);
         cluster.and_then(|cluster| cluster.poll_timeout())
     }
 
-    /// Return the node to ask: the one that a redirect hinted at, else each in turn.
+    /// Return the node to query: the one that a redirect named, else each in turn.
     fn refresh_target(&self) -> Option<NodeId> {
         let cluster = self.cluster.as_ref()?;
         let is_able = |id: NodeId, node: &Node| {
@@ -61,10 +61,10 @@ impl Router {
         }
     }
 
-    /// Dial the next seed that is not a node already.
+    /// Dial the next seed that is not yet a node.
     fn try_next_seed(&mut self, ctx: Context<'_>) {
         let Some(cluster) = &self.cluster else { return };
-        // Each seed at most once; the rest waits for the next time.
+        // Each seed is tried at most once; further ones wait for the next call.
         for _ in 0..cluster.seeds.len() {
             let Some(cluster) = &mut self.cluster else { return };
             let Some(address) = cluster.seeds.next(ctx.now) else { return };
@@ -75,13 +75,13 @@ impl Router {
                 cluster.seeds.tried = Some(id);
                 return;
             }
-            // The seed is a node, which is dialed without this.
+            // The seed is already a node, which is dialed elsewhere.
             let Some(cluster) = &mut self.cluster else { return };
             cluster.seeds.pass(ctx.now, None, &mut self.rng);
         }
     }
 
-    /// Take a node's answer.
+    /// Handle a node's answer to a topology query.
     pub(super) fn on_topology(
         &mut self,
         ctx: Context<'_>,
@@ -151,7 +151,7 @@ impl Router {
         }
     }
 
-    /// Make a node's answer the slot map.
+    /// Adopt a node's answer as the slot map.
     fn adopt(&mut self, ctx: Context<'_>, from: NodeId, topology: &Topology) {
         let Some(asked) = self.nodes.get(from).map(|node| node.address.clone()) else { return };
         let mut owners = vec![None; usize::from(Slot::COUNT)];

@@ -19,7 +19,7 @@ use crate::wire::issued::Issued;
 pub(crate) enum RouterEvent {
     /// A command was answered.
     Reply {
-        /// `None` when the sender has given up; the command took effect all the same.
+        /// The sender; `None` if it no longer waits. The command took effect nevertheless.
         token: Option<Token>,
         command: Command,
         slot: Slot,
@@ -27,7 +27,7 @@ pub(crate) enum RouterEvent {
         sent_at: Instant,
         /// The command may have been executed before, on a connection that was lost.
         interrupted: bool,
-        /// The server tracks what it has sent here.
+        /// Whether the server tracks the key of the reply.
         is_tracked: bool,
     },
     /// A command got no answer.
@@ -36,11 +36,11 @@ pub(crate) enum RouterEvent {
         command: Command,
         error: Error,
     },
-    /// The answer did not come in time; it will come without a token.
+    /// The answer did not arrive in time. It will arrive without a token.
     Overdue {
         token: Token,
         command: Command,
-        /// The last refusal of the command, which was then sent again.
+        /// The last refusal of the command, after which it was sent again.
         last_refusal: Option<Refusal>,
     },
     /// A command whose answer was overdue will get none.

@@ -1,5 +1,5 @@
-//! The state of the connections on which the near cache depends: how current their entries are, and
-//! how long they may be trusted.
+//! The freshness of the connections: how current their near entries are, and how long the entries
+//! may be trusted.
 
 use std::time::Instant;
 
@@ -10,8 +10,8 @@ use crate::api::config::Config;
 use crate::protocol::slot::Slot;
 
 impl Router {
-    /// Return for each announced connection the index of its node, and the instant as of which its
-    /// entries are known to be current.
+    /// Return, for each announced connection, the index of its node and the instant at which its
+    /// entries were known to be current.
     pub(crate) fn bounds(&self) -> impl Iterator<Item = (u16, Option<Instant>)> {
         let is_announced = |node: &Node| node.is_announced || mutant!(BoundOfNextConnection);
         let known = self.nodes.iter().filter(move |(_, node)| is_announced(node));
@@ -23,20 +23,21 @@ impl Router {
         self.owner(slot).map(|id| id.0)
     }
 
-    /// Return the first time at which a connection is taken for dead if none shows life. Without
-    /// the engine's timeouts, nothing gives the connection up then.
+    /// Return the earliest instant at which a connection counts as dead without a further sign of
+    /// life. If the engine's timeouts are not handled, nothing closes the connection at that
+    /// instant.
     pub(crate) fn dead_at(&self, config: &Config) -> Option<Instant> {
         let open = self.nodes.iter().filter_map(|(_, node)| node.link.open());
         let ready = open.filter(|(_, conn)| conn.is_ready());
         ready.map(|(_, conn)| conn.dead_at(config.heartbeat_interval)).min()
     }
 
-    /// Take the number of hits of the near cache so far.
+    /// Record the number of near hits so far.
     pub(crate) fn note_hits(&mut self, ctx: Context<'_>, hits: u64) {
         self.probing.on_hits(ctx.now, hits, ctx.config);
     }
 
-    /// Return when the next connection is to be probed.
+    /// Return the instant at which the next connection is to be probed.
     pub(super) fn probe_at(&self, config: &Config) -> Option<Instant> {
         let idle = self.nodes.iter().filter_map(|(_, node)| node.link.idle_since());
         idle.min().and_then(|since| self.probing.due_at(since, config))

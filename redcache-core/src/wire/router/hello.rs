@@ -1,4 +1,4 @@
-//! Whether a server knows `HELLO`, for servers that hang up instead of refusing it.
+//! The detection of servers that hang up at `HELLO` instead of refusing it.
 //!
 //! | state      | event                    | next                         |
 //! |------------|--------------------------|------------------------------|
@@ -9,20 +9,20 @@
 //! | `Missing`  | the connection is lost   | `Verifying`                  |
 //! | any        | an answer to `HELLO`     | `Known`                      |
 //!
-//! Two hang-ups may be a coincidence, and a connection without `HELLO` is untracked. So the server
-//! is asked once more soon after the first connection without it.
+//! Two hang-ups may be a coincidence, and a connection without `HELLO` is untracked. So `HELLO` is
+//! tried once more soon after the first connection without it.
 
 use std::time::{Duration, Instant};
 
-/// After so many hang-ups in a row at `HELLO`, one attempt does without it.
+/// The number of consecutive hang-ups at `HELLO` after which one attempt omits it.
 const HANG_UPS_MAX: u8 = 2;
 
-/// Knowledge of a node about its server's `HELLO`.
+/// The knowledge of a node about its server's `HELLO`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hello {
-    /// The server has not been seen to hang up for it, or seldom.
+    /// The server has rarely or never hung up at `HELLO`.
     Known { hang_ups: u8 },
-    /// The next attempt, or the present connection, does without `HELLO`.
+    /// The next attempt, or the current connection, omits `HELLO`.
     Doubted { verify_at: Option<Instant> },
     /// The next attempt begins with `HELLO`; a hang-up is proof.
     Verifying,
@@ -33,12 +33,12 @@ pub(super) enum Hello {
 impl Hello {
     pub(super) const UNKNOWN: Self = Self::Known { hang_ups: 0 };
 
-    /// Return whether the next handshake does without `HELLO`.
+    /// Return whether the next handshake omits `HELLO`.
     pub(super) fn is_skipped(self) -> bool {
         matches!(self, Self::Doubted { .. } | Self::Missing { .. })
     }
 
-    /// Take a hang-up before the server has answered `HELLO`.
+    /// Record a hang-up before the server has answered `HELLO`.
     pub(super) fn on_hang_up(&mut self) {
         *self = match *self {
             Self::Known { hang_ups } if hang_ups + 1 < HANG_UPS_MAX => {
@@ -50,7 +50,7 @@ impl Hello {
         };
     }
 
-    /// Take a completed handshake. A doubt is settled after `pause`.
+    /// Record a completed handshake. In doubt, `HELLO` is tried again after `pause`.
     pub(super) fn on_ready(&mut self, now: Instant, pause: Duration) {
         *self = match *self {
             Self::Known { .. } | Self::Verifying => Self::UNKNOWN,
@@ -59,7 +59,7 @@ impl Hello {
         };
     }
 
-    /// Take the loss of a connection, or of an attempt that got beyond `HELLO`.
+    /// Record the loss of a connection, or of an attempt that got beyond `HELLO`.
     pub(super) fn on_lost(&mut self) {
         *self = match *self {
             Self::Doubted { verify_at: Some(_) } | Self::Missing { is_used: true } => {
@@ -70,7 +70,7 @@ impl Hello {
         };
     }
 
-    /// Return when the connection is to be left for one that begins with `HELLO`.
+    /// Return the instant at which a connection that begins with `HELLO` is to replace this one.
     pub(super) fn verify_at(self) -> Option<Instant> {
         match self {
             Self::Doubted { verify_at } => verify_at,

@@ -7,7 +7,7 @@ pub struct ConnId {
     pub(super) node: NodeId,
 }
 
-/// Names one question for the credentials of a login.
+/// Names one credentials request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LoginId {
     pub(super) conn: ConnId,
@@ -33,7 +33,7 @@ pub(super) struct NodeId(pub(super) u16);
 impl NodeId {
     /// The standalone server.
     pub(super) const ONLY: Self = Self(0);
-    /// Stands for the sentinel in a connection's name; no node has it.
+    /// The id of the sentinel in a connection's name. No node has this id.
     pub(super) const SENTINEL: Self = Self(u16::MAX);
 
     pub(super) fn index(self) -> usize {

@@ -45,7 +45,7 @@ impl Link {
         }
     }
 
-    /// Return the connection that takes commands.
+    /// Return the connection if it accepts commands.
     pub(super) fn ready_mut(&mut self) -> Option<&mut Conn> {
         match self {
             Self::Open { conn, .. } if conn.is_ready() || mutant!(HandshakeNotGated) => Some(conn),
@@ -67,7 +67,7 @@ impl Link {
         }
     }
 
-    /// Return the connection, or the attempt to make it.
+    /// Return the connection, or the attempt to connect.
     pub(super) fn conn(&self) -> Option<ConnId> {
         match self {
             Self::Dialing { id, .. } | Self::Open { id, .. } => Some(*id),
@@ -75,7 +75,7 @@ impl Link {
         }
     }
 
-    /// Return whether `id` names this connection or the attempt to make it.
+    /// Return whether `id` names this connection, or the attempt to connect.
     pub(super) fn has(&self, id: ConnId) -> bool {
         match self {
             Self::Dialing { id: own, .. } | Self::Open { id: own, .. } => *own == id,
@@ -100,7 +100,7 @@ impl Link {
         }
     }
 
-    /// Begin the handshake. Return `false` when this attempt was given up before.
+    /// Begin the handshake. Return `false` if this attempt was abandoned before.
     pub(super) fn on_connected(
         &mut self,
         now: Instant,
@@ -134,19 +134,19 @@ impl Link {
         }
     }
 
-    /// Ask what the node knows of its cluster. Return the connection on which the answer will come.
+    /// Query the topology from the node. Return the connection on which the answer will arrive.
     pub(super) fn ask_topology(&mut self, question: Question) -> Option<ConnId> {
         let (id, conn) = self.open_mut().filter(|(_, conn)| conn.is_ready())?;
         conn.ask_topology(question);
         Some(id)
     }
 
-    /// Return when the last request was sent, if every request is answered.
+    /// Return the instant at which the last request was sent, if every request is answered.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.ready()?.idle_since()
     }
 
-    /// Probe a connection that has had nothing to do for so long.
+    /// Probe a connection that was idle for the time `after`.
     pub(super) fn probe(&mut self, now: Instant, after: Option<Duration>) {
         let since = self.idle_since();
         if let (Some(after), Some(since)) = (after, since)
@@ -182,7 +182,7 @@ impl Link {
         }
     }
 
-    /// Return when [`check`](Self::check) or [`dial`](Self::dial) has something to do.
+    /// Return the instant at which the next [`check`](Self::check) or [`dial`](Self::dial) is due.
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
         match self {
             Self::Down { .. } if !redials => None,
@@ -202,7 +202,7 @@ impl Link {
         self.open().is_some_and(|(_, conn)| conn.is_at_hello())
     }
 
-    /// Return whether the server has taken the connection and not answered yet.
+    /// Return whether the server has accepted the connection and not answered yet.
     pub(super) fn is_unanswered(&self) -> bool {
         self.open().is_some_and(|(_, conn)| conn.is_unanswered())
     }

@@ -1,4 +1,4 @@
-//! Logins with credentials of a provider: the questions of all connections, and the answers.
+//! Logins with credentials of a provider: the requests of all connections, and the answers.
 
 use super::context::Context;
 use super::effects::Action;
@@ -8,7 +8,7 @@ use crate::api::credentials::{Credentials, LoginRequest};
 use crate::api::error::Error;
 
 impl Router {
-    /// Ask for the credentials of a node, if it is time to.
+    /// Request the credentials of a node, if that is due.
     pub(super) fn ask_credentials(&mut self, ctx: Context<'_>, id: NodeId) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         let Some((conn, open)) = node.link.open_mut() else { return };
@@ -20,7 +20,7 @@ impl Router {
         }
     }
 
-    /// Take the provider's answer. One that comes too late, or for a connection that was lost, is
+    /// Handle the provider's answer. A late answer, or one for a connection that was lost, is
     /// ignored.
     pub(crate) fn handle_credentials(
         &mut self,
@@ -44,7 +44,7 @@ impl Router {
         }
     }
 
-    /// Take the server's answer to a login, and ask for other credentials if it is a refusal.
+    /// Handle the server's answer to a login, and request other credentials after a refusal.
     pub(super) fn on_logged_in(&mut self, ctx: Context<'_>, id: NodeId, is_accepted: bool) {
         let open = self.nodes.get_mut(id).and_then(|node| node.link.open_mut());
         if let Some((_, open)) = open {

@@ -1,5 +1,4 @@
-//! One server: its connection, the commands that wait for it, and whether the server is worth
-//! asking.
+//! One server: its connection, the commands that wait for it, and its known faults.
 
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,14 @@ use crate::wire::backoff::Backoff;
 use crate::wire::conn::{Expectation, Overdue};
 use crate::wire::issued::Issued;
 
-/// How many bytes unanswered commands may have before further ones wait for an answer. The adapter
-/// may hold all of them in its buffers.
+/// The size of the unanswered commands in bytes beyond which further commands wait. The adapter may
+/// hold all these bytes in its buffers.
 const UNANSWERED_MAX: usize = 256 << 20;
 
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) address: Address,
-    /// The address is known. With sentinels, that is once one has named it.
+    /// Whether the address is known. Under sentinels, it is known once a sentinel has named it.
     pub(super) is_located: bool,
     pub(super) link: Link,
     breaker: Breaker,
@@ -56,17 +55,18 @@ pub(super) struct Node {
     needs_primary: bool,
     /// Whether the server knows `HELLO`.
     hello: Hello,
-    /// The server has hung up at `HELLO`. The next attempt tells whether it is down.
+    /// Whether the server has hung up at `HELLO`. The next attempt shows whether the server is
+    /// down.
     is_in_doubt: bool,
     /// Reason why the server does not track keys for the connection.
     untracked: Option<String>,
     /// The engine knows of the connection.
     pub(super) is_announced: bool,
-    /// How many slots of the cluster the node owns.
+    /// The number of slots of the cluster that the node owns.
     pub(super) slots: usize,
-    /// Until then the node is kept although it owns no slot.
+    /// The instant until which the node is kept although it owns no slot.
     pub(super) idle_until: Instant,
-    /// How to ask for the topology.
+    /// The command that queries the topology.
     pub(super) question: Question,
 }
 
@@ -74,9 +74,9 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Disconnected {
     pub(super) was_ready: bool,
-    /// The server may be up and not know `HELLO`.
+    /// Whether the server may be running and not know `HELLO`.
     pub(super) is_in_doubt: bool,
-    /// Oldest first.
+    /// The unanswered commands, oldest first.
     pub(super) unanswered: Vec<Issued>,
 }
 
@@ -104,12 +104,12 @@ impl Node {
             is_announced: false,
             slots: 0,
             idle_until: now,
-            // `CLUSTER SHARDS` tells the port without TLS first.
+            // `CLUSTER SHARDS` reports the port without TLS first.
             question: if config.tls().is_some() { Question::Slots } else { Question::Shards },
         }
     }
 
-    /// Return why a command cannot be sent now. `waiting` commands wait elsewhere.
+    /// Return the reason why a command cannot be sent now. `waiting` commands wait elsewhere.
     pub(super) fn refusal(
         &mut self,
         now: Instant,
@@ -120,7 +120,7 @@ impl Node {
         if self.in_flight() + waiting >= config.inflight_max {
             return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
-        // A lock that is not released would outlast the server's trouble.
+        // A lock that is not released would outlast the outage.
         if command.releases_lock() {
             return self.fault.clone().filter(|fault| !self.is_ready() && is_lasting(fault));
         }
@@ -130,7 +130,7 @@ impl Node {
         if self.breaker.allows(now) { None } else { Some(self.resting(config)) }
     }
 
-    /// Return the reason if the server is known to be down, so that waiting for it is of no use.
+    /// Return the reason if the server is known to be down, so that commands need not wait for it.
     ///
     /// A standalone server is down once an attempt to connect has failed. Another node may replace
     /// a server of a cluster or behind sentinels, so that server has `command_timeout` to come
@@ -178,7 +178,7 @@ impl Node {
         }
     }
 
-    /// Return whether the connection takes another command.
+    /// Return whether the connection accepts another command.
     fn has_room(&self) -> bool {
         let open = self.link.open().filter(|_| self.questionable.is_none());
         open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
@@ -199,17 +199,17 @@ impl Node {
         self.waiting.pop(conn.awaited())
     }
 
-    /// Begin the handshake. Return `false` when this attempt was given up before.
+    /// Begin the handshake. Return `false` if this attempt was abandoned before.
     pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId) -> bool {
         let is_named_by_sentinel = is_named_by_sentinel(ctx.config);
-        // Only the reply to `HELLO` tells the role.
+        // Only the reply to `HELLO` contains the role.
         let without_hello = self.hello.is_skipped() && !is_named_by_sentinel;
         let needs_primary = self.needs_primary || (is_named_by_sentinel && !mutant!(RoleUnchecked));
         let expected = Expectation { without_hello, needs_primary };
         self.link.on_connected(ctx.now, id, (expected, ctx.config))
     }
 
-    /// The server has hung up. Any of its unanswered commands may be the reason.
+    /// Handle a hang-up of the server. Any of its unanswered commands may be the cause.
     pub(super) fn on_hang_up(&mut self, config: &Config) {
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_hang_up();
@@ -223,7 +223,7 @@ impl Node {
         }
     }
 
-    /// Leave a connection that did without `HELLO`, to learn whether the server knows it after all.
+    /// Close a connection that omitted `HELLO`, to test whether the server knows `HELLO`.
     pub(super) fn verify_hello(&mut self, now: Instant) {
         if self.is_ready() && self.hello.verify_at().is_some_and(|at| at <= now) {
             let text = format!("{}: the next connection tries HELLO again", self.address);
@@ -241,7 +241,7 @@ impl Node {
         self.verifies_hello = false;
     }
 
-    /// Return why the connection is to be left, once its commands are answered.
+    /// Return the reason why the connection is to be left, once its commands are answered.
     pub(super) fn to_leave(&self) -> Option<Error> {
         let is_answered = self.link.open().is_some_and(|(_, conn)| conn.awaited() == 0);
         self.questionable.clone().filter(|_| is_answered)
@@ -251,7 +251,7 @@ impl Node {
         self.link.is_ready() && self.questionable.is_none()
     }
 
-    /// Move to another address, which is dialed at once.
+    /// Change the address of the server, and dial it at once.
     pub(super) fn relocate(&mut self, now: Instant, address: Address) {
         self.address = address;
         self.is_located = true;
@@ -269,7 +269,7 @@ impl Node {
         (self.untracked.is_none() || mutant!(UntrackedTrusted)) && self.link.is_ready()
     }
 
-    /// Return how many commands wait for an answer.
+    /// Return the number of commands that wait for an answer.
     pub(super) fn in_flight(&self) -> usize {
         self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.waiting.len()
     }
@@ -321,7 +321,7 @@ impl Node {
         self.verifies_hello = false;
         let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
         if !is_in_doubt {
-            // One malformed reply does not condemn a server that was ready.
+            // One malformed reply of a ready server does not count as an outage.
             let counts = !was_ready || !is_lasting(reason);
             self.fault = counts.then(|| reason.clone());
             if !was_ready {
@@ -371,7 +371,7 @@ impl Node {
         self.fault.clone().unwrap_or_else(no_answer)
     }
 
-    /// Return when something is due; `redials` is whether a new connection will be wanted.
+    /// Return the earliest deadline. `redials` is `true` if a lost connection will be replaced.
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
         let queued = self.waiting.first_at().map(|issued_at| issued_at + config.command_timeout);
         let link = earliest(self.link.poll_timeout(redials && self.is_located, config), queued);

@@ -7,8 +7,8 @@ use super::node::Node;
 use crate::api::config::Address;
 use crate::protocol::topology::PRIMARIES_MAX;
 
-/// The most nodes at a time: every primary that a cluster may have, and as many former or future
-/// ones.
+/// The largest number of nodes at a time: every primary that a cluster may have, and as many former
+/// or future ones.
 const NODES_MAX: usize = 2 * PRIMARIES_MAX;
 
 /// The table of nodes.
@@ -26,7 +26,7 @@ impl Nodes {
 
     /// Add a node, unless there are too many.
     pub(super) fn insert(&mut self, node: Node) -> Option<NodeId> {
-        // Less than `NODES_MAX`, which a `u16` holds.
+        // The index is less than `NODES_MAX`, so it fits a `u16`.
         (self.0.len() < NODES_MAX).then(|| NodeId(self.0.insert(node) as u16))
     }
 

@@ -1,8 +1,7 @@
-//! Probes that keep the bound of the near cache low while its entries are hits.
+//! Probes that keep the near cache fresh while its entries are hits.
 //!
-//! Each answered command raises the bound of its connection. If hits are served and no command is
-//! sent for a third of `near_staleness_max`, a `PING` takes its place. Without hits and commands,
-//! the probes end.
+//! Each answered command raises the bound of its connection. If there are hits but no command for a
+//! third of `near_staleness_max`, a `PING` is sent. Without hits and commands, the probes end.
 
 use std::time::{Duration, Instant};
 
@@ -11,24 +10,24 @@ use crate::api::config::Config;
 /// The number of probes within `near_staleness_max`, so that two may be late.
 const PROBES: u32 = 3;
 
-/// The need for probes.
+/// The state that decides whether probes are needed.
 #[derive(Debug, Default)]
 pub(super) struct Probing {
     /// The end of the probes, unless there are more hits or commands.
     until: Option<Instant>,
-    /// The number of hits at the last look.
+    /// The number of hits at the last call of `on_hits`.
     hits: u64,
 }
 
 impl Probing {
-    /// Take the news that a command is sent.
+    /// Record that a command is sent.
     pub(super) fn on_command(&mut self, now: Instant, config: &Config) {
         if !config.near_staleness_max.is_zero() {
             self.until = Some(now + config.near_staleness_max);
         }
     }
 
-    /// Take the number of hits so far, at each timeout.
+    /// Record the number of hits so far. Call it at each timeout.
     pub(super) fn on_hits(&mut self, now: Instant, hits: u64, config: &Config) {
         if hits != self.hits {
             self.hits = hits;
@@ -42,7 +41,7 @@ impl Probing {
         self.until.map(|_| interval(config))
     }
 
-    /// Return when a connection is to be probed that has sent its last command at `sent_at`.
+    /// Return the instant at which to probe a connection that sent its last command at `sent_at`.
     pub(super) fn due_at(&self, sent_at: Instant, config: &Config) -> Option<Instant> {
         let at = sent_at + interval(config);
         self.until.is_some_and(|until| at <= until).then_some(at)

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use crate::wire::issued::Issued;
 
-/// Commands in the order of an instant: that of issue, by which they are overdue, or that of their
-/// next try. Each operation costs O(log n).
+/// Commands in the order of an instant: the time of issue, from which their timeout counts, or the
+/// time of the next try. Each operation costs O(log n).
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     commands: BTreeMap<(Instant, u64), Issued>,
-    /// Keeps commands of one instant in the order of insertion.
+    /// The number of insertions, which orders commands of the same instant.
     inserted: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Commands that a node refused: each goes to another node, or to the same one later.
+//! Commands that a node refused: each is sent to another node, or later to the same node.
 //!
 //! A refused command was not executed, so any command may be sent again. A command of several
 //! frames is sent again whole.
@@ -17,14 +17,14 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::SlotSet;
 use crate::wire::issued::Issued;
 
-/// How many times a command is redirected before its failure is final.
+/// The number of times that a command is redirected before its failure is final.
 const REDIRECTS_MAX: u8 = 8;
-/// From this redirect on there is a pause before the next try: two nodes that redirect to each
-/// other need time.
+/// The number of redirects from which there is a pause before the next try: two nodes that redirect
+/// to each other need time.
 const PAUSED_FROM: u8 = 3;
-/// How many times the pause doubles.
+/// The number of times that the pause doubles.
 const PAUSE_DOUBLINGS: u8 = 5;
-/// The first pause after a refusal that passes by itself.
+/// The first pause after a temporary refusal.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Router {
@@ -59,7 +59,7 @@ impl Router {
         issued.redirects = issued.redirects.saturating_add(1);
         let asked = self.nodes.get(from)?.address.clone();
         match redirect {
-            // A node without a host of its own stands at another address: the slot map has it.
+            // A node that announces no host has another address, which is in the slot map.
             Redirect::Ask(endpoint) | Redirect::Moved(endpoint)
                 if endpoint.host.is_none()
                     && endpoint.address(&asked) == asked
@@ -117,7 +117,8 @@ impl Router {
             return refused;
         }
         self.request_discovery(ctx, Some(to.clone()));
-        // Only the owner knows better than our slot map. Another node may be behind it.
+        // Only a redirect of the owner in our slot map changes the map. The map of another node may
+        // be older than ours.
         if self.owner(issued.slot).is_none_or(|owner| owner == from) {
             let Some(id) = self.node_at(ctx, to) else { return self.pause(ctx, issued) };
             self.assign(ctx, issued.slot, Some(id));
@@ -144,14 +145,14 @@ impl Router {
         None
     }
 
-    /// Send a command again a little later. Return it if its time does not suffice.
+    /// Send a command again after a pause. Return the command if its timeout ends before that.
     fn pause(&mut self, ctx: Context<'_>, mut issued: Issued) -> Option<Issued> {
         let until = issued.issued_at + ctx.config.command_timeout;
         let left = until.saturating_duration_since(ctx.now);
         if left <= RETRY_PAUSE {
             return Some(issued);
         }
-        // Growing, so that a server in trouble is not kept busy with refusals, and spread out.
+        // The pause grows, so that a faulty server is not kept busy with refusals, and has jitter.
         let nominal = (RETRY_PAUSE * 2_u32.pow(issued.pauses.min(PAUSE_DOUBLINGS).into()))
             .min(left - RETRY_PAUSE);
         let at = ctx.now + nominal / 2 + self.rng.below(nominal / 2);

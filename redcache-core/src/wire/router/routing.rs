@@ -25,7 +25,8 @@ pub(crate) struct Router {
     pub(super) nodes: Nodes,
     /// `None` for a standalone server.
     pub(super) cluster: Option<Box<Cluster>>,
-    /// Those who know the address of a standalone server, if it is not given.
+    /// The sentinels that know the address of a standalone server; `None` if the settings contain
+    /// it.
     pub(super) sentinels: Option<Box<Sentinels>>,
     /// Commands whose slot has no known owner.
     pub(super) unrouted: Queue,
@@ -45,7 +46,7 @@ impl Router {
         self.nodes.iter().any(|(_, node)| node.is_resting())
     }
 
-    /// Return whether a connection is being made.
+    /// Return whether an attempt to connect is in progress.
     pub(crate) fn is_connecting(&self) -> bool {
         let mut nodes = self.nodes.iter().map(|(_, node)| node);
         nodes.any(|node| !node.is_ready() && node.link.conn().is_some())
@@ -60,7 +61,7 @@ impl Router {
                 None
             }
             Servers::Sentinel { sentinels, .. } => {
-                // The address stays unused until a sentinel has named another.
+                // This address is not used before a sentinel has named the primary.
                 let address = sentinels.first().cloned();
                 let mut node =
                     Node::new(now, address.unwrap_or_else(|| Address::Unix(String::new())), config);
@@ -127,7 +128,7 @@ impl Router {
         }
     }
 
-    /// Return why a command cannot be sent now.
+    /// Return the reason why a command cannot be sent now.
     pub(super) fn refusal(
         &mut self,
         ctx: Context<'_>,
@@ -167,7 +168,7 @@ impl Router {
     }
 
     /// Send the commands that wait for a node, as far as its connection has room for them. Commands
-    /// whose slot has moved meanwhile go to its new owner.
+    /// whose slot has moved meanwhile are sent to the new owner.
     pub(super) fn send_waiting(&mut self, ctx: Context<'_>, id: NodeId) {
         let mut owners = Vec::new();
         while let Some(node) = self.nodes.get_mut(id)
@@ -190,7 +191,7 @@ impl Router {
         }
     }
 
-    /// Return the node at an address, which is dialed if it is new; `None` when there are too many.
+    /// Return the node at an address, which is dialed if it is new; `None` if there are too many.
     pub(super) fn node_at(&mut self, ctx: Context<'_>, address: Address) -> Option<NodeId> {
         if let Some(id) = self.nodes.at(&address) {
             return Some(id);
@@ -223,7 +224,7 @@ impl Router {
         }
     }
 
-    /// Ask for the slot map soon; the node at `hint` may know a newer one.
+    /// Query the slot map soon; the node at `hint` may know a newer one.
     pub(super) fn request_discovery(&mut self, ctx: Context<'_>, hint: Option<Address>) {
         if let Some(cluster) = &mut self.cluster {
             cluster.request_discovery(ctx.now, hint);

@@ -1,4 +1,4 @@
-//! The nodes that the configuration names, to be asked as long as no other is connected.
+//! The seeds: the nodes of the settings, which are queried while no other node is connected.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::wire::backoff::Backoff;
 #[derive(Debug)]
 pub(super) struct Seeds {
     addresses: Vec<Address>,
-    /// The place of the next seed.
+    /// The index of the next seed.
     next: usize,
     /// The seed that is being tried.
     pub(super) tried: Option<NodeId>,
@@ -19,7 +19,7 @@ pub(super) struct Seeds {
     pub(super) is_needed: bool,
     pub(super) try_at: Instant,
     backoff: Backoff,
-    /// Reason why the last seed could not be asked.
+    /// Reason why the last seed could not be queried.
     pub(super) fault: Option<Error>,
 }
 
@@ -46,7 +46,7 @@ impl Seeds {
         if is_due { self.addresses.get(self.next).cloned() } else { None }
     }
 
-    /// Pass over a seed that is of no use. Return whether all of them have been tried.
+    /// Skip an unusable seed. Return whether all seeds have been tried.
     pub(super) fn pass(&mut self, now: Instant, reason: Option<&Error>, rng: &mut Rng) -> bool {
         self.tried = None;
         self.fault = reason.cloned().or_else(|| self.fault.take());

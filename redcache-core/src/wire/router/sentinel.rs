@@ -27,13 +27,13 @@ pub(super) use settings::Settings;
 
 /// The most sentinels that are remembered, from the settings and from other sentinels.
 const ADDRESSES_MAX: usize = 64;
-/// How often the primary is asked for while the router has no primary.
+/// The interval of the queries for the primary while the router has no primary.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// News for the router.
 #[derive(Debug, Clone)]
 pub(super) enum News {
-    /// The primary is said to be here.
+    /// The address that the sentinel names for the primary.
     Primary(Address),
     /// The sentinel has answered a login.
     LoggedIn { is_accepted: bool },
@@ -44,11 +44,11 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Sentinels {
     addresses: Vec<Address>,
-    /// The one that is used, or is to be used next.
+    /// The index of the sentinel that is used, or is to be used next.
     current: usize,
     link: Link,
     backoff: Backoff,
-    /// How many have failed since one last answered.
+    /// The number of sentinels that have failed since one last answered.
     failed: usize,
     /// The router has no primary.
     is_searching: bool,
@@ -62,7 +62,7 @@ enum Link {
 }
 
 impl Sentinels {
-    /// Return the sentinels of a configuration, if it has some.
+    /// Return the sentinels of a configuration, if it has any.
     pub(super) fn of(now: Instant, config: &Config) -> Option<Self> {
         let addresses = match &config.servers {
             Servers::Sentinel { sentinels, .. } => sentinels.clone(),
@@ -88,7 +88,7 @@ impl Sentinels {
         self.address().map_or_else(String::new, Address::to_string)
     }
 
-    /// Return the conversation with the current sentinel.
+    /// Return the session with the current sentinel.
     pub(super) fn session_mut(&mut self) -> Option<(ConnId, &mut Session)> {
         match &mut self.link {
             Link::Open { conn, session } => Some((*conn, session)),
@@ -108,7 +108,7 @@ impl Sentinels {
         self.link = Link::Dialing { conn, until: now + settings.connect_timeout };
     }
 
-    /// Begin to talk on a connection. Return `false` if this is not the one that was dialed.
+    /// Begin the session on a connection. Return `false` if this is not the one that was dialed.
     pub(super) fn handle_connected(
         &mut self,
         now: Instant,
@@ -125,8 +125,8 @@ impl Sentinels {
         }
     }
 
-    /// Read what a sentinel sent. Return the next piece of news, and why the connection must be
-    /// hung up if it must.
+    /// Read the bytes of a sentinel. Return the next news, and the reason to hang up if there is
+    /// one.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -161,7 +161,7 @@ impl Sentinels {
         Ok(None)
     }
 
-    /// Return `true` if this is the connection to a sentinel, or the attempt to make it.
+    /// Return `true` if this is the connection to a sentinel, or the attempt to connect.
     pub(super) fn has(&self, conn: ConnId) -> bool {
         match &self.link {
             Link::Dialing { conn: own, .. } | Link::Open { conn: own, .. } => *own == conn,
@@ -184,8 +184,8 @@ impl Sentinels {
         is_round.then(|| News::NoneAnswers(reason.clone()))
     }
 
-    /// The router has lost its primary: the sentinel is asked at once, and often until there is
-    /// one.
+    /// Begin the search for a primary: query the sentinel at once, and repeat it often until there
+    /// is a primary.
     pub(super) fn search(&mut self) {
         self.is_searching = true;
         if let Link::Open { session, .. } = &mut self.link {
@@ -193,12 +193,12 @@ impl Sentinels {
         }
     }
 
-    /// The router has a primary.
+    /// End the search, because the router has a primary.
     pub(super) fn on_found(&mut self) {
         self.is_searching = false;
     }
 
-    /// Ask what is due. Return why the sentinel must be left, if it is silent.
+    /// Send the query that is due. Return the reason to leave the sentinel, if it is silent.
     pub(super) fn handle_timeout(&mut self, now: Instant, settings: Settings<'_>) -> Option<Error> {
         let (name, interval) = (self.name(), self.interval(settings));
         let silent = |what| Error::new(ErrorKind::Unavailable, format!("sentinel {name}: {what}"));
@@ -219,7 +219,7 @@ impl Sentinels {
         if self.is_searching { SEARCH_INTERVAL.min(settings.interval) } else { settings.interval }
     }
 
-    /// Return when there is something to do next.
+    /// Return the earliest deadline.
     pub(super) fn poll_timeout(&self, settings: Settings<'_>) -> Option<Instant> {
         match &self.link {
             Link::Down { dial_at } => Some(*dial_at),
@@ -228,7 +228,7 @@ impl Sentinels {
         }
     }
 
-    /// Return the connection, or the attempt to make it.
+    /// Return the connection, or the attempt to connect.
     pub(super) fn conn(&self) -> Option<ConnId> {
         match &self.link {
             Link::Dialing { conn, .. } | Link::Open { conn, .. } => Some(*conn),
@@ -244,7 +244,7 @@ impl Sentinels {
         }
     }
 
-    /// Return how many bytes the connection has to write.
+    /// Return the number of bytes that the connection has to write.
     pub(super) fn unwritten(&self, conn: ConnId) -> usize {
         match &self.link {
             Link::Open { conn: open, session } if *open == conn => session.unwritten(),

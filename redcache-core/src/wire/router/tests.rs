@@ -14,7 +14,7 @@ use crate::rng::Rng;
 mod hang_ups;
 mod standalone;
 
-/// A router, and nodes that the test plays.
+/// A router, and nodes whose replies the test scripts.
 struct World {
     router: Router,
     config: Config,
@@ -24,7 +24,7 @@ struct World {
     /// Open connections and the port of each.
     open: Vec<(ConnId, u16)>,
     events: Vec<RouterEvent>,
-    /// The sent bytes that the test has not looked at, by port.
+    /// The sent bytes that the test has not read, by port.
     unread: BTreeMap<u16, Vec<u8>>,
     sent: u64,
     /// The replies to the handshake.
@@ -83,7 +83,8 @@ impl World {
         result
     }
 
-    /// Let the router do what is due, and accept every dial except those to the refusing ports.
+    /// Let the router handle every deadline, and accept every dial except those to the refusing
+    /// ports.
     fn settle(&mut self, refusing: &[u16]) {
         for _ in 0..20 {
             self.step(|router, ctx| router.handle_timeout(ctx));
@@ -153,7 +154,7 @@ impl World {
         }
     }
 
-    /// Return the commands sent to a node since the last look, by their first two words.
+    /// Return the commands sent to a node since the last call, by their first two words.
     fn take_sent(&mut self, port: u16) -> Vec<String> {
         self.transmit(port);
         let bytes = self.unread.remove(&port).unwrap_or_default();
@@ -179,13 +180,13 @@ impl World {
         self.sent
     }
 
-    /// Answer the questions for the topology. All slots of the map are assigned.
+    /// Answer the topology queries. All slots of the map are assigned.
     fn answer_topology(&mut self, port: u16, epoch: Option<u64>, ranges: &[(u16, u16, u16)]) {
         let assigned = ranges.iter().map(|(_, first, last)| last + 1 - first).sum();
         self.answer_in_part(port, (epoch, assigned), ranges, ranges);
     }
 
-    /// Answer the questions for the topology, with these shards and these ranges of slots.
+    /// Answer the topology queries with these shards and these ranges of slots.
     fn answer_in_part(
         &mut self,
         port: u16,
@@ -557,7 +558,7 @@ fn a_list_of_some_shards_is_replaced_by_the_list_of_slots() {
 
 #[test]
 fn a_slot_map_that_leaves_slots_out_is_confirmed_before_it_replaces_another() {
-    // The node admits that it leaves slots out, or it knows of no owner at all.
+    // The node reports more assigned slots than it lists, or it knows no owner at all.
     for assigned in [16384, 8192] {
         let mut world = World::of_two();
         world.pass(world.config.discovery_interval * 2);
@@ -692,7 +693,7 @@ fn commands_beyond_the_limit_of_unanswered_bytes_wait_for_an_answer() {
     world.hear(1, b"+OK\r\n:1\r\n");
     let answered = ["tracked 1", "tracked 2", "tracked 3", "tracked 4", "tracked 5"];
     assert_eq!(world.take_events(), answered);
-    // Without an answer they fail in their time.
+    // Without an answer, the commands fail after their timeout.
     (0..3).for_each(|_| _ = world.send(insert()));
     world.pass(world.config.command_timeout);
     world.step(|router, ctx| router.handle_timeout(ctx));

@@ -1,21 +1,21 @@
 //! The commands of a node that wait for its connection, and their order.
 //!
 //! A server may hang up because of one command: its reply exceeds `client-output-buffer-limit`, or
-//! its value exceeds `proto-max-bulk-len`. Every unanswered command is a suspect then. A suspect of
-//! several hang-ups goes with few others, and at last alone, so that the others are answered and
-//! only the command at fault fails.
+//! its value exceeds `proto-max-bulk-len`. Every unanswered command is then a suspect. A suspect of
+//! several hang-ups is sent with few others, and finally alone, so that the others are answered and
+//! only the faulty command fails.
 
 use std::time::Instant;
 
 use super::queue::Queue;
 use crate::wire::issued::{Company, Issued};
 
-/// The most suspects that are unanswered at one time.
+/// The largest number of suspects that are unanswered at the same time.
 const FEW: usize = 32;
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// Commands that go with any other.
+    /// Commands that are no suspects.
     any: Queue,
     few: Queue,
     alone: Queue,
@@ -30,11 +30,12 @@ enum Round {
     /// No suspect waits.
     #[default]
     Free,
-    /// So many more commands that are no suspects.
+    /// The number of commands without suspicion that may still be sent in this round.
     Any(usize),
-    /// So many more suspects.
+    /// The number of suspects that may still be sent in this round.
     Few(usize),
-    /// One suspect, unless it is sent.
+    /// The number of lone suspects that may still be sent in this round: one, or none after it was
+    /// sent.
     Alone(usize),
 }
 
@@ -56,7 +57,7 @@ impl Waiting {
         !self.few.is_empty() || !self.alone.is_empty()
     }
 
-    /// Return whether no command waits, and no suspect is under way.
+    /// Return whether no command waits, and no suspect is in flight.
     pub(super) fn is_free(&self) -> bool {
         self.round == Round::Free && self.any.is_empty() && !self.has_suspects()
     }
@@ -74,7 +75,7 @@ impl Waiting {
         }
     }
 
-    /// Remove the next command to send; `unanswered` are under way.
+    /// Remove the next command to send, while `unanswered` commands are in flight.
     pub(super) fn pop(&mut self, unanswered: usize) -> Option<Issued> {
         if unanswered == 0 {
             self.round = self.next_round();
@@ -92,7 +93,7 @@ impl Waiting {
         queue.pop()
     }
 
-    /// Return the next round: suspects and others take turns, the worst suspects last.
+    /// Return the next round. Suspects and other commands alternate, with the worst suspects last.
     fn next_round(&self) -> Round {
         let others = self.any.len();
         let had_turn = self.suspects_had_turn || self.round.is_of_suspects();
@@ -104,13 +105,13 @@ impl Waiting {
         }
     }
 
-    /// Forget the round: the connection is lost.
+    /// Forget the round, because the connection is lost.
     pub(super) fn on_disconnect(&mut self) {
         self.suspects_had_turn |= self.round.is_of_suspects() && !mutant!(SuspectsFirst);
         self.round = Round::Free;
     }
 
-    /// Return when the first command was issued.
+    /// Return the instant at which the first command was issued.
     pub(super) fn first_at(&self) -> Option<Instant> {
         let firsts = [&self.any, &self.few, &self.alone].map(Queue::first_at);
         firsts.into_iter().flatten().min()
@@ -148,7 +149,8 @@ mod tests {
         waiting
     }
 
-    /// Return the suspicions of the commands round by round, if each round is answered whole.
+    /// Return the number of hang-ups of each command, round by round, if each round is answered
+    /// completely.
     fn rounds(waiting: &mut Waiting) -> Vec<Vec<u8>> {
         let mut rounds = Vec::new();
         while waiting.len() > 0 {

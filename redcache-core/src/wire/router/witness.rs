@@ -1,20 +1,21 @@
-//! Whether to believe a node whose slot map leaves slots out.
+//! The decision whether to believe a node whose slot map leaves slots out.
 //!
-//! A node may not know every other: it joins the cluster, it was upgraded, or it has lost an
-//! address. Its word alone takes no slot from a known owner.
+//! A node may not know every other node: it has just joined the cluster, it was upgraded, or it has
+//! lost an address. So one node alone takes no slot from a known owner.
 
 use crate::api::config::Address;
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::protocol::topology::Topology;
 
-/// How many times in a row one node must leave the same slots out, if no other node confirms it.
+/// The number of consecutive answers of one node that must leave out the same slots, if no other
+/// node confirms it.
 const REPEATS: u8 = 4;
 
 /// The last slot map that left slots out.
 #[derive(Debug, Default)]
 pub(super) struct Witness {
     claim: Option<Claim>,
-    /// How many answers in a row have left the matter open.
+    /// The number of consecutive answers that were inconclusive.
     pub(super) doubts: u8,
 }
 
@@ -26,14 +27,14 @@ struct Claim {
 }
 
 impl Witness {
-    /// Take a node's map. Return whether the slots that it leaves out have no owner.
+    /// Record a node's map. Return whether the slots that it leaves out have no owner.
     pub(super) fn hear(&mut self, from: &Address, topology: &Topology) -> bool {
         let named = &topology.slots;
         let is_believed = if named.len() == usize::from(Slot::COUNT) {
             self.claim = None;
             true
         } else if topology.is_partial() {
-            // The node itself says that it does not tell everything.
+            // The node itself reports that its map is partial.
             false
         } else {
             let claim = self.claim.take().filter(|claim| claim.named.is_subset(named));
@@ -88,7 +89,8 @@ mod tests {
         check(&[(A, 9), (B, 9), (A, 9)], &[false, true, true]);
         check(&[(A, 9), (B, 0), (A, 9)], &[false, true, false]);
         check(&[(A, 9), (A, 9), (A, 9), (A, 9)], &[false, false, false, true]);
-        // Fewer slots are confirmed with those; more are not.
+        // An earlier map confirms a map that leaves out fewer slots, but not one that leaves out
+        // more.
         check(&[(A, 9), (B, 7), (B, 9), (A, 9)], &[false, true, false, true]);
     }
 

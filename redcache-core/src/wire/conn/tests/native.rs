@@ -1,7 +1,8 @@
 use super::*;
 use crate::protocol::refusal::Refusal;
 
-/// The handshake of a server with native commands, up to the answer to its empty transaction.
+/// Return the replies to the handshake of a server with native commands, up to the answer to the
+/// empty transaction.
 fn handshake(server: &str, version: &str) -> String {
     let (server_length, version_length) = (server.len(), version.len());
     format!(

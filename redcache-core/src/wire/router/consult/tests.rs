@@ -9,7 +9,7 @@ use crate::protocol::lock::LockSettings;
 use crate::resp::{Frame, Limits, Scanner, decode};
 use crate::rng::Rng;
 
-/// A router among sentinels (ports from 100) and servers (ports below), which answer by themselves.
+/// A router with simulated sentinels (ports from 100) and servers (ports below).
 struct World {
     router: Router,
     config: Config,
@@ -17,7 +17,7 @@ struct World {
     now: Instant,
     open: Vec<(ConnId, u16)>,
     dialed: Vec<u16>,
-    /// The primary in the eyes of each sentinel. A sentinel that is not here refuses connections.
+    /// The primary that each sentinel names. A sentinel without an entry refuses connections.
     sentinels: BTreeMap<u16, Option<u16>>,
     /// The servers that accept connections.
     servers: Vec<u16>,
@@ -25,7 +25,7 @@ struct World {
     asked: Vec<(u16, String)>,
     /// The greetings and logins that each port received. Passwords with `old` are refused.
     greetings: Vec<(u16, String)>,
-    /// The questions for the provider of the credentials.
+    /// The requests to the credentials provider.
     logins: Vec<(LoginId, LoginRequest)>,
     events: Vec<RouterEvent>,
 }
@@ -70,7 +70,7 @@ impl World {
         result
     }
 
-    /// Lets everything happen that needs no time.
+    /// Let everything happen that needs no time.
     fn settle(&mut self) {
         for _ in 0..30 {
             self.step(|router, ctx| router.handle_timeout(ctx));
@@ -165,7 +165,7 @@ impl World {
         self.settle();
     }
 
-    /// Lets time pass in steps, so that what is due happens.
+    /// Let time pass in steps, and handle every deadline.
     fn pass(&mut self, time: Duration) {
         for _ in 0..20 {
             self.now += time / 20;
@@ -245,7 +245,8 @@ fn the_next_sentinel_takes_over_from_one_that_is_gone_silent_or_ignorant() {
     world.sentinels.insert(100, Some(1));
     world.pass(Duration::from_secs(4));
     assert!(world.router.is_ready());
-    // Its end leaves the primary alone; the sentinel that it named is found.
+    // The end of the sentinel does not affect the primary; the other sentinel, which it named, is
+    // used.
     world.sentinels.remove(&100);
     world.sentinels.remove(&101);
     world.sentinels.insert(109, Some(1));
@@ -314,7 +315,7 @@ fn with_providers() -> World {
 }
 
 impl World {
-    /// Answer the oldest question, which must be about `port`.
+    /// Answer the oldest request, which must concern `port`.
     fn answer(&mut self, port: u16, answer: Result<Credentials, String>) -> LoginRequest {
         let (login, request) = self.logins.remove(0);
         assert_eq!(request.address().to_string(), format!("h:{port}"));
@@ -381,7 +382,7 @@ fn a_provider_that_fails_or_hangs_on_a_live_connection_leaves_it_open() {
     world.pass_until_asked();
     world.answer(1, Err("no network".to_owned()));
     world.pass_until_asked();
-    // This one is not answered in time.
+    // This request is not answered in time.
     let (late, _) = world.logins.remove(0);
     world.pass(world.config.connect_timeout * 3);
     world.step(|router, ctx| router.handle_credentials(ctx, late, token("late")));
@@ -427,7 +428,7 @@ fn a_token_that_is_refused_twice_ends_the_attempt_to_connect() {
 fn a_provider_that_fails_or_hangs_at_login_is_told_with_its_reason() {
     let mut world = with_providers();
     world.answer(100, Err("no network".to_owned()));
-    // The next sentinel is asked for; nobody answers.
+    // The provider gets a request for the next sentinel and does not answer.
     world.pass(world.config.connect_timeout * 3);
     let reasons = world.failures();
     let has = |part: &str| reasons.iter().any(|reason| reason.contains(part));

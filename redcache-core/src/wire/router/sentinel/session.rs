@@ -1,4 +1,4 @@
-//! The conversation with one sentinel.
+//! The session with one sentinel.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::wire::inbound::Input;
 use crate::wire::login::{Login, Question};
 use crate::wire::router::context::earliest;
 
-/// No answer of a sentinel is longer.
+/// The largest size of an answer of a sentinel.
 const ANSWER_MAX: FrameMax = FrameMax { payload: 256 << 10, unfinished: 256 << 10 };
 
-/// Something that a sentinel said.
+/// A message of a sentinel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
     Primary(Address),
@@ -39,18 +39,18 @@ pub(in crate::wire::router) struct Session {
     /// The credentials of the provider, until they are accepted or refused.
     credentials: Option<Credentials>,
     awaited: VecDeque<Request>,
-    /// When the oldest awaited answer must have come.
+    /// The deadline of the oldest awaited answer.
     until: Option<Instant>,
-    /// The greeting was answered.
+    /// Whether the greeting was answered.
     is_ready: bool,
-    /// When the primary was last asked for.
+    /// The instant of the last query for the primary.
     asked_at: Instant,
-    /// The primary is to be asked for as soon as nothing is awaited.
+    /// Whether to query the primary as soon as no answer is awaited.
     is_urgent: bool,
 }
 
 impl Session {
-    /// Send the greeting, unless a provider must give the credentials first.
+    /// Send the greeting, unless a provider must return the credentials first.
     pub(super) fn open(now: Instant, settings: Settings<'_>) -> Self {
         let mut session = Self {
             framing: Framing::new(Limits::default()),
@@ -69,7 +69,7 @@ impl Session {
         session
     }
 
-    /// Return the question for the provider of the credentials, if it is time to ask it.
+    /// Return the request to the credentials provider, if one is due.
     pub(in crate::wire::router) fn ask_credentials(
         &mut self,
         now: Instant,
@@ -79,11 +79,11 @@ impl Session {
         self.login.ask(now, settings.connect_timeout, rng)
     }
 
-    /// Take the provider's answer to a question. One that is not awaited is ignored.
+    /// Handle the provider's answer to a request. An answer that is not awaited is ignored.
     ///
     /// # Errors
     ///
-    /// There are no credentials for the greeting, so the sentinel must be left.
+    /// Fails if there are no credentials for the greeting. The sentinel must be left then.
     pub(in crate::wire::router) fn on_credentials(
         &mut self,
         (now, settings): (Instant, Settings<'_>),
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Take the sentinel's answer to a login.
+    /// Handle the sentinel's answer to a login.
     pub(in crate::wire::router) fn on_logged_in(
         &mut self,
         now: Instant,
@@ -138,12 +138,12 @@ impl Session {
         }
     }
 
-    /// Return the next thing that the sentinel told; `None` when more bytes are needed.
+    /// Return the next message of the sentinel; `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// The sentinel is of no use: it is none, it refuses the login, it does not know the service,
-    /// or its bytes are malformed.
+    /// Fails if the sentinel cannot be used: the server is not a sentinel, it refuses the login, it
+    /// does not know the service, or its bytes are malformed.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -174,7 +174,7 @@ impl Session {
         }
     }
 
-    /// The greeting is refused. Other credentials may do.
+    /// Handle the refusal of the greeting. Other credentials may be accepted.
     fn on_refused(&mut self, error: Error) -> Result<Option<Told>, Error> {
         let is_about_login = error.kind() == ErrorKind::Authentication && !self.is_ready;
         if !is_about_login || !self.login.may_ask_again() {
@@ -185,7 +185,7 @@ impl Session {
         Ok(Some(Told::LoggedIn { is_accepted: false }))
     }
 
-    /// A subscription is confirmed by a push, which takes the place of its reply.
+    /// Handle the push that confirms a subscription. It replaces the reply to `SUBSCRIBE`.
     fn on_subscribed(&mut self, now: Instant, settings: Settings<'_>) {
         if self.awaited.front() == Some(&Request::Subscribe) {
             self.on_answered(now, settings);
@@ -197,33 +197,33 @@ impl Session {
         self.until = (!self.awaited.is_empty()).then(|| now + settings.answer_timeout);
         if answered == Some(Request::Hello) {
             self.is_ready = true;
-            // The subscription comes first, so that no switch falls between it and the answer.
+            // The subscription comes first, so that no switch is missed between the two.
             for request in [Request::Subscribe, Request::Primary, Request::Sentinels] {
                 self.send(now, request, settings);
             }
         }
     }
 
-    /// Ask for the primary at the next [`ask_if_due`](Self::ask_if_due).
+    /// Query the primary at the next [`ask_if_due`](Self::ask_if_due).
     pub(super) fn ask_soon(&mut self) {
         self.is_urgent = true;
     }
 
-    /// Ask for the primary if `interval` has passed since the last time and nothing is awaited.
+    /// Query the primary if `interval` has passed since the last query and no answer is awaited.
     pub(super) fn ask_if_due(&mut self, now: Instant, settings: Settings<'_>, interval: Duration) {
         if self.due_at(interval).is_some_and(|due| due <= now) {
             self.send(now, Request::Primary, settings);
         }
     }
 
-    /// Return when the primary is to be asked for; `None` while an answer is awaited.
+    /// Return the instant of the next query for the primary; `None` while an answer is awaited.
     fn due_at(&self, interval: Duration) -> Option<Instant> {
         let may_ask = self.is_ready && self.awaited.is_empty();
-        // What is urgent is due since the last time.
+        // An urgent query is due at once.
         may_ask.then(|| if self.is_urgent { self.asked_at } else { self.asked_at + interval })
     }
 
-    /// Return why the sentinel must be left, if an answer has not come in time.
+    /// Return the reason to leave the sentinel, if an answer has not arrived in time.
     pub(super) fn silence(&self, now: Instant) -> Option<&'static str> {
         if !self.is_ready && self.login.is_overdue(now) {
             return Some("no credentials from the provider within `connect_timeout`");
@@ -231,7 +231,7 @@ impl Session {
         self.until.is_some_and(|until| until <= now).then_some("no answer in time")
     }
 
-    /// Return when there is something to do next, if nothing comes before.
+    /// Return the earliest deadline, if no message arrives before.
     pub(super) fn poll_timeout(&self, interval: Duration) -> Option<Instant> {
         earliest(self.due_at(interval).or(self.until), self.login.due_at())
     }

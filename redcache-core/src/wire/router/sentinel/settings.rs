@@ -9,12 +9,12 @@ use crate::protocol::sentinel::Login;
 pub(in crate::wire::router) struct Settings<'a> {
     pub(in crate::wire::router) service: &'a str,
     pub(in crate::wire::router) login: Option<Login<'a>>,
-    /// A provider gives the credentials instead.
+    /// Whether a provider returns the credentials instead.
     pub(in crate::wire::router) has_provider: bool,
-    /// The longest pause between two questions for the credentials.
+    /// The longest pause between two credentials requests.
     pub(in crate::wire::router) pause_max: Duration,
     pub(in crate::wire::router) connect_timeout: Duration,
     pub(in crate::wire::router) answer_timeout: Duration,
-    /// How often the primary is asked for while nothing is wrong.
+    /// The interval of the queries for the primary while it is connected.
     pub(in crate::wire::router) interval: Duration,
 }

@@ -8,7 +8,7 @@ fn read_of(key: &str) -> Command {
 
 impl World {
     /// Serve the only server's commands until none is left. It hangs up, without an answer, when it
-    /// is sent a command on the key `big`. Return how many times it has hung up.
+    /// is sent a command on the key `big`. Return the number of times that it has hung up.
     fn serve(&mut self) -> usize {
         let mut hang_ups = 0;
         while self.router.in_flight() > 0 {
@@ -30,7 +30,7 @@ impl World {
         hang_ups
     }
 
-    /// Take the events that say what became of commands.
+    /// Take the events with the outcomes of commands.
     fn take_results(&mut self) -> Vec<String> {
         let mut events = self.take_events();
         events.retain(|event| event.starts_with("tracked") || event.starts_with("failed"));

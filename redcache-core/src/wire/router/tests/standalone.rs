@@ -1,4 +1,4 @@
-//! A standalone server: known outages, and refusals that question the connection.
+//! A standalone server: known outages, and refusals that end the connection.
 
 use super::*;
 
@@ -12,7 +12,7 @@ impl World {
         world
     }
 
-    /// Let the router redial until it is connected. Return how long that took.
+    /// Let the router redial until it is connected. Return the time that this took.
     pub(super) fn reconnect(&mut self) -> Duration {
         let start = self.now;
         while !self.router.is_ready() {
@@ -23,7 +23,7 @@ impl World {
     }
 }
 
-/// A reply to `HELLO` with this mode and role, and the rest of a handshake.
+/// Return a reply to `HELLO` with this mode and role, and the rest of a handshake.
 fn handshake(mode: &str, role: &str) -> Vec<u8> {
     let hello = format!(
         "%3\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n${}\r\n{mode}\r\n$4\r\nrole\r\n${}\r\n{role}\r\n",
@@ -39,7 +39,7 @@ fn while_a_server_is_known_to_be_down_commands_fail_at_once_with_the_reason() {
     let mut world = World::standalone();
     world.lose(1);
     assert_eq!(world.take_events(), ["down 16384"]);
-    // The loss alone says nothing about the next connection, so the command waits for it.
+    // The loss does not show whether the next connection succeeds, so the command waits for it.
     world.send(read());
     assert_eq!(world.take_events(), [""; 0]);
     world.pass(Duration::from_millis(20));
@@ -100,7 +100,7 @@ fn a_demoted_primary_is_left_and_the_refused_write_goes_to_its_successor() {
     world.take_sent(1);
     let before = world.conn(1);
     world.hear(1, b"-READONLY You can't write against a read only replica.\r\n$1\r\nv\r\n:9\r\n");
-    // The read that was on its way is answered.
+    // The read in flight is answered.
     assert_eq!(world.take_events(), ["tracked 2", "down 16384"]);
     assert!(world.reconnect() < Duration::from_millis(100));
     assert_ne!(world.conn(1), before);
@@ -181,7 +181,7 @@ fn after_two_hang_ups_at_hello_one_attempt_does_without() {
         world.step(|router, ctx| router.handle_disconnected(ctx, conn, "hung up"));
         greetings.push((sent.contains("HELLO"), world.take_events().len()));
     }
-    // Only the attempt without tells that the server is down.
+    // Only the attempt without `HELLO` shows that the server is down.
     assert_eq!(greetings, [(true, 0), (true, 0), (false, 1)].repeat(2));
     world.send(read());
     assert!(world.take_events()[0].contains("hung up; if it speaks TLS"));
@@ -200,7 +200,7 @@ fn while_a_server_may_lack_hello_commands_wait() {
     assert_eq!(sent, "*1\r\n$4\r\nPING\r\n");
     world.open.push((conn, 1));
     world.hear(1, b"+PONG\r\n");
-    // Nothing but the command follows: the server may hang up at `CLIENT` too.
+    // Only the command follows: the server may hang up at `CLIENT` too.
     assert_eq!(world.take_sent(1), ["GET bar", "PTTL bar"]);
 }
 
