@@ -28,7 +28,7 @@ use crate::socket::Socket;
 const READ_BUFFER: usize = 64 << 10;
 /// The number of bytes that an idle connection takes without blocking, on any system.
 const DIRECT_MAX: usize = 16 << 10;
-/// The most bytes that are written without a report of progress to the engine.
+/// The largest number of bytes that are written without a report of progress to the engine.
 const PART_MAX: usize = 64 << 10;
 /// A write buffer that has grown beyond this size is freed once it is written.
 const WRITE_BUFFER_KEPT: usize = 256 << 10;

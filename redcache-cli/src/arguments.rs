@@ -37,7 +37,7 @@ pub(crate) enum Command {
 
 /// The default of `--calls`.
 pub(crate) const CALLS_DEFAULT: u32 = 2000;
-/// The most calls of each kind in `bench`.
+/// The largest number of calls of each kind in `bench`.
 pub(crate) const CALLS_MAX: u32 = 100_000;
 /// The default of `--timeout`.
 pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use content::{Content, Lock, Marks};
 
 /// The bytes that are read of a value to classify it. A lock and an envelope are shorter.
 const HEAD: &str = "1023";
-/// The most redirects that are followed.
+/// The largest number of redirects that are followed.
 const REDIRECTS_MAX: usize = 8;
 
 /// Write what is stored under a key.

@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) owner: Option<SlotOwner>,
 }
 
-/// The most servers that one run examines.
+/// The largest number of servers that one run examines.
 pub(crate) const NODES_MAX: usize = 64;
 
 /// The address that a cache has connected to first.

@@ -4,8 +4,8 @@ use redcache_core::protocol::{Slot, SlotOwner};
 
 use crate::exit::{Exit, Failure};
 
-/// The most names that are tried for a key of a node. The probability that they all miss one slot
-/// of 16,384 is about 10^-5.
+/// The largest number of names that are tried for a key of a node. The probability that they all
+/// miss one slot of 16,384 is about 10^-5.
 const NAMES_MAX: u32 = 200_000;
 
 /// Return a key prefix that is unique to this run.

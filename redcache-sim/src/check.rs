@@ -1,6 +1,6 @@
 //! Checks of a simulated world, made after every step.
 //!
-//! A check sees both sides: the answers of the engines and the state of the server model.
+//! A check compares both sides: the answers of the engines and the state of the server model.
 
 mod answer;
 mod change;

@@ -38,7 +38,7 @@ impl SkewedClock {
         now
     }
 
-    /// Return how long the world takes until `span` has passed on this clock, rounded up.
+    /// Return the time that the world takes until `span` has passed on this clock, rounded up.
     pub(crate) fn stretch(&self, span: Duration) -> Micros {
         let nanos = span.as_nanos() * u128::from(MILLION) / u128::from(self.rate);
         u64::try_from(nanos / 1000).map_or(u64::MAX, |micros| micros + 1)

@@ -211,7 +211,7 @@ impl Fault {
         (Self::LoginSlow as usize..=Self::LoginOld as usize).contains(&(self as usize))
     }
 
-    /// Return whether the fault occurs there only.
+    /// Return whether the fault occurs only in groups under Redis Sentinel.
     pub fn is_of_sentinels_only(self) -> bool {
         self as usize >= Self::SwitchByCommand as usize
     }

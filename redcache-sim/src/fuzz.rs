@@ -104,7 +104,7 @@ pub fn engine(bytes: &[u8]) {
 ///
 /// The first byte of each piece is its length, the second its purpose.
 pub fn topology(bytes: &[u8]) {
-    /// The most pieces of one run.
+    /// The largest number of pieces of one run.
     const PIECES_MAX: usize = 40;
     let mut cluster = Cluster::new();
     let mut rest = bytes;

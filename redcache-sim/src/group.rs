@@ -7,9 +7,9 @@
 //!                └────▶ link ─▶ sentinels: each names the primary that it knows of
 //! ```
 //!
-//! The world is smaller than that of a single server: no loaders and no locks. Its checks are about
-//! one thing, the server that a process uses. A process may use only the server that a sentinel has
-//! named to it last, and only if that server calls itself a primary.
+//! The world is smaller than that of a single server: it has no loaders and no locks. All its
+//! checks concern the server that a process uses. A process may use only the server that a sentinel
+//! has named to it last, and only if that server reports itself as a primary.
 
 mod check;
 mod failover;
@@ -27,7 +27,7 @@ use crate::options::Options;
 use crate::run::Run;
 use world::{Event, Phase, World};
 
-/// More events than any run that makes progress.
+/// The largest number of events, more than any run that makes progress needs.
 const STEPS_MAX: u64 = 400_000;
 
 /// Run the group of a seed to its end or to the first violation.

@@ -118,7 +118,7 @@ impl KeyModel {
         &self.periods[self.periods.len() - 1].content
     }
 
-    /// Return the instant at which `value` was the right answer, counting periods that ended at or
+    /// Return the span in which `value` was the right answer, counting periods that ended at or
     /// after `since`.
     pub(crate) fn seen(&self, value: Option<&Bytes>, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| content.reads_as(value))
@@ -130,7 +130,8 @@ impl KeyModel {
         Some(period.to_at.min(now))
     }
 
-    /// Return the same for a key that holds the "not found" marker.
+    /// Return the instant at which the key held the "not found" marker, counting periods that ended
+    /// at or after `since`.
     pub(crate) fn seen_not_found(&self, since: Micros) -> Option<Validity> {
         self.seen_as(since, |content| *content == Content::NotFound)
     }
@@ -151,9 +152,9 @@ pub(crate) enum Origin {
         call: usize,
         process: usize,
         life: u32,
-        /// When the loader started.
+        /// The time at which the loader started.
         begun: Stamp,
-        /// When it ended; [`Micros::MAX`] while it runs.
+        /// The time at which it ended; [`Micros::MAX`] while it runs.
         ended_at: Micros,
     },
     Insert {
@@ -162,14 +163,14 @@ pub(crate) enum Origin {
     Foreign,
 }
 
-/// A value that was written or loaded. No two are alike.
+/// A value that was written or loaded. No two versions are equal.
 #[derive(Debug)]
 pub(crate) struct Version {
     pub(crate) key: usize,
     /// `None` for a load that found nothing.
     pub(crate) payload: Option<Bytes>,
     pub(crate) origin: Origin,
-    /// When the server executed the write of this value.
+    /// The time at which the server executed the write of this value.
     pub(crate) executed: Option<Stamp>,
 }
 

@@ -173,7 +173,7 @@ impl Invariant {
             )
     }
 
-    /// Return whether the invariant is checked there only.
+    /// Return whether the invariant is checked only in groups under Redis Sentinel.
     pub fn is_of_sentinels_only(self) -> bool {
         self as usize >= Self::NamedPrimary as usize
     }
@@ -187,7 +187,7 @@ impl Invariant {
         ) || refreshes.contains(&(self as usize))
     }
 
-    /// Return what the invariant demands.
+    /// Return a description of the required property.
     pub fn description(self) -> &'static str {
         match self {
             Self::Pairing => "an answer belongs to the requested key",
@@ -297,7 +297,7 @@ impl Invariant {
 pub struct Violation {
     /// The invariant.
     pub invariant: Invariant,
-    /// How it was broken.
+    /// A description of the violation.
     pub text: String,
 }
 

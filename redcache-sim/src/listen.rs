@@ -44,7 +44,7 @@ impl EmbeddedServer {
     ///
     /// # Errors
     ///
-    /// If the port cannot be opened or a thread cannot be started.
+    /// Fails if the port cannot be opened or a thread cannot be started.
     pub fn start() -> io::Result<Self> {
         Self::start_with(Config::default())
     }
@@ -53,7 +53,7 @@ impl EmbeddedServer {
     ///
     /// # Errors
     ///
-    /// If the port cannot be opened or a thread cannot be started.
+    /// Fails if the port cannot be opened or a thread cannot be started.
     pub fn start_with(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -76,8 +76,8 @@ impl EmbeddedServer {
         format!("redis://{}", self.address)
     }
 
-    /// Inspect or change the server. Connections wait until `look` returns; replies it causes are
-    /// sent then.
+    /// Inspect or change the server. Connections wait until `look` returns; the replies that it
+    /// causes are sent afterwards.
     pub fn with<R>(&self, look: impl FnOnce(&mut Server) -> R) -> R {
         let mut state = self.shared.lock();
         let answer = look(&mut state.server);
@@ -163,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Pass the time to the server whenever it asked for it.
+    /// Pass the time to the server at each timeout that it has requested.
     fn tick(&self) {
         let mut state = self.lock();
         while !state.stopping {

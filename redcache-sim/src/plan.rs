@@ -17,7 +17,7 @@ use crate::provider::ProviderPlan;
 use crate::rng::Rng;
 use crate::server;
 
-/// How transmitted bytes are split.
+/// The way in which transmitted bytes are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cuts {
     Never,
@@ -47,7 +47,7 @@ pub(crate) struct Plan {
     pub(crate) processes: usize,
     pub(crate) callers: usize,
     pub(crate) keys: Vec<Key>,
-    /// How long faults are injected and callers make calls.
+    /// The time for which faults are injected and callers make calls.
     pub(crate) disturbed: Micros,
     /// The longest pause of a caller between calls.
     pub(crate) think: Micros,
@@ -69,20 +69,20 @@ pub(crate) struct Plan {
     pub(crate) server: server::Config,
     /// The servers that have native commands.
     pub(crate) servers: Servers,
-    /// Nothing disturbs links and server, so nothing may fail or be late.
+    /// Whether no fault disturbs links and server, so that nothing may fail or be late.
     pub(crate) is_healthy: bool,
-    /// Healthy, and no load is abandoned and no other client writes.
+    /// Whether the world is healthy, no load is abandoned and no other client writes.
     pub(crate) is_undisturbed: bool,
-    /// Processes are paused from time to time.
+    /// Whether processes are paused from time to time.
     pub(crate) pauses_processes: bool,
-    /// Some calls have options.
+    /// Whether some calls have options.
     pub(crate) has_call_styles: bool,
-    /// How long a stale value may replace an error or a wait.
+    /// The time for which a stale value may replace an error or a wait.
     pub(crate) stale_if_error: Duration,
     pub(crate) stale_while_revalidate: Duration,
-    /// Some calls limit the staleness of their answers.
+    /// Whether some calls limit the staleness of their answers.
     pub(crate) limits_staleness: bool,
-    /// One near hit in as many is checked against the server; zero for none.
+    /// The number of near hits of which one is checked against the server; zero for none.
     pub(crate) near_audit_every: usize,
     /// The limit of the staleness of near hits; zero for none.
     pub(crate) near_staleness_max: Duration,
@@ -90,9 +90,10 @@ pub(crate) struct Plan {
     pub(crate) refresh: Option<RefreshAhead>,
     /// The credentials provider, if there is one.
     pub(crate) provider: Option<ProviderPlan>,
-    /// The server hangs up on the commands of some key, and nothing else disturbs links or server.
+    /// Whether the server hangs up on the commands of some key, and nothing else disturbs links or
+    /// server.
     pub(crate) only_hangs_up: bool,
-    /// The round trip is longer than the TTL of a lock.
+    /// Whether the round trip is longer than the TTL of a lock.
     pub(crate) is_slow: bool,
     /// The changes among 1,000 calls.
     pub(crate) changes: u64,

@@ -47,7 +47,7 @@ impl Rng {
     ///
     /// # Panics
     ///
-    /// If all weights are zero.
+    /// Panics if all weights are zero.
     pub(crate) fn weighted<T: Copy>(&mut self, choices: &[(u64, T)]) -> T {
         let total: u64 = choices.iter().map(|(weight, _)| weight).sum();
         let mut left = self.below(total);

@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::invariant::Invariant;
 
-/// How often each fault was injected and each invariant was exercised.
+/// The number of times that each fault was injected and each invariant was exercised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     faults: [u64; Fault::ALL.len()],

@@ -114,10 +114,10 @@ const FOUND: [(u64, &str); 57] = [
     (10018138, "a repeated removal that is refused for good is given up"),
 ];
 
-/// The same for clusters.
+/// The seeds that found bugs in clusters.
 const FOUND_IN_CLUSTERS: [(u64, &str); 2] = [
     (1875, "a read deleted the lock of a write whose overdue reply held the old value"),
-    // The checker was wrong about this.
+    // The checker was wrong in this world.
     (1015846, "a list of some shards was taken for a slot map on a connection with RESP2"),
 ];
 

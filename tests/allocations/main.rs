@@ -1,8 +1,7 @@
-//! Allocations of near hits, on the public calls of every adapter and of typed views: there are
-//! none.
+//! Near hits allocate nothing, on the public calls of every adapter and of typed views.
 //!
-//! A binary of its own: the counting allocator counts for the whole process, so nothing else may
-//! run beside.
+//! This is a separate binary: the counting allocator counts for the whole process, so nothing else
+//! may run beside it.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -23,8 +22,7 @@ const TTL: Duration = Duration::from_secs(60);
 /// The number of hits that are counted at a time.
 const HITS: usize = 1_000;
 
-/// How often they are counted: a thread of the runtime or the server may wake in the middle of one
-/// count.
+/// The number of counts: a thread of the runtime or the server may wake in the middle of one count.
 const ROUNDS: usize = 20;
 
 #[test]
@@ -77,7 +75,7 @@ fn hits_of_blocking(cache: &redcache_blocking::Cache) {
     cache.close();
 }
 
-/// An answer that may be that of a near hit.
+/// An answer that may come from the near cache.
 trait IsHit {
     fn is_hit(&self) -> bool;
 }
@@ -95,7 +93,7 @@ impl IsHit for TypedAnswer<String> {
     }
 }
 
-/// Count the allocations of many hits, until a count is of nothing but hits.
+/// Count the allocations of many hits, until a count contains nothing but hits.
 async fn check<F: Future<Output: IsHit>>(what: &str, mut hit: impl FnMut() -> F) {
     let mut fewest = usize::MAX;
     for _ in 0..ROUNDS {

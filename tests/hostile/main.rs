@@ -1,7 +1,7 @@
-//! A server that answers any command wrongly costs no call more than its limit, and the process no
-//! panic, no storm of connections, no thread and no memory.
+//! A server that answers any command wrongly delays no call beyond its limit, and causes no panic,
+//! no connection storm and no leak of threads or memory.
 //!
-//! The test counts what the whole process has, so it is a program of its own.
+//! The test counts threads and memory of the whole process, so it is a separate program.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -29,9 +29,9 @@ const TTL: Duration = Duration::from_secs(60);
 /// The time of a case.
 const CASE_TIME: Duration = Duration::from_millis(500);
 
-/// The first dials.
+/// The number of first dials, which are not limited.
 const DIALS_FIRST: usize = 10;
-/// The shortest mean time between two dials from then on.
+/// The shortest mean time between two later dials.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// No call takes longer, on a machine that runs many cases at a time.
@@ -99,7 +99,7 @@ fn tokio_subject(config: Config) -> Subject {
     macro_rules! call {
         ($name:ident $(, $argument:expr)*) => {{
             let cache = cache.clone();
-            // Any result will do that comes in time.
+            // Any result that arrives in time is allowed.
             let call = move || drop(TOKIO.block_on(cache.$name($($argument),*)));
             (stringify!($name), Box::new(call) as Box<dyn Fn() + Send>)
         }};
@@ -123,7 +123,7 @@ fn blocking_subject(config: Config) -> Subject {
     macro_rules! call {
         ($name:ident $(, $argument:expr)*) => {{
             let cache = cache.clone();
-            // Any result will do that comes in time.
+            // Any result that arrives in time is allowed.
             let call = move || drop(cache.$name($($argument),*));
             (stringify!($name), Box::new(call) as Box<dyn Fn() + Send>)
         }};
@@ -142,7 +142,7 @@ fn blocking_subject(config: Config) -> Subject {
     Subject { calls, close: Box::new(move || cache.close()) }
 }
 
-/// Make all calls for a while; return the faults.
+/// Make all calls for a while, and return the faults.
 fn check(face: Face, wrong: Option<(&str, Reply)>) -> Vec<String> {
     let server = HostileServer::start(wrong.map(|(command, reply)| (command.to_owned(), reply)));
     faults(face, &server)
@@ -155,12 +155,12 @@ fn faults(face: Face, server: &HostileServer) -> Vec<String> {
     let mut waiting: BTreeSet<_> = subject.calls.iter().map(|(name, _)| *name).collect();
     for (name, call) in subject.calls {
         let ends = ends.clone();
-        // It is left behind if it never ends.
+        // A call that never ends is abandoned.
         let run = move || {
             while began.elapsed() < CASE_TIME {
                 call();
             }
-            // A case that was given up does not listen.
+            // A case that was abandoned does not listen.
             let _ = ends.send(name);
         };
         thread::Builder::new().name(format!("call {name}")).spawn(run).unwrap();

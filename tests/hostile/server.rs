@@ -15,7 +15,7 @@ use redcache_sim::listen::EmbeddedServer;
 use crate::replies::Reply;
 
 /// A server that lives as long as this value. Dropping it ends its connections and its threads: the
-/// kernel may take a minute to tell a thread that writes that its client has closed.
+/// kernel may take a minute to notify a writing thread that its client has closed.
 pub(crate) struct HostileServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -63,12 +63,12 @@ impl HostileServer {
         self.address
     }
 
-    /// Return the number of connections so far.
+    /// Return the number of accepted connections.
     pub(crate) fn dials(&self) -> usize {
         self.shared.dials.load(Ordering::Relaxed)
     }
 
-    /// Return the names of the commands so far.
+    /// Return the names of the received commands.
     pub(crate) fn commands(&self) -> BTreeSet<String> {
         self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -100,7 +100,7 @@ impl Shared {
             let Ok(served) = client.and_then(|client| self.admit(client)) else { continue };
             let (shared, serving) = (Arc::clone(&self), Arc::clone(&served));
             let serve = move || {
-                // The client sees what becomes of its connection.
+                // The client sees the end of its connection.
                 let _ = shared.serve(&serving);
                 serving.end();
             };
@@ -135,7 +135,7 @@ impl Shared {
                 Some((wrong, reply)) if *wrong == name => send(client, *reply)?,
                 _ => {
                     replies.socket.write_all(&request)?;
-                    // Pushes before the reply are part of the conversation.
+                    // Pushes before the reply are forwarded, too.
                     loop {
                         let reply = replies.next()?;
                         client.write_all(&reply)?;
@@ -153,7 +153,7 @@ impl Served {
     /// End both connections, and the reads and writes that wait for them.
     fn end(&self) {
         for socket in [&self.client, &self.model] {
-            // It fails if the other side was first.
+            // It fails if the peer has closed the connection already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

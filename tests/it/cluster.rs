@@ -47,7 +47,7 @@ impl Shared<Mutex<RedisCluster>> {
     }
 }
 
-/// A prefix that keeps the keys of adapters apart.
+/// Return a prefix that keeps the keys of adapters apart.
 fn adapter<C>() -> &'static str {
     std::any::type_name::<C>().rsplit("::").next().unwrap_or_default().trim_end_matches('>')
 }

@@ -274,7 +274,7 @@ impl Shared {
     }
 }
 
-/// Run `redcache watch` until it has seen `count` changes of what `change` does.
+/// Run `redcache watch` until it has printed `count` changes, which `change` makes.
 fn watched(url: &str, prefix: &str, count: &str, change: impl FnOnce()) -> String {
     let out = Shared::default();
     thread::scope(|scope| {

@@ -14,8 +14,8 @@
 //!    `with_a_server_of_its_own!`. Each name becomes a test per adapter and server.
 //! 6. Run it: `cargo test -p redcache-tests --test it what_holds`.
 //!
-//! A scenario that needs a server worse than a real one starts the embedded model or a scripted
-//! port. Scenarios wait for events, with a limit; they never sleep.
+//! A scenario that needs faults of the server starts the embedded model or a scripted port.
+//! Scenarios wait for events, with a limit; they never sleep.
 
 /// Define tests of each scenario on every adapter, with either server.
 macro_rules! on_every_adapter {
@@ -34,8 +34,8 @@ macro_rules! on_every_async_adapter {
     };
 }
 
-/// For scenarios that start their own server: one that they kill, that has settings of its own or
-/// does what the model does not; or a port without a server.
+/// For scenarios that start their own server: one that they kill, that has its own settings or that
+/// behaves unlike the model; or a port without a server.
 macro_rules! with_a_server_of_its_own {
     [$($scenario:ident,)+] => {
         mod own_server {

@@ -19,9 +19,9 @@ use self::play::{Line, play};
 use self::probe::Probe;
 use self::subject::Subject;
 
-/// Send each probe to the model and to Redis; fail with every probe that they answer differently.
+/// Send each probe to the model and to Redis. Fail with every probe that they answer differently.
 fn check(probes: &[Probe]) {
-    // All tests share the one server that the environment names.
+    // All tests share the server that the environment variable names.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let redis = Subject::redis();

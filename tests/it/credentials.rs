@@ -1,5 +1,4 @@
-//! Credentials of a provider: each scenario once, run on every adapter against a real server of its
-//! own.
+//! Credentials of a provider. Each scenario runs on every adapter against its own real server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -38,7 +37,7 @@ fn accept(server: &mut Raw, passwords: &[&str]) {
     server.ok(&command);
 }
 
-/// Return how many commands of logins on live connections a server has accepted and refused.
+/// Return the numbers of logins on live connections that a server has accepted and refused.
 fn logins(server: &mut Raw) -> (u64, u64) {
     let stats = String::from_utf8(server.call(&["INFO", "commandstats"])).unwrap();
     let line = stats.lines().find(|line| line.starts_with("cmdstat_auth:")).unwrap_or_default();
@@ -64,7 +63,7 @@ fn builder(url: &str) -> ConfigBuilder {
     format!("{url}?command_timeout=10s").parse().unwrap()
 }
 
-/// A server, a provider of the password `p0` that it accepts, and a cache with an observer.
+/// A server, a provider that returns its password `p0`, and a cache with an observer.
 struct Scene<C> {
     server: RedisServer,
     provider: Provider,
@@ -119,7 +118,7 @@ fn a_password_that_is_rotated_again_and_again_costs_no_call_and_no_connection<C:
             let (old, new) = (format!("p{}", round - 1), format!("p{round}"));
             accept(&mut server, &[&old, &new]);
             scene.provider.give(&new);
-            // One login may be under way with the old password.
+            // One login may be in flight with the old password.
             wait_for_renewal(&mut server);
             wait_for_renewal(&mut server);
             accept(&mut server, &[&new]);
@@ -158,7 +157,7 @@ impl Over {
     }
 }
 
-/// The signal, when it is dropped.
+/// Sends the signal when it is dropped.
 struct End<'a>(&'a Over);
 
 impl Drop for End<'_> {
@@ -218,7 +217,7 @@ fn an_old_token_is_asked_for_again_on_the_same_connection<C: Provided>() {
     provider.give("new");
     wait_until("a login", || cache.is_tracked());
     cache.insert("k", "v", TTL).unwrap();
-    // A token that is old once only costs no connection.
+    // A token that is outdated only once costs no connection.
     provider.give("old");
     server.connect().integer(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     let before = provider.asked().len();

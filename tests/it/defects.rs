@@ -1,7 +1,7 @@
 //! The known defects of redcache for Go v0.2 and the tests that fail if this crate has one of them.
 //!
-//! Measurements found W1 to W31, a review a to g. Each test is in the file that its path names,
-//! below `tests/it`.
+//! Measurements found the defects W1 to W31; a review found the defects a to g. Each test is in the
+//! file that its path names, below `tests/it`.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,5 @@
-//! Proxies of other makers in front of a server: each scenario once, run on every adapter against a
-//! real server of its own, behind the stand-in of the proxy and behind the program where it is
-//! installed.
+//! Third-party proxies in front of a server. Each scenario runs on every adapter against its own
+//! real server, behind the stand-in of the proxy and behind the program where it is installed.
 
 use std::time::Duration;
 
@@ -61,7 +60,8 @@ fn behind_twemproxy_the_second_look_for_hello_costs_no_call<C: Cache>() {
         let (url, notices) = (proxy.url(), Notices::default());
         let cache: C = observed(format!("{url}?reconnect_delay_max=50ms"), notices.clone());
         cache.insert("k", "v", TTL).unwrap();
-        // The first connection without `HELLO` is left for one that begins with it, in vain.
+        // The first connection without `HELLO` is closed for another attempt with `HELLO`, which
+        // fails.
         wait_until("the connection is replaced", || {
             assert_eq!(cache.get("k").unwrap().source, Source::Redis);
             cache.insert("other", "v", TTL).unwrap();
@@ -84,7 +84,7 @@ fn behind_haproxy_everything_works<C: Cache>() {
 }
 
 fn behind_haproxy_the_heartbeat_keeps_an_idle_connection<C: Cache>() {
-    /// Longer than a starved machine delays a heartbeat.
+    /// An idle time-out that is longer than a starved machine delays a heartbeat.
     const IDLE: Duration = Duration::from_secs(3);
     let server = RedisServer::start();
     let mut client = server.connect();
@@ -101,7 +101,7 @@ fn behind_haproxy_the_heartbeat_keeps_an_idle_connection<C: Cache>() {
     }
 }
 
-/// Return how often a server was probed.
+/// Return the number of probes that a server has received.
 fn pings(server: &mut Raw) -> u64 {
     let stats = String::from_utf8(server.call(&["INFO", "commandstats"])).unwrap();
     let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_ping:calls="));

@@ -1,4 +1,4 @@
-//! An outage as its metrics tell it: scrapes before, in and after it, and nothing else.
+//! An outage as the metrics show it: only scrapes before, during and after the outage.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Scrape {
     }
 }
 
-/// The difference of two scrapes, as a query of Prometheus would tell it.
+/// The difference of two scrapes, as a query of Prometheus would compute it.
 struct Between<'a>(&'a Scrape, &'a Scrape);
 
 impl Between<'_> {
@@ -121,14 +121,14 @@ fn the_metrics_alone_tell_an_outage_its_address_and_what_callers_saw() {
     let calm = Between(&none, &before);
     assert_eq!((calm.connected(&address), calm.lost(&address), calm.all_failed()), (1, 0, 0));
     assert_eq!((calm.answered("loaded"), calm.answered("near")), (3, 1));
-    // It began between these scrapes, and had not ended.
+    // The outage began between these scrapes, and had not ended.
     let outage = Between(&before, &within);
     assert_eq!((outage.lost(&address), outage.connected(&address)), (1, 0));
     assert!(outage.refused(&address) >= 1);
-    // Nine callers saw "unavailable", and nobody saw anything else.
+    // Nine callers got "unavailable", and no caller got another error.
     assert_eq!((outage.failed("unavailable"), outage.all_failed()), (9, 9));
     assert_eq!((outage.answered("loaded"), outage.removals("kept")), (0, 2));
-    // It ended between these.
+    // The outage ended between these scrapes.
     let recovery = Between(&within, &after);
     assert_eq!((recovery.connected(&address), recovery.lost(&address)), (1, 0));
     assert_eq!((recovery.all_failed(), recovery.answered("loaded")), (0, 4));

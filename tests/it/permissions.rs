@@ -1,4 +1,4 @@
-//! The permissions that SECURITY.md lists for a login are enough, and none is missing.
+//! The permissions that SECURITY.md lists for a login are sufficient.
 
 use redcache_core::protocol::Slot;
 use redcache_core::{RefreshOptions, Source};
@@ -13,7 +13,7 @@ with_a_server_of_its_own![
     the_documented_permissions_are_enough_for_sentinels,
 ];
 
-/// The `ACL` commands of SECURITY.md, in its order.
+/// Return the `ACL` commands of SECURITY.md, in its order.
 fn documented() -> [Vec<&'static str>; 5] {
     let text = include_str!("../../SECURITY.md");
     let commands = text.lines().filter(|line| line.starts_with("ACL SETUSER app "));
@@ -25,7 +25,7 @@ fn log_in(url: &str) -> String {
     url.replacen("://", "://app:password@", 1)
 }
 
-/// Call everything that a cache has, for keys that begin with `prefix`.
+/// Make every call of a cache, for keys that begin with `prefix`.
 fn use_all_calls<C: Cache>(cache: &C, prefix: &str) {
     let key = |name: &str| format!("{prefix}{name}");
     let batch = [key("b"), key("c")];
@@ -54,7 +54,7 @@ fn use_all_calls<C: Cache>(cache: &C, prefix: &str) {
     assert!(cache.remove(key("a")).unwrap());
 }
 
-/// Check that the server has denied nothing but the library's name.
+/// Check that the server has denied no command except the one that names the library.
 fn check_denials(mut server: Raw) {
     let log = String::from_utf8(server.call(&["ACL", "LOG"])).unwrap();
     let denied: Vec<_> = log
@@ -92,7 +92,7 @@ fn the_documented_permissions_are_enough_for_a_cluster<C: Cache>() {
     }
     let cache: C = connected(log_in(&cluster.url()));
     use_all_calls(&cache, "app:");
-    // A key on a slot that moves takes the command `ASKING`.
+    // A key on a slot that moves needs the command `ASKING`.
     let slot = Slot::of(b"app:moved");
     let to = (0..3).find(|number| *number != cluster.owner(slot)).unwrap();
     cluster.begin_move(slot, to);

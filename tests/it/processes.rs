@@ -155,7 +155,7 @@ fn a_holder_that_was_frozen_beyond_its_lock_publishes_nothing_and_has_its_value(
 fn a_holder_that_closes_during_its_load_lets_the_others_load_at_once(runtime: &str) {
     let server = RedisServer::start();
     let (mut holder, mut other) = (Node::start(runtime, &server), Node::start("tokio", &server));
-    // A blocked thread cannot be stopped, so its load ends by itself.
+    // A blocked thread cannot be stopped, so the load runs to its end.
     let delay = if runtime == "blocking" { 2_000 } else { 60_000 };
     let load = json!({"value": "lost", "delay_ms": delay});
     let closed = holder.ask(json!({"op": "get_with", "key": "k", "load": load}));

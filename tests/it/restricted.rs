@@ -1,5 +1,5 @@
-//! Servers that do not run everything: each scenario once, run on every adapter against a real
-//! server of its own.
+//! Servers that refuse some commands. Each scenario runs on every adapter against its own real
+//! server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -45,7 +45,7 @@ fn a_server_without_scripts_takes_no_locks_and_loads_one_at_a_time<C: Cache>() {
 fn check_without_scripts<C: Cache>(url: &str, client: &mut Raw) {
     let notices = Notices::default();
     let cache: C = observed(format!("{url}{LONG_LOCK}"), notices.clone());
-    // One lock tells that scripts cannot release it. It is given back without one.
+    // The first lock shows that scripts cannot release it. It is released without a script.
     assert_eq!(cache.get_with("first", TTL, || found("v")).unwrap().source, Source::Loaded);
     notices.wait_for(1, Kind::NotStored);
     wait_until("the lock is given back", || client.get("first").is_none());
@@ -55,8 +55,8 @@ fn check_without_scripts<C: Cache>(url: &str, client: &mut Raw) {
         assert_eq!(cache.get_with(&key, TTL, || found("v")).unwrap().source, Source::Loaded);
         assert_eq!(client.get(&key), None, "a lock is left");
     }
-    // The process runs one load of a key at a time. Nobody knows of writes during the first one, so
-    // it answers no caller that came later.
+    // The process runs one load of a key at a time. Writes during the first load are unknown, so
+    // the load answers no caller that came later.
     let (has_ended, (gate, door)) = (AtomicBool::new(false), gate());
     let (cache, has_ended) = (&cache, &has_ended);
     thread::scope(|scope| {
@@ -83,7 +83,7 @@ fn check_without_scripts<C: Cache>(url: &str, client: &mut Raw) {
         }
     });
     check_refresh_without_scripts(cache, client);
-    // Writes, reads and the near cache go on.
+    // Writes, reads and the near cache continue to work.
     cache.insert("written", "v", TTL).unwrap();
     assert_eq!(cache.get("written").unwrap().value.as_deref(), Some(&b"v"[..]));
     wait_until("the value is near", || cache.get("written").unwrap().source == Source::Near);

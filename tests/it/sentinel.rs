@@ -1,4 +1,4 @@
-//! Redis Sentinel: each scenario once, run on every adapter against a real group of its own.
+//! Redis Sentinel. Each scenario runs on every adapter against its own real group.
 
 use std::time::{Duration, Instant};
 
@@ -22,14 +22,14 @@ with_a_server_of_its_own![
     under_load_a_frozen_primary_leaves_no_old_copy_and_no_error,
 ];
 
-/// The time within which calls go on after a switch.
+/// The time within which calls succeed after a switch.
 const SWITCH_MAX: Duration = Duration::from_secs(2);
 
 fn opened<C: Cache>(group: &RedisSentinel) -> C {
     C::connect(format!("{}?command_timeout=1s&heartbeat_interval=1s", group.url())).unwrap()
 }
 
-/// Writes until a write succeeds.
+/// Repeat a write until it succeeds.
 #[track_caller]
 fn write_again<C: Cache>(cache: &C, key: &str, value: &str) {
     let begun = Instant::now();
@@ -48,7 +48,7 @@ fn the_primary_is_found_and_a_failover_by_command_is_followed<C: Cache>() {
     assert_eq!(cache.get("k").unwrap().source, Source::Near);
     group.fail_over();
     let new = group.primary();
-    // The old primary still answers, and would not tell of this change.
+    // The old primary still answers, and would not report this change.
     group.server(new).connect().ok(&["SET", "k", "new"]);
     wait_until("the copy of the old primary is gone", || {
         cache.get("k").is_ok_and(|answer| answer.value.as_deref() == Some(b"new"))
@@ -95,7 +95,7 @@ fn a_frozen_primary_that_wakes_up_is_not_used_again<C: Cache>() {
 fn a_sentinel_that_dies_is_replaced_by_another<C: Cache>() {
     let mut group = RedisSentinel::start();
     let cache: C = opened(&group);
-    // Whichever the cache has asked, two are left to agree.
+    // Two sentinels are left to agree, whichever one the cache has queried.
     group.stop_sentinel(0);
     cache.insert("k", "v", TTL).unwrap();
     let old = group.primary();

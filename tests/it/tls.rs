@@ -1,4 +1,4 @@
-//! TLS: each scenario once, run on every adapter against a real server of its own.
+//! TLS. Each scenario runs on every adapter against its own real server.
 
 use std::time::Instant;
 
@@ -112,7 +112,7 @@ fn a_tls_port_that_answers_with_an_alert_is_told_at_once<C: Cache>() {
 }
 
 fn a_plain_port_that_answers_is_told_at_once<C: Cache>() {
-    // The last one hangs up without a word.
+    // The last server hangs up silently.
     for answer in [&b"-ERR unknown command\r\n"[..], b"HTTP/1.1 400 Bad Request\r\n\r\n", b""] {
         let port = Port::that_says(answer);
         let url = port.url().replacen("redis://", "rediss://", 1);

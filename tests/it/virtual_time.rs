@@ -1,4 +1,5 @@
-//! Behaviour that takes time, under a clock that the test moves: no result depends on the machine.
+//! Behaviour that takes time, under a clock that the test moves, so that no result depends on the
+//! machine.
 
 mod change;
 mod schedules;

@@ -24,7 +24,7 @@ pub(crate) trait Adapter: Clone + Send + Sync + 'static {
     /// Whether the future of a call can be dropped.
     const CANCELS: bool;
 
-    /// Run `call` beside the others.
+    /// Start `call` without waiting for it.
     fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
     fn get(&self, key: &str) -> impl Future<Output = Result<Answer, Error>> + Send;
     fn get_with(
@@ -175,7 +175,7 @@ impl Adapter for Blocking {
     const CANCELS: bool = false;
 
     fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        // It is ready at its first poll, which blocks.
+        // The future is ready at its first poll, which blocks.
         thread::Builder::new().stack_size(STACK).spawn(|| smol::block_on(call)).map(|_| ())
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Load {
 #[derive(Debug)]
 enum End {
     Value(Bytes),
-    /// By key; `None` for "not found".
+    /// The values by key; `None` for "not found".
     Values(BTreeMap<String, Option<Bytes>>),
     NotFound,
     Error(String),
@@ -41,7 +41,7 @@ impl Load {
         Ok(Self { end, delay, runs: Arc::default() })
     }
 
-    /// Check that this can load a single key.
+    /// Check that the instructions are valid for a single key.
     pub(crate) fn of_one(self) -> Result<Self, String> {
         match self.end {
             End::Values(_) => Err("`value` is missing in `load`".to_owned()),
@@ -49,7 +49,7 @@ impl Load {
         }
     }
 
-    /// Check that this can load a batch.
+    /// Check that the instructions are valid for a batch.
     pub(crate) fn of_many(self) -> Result<Self, String> {
         match self.end {
             End::Value(_) => Err("`values` is missing in `load`".to_owned()),
@@ -62,7 +62,7 @@ impl Load {
         Arc::clone(&self.runs)
     }
 
-    /// Begin the load; return its end.
+    /// Begin the load, and return the time of its end.
     pub(crate) fn begin(&self) -> Instant {
         self.runs.fetch_add(1, Ordering::Relaxed);
         Instant::now() + self.delay

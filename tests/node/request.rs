@@ -14,7 +14,7 @@ use crate::load::Load;
 /// The default TTL.
 const TTL: Duration = Duration::from_secs(60);
 
-/// An order, and the id of its answer.
+/// A request line: an order, and the id of its answer.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) id: Value,

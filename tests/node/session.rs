@@ -51,7 +51,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 struct Session<A> {
     cache: A,
     calls: Mutex<Calls>,
-    /// Wakes when a task ends.
+    /// Notified when a task ends.
     ended: Condvar,
 }
 
@@ -64,7 +64,7 @@ struct Calls {
     running: usize,
 }
 
-/// A running task, counted until this is dropped.
+/// A running task, which is counted until this value is dropped.
 struct Running<A: Adapter>(Arc<Session<A>>);
 
 impl<A: Adapter> Drop for Running<A> {
@@ -136,7 +136,7 @@ impl<A: Adapter> Session<A> {
 
     /// Make a call, unless it is cancelled before its end.
     async fn call(&self, number: u64, op: Op, cancelled: Receiver<Pending>) {
-        // A loader that panics ends its call only.
+        // A loader that panics ends only its call.
         let call = AssertUnwindSafe(call::make(&self.cache, op)).catch_unwind();
         let call = async { Ok(call.await) };
         let cancel = async {

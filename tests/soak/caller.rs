@@ -1,4 +1,4 @@
-//! A caller: one random call after another.
+//! A caller, which makes one random call after another.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,7 +68,7 @@ impl<C: Client> Caller<C> {
     }
 
     async fn call(&mut self) {
-        // Few rows are asked for often, as in life.
+        // A few rows are read often, as in real workloads.
         let row = self.rng.below(ROWS as u64).min(self.rng.below(ROWS as u64)) as usize;
         match self.rng.below(100) {
             0..30 => self.get(row).await,
@@ -214,7 +214,7 @@ impl<C: Client> Caller<C> {
     }
 }
 
-/// Pause as a database does: mostly for no time, at times for long.
+/// Pause like a database: mostly not at all, sometimes for long.
 async fn pause(rng: &mut Rng) {
     let micros = match rng.below(100) {
         0..60 => 0,

@@ -1,11 +1,11 @@
-//! The source of truth, and the judgement of what caches answer.
+//! The source of truth, and the check of the answers of caches.
 //!
 //! A row has a version, which only grows, and a value that follows from key and version. A write
-//! commits a version and then tells the cache; once the cache has acknowledged that, older versions
-//! are *superseded*: at once for the cache that wrote, a bound later for all others.
+//! commits a version and then writes to the cache. Once the cache has acknowledged the write, older
+//! versions are *superseded*: at once for the cache that wrote, and after a limit for all others.
 //!
 //! A write without acknowledgement may still reach the server, so its row is not written again
-//! before that is over.
+//! until that is impossible.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,17 +34,18 @@ pub(crate) fn keys() -> impl Iterator<Item = String> {
     (0..ROWS).map(key)
 }
 
-/// The key of a row.
+/// Return the key of a row.
 pub(crate) fn key(row: usize) -> String {
     format!("row:{row}")
 }
 
-/// The row of a key.
+/// Return the row of a key.
 pub(crate) fn row(key: &[u8]) -> Option<usize> {
     std::str::from_utf8(key).ok()?.strip_prefix("row:")?.parse().ok()
 }
 
-/// The value of a version: it names its row and version, and is a little or very long.
+/// Return the value of a version, which names its row and version. Its length varies from short to
+/// very long.
 pub(crate) fn value(row: usize, version: u64) -> Bytes {
     let mut rng = Rng::new(row as u64).fork(version);
     let length = match rng.below(100) {
@@ -120,7 +121,7 @@ impl Database {
         self.wants_dump.swap(false, Ordering::SeqCst)
     }
 
-    /// Judge an answer to a call that began at `began`.
+    /// Check an answer to a call that began at `began`.
     pub(crate) fn judge(&self, call: &Call, row: usize, answer: &Answer) {
         self.tally.count("sources", format!("{} {}", call.adapter, answer.source.as_str()));
         if let Some(value) = &answer.value {

@@ -1,4 +1,4 @@
-//! The caches of all adapters, each behind a proxy of its own, and their callers.
+//! The caches of all adapters, each behind its own proxy, and their callers.
 
 use std::future::Future;
 use std::net::SocketAddr;

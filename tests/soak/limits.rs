@@ -9,7 +9,7 @@ pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) const SETTINGS: &str = "lock_ttl=1s&load_timeout=2s&command_timeout=500ms&connect_timeout=500ms&\
     heartbeat_interval=200ms&reconnect_delay_max=50ms";
 
-/// No call takes longer: it waits for a lock and loads, and every step may time out.
+/// The longest time of a call, which waits for a lock and loads while every step may time out.
 pub(crate) const CALL_MAX: Duration = Duration::from_secs(8);
 
 /// The time that the fleet has to end its calls and close.

@@ -1,4 +1,4 @@
-//! A watch over the locks that the fleet leaves in the server.
+//! The check of the locks that the fleet leaves in the server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use crate::tally::Tally;
 const LOCK_PREFIX: &str = "__redcache:lock:";
 const REFRESH_LOCK_PREFIX: &str = "__redcache:refresh:";
 
-/// A lock that its holder renews lives no longer than a load may take, and once more its TTL.
+/// The longest life of a lock that its holder renews: the load timeout and one more TTL.
 const HELD_MAX: Duration = LOAD_TIMEOUT.saturating_add(LOCK_TTL).saturating_add(LOCK_TTL);
 
-/// Returns the TTL and the token of a lock, or an empty string.
+/// The script that returns the TTL and the token of a lock, or an empty string.
 const LOOK: &str = "local value = redis.call('GET', KEYS[1]) \
     if not value or string.sub(value, 1, #ARGV[1]) ~= ARGV[1] then return '' end \
     return redis.call('PTTL', KEYS[1]) .. ' ' .. value";
@@ -40,7 +40,7 @@ impl Watch {
             let mut held = BTreeMap::new();
             while stopped.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout)
             {
-                // A connection that the disturber has killed is of no interest.
+                // An error of a connection that the disturber has killed is ignored.
                 let _ = Raw::try_connect(address)
                     .and_then(|mut raw| look(&mut raw, &mut held, &watching));
             }

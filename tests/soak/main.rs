@@ -1,4 +1,4 @@
-//! `soak`: a fleet of caches on every adapter behind faulty proxies, judged by an oracle of
+//! `soak`: a fleet of caches on every adapter behind faulty proxies, checked by an oracle of
 //! versions.
 //!
 //! ```text
@@ -71,11 +71,11 @@ fn main() -> ExitCode {
     if soak(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Run the fleet; return whether it has done nothing wrong.
+/// Run the fleet. Return whether there was no violation.
 fn soak(options: &Options) -> bool {
     let rng = Rng::new(options.seed);
     let target = Target::new(options.server.as_deref());
-    // What stays for the life of the program is made before the start is measured.
+    // Objects that live as long as the program are created before the start is measured.
     let calm = Options { seconds: 3, faults: 0, ..options.clone() };
     let warm_up = Arc::new(Tally::default());
     run(&calm, &target, &rng.fork(1), &warm_up);

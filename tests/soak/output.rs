@@ -4,6 +4,6 @@ use std::io::{self, Write};
 
 /// Write a line.
 pub(crate) fn say(text: &str) {
-    // A reader that has gone away has seen enough.
+    // A closed output is ignored.
     let _ = writeln!(io::stdout(), "{text}");
 }

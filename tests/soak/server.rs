@@ -10,7 +10,7 @@ use redcache_tests::{Raw, RedisServer, Rng};
 
 use crate::tally::Tally;
 
-/// Commands that a server survives and a cache must. `{}` stands for the number of keys.
+/// Disturbing commands that the caches must survive. `{}` stands for the number of keys.
 const DISTURBANCES: &[&[&str]] = &[
     &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
     &["FLUSHALL"],
@@ -26,7 +26,7 @@ const DISTURBANCES: &[&[&str]] = &[
 /// The mean pause between two disturbances.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The server of the run: one that the program has started, or one that runs already.
+/// The server of the run: one that the program has started, or one that was already running.
 pub(crate) struct Target {
     address: SocketAddr,
     _own: Option<RedisServer>,
@@ -54,7 +54,7 @@ impl Target {
         raw.ok(&["FLUSHALL"]);
     }
 
-    /// Disturb the server until what is returned is dropped.
+    /// Disturb the server until the returned value is dropped.
     pub(crate) fn disturb(&self, mut rng: Rng, tally: &Arc<Tally>) -> Disturber {
         let (address, tally) = (self.address, Arc::clone(tally));
         let (stops, stopped) = mpsc::channel::<()>();

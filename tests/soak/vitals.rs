@@ -32,7 +32,7 @@ impl Vitals {
     }
 }
 
-/// Wait until the process is back at `start`, and return what it has then or after `patience`.
+/// Wait until the process is back at `start`, for `patience` at most. Return the final measurement.
 pub(crate) fn settled(start: &Vitals, patience: Duration) -> Vitals {
     let given_up_at = Instant::now() + patience;
     loop {

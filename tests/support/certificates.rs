@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// An authority of its own, and what it has signed, as PEM files in one directory.
+/// A certificate authority and the certificates that it has signed, as PEM files in one directory.
 #[derive(Debug)]
 pub struct Certificates {
     directory: PathBuf,
 }
 
 impl Certificates {
-    /// Make an authority, a certificate of a server for `localhost` and 127.0.0.1, one that has
-    /// expired, one for another name, and one of a client.
+    /// Create an authority, a server certificate for `localhost` and 127.0.0.1, an expired one, one
+    /// for another name, and a client certificate.
     ///
     /// # Panics
     ///
-    /// If the directory cannot be written.
+    /// Panics if the directory cannot be written.
     pub fn new(directory: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -50,8 +50,8 @@ impl Certificates {
         self.directory.join(file).display().to_string()
     }
 
-    /// Return the arguments of a server that speaks TLS on `port` with the certificate `name`, and
-    /// wants one of its clients if `is_mutual`.
+    /// Return the arguments of a server that speaks TLS on `port` with the certificate `name`. It
+    /// requires a certificate of its clients if `is_mutual`.
     pub fn server_args(&self, name: &str, port: u16, is_mutual: bool) -> Vec<String> {
         let args = [
             ("--tls-port", port.to_string()),

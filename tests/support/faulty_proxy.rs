@@ -50,7 +50,7 @@ impl FaultyProxy {
     ///
     /// # Panics
     ///
-    /// If no port can be opened.
+    /// Panics if no port can be opened.
     pub fn start(server: SocketAddr, rng: Rng) -> Self {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
@@ -67,7 +67,7 @@ impl FaultyProxy {
         Self { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// The address to connect to instead of the server's.
+    /// Return the address to connect to instead of the server's.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -77,7 +77,7 @@ impl FaultyProxy {
         self.shared.faults.set_rate(percent);
     }
 
-    /// Return the number of faults so far.
+    /// Return the number of faults of each kind so far.
     pub fn faults(&self) -> BTreeMap<Fault, u64> {
         self.shared.faults.counts()
     }
@@ -86,7 +86,7 @@ impl FaultyProxy {
     ///
     /// # Errors
     ///
-    /// If a file cannot be written.
+    /// Fails if a file cannot be written.
     pub fn dump(&self, folder: &Path, name: &str) -> std::io::Result<()> {
         for link in lock(&self.shared.links).iter() {
             link.dump(folder, name)?;

@@ -1,5 +1,5 @@
 //! Support for tests on real servers: processes that end with the test, a Redis, a cluster, a
-//! client that shows bytes, and proxies that count and disturb.
+//! client that shows raw bytes, and proxies that count and disturb.
 //!
 //! Everything here panics on failure: a test that cannot run must fail.
 

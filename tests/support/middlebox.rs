@@ -21,10 +21,10 @@ use stand_in::{Manner, StandIn};
 
 /// The time that a program has to listen.
 const START_MAX: Duration = Duration::from_secs(20);
-/// The pause between two attempts to reach it.
+/// The pause between two attempts to reach the program.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
-/// A proxy in front of one server. It ends when this is dropped.
+/// A proxy in front of one server. Dropping it ends the proxy.
 #[derive(Debug)]
 pub struct Middlebox {
     address: SocketAddr,
@@ -42,7 +42,7 @@ impl Middlebox {
     ///
     /// # Panics
     ///
-    /// If the program does not start.
+    /// Panics if the program does not start.
     pub fn twemproxies(server: SocketAddr) -> Vec<Self> {
         let config = |port| {
             format!(
@@ -59,11 +59,11 @@ impl Middlebox {
     }
 
     /// Start HAProxy's stand-in, and HAProxy in TCP mode if it is installed, in front of a server.
-    /// They end a connection that is `idle` for so long.
+    /// They end a connection that is idle for the time `idle`.
     ///
     /// # Panics
     ///
-    /// If the program does not start.
+    /// Panics if the program does not start.
     pub fn haproxies(server: SocketAddr, idle: Duration) -> Vec<Self> {
         let config = |port| {
             let idle = idle.as_millis();

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// A process that is killed when this is dropped or when the test program ends.
+/// A process that is killed when this value is dropped or when the test program ends.
 #[derive(Debug)]
 pub struct Process(Child);
 
@@ -14,7 +14,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If it cannot be run.
+    /// Fails if the program cannot be run.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn()?;
         REAPER.lock().unwrap_or_else(PoisonError::into_inner).watch(child.id());
@@ -45,16 +45,16 @@ impl Process {
     ///
     /// # Panics
     ///
-    /// If the process has ended.
+    /// Panics if the process has ended.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Let a frozen process go on.
+    /// Resume a frozen process.
     ///
     /// # Panics
     ///
-    /// If the process has ended.
+    /// Panics if the process has ended.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
@@ -80,7 +80,7 @@ impl Drop for Process {
     }
 }
 
-/// The reaper of all processes: a test that hangs never drops its processes.
+/// The reaper of all processes, because a test that hangs never drops its processes.
 static REAPER: LazyLock<Mutex<Reaper>> = LazyLock::new(|| Mutex::new(Reaper::start()));
 
 /// The program of the reaper: it tracks processes, and kills the remaining ones when its input
@@ -107,7 +107,8 @@ struct Reaper {
 
 impl Reaper {
     fn start() -> Self {
-        // In its own process group, where the Ctrl-C that ends the tests does not reach it.
+        // The reaper has its own process group, so that the Ctrl-C that ends the tests does not
+        // reach it.
         let child = Command::new("sh")
             .args(["-c", SCRIPT])
             .stdin(Stdio::piped())

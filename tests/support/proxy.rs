@@ -28,11 +28,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listen on a free port and forwards to `server`.
+    /// Listen on a free port and forward to `server`.
     ///
     /// # Panics
     ///
-    /// If no port can be opened.
+    /// Panics if no port can be opened.
     pub fn start(server: SocketAddr) -> Self {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
@@ -45,12 +45,12 @@ impl Proxy {
         Self { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// The address to connect to instead of the server's.
+    /// Return the address to connect to instead of the server's.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The address as a URL.
+    /// Return the address as a URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }

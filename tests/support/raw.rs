@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A blocking connection that sends commands and returns whole frames, byte for byte.
 ///
-/// It begins with RESP2: call `HELLO 3` for pushes.
+/// A connection begins with RESP2; send `HELLO 3` to receive pushes.
 #[derive(Debug)]
 pub struct Raw {
     socket: TcpStream,
@@ -26,16 +26,16 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If no server accepts.
+    /// Panics if no server accepts.
     pub fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).unwrap_or_else(|error| panic!("connect to {address}: {error}"))
     }
 
-    /// Connect to a server that may not be there.
+    /// Connect to a server that may not be running.
     ///
     /// # Errors
     ///
-    /// If no server accepts.
+    /// Fails if no server accepts.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         socket.set_nodelay(true)?;
@@ -53,16 +53,16 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the connection ends or is silent for ten seconds.
+    /// Panics if the connection ends or is silent for ten seconds.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Vec<u8> {
         self.try_call(args).unwrap_or_else(|error| panic!("{}: {error}", show(args)))
     }
 
-    /// Send a command to a server that may go away, and return its reply.
+    /// Send a command to a server that may stop, and return its reply.
     ///
     /// # Errors
     ///
-    /// If the connection ends or is silent for ten seconds.
+    /// Fails if the connection ends or is silent for ten seconds.
     pub fn try_call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Vec<u8>> {
         self.send(args)?;
         loop {
@@ -78,7 +78,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the reply is another one, or the connection fails.
+    /// Panics if the reply is another one, or the connection fails.
     pub fn ok<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         let reply = self.call(args);
         assert_eq!(reply.escape_ascii().to_string(), r"+OK\r\n", "{}", show(args));
@@ -88,7 +88,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If one is refused, or the connection fails.
+    /// Panics if one is refused, or the connection fails.
     pub fn set_each<A: AsRef<[u8]>>(&mut self, words: &[A]) {
         for pair in words.chunks_exact(2) {
             self.ok(&[b"SET".as_slice(), pair[0].as_ref(), pair[1].as_ref()]);
@@ -99,7 +99,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the reply is no number, or the connection fails.
+    /// Panics if the reply is no number, or the connection fails.
     pub fn integer<A: AsRef<[u8]>>(&mut self, args: &[A]) -> i64 {
         let reply = self.call(args);
         match resp::decode(&reply) {
@@ -112,7 +112,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the key is of another type, or the connection fails.
+    /// Panics if the key is of another type, or the connection fails.
     pub fn get(&mut self, key: &str) -> Option<Vec<u8>> {
         let reply = self.call(&["GET", key]);
         match resp::decode(&reply) {
@@ -126,7 +126,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If a reply comes instead, or nothing for ten seconds.
+    /// Panics if a reply comes instead, or nothing for ten seconds.
     pub fn read_push(&mut self) -> Vec<u8> {
         if let Some(push) = self.pushes.pop_front() {
             return push;
@@ -140,7 +140,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the connection fails.
+    /// Panics if the connection fails.
     pub fn pushes(&mut self) -> Vec<Vec<u8>> {
         // Pushes for earlier changes come before the reply to this.
         self.call(&["PING"]);
@@ -151,7 +151,7 @@ impl Raw {
     ///
     /// # Errors
     ///
-    /// If the connection has ended.
+    /// Fails if the connection has ended.
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
         let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
         let mut request = Vec::new();
@@ -159,11 +159,11 @@ impl Raw {
         self.send_bytes(&request)
     }
 
-    /// Write any bytes at all.
+    /// Write arbitrary bytes.
     ///
     /// # Errors
     ///
-    /// If the connection has ended.
+    /// Fails if the connection has ended.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)
     }
@@ -172,8 +172,8 @@ impl Raw {
     ///
     /// # Errors
     ///
-    /// If the connection ends (`UnexpectedEof`), is silent for ten seconds, or sends what is no
-    /// frame.
+    /// Fails if the connection ends (`UnexpectedEof`), is silent for ten seconds, or sends bytes
+    /// that are not a frame.
     pub fn read_frame(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let end = self.scanner.scan(&self.buffer);

@@ -1,4 +1,4 @@
-//! A real Redis Cluster for tests, stopped when they are over.
+//! A real Redis Cluster for tests, which is stopped when it is dropped.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use crate::raw::Raw;
 use crate::redis_server::RedisServer;
 use crate::tls_group::TlsGroup;
 
-/// The arguments of every node. No replica takes over by itself: on a busy machine a node may be
-/// silent for long.
+/// The arguments of every node. No replica takes over without a command, because on a busy machine
+/// a node may be silent for long.
 const NODE: &[&str] = &[
     "--cluster-node-timeout",
     "3000",
@@ -27,8 +27,8 @@ const PRIMARIES: usize = 3;
 /// The time that a cluster has until all nodes agree.
 const AGREE_MAX: Duration = Duration::from_secs(60);
 
-/// The time that a replica has to take over before it is asked again; a little more than its own
-/// limit.
+/// The time that a replica has to take over before the command is repeated; a little more than its
+/// own limit.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 
 /// The pause between two polls.
@@ -48,11 +48,11 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Start the nodes and waits until they are one cluster.
+    /// Start the nodes and wait until they are one cluster.
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or the nodes do not form a cluster.
+    /// Panics if there is no `redis-server`, or the nodes do not form a cluster.
     pub fn start() -> Self {
         Self::start_with(vec![Vec::new(); 2 * PRIMARIES], None)
     }
@@ -62,7 +62,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server` with TLS, or the nodes do not form a cluster.
+    /// Panics if there is no `redis-server` with TLS, or the nodes do not form a cluster.
     pub fn start_with_tls() -> Self {
         let tls = TlsGroup::new(2 * PRIMARIES);
         let args = tls.ports.iter().map(|port| {
@@ -88,7 +88,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// Return the port on which a node meets the others.
+    /// Return the port on which a node talks to the other nodes.
     fn own_port(&self, number: usize) -> u16 {
         let tls = self.tls.as_ref().map(|tls| tls.ports[number]);
         tls.unwrap_or_else(|| self.nodes[number].port())
@@ -99,7 +99,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If the cluster does not speak TLS.
+    /// Panics if the cluster does not speak TLS.
     pub fn tls_url(&self) -> String {
         let tls = self.tls.as_ref().expect("the cluster speaks TLS");
         let seeds: Vec<_> =
@@ -143,7 +143,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If it does not become one.
+    /// Panics if the node does not become a replica.
     pub fn replicate(&self, replica: usize, primary: usize) {
         let id = self.id(primary);
         self.wait("a node becomes a replica", || {
@@ -155,7 +155,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If it does not start or join.
+    /// Panics if it does not start or join.
     pub fn add_node(&mut self) -> usize {
         let number = self.nodes.len();
         self.nodes.push(RedisServer::start_node(NODE));
@@ -172,7 +172,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If the others do not forget it.
+    /// Panics if the others do not forget it.
     pub fn remove_node(&mut self, number: usize) {
         let id = self.id(number);
         self.nodes[number].stop();
@@ -195,7 +195,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If the node does not accept.
+    /// Panics if the node does not accept.
     pub fn connect(&self, number: usize) -> Raw {
         self.nodes[number].connect()
     }
@@ -204,7 +204,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If no node owns it, or the node does not accept.
+    /// Panics if no node owns it, or the node does not accept.
     pub fn connect_to_owner(&self, key: impl AsRef<[u8]>) -> Raw {
         self.connect(self.owner(Slot::of(key.as_ref())))
     }
@@ -226,11 +226,11 @@ impl RedisCluster {
         (0..self.nodes.len()).filter(|number| self.nodes[*number].is_running())
     }
 
-    /// Return the number of the node that owns a slot by its own account.
+    /// Return the number of the node that reports itself as the owner of a slot.
     ///
     /// # Panics
     ///
-    /// If no node does.
+    /// Panics if no node owns it.
     pub fn owner(&self, slot: Slot) -> usize {
         let mut owners = self.running().filter(|number| self.owns(*number, slot));
         owners.next().unwrap_or_else(|| panic!("nobody owns slot {}", slot.index()))
@@ -263,7 +263,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If the node does not answer.
+    /// Panics if the node does not answer.
     pub fn id(&self, number: usize) -> String {
         let reply = self.connect(number).call(&["CLUSTER", "MYID"]);
         match decode(&reply) {
@@ -276,7 +276,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If it has none that runs.
+    /// Panics if it has none that runs.
     pub fn replica_of(&self, primary: usize) -> usize {
         let id = self.id(primary);
         let mut replicas = self.running().filter(|number| {
@@ -292,7 +292,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node refuses.
+    /// Panics if a node refuses.
     pub fn begin_move(&self, slot: Slot, to: usize) {
         let (from, number) = (self.owner(slot), slot.index().to_string());
         let (from_id, to_id) = (self.id(from), self.id(to));
@@ -304,7 +304,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node refuses.
+    /// Panics if a node refuses.
     pub fn move_keys(&self, slot: Slot, to: usize) {
         let mut from = self.connect(self.owner(slot));
         let port = self.own_port(to).to_string();
@@ -316,7 +316,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node refuses.
+    /// Panics if a node refuses.
     pub fn end_move(&self, slot: Slot, to: usize) {
         let (from, number, id) = (self.owner(slot), slot.index().to_string(), self.id(to));
         for node in [to, from] {
@@ -329,7 +329,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node refuses.
+    /// Panics if a node refuses.
     pub fn move_slots(&self, slots: &[Slot], from: usize, to: usize) {
         let ids = [from, to].map(|number| self.id(number));
         let port = self.own_port(to).to_string();
@@ -342,17 +342,17 @@ impl RedisCluster {
             let owner = ["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]];
             target.ok(&owner);
             let reply = source.call(&owner);
-            // A node without slots becomes a replica by itself.
+            // A node without slots becomes a replica without a command.
             let is_replica = reply.ends_with(b"only with masters.\r\n");
             assert!(reply == b"+OK\r\n" || is_replica, "{}", reply.escape_ascii());
         }
     }
 
-    /// Return the slots that a node owns by its own account.
+    /// Return the slots that a node reports as its own.
     ///
     /// # Panics
     ///
-    /// If it does not answer.
+    /// Panics if it does not answer.
     pub fn slots_of(&self, number: usize) -> Vec<Slot> {
         let ranges = self.ranges_of(number);
         let slots = ranges.into_iter().flat_map(|(first, last)| first..=last);
@@ -363,7 +363,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node refuses.
+    /// Panics if a node refuses.
     pub fn move_slot(&self, slot: Slot, to: usize) {
         self.begin_move(slot, to);
         self.move_keys(slot, to);
@@ -374,7 +374,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If it is not promoted.
+    /// Panics if it is not promoted.
     pub fn fail_over(&self, replica: usize) {
         self.take_over(replica);
         self.wait_until_healthy();
@@ -386,7 +386,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node does not start, or the cluster does not become whole again.
+    /// Panics if a node does not start, or the cluster does not become whole again.
     pub fn upgrade(&mut self, program: &str, mut on_upgraded: impl FnMut(&Self, usize)) {
         let owners: Vec<_> =
             self.running().filter(|number| !self.ranges_of(*number).is_empty()).collect();
@@ -418,7 +418,7 @@ impl RedisCluster {
 
     /// Promote a replica with the consent of its primary.
     fn take_over(&self, replica: usize) {
-        // It takes over the slots of its primary that it knows of.
+        // The replica takes over the slots of its primary that it knows.
         self.wait_until_healthy();
         let mut asked_at = None::<Instant>;
         self.wait("a replica takes over", || {
@@ -438,7 +438,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If a node does not answer.
+    /// Panics if a node does not answer.
     pub fn fail_over_by_itself(&self, does: bool) {
         let (timeout, never) = if does { ("1000", "no") } else { ("3000", "yes") };
         for number in self.running() {
@@ -453,7 +453,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If that does not happen in time.
+    /// Panics if that does not happen in time.
     pub fn wait_until_healthy(&self) {
         self.wait("the cluster is whole", || {
             self.running().all(|number| {

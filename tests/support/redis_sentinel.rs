@@ -14,9 +14,9 @@ use crate::tls_group::TlsGroup;
 const SERVICE: &str = "cache";
 const REPLICAS: usize = 2;
 const SENTINELS: usize = 3;
-/// The silence after which the sentinels take a primary for dead.
+/// The silence after which the sentinels consider a primary dead.
 const DOWN_AFTER: Duration = Duration::from_millis(1000);
-/// How long a group may take to start, or to agree on another primary.
+/// The time that a group has to start, or to agree on another primary.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
@@ -36,11 +36,11 @@ struct Sentinel {
 }
 
 impl RedisSentinel {
-    /// Start a group and waits until its sentinels know each other and the replicas.
+    /// Start a group and wait until its sentinels know each other and the replicas.
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or if the group does not start.
+    /// Panics if there is no `redis-server`, or if the group does not start.
     pub fn start() -> Self {
         Self::start_with(None)
     }
@@ -49,7 +49,7 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server` with TLS, or if the group does not start.
+    /// Panics if there is no `redis-server` with TLS, or if the group does not start.
     pub fn start_with_tls() -> Self {
         Self::start_with(Some(TlsGroup::new(1 + REPLICAS)))
     }
@@ -129,7 +129,7 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// If the group does not speak TLS.
+    /// Panics if the group does not speak TLS.
     pub fn tls_url(&self) -> String {
         let options = self.tls.as_ref().expect("the group speaks TLS").url_options();
         let ports = self.sentinels.iter().filter_map(|it| it.tls_port);
@@ -137,11 +137,11 @@ impl RedisSentinel {
         format!("rediss-sentinel://{}/{SERVICE}?{options}", sentinels.join(","))
     }
 
-    /// Return the number of the primary in the eyes of the first sentinel that runs.
+    /// Return the number of the primary that the first running sentinel names.
     ///
     /// # Panics
     ///
-    /// If it names none of the servers.
+    /// Panics if the sentinel names none of the servers.
     pub fn primary(&self) -> usize {
         let number = self.sentinels.iter().position(|it| it.process.is_some());
         let number = number.expect("a sentinel runs");
@@ -161,7 +161,7 @@ impl RedisSentinel {
         &mut self.servers[number]
     }
 
-    /// Connects a client of the tests to each sentinel.
+    /// Connect a client of the tests to each sentinel.
     pub fn connect_to_sentinels(&self) -> impl Iterator<Item = Raw> + '_ {
         let ports = self.sentinels.iter().map(|it| it.port);
         ports.map(|port| Raw::connect((Ipv4Addr::LOCALHOST, port).into()))
@@ -176,7 +176,7 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// If they do not agree in time.
+    /// Panics if they do not agree in time.
     pub fn fail_over(&self) {
         let before = self.primary();
         self.wait_until("a failover begins", |group| {
@@ -189,7 +189,7 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// If they do not agree in time.
+    /// Panics if they do not agree in time.
     pub fn wait_for_another_primary(&self, before: usize) {
         self.wait_until("another primary", |group| group.primary() != before);
     }

@@ -1,4 +1,4 @@
-//! A real Redis for one test, on a free port, stopped when the test is over.
+//! A real Redis for one test, on a free port, which is stopped at the end of the test.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -45,7 +45,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or it does not start.
+    /// Panics if there is no `redis-server`, or it does not start.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -54,7 +54,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or it does not start.
+    /// Panics if there is no `redis-server`, or it does not start.
     pub fn start_with(args: &[&str]) -> Self {
         Self::try_ports(args, false)
     }
@@ -63,7 +63,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or it does not start.
+    /// Panics if there is no `redis-server`, or it does not start.
     pub(crate) fn start_node(args: &[&str]) -> Self {
         Self::try_ports(args, true)
     }
@@ -73,7 +73,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or it does not start, or rejects the view.
+    /// Panics if there is no `redis-server`, or it does not start, or rejects the view.
     pub fn start_member(view: &str) -> Self {
         let directory = new_directory();
         fs::write(directory.join("nodes.conf"), view).expect("a new directory is writable");
@@ -107,7 +107,7 @@ impl RedisServer {
         panic!("redis-server did not start:\n{}", server.output());
     }
 
-    /// The TCP port on 127.0.0.1.
+    /// Return the TCP port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -122,17 +122,17 @@ impl RedisServer {
         self.process.is_some()
     }
 
-    /// The address on the loopback interface.
+    /// Return the address on the loopback interface.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// The address as a URL.
+    /// Return the address as a URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
-    /// The Unix socket that the server listens on as well.
+    /// Return the path of the Unix socket that the server also listens on.
     pub fn socket_path(&self) -> PathBuf {
         self.directory.join("redis.sock")
     }
@@ -146,7 +146,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server was stopped.
+    /// Panics if the server was stopped.
     pub fn pid(&self) -> u32 {
         self.running().id()
     }
@@ -155,7 +155,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server does not accept.
+    /// Panics if the server does not accept.
     pub fn connect(&self) -> Raw {
         Raw::connect(self.address())
     }
@@ -164,7 +164,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server does not answer.
+    /// Panics if the server does not answer.
     pub fn is_valkey(&self) -> bool {
         let info = self.connect().call(&["INFO", "server"]);
         String::from_utf8_lossy(&info).contains("server_name:valkey")
@@ -179,7 +179,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server does not start again.
+    /// Panics if the server does not start again.
     pub fn restart(&mut self) {
         self.stop();
         assert!(self.launch(), "redis-server did not start again:\n{}", self.output());
@@ -199,16 +199,16 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server was stopped.
+    /// Panics if the server was stopped.
     pub fn pause(&self) {
         self.running().pause();
     }
 
-    /// Let a frozen process go on.
+    /// Resume a frozen process.
     ///
     /// # Panics
     ///
-    /// If the server was stopped.
+    /// Panics if the server was stopped.
     pub fn resume(&self) {
         self.running().resume();
     }
@@ -217,7 +217,7 @@ impl RedisServer {
         self.process.as_ref().expect("the server was stopped")
     }
 
-    /// Start the process and wait for its first answer; return whether it came.
+    /// Start the process and wait for its first answer. Return whether it arrived.
     fn launch(&mut self) -> bool {
         let program = &self.program;
         let bus_port = self.bus_port.map(|port| port.to_string());
@@ -285,7 +285,7 @@ impl RedisServer {
             return false;
         };
         match client.try_call(&["INFO", "server"]) {
-            // A server with a password does not name its process; an answer must do.
+            // A server with a password does not name its process, so any answer counts.
             Ok(reply) if reply.starts_with(b"-NOAUTH") => true,
             Ok(reply) => {
                 let ours = format!("process_id:{}\r\n", self.pid());

@@ -5,12 +5,12 @@
 pub struct Rng(u64);
 
 impl Rng {
-    /// Make a generator; equal seeds give equal numbers.
+    /// Create a generator. Equal seeds give equal numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Return a generator of its own sequence, for a part that `number` names.
+    /// Return a generator with a separate sequence, for the part that `number` names.
     pub fn fork(&self, number: u64) -> Self {
         let mut fork = Self(self.0 ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
         fork.draw();

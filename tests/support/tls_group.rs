@@ -37,7 +37,7 @@ impl TlsGroup {
 
 impl Drop for TlsGroup {
     fn drop(&mut self) {
-        // What cannot be deleted is left to the system's own cleaning.
+        // Files that cannot be deleted are left to the system.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -15,12 +15,12 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// Start a server that presents the certificate `name` of [`Certificates`], and that wants one
-    /// of its clients if `is_mutual`.
+    /// Start a server that presents the certificate `name` of [`Certificates`]. It requires a
+    /// certificate of its clients if `is_mutual`.
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or if it was built without TLS.
+    /// Panics if there is no `redis-server`, or if it was built without TLS.
     pub fn start(name: &str, is_mutual: bool) -> Self {
         let directory = new_directory();
         let certificates = Certificates::new(&directory);
@@ -60,7 +60,7 @@ impl TlsServer {
 impl Drop for TlsServer {
     fn drop(&mut self) {
         self.server.stop();
-        // What cannot be deleted is left to the system's own cleaning.
+        // Files that cannot be deleted are left to the system.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Rows {
 #[derive(Default)]
 struct Row {
     version: usize,
-    /// When the removal of the key was acknowledged after each change.
+    /// The time at which the removal of the key was acknowledged after each change.
     removed_at: Vec<Instant>,
 }
 

@@ -1,4 +1,4 @@
-//! A cluster whose nodes may answer anything.
+//! A cluster whose nodes may send any reply.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ impl Cluster {
     }
 
     fn drain(&mut self) {
-        // A reply may trigger further commands, but not without end.
+        // A reply may trigger further commands, but only a limited number.
         for _ in 0..10_000 {
             while let Some(event) = self.engine.poll_event() {
                 self.on_event(event);

@@ -27,15 +27,16 @@ pub(super) struct Rig {
     server: Server,
     dialing: Option<ConnId>,
     link: Option<(ConnId, ClientId)>,
-    /// Bytes on their way to the server.
+    /// Bytes in transit to the server.
     pub(super) up: Vec<u8>,
-    /// Bytes on their way to the engine.
+    /// Bytes in transit to the engine.
     pub(super) down: Vec<u8>,
     /// The running calls and their keys.
     pub(super) calls: BTreeMap<OpId, Vec<Key>>,
     pub(super) loads: Vec<Load>,
     made: u32,
-    /// Only the server model answers, and every value names its key.
+    /// Whether answers can be checked: only the server model replies, and every value names its
+    /// key.
     checks_answers: bool,
     last: Option<Answer>,
 }
@@ -99,7 +100,7 @@ impl Rig {
         self.drain();
     }
 
-    /// Lose the connection and everything on its way.
+    /// Lose the connection and all bytes in transit.
     pub(super) fn disconnect(&mut self) {
         let Some((conn, _)) = self.link else { return };
         self.unlink();
@@ -237,7 +238,7 @@ impl Rig {
 
     /// Deliver everything in both directions.
     pub(super) fn settle(&mut self) {
-        // A reply may trigger further commands, but not without end.
+        // A reply may trigger further commands, but only a limited number.
         for _ in 0..1000 {
             if self.up.is_empty() && self.down.is_empty() {
                 return self.check_near();
@@ -361,11 +362,11 @@ mod tests {
             rig.settle();
         }
         assert_eq!((rig.calls.len(), rig.engine.stats().flights), (1, 1), "`a` is given up");
-        // `c` takes the slot of the flight of `a`.
+        // The flight of `c` reuses the slot of the flight of `a`.
         rig.call(17);
         rig.settle();
         assert_eq!(rig.loads.len(), 2);
-        // The batch's loader ends at last; each answer names its key.
+        // The batch's loader ends late; each answer must still name its key.
         rig.end_load(0, true);
         rig.settle();
         assert_eq!(rig.calls.len(), 2, "`c` is still being loaded");

@@ -1,11 +1,11 @@
-//! Arbitrary events as bytes: the first of each two is the event, the second its argument.
+//! Arbitrary events as pairs of bytes: the first byte is the event, the second its argument.
 
 use std::time::Duration;
 
 use super::fixture::key;
 use super::rig::Rig;
 
-/// Longer scripts have found nothing more.
+/// The largest number of events. Longer scripts have found no further bugs.
 const EVENTS_MAX: usize = 400;
 
 /// Run the events encoded in `bytes`, checking answers and the near cache, then let all calls end.

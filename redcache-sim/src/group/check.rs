@@ -50,7 +50,7 @@ impl World {
         Ok(())
     }
 
-    /// Check that near entries come from the named primary and are true there.
+    /// Check that near entries come from the named primary and equal its values.
     fn check_near(&mut self, process: usize) -> Checked {
         let (state, now) = (&self.processes[process], self.time());
         for key in &self.keys {
@@ -92,7 +92,7 @@ impl World {
             .holds(!is_open, || format!("call {number} of p{process} has not ended in time"))
     }
 
-    /// Check that a process uses the primary once everything is well.
+    /// Check that a process uses the primary once all faults have healed.
     pub(super) fn check_healed(&mut self, process: usize) -> Checked {
         self.tally.cover(Invariant::Liveness);
         let state = &self.processes[process];

@@ -1,5 +1,5 @@
-//! Switches of the primary: a replica takes over, the sentinels learn of it, and the old primary
-//! learns of it at once, later, or when it goes on.
+//! Switches of the primary: a replica takes over, the sentinels learn of the switch, and the old
+//! primary learns of it at once, later, or when it resumes.
 
 use super::link::FarEnd;
 use super::world::{Event, Node, Switch, World};
@@ -7,7 +7,7 @@ use crate::clock::Micros;
 use crate::fault::Fault;
 
 impl World {
-    /// Begin a switch, unless one is under way or no replica can take over.
+    /// Begin a switch, unless one is in progress or no replica can take over.
     pub(super) fn begin_switch(&mut self, fault: Fault) {
         let can_take_over = |node: &Node| node.is_replica && !node.is_dead && !node.is_frozen;
         let servers = 0..self.nodes.len();
@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// A killed server starts again, as the primary that it was.
+    /// Start a killed server again, as the primary that it was.
     pub(super) fn come_back(&mut self, server: usize) {
         if self.nodes[server].is_dead {
             self.nodes[server].is_dead = false;
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// A frozen server goes on, as the primary that it was.
+    /// Resume a frozen server, as the primary that it was.
     pub(super) fn resume(&mut self, server: usize) {
         if std::mem::take(&mut self.nodes[server].is_frozen) {
             self.nodes[server].resumed_at = Some(self.now);

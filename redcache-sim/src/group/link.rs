@@ -23,11 +23,11 @@ pub(super) struct Link {
     pub(super) to: Option<FarEnd>,
     /// The client at the server.
     pub(super) client: Option<ClientId>,
-    /// The sentinel has accepted it.
+    /// Whether the sentinel has accepted the connection.
     pub(super) is_accepted: bool,
-    /// It has subscribed to switches.
+    /// Whether the client has subscribed to switches.
     pub(super) is_subscribed: bool,
-    /// The process still uses it.
+    /// Whether the process still uses the connection.
     pub(super) is_current: bool,
     pub(super) up: Pipe,
     pub(super) down: Pipe,
@@ -36,7 +36,7 @@ pub(super) struct Link {
     /// The role in the server's greeting, and where the greeting ends in the pipe.
     pub(super) greeting: Option<(u64, Role)>,
     /// The primaries that a sentinel has named, and where each name ends in the pipe. `None` ends
-    /// the conversation: the sentinel does not know the service.
+    /// the session, because the sentinel does not know the service.
     pub(super) named: VecDeque<(u64, Option<usize>)>,
 }
 

@@ -116,8 +116,8 @@ impl Plan {
         self.latency + self.jitter + 2_000
     }
 
-    /// Return the time within which a process must use the primary once everything is well: notice
-    /// a dead link, leave a silent sentinel, ask the next one, and dial.
+    /// Return the time within which a process must use the primary after the faults: it must notice
+    /// a dead link, leave a silent sentinel, query the next one, and dial.
     pub(super) fn healing(&self) -> Micros {
         let span = 4 * self.heartbeat
             + 4 * self.connect

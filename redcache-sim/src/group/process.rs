@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// The process no longer uses a link.
+    /// Record that the process no longer uses a link.
     fn forget_link(&mut self, link: usize) {
         self.links[link].is_current = false;
         let process = self.links[link].process;

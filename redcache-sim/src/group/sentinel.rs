@@ -1,22 +1,22 @@
-//! The model of one sentinel: it names the primary that it knows of, and publishes a switch.
+//! The model of one sentinel, which names the primary that it knows and publishes a switch.
 
 use super::plan::{SENTINEL_HOST, SENTINELS, SERVER_HOST, SERVICE, port_of};
 
 /// One sentinel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sentinel {
-    /// The server that it takes for the primary.
+    /// The server that the sentinel considers the primary.
     pub(super) primary: usize,
-    /// The number of the switch that it knows of.
+    /// The number of the latest switch that the sentinel knows.
     pub(super) epoch: u64,
-    /// It names this server instead.
+    /// The server that the sentinel names instead, if it is wrong.
     pub(super) wrong: Option<usize>,
-    /// It does not know the service.
+    /// Whether the sentinel does not know the service.
     pub(super) is_ignorant: bool,
     pub(super) is_dead: bool,
-    /// It hears everything and says nothing.
+    /// Whether the sentinel reads commands and sends no replies.
     pub(super) is_silent: bool,
-    /// It learns of no switch until the faults end.
+    /// Whether the sentinel learns of no switch until the faults end.
     pub(super) is_late: bool,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Sentinel {
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) bytes: Vec<u8>,
-    /// The server that it names, or `None` if it does not know the service.
+    /// The server that the reply names, or `None` if the sentinel does not know the service.
     pub(super) named: Option<Option<usize>>,
-    /// The client has subscribed.
+    /// Whether the client has subscribed.
     pub(super) subscribes: bool,
 }
 
@@ -43,7 +43,7 @@ impl Sentinel {
         }
     }
 
-    /// Return the server that it names.
+    /// Return the server that the sentinel names.
     pub(super) fn names(&self) -> usize {
         self.wrong.unwrap_or(self.primary)
     }

@@ -64,7 +64,7 @@ pub(super) enum Event {
     },
     /// A server learns that it is a replica.
     Demote(usize),
-    /// A frozen server goes on.
+    /// A frozen server resumes.
     Resume(usize),
     /// A killed server starts again.
     Return(usize),
@@ -73,16 +73,16 @@ pub(super) enum Event {
     Heal,
     /// The last calls are made.
     Probe,
-    /// Nothing may be left.
+    /// The end of the run, at which no state may be left.
     Rest,
 }
 
-/// A replica takes the place of the primary.
+/// A switch, in which a replica replaces the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Switch {
     pub(super) old: usize,
     pub(super) new: usize,
-    /// Writes that have not reached the replica are lost.
+    /// Whether writes that have not reached the replica are lost.
     pub(super) loses: bool,
 }
 
@@ -106,7 +106,7 @@ pub(super) struct Call {
     pub(super) is_probe: bool,
 }
 
-/// One process: an engine, and what its sentinels have told it.
+/// One process: an engine, and the servers that sentinels have named to it.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) engine: Engine,
@@ -146,7 +146,7 @@ pub(super) struct World {
     /// The provider of the credentials, if there is one.
     pub(super) provider: Option<Provider>,
     pub(super) keys: Vec<Key>,
-    /// Changes on their way to the replicas, and when they arrive.
+    /// Changes in transit to the replicas, and the times at which they arrive.
     pub(super) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
     /// The last content sent of each key.
     pub(super) sent: Vec<Option<KeyCopy>>,
@@ -242,7 +242,7 @@ impl World {
         u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX / 4)
     }
 
-    /// Return how long the next bytes take.
+    /// Return the time that the next bytes take.
     pub(super) fn delay(&mut self) -> Micros {
         self.plan.latency + self.rng.below(self.plan.jitter + 1)
     }

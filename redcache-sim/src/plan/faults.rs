@@ -1,4 +1,4 @@
-//! The faults that a seed plans, and when they are injected.
+//! The faults that a seed plans, and the times at which they are injected.
 
 use crate::clock::Micros;
 use crate::fault::Fault;

@@ -1,4 +1,4 @@
-//! The products and versions of the servers: some compare and write without a script.
+//! The products and versions of the servers. Some of them compare and write without a script.
 
 use crate::fault::Fault;
 use crate::plan::faults::Faults;
@@ -18,14 +18,15 @@ const FORBIDDEN: [&str; 4] = ["delifeq", "delex", "multi", "exec"];
 /// The releases of the servers of a world.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Servers {
-    /// All are of the planned release.
+    /// All servers have the planned release.
     Same,
-    /// Each is of one of these, and of any of them after a restart.
+    /// Each server has one of these releases, and may have the other after a restart.
     Mixed([Release; 2]),
 }
 
 impl Servers {
-    /// Choose the servers that have native commands, and whether the login may use all of them.
+    /// Choose the servers that have native commands, and the native commands that the login may
+    /// use.
     pub(super) fn choose(server: &mut Config, faults: &mut Faults, rng: &mut Rng) -> Self {
         let native = rng.pick(&NATIVE);
         let forbidden = rng.pick(&FORBIDDEN);

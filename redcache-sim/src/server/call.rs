@@ -21,7 +21,7 @@ impl Call<'_> {
         self.server.clock.now_ms()
     }
 
-    /// Return the client's state; `None` if the client is gone.
+    /// Return the client's state; `None` if the client has disconnected.
     pub(super) fn state(&mut self) -> Option<&mut Client> {
         self.server.clients.get_mut(&self.client)
     }

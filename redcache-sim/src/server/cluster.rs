@@ -51,7 +51,7 @@ impl Cluster {
     ///
     /// # Panics
     ///
-    /// If there is no such member.
+    /// Panics if there is no such member.
     pub fn new(members: Vec<Member>, me: usize) -> Self {
         assert!(me < members.len(), "a node is a member of its cluster");
         let epoch = members.iter().map(|member| member.epoch).max().unwrap_or(0);
@@ -85,7 +85,7 @@ impl Cluster {
     ///
     /// # Panics
     ///
-    /// If there is no such member.
+    /// Panics if there is no such member.
     pub fn member_mut(&mut self, member: usize) -> &mut Member {
         &mut self.members[member]
     }

@@ -24,11 +24,11 @@ pub struct Config {
     /// Commands that are refused with `NOPERM`, by full name in lower case: `eval`,
     /// `client|tracking`.
     pub forbidden: BTreeSet<String>,
-    /// The most connected clients.
+    /// The largest number of connected clients.
     pub clients_max: usize,
-    /// The most keys in the tracking table; 0 for no limit.
+    /// The largest number of keys in the tracking table; 0 for no limit.
     pub tracking_keys_max: usize,
-    /// The most bytes of all keys; 0 for no limit.
+    /// The largest number of bytes of all keys; 0 for no limit.
     pub memory_max: u64,
     /// The keys that are evicted when memory is short.
     pub eviction: Eviction,
@@ -37,7 +37,7 @@ pub struct Config {
     pub lists_own_shard: bool,
     /// Whether expired keys are deleted in the background, or only on access.
     pub active_expiry: bool,
-    /// The most commands in [`Server::log`](super::Server::log).
+    /// The largest number of commands in [`Server::log`](super::Server::log).
     pub log_max: usize,
     /// The seed for choosing evicted keys and dropped tracking entries.
     pub seed: u64,

@@ -1,5 +1,5 @@
-//! The differences between the servers that the model stands in for: Redis 7.0, Redis 8.2 and
-//! Valkey 9.1.
+//! The differences between the servers that the model represents: Redis 7.0, Redis 8.2 and Valkey
+//! 9.1.
 
 use super::config::{Config, Product};
 use super::reply::{Reply, ReplyError};

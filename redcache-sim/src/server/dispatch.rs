@@ -1,4 +1,4 @@
-//! From a request to its reply: look up the command, check that it may run, run it.
+//! The execution of a request: look up the command, check that it may run, run it.
 
 use bytes::Bytes;
 

@@ -79,7 +79,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If `database` is 16 or more.
+    /// Panics if `database` is 16 or more.
     pub fn evict(&mut self, database: usize, key: &[u8]) -> bool {
         let key = Bytes::copy_from_slice(key);
         let existed = self.keyspace.remove(database, &key).is_some();
@@ -100,8 +100,8 @@ impl Server {
         self.record = Record::default();
     }
 
-    /// Restart the server: connections, tracking and the script cache are gone, and the keys too
-    /// unless `keep_keys`. Faults stay.
+    /// Restart the server. Connections, tracking and the script cache are lost, and so are the keys
+    /// unless `keep_keys` is set. Faults remain.
     pub fn restart(&mut self, now: Instant, keep_keys: bool) {
         self.clock.advance(now);
         for client in self.clients().collect::<Vec<_>>() {

@@ -2,7 +2,7 @@
 
 use super::client::ClientId;
 
-/// An action that the server asks its driver for.
+/// An action that the server requests from its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Send these bytes to the client.

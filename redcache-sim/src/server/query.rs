@@ -16,7 +16,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If `database` is 16 or more.
+    /// Panics if `database` is 16 or more.
     pub fn value(&self, database: usize, key: &[u8]) -> Option<Bytes> {
         let gone = self.keyspace.is_expired(database, key, self.clock.now_ms());
         match &self.keyspace.get(database, key).filter(|_| !gone)?.value {
@@ -29,7 +29,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If `database` is 16 or more.
+    /// Panics if `database` is 16 or more.
     pub fn expires_at(&self, database: usize, key: &[u8]) -> Option<Instant> {
         let entry = self.keyspace.get(database, key)?;
         entry.expires_at.map(|at| self.clock.instant(at))
@@ -39,7 +39,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If `database` is 16 or more.
+    /// Panics if `database` is 16 or more.
     pub fn ttl(&self, database: usize, key: &[u8]) -> Option<Duration> {
         let at = self.keyspace.get(database, key)?.expires_at?;
         let left = at.saturating_sub(self.clock.now_ms());

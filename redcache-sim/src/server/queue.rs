@@ -31,8 +31,8 @@ impl Server {
         }
     }
 
-    /// Take the refusal of a command. It aborts the transaction of its client; that of `EXEC` ends
-    /// it.
+    /// Record the refusal of a command. It aborts the transaction of its client; the refusal of
+    /// `EXEC` ends the transaction.
     pub(super) fn abort(
         &mut self,
         client: ClientId,

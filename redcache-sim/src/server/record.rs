@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::client::ClientId;
 
-/// How often a command ran, was refused, and failed.
+/// The number of times that a command ran, was refused, and failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CommandCount {
     /// The number of runs, scripts included.

@@ -6,7 +6,7 @@ use redcache_core::protocol::Slot;
 use super::instance::Server;
 use super::keyspace::Entry;
 
-/// The content of a key on its way from one server to another.
+/// The content of a key in transit from one server to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCopy(Entry);
 

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-/// The most arguments of a command.
+/// The largest number of arguments of a command.
 const ARGUMENTS_MAX: i64 = 1024 * 1024;
 
 /// The longest argument.

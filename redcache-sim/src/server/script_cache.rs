@@ -10,16 +10,17 @@ pub(super) const HASH_LEN: usize = 40;
 
 #[derive(Debug)]
 pub(super) struct ScriptCache<E> {
-    /// By source.
+    /// The effects of scripts, by source.
     known: BTreeMap<Bytes, E>,
-    /// By hash; the server's script cache.
+    /// The server's script cache, by hash.
     loaded: BTreeMap<String, Loaded<E>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loaded<E> {
     pub(super) effect: E,
-    /// The source has a shebang line, so the server checks at the start whether it may run.
+    /// Whether the source has a shebang line, so that the server checks at the start whether the
+    /// script may run.
     pub(super) is_checked_first: bool,
 }
 

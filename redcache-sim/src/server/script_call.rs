@@ -25,8 +25,8 @@ impl<'a> ScriptCall<'a> {
     ///
     /// # Errors
     ///
-    /// The error of the command, or the server's refusal. Return it to end the script, as Lua
-    /// would.
+    /// Fails with the error of the command, or with the server's refusal. Return the error to end
+    /// the script, as Lua would.
     pub fn call(&mut self, words: &[&[u8]]) -> Result<Reply, ReplyError> {
         let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
         let command = words.first().and_then(|name| commands::find(name));

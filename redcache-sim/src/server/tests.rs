@@ -1,4 +1,4 @@
-//! Properties that the contract tests cannot see from outside: time, disturbances and queries.
+//! Properties that the contract tests cannot observe from outside: time, disturbances and queries.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! Client tracking: reads are recorded, changes are pushed.
 //!
-//! A key's readers are told once and then removed; a client must read again to be told again. With
-//! `NOLOOP` a client is removed without a push if the change happens during one of its own
-//! commands. That includes keys that expire, are evicted or are dropped from a full table during
-//! the command.
+//! A key's readers are notified once and then removed; a client must read the key again to be
+//! notified again. With `NOLOOP` a client is removed without a push if the change happens during
+//! one of its own commands. That includes keys that expire, are evicted or are dropped from a full
+//! table during the command.
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ use super::client::ClientId;
 use super::instance::{Running, Server};
 use super::tracking_table::TrackingTable;
 
-/// The most keys dropped from a full table in one round, multiplied by the number of rounds in a
-/// row that were not enough.
+/// The largest number of keys dropped from a full table in one round, multiplied by the number of
+/// consecutive rounds that were not enough.
 const FORGET_MAX: u64 = 100;
 
 impl Server {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::client::ClientId;
 
-/// The readers of each key. A name means the same key in all databases.
+/// The readers of each key. As in Redis, the same name counts as one key in all databases.
 #[derive(Debug, Default)]
 pub(super) struct TrackingTable {
     pub(super) readers: BTreeMap<Bytes, BTreeSet<ClientId>>,

@@ -1,4 +1,4 @@
-//! Calls and what the simulator records of them.
+//! Calls, and the data that the simulator records about them.
 
 use bytes::Bytes;
 use redcache_core::engine::OpId;
@@ -58,7 +58,7 @@ impl Kind {
 pub(crate) enum State {
     Waiting,
     Done,
-    /// The future was dropped; no event may name the call any more.
+    /// The future was dropped, so no later event may name the call.
     Dropped,
     /// The process crashed.
     Lost,
@@ -75,7 +75,7 @@ pub(crate) struct Load {
     pub(crate) end: LoadEnd,
 }
 
-/// How a loader will end.
+/// The way in which a loader will end.
 #[derive(Debug, Clone)]
 pub(crate) enum LoadEnd {
     /// With a version for each key, some omitted, and possibly with a key that was not requested.
@@ -118,7 +118,7 @@ pub(crate) struct Call {
     pub(crate) caller: usize,
     pub(crate) kind: Kind,
     pub(crate) op: OpId,
-    /// Its keys, without those answered by the near cache.
+    /// The keys of the call, without those answered by the near cache.
     pub(crate) keys: Vec<usize>,
     pub(crate) state: State,
     pub(crate) started: Stamp,
@@ -130,11 +130,11 @@ pub(crate) struct Call {
     pub(crate) join_floors: Vec<Stamp>,
     /// For each key, the stamp that an answer must reach to be no older than an earlier answer.
     pub(crate) seen_floors: Vec<Stamp>,
-    /// The versions that it inserts or has loaded to write.
+    /// The versions that the call inserts or has loaded to write.
     pub(crate) versions: Vec<usize>,
     /// Keys for which the loader of a write returned nothing to store.
     pub(crate) unstored: Vec<usize>,
-    /// Keys for which it loaded a value that cannot be stored.
+    /// Keys for which the call loaded a value that cannot be stored.
     pub(crate) unstorable: Vec<usize>,
     /// For each key, the latest commit before the call.
     pub(crate) commit_floors: Vec<Stamp>,
@@ -146,7 +146,7 @@ pub(crate) struct Call {
     /// The results of finished loads, by key.
     pub(crate) given: Vec<(usize, Given)>,
     pub(crate) style: CallStyle,
-    /// A reload of one of its keys began or ended while it waited, or it joined a call of which
-    /// that is true: its load may run beside another.
+    /// Whether a reload of one of its keys began or ended while the call waited, or while a call
+    /// that it joined waited. Its load may then run beside another.
     pub(crate) is_superseded: bool,
 }

@@ -12,9 +12,9 @@ pub(crate) struct CallStyle {
     pub(crate) reload: bool,
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_staleness: Option<Duration>,
-    /// It uses the registered loader.
+    /// Whether the call uses the registered loader.
     pub(crate) is_refreshing: bool,
-    /// It is made after the faults and must succeed.
+    /// Whether the call is made after the faults and must succeed.
     pub(crate) is_probe: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The real state of a cluster, as opposed to the beliefs of its nodes.
+//! The real state of a cluster, as opposed to the views of its nodes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,11 +17,11 @@ use crate::state::node::Node;
 pub(crate) struct Shard {
     pub(crate) primary: usize,
     pub(crate) replica: usize,
-    /// Changes on their way to the replica, and when they arrive.
+    /// Changes in transit to the replica, and the times at which they arrive.
     pub(crate) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
     /// The last content sent of each key.
     pub(crate) sent: Vec<Option<KeyCopy>>,
-    /// The primary is dead and the replica has not taken over.
+    /// Whether the primary is dead and the replica has not taken over.
     pub(crate) lacks_primary: bool,
 }
 

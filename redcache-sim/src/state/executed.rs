@@ -15,7 +15,7 @@ pub(crate) enum Verb {
     Lock,
     Insert,
     Remove,
-    /// A script, or the native command in its place.
+    /// A script, or the native command that replaces it.
     Script(Script),
     /// A command that `EXEC` will execute.
     Queued,
@@ -33,14 +33,14 @@ pub(crate) struct Executed {
     pub(crate) process: usize,
     pub(crate) life: u32,
     pub(crate) verb: Verb,
-    /// It reads a TTL.
+    /// Whether the command reads a TTL.
     pub(crate) reads_ttl: bool,
-    /// When the process sent it.
+    /// The time at which the process sent the command.
     pub(crate) sent_at: Micros,
     pub(crate) parts: Vec<Part>,
     /// The key whose refresh lock it concerns.
     pub(crate) refresh: Option<usize>,
-    /// Its kind writes keys.
+    /// Whether commands of its kind write keys.
     pub(crate) wrote: bool,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Part {
     pub(crate) key: usize,
     /// The arguments after the key.
     pub(crate) words: Vec<Bytes>,
-    /// When the key expired before the command.
+    /// The time at which the key expired before the command.
     pub(crate) expires_at: Option<Micros>,
 }
 
@@ -107,7 +107,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Read a command that is executed by itself.
+    /// Read a command that is executed alone.
     fn command(words: &[&[u8]]) -> Self {
         if let Some(native) = Self::native(words) {
             return native;
@@ -137,7 +137,7 @@ impl Sent {
         Self { verb, parts: names.iter().enumerate().map(part).collect() }
     }
 
-    /// Read a native command with the arguments of the script in whose place it is.
+    /// Read a native command with the arguments of the script that it replaces.
     fn native(words: &[&[u8]]) -> Option<Self> {
         let (script, key, arguments): (_, _, &[&[u8]]) = match *words {
             [b"DELIFEQ", key, lock] | [b"DELEX", key, b"IFEQ", lock] => {

@@ -12,16 +12,16 @@ use crate::state::near_history::ReadValue;
 use crate::state::pipe::Pipe;
 use crate::state::slot_map::TopologyReply;
 
-/// An invalidation on its way to the process.
+/// An invalidation in transit to the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// Of this key.
+    /// An invalidation of this key.
     Key(usize),
-    /// Of everything.
+    /// An invalidation of all keys.
     All,
 }
 
-/// Something about keys on its way to the process.
+/// A value or an invalidation in transit to the process.
 #[derive(Debug, Clone)]
 pub(crate) enum KeyNews {
     Read(usize, ReadValue),
@@ -46,13 +46,13 @@ pub(crate) enum Gate {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) process: usize,
-    /// The life of the process it belongs to.
+    /// The life of the process that the link belongs to.
     pub(crate) life: u32,
     pub(crate) conn: ConnId,
     /// The server at the other end; `None` if nothing listens there.
     pub(crate) node: Option<usize>,
     pub(crate) client: Option<ClientId>,
-    /// The process still uses it.
+    /// Whether the process still uses the link.
     pub(crate) is_current: bool,
     /// Bytes to the server.
     pub(crate) up: Pipe,
@@ -61,33 +61,33 @@ pub(crate) struct Link {
     /// Bytes of an incomplete command at the server.
     pub(crate) received: Vec<u8>,
     pub(crate) gate: Gate,
-    /// The last command of the handshake was `CLIENT TRACKING`.
+    /// Whether the last command of the handshake was `CLIENT TRACKING`.
     pub(crate) sets_tracking: bool,
-    /// `PING` was sent behind it.
+    /// Whether `PING` was sent behind that command.
     pub(crate) probes: bool,
-    /// The server has confirmed tracking.
+    /// Whether the server has confirmed tracking.
     pub(crate) tracked: bool,
-    /// Invalidations on their way, and where they end in the pipe.
+    /// Invalidations in transit, and the positions at which they end in the pipe.
     pub(crate) notices: VecDeque<(u64, Notice)>,
-    /// Values and changes of keys on their way, if stale answers are allowed.
+    /// Values and changes of keys in transit, if stale answers are allowed.
     pub(crate) news: VecDeque<(u64, KeyNews)>,
-    /// The ends of sent commands, and when they were sent.
+    /// The ends of sent commands, and the times at which they were sent.
     pub(crate) sent: VecDeque<(u64, Micros)>,
     /// The number of executed bytes.
     pub(crate) executed: u64,
-    /// Replies to the process's own writes on their way, by key.
+    /// Replies to the process's own writes in transit, by key.
     pub(crate) own_writes: VecDeque<(u64, usize)>,
-    /// Topology replies on their way.
+    /// Topology replies in transit.
     pub(crate) told: VecDeque<(u64, TopologyReply)>,
     /// The epoch of the slot map that comes next.
     pub(crate) epoch: Option<u64>,
     /// Keys that a node redirected the process for, and the number of the owner it named.
     pub(crate) moved: Vec<(usize, u64)>,
-    /// The last command was `ASKING`.
+    /// Whether the last command was `ASKING`.
     pub(crate) asking: bool,
-    /// When the connection before this one was lost.
+    /// The time at which the connection before this one was lost.
     pub(crate) lost_at: Micros,
-    /// Locks granted to the process whose replies are on their way, by key.
+    /// Locks granted to the process whose replies are in transit, by key.
     pub(crate) granted: VecDeque<(u64, usize, Bytes)>,
 }
 
@@ -121,7 +121,7 @@ impl Link {
         }
     }
 
-    /// Remove what has reached the process and return the keys of its answered writes.
+    /// Remove the data that has reached the process and return the keys of its answered writes.
     pub(crate) fn take_delivered(&mut self) -> Vec<usize> {
         let delivered = self.down.delivered;
         while pop_front_if(&mut self.notices, |(end, _)| *end <= delivered).is_some() {}
@@ -150,7 +150,7 @@ impl Link {
         sent_at
     }
 
-    /// Return whether an invalidation of `key` is on its way to the process.
+    /// Return whether an invalidation of `key` is in transit to the process.
     pub(crate) fn will_invalidate(&self, key: usize) -> bool {
         let concerns = |notice: &Notice| match notice {
             Notice::Key(other) => *other == key,

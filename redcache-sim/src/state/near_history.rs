@@ -13,8 +13,8 @@ pub(crate) struct NearHistory {
     pub(crate) latest: Option<Copy>,
     /// Values in replies that have reached the process, whether or not they were ever a hit.
     pub(crate) read: Vec<ReadValue>,
-    /// Entries that were invalidated or overwritten by their own process and have not come back.
-    /// They must not be used as stale values.
+    /// Entries that were invalidated, or overwritten by their own process, and have not been read
+    /// again. They must not be used as stale values.
     pub(crate) ended: Vec<Ended>,
 }
 
@@ -23,20 +23,20 @@ pub(crate) struct Copy {
     pub(crate) value: Option<Bytes>,
     pub(crate) until: Micros,
     pub(crate) link: usize,
-    /// When the connection was lost that would invalidate it.
+    /// The time at which the connection that would invalidate the value was lost.
     pub(crate) lost_at: Option<Micros>,
 }
 
-/// An entry that must not be used any more.
+/// An entry that must no longer be used.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) value: Option<Bytes>,
     pub(crate) at: Micros,
-    /// When it would have ended as a hit.
+    /// The time until which it would have been a hit.
     pub(crate) fresh_until: Micros,
 }
 
-/// A value in a reply, and how long the process may take it for current.
+/// A value in a reply, and the time for which the process may consider it current.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadValue {
     pub(crate) value: Option<Bytes>,
@@ -95,7 +95,7 @@ impl NearHistory {
         }
     }
 
-    /// Return whether an entry that is a hit no more has ended before its time.
+    /// Return whether an entry that is no longer a hit has ended early.
     pub(crate) fn has_ended_early(&self, now: Micros, copy: &Copy) -> bool {
         // A reply with a shorter TTL may have replaced the entry.
         let read = self.read.iter().find(|read| read.value == copy.value);

@@ -13,9 +13,9 @@ pub(crate) struct Node {
     pub(crate) clients: BTreeMap<ClientId, usize>,
     /// The client that runs foreign commands.
     pub(crate) foreign_client: Option<ClientId>,
-    /// Dials are refused until then.
+    /// The time until which dials are refused.
     pub(crate) refused_until: Micros,
-    /// Dials hang until then.
+    /// The time until which dials hang.
     pub(crate) hanging_until: Micros,
     /// The number of refusals set on the server.
     pub(crate) rejections: u32,

@@ -13,7 +13,7 @@ pub(crate) struct Pipe {
     last_at: Micros,
     /// Nothing arrives before this time.
     pub(crate) held_until: Micros,
-    /// Nothing arrives any more, without a signal.
+    /// Whether the pipe has silently stopped delivering bytes.
     pub(crate) dead: bool,
     /// When the receiver sees the end of the stream, after all bytes.
     pub(crate) end: Option<Micros>,
@@ -29,12 +29,12 @@ pub(crate) struct Pipe {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Nothing,
-    /// Bytes, and the number of sends they come from.
+    /// Bytes, and the number of sends that they come from.
     Bytes(Vec<u8>, usize),
     End,
 }
 
-/// Where a cut falls.
+/// The position of a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CutAt {
     Before,
@@ -43,12 +43,12 @@ pub(crate) enum CutAt {
 }
 
 impl Pipe {
-    /// Record where a frame ends that is about to be sent.
+    /// Record the end of a frame that is about to be sent.
     pub(crate) fn frame(&mut self, ends_at: u64) {
         self.frame_ends.push_back(ends_at);
     }
 
-    /// Send bytes and return when they arrive, never before earlier bytes.
+    /// Send bytes and return the time at which they arrive, never before earlier bytes.
     pub(crate) fn send(&mut self, at: Micros, bytes: Vec<u8>) -> Micros {
         self.sent += bytes.len() as u64;
         self.last_at = self.last_at.max(at);
@@ -58,13 +58,13 @@ impl Pipe {
         self.last_at
     }
 
-    /// End the pipe behind what was sent and return when that is noticed.
+    /// End the pipe after the sent bytes, and return the time at which the receiver notices it.
     pub(crate) fn finish(&mut self, at: Micros) -> Micros {
         self.last_at = self.last_at.max(at);
         *self.end.get_or_insert(self.last_at)
     }
 
-    /// End the pipe `kept` bytes behind what has arrived.
+    /// End the pipe `kept` bytes after the bytes that have arrived.
     pub(crate) fn cut(&mut self, at: Micros, kept: u64) -> CutAt {
         let mut left = kept;
         let mut segments = VecDeque::new();
@@ -95,7 +95,7 @@ impl Pipe {
         self.segments.iter().map(|(_, bytes)| bytes.len() as u64).sum()
     }
 
-    /// Return what has arrived by `now`.
+    /// Return the bytes that have arrived by `now`.
     pub(crate) fn arrive(&mut self, now: Micros) -> Arrival {
         if self.dead || now < self.held_until {
             return Arrival::Nothing;

@@ -1,4 +1,4 @@
-//! One process: an engine, its clock, and what the simulator records of it.
+//! One process: an engine, its clock, and the data that the simulator records about it.
 
 use redcache_core::engine::{Engine, LoaderId, OpId, RefreshPolicy};
 
@@ -10,37 +10,38 @@ use crate::state::slot_map::SlotMap;
 /// The knowledge of a process about one key.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Learned {
-    /// When its latest acknowledged write took effect.
+    /// The time at which its latest acknowledged write took effect.
     pub(crate) own_write: Stamp,
-    /// When the value it last saw became true.
+    /// The time at which the value that the process last saw became true.
     pub(crate) seen: Stamp,
-    /// The number of its running loads.
+    /// The number of the process's running loads of the key.
     pub(crate) loads: u32,
-    /// When the last of its loads ended; [`Micros::MAX`] while one runs.
+    /// The time at which the last of its loads ended; [`Micros::MAX`] while one runs.
     pub(crate) load_until: Micros,
-    /// When it last lost a lock of its own.
+    /// The time at which the process last lost its own lock of the key.
     pub(crate) lock_lost: Stamp,
-    /// The number of its calls with a loader that wait for the key.
+    /// The number of the process's calls with a loader that wait for the key.
     pub(crate) waiting: u32,
-    /// When the last of them ended.
+    /// The time at which the last of these calls ended.
     pub(crate) idle_since: Micros,
-    /// When a command last named the key.
+    /// The time at which a command last named the key.
     pub(crate) named_at: Micros,
     /// The number of refresh locks granted, and of refresh loads started.
     pub(crate) refresh_grants: u32,
     pub(crate) refresh_loads: u32,
     /// The least remaining TTL of its reads since the last refresh lock.
     pub(crate) least_left: Option<Micros>,
-    /// When a reload of it last began or ended.
+    /// The time at which a reload of the key last began or ended.
     pub(crate) reloaded_at: Micros,
-    /// When its latest insert or remove began that failed because Redis cannot be reached, unless a
-    /// newer one has succeeded.
+    /// The start of the latest insert or remove that failed because Redis could not be reached,
+    /// unless a newer one has succeeded.
     pub(crate) failed_removal: Option<Stamp>,
-    /// The same for every kind of failure.
+    /// The start of the latest insert or remove that failed for any reason, unless a newer one has
+    /// succeeded.
     pub(crate) failed_write: Option<Stamp>,
-    /// The number of releases of its locks that were forbidden.
+    /// The number of forbidden releases of its locks.
     pub(crate) unreleased: u32,
-    /// One of its inserts or removes has failed, or lost its caller.
+    /// Whether an insert or remove of the key has failed, or lost its caller.
     pub(crate) has_failed_write: bool,
     pub(crate) has_dropped_write: bool,
     /// A commit was cut off, and it is unclear which lock it has left.
@@ -73,36 +74,38 @@ impl Writes {
 pub(crate) struct Process {
     pub(crate) engine: Engine,
     pub(crate) clock: SkewedClock,
-    /// The number of its restarts; each life has a new engine.
+    /// The number of restarts of the process; each life has a new engine.
     pub(crate) life: u32,
     pub(crate) is_open: bool,
-    /// `close` was called and [`redcache_core::engine::Event::Closed`] has not come.
+    /// The time at which `close` was called, until [`redcache_core::engine::Event::Closed`]
+    /// arrives.
     pub(crate) closing_since: Option<Micros>,
     /// The links that the engine uses or dials.
     pub(crate) links: Vec<usize>,
     pub(crate) timer_at: Option<Micros>,
-    /// When its latest pause began and ends.
+    /// The start of the latest pause.
     pub(crate) paused_from: Micros,
     pub(crate) paused_until: Micros,
-    /// It was seen without outstanding replies at the end.
+    /// Whether the process was seen without outstanding replies at the end.
     pub(crate) was_idle: bool,
-    /// The number of round trips that followed one another, and the end of the last.
+    /// The number of consecutive round trips, and the end of the last.
     pub(crate) round_trips: u32,
     pub(crate) round_trip_over_at: Micros,
-    /// When it was last paused or crashed; time limits start over then.
+    /// The time at which the process was last paused or crashed, from which its time limits count
+    /// again.
     pub(crate) disrupted_at: Micros,
-    /// An insert or a remove has succeeded since the last check.
+    /// Whether an insert or a remove has succeeded since the last check.
     pub(crate) has_replaced: bool,
     /// The running calls, by index of their id.
     pub(crate) calls: Vec<Option<(OpId, usize)>>,
     pub(crate) learned: Vec<Learned>,
-    /// The slot map as far as it was told.
+    /// The slot map, as far as the process knows it.
     pub(crate) map: SlotMap,
-    /// Servers it lost a connection to, and when.
+    /// The servers to which the process lost a connection, and the times.
     pub(crate) lost: Vec<(Option<usize>, Micros)>,
     pub(crate) removes: Vec<Writes>,
     pub(crate) touches: Vec<Writes>,
-    /// The entries seen in its near cache, by key.
+    /// The entries seen in the near cache of the process, by key.
     pub(crate) near_history: Vec<NearHistory>,
     /// The policy that selects hits to refresh.
     pub(crate) policy: Option<RefreshPolicy>,
@@ -162,7 +165,7 @@ impl Process {
         }
     }
 
-    /// Record that it no longer uses a link.
+    /// Record that the process no longer uses a link.
     pub(crate) fn lose(&mut self, link: usize, node: Option<usize>, was_passed: bool, now: Micros) {
         self.links.retain(|&other| other != link);
         if was_passed {

@@ -35,7 +35,7 @@ pub(crate) enum Event {
     Expiry(usize),
     /// A call must have ended.
     Deadline(usize),
-    /// The server sends a push on a link on which it hears nothing.
+    /// The server sends a push on a link on which it receives nothing.
     Chatter(usize),
     /// A silent link must have been given up.
     Silence(usize),
@@ -61,9 +61,9 @@ pub(crate) enum Event {
     Restart(usize),
     /// The faults end.
     Quiesced,
-    /// Everything must have healed; the last calls are made.
+    /// All faults must have healed, and the last calls are made.
     Healed,
-    /// Nothing may be left.
+    /// The end of the run, at which no state may be left.
     Rest,
 }
 

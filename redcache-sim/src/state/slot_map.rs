@@ -1,4 +1,4 @@
-//! The slot map of a process, as far as it was told.
+//! The slot map of a process, as far as the process knows it.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,13 @@ use redcache_core::protocol::Slot;
 
 use crate::server::Cluster;
 
-/// The number of slot maps in a row that may be ignored for an older epoch.
+/// The number of consecutive slot maps that may be ignored because of an older epoch.
 pub(crate) const OLDER_MAX: u8 = 8;
 
-/// The number of slot maps in a row in which one node may leave out the same owned slots.
+/// The number of consecutive slot maps in which one node may leave out the same owned slots.
 const LOSSES_MAX: u8 = 3;
 
-/// A topology reply on its way to a process.
+/// A topology reply in transit to a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TopologyReply {
     /// `MOVED`: the key's slot is at this port; `None` for an unusable one. Only the last of a
@@ -26,18 +26,18 @@ pub(crate) enum TopologyReply {
     Owners(OwnersReply),
 }
 
-/// A slot map as a node tells it.
+/// A slot map as a node reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnersReply {
     pub(crate) owners: Vec<(Option<u16>, Option<u64>)>,
     /// For each slot, whether it has an owner with an address.
     pub(crate) named: Vec<bool>,
-    /// The node knows of owners whose address it does not know.
+    /// Whether the node knows owners without knowing their addresses.
     pub(crate) is_partial: bool,
 }
 
 impl OwnersReply {
-    /// Return what a node tells of its cluster, given the owners of the keys.
+    /// Return the slot map that a node reports, given the owners of the keys.
     pub(crate) fn of(view: &Cluster, owners: Vec<(Option<u16>, Option<u64>)>) -> Self {
         let mut named = vec![false; usize::from(Slot::COUNT)];
         let mut assigned = 0;
@@ -55,11 +55,11 @@ impl OwnersReply {
 /// The knowledge of a process about the route of one key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Route {
-    /// The ports that it may take for the owner.
+    /// The ports that the process may consider the owner.
     pub(crate) owners: BTreeSet<u16>,
     /// The ports that `ASK` named.
     pub(crate) asked: BTreeSet<u16>,
-    /// The ports named in what it is reading now.
+    /// The ports that are named in the bytes that the process is reading now.
     pub(crate) named: BTreeSet<u16>,
     /// The latest owner that a slot map has named.
     pub(crate) version: u64,
@@ -73,7 +73,7 @@ pub(crate) struct SlotMap {
     pub(crate) routes: Vec<Route>,
     /// The slots of which the process knows an owner.
     owned: Vec<bool>,
-    /// The last node that left slots out, the slots that it named, and how often it did.
+    /// The last node that left slots out, the slots that it named, and the number of its reports.
     loss: Option<(usize, Vec<bool>, u8)>,
 }
 
@@ -88,7 +88,7 @@ impl SlotMap {
         }
     }
 
-    /// Take the map of a node, unless the process puts it off.
+    /// Record the map of a node, unless the process puts the map off.
     pub(crate) fn hear(&mut self, from: usize, epoch: Option<u64>, reply: OwnersReply) {
         let is_older = epoch.zip(self.epoch).is_some_and(|(epoch, known)| epoch < known);
         if is_older {
@@ -108,8 +108,8 @@ impl SlotMap {
         self.owned = reply.named;
     }
 
-    /// Return whether the slots without an owner are known to have none: two nodes say so, or one
-    /// again and again.
+    /// Return whether the slots without an owner are known to have none: two nodes have reported
+    /// it, or one node repeatedly.
     fn believes(&mut self, from: usize, reply: &OwnersReply) -> bool {
         if reply.named.iter().all(|is_named| *is_named) {
             self.loss = None;
@@ -132,12 +132,12 @@ impl SlotMap {
         count > LOSSES_MAX
     }
 
-    /// Take the owner of a slot that `MOVED` names.
+    /// Record the owner of a slot that `MOVED` names.
     pub(crate) fn on_moved(&mut self, slot: Slot) {
         self.owned[slot.index()] = true;
     }
 
-    /// Return whether the process must take the key to be at this port.
+    /// Return whether the process must assume that the key is at this port.
     pub(crate) fn is_at(&self, key: usize, port: u16) -> bool {
         let Route { owners, named, .. } = &self.routes[key];
         owners.contains(&port) && owners.iter().chain(named).all(|other| *other == port)

@@ -11,14 +11,14 @@ pub(crate) struct Token {
     pub(crate) process: usize,
     pub(crate) life: u32,
     pub(crate) key: usize,
-    /// When it was last granted.
+    /// The time at which the lock was last granted.
     pub(crate) granted: Stamp,
     pub(crate) granted_at: Micros,
-    /// Another client has changed its TTL.
+    /// Whether another client has changed the TTL of the lock.
     pub(crate) was_changed: bool,
-    /// A failover has brought it back.
+    /// Whether a failover has restored the lock.
     pub(crate) came_back: bool,
-    /// The value that it replaced, if it is the lock of a write.
+    /// The value that the lock replaced, if it is the lock of a write.
     pub(crate) write: Option<Replaced>,
     /// The commit that runs or has run under it.
     pub(crate) fence: Fence,
@@ -40,7 +40,7 @@ pub(crate) enum Fence {
 pub(crate) struct Replaced {
     /// `None` if the key was missing.
     pub(crate) raw: Option<Bytes>,
-    /// When it would have expired.
+    /// The time at which the value would have expired.
     pub(crate) expires_at: Option<Micros>,
     /// The link on which the process received it.
     pub(crate) link: usize,

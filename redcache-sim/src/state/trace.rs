@@ -1,4 +1,4 @@
-//! The trace of a run: a hash, and readable lines if wanted.
+//! The trace of a run: a hash, and readable lines on request.
 
 use crate::clock::Micros;
 

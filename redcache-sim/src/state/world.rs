@@ -46,7 +46,8 @@ pub(crate) struct World {
     pub(crate) disturbed_steps_max: u64,
     pub(crate) calls_made: u64,
     pub(crate) queue: Queue,
-    /// Separate generators, so that the draws of one do not change those of another.
+    /// The generator of the links. Each purpose has its own generator, so that the draws of one do
+    /// not change those of another.
     pub(crate) link_rng: Rng,
     pub(crate) caller_rng: Rng,
     pub(crate) loader_rng: Rng,
@@ -80,7 +81,7 @@ pub(crate) struct World {
     pub(crate) redirects: BTreeMap<Bytes, u32>,
     /// Locks that have just arrived and must be released.
     pub(crate) unwanted: Vec<Bytes>,
-    /// A dropped or timed-out caller is handing its load to the next waiter.
+    /// Whether a dropped or timed-out caller is handing its load to the next waiter.
     pub(crate) is_handing_over: bool,
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
@@ -152,7 +153,8 @@ impl World {
         }
     }
 
-    /// Return what the process on a link has sent since `MULTI`; `None` outside a transaction.
+    /// Return the commands that the process on a link has sent since `MULTI`; `None` outside a
+    /// transaction.
     pub(crate) fn queued_on(&self, link: usize) -> Option<&[Vec<Bytes>]> {
         let Link { client: Some(client), node: Some(node), .. } = self.links[link] else {
             return None;

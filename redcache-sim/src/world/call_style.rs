@@ -37,8 +37,8 @@ impl World {
         style.deadline.map(|after| self.processes[process].clock.stretch(after))
     }
 
-    /// Record that a reload begins or ends. It runs flights of its own beside the existing ones,
-    /// and calls that joined it may go on reloading.
+    /// Record that a reload begins or ends. A reload runs its own flights beside the existing ones,
+    /// and calls that joined it may continue to reload.
     pub(crate) fn supersede(&mut self, process: usize, keys: &[usize]) {
         self.stamp += 1;
         for &key in keys {
@@ -52,7 +52,7 @@ impl World {
             state.is_superseded |= is_concerned && state.keys.iter().any(|key| keys.contains(key));
         }
     }
-    /// Return whether a call joins others that may go on reloading.
+    /// Return whether a call joins others that may continue to reload.
     pub(crate) fn inherits_reload(&self, process: usize, kind: Kind, keys: &[usize]) -> bool {
         kind.loads()
             && self.waiting.iter().any(|&call| {

@@ -1,4 +1,4 @@
-//! Callers: the calls they make, near hits before them, and dropped futures.
+//! Callers: their calls, near hits before the calls, and dropped futures.
 
 use bytes::Bytes;
 use redcache_core::engine::OpId;
@@ -244,8 +244,8 @@ impl World {
         }
     }
 
-    /// Return how long a call may take. A call without a loader is limited by the command timeout;
-    /// one with a loader may wait for the loads and locks of every other caller first.
+    /// Return the time that a call may take. A call without a loader is limited by the command
+    /// timeout; one with a loader may wait for the loads and locks of every other caller first.
     fn deadline(&self, process: usize, kind: Kind) -> Micros {
         let clock = &self.processes[process].clock;
         let command = clock.stretch(self.plan.times.command);

@@ -1,4 +1,4 @@
-//! The cluster as it changes: slot moves and the views of the nodes.
+//! The changes of the cluster: slot moves and the views of the nodes.
 
 use crate::clock::Micros;
 use crate::fault::Fault;

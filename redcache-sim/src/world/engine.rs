@@ -175,7 +175,7 @@ impl World {
         })
     }
 
-    /// Close a link for the process; bytes it has sent still arrive.
+    /// Close a link for the process. Bytes that it has sent still arrive.
     pub(crate) fn hang_up(&mut self, link: usize) {
         let at = self.now + self.delay();
         let state = &mut self.links[link];
@@ -337,7 +337,7 @@ impl World {
         Ok(())
     }
 
-    /// Return how long the next bytes take.
+    /// Return the time that the next bytes take.
     pub(crate) fn delay(&mut self) -> Micros {
         let delay = self.plan.latency + self.link_rng.below(self.plan.jitter + 1);
         let quantum = self.plan.quantum;
@@ -346,7 +346,7 @@ impl World {
 
     /// Split bytes into the pieces in which they travel.
     pub(crate) fn pieces(&mut self, bytes: Vec<u8>) -> Vec<Vec<u8>> {
-        /// The most pieces of one transmission.
+        /// The largest number of pieces of one transmission.
         const PIECES_MAX: usize = 12;
         let cuts = match self.plan.cuts {
             Cuts::Some if self.link_rng.chance(400) => 1 + self.link_rng.index(3),

@@ -48,8 +48,8 @@ impl World {
         self.check_nodes(&[old, new])
     }
 
-    /// Forget the lost writes of these keys: lost deletions supersede no load, and nobody knows
-    /// what a returned lock had replaced.
+    /// Forget the lost writes of these keys: lost deletions supersede no load, and the value that a
+    /// restored lock had replaced is unknown.
     fn forgive_lost_writes(&mut self, keys: &[usize]) {
         for &key in keys {
             let raw = self.raw_of(key);

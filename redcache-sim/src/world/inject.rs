@@ -110,7 +110,7 @@ impl World {
                 state.up.dead |= fault != Fault::DeadToClient;
                 state.down.dead |= fault != Fault::DeadToServer;
                 let (is_mute, is_tracked) = (state.down.dead, state.tracked);
-                // Replies to what the server has heard may be under way, or held.
+                // Replies to received commands may be in transit, or held.
                 let heard = if is_mute { 0 } else { 2 * self.longest_hold() };
                 self.queue.plan(now + self.silence_max(link) + heard, Event::Silence(link));
                 if !is_mute && is_tracked {
@@ -123,7 +123,7 @@ impl World {
         Ok(())
     }
 
-    /// End a link for its process while the server has yet to read what was sent on it.
+    /// End a link for its process before the server has read all bytes that were sent on it.
     fn lose_late(&mut self, link: usize) {
         self.tally.fault(Fault::LastWords);
         let at = self.now + self.delay();
@@ -166,7 +166,7 @@ impl World {
         self.trace.line(now, || format!("link {link} is cut"));
     }
 
-    /// Return how long a process may keep a link on which nothing arrives.
+    /// Return the time that a process may keep a link on which nothing arrives.
     fn silence_max(&self, link: usize) -> Micros {
         let clock = &self.processes[self.links[link].process].clock;
         2 * clock.stretch(self.plan.times.heartbeat)
@@ -191,7 +191,7 @@ impl World {
         })
     }
 
-    /// Send a push, again and again, on a link on which the server hears nothing.
+    /// Send pushes repeatedly on a link on which the server receives nothing.
     pub(crate) fn chatter(&mut self, link: usize) {
         let state = &mut self.links[link];
         if !state.is_current || state.down.dead || state.down.end.is_some() {
@@ -207,7 +207,7 @@ impl World {
     fn inject_push(&mut self, fault: Fault) -> Checked {
         let Some(link) = self.some_link() else { return Ok(()) };
         let state = &self.links[link];
-        // A push may stand between any two frames, but not before the handshake.
+        // A push may come between any two frames, but not before the handshake.
         if !state.tracked || state.down.end.is_some() {
             return Ok(());
         }
@@ -316,7 +316,7 @@ impl World {
     /// Restart a process that crashed or closed its cache.
     pub(crate) fn restart_process(&mut self, process: usize) -> Checked {
         let state = &self.processes[process];
-        // A paused process ends its close when it goes on.
+        // A paused process completes its close when it resumes.
         let goes_on_at = state.paused_until + 2 * self.one_way();
         if state.closing_since.is_some() && self.now < goes_on_at {
             self.queue.plan(goes_on_at, Event::Restart(process));

@@ -1,4 +1,4 @@
-//! Loaders: how long they take and how they end.
+//! Loaders: their durations and their results.
 
 use redcache_core::engine::LoadFailure;
 use redcache_core::{Key, Loaded};

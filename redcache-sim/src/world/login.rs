@@ -8,11 +8,11 @@ use crate::state::queue::Event;
 use crate::state::world::{Phase, World};
 
 impl World {
-    /// Ask the provider on behalf of a process.
+    /// Call the provider on behalf of a process.
     pub(crate) fn ask_provider(&mut self, process: usize, id: LoginId) -> Checked {
         let life = self.processes[process].life;
         let mut links = self.processes[process].links.iter().copied();
-        // The link of a question that comes with the end of its connection is gone.
+        // A request that arrives together with the end of its connection has no link any more.
         let found = links.find(|&link| self.links[link].conn == id.conn());
         let (Some(link), Some(provider)) = (found, &mut self.provider) else { return Ok(()) };
         let (connect, is_disturbed) = (self.plan.times.connect, self.phase == Phase::Disturbed);
@@ -33,7 +33,7 @@ impl World {
         provider.check_questions(self.now, process, &mut self.tally)
     }
 
-    /// Give a process the answer of the provider.
+    /// Pass the answer of the provider to a process.
     pub(crate) fn answer_login(&mut self, login: usize) -> Checked {
         let now = self.now;
         let Some(provider) = &mut self.provider else { return Ok(()) };
@@ -53,7 +53,7 @@ impl World {
         self.drain(process)
     }
 
-    /// Check that a login uses the answer to a question of its own link.
+    /// Check that a login uses the answer to a request of its own link.
     pub(crate) fn check_login(&mut self, link: usize, frame: &[u8]) -> Checked {
         let Some(provider) = &self.provider else { return Ok(()) };
         let process = &self.processes[self.links[link].process];
@@ -63,7 +63,7 @@ impl World {
         provider.check_login(self.now, (link, frame), expiry, &mut self.tally)
     }
 
-    /// Check that a link whose credentials expire now has asked for others.
+    /// Check that a link whose credentials expire now has requested others.
     pub(crate) fn check_renewal(&mut self, login: usize) -> Checked {
         let Some(provider) = &self.provider else { return Ok(()) };
         let Asker { process, life, link, .. } = provider.asker(login);

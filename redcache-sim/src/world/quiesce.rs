@@ -1,4 +1,4 @@
-//! The end of a run: faults stop, the world heals, the last calls are made, and nothing may be
+//! The end of a run: faults stop, the world heals, the last calls are made, and no state may be
 //! left.
 
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl World {
         let times = &self.plan.times;
         let mut span = 2 * times.heartbeat + 2 * times.connect + times.reconnect;
         if self.plan.faults.has(Fault::HelloHangUp) {
-            // Further attempts tell that the server knows no `HELLO`.
+            // Further attempts show that the server does not know `HELLO`.
             span += 4 * times.reconnect;
         }
         if self.plan.faults.has(Fault::HangUp) {
@@ -112,7 +112,7 @@ impl World {
         Ok(())
     }
 
-    /// Check that nothing is left.
+    /// Check that no state is left.
     pub(crate) fn rest(&mut self) -> Checked {
         (0..self.nodes.len()).try_for_each(|node| self.advance_server(node))?;
         if self.check_rest()? {

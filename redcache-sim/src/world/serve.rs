@@ -113,7 +113,7 @@ impl World {
         if self.cluster.is_none() {
             return self.execute_foreign(home, words);
         }
-        // A server that is down cannot be reached.
+        // A stopped server cannot be reached.
         if self.nodes[home].refused_until > self.now {
             return Ok(());
         }

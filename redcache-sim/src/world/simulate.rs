@@ -43,7 +43,7 @@ pub(crate) fn simulate_servers(seed: u64, options: &Options) -> Run {
     }
 }
 
-/// More events than any run that makes progress.
+/// The largest number of events, more than any run that makes progress needs.
 const STEPS_MAX: u64 = 400_000;
 
 impl World {

@@ -129,7 +129,7 @@ fn a_server_that_is_no_cluster_is_an_error_at_once<C: Cache>() {
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
 }
 
-/// Return how often the primaries have executed a command, within scripts too.
+/// Return the number of times that the primaries have executed a command, within scripts too.
 fn executed(cluster: &RedisCluster, command: &str) -> i64 {
     let start = format!("cmdstat_{command}:calls=");
     let count = |number| {

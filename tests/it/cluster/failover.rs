@@ -1,4 +1,4 @@
-//! Failovers, by command and because a primary dies.
+//! Failovers: by command, and after the death of a primary.
 
 use std::sync::Mutex;
 
@@ -49,7 +49,8 @@ fn a_primary_that_is_killed_costs_clear_errors_until_its_replica_takes_over<C: C
     CLUSTER.have(|mut cluster| {
         let database = database::<C>("killed");
         let caches: Vec<C> = (0..4).map(|_| connected(cluster.url())).collect();
-        // Not a primary that was elected a moment ago: the next election would have to wait.
+        // The primary must not have been elected a moment ago: the next election would have to
+        // wait.
         let primary = cluster.owner(Slot::of(b"bar"));
         let ((), errors) = while_busy(&caches, &database, Reliance::Nothing, || {
             cluster.fail_over_by_itself(true);

@@ -40,7 +40,7 @@ impl Database {
         Ok(Loaded::value(self.version(key).to_string()))
     }
 
-    /// The number of loads.
+    /// Return the number of loads.
     pub(crate) fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
@@ -67,7 +67,7 @@ pub(crate) enum Reliance {
     Nothing,
 }
 
-/// Read, load, write and remove keys with each cache until `event` is over; return all errors.
+/// Read, load, write and remove keys with each cache until `event` returns. Return all errors.
 pub(crate) fn while_busy<C: Cache, T>(
     caches: &[C],
     database: &Database,

@@ -1,4 +1,4 @@
-//! The slot of a key is the one that the server computes.
+//! The slots of keys, compared with the slots that the server computes.
 
 use redcache_core::protocol::Slot;
 use redcache_core::resp::{Frame, decode};

@@ -131,7 +131,7 @@ fn a_write_under_a_lock_is_one_lock_and_one_publish<C: Cache>() {
     let mut counts = counts(&mut raw);
     let shared = [("get", 1), ("set", 1 + 1), ("exists", 1)];
     assert_eq!(shared.map(|(name, _)| (name, counts.remove(name).unwrap())), shared);
-    // The first reads and locks, the second compares, sets and reads back.
+    // The first round trip reads and locks; the second compares, sets and reads back.
     let cost = if server.is_valkey() {
         expected([("eval", 1), ("multi", 1), ("exec", 1)])
     } else {

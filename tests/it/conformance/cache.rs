@@ -160,7 +160,7 @@ impl Host for Tokio {
     }
 }
 
-/// Define the calls with equal signatures; `$end` completes what they return.
+/// Define the calls with equal signatures. `$end` completes their results.
 macro_rules! same_calls {
     ($end:expr, $($cache:tt)*) => {
         fn ready(&self) -> Result<(), Error> {
@@ -228,7 +228,7 @@ macro_rules! same_calls {
 
 impl<H: Host> Cache for Async<H> {
     fn connect(config: impl IntoConfig) -> Result<Self, Error> {
-        // The current runtime is asked for within.
+        // `H::default` looks up the current runtime, so it runs inside of it.
         let connect = async { redcache_driver::Cache::connect_on(H::default(), config).await };
         H::block_on(connect).map(Self::new)
     }
@@ -287,7 +287,7 @@ impl<H: Host> Cache for Async<H> {
         options: RefreshOptions,
         loader: impl Fn(Vec<Key>) -> Result<Vec<(Key, Loaded)>, Boom> + Send + Sync + 'static,
     ) -> Result<Reader, Error> {
-        // On its own thread: the loader may block, the runtime must not.
+        // The loader runs on its own thread: it may block, and the runtime must not.
         let loader = Arc::new(loader);
         let load = move |keys| {
             let loader = Arc::clone(&loader);

@@ -240,7 +240,7 @@ fn calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer<C: AsyncC
         server.connect().ok(&["SET", key, key]);
     }
     let load = || async {
-        // Yields, so that a call can be dropped while it loads.
+        // The loader yields, so that a call can be dropped while it loads.
         let mut turns = 0..10;
         poll_fn(|cx| {
             cx.waker().wake_by_ref();
@@ -255,7 +255,8 @@ fn calls_that_are_cancelled_anywhere_leave_nothing_and_shift_no_answer<C: AsyncC
             scope.spawn(move || {
                 for round in 0..100 {
                     let (key, absent) = (&keys[round % keys.len()], format!("{thread}:{round}"));
-                    // From "not begun" over "sent" to "over".
+                    // The numbers of polls range from none, before the call begins, to more than
+                    // the call needs.
                     let polls = (1 << (round % 13)) >> 1;
                     cut_short::<C::Host, _>(cache.get_with(&absent, TTL, load), polls);
                     cut_short::<C::Host, _>(cache.get(key), polls);

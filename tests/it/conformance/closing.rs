@@ -1,4 +1,5 @@
-//! The end of a cache, closed or dropped: no caller waits on, no lock stays, no connection is open.
+//! The end of a cache, closed or dropped: no caller continues to wait, no lock stays, no connection
+//! is open.
 
 use std::thread;
 use std::time::Duration;
@@ -32,7 +33,7 @@ fn check_closed(errors: impl IntoIterator<Item = Error>) {
     }
 }
 
-/// Return the number of clients of the server without the one that counts.
+/// Return the number of clients of the server, without the client that counts them.
 fn connections(server: &Server) -> usize {
     let clients = server.connect().call(&["CLIENT", "LIST", "TYPE", "normal"]);
     String::from_utf8(clients).unwrap().matches("id=").count() - 1

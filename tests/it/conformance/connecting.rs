@@ -1,4 +1,4 @@
-//! Connecting: the protocol that is agreed, the login, and the error of a caller when it fails.
+//! Connecting: the negotiated protocol, the login, and the error of a caller after a failure.
 
 use std::thread;
 use std::time::Duration;
@@ -164,7 +164,7 @@ fn a_refused_connection_is_an_error_and_never_a_hang<C: Cache>() {
         assert!(error.is_retryable());
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
     }
-    // It keeps trying, with pauses.
+    // The cache keeps trying, with pauses.
     let tries = || notices.count(Kind::ConnectFailed);
     wait_until("another try", || tries() >= 3);
     assert!(tries() < 100);
@@ -201,7 +201,7 @@ fn a_port_that_speaks_something_else_is_an_error_at_once<C: Cache>() {
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"\0\0\0\0\0\0\0\0",
-        // The protocol of Redis, but no Redis.
+        // The server speaks the protocol of Redis but is not Redis.
         b"+OK\r\n",
         b":1\r\n",
         b"$99999999999\r\n",

@@ -192,7 +192,7 @@ fn a_loader_that_asks_for_its_own_key_ends_in_an_error<C: Cache>() {
     let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=300ms");
     let (answer, elapsed) = timed(|| {
         cache.get_with("k", TTL, || {
-            // On its own thread: nested calls share nothing else.
+            // The call runs on its own thread; nested calls share nothing else.
             let inner = || cache.get_with("k", TTL, || found("inner"));
             match thread::scope(|scope| scope.spawn(inner).join().unwrap()) {
                 Ok(_) => found("outer"),

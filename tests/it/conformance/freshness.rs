@@ -19,19 +19,20 @@ on_every_adapter![
 
 const LIMIT: Duration = Duration::from_millis(50);
 
-/// The number of reads of the long version, which is run with this number in the variable.
+/// The variable with the number of reads of the long version. Without it, the short version runs.
 const READS: &str = "REDCACHE_FRESHNESS_READS";
 
 /// The silences of the short version.
 const SILENCES: u64 = 5;
 
-/// The versions of one key. Version `n` was replaced when the write of `n + 1` had returned, or
-/// before.
+/// The versions of one key. Version `n` was replaced at the latest when the write of `n + 1`
+/// returned.
 #[derive(Default)]
 struct Versions(Mutex<Vec<Instant>>);
 
 impl Versions {
-    /// Return how long before `at` an answer had been replaced at the latest; zero if it was not.
+    /// Return the least time for which an answer had already been replaced at `at`; zero if it had
+    /// not.
     fn staleness(&self, answer: &Answer, at: Instant) -> Duration {
         let text = String::from_utf8(answer.value.as_ref().unwrap().to_vec()).unwrap();
         let replaced_at = self.0.lock().unwrap().get(text.parse::<usize>().unwrap() + 1).copied();
@@ -42,8 +43,8 @@ impl Versions {
 /// The server goes silent towards the cache after each write, and speaks again once a read has been
 /// sent to it.
 ///
-/// The limit holds when a call looks the key up, so it holds exactly for the time at which the call
-/// was made. What a starved thread adds until the answer is here is measured by the call itself.
+/// The limit holds when a call looks the key up, so the answer is compared with the time at which
+/// the call was made. The call itself measures the delay that a starved thread adds.
 #[expect(clippy::print_stdout, reason = "a run reports its figures")]
 fn no_read_is_older_than_the_limit_of_the_cache_while_the_server_goes_silent<C: Cache>() {
     let server = Server::start();

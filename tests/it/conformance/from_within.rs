@@ -37,7 +37,7 @@ impl<C: Cache> Caller<C> {
         Self { cache: Arc::default(), calls: Arc::default(), alive }
     }
 
-    /// Connect a cache that is called and observed.
+    /// Connect a cache with this observer.
     fn connect(&self, url: impl AsRef<str>) -> C {
         let cache = observed::<C>(url, self.clone());
         self.cache.set(cache.clone()).unwrap();
@@ -68,7 +68,7 @@ impl<C: Cache> Caller<C> {
         Err(self.clone())
     }
 
-    /// Wait until all clones are dropped, but for this one and the observer.
+    /// Wait until all clones except this one and the observer are dropped.
     fn wait_until_alone(&self) {
         wait_until("all are dropped", || self.alive.load(Ordering::Relaxed) == 2);
         assert!(self.calls.load(Ordering::Relaxed) > 0);
@@ -160,11 +160,11 @@ fn the_drop_of_a_value_may_call_the_cache<C: Cache>() {
     cache.insert_many_with(&["d", "e"], TTL, |keys| caller.all_loaded(keys)).unwrap();
     assert_eq!(seen(cache.get_with("f", TTL, || caller.loaded())), "v from loaded");
     cache.get_many_with(&["g", "h"], TTL, |keys| caller.all_loaded(keys)).unwrap();
-    // Nobody has asked for these.
+    // No call has requested these keys.
     let others = |_| caller.all_loaded(vec!["x".into(), "y".into()]);
     cache.get_many_with(&["i"], TTL, others).unwrap();
     cache.close();
-    // The cache refuses it.
+    // The cache rejects the value.
     assert_eq!(cache.insert("a", caller.value(), TTL).unwrap_err().kind(), ErrorKind::Closed);
     caller.wait_until_alone();
 }

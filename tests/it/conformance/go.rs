@@ -87,7 +87,7 @@ fn the_vectors_of_go_are_read_and_written<C: Cache>() {
         assert!(stored.ends_with(&[b":", payload].concat()), "{}", stored.escape_ascii());
         let Held::Value { payload: read, delta_ns } = go.read("k") else { panic!("no value") };
         assert_eq!(read, payload);
-        // The stamp of the write takes the place of what is below a millisecond.
+        // The stamp of the write replaces the digits below a millisecond.
         assert!((0..1_000_000).contains(&delta_ns), "{delta_ns}");
     }
 }
@@ -110,7 +110,7 @@ fn a_load_of_ours_carries_the_time_that_it_took<C: Cache>() {
     let server = RedisServer::start();
     let (mut go, cache) = (Go::connect(&server), connected::<C>(server.url()));
     let busy = Duration::from_millis(6);
-    // The stamp of a write takes the place of what is below a millisecond.
+    // The stamp of a write replaces the digits below a millisecond.
     let stamp = Duration::from_millis(1);
     let spin = || {
         let end = Instant::now() + busy;

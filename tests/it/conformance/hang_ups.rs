@@ -16,7 +16,7 @@ with_a_server_of_its_own![
 
 /// The number of callers that read other keys.
 const NEIGHBOURS: usize = 8;
-/// The number of times that each of them has read while nothing else is under way.
+/// The number of reads of each caller while nothing else is in flight.
 const READS: usize = 20;
 
 /// Connect a cache to a server with this setting, and without a near cache.

@@ -77,7 +77,7 @@ fn a_loader_may_borrow_what_its_caller_owns<C: Cache>() {
     let cache = connected::<C>(server.url());
     let row = String::from("row");
     let mut queries = 0;
-    // Neither `'static` nor `Send`.
+    // The loader is neither `'static` nor `Send`.
     let not_send = std::rc::Rc::new(());
     let answer = cache.get_with("k", TTL, || {
         queries += std::rc::Rc::strong_count(&not_send);
@@ -158,7 +158,7 @@ fn a_failed_load_returns_its_error_and_releases_the_lock<C: Cache>() {
     let error = load_error(cache.get_with("k", TTL, || Err(Boom("no such table"))));
     assert_eq!(*error, Boom("no such table"));
     assert_eq!(cache.stats().load_failures, 1);
-    // It is not remembered.
+    // The failure is not cached.
     assert_eq!(seen(other.get_with("k", TTL, || found("v"))), "v from loaded");
     assert_eq!(seen(cache.get("k")), "v from redis");
 }
@@ -252,7 +252,7 @@ fn a_cold_miss_costs_two_round_trips_and_the_next_read_none<C: Cache>() {
         assert_eq!(seen(cache.get_with(key, TTL, || found("v"))), "v from loaded");
         let words = |command: &Vec<Vec<u8>>| command[0].escape_ascii().to_string();
         let commands: Vec<_> = proxy.commands().iter().map(words).collect();
-        // The first use of a script carries its source and costs no round trip for that.
+        // The first use of a script carries its source, which costs no round trip.
         let script = ["EVAL", "EVALSHA"][number];
         let publish: &[_] =
             if server.is_valkey() { &["MULTI", "SET", "EXISTS", "EXEC"] } else { &[script] };

@@ -28,8 +28,8 @@ with_a_server_of_its_own![
     a_full_tracking_table_costs_hits_and_nothing_else,
 ];
 
-/// Check, 1,000 times for a read, a read that tries to lock, and a publish in turn, a reply that
-/// arrives in one piece with its own invalidation.
+/// Check replies that arrive in one piece with their own invalidation: 1,000 times each for a read,
+/// a read that tries to lock, and a publish, in turn.
 fn a_reply_and_its_invalidation_in_one_segment_never_leave_a_stale_entry<C: Cache>() {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
@@ -131,7 +131,7 @@ fn a_lost_connection_empties_the_near_cache<C: Cache>() {
     raw.ok(&["SET", "k", "old"]);
     assert_eq!(seen(cache.get("k")), "old from redis");
     assert_eq!(seen(cache.get("k")), "old from near");
-    // In one step, so that no client receives a push.
+    // The change is made in one step, so that no client receives a push.
     raw.ok(&["MULTI"]);
     for command in
         [&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"][..], &["SET", "k", "new"]]

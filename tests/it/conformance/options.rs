@@ -88,7 +88,7 @@ fn reloads_of_one_moment_share_a_load_that_began_after_all_of_them<C: Cache>() {
     let server = Server::start();
     let cache = connected::<C>(server.url() + LONG_LOCK);
     let mut raw = server.connect();
-    // Another client holds the lock, so that all callers are there before a load begins.
+    // Another client holds the lock, so that all callers have arrived before a load begins.
     raw.ok(&["SET", "k", "__redcache:lock:theirs:1", "PX", "60000"]);
     let loads = AtomicU32::new(0);
     let load = || found(format!("v{}", loads.fetch_add(1, Ordering::Relaxed)));
@@ -114,7 +114,7 @@ fn a_reload_does_not_take_the_value_of_a_load_that_began_before_it<C: Cache>() {
         gate.reached();
         assert_eq!(seen(reloading(cache).get_with("k", TTL, || found("new"))), "new from loaded");
         gate.open();
-        // Its value answers its own call, and is not stored.
+        // The loaded value answers its own call, and is not stored.
         assert_eq!(earlier.join().unwrap(), "old from loaded");
     });
     assert!(seen(cache.get("k")).starts_with("new from"));
@@ -214,9 +214,10 @@ fn a_follower_past_its_timeout_leaves_the_load_to_the_others<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "v from near");
 }
 
-/// Run `call` with a timeout that suffices to begin its load: with twice the timeout until it does.
+/// Run `call` with a timeout that suffices to begin its load. The timeout doubles until the load
+/// begins.
 ///
-/// `during` runs while the loader stands still.
+/// `during` runs while the loader is blocked.
 #[track_caller]
 fn past_the_timeout<C: Cache, T: Send>(
     cache: &C,

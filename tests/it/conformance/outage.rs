@@ -1,4 +1,4 @@
-//! Calls that fail in an outage, and what becomes of their keys afterwards.
+//! Calls that fail in an outage, and the state of their keys afterwards.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `get` and `get_many`: their answers, the source of each, and the keys that they leave alone.
+//! `get` and `get_many`: their answers, the source of each, and the keys that they do not change.
 
 use std::time::{Duration, Instant};
 

@@ -47,7 +47,7 @@ impl Loads {
         let (outcomes, outcome) = mpsc::channel();
         let (begins, outcome) = (Mutex::new(begins), Mutex::new(outcome));
         let load = move |keys: Vec<Key>| {
-            // The test may be over.
+            // The test may have ended.
             let _ = begins.lock().unwrap().send(keys.clone());
             let value = outcome.lock().unwrap().recv().unwrap_or(Err(Boom("the test is over")))?;
             assert_ne!(value, "panic", "as the test wants it");
@@ -100,7 +100,7 @@ fn a_value_in_the_last_part_of_its_ttl_is_refreshed_in_the_background<C: Cache>(
     wait_until_idle(&cache);
     let stats = cache.stats();
     assert_eq!((stats.refreshes, stats.refreshes_failed), (1, 0));
-    // Its lock is gone.
+    // The refresh lock has been released.
     assert_eq!(server.connect().integer(&["DBSIZE"]), 1);
 }
 
@@ -109,7 +109,8 @@ fn a_value_with_a_slow_load_is_refreshed_early_at_random<C: Cache>() {
     let cache = connected::<C>(server.url());
     let options = RefreshOptions::new(TTL).refresh_at_fraction(0.0).refresh_beta(1.0);
     let (loads, read) = Loads::of(&cache, options);
-    // Its load took an hour, so it is due for sure; the other took no time.
+    // The load of this value took an hour, so it is certainly due; the load of the other took no
+    // time.
     put(&server, "slow", "__redcache:v1:3600000000000:old");
     put(&server, "quick", "__redcache:v1:0:old");
     assert_eq!(seen(read("quick")), "old from redis");
@@ -278,7 +279,7 @@ fn a_failed_refresh_pauses_and_leaves_the_value<C: Cache>() {
         assert!(seen(read("k")).starts_with("old from"));
         cache.stats().refreshes_skipped > 0
     });
-    // After its pause it is called again.
+    // After its pause, the loader is called again.
     wait_until("it is asked again", || {
         seen(read("k"));
         cache.stats().refreshes_triggered == 2
@@ -320,7 +321,7 @@ fn a_closed_cache_ends_its_refreshes_without_a_lock<C: Cache>() {
         Err(LoadError::Cache(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
         other => panic!("{other:?}"),
     }
-    // Published or released, it has left no lock.
+    // No lock is left, whether the value was published or the lock released.
     wait_until("the lock is gone", || server.connect().integer(&["DBSIZE"]) == 1);
 }
 

@@ -23,7 +23,7 @@ pub(crate) const TTL: Duration = Duration::from_secs(60);
 /// Settings with a lock that outlives [`AT_ONCE`], so that a wait for its end fails a scenario.
 pub(crate) const LONG_LOCK: &str = "?lock_ttl=60s";
 
-/// The limit for what happens without waiting: a third of the minute that the waiting would take,
+/// The limit for an event that needs no waiting: a third of the minute that the waiting would take,
 /// and more than a starved machine needs.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(20);
 
@@ -142,7 +142,7 @@ pub(crate) fn wait_until_idle<C: Cache>(cache: &C) {
     });
 }
 
-/// Wait until a call waits for the lock of another client, with no command on its way.
+/// Wait until a call waits for the lock of another client, with no command in flight.
 #[track_caller]
 pub(crate) fn wait_until_blocked<C: Cache>(cache: &C) {
     wait_until("a call waits for a lock", || {
@@ -158,7 +158,7 @@ pub(crate) fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     (result, start.elapsed())
 }
 
-/// Make a door for a loader and the gate that holds it closed.
+/// Return a door for a loader and the gate that holds it closed.
 pub(crate) fn gate() -> (Gate, Door) {
     let (arrives, arrived) = mpsc::channel();
     let (opens, opened) = mpsc::channel();
@@ -194,15 +194,15 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Stands at the door until it is opened.
+    /// Wait at the door until it is opened.
     pub(crate) fn pass(&self) {
-        // The test may not wait any more.
+        // The test may no longer wait.
         let _ = self.arrives.send(());
         let end = self.opened.recv_timeout(2 * PATIENCE);
         assert_eq!(end, Err(RecvTimeoutError::Disconnected), "the gate was never opened");
     }
 
-    /// Stand at the door until it is opened, then return `outcome`.
+    /// Wait at the door until it is opened, then return `outcome`.
     pub(crate) fn then<T>(&self, outcome: T) -> T {
         self.pass();
         outcome

@@ -383,7 +383,7 @@ fn a_slow_write_renews_its_lock<C: Cache>() {
         wait_until("a renewal", || locks() >= 2);
         found("v")
     });
-    // On a machine that stands still the lock may have expired before its renewal.
+    // On a stalled machine, the lock may have expired before its renewal.
     assert!(write.is_ok() || cache.stats().locks_lost == 1, "{write:?}");
 }
 
@@ -511,7 +511,7 @@ fn a_publish_whose_reply_was_lost_is_not_reported_as_lost<C: Cache>() {
         wait_until("it is published", || server.connect().get("k").is_some_and(is_published));
         proxy.cut();
         proxy.release(Direction::ToClient);
-        // It was stored, which looks like a lock that another client has taken.
+        // The value was stored, which looks like a lock that another client has taken.
         assert_eq!(cache_error(write.join().unwrap()).kind(), ErrorKind::OutcomeUnknown);
     });
     assert!(server.connect().get("k").unwrap().ends_with(b":v"));

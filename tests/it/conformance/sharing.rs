@@ -78,7 +78,7 @@ fn eight_clients_with_their_own_connections_cause_one_load<C: Cache>() {
     }
 }
 
-/// Return how often a command was called, within scripts too.
+/// Return the number of calls of a command, within scripts too.
 fn calls(raw: &mut Raw, command: &str) -> u64 {
     let report = String::from_utf8(raw.call(&["INFO", "commandstats"])).unwrap();
     let name = format!("cmdstat_{command}:calls=");
@@ -136,7 +136,7 @@ fn every_caller_that_joined_a_failed_load_gets_its_error<C: Cache>() {
     assert!(errors.iter().all(|error| **error == Boom("no such table")));
     assert!(errors.windows(2).all(|pair| std::ptr::eq(&*pair[0], &*pair[1])), "it is one error");
     assert_eq!(cache.stats().load_failures, 1);
-    // A failure is not remembered.
+    // A failure is not cached.
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
@@ -187,7 +187,7 @@ fn a_leader_that_panics_is_followed_by_the_next_in_line<C: Cache>() {
         let answers = followers.map(|follower| follower.join().unwrap());
         assert_eq!(answers, ["first from loaded", "first from joined"]);
     });
-    // It has the leader's lock, so its value is stored.
+    // The follower has the leader's lock, so its value is stored.
     assert_eq!(seen(cache.get("k")), "first from near");
     assert_eq!(cache.stats().lock_waits, 0);
     wait_until_idle(&cache);

@@ -1,5 +1,5 @@
-//! Stale copies in place of errors and waits: returned within their bound, and never after a
-//! change.
+//! Stale entries instead of errors and waits: they are returned within their limit, and never after
+//! a change.
 
 use std::thread;
 use std::time::Duration;
@@ -36,16 +36,16 @@ fn fails<T>() -> Result<T, Boom> {
     Err(Boom("no such table"))
 }
 
-/// Cache a value and wait until its TTL is over.
+/// Cache a value and wait until its TTL ends.
 fn expire<C: Cache>(cache: &C, key: &str) {
     cache.get_with(key, SHORT, || found("old")).unwrap();
     wait_until("it is outdated", || seen(cache.get(key)) == "nothing from redis");
 }
 
-/// Cache a value, wait until its TTL is over, and make sure that a stale copy is kept.
+/// Cache a value, wait until its TTL ends, and make sure that a stale entry is kept.
 ///
-/// Redis counts whole milliseconds, so it may expire the key before our copy ends, which is then
-/// taken for a change that ends the copy.
+/// Redis counts whole milliseconds, so it may expire the key before our entry ends. The expiry then
+/// counts as a change, which removes the entry.
 fn outdate<C: Cache>(cache: &C, key: &str) {
     let copies = cache.stats().near_entries;
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! A runtime that runs none of the cache's tasks for a while, as one whose threads are all busy.
+//! A runtime that runs none of the cache's tasks for a while, because all its threads are busy.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -101,8 +101,8 @@ fn near_hits_end_at_the_limit_of_staleness_while_no_task_runs<C: AsyncCache>() {
     check::<C>("near_staleness_max=50ms", Some(Duration::from_millis(50)));
 }
 
-/// Look a key up again and again while no task of the cache runs. The hits end, and no call that
-/// was made more than `limit` after the change is answered with the old value.
+/// Look a key up repeatedly while no task of the cache runs. The hits end, and no call that was
+/// made more than `limit` after the change is answered with the old value.
 fn check<C: AsyncCache>(setting: &str, limit: Option<Duration>) {
     let server = Server::start();
     let url = format!("{}?command_timeout=1h&{setting}", server.url());

@@ -74,7 +74,7 @@ fn a_server_restart_during_a_load_costs_only_the_storing<C: Cache>() {
         assert!(elapsed < AT_ONCE, "{elapsed:?}");
         server.restart();
         wait_until("it has connected again", || other.ready().is_ok());
-        // The lock is gone with the server, so the next caller loads.
+        // The lock was lost with the server, so the next caller loads.
         assert_eq!(seen(other.get_with("k", TTL, || found("b"))), "b from loaded");
         gate.open();
         assert_eq!(seen(leader.join().unwrap()), "a from loaded");
@@ -100,7 +100,7 @@ fn a_server_that_dies_for_good_is_an_error_within_bounds<C: Cache>() {
         let (error, elapsed) = timed(|| cache_error(waiter.join().unwrap()));
         assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some(&"held".into())));
         assert!(elapsed < AT_ONCE, "{elapsed:?}");
-        // The loaded value is returned all the same.
+        // The loaded value is returned nevertheless.
         gate.open();
         let (answer, elapsed) = timed(|| leader.join().unwrap());
         assert_eq!(seen(answer), "v from loaded");
@@ -294,7 +294,7 @@ fn a_publish_without_a_reply_in_time_returns_the_loaded_value<C: Cache>() {
         assert_eq!(seen(answer), "v from loaded");
         assert!(elapsed < AT_ONCE, "{elapsed:?}");
         proxy.release(direction);
-        // It was published all the same, late.
+        // The value was published late.
         wait_until("it is answered", || cache.get_with("k", TTL, must_not_load).is_ok());
         assert!(cache.remove("k").unwrap());
     }

@@ -123,14 +123,14 @@ fn a_value_equal_to_the_marker_is_never_stored<C: Cache>() {
     let loaded = cache.get_with("k", TTL, || found(NOT_FOUND_MARKER)).unwrap();
     assert_eq!(loaded.value.as_deref(), Some(NOT_FOUND_MARKER));
     notices.wait_for(1, Kind::NotStored);
-    // The caller gets it, and no later read takes it for "not found".
+    // The caller gets the value, and no later read treats it as "not found".
     assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
 }
 
 fn values_of_a_mebibyte_come_back_whole<C: Cache>() {
     let server = Server::start();
     let (cache, other) = (connected::<C>(server.url()), connected::<C>(server.url()));
-    // No two parts of it are equal.
+    // No two parts of the value are equal.
     let value: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect();
     check_round_trip([&cache, &other], b"k", &value);
     let entries = (0..8).map(|number| (format!("k:{number}"), value.clone().into()));
@@ -167,7 +167,7 @@ fn a_value_beyond_the_limit_is_returned_but_not_stored<C: Cache>() {
     let entries = vec![("l", fits.into()), ("k", too_large.into())];
     assert_eq!(cache_error(cache.insert_many(entries, TTL)).kind(), ErrorKind::InvalidInput);
     assert_eq!(proxy.commands().len(), 0);
-    // Twice, because the lock is released.
+    // The call is made twice, which needs the lock to be released.
     for count in 1..=2 {
         let answer = cache.get_with("k", TTL, || found(too_large));
         assert_eq!(seen(answer), format!("{too_large} from loaded"));

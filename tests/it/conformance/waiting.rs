@@ -1,4 +1,4 @@
-//! Waiting for the lock of another client: how it ends, how soon, and at what cost.
+//! Waiting for the lock of another client: the end of the wait, its duration and its cost.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ fn a_flush_wakes_a_waiting_call<C: Cache>() {
 fn a_killed_connection_wakes_a_waiting_call<C: Cache>() {
     let server = Server::start();
     let answers = woken::<C>(&server, |_, raw| {
-        // In one step, so that no client receives a push.
+        // The change is made in one step, so that no client receives a push.
         raw.ok(&["MULTI"]);
         raw.call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         raw.call(&["SET", "k", "theirs"]);

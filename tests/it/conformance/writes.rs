@@ -65,7 +65,7 @@ fn a_touch_moves_the_end_of_values_and_of_nothing_else<C: Cache>() {
     let hour = Duration::from_secs(3600);
     assert!(cache.touch("a", hour).unwrap());
     assert!(raw.integer(&["PTTL", "a"]) > 60_000);
-    // A near copy would end too early.
+    // A near entry would end too early.
     let answer = cache.get("a").unwrap();
     assert!(answer.ttl.unwrap() > TTL, "{answer:?}");
     let touched = cache.touch_many(&["absent", "b", "locked"], hour).unwrap();
@@ -97,7 +97,7 @@ fn a_read_returns_the_own_write_before_it<C: Cache>() {
         let value = number.to_string();
         cache.insert("k", value.clone(), TTL).unwrap();
         assert_eq!(seen(cache.get("k")), format!("{value} from redis"));
-        // A late push for a write must not end values that were read after it for long.
+        // A late push for a write must not end values that were read long after the write.
         wait_until("the value is near", || seen(cache.get("k")) == format!("{value} from near"));
         if number % 2 == 0 {
             assert!(cache.remove("k").unwrap());

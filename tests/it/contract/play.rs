@@ -13,10 +13,10 @@
 //! | `wait 20`        | 20 milliseconds pass                                                     |
 //! | `server busy`    | something happens to the server, see [`Subject::happen`]                 |
 //!
-//! `a`, `b` and `c` speak RESP3 from the start; `p` and `q` have sent nothing yet. With `~a`, the
-//! keys of pushes are left out, where Redis picks them at random. A word may contain escapes (`\s`
-//! is a space); `''` is the empty word; `$b` is the id of connection `b`, `$get` the source of a
-//! script and `$get.sha` its hash, `$me` and `$peer` the nodes of a cluster.
+//! `a`, `b` and `c` speak RESP3 from the start; `p` and `q` begin without a handshake. With `~a`,
+//! the keys of pushes are left out, where Redis picks them at random. A word may contain escapes
+//! (`\s` is a space); `''` is the empty word; `$b` is the id of connection `b`, `$get` the source
+//! of a script and `$get.sha` its hash, `$me` and `$peer` the nodes of a cluster.
 
 use std::collections::BTreeMap;
 use std::thread;

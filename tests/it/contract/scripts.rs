@@ -1,4 +1,4 @@
-//! The scripts of the probes: redcache's scripts, and a few that show one effect each.
+//! The scripts of the probes: redcache's scripts, and a few others with one effect each.
 
 use redcache_core::protocol::Script;
 use redcache_sim::server::{Reply, ReplyError, ScriptCall, ScriptEffect};

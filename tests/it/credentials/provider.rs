@@ -1,4 +1,4 @@
-//! Providers of credentials whose answers the test decides.
+//! Credentials providers whose answers the test decides.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -21,7 +21,7 @@ pub(super) enum Given {
     Hangs,
 }
 
-/// A provider, and the questions that it was asked.
+/// A provider, and the requests that it has received.
 #[derive(Debug, Clone)]
 pub(super) struct Provider(Arc<Mutex<State>>);
 
@@ -46,7 +46,7 @@ impl Provider {
         self.set(Given::Password(password.to_owned()));
     }
 
-    /// Return every question so far.
+    /// Return every request so far.
     pub(super) fn asked(&self) -> Vec<LoginRequest> {
         self.0.lock().unwrap().asked.clone()
     }
@@ -107,7 +107,7 @@ impl<H: Host> Provided for Async<H> {
     }
 }
 
-/// Return an async provider. Its future owns what it needs.
+/// Return an async provider. Its future owns its captured values.
 fn as_async(
     provider: &Provider,
 ) -> impl Fn(LoginRequest) -> BoxFuture<Result<Credentials, BoxError>> + Send + Sync + 'static {

@@ -71,7 +71,7 @@ impl Node {
         }
     }
 
-    /// Write a line and waits for its answer.
+    /// Write a line and wait for its answer.
     #[track_caller]
     pub(super) fn call(&mut self, line: Value) -> Value {
         let id = self.ask(line);
@@ -96,7 +96,7 @@ impl Node {
         self.process.resume();
     }
 
-    /// Close the input; return the remaining answers and the exit status.
+    /// Close the input, and return the remaining answers and the exit status.
     pub(super) fn finish(mut self) -> (Vec<Value>, ExitStatus) {
         self.input = None;
         let mut answers = std::mem::take(&mut self.early);

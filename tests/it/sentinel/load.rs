@@ -1,4 +1,4 @@
-//! Reads and writes under way while a group fails over, and what they have seen.
+//! Reads and writes while a group fails over, and their results.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,12 +19,12 @@ const PACE: Duration = Duration::from_millis(5);
 /// The number of calls of each caller after the failover that must succeed.
 const CALLS_AFTER: u64 = 20;
 
-/// With this variable, the time from the switch on is limited too. It depends on the machine.
+/// With this variable, the time after the switch is limited too. That time depends on the machine.
 const STRICT_VARIABLE: &str = "REDCACHE_STRICT";
 const STALE_MAX: Duration = Duration::from_secs(1);
 const OUTAGE_MAX: Duration = Duration::from_secs(2);
 
-/// Callers that read and write until they are told to stop.
+/// Callers that read and write until they receive the signal to stop.
 pub(super) struct Load<C> {
     cache: C,
     is_over: AtomicBool,
@@ -44,7 +44,7 @@ struct Reader {
     /// The start of the last call that was answered with the old value after the change.
     stale: Mutex<Option<Instant>>,
     first_new: Mutex<Option<Instant>>,
-    /// The old value has come after the new one.
+    /// Whether the old value was returned after the new one.
     is_set_back: AtomicBool,
 }
 
@@ -66,7 +66,7 @@ fn written_key(writer: usize) -> String {
 }
 
 impl<C: Cache> Load<C> {
-    /// Give every key its old value and a near entry.
+    /// Write the old value of every key, and read it into the near cache.
     pub(super) fn new(cache: C) -> Self {
         for number in 0..KEYS {
             cache.insert(key(number), "old", TTL).unwrap();
@@ -150,8 +150,8 @@ impl<C: Cache> Load<C> {
         }
     }
 
-    /// Change every key at the new primary, wait until every caller works with it, and check what
-    /// they saw. The sentinels have named it at `switched_at`.
+    /// Change every key at the new primary, wait until every caller uses it, and check their
+    /// answers. The sentinels named the primary at `switched_at`.
     pub(super) fn check_failover(&self, group: &Group<'_>, switched_at: Instant) {
         let mut primary = group.connect();
         (0..KEYS).for_each(|number| primary.ok(&["SET", &key(number), "new"]));
@@ -238,7 +238,7 @@ impl<'a> Group<'a> {
     }
 
     fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
-        /// How often the sentinels are asked meanwhile.
+        /// The interval at which the sentinels are queried meanwhile.
         const INTERVAL: Duration = Duration::from_millis(200);
         let mut asked_at = Instant::now();
         wait_until(what, || {

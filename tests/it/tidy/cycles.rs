@@ -31,7 +31,7 @@ struct Import {
 }
 
 impl Crate {
-    /// Build a crate from its files, as paths below the folder of `root` and their text.
+    /// Create a crate from its files: paths below the folder of `root`, and their texts.
     pub(super) fn new(root: &str, files: impl IntoIterator<Item = (String, String)>) -> Self {
         let files = files.into_iter().map(|(path, text)| {
             let is_root = path == root;

@@ -4,7 +4,7 @@
 
 use super::source;
 
-/// The modules of the core, top row first. The towers of one row do not know each other.
+/// The modules of the core, top row first. The towers of one row do not import each other.
 const ROWS: &[&[Tower]] = &[
     &[&["engine", "event"]],
     &[&["flow", "near"], &["wire"]],

@@ -1,4 +1,4 @@
-//! A reader of Rust source that tells code from comments and string literals.
+//! A reader of Rust source that distinguishes code from comments and string literals.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -12,7 +12,7 @@ enum Token<'a> {
     Mark(char),
 }
 
-/// A path as a `use` of that path alone would spell it, and its line.
+/// A path in the form of a `use` of that path alone, and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CodePath<'a> {
     pub(super) line: usize,
@@ -49,7 +49,7 @@ pub(super) fn paths(code: &str) -> Vec<CodePath<'_>> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Comment<'a> {
     pub(super) line: usize,
-    /// Whether code stands before it on its line.
+    /// Whether code precedes it on its line.
     pub(super) is_trailing: bool,
     pub(super) text: &'a str,
 }

@@ -1,4 +1,4 @@
-//! `change`: no reader sees a value from before the commit after it, wherever the process ends.
+//! `change`: after the commit, no reader sees a value from before it, wherever the process ends.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// Start with the row `old`, which both processes have near.
+    /// Start with the row `old`, which both processes have in their near caches.
     fn new() -> Self {
         let mut shop = Self { world: World::new(2, short_lock), row: "old" };
         for process in [READER, WRITER] {
@@ -42,7 +42,7 @@ impl Shop {
         self.world.call(WRITER, |engine, now| engine.change(now, keys()))
     }
 
-    /// Return whether the commit of the change is asked for.
+    /// Return whether the commit of the change is requested.
     fn begins(&mut self, change: OpId) -> bool {
         self.world.take_load(WRITER, change).is_some_and(|asked| asked == keys())
     }
@@ -75,8 +75,8 @@ impl Shop {
         }
     }
 
-    /// Check that no process that runs reads another value than the row's, for longer than a lock
-    /// lives, and that every key is readable in the end.
+    /// Check, for longer than a lock lives, that no running process reads a value other than the
+    /// row's, and that every key is readable in the end.
     fn check_reads(&mut self, processes: &[usize]) {
         let mut last = Vec::new();
         for _ in 0..LOCK_TTL.as_millis() / 5 + 20 {

@@ -1,7 +1,7 @@
 //! Random schedules of changes, reads and crashes: a read that begins after a commit never returns
 //! the value from before it.
 //!
-//! Each key caches a row of its own, a number that every commit raises.
+//! Each key caches its own row, a number that every commit increments.
 
 use std::time::Duration;
 
@@ -191,7 +191,7 @@ impl Schedule {
         self.changes.swap_remove(at);
     }
 
-    /// Kill a process, and start another in its place.
+    /// Kill a process, and replace it with a new one.
     fn kill(&mut self, process: usize) {
         self.kills += 1;
         self.world.restart(process);

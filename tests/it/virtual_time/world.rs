@@ -1,6 +1,6 @@
 //! Engines of several processes and one modelled server, under a clock that only the test moves.
 //!
-//! Bytes take no time: all that an engine or the server writes arrives before the clock moves.
+//! Bytes take no time: all output of an engine or the server arrives before the clock moves.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ struct Process {
     loads: Vec<(OpId, Vec<Key>)>,
     outcomes: Vec<(OpId, Outcome)>,
     is_dead: bool,
-    /// It neither sends nor receives, and its clock stands still.
+    /// Whether the process is stopped: it neither sends nor receives, and its clock stands still.
     is_stopped: bool,
     /// Bytes that arrived while it was stopped.
     unread: Vec<u8>,
@@ -96,7 +96,7 @@ impl World {
         self.settle();
     }
 
-    /// Kill a process: its engine does nothing any more.
+    /// Kill a process: its engine gets no further inputs.
     pub(super) fn kill(&mut self, process: usize) {
         let process = &mut self.processes[process];
         if let Some((_, client)) = process.link.take() {
@@ -105,20 +105,20 @@ impl World {
         process.is_dead = true;
     }
 
-    /// Kill a process, and start another in its place.
+    /// Kill a process, and replace it with a new one.
     pub(super) fn restart(&mut self, process: usize) {
         self.kill(process);
         self.processes[process] = self.start();
         self.settle();
     }
 
-    /// Let a process stand still while the others go on, or go on again.
+    /// Stop a process while the others continue, or let it continue.
     pub(super) fn stop(&mut self, process: usize, is_stopped: bool) {
         self.processes[process].is_stopped = is_stopped;
         self.settle();
     }
 
-    /// Return the keys that the loader of a call has been asked for, if it has.
+    /// Return the keys that the loader of a call is requested to load, if there is a request.
     pub(super) fn take_load(&mut self, process: usize, op: OpId) -> Option<Vec<Key>> {
         let loads = &mut self.processes[process].loads;
         let number = loads.iter().position(|(loading, _)| *loading == op)?;
@@ -165,7 +165,7 @@ impl World {
         Some(outcomes.remove(number).1)
     }
 
-    /// Move the clock, and run `check` whenever it has moved a little.
+    /// Move the clock in small steps, and run `check` after each.
     pub(super) fn advance(&mut self, span: Duration, mut check: impl FnMut(&Self)) {
         let until = self.now + span;
         while self.now < until {
@@ -190,7 +190,7 @@ impl World {
         self.server.disconnect(client);
     }
 
-    /// Carry every byte to its end.
+    /// Deliver all bytes.
     fn settle(&mut self) {
         loop {
             let written = self.write();
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// Take the events and bytes of every engine; return whether there were any.
+    /// Take the events and bytes of every engine. Return whether there were any.
     fn write(&mut self) -> bool {
         let mut written = false;
         for process in self.processes.iter_mut().filter(|process| process.runs()) {
@@ -232,7 +232,7 @@ impl World {
         written
     }
 
-    /// Carry the output of the server to the engines; return whether there was any.
+    /// Deliver the output of the server to the engines. Return whether there was any.
     fn read(&mut self) -> bool {
         let mut read = false;
         while let Some(event) = self.server.poll_event() {

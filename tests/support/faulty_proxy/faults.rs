@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::rng::Rng;
 
-/// The longest time that a byte stays in the proxy, but for the time to drip the bytes before it.
+/// The longest time that a byte stays in the proxy, without the time to drip the bytes before it.
 pub const HOLD_MAX: Duration = Duration::from_millis(2500);
 
 /// A fault that the proxy causes.
@@ -21,11 +21,11 @@ pub enum Fault {
     Coalesce,
     /// Bytes arrive one by one.
     Drip,
-    /// Bytes of one direction stand still for up to two seconds.
+    /// Bytes of one direction stall for up to two seconds.
     Stall,
-    /// The connection ends at once, with bytes under way.
+    /// The connection ends at once, with bytes in transit.
     Reset,
-    /// One direction ends, the other goes on.
+    /// One direction ends, the other continues.
     HalfClose,
 }
 

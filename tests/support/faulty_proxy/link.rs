@@ -16,7 +16,7 @@ use super::faults::{Fault, Faults, HOLD_MAX, lock};
 use super::tape::Tape;
 use crate::rng::Rng;
 
-/// Bytes under way, and the time when the proxy read them.
+/// Bytes in transit, and the time at which the proxy read them.
 type Parcel = (Instant, Vec<u8>);
 
 /// The bytes that are dripped one by one.
@@ -35,12 +35,13 @@ pub(super) struct Link {
 struct Sockets {
     client: TcpStream,
     server: TcpStream,
-    /// Whether both ends have been told to go.
+    /// Whether both directions must end.
     closing: AtomicBool,
 }
 
 impl Sockets {
-    /// End the connection with a reset, which each side sees once all threads have let go.
+    /// End the connection with a reset, which each side sees once all threads have dropped the
+    /// sockets.
     fn reset(&self) {
         self.closing.store(true, Ordering::Relaxed);
         for socket in [&self.client, &self.server] {
@@ -111,7 +112,7 @@ impl Link {
     }
 }
 
-/// Return the sockets that a way leads from and to: 0 leads to the server, 1 to the client.
+/// Return the source and the target socket of a direction: 0 leads to the server, 1 to the client.
 fn ends(sockets: &Sockets, way: usize) -> (&TcpStream, &TcpStream) {
     if way == 0 { (&sockets.client, &sockets.server) } else { (&sockets.server, &sockets.client) }
 }
@@ -128,7 +129,7 @@ fn read(sockets: &Sockets, way: usize, sender: &Sender<Parcel>, tape: &Mutex<Tap
     }
 }
 
-/// Writes the bytes of one way, with faults.
+/// Writes the bytes of one direction, with faults.
 struct Writer {
     faults: Arc<Faults>,
     sockets: Arc<Sockets>,
@@ -170,7 +171,7 @@ impl Writer {
         let (_, to) = ends(&self.sockets, self.way);
         // It fails if the connection has ended.
         let _ = to.shutdown(Shutdown::Write);
-        // What arrives after a half-close is read and dropped.
+        // Bytes that arrive after a half-close are read and dropped.
         receiver.iter().for_each(drop);
     }
 

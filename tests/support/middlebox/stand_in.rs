@@ -18,9 +18,9 @@ const KNOWN: [&str; 12] = [
 /// The treatment of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Manner {
-    /// As twemproxy: a connection ends at a command that the proxy does not know.
+    /// Like twemproxy: a connection ends at a command that the proxy does not know.
     HangsUpAtUnknownCommands,
-    /// As HAProxy in TCP mode: a connection ends when its client is silent for so long.
+    /// Like HAProxy in TCP mode: a connection ends when its client has been silent for this time.
     EndsIdle(Duration),
 }
 
@@ -46,7 +46,7 @@ impl StandIn {
                     if is_over.load(Ordering::SeqCst) {
                         return;
                     }
-                    // A client of a server that is gone is hung up on.
+                    // The connection of a client ends if its server has stopped.
                     let _ = forward(&client, server, manner);
                 }
             })
@@ -62,7 +62,7 @@ impl StandIn {
 impl Drop for StandIn {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        // The acceptor looks at the flag when somebody connects.
+        // The acceptor reads the flag when a client connects.
         let is_awake = TcpStream::connect(self.address).is_ok();
         if let Some(acceptor) = self.acceptor.take().filter(|_| is_awake) {
             let _ = acceptor.join();
@@ -70,7 +70,7 @@ impl Drop for StandIn {
     }
 }
 
-/// Carry the bytes of one client in two threads.
+/// Forward the bytes of one client in two threads.
 fn forward(client: &TcpStream, server: SocketAddr, manner: Manner) -> io::Result<()> {
     let server = TcpStream::connect(server)?;
     let mut filter = match manner {
@@ -89,7 +89,7 @@ fn forward(client: &TcpStream, server: SocketAddr, manner: Manner) -> io::Result
     Ok(())
 }
 
-/// Carry bytes until either side ends, an end is due, or `passes` returns `false`.
+/// Forward bytes until either side ends, the time-out is reached, or `passes` returns `false`.
 fn carry(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
@@ -98,7 +98,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) -
         }
     }
     for end in [from, to] {
-        // It fails if the other side was first, which is as good.
+        // It fails if the peer has closed the connection already.
         let _ = end.shutdown(Shutdown::Both);
     }
 }

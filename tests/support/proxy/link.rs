@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::observer::Observer;
 use super::shared::{Direction, Shared};
 
-/// Bytes under way, and their arrival time.
+/// Bytes in transit, and their arrival time.
 type Parcel = (Instant, Vec<u8>);
 
 /// Forward between `client` and a new connection to `server`, in new threads.
@@ -99,7 +99,7 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    /// Wait until `due_at` and until this direction is released; return the limit of one write.
+    /// Wait until `due_at` and until this direction is released. Return the limit of one write.
     fn wait_until_free(&self, direction: Direction, due_at: Instant) -> Option<usize> {
         let mut state = self.lock();
         loop {

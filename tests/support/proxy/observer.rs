@@ -56,7 +56,7 @@ fn words(frame: &[u8]) -> Vec<Vec<u8>> {
     bytes.collect()
 }
 
-/// The frames of one direction. After a protocol error there are none.
+/// The frames of one direction. A protocol error ends them.
 #[derive(Debug)]
 struct Frames {
     buffer: Vec<u8>,

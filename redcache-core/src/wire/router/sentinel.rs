@@ -25,7 +25,7 @@ mod settings;
 use session::{Session, Told};
 pub(super) use settings::Settings;
 
-/// The most sentinels that are remembered, from the settings and from other sentinels.
+/// The largest number of sentinels that are remembered, from the settings and from other sentinels.
 const ADDRESSES_MAX: usize = 64;
 /// The interval of the queries for the primary while the router has no primary.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(100);

@@ -19,7 +19,7 @@ use self::arguments::{Arguments, USAGE, parse};
 use self::report::{SHOWN_MAX, write_broken, write_json, write_report};
 use self::sum::run_all;
 
-/// The number of seeds from which each fault and invariant must have occurred.
+/// The number of seeds after which each fault and invariant must have occurred.
 const TELLING: u64 = 1000;
 
 fn main() -> ExitCode {

@@ -27,7 +27,8 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
             vec![*named.ok_or_else(unknown)?]
         }
     };
-    // A panic counts as found, and its message would only repeat thousands of times.
+    // A panic counts as a found bug. Its message is not printed, because it would repeat thousands
+    // of times.
     std::panic::set_hook(Box::new(|_| {}));
     let (start, mut missed) = (Instant::now(), 0);
     let mut out = io::stdout().lock();

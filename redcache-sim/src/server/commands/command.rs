@@ -1,4 +1,4 @@
-//! A command: its name, how many words it takes, its flags, and which words are keys.
+//! A command: its name, its number of words, its flags, and the words that are keys.
 
 use bytes::Bytes;
 
@@ -42,7 +42,7 @@ pub(in crate::server) enum Keys {
     None,
     First,
     All,
-    /// As many as the second argument says, after it.
+    /// The arguments after the second one, which contains their number.
     Declared,
 }
 

@@ -57,14 +57,14 @@ fn run(call: &mut Call<'_>, hash: &str, keys: usize) -> Result<Reply, ReplyError
     let (client, server) = (call.client, &mut *call.server);
     let outcome = effect(&mut ScriptCall { server, client, keys, args, wrote: false });
     outcome.map_err(|error| {
-        // All of a script after its first line is one line.
+        // The text of a script after its first line is a single line.
         let line = 1 + u8::from(is_checked_first);
         let at = call.server.config.in_script(hash, line);
         ReplyError::new([error.as_bytes(), at.as_bytes()].concat())
     })
 }
 
-/// Return how many arguments after the third word are keys.
+/// Return the number of arguments after the third word that are keys.
 fn declared_keys(call: &Call<'_>) -> Result<usize, ReplyError> {
     let keys = call.integer(2)?;
     let arguments = call.args.len() - 3;

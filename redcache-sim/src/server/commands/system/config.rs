@@ -66,7 +66,7 @@ fn get(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let patterns: Vec<String> = (2..call.args.len()).map(|at| call.text(at)).collect();
     let found = SETTINGS.into_iter().filter_map(|(name, read, _)| {
         let pattern = patterns.iter().find(|pattern| matches(pattern, name))?;
-        // A name queried in full is returned as it was spelled.
+        // A name that is queried in full is returned in its original spelling.
         let name = if pattern.ends_with('*') { name } else { pattern };
         Some((Reply::bulk(name), Reply::bulk(&read(&call.server.config))))
     });
