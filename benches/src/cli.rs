@@ -121,11 +121,11 @@ names! {
         RedcacheSmol = "redcache-smol",
         /// redcache on plain threads.
         RedcacheBlocking = "redcache-blocking",
-        /// redis-rs without a cache: the yardstick.
+        /// redis-rs without a cache: the reference.
         RedisRs = "redis-rs",
         /// redis-rs with its client-side cache.
         RedisRsCache = "redis-rs-cache",
-        /// The synchronous redis-rs: the yardstick of the blocking adapter.
+        /// The synchronous redis-rs: the reference of the blocking adapter.
         RedisRsSync = "redis-rs-sync",
         /// fred without a cache.
         Fred = "fred",
@@ -175,7 +175,7 @@ pub struct Run {
 pub struct Redis {
     /// Address of a running server: `host:port`. Without it we start one.
     pub address: Option<String>,
-    /// Its port with TLS.
+    /// The port with TLS of the running server.
     pub tls: Option<TlsPort>,
 }
 
@@ -190,7 +190,7 @@ pub enum Command {
     All(Redis, All),
     /// Measure the growth of cost along each axis.
     Growth(Redis),
-    /// Measure how old reads are, each client for so long.
+    /// Measure the age of reads, each client for this time.
     Staleness(Redis, Duration),
 }
 

@@ -1,4 +1,4 @@
-//! `--growth`: the cost of a call along one growing axis after the other.
+//! `--growth`: the cost of a call as one parameter grows.
 //!
 //! A proportional cost has the same figure in every line of its axis. The unit is nanoseconds per
 //! key or per KiB where the work is in keys or bytes, and per call elsewhere.

@@ -1,4 +1,4 @@
-//! redcache beside its peers, measured in one run.
+//! Benchmarks of redcache and its peers, measured in one run.
 //!
 //! Two binaries share this library. `compare` runs one workload against one peer and prints a JSON
 //! line, or (`--all`) the whole table, interleaved, with the ratios that count. `micro` prints
@@ -6,9 +6,9 @@
 //!
 //! In reading order: [`cli`] parses the command, [`server`] provides a Redis, [`workload`] drives a
 //! [`Peer`](peer::Peer) on its [`runtime`] and [`measure`]s it into a [`line`](mod@line); [`plan`]
-//! and [`rounds`] repeat that for every peer, [`table`] holds the result against the targets and
-//! [`plot`] draws it; [`growth`] measures the cost along each growing axis, [`staleness`] how old
-//! reads are.
+//! and [`rounds`] repeat that for every peer, [`table`] compares the result with the targets and
+//! [`plot`] draws it; [`growth`] measures the cost as each parameter grows, [`staleness`] the age
+//! of reads.
 
 #![forbid(unsafe_code)]
 

@@ -32,7 +32,7 @@ pub struct Line {
     pub loads: u64,
     /// Distinct keys read.
     pub keys: usize,
-    /// Keys per call; 1 where a call reads one key.
+    /// Keys per call; 1 if a call reads one key.
     pub batch: usize,
     /// Bytes per value.
     pub value: usize,

@@ -31,7 +31,7 @@ names! {
         RemoteOneTls = "remote_hit, 1 task, TLS",
         /// A busy process, over TLS.
         RemoteSomeTls = "remote_hit, 64 tasks, TLS",
-        /// A miss by itself.
+        /// A single miss.
         ColdOne = "cold_miss, 1 task",
         /// Many misses at once.
         ColdSome = "cold_miss, 64 tasks",
@@ -74,7 +74,7 @@ impl Row {
         !matches!(self.workload(), Workload::LocalHit | Workload::LocalMulti)
     }
 
-    /// Return the peers of the row, yardsticks first.
+    /// Return the peers of the row, references first.
     pub fn peers(self) -> Vec<Peer> {
         let others: &[Peer] = match self.workload() {
             Workload::LocalHit | Workload::LocalMulti => {

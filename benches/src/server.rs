@@ -150,7 +150,7 @@ impl Server {
     fn start() -> Result<Self, Failure> {
         let program = env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         check(&program)?;
-        // Another process may take the free port before the server does: try a few ports.
+        // Another process may take the free port before the server does, so a few ports are tried.
         let mut attempts = 3;
         loop {
             attempts -= 1;
@@ -185,7 +185,7 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|why| format!("cannot start {program}: {why}"))?;
-        // From here on the drop of `own` stops the server.
+        // From now on, dropping `own` stops the server.
         let own = Own { lifeline: watch.stdin.take(), watch, _certificates: certificates };
         let address = format!("127.0.0.1:{port}");
         let deadline = Instant::now() + START_WITHIN;
@@ -239,8 +239,8 @@ fn check(program: &str) -> Result<(), Failure> {
     }
 }
 
-/// Tell whether a server was built with TLS. Without its certificate it ends at once, and names the
-/// option that is missing only if it knows it.
+/// Return whether a server was built with TLS. Without its certificate the server ends at once, and
+/// names the missing option only if it was built with TLS.
 fn has_tls(program: &str) -> Result<bool, Failure> {
     let output = Command::new(program)
         .args(["--port", "0", "--tls-port", "1", "--save", ""])

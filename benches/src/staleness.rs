@@ -1,7 +1,7 @@
-//! `--staleness`: how many reads are older than the row, and how old.
+//! `--staleness`: the number and the age of reads that are older than the row.
 //!
 //! A writer changes the rows of a table that stands for a database, and removes each key from Redis
-//! after its change. Readers with a connection of their own read the keys and load missing ones
+//! after its change. Readers, each with its own connection, read the keys and load missing ones
 //! from the table. A read is stale if the row had been changed, and the removal of its key had been
 //! acknowledged, before the read began.
 
@@ -30,11 +30,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, Default)]
 struct Count {
     reads: u64,
-    /// The age of each stale read when it began.
+    /// The age of each stale read at its start.
     stale: Vec<Duration>,
 }
 
-/// Measure each client for so long and print a row for each.
+/// Measure each client for the given time and print a row for each.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ async fn measure(
     Ok((total, changes))
 }
 
-/// Read one row after the other until the time is over.
+/// Read one row after the other until the time has passed.
 async fn read(
     mut reader: Reader,
     rows: Arc<Rows>,

@@ -136,7 +136,7 @@ enum Against {
     Plain(Row),
     /// The same adapter in another row.
     Own(Row),
-    /// Nothing: the value itself counts, in the unit of its metric.
+    /// No reference: the value itself is compared, in the unit of its metric.
     Itself,
 }
 

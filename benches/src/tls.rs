@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use crate::Failure;
 
-/// Where the server speaks TLS, and the certificates that a client trusts.
+/// The TLS port of the server, and the certificates that a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPort {
     /// Port on `localhost`.

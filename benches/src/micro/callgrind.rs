@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use super::cases::Case;
 use crate::Failure;
 
-/// Counts the instructions of one operation of a case; nothing where valgrind is not installed. The
-/// program runs itself with `--case CASE --ops N`.
+/// Count the instructions of one operation of a case. Return `None` if valgrind is not installed.
+/// The program runs itself with `--case CASE --ops N`.
 ///
 /// # Errors
 ///
-/// Fails if valgrind does, or does not say what it counted.
+/// Fails if valgrind fails, or if its output contains no count.
 pub fn instructions(case: Case) -> Result<Option<f64>, Failure> {
     let (few, many) = case.sizes();
     let (Some(fewer), Some(more)) = (count(case, few)?, count(case, many)?) else {

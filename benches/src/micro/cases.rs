@@ -14,7 +14,7 @@ use super::scripted::{Scripted, bulk};
 use crate::Failure;
 use crate::cli::names;
 
-/// The value of every key, except where replies are to be large.
+/// The value of every key, except in the cases with large replies.
 const VALUE: [u8; 64] = [b'v'; 64];
 
 /// The values of a large reply.
@@ -36,11 +36,11 @@ names! {
     Case {
         /// `get_with` of a key in the near cache, on tokio.
         LocalHit = "local_hit",
-        /// The same on plain threads.
+        /// `get_with` of a key in the near cache, on plain threads.
         LocalHitBlocking = "local_hit_blocking",
         /// `get_with` of a typed view, for an object of 86 bytes in the near cache.
         ObjectHit = "object_hit",
-        /// The same for an object of 8.8 KB.
+        /// `get_with` of a typed view, for an object of 8.8 KB in the near cache.
         LargeObjectHit = "large_object_hit",
         /// `get_with` of a key in Redis only, through the engine and back, without a socket.
         RemoteRead = "remote_read",
@@ -52,7 +52,7 @@ names! {
         LargeArrayInPieces = "large_array_in_pieces",
         /// `get_many` of 10 MB through the engine, the replies in one piece.
         LargeBatch = "large_batch",
-        /// The same batch in reads of 16 KiB.
+        /// The same batch, in reads of 16 KiB.
         LargeBatchInPieces = "large_batch_in_pieces",
     }
 }
@@ -116,7 +116,7 @@ fn local_hit_blocking() -> Result<Operation, Failure> {
     let server = EmbeddedServer::start()?;
     let cache = redcache_blocking::connect(server.url().as_str())?;
     Ok(Box::new(move |times| {
-        // As above.
+        // The server must live as long as the cache.
         let _ = &server;
         for _ in 0..times {
             black_box(cache.get_with("key", TTL, || Ok::<_, Infallible>(&VALUE[..]))?);
@@ -145,7 +145,7 @@ fn object_hit(users: usize) -> Result<Operation, Failure> {
     let (name, email) = ("Ada Lovelace".to_owned(), "ada@example.org".to_owned());
     let user = User { id: 42, name, email, visits: 1815, is_admin: false };
     Ok(Box::new(move |times| {
-        // As above.
+        // The server must live as long as the cache.
         let _ = &server;
         runtime.block_on(async {
             for _ in 0..times {

@@ -10,21 +10,21 @@ use redcache_core::{CallOptions, Config, Key};
 
 use crate::Failure;
 
-/// An engine whose every key is in a Redis that is not there.
+/// An engine whose keys are all in a scripted Redis.
 pub(super) struct Scripted {
     engine: Engine,
     conn: ConnId,
     now: Instant,
     sent: Vec<u8>,
-    /// Replies by the length of what they answer. Keys are equally long, so what the engine sends
-    /// differs in length exactly where it differs in its commands.
+    /// Replies by the length of the request. All keys have the same length, so two requests of the
+    /// engine have the same length only if they consist of the same commands.
     replies: HashMap<usize, Vec<u8>>,
     value: Vec<u8>,
     piece: usize,
 }
 
 impl Scripted {
-    /// Connects the engine; every key holds the value, and replies arrive in pieces.
+    /// Connect the engine. Every key holds the value, and replies arrive in pieces.
     pub(super) fn connect(value: &[u8], piece: usize) -> Result<Self, Failure> {
         let now = Instant::now();
         let seed = Seed::new([7; 32], 1_700_000_000_000);
@@ -56,13 +56,13 @@ impl Scripted {
         Ok(scripted)
     }
 
-    /// Reads one key.
+    /// Read one key.
     pub(super) fn get_with(&mut self, key: Key, ttl: Duration) -> Result<(), Failure> {
         let op = self.engine.get_with(self.now, key, ttl)?;
         self.finish(op)
     }
 
-    /// Reads many keys.
+    /// Read many keys.
     pub(super) fn get_many(&mut self, keys: Vec<Key>) -> Result<(), Failure> {
         let op = self.engine.get_many(self.now, keys, CallOptions::new())?;
         self.finish(op)
@@ -98,7 +98,7 @@ impl Scripted {
     }
 }
 
-/// Answers commands as a Redis would in which every key holds the value for ten minutes.
+/// Return the replies of a Redis in which every key holds the value for ten minutes.
 fn replies(mut sent: &[u8], value: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut scanner = Scanner::new(Limits::default());
     let mut replies = Vec::new();
@@ -116,7 +116,7 @@ fn replies(mut sent: &[u8], value: &[u8]) -> Result<Vec<u8>, Failure> {
                 (0..keys).for_each(|_| bulk(value, &mut replies));
             }
             Some(Frame::Bulk(b"PTTL")) => replies.extend_from_slice(b":600000\r\n"),
-            // There is a value already.
+            // The key already has a value.
             Some(Frame::Bulk(b"SET")) => replies.extend_from_slice(b"_\r\n"),
             _ => replies.extend_from_slice(b"+OK\r\n"),
         }
@@ -125,7 +125,7 @@ fn replies(mut sent: &[u8], value: &[u8]) -> Result<Vec<u8>, Failure> {
     Ok(replies)
 }
 
-/// Writes a bulk string.
+/// Append a bulk string.
 pub(super) fn bulk(value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
     out.extend_from_slice(value);

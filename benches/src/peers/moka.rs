@@ -1,4 +1,4 @@
-//! moka's async cache: what a hit costs with no Redis behind it, and how it coalesces loads.
+//! moka's async cache, for the cost of a hit without Redis, and of coalesced loads.
 
 use bytes::Bytes;
 use moka::future::Cache;

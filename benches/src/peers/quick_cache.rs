@@ -1,4 +1,4 @@
-//! quick_cache as it is, without even a deadline: the floor under any hit.
+//! quick_cache without deadlines, as the lower limit of the cost of a hit.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -12,7 +12,8 @@ use crate::cli::Workload;
 use crate::peer::{Peer, Setup, Source, count_found};
 use crate::runtime::Runtime;
 
-/// One cache, cloned per task: `A` is what it runs on in redcache's terms, `R` in ours.
+/// One cache, cloned per task. `A` is the runtime as redcache's adapter, `R` the runtime of the
+/// benchmark.
 pub(super) struct Redcache<A: redcache_driver::Runtime, R> {
     cache: Cache,
     ttl: Duration,

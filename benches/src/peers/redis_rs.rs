@@ -1,4 +1,4 @@
-//! redis-rs on its multiplexed connection: the yardstick, and the same with its client-side cache.
+//! redis-rs on its multiplexed connection: the reference, and the same with its client-side cache.
 
 use std::num::NonZeroUsize;
 

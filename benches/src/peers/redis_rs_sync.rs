@@ -7,7 +7,7 @@ use crate::cli::Workload;
 use crate::peer::{Peer, Setup, Source};
 use crate::runtime::Threads;
 
-/// Plain `GET` and `MGET` on a connection of one's own.
+/// Plain `GET` and `MGET` on a connection per thread.
 pub(super) struct Sync {
     client: Client,
     connection: Connection,

@@ -20,7 +20,7 @@ pub(super) struct Rows {
 #[derive(Default)]
 struct Row {
     version: usize,
-    /// The time at which the removal of the key was acknowledged after each change.
+    /// The times at which the removals of the key were acknowledged, one per change.
     removed_at: Vec<Instant>,
 }
 
@@ -44,7 +44,7 @@ impl Rows {
         self.with(row, |row| row.version.to_string())
     }
 
-    /// Return how old a read of this version was when it began; `None` if it was not stale.
+    /// Return the age of a read of this version at its start; `None` if the read was not stale.
     pub(super) fn staleness(&self, row: usize, version: usize, at: Instant) -> Option<Duration> {
         let next = self.with(row, |row| row.removed_at.get(version).copied())?;
         at.checked_duration_since(next).filter(|age| !age.is_zero())
