@@ -19,12 +19,13 @@
 //!
 //! # Where to go from here
 //!
-//! - The [README](https://crates.io/crates/redcache-blocking) is the guide: the near cache, and
-//!   outages of Redis.
+//! - The [README](https://crates.io/crates/redcache-blocking) is the guide: calls, settings,
+//!   guarantees, limits and costs.
 //! - [`Cache`] has all calls; [`RefreshingCache`] refreshes values in the background.
 //! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
 //! - `examples/quickstart_blocking.rs` is a small service with SQLite.
-//! - The crate `redcache-sim` has a Redis that runs inside of your tests.
+//! - The crate `redcache` adds typed keys and values; `redcache-sim` has a Redis that runs inside
+//!   your tests.
 //!
 //! # Threads
 //!
@@ -35,9 +36,10 @@
 //!        near cache alone
 //! ```
 //!
-//! A cache runs three threads, however many threads call it. In addition, each background refresh
-//! has a thread. All other loaders run on the threads of their callers. A caller's thread writes
-//! its command itself if no other command is in flight.
+//! A cache of a single server runs three threads, however many threads call it; each further node
+//! of a cluster adds two. In addition, each background refresh has a thread. All other loaders run
+//! on the threads of their callers. A caller's thread writes its command itself if no other command
+//! is in flight.
 //!
 //! Two kinds of application code may run on a thread that other calls wait for: the events of an
 //! observer, and the `Drop` of a value or an error. They must not block. A call from them that

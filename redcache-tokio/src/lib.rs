@@ -21,12 +21,13 @@
 //!
 //! # Where to go from here
 //!
-//! - The [README](https://crates.io/crates/redcache-tokio) is the guide: the near cache, and
-//!   outages of Redis.
+//! - The [README](https://crates.io/crates/redcache-tokio) is the guide: calls, settings,
+//!   guarantees, limits and costs.
 //! - [`Cache`] has all calls; [`RefreshingCache`] refreshes values in the background.
 //! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
 //! - `examples/quickstart.rs` is a small service with SQLite.
-//! - The crate `redcache-sim` has a Redis that runs inside of your tests.
+//! - The crate `redcache` adds typed keys and values; `redcache-sim` has a Redis that runs inside
+//!   your tests.
 
 #![forbid(unsafe_code)]
 

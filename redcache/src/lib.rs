@@ -1,4 +1,5 @@
-//! A typed cache for Redis, with decoded values in this process and one load across all processes.
+//! A typed cache-aside library for Redis and Valkey, with decoded values in this process and one
+//! load across all processes.
 //!
 //! # Examples
 //!
@@ -29,12 +30,14 @@
 //!
 //! # Where to go from here
 //!
-//! - [`TypedCache`] has the typed calls, and [`Cache`] the calls with bytes, on one connection.
-//! - [`Json`] and the other codecs define the form of values in Redis; [`CacheKey`] the names of
-//!   keys.
+//! - [`TypedCache`] has the calls with your types, and [`Cache`] has the calls with bytes. Both
+//!   share one connection.
+//! - [`Json`] and the other codecs define the form of values in Redis; [`CacheKey`] defines the
+//!   names of keys.
 //! - [`disabled`] creates a cache without Redis, for tests and as an off switch.
 //! - [`ConfigBuilder`] has all settings; each is also a parameter of the URL.
-//! - The [README](https://crates.io/crates/redcache) is the guide.
+//! - The [README](https://crates.io/crates/redcache) is the guide: calls, settings, guarantees,
+//!   limits and costs.
 //!
 //! # Features
 //!
