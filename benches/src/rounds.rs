@@ -95,7 +95,7 @@ pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         let mut text = String::new();
-        // The receiver is gone if the wait timed out; the output is then unused.
+        // The receiver has been dropped if the wait timed out; the output is then unused.
         let _ = send.send(stdout.read_to_string(&mut text).map(|_| text));
     });
     let Ok(text) = receive.recv_timeout(CELL_WITHIN) else {

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Return the attempt that a new engine asks for first.
+    /// Return the first attempt that a new engine requests.
     fn dial() -> Dial {
         let config = Config::from_url("redis://localhost").unwrap();
         let seed = Seed::new([7; 32], 0);

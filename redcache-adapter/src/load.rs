@@ -1,4 +1,4 @@
-//! The results of loaders on their way to the engine.
+//! The results of loaders, in the form that the engine takes.
 
 use std::time::Instant;
 

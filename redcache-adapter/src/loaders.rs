@@ -124,7 +124,7 @@ pub(crate) struct DueKey {
 }
 
 impl DueKey {
-    /// Ask the engine for the refresh.
+    /// Request the refresh from the engine.
     pub(crate) fn refresh(self, engine: &mut Engine, now: Instant) {
         engine.refresh(now, self.loader, self.key, self.expires_at);
     }

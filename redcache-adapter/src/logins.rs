@@ -21,7 +21,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Return the provider to ask.
+    /// Return the provider to call.
     pub fn provider<'a>(&self, config: &'a Config) -> Option<&'a SharedProvider> {
         if self.id.is_to_sentinel() { config.sentinel_provider() } else { config.provider() }
     }

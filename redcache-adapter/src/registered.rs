@@ -71,7 +71,7 @@ impl<H: SharedHost> Registered<H> {
         (batch, rest)
     }
 
-    /// Ask the engine to refresh the keys that are due.
+    /// Request refreshes of the keys that are due.
     fn refresh(&self, due: impl IntoIterator<Item = DueKey>) {
         for key in due {
             if self.host.process().is_current() {

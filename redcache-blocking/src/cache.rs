@@ -17,8 +17,8 @@ use crate::{call, timer};
 /// a handle. When the last handle is dropped, the cache releases its locks and closes its
 /// connections in the background; [`close`](Self::close) waits for that.
 ///
-/// Every call blocks its thread until it has a result, and every call ends by itself: each step
-/// that waits for Redis takes at most `command_timeout`, and the load of another caller at most
+/// Every call blocks its thread until it has a result, and every call ends in time: each step that
+/// waits for Redis takes at most `command_timeout`, and the load of another caller at most
 /// `load_timeout`. Only the loader of the call itself has no limit, because it runs on the calling
 /// thread. Do not make these calls in async code: use `redcache-tokio` or another async adapter
 /// there.

@@ -2,7 +2,7 @@
 //!
 //! Every input goes through [`Shared::step`], which locks, gives the engine the input, drains every
 //! output, unlocks, and then wakes threads and writes bytes. No thread is woken and no byte is
-//! written under the lock. Code of the application runs once the thread holds no lock at all.
+//! written under the lock. Application code runs once the thread holds no lock.
 
 use std::cell::Cell;
 use std::io;
@@ -95,7 +95,7 @@ impl Shared {
     /// The caller writes the bytes of its input itself if they are few and no other command is in
     /// flight. Otherwise it wakes the writer thread of the connection.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
-        // Code of the application runs after the bytes are written.
+        // Application code runs after the bytes are written.
         let _scope = Scope::enter();
         let clock = Instant::now();
         let mut state = self.lock();
@@ -284,7 +284,7 @@ impl State {
         self.connections.iter().any(|connection| connection.id() == conn)
     }
 
-    /// Add a connection. The thread that made it goes on to read it.
+    /// Add a connection. The thread that established the connection then reads from it.
     pub(crate) fn add_connection(&mut self, connection: Connection) {
         let conn = connection.id();
         self.connections.push(connection);

@@ -50,7 +50,7 @@ fn a_cache_runs_three_threads_and_they_end_with_its_last_handle() {
     let other = cache.clone();
     drop(cache);
     other.get("k").unwrap();
-    // A thread gives itself its name when it first runs.
+    // A thread sets its name when it first runs.
     let given_up_at = Instant::now() + SOON;
     while threads().len() < 3 {
         assert!(Instant::now() < given_up_at, "{:?}", threads());

@@ -1,4 +1,4 @@
-//! The description that a server gives of itself.
+//! A server's description of itself.
 
 use redcache_core::resp::Frame;
 

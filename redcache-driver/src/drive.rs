@@ -45,7 +45,7 @@ enum Work {
 
 impl Driver<'_> {
     async fn run(&mut self) {
-        // The engine of a new cache asks for its first connection.
+        // The engine of a new cache requests its first connection.
         self.shared.step(|state, now| state.host.handle_timeouts(now));
         loop {
             match poll_fn(|cx| self.poll_work(cx)).await {

@@ -133,7 +133,7 @@ impl<E: 'static> RefreshingCache<E> {
     ///
     /// # Cancellation
     ///
-    /// As for [`Cache::get_with`]. A refresh goes on in the background.
+    /// As for [`Cache::get_with`]. A refresh continues in the background.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl<E: 'static> RefreshingCache<E> {
     ///
     /// # Cancellation
     ///
-    /// As for [`Cache::get_many_with`]. Refreshes go on in the background.
+    /// As for [`Cache::get_many_with`]. Refreshes continue in the background.
     ///
     /// # Errors
     ///

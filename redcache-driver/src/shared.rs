@@ -2,7 +2,7 @@
 //!
 //! Every input goes through [`Shared::step`], which locks, gives the engine the input, drains every
 //! output, unlocks, and then wakes tasks and writes bytes. No waker runs and no byte is written
-//! under the lock. Code of the application runs once the thread holds no lock at all.
+//! under the lock. Application code runs once the thread holds no lock.
 
 use std::iter;
 use std::sync::{Arc, PoisonError};
@@ -101,11 +101,11 @@ impl Shared {
 
     /// Give the engine one input, and act on all its outputs.
     ///
-    /// The caller writes the bytes of its input by itself if no other command is under way, or if
-    /// the bytes fill a segment, so that the server can begin. Otherwise it wakes the task of the
+    /// The caller writes the bytes of its input itself if no other command is in flight, or if the
+    /// bytes fill a segment, so that the server can begin. Otherwise it wakes the task of the
     /// connection, once, and that task writes everything that has accumulated by then.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
-        // Code of the application runs after the bytes are written.
+        // Application code runs after the bytes are written.
         let _scope = Scope::enter();
         let clock = self.runtime.now();
         let mut state = self.lock();

@@ -1,5 +1,5 @@
-//! The task of a connection: it reads until the socket is dry and writes until the engine has no
-//! more bytes.
+//! The task of a connection, which reads until the socket is empty and writes until the engine has
+//! no more bytes.
 
 use std::future::poll_fn;
 use std::io;
@@ -136,7 +136,7 @@ impl SocketTask<'_> {
         self.shared.step_in_connection(conn, |state, now| state.next_action(now, conn, cx.waker()))
     }
 
-    /// Read until the socket is dry. Return `None` if it was dry already.
+    /// Read until the socket is empty. Return `None` if it was already empty.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Option<NextAction>, String> {
         let conn = self.write_half.conn;
         let mut action = None;
@@ -164,7 +164,7 @@ impl SocketTask<'_> {
 }
 
 impl State {
-    /// Bytes have arrived on a connection, and more may follow soon.
+    /// Record that bytes have arrived on a connection, and that more may follow soon.
     fn on_bytes(&mut self, now: Instant, conn: ConnId) {
         let is_awaited = self.host.engine.is_busier_than(0);
         if let Some(connection) = self.connection(conn)

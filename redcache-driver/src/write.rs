@@ -281,7 +281,7 @@ impl Cache {
     /// with a [`remove`](Self::remove) after the commit, which leaves a window.
     ///
     /// `commit` runs once all keys are locked. If a key cannot be locked, it does not run, and the
-    /// old values are restored. Once it runs, the old values are gone, even if it fails. Neither
+    /// old values are restored. Once it runs, the old values are lost, even if it fails. Neither
     /// `load_timeout` nor the timeout of the call interrupts it; its locks are renewed.
     ///
     /// A process that is killed during `commit` leaves the locks, which expire after `lock_ttl`.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Microseconds since the start of the world, on a clock that nobody in it can read.
+/// Microseconds since the start of the world, on a clock that no process in it can read.
 pub(crate) type Micros = u64;
 
 /// A clock with a start and a rate.

@@ -268,7 +268,7 @@ impl Plan {
         let (after, beta) =
             rng.pick(&[(0.1, 0.0), (0.5, 0.0), (0.5, 0.0), (0.8, 0.0), (0.0, 3.0), (0.5, 3.0)]);
         self.refresh = Some(RefreshAhead { after, beta });
-        // "Not found" is the one payload that is written again and again.
+        // "Not found" is the only payload that is written repeatedly.
         if rng.chance(300) {
             self.faults.add(Fault::LoaderNotFound);
             self.faults.add(Fault::LoaderSlow);

@@ -94,8 +94,8 @@ impl Session {
         self.connection.wants_write()
     }
 
-    /// Send the closing alert, so that the server can tell a regular end from a truncated stream.
-    /// Call [`take_output`](Self::take_output) afterwards.
+    /// Send the closing alert, so that the server can distinguish a regular end from a truncated
+    /// stream. Call [`take_output`](Self::take_output) afterwards.
     pub fn close(&mut self) {
         self.connection.send_close_notify();
     }

@@ -43,7 +43,7 @@ impl Clock {
     /// Return tokio's time, or a time shortly after it.
     ///
     /// An optimized build learns that tokio's clock is virtual from [`now`](Self::now), which runs
-    /// at every timeout. Builds for tests ask tokio at once.
+    /// at every timeout. Builds for tests read tokio's clock at once.
     #[inline]
     pub(crate) fn coarse_now(&self, handle: &Handle) -> Instant {
         if self.is_virtual.load(Ordering::Relaxed) {

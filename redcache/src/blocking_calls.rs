@@ -266,8 +266,8 @@ where
     ///
     /// The view must be [`clearable`](crate::TypedCacheBuilder::clearable). When the call has
     /// returned, this process no longer returns an old value, and the others return it until
-    /// Redis's invalidation reaches them. A load in progress is stored under a name that no call
-    /// reads any more. The old values stay in Redis until their TTL. A failover that loses the
+    /// Redis's invalidation reaches them. A load in progress is stored under an old name, which no
+    /// later call reads. The old values stay in Redis until their TTL. A failover that loses the
     /// write brings them back, like the key of a lost `remove`.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //!
 //! 1. Choose the file of its subject below; a new subject gets a file and a `mod` at the end here.
 //! 2. Write `fn what_holds<C: Cache>()`, whose name is a sentence. [`cache::Cache`] has all calls.
-//!    With [`cache::AsyncCache`], `cache.handle()` gives futures that the scenario polls and drops.
+//!    With [`cache::AsyncCache`], `cache.handle()` returns futures that the scenario polls and
+//!    drops.
 //! 3. Start the server with `Server::start()`, and the cache with [`scene::connected`] or, to see
 //!    its events, [`scene::observed`].
 //! 4. Make a loader wait with [`scene::gate`], and wait for others with [`scene::wait_until`] and

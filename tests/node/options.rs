@@ -19,7 +19,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Parse `--option value` and `--option=value`; `None` asks for help.
+    /// Parse `--option value` and `--option=value`; `None` requests the help text.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut url = "redis://127.0.0.1:6379".to_owned();
         let mut adapter = Adapters::Tokio;

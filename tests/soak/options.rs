@@ -18,7 +18,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Parse arguments; `None` asks for help.
+    /// Parse arguments; `None` requests the help text.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut options = Self {

@@ -27,7 +27,7 @@ pub(super) enum Content {
 pub(super) struct Lock {
     /// The UUID of the cache that holds it. redcache for Go has a UUID per lock.
     pub(super) holder: String,
-    /// The number of the lock among those of its cache.
+    /// The number of the lock among all locks of its cache.
     pub(super) acquisition: Option<u64>,
     /// The time of the UUID since the Unix epoch.
     created_at: Option<Duration>,

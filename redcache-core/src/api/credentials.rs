@@ -41,7 +41,7 @@ impl Credentials {
 
     /// Set the time from now until the server stops accepting the credentials.
     ///
-    /// The cache asks for new credentials after seven to eight tenths of this time, and logs in
+    /// The cache requests new credentials after seven to eight tenths of this time, and logs in
     /// again on the same connection.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {

@@ -116,7 +116,7 @@ impl TlsConfig {
         self
     }
 
-    /// Return the trusted certificates, if they are not those of the operating system.
+    /// Return the trusted certificates, if they replace those of the operating system.
     pub fn ca(&self) -> Option<&Pem> {
         self.ca.as_ref()
     }

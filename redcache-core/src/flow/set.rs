@@ -22,10 +22,11 @@
 //! | `Removing`    | removed                           |              | done          |
 //! | `Removing`    | refused, or no reply              | release      | done          |
 //!
-//! A write is over when the loader fails, exceeds `load_timeout` or stores nothing, when patience
-//! with the locks of others ends, or when the caller leaves. A command in flight is answered first.
-//! A restore puts back the exact bytes with the rest of their TTL, or deletes the lock if it
-//! replaced nothing. It compares with the lock, so it never undoes a later write of another caller.
+//! A write is `over` when the loader fails, exceeds `load_timeout` or stores nothing, when the wait
+//! for the locks of others reaches its limit, or when the caller leaves. A command in flight is
+//! answered first. A restore puts back the exact bytes with the rest of their TTL, or deletes the
+//! lock if it replaced nothing. It compares with the lock, so it never undoes a later write of
+//! another caller.
 //!
 //! A commit that has begun may have changed the data, even if it fails. So its key is removed, and
 //! its old value is never restored. A commit that was cut off may still take effect, so its lock
@@ -69,7 +70,7 @@ pub(crate) enum Step {
 }
 
 impl Set {
-    /// Return the lock that the write holds or has asked for.
+    /// Return the lock that the write holds or has requested.
     pub(crate) fn lock(&self) -> Option<LockId> {
         match self {
             Self::AwaitUnlock => None,

@@ -27,7 +27,7 @@ pub(crate) struct Locks {
     /// Prefix + UUID + `:`, the first bytes of each lock.
     base: Vec<u8>,
     issued: u64,
-    /// Locks that writes hold or have asked for.
+    /// Locks that writes hold or have requested.
     live: BTreeSet<LockId>,
     /// Locks whose old value is to be restored, each with the time at which it expires. Either the
     /// restore or the reply with the old value is in flight.
@@ -66,7 +66,7 @@ impl Locks {
         &self.base
     }
 
-    /// Record that a write holds this lock or has asked for it.
+    /// Record that a write holds this lock or has requested it.
     pub(crate) fn keep(&mut self, lock: LockId) {
         self.live.insert(lock);
     }

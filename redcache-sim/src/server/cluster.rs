@@ -96,12 +96,12 @@ impl Cluster {
         self.runs.get(at).filter(|(first, ..)| *first <= slot).map(|(.., owner)| *owner)
     }
 
-    /// Assign a slot to a member, or to nobody.
+    /// Assign a slot to a member, or to none.
     pub fn assign(&mut self, slot: Slot, owner: Option<usize>) {
         self.assign_range(slot, slot, owner);
     }
 
-    /// Assign the slots from `first` to `last` to a member, or to nobody.
+    /// Assign the slots from `first` to `last` to a member, or to none.
     pub fn assign_range(&mut self, first: Slot, last: Slot, owner: Option<usize>) {
         let before = std::mem::take(&mut self.runs).into_iter();
         let mut runs: Vec<_> = before.flat_map(|run| outside(run, first, last)).collect();

@@ -56,7 +56,7 @@ pub(crate) struct World {
     pub(crate) freshness_rng: Rng,
     pub(crate) change_rng: Rng,
     pub(crate) start: Instant,
-    /// The servers; more than one in a cluster only.
+    /// The servers, more than one only in a cluster.
     pub(crate) nodes: Vec<Node>,
     /// The real state of the cluster, if there is one.
     pub(crate) cluster: Option<ClusterState>,

@@ -12,7 +12,7 @@ impl World {
     pub(crate) fn ask_provider(&mut self, process: usize, id: LoginId) -> Checked {
         let life = self.processes[process].life;
         let mut links = self.processes[process].links.iter().copied();
-        // A request that arrives together with the end of its connection has no link any more.
+        // A request that arrives together with the end of its connection no longer has a link.
         let found = links.find(|&link| self.links[link].conn == id.conn());
         let (Some(link), Some(provider)) = (found, &mut self.provider) else { return Ok(()) };
         let (connect, is_disturbed) = (self.plan.times.connect, self.phase == Phase::Disturbed);

@@ -2,7 +2,7 @@
 //!
 //! A deserializer without input records the fields that the type requests, and returns samples for
 //! them. It runs once per variant of an enum. A type that rejects all samples ends the record
-//! early, so the fingerprint does not depend on later fields; for changes of those, use
+//! early, so the fingerprint does not depend on later fields. If a later field changes, set
 //! [`schema_version`](crate::TypedCacheBuilder::schema_version).
 
 mod probe;

@@ -84,7 +84,7 @@ where
     ///
     /// # Cancellation
     ///
-    /// As for [`Cache::get_with`](crate::Cache::get_with). A refresh goes on in the background.
+    /// As for [`Cache::get_with`](crate::Cache::get_with). A refresh continues in the background.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ where
     ///
     /// # Cancellation
     ///
-    /// As for [`Cache::get_many_with`](crate::Cache::get_many_with). Refreshes go on in the
+    /// As for [`Cache::get_many_with`](crate::Cache::get_many_with). Refreshes continue in the
     /// background.
     ///
     /// # Errors

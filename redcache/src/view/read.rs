@@ -248,7 +248,7 @@ impl<V: Send + Sync + 'static, E> Lookup<V, E> {
         undecodable.collect()
     }
 
-    /// Return the results. `rest` returns those of the other keys.
+    /// Return the results. `rest` returns the results of the other keys.
     fn finish(
         self,
         rest: impl Fn(&Key) -> Result<TypedAnswer<V>, E>,

@@ -1,5 +1,5 @@
 //! One Redis shared with processes that run redcache for Go v0.2: each waits for the other's loads,
-//! sees the other's changes and leaves the other's locks alone. The vectors are those of Go's own
+//! sees the other's changes and leaves the other's locks alone. The vectors come from Go's own
 //! tests.
 
 mod client;

@@ -88,7 +88,7 @@ fn a_value_in_the_last_part_of_its_ttl_is_refreshed_in_the_background<C: Cache>(
     let cache = connected::<C>(server.url());
     let (loads, read) = Loads::of(&cache, RefreshOptions::new(TTL).refresh_at_fraction(0.5));
     put(&server, "k", "old");
-    // Half of its TTL is over, which near hits see from now on.
+    // Half of the TTL has passed, which near hits see from now on.
     assert_eq!(seen(read("k")), "old from redis");
     assert_eq!(loads.begun(), ["k"]);
     let (answer, took) = timed(|| seen(read("k")));

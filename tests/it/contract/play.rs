@@ -6,12 +6,12 @@
 //! |------------------|--------------------------------------------------------------------------|
 //! | `a GET k`        | connection `a` sends a command; the answer is all frames up to its reply |
 //! | `a GET k ; PING` | the same for several commands in one write                               |
-//! | `a`              | what `a` was sent until now without having asked                         |
-//! | `a push`         | what `a` is sent next, however long it takes                             |
+//! | `a` | the frames that `a` has received until now without a request |
+//! | `a push` | the next frame that `a` receives, however long it takes |
 //! | `a bytes *1\r\n` | `a` sends these bytes; nothing is read                                   |
-//! | `a end`          | everything that `a` is sent until its connection ends                    |
+//! | `a end` | everything that `a` receives until its connection ends |
 //! | `wait 20`        | 20 milliseconds pass                                                     |
-//! | `server busy`    | something happens to the server, see [`Subject::happen`]                 |
+//! | `server busy` | an event in the server, see [`Subject::happen`] |
 //!
 //! `a`, `b` and `c` speak RESP3 from the start; `p` and `q` begin without a handshake. With `~a`,
 //! the keys of pushes are left out, where Redis picks them at random. A word may contain escapes

@@ -45,7 +45,7 @@ impl ConfigBuilder {
 
     /// Set the service to connect to, by the sentinels that watch it.
     ///
-    /// The cache asks the sentinels for the primary of `service`, follows it when they report
+    /// The cache queries the sentinels for the primary of `service`, switches when they report
     /// another one, and learns of further sentinels. One sentinel must be reachable when the cache
     /// connects. The default port of a sentinel is 26379.
     ///

@@ -17,7 +17,7 @@ pub enum Servers {
     One(Address),
     /// A server whose address Redis Sentinel knows.
     Sentinel {
-        /// The sentinels, asked in this order.
+        /// The sentinels, which are queried in this order.
         sentinels: Vec<Address>,
         /// The name of the service that they watch.
         service: String,

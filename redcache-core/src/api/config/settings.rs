@@ -380,7 +380,7 @@ fn is_client_name(name: &Option<String>) -> bool {
     name.as_ref().is_none_or(|name| !name.is_empty() && is_printable(name))
 }
 
-/// Return `true` if no value can be taken for a lock with this prefix.
+/// Return `true` if no value can look like a lock with this prefix.
 fn is_lock_prefix(prefix: &str) -> bool {
     let prefix = prefix.as_bytes();
     !prefix.is_empty()

@@ -75,7 +75,7 @@ macro_rules! observer {
             })*
         }
 
-        /// An event on its way from the engine to the observer.
+        /// An event that the adapter passes from the engine to the observer.
         #[derive(Debug, Clone)]
         pub struct Observation(Observed);
 

@@ -35,8 +35,8 @@ impl Writes {
         }
     }
 
-    /// Pass an input to the write of one key and carry out the effects. A key with a result takes
-    /// no more inputs.
+    /// Pass an input to the write of one key and carry out the effects. A key with a result ignores
+    /// inputs.
     pub(super) fn advance(&mut self, env: &mut Env, cx: Cx, caller: Caller, input: Input) {
         let Some(call) = self.calls.get_mut(caller.op) else { return };
         let Some(write) = call.keys.get_mut(caller.slot as usize) else { return };

@@ -150,7 +150,8 @@ fn a_map_with_fewer_slots_than_are_assigned_is_partial() {
     }
 }
 
-/// Return the hosts that an answer gives to nodes with these hosts and addresses, in both forms.
+/// Return the parsed hosts of nodes that are announced with these hosts and addresses, in both
+/// forms.
 fn hosts(nodes: &[(Option<&str>, &str, u16)]) -> Vec<Option<String>> {
     let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
     let mut shards = format!("*{}\r\n", nodes.len());

@@ -1,4 +1,4 @@
-//! The description that a server gives of itself in its reply to `HELLO`.
+//! A server's description of itself in its reply to `HELLO`.
 
 use crate::protocol::native::NativeCommands;
 use crate::resp::Frame;

@@ -50,7 +50,7 @@ impl Witness {
         is_believed
     }
 
-    /// Return whether another node should be asked, because the last map left out slots.
+    /// Return whether another node should be queried, because the last map left out slots.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubts > 0
     }
