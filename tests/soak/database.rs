@@ -29,7 +29,7 @@ const WRITES_MAX: usize = 64;
 const UNKNOWN_MAX: Duration =
     HOLD_MAX.saturating_add(COMMAND_TIMEOUT).saturating_add(COMMAND_TIMEOUT);
 
-/// Every key.
+/// Return every key.
 pub(crate) fn keys() -> impl Iterator<Item = String> {
     (0..ROWS).map(key)
 }

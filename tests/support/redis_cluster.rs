@@ -380,9 +380,9 @@ impl RedisCluster {
         self.wait_until_healthy();
     }
 
-    /// Replace the program of every node, one node after the other: the replicas are promoted and
-    /// take their primaries' places. `on_upgraded` gets the number of each node that has the
-    /// program and has joined the others.
+    /// Replace the program of every node, one node after the other. Each replica is promoted before
+    /// its primary is restarted. `on_upgraded` gets the number of each node that runs the program
+    /// and has joined the others.
     ///
     /// # Panics
     ///
@@ -397,7 +397,8 @@ impl RedisCluster {
             on_upgraded(self, replica);
             self.take_over(replica);
             self.wait_until_left(primary);
-            // An older server cannot follow a newer one, so the cluster is whole only after this.
+            // An older server cannot follow a newer one, so the cluster is whole only after this
+            // restart.
             self.nodes[primary].restart_as(program);
             self.wait_until_healthy();
             on_upgraded(self, primary);

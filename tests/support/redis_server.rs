@@ -189,7 +189,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the program is not a server, or does not start.
+    /// Panics if the program is not a server, or does not start.
     pub fn restart_as(&mut self, program: &str) {
         program.clone_into(&mut self.program);
         self.restart();

@@ -230,7 +230,7 @@ fn on_read(
     }
 }
 
-/// The key holds a lock, which may be the one that this fetch has asked for.
+/// Handle a lock that the key holds, which may be the one that this fetch has requested.
 fn on_taken(
     raw: &[u8],
     ttl: Ttl,

@@ -12,8 +12,8 @@ pub(super) const OVERHEAD: u64 = 96;
 /// An object that shares the life of one entry of the near cache: it is dropped when the entry is
 /// replaced, invalidated or evicted. Its weight counts against the size limit.
 ///
-/// The near cache may drop it under a lock. An object with code of the application in its `Drop`
-/// puts that off.
+/// The near cache may drop it under a lock. An object with application code in its `Drop` must
+/// defer that code.
 #[derive(Clone)]
 pub struct Companion(Arc<Inner>);
 

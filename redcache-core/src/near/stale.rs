@@ -75,12 +75,12 @@ impl Near {
         is_within_limit.then_some(Answer { value, source, ttl: None, age, fresh_as_of })
     }
 
-    /// The server has invalidated the key.
+    /// Handle an invalidation of the key by the server.
     pub(crate) fn on_invalidated(&self, key: &[u8], now: Instant) {
         self.remove_fresh(key, now, true);
     }
 
-    /// Redis holds no value under the key, for an unknown reason.
+    /// Handle the absence of a value in Redis under the key, for an unknown reason.
     pub(crate) fn on_absent(&self, key: &[u8], now: Instant) {
         self.remove_fresh(key, now, false);
     }

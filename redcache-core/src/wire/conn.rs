@@ -34,8 +34,7 @@ use handshake::{Handshake, Next, refused};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;
 
-/// The first byte of a TLS alert, which a TLS server sends in reply to bytes that are not TLS. No
-/// frame begins with it.
+/// The first byte of the alert that a TLS server sends to other clients. No frame begins with it.
 const TLS_ALERT: u8 = 0x15;
 
 /// A connection that the adapter has established.
@@ -55,8 +54,7 @@ pub(super) struct Conn {
 enum Phase {
     /// The connection waits for the provider's credentials before it sends anything.
     Credentials,
-    /// The handshake is in progress. The text is the reason why the server does not track keys, if
-    /// it is already known.
+    /// The handshake, with the reason why the server does not track keys, if it is already known.
     Handshake(Handshake, Option<String>),
     Ready,
 }
@@ -196,8 +194,7 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// Fails if the bytes are malformed or the handshake failed. The connection must be dropped
-    /// then.
+    /// Fails if the connection must be dropped: the bytes are malformed or the handshake failed.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -391,8 +388,7 @@ fn bulk_max(config: &Config) -> usize {
     config.value_max.saturating_add(64).max(topology_max)
 }
 
-/// Return the error for a server that sends a frame before it receives a command, such as a
-/// refusal.
+/// Return the error for a server that sends a frame, such as a refusal, before any command.
 fn spoke_first(frame: &Frame<'_>) -> Error {
     match frame {
         Frame::Error(text) => refused(text),

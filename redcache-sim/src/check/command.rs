@@ -88,7 +88,7 @@ impl World {
         self.record_token(key, raw, executed, None)
     }
 
-    /// A write's lock may replace a value, never another lock.
+    /// Check that a write's lock replaces a value, never another lock.
     fn check_write_lock(
         &mut self,
         key: usize,

@@ -15,7 +15,8 @@ impl World {
         }
     }
 
-    /// Check that a call fails for want of Redis only if the server hangs up on its own key.
+    /// Check that a call fails because Redis cannot be reached only if the server hangs up on its
+    /// own key.
     pub(crate) fn check_hang_up(&self, call: usize, slot: usize, error: &Error) -> Checked {
         let state = &self.calls[call];
         let is_for_want_of_redis = match error.kind() {

@@ -40,9 +40,9 @@ pub(crate) struct Ended {
 #[derive(Debug, Clone)]
 pub(crate) struct ReadValue {
     pub(crate) value: Option<Bytes>,
-    /// When it ends as a hit, by its TTL or the limit of the near cache.
+    /// The time until which it is a hit, by its TTL or the limit of the near cache.
     pub(crate) fresh_until: Micros,
-    /// When it expires in Redis, as far as the process can know.
+    /// The time at which it expires in Redis, as far as the process can know.
     pub(crate) expires_at: Micros,
     /// The link of the reply.
     pub(crate) link: usize,

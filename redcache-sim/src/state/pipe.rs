@@ -15,7 +15,7 @@ pub(crate) struct Pipe {
     pub(crate) held_until: Micros,
     /// Whether the pipe has silently stopped delivering bytes.
     pub(crate) dead: bool,
-    /// When the receiver sees the end of the stream, after all bytes.
+    /// The time at which the receiver sees the end of the stream, after all bytes.
     pub(crate) end: Option<Micros>,
     pub(crate) sent: u64,
     pub(crate) delivered: u64,

@@ -40,7 +40,7 @@ impl Versions {
     }
 }
 
-/// The server sends nothing to the cache after each write, until a read has been sent to it.
+/// Silence the server towards the cache after each write, until a read has been sent to it.
 ///
 /// The limit holds when a call looks the key up, so the answer is compared with the time at which
 /// the call was made. The call itself measures the delay that a starved thread adds.

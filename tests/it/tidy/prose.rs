@@ -11,10 +11,13 @@ const COLUMNS_MAX: usize = 100;
 const STARTS: &[(&str, &str)] = &[
     ("Gives", "`Return …`"),
     ("Has", "the verb of what happens"),
+    ("How", "`The number of …`, `The time …` or `The way …`"),
     ("Says", "`Return whether …`"),
     ("Tells", "`Return …` or `Report …`"),
+    ("Those", "the noun"),
     ("What", "the noun"),
     ("Whatever", "the noun"),
+    ("When", "`The instant at which …`"),
     ("Which", "the noun"),
     ("Who", "the noun"),
     ("Whoever", "the noun"),
@@ -25,17 +28,26 @@ const STARTS: &[(&str, &str)] = &[
 
 /// Phrases that no comment needs, and what to write. A phrase matches whole words in any case.
 const PHRASES: &[(&str, &str)] = &[
+    ("all the same", "nevertheless"),
     ("anew", "again"),
     ("be it", "or"),
+    ("becomes of", "the state of"),
+    ("code of the application", "application code"),
+    ("for want of", "because … is missing"),
     ("has the say", "decides"),
     ("have the say", "decide"),
     ("heard of", "the noun of the message"),
     ("hears of", "receives"),
+    ("in the eyes of", "as … reports it"),
+    ("in the place of", "instead of"),
+    ("in vain", "without success"),
     ("is mended", "is fixed"),
     ("is told", "receives"),
     ("made again", "repeated"),
+    ("of one's own", "custom"),
     ("on its own chance", "the seed"),
     ("perhaps", "may"),
+    ("provider of the credentials", "credentials provider"),
     ("the chance of", "the randomness of"),
     ("those that", "the noun"),
     ("told of", "receives"),
@@ -43,7 +55,11 @@ const PHRASES: &[(&str, &str)] = &[
     ("whatever", "the noun"),
     ("who waits", "callers that wait"),
     ("whoever", "the noun"),
+    ("without a word", "silently"),
 ];
+
+/// First words that are no verb, in the documentation of functions.
+const NO_VERBS: &[&str] = &["A", "All", "An", "Any", "Each", "Every", "No", "One", "Some", "The"];
 
 /// Segments of names of functions that hide the subject.
 const NAME_SEGMENTS: &[&str] = &["who", "whoever", "whatever"];
@@ -54,12 +70,18 @@ pub(super) fn faults(text: &str) -> Vec<String> {
     let paragraphs = paragraphs(&comments);
     let mut faults = too_wide(text, &comments);
     for paragraph in &paragraphs {
-        let word = paragraph.text.split_whitespace().next().unwrap_or_default();
-        let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        let word = paragraph.first_word();
         let start = STARTS.iter().find(|(start, _)| paragraph.is_first && word == *start);
         let phrases = PHRASES.iter().filter(|(phrase, _)| contains(&paragraph.text, phrase));
         for (found, better) in start.into_iter().chain(phrases) {
             faults.push(format!("{}: `{found}`: write {better}", paragraph.line));
+        }
+    }
+    for (line, word) in function_starts(text, &paragraphs) {
+        // A third person, such as `Counts`, but not `Pass`.
+        let is_third_person = word.len() > 3 && word.ends_with('s') && !word.ends_with("ss");
+        if is_third_person || NO_VERBS.contains(&word) {
+            faults.push(format!("{line}: `{word}`: begin with a verb in the imperative"));
         }
     }
     for (line, name) in source::functions(text) {
@@ -87,6 +109,29 @@ struct Paragraph {
     text: String,
     /// Whether it begins the documentation of an item or module.
     is_first: bool,
+}
+
+impl Paragraph {
+    fn first_word(&self) -> &str {
+        let word = self.text.split_whitespace().next().unwrap_or_default();
+        word.trim_end_matches(|c: char| !c.is_alphanumeric())
+    }
+}
+
+/// Return the first word of the documentation of each function, with its line. A test is left out,
+/// because its name is a sentence.
+fn function_starts<'p>(text: &str, paragraphs: &'p [Paragraph]) -> Vec<(usize, &'p str)> {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let is_of_function = |paragraph: &&Paragraph| {
+        let below = &lines[paragraph.line - 1..];
+        let is_before = |line: &&str| line.starts_with("///") || line.starts_with("#[");
+        let (before, item) =
+            below.split_at(below.iter().take_while(|line| is_before(line)).count());
+        item.first().is_some_and(|item| !source::functions(item).is_empty())
+            && !before.iter().any(|line| line.ends_with("test]"))
+    };
+    let starts = paragraphs.iter().filter(|paragraph| paragraph.is_first).filter(is_of_function);
+    starts.map(|paragraph| (paragraph.line, paragraph.first_word())).collect()
 }
 
 /// Join comment lines to paragraphs, without the code blocks of documentation.
@@ -148,6 +193,13 @@ fn unclear_prose_is_found_in_comments_and_names_only() {
         ("\nfn a_flush_wakes_who_waits() {}", &["2: `a_flush_wakes_who_waits`: name the subject"]),
         ("const GIVES: &str = \"/// Gives whoever\"; fn whole() { who() }", &[]),
         ("/// Return what the whoeverest gives.", &[]),
+        (
+            "/// Counts.\n///\n/// The rest.\n#[inline]\nfn f() {}",
+            &["1: `Counts`: begin with a verb in the imperative"],
+        ),
+        ("/// The key.\nfn f() {}", &["1: `The`: begin with a verb in the imperative"]),
+        ("/// The key.\n#[test]\nfn f() {}\n/// Counts.\nstruct S;", &[]),
+        ("/// Pass it on.\nfn f() {}", &[]),
         (&wide, &[]),
         (&wide.replace('b', "bb"), &["2: a comment of 179 columns"]),
     ] {

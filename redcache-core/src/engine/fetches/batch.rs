@@ -79,7 +79,7 @@ impl Fetches {
         env.push(Event::LoadMany { op, keys });
     }
 
-    /// The loader of a `get_many_with` has returned.
+    /// Handle the result of the loader of a `get_many_with`.
     pub(crate) fn on_loaded_many(
         &mut self,
         env: &mut Env,

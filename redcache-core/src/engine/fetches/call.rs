@@ -25,7 +25,7 @@ pub(super) enum FetchCall {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) answers: Gather<Answer, CallError>,
-    /// When the values must have been current, or later.
+    /// The instant at which the values must have been current, or later.
     pub(super) fresh_since: Option<Instant>,
     /// One flight for each slot; equal keys share one.
     pub(super) flights: Vec<FlightId>,
@@ -49,7 +49,7 @@ impl FetchCall {
         }
     }
 
-    /// Return when the values of the call must have been current, or later.
+    /// Return the instant at which the values of the call must have been current, or later.
     pub(super) fn fresh_since(&self) -> Option<Instant> {
         match self {
             Self::One { fresh_since, .. } => *fresh_since,

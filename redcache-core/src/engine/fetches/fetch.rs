@@ -31,7 +31,7 @@ pub(super) struct Fetch {
     pub(super) waiting_since: Option<Instant>,
     /// Redis's latest word on the key, as long as it is no value.
     pub(super) absence: Absence,
-    /// When the value that it may end with was known to be current.
+    /// The instant at which the value that the fetch may end with was known to be current.
     pub(super) fresh_at: Option<Instant>,
     pub(super) timer: Option<(Timer, Instant)>,
     /// The caller whose loader made the value that is being published. If it has left, its
@@ -76,7 +76,7 @@ impl Fetch {
         matches!(self.state, Some(Get::AwaitUnlock))
     }
 
-    /// Return when its load began.
+    /// Return the instant at which its load began.
     pub(super) fn loading_since(&self) -> Option<Instant> {
         match &self.state {
             Some(Get::Loading { since, .. }) => Some(*since),

@@ -65,7 +65,8 @@ impl Fetches {
         }
     }
 
-    /// A reload joins only a flight whose load begins later, and begins in any case.
+    /// Supersede the flight of a key for a reload, unless its load begins later. A reload joins
+    /// only such a flight, and begins in any case.
     fn supersede_for_reload(&mut self, env: &mut Env, cx: Cx, key: &Key) {
         let Some(id) = self.flights.find(key.as_bytes()) else { return };
         let Some(flight) = self.flights.get_mut(id) else { return };
@@ -224,13 +225,13 @@ impl Fetches {
         }
     }
 
-    /// A flight's wait has reached its deadline.
+    /// Handle the deadline of a flight's wait.
     pub(crate) fn on_wait_over(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         self.forget_timer(id);
         self.advance(env, cx, id, Input::WaitOver);
     }
 
-    /// A flight's load needs its lock renewed, or has reached its timeout.
+    /// Handle a timer of a flight's load, which needs its lock renewed or has reached its timeout.
     pub(crate) fn on_load_due(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         self.forget_timer(id);
         self.start_due_batch(env, cx, id);
@@ -243,8 +244,8 @@ impl Fetches {
         }
     }
 
-    /// A write of this process has changed the key. If it `replaces` the value, callers that come
-    /// later may not join a fetch that may end with an older one.
+    /// Handle a write of this process that has changed the key. If it `replaces` the value, callers
+    /// that come later may not join a fetch that may end with an older one.
     pub(crate) fn on_own_write(&mut self, env: &mut Env, cx: Cx, key: &Key, replaces: bool) {
         let Some(id) = self.flights.find(key.as_bytes()) else { return };
         let Some(Flight { fetch, .. }) = self.flights.get(id) else { return };

@@ -34,7 +34,7 @@ impl Fetches {
         }
     }
 
-    /// The loader of a `get_with` has returned.
+    /// Handle the result of the loader of a `get_with`.
     pub(crate) fn on_loaded(
         &mut self,
         env: &mut Env,

@@ -13,7 +13,7 @@ pub(super) struct Record {
     samples: usize,
     /// The number of the sample to give at each place, if it is not the first.
     choices: BTreeMap<usize, usize>,
-    /// The number of variants of each enum, and the number of those that were tried.
+    /// The number of variants of each enum, and the number of tried ones.
     variants: BTreeMap<&'static str, (usize, usize)>,
 }
 

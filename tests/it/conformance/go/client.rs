@@ -184,7 +184,7 @@ impl Go {
         }
     }
 
-    /// Go's `Get`: read, lock and load, or wait and begin again.
+    /// Do what Go's `Get` does: read, lock and load, or wait and begin again.
     pub(super) fn get(&mut self, key: &str, mut load: impl FnMut() -> Vec<u8>) -> Vec<u8> {
         loop {
             if let Held::Value { payload, .. } = self.read(key) {
