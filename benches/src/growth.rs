@@ -85,7 +85,7 @@ impl Axis {
 ///
 /// # Errors
 ///
-/// Fails if a run does.
+/// Fails if a run fails.
 pub fn growth(server: &Server, mut tell: impl FnMut(&str)) -> Result<(), Failure> {
     let mut table = vec![format!(
         "{:<30} {:>9} {:>12} {:>12}  {:<8} {:>14} {:>12}",

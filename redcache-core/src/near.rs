@@ -1,4 +1,4 @@
-//! The near cache: values of Redis in this process, for as long as the server reports their
+//! The near cache: values of Redis in this process, which are valid while the server reports their
 //! changes.
 //!
 //! Adapters read it without the engine's lock. The engine is its only writer and writes while it
@@ -10,8 +10,8 @@
 //!
 //! An entry may have a companion, an object of a layer above that ends with it.
 //!
-//! `store` holds the entries, `freshness` knows how current they are, `stale` returns expired ones
-//! in place of an error, and `batch` looks several keys up.
+//! `store` holds the entries, `freshness` records how current they are, `stale` returns expired
+//! ones instead of an error, and `batch` looks several keys up.
 
 mod attach;
 mod audits;

@@ -95,7 +95,7 @@ impl Cache {
     ///
     /// # Panics
     ///
-    /// Panics if the runtime's `spawn` does.
+    /// Panics if the runtime's `spawn` panics.
     pub fn connect_lazy_on(runtime: impl Runtime, config: impl IntoConfig) -> Result<Self, Error> {
         Self::seeded(config.into_config()?, &new_seed()?, runtime)
     }

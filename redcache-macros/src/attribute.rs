@@ -29,7 +29,7 @@ pub(crate) struct Attribute {
 }
 
 impl Attribute {
-    /// Return the name of a setting where it is written.
+    /// Return the name of a setting at its place in the source.
     pub(crate) fn setting(&self, name: &str) -> Option<&Ident> {
         self.settings.iter().map(|(it, _)| it).find(|it| *it == name)
     }

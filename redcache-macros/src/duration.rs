@@ -1,4 +1,4 @@
-//! Durations as a text, in the form that URLs of caches have.
+//! Durations as text, in the form that URLs of caches use.
 
 use std::time::Duration;
 

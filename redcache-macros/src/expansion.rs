@@ -100,7 +100,7 @@ fn call(attribute: &Attribute, function: &Function, output: &Output<'_>) -> Toke
         false => quote!(#calls::value),
     };
     let read = match function.signature.asyncness {
-        // The first statement tells the type of the result to each `return` and `?` of the body.
+        // The first statement fixes the type of the result for each `return` and `?` of the body.
         Some(_) => quote! {
             #read(#view, #key, move || async move {
                 if let ::core::option::Option::Some(#typed) = ::core::option::Option::None::<#result> {

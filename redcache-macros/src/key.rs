@@ -13,7 +13,7 @@ pub(crate) struct Pattern {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Text(String),
-    /// An argument, and the fields to take of it.
+    /// An argument, and the path of fields to read from it.
     Argument(String, Vec<String>),
 }
 

@@ -82,7 +82,7 @@ fn is_parameter(parameter: &syn::GenericParam, name: &proc_macro2::Ident) -> boo
     }
 }
 
-/// Return the tokens in their order, with those of groups in place of the groups.
+/// Return the tokens in their order. Each group is replaced by its tokens.
 fn flatten(tokens: TokenStream) -> Vec<TokenTree> {
     let mut flat = Vec::new();
     for token in tokens {

@@ -38,7 +38,7 @@ pub struct Deleted {
 ///
 /// # Errors
 ///
-/// Fails if a client does.
+/// Fails if a client fails.
 pub fn one_deleted_key() -> Result<Deleted, Failure> {
     Tokio::block_on(run())?
 }

@@ -17,7 +17,7 @@ const TTL: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 ///
-/// Fails if the engine does.
+/// Fails if the engine fails.
 pub fn bytes_per_entry(entries: usize) -> Result<f64, Failure> {
     let mut scripted = Scripted::connect(&VALUE, usize::MAX)?;
     // The first read allocates memory that does not depend on the number of keys.

@@ -75,7 +75,7 @@ pub(crate) enum Step {
 }
 
 impl Get {
-    /// Return the lock that the fetch holds or has asked for.
+    /// Return the lock that the fetch holds or has requested.
     pub(crate) fn lock(&self) -> Option<LockId> {
         match self {
             Self::AwaitRead { lock } => *lock,
@@ -103,7 +103,7 @@ impl Get {
         matches!(self, Self::Loading { held: None, .. })
     }
 
-    /// Return whether a reply of Redis is all that keeps the fetch from loading or ending.
+    /// Return whether the fetch awaits only a reply of Redis before it loads or ends.
     pub(crate) fn is_reading(&self) -> bool {
         match self {
             Self::AwaitRead { .. } | Self::AwaitLock { .. } | Self::AwaitWriteLock { .. } => true,

@@ -1,4 +1,4 @@
-//! The companions of entries: how they are attached and found.
+//! The companions of entries: attachment and lookup.
 
 use std::time::Duration;
 
@@ -19,14 +19,15 @@ impl Near {
     }
 
     /// Attach a companion to the entry of `key`, if the entry has the value `value` and no
-    /// companion. It is atomic: an entry that is invalidated at the same time stays away.
+    /// companion. The operation is atomic: an entry that is invalidated at the same time stays
+    /// removed.
     pub fn attach(&self, key: &[u8], value: &Bytes, companion: &Companion) {
         let Some(store) = &self.store else { return };
         let accepts = |packed: &PackedEntry| {
             let fits = |stored| companion.fits(stored, value);
             packed.companion.is_none() && packed.value.as_ref().is_some_and(fits)
         };
-        // It is rare that there is nothing to do, and then no entry is touched.
+        // If there is nothing to attach, which is rare, no entry is touched.
         let Some(packed) = store.peek(key).filter(|packed| accepts(packed)) else { return };
         let key = Box::from(key);
         let weight = BySize.weight(&key, &packed).saturating_add(companion.weight());
@@ -45,7 +46,8 @@ impl Near {
             EntryAction::Retain(())
         });
         match attached {
-            // Only an insertion evicts others. A reader in the meantime finds no entry.
+            // The entry is removed and inserted again, because only an insertion evicts others. A
+            // reader in the meantime finds no entry.
             EntryResult::Replaced(place, mut packed) => {
                 packed.companion = Some(companion.clone());
                 // The entry was invalidated in the meantime.
@@ -139,7 +141,8 @@ mod tests {
         near.attach(b"k", &value, &Companion::derived(0_u32, 1000));
         assert_eq!(near.bytes(), before + 1000 + OVERHEAD);
         near.remove(b"k");
-        // All entries first: no later insertion evicts for the companions.
+        // All entries are inserted first, so that no later insertion evicts because of the
+        // companions.
         let keys: Vec<_> = (0..2000).map(|number| format!("key:{number}")).collect();
         keys.iter().for_each(|key| insert(&near, key, &value));
         for key in &keys {

@@ -7,10 +7,10 @@ use crate::api::key::Key;
 /// The largest number of keys that wait to be read.
 const WAITING_MAX: usize = 16;
 
-/// The keys of every n-th hit.
+/// The keys of every n-th hit, which wait to be read.
 #[derive(Debug)]
 pub(super) struct Audits {
-    /// Zero chooses none.
+    /// The number of hits of which one is chosen; zero for none.
     every: u64,
     waiting: Mutex<Vec<Key>>,
 }
@@ -20,7 +20,7 @@ impl Audits {
         Self { every, waiting: Mutex::default() }
     }
 
-    /// Take the hit with this number.
+    /// Record the hit with this number.
     #[inline]
     pub(super) fn on_hit(&self, number: u64, key: &[u8]) {
         if self.every != 0 && number.is_multiple_of(self.every) {
@@ -28,7 +28,8 @@ impl Audits {
         }
     }
 
-    /// Let a key wait, unless there are many or another thread is here: a hit does not wait.
+    /// Add a key to the waiting ones, unless there are too many or another thread holds the lock: a
+    /// hit never waits.
     #[cold]
     fn choose(&self, key: &[u8]) {
         if let Ok(mut waiting) = self.waiting.try_lock()
@@ -38,7 +39,7 @@ impl Audits {
         }
     }
 
-    /// Take one key.
+    /// Take a waiting key.
     pub(super) fn take(&self) -> Option<Key> {
         if self.every == 0 {
             return None;

@@ -13,7 +13,7 @@ use crate::api::options::CallOptions;
 #[derive(Debug)]
 pub struct Batch<E> {
     answers: Vec<Result<Answer, E>>,
-    /// The places of the gaps.
+    /// The positions of the gaps.
     gaps: Vec<usize>,
     far: Vec<Key>,
 }

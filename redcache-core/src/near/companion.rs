@@ -1,4 +1,5 @@
-//! Objects of a layer above beside the entries of the near cache, such as decoded values.
+//! Companions: objects of an upper layer beside the entries of the near cache, such as decoded
+//! values.
 
 use std::any::Any;
 use std::fmt;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 /// The bytes of a companion beyond the weight of its object.
 pub(super) const OVERHEAD: u64 = 96;
 
-/// An object that shares the life of one entry of the near cache: it is dropped when the entry is
+/// An object that lives as long as one entry of the near cache: it is dropped when the entry is
 /// replaced, invalidated or evicted. Its weight counts against the size limit.
 ///
 /// The near cache may drop it under a lock. An object with application code in its `Drop` must
@@ -24,13 +25,13 @@ struct Inner {
 }
 
 impl Companion {
-    /// Return a companion that is made from nothing but the value of its entry.
+    /// Return a companion that derives from the value of its entry alone.
     pub fn derived(object: impl Any + Send + Sync, weight: usize) -> Self {
         Self::new(Box::new(object), weight, true)
     }
 
     /// Return a companion that belongs to one copy of a value: another copy of the same value may
-    /// have another one.
+    /// have another companion.
     pub fn of_copy(object: impl Any + Send + Sync, weight: usize) -> Self {
         Self::new(Box::new(object), weight, false)
     }

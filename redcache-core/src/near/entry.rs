@@ -1,4 +1,4 @@
-//! The entries that go into the near cache, and the hits that come out.
+//! The entries that are inserted into the near cache, and the hits that it returns.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
     pub(crate) learned_at: Instant,
     /// The run time of the loader; zero if unknown.
     pub(crate) compute_time: Duration,
-    /// This process published the value.
+    /// Whether this process published the value.
     pub(crate) is_published: bool,
 }
 
@@ -34,10 +34,10 @@ pub struct NearHit {
     pub ttl: Duration,
     /// The time since this process learned the value.
     pub age: Duration,
-    /// The time since the value was known to be the current one of Redis. It counts from the
-    /// sending of the latest command that this connection has answered.
+    /// The time since the value was known to be current in Redis. It counts from the instant at
+    /// which the latest command that this connection has answered was sent.
     pub fresh_as_of: Duration,
-    /// The object that a layer above has attached to the value.
+    /// The object that an upper layer has attached to the value.
     pub companion: Option<Companion>,
     pub(crate) compute_time: ComputeTime,
     pub(crate) is_published: bool,

@@ -13,8 +13,8 @@ use crate::protocol::slot::{Slot, SlotSet};
 /// between the loss of a connection and the next connection.
 ///
 /// Any thread reads the counters, after it has found an entry; only the engine writes them. If an
-/// epoch ended before a lookup began, the lookup sees its end: a thread that knows of a write to an
-/// atomic cannot read an older value.
+/// epoch ended before a lookup began, the lookup sees its end: a thread that has observed a write
+/// to an atomic cannot read an older value.
 pub(super) struct Epochs(Box<[AtomicU32]>);
 
 impl Epochs {

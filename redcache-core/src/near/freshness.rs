@@ -1,4 +1,4 @@
-//! The freshness of entries: the instant at which each was still known to be current.
+//! The freshness of entries: the latest instant at which each was known to be current.
 //!
 //! Replies and invalidations share one stream. Once the reply to a command has been parsed, so has
 //! every invalidation that the server sent before it executed the command. So every entry of that
@@ -25,8 +25,8 @@ const NODES_MAX: usize = 2 * PRIMARIES_MAX;
 
 /// The bound of each connection. Any thread reads it; only the engine writes it.
 pub(super) struct Freshness {
-    /// Outside of a cluster the only bound, in nanoseconds as [`Time`]; zero if unknown. In a
-    /// cluster a stamp, which changes before a bound or a node does.
+    /// Outside of a cluster, the only bound, in nanoseconds as [`Time`]; zero if unknown. In a
+    /// cluster, a stamp that changes before each change of a bound or a node.
     first: AtomicU64,
     cluster: Option<Box<OfCluster>>,
 }
@@ -34,11 +34,11 @@ pub(super) struct Freshness {
 struct OfCluster {
     /// The bound of each node.
     bounds: Box<[AtomicU64]>,
-    /// The node of each slot, or a number of none.
+    /// The node of each slot, or a number that belongs to no node.
     nodes: Box<[AtomicU16]>,
 }
 
-/// The state before a lookup looks for its entry.
+/// The state that a lookup reads before its entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
     first: u64,
@@ -54,7 +54,7 @@ impl Freshness {
         Self { first: AtomicU64::new(0), cluster }
     }
 
-    /// Begin a lookup, before the entry is looked for.
+    /// Begin a lookup, before its entry is read.
     #[inline]
     pub(super) fn begin(&self) -> Before {
         Before { first: self.first.load(Ordering::Acquire) }
@@ -82,7 +82,8 @@ impl Freshness {
         }
     }
 
-    /// Set the bound of a node. The near cache has every invalidation that precedes it.
+    /// Set the bound of a node. The near cache has applied every invalidation that precedes the
+    /// bound.
     pub(super) fn set_bound(&self, node: usize, bound: Time) {
         match &self.cluster {
             None => self.first.store(bound.0, Ordering::Release),

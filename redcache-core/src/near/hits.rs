@@ -1,4 +1,4 @@
-//! A counter of hits that threads rarely contend for.
+//! A counter of hits with little contention between threads.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -19,7 +19,7 @@ pub(super) struct HitCounters([HitCounter; 16]);
 struct HitCounter(AtomicU64);
 
 impl HitCounters {
-    /// Count hits. Return a number of this thread's hits before.
+    /// Count hits. Return the previous count of this thread's stripe.
     pub(super) fn add(&self, hits: u64) -> u64 {
         let stripe = STRIPE.with(|stripe| *stripe) % self.0.len();
         self.0[stripe].0.fetch_add(hits, Ordering::Relaxed)

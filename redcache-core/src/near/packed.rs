@@ -24,7 +24,7 @@ impl Time {
     #[inline]
     pub(super) fn of(instant: Instant, base: Instant) -> Self {
         let since = instant.saturating_duration_since(base);
-        // No instant is centuries away.
+        // The instant is less than centuries away, so the number fits.
         let nanos = since.as_secs().wrapping_mul(1_000_000_000);
         Self(nanos.wrapping_add(u64::from(since.subsec_nanos())))
     }
@@ -45,8 +45,8 @@ impl Time {
     }
 }
 
-/// A hit clones it, so entries must not share a reference counter: threads that read different keys
-/// would contend for it.
+/// A hit clones the entry, so entries must not share a reference counter: threads that read
+/// different keys would contend for it.
 #[derive(Debug, Clone)]
 pub(super) struct PackedEntry {
     pub(super) value: Option<Bytes>,
@@ -67,12 +67,12 @@ pub(super) struct PackedEntry {
 struct SlotAndFlags(u16);
 
 impl SlotAndFlags {
-    /// The server has invalidated the key since the deadline.
+    /// Set if the server has invalidated the key since the deadline.
     const INVALIDATED: u16 = 1 << 14;
     const PUBLISHED: u16 = 1 << 15;
 
     fn slot(self) -> Slot {
-        // Each number below the flags is that of a slot.
+        // Each number below the flags is the number of a slot.
         Slot::new(self.0 & (Self::INVALIDATED - 1)).unwrap_or(Slot::FIRST)
     }
 
@@ -124,7 +124,7 @@ impl PackedEntry {
         self.outlived_ms == u32::MAX || now.0 < self.deadline.0.saturating_add(outlived)
     }
 
-    /// Return the same entry, expired. Only a mutant uses it.
+    /// Return the entry as an expired one. Only a mutant uses this.
     pub(super) fn expired(mut self, now: Time) -> Self {
         self.deadline = now;
         self
@@ -139,7 +139,8 @@ impl PackedEntry {
         self.value.as_ref().map_or(0, Bytes::len)
     }
 
-    /// Return when the value was requested or published, or up to a millisecond earlier.
+    /// Return the instant at which the value was requested or published, or up to a millisecond
+    /// earlier.
     #[inline]
     pub(super) fn learned_at(&self) -> Time {
         Time(self.deadline.0.saturating_sub(u64::from(self.life_ms) * 1_000_000))
@@ -149,7 +150,7 @@ impl PackedEntry {
         now.since(self.learned_at())
     }
 
-    /// Return when the key expires in Redis, or up to a millisecond earlier.
+    /// Return the instant at which the key expires in Redis, or up to a millisecond earlier.
     pub(super) fn expires_at(&self) -> Time {
         if self.outlived_ms == u32::MAX {
             return Time(u64::MAX);

@@ -1,19 +1,20 @@
-//! Expired entries in place of an error or of a wait.
+//! Expired entries as answers instead of an error or a wait.
 //!
 //! An entry ends with its TTL, or earlier by `near_ttl_max`. By our clock its TTL ends no later
 //! than in Redis, because it counts from the request of the TTL; only the millisecond to which
 //! Redis rounds may differ. An invalidation before the end of the TTL is therefore a change, and
 //! the entry is removed, as it is by an own write and by a flush. A later invalidation has two
-//! possible reasons that look alike: Redis expired the key, or somebody locked or wrote it. The
+//! possible reasons that look alike: Redis expired the key, or a client locked or wrote it. The
 //! entry is then returned only to a call that has confirmed that Redis holds no value, because
-//! Redis would have returned a newer one.
+//! Redis would have returned a newer value.
 //!
 //! While the connection is lost, no change is reported. Every entry, expired or not, may then be
 //! returned until the next connection, unless it was invalidated before. Its staleness counts from
 //! the loss or from its deadline, whichever came first.
 //!
-//! Two changes cannot be known: the removal of a key after its TTL, when there is nothing to
-//! remove, and a change within one network trip of the deadline, whose invalidation comes after it.
+//! Two changes cannot be detected: the removal of a key after its TTL, when there is nothing to
+//! remove, and a change within one network trip of the deadline, whose invalidation arrives after
+//! the deadline.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,8 @@ use crate::api::answer::{Answer, Source};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Staleness {
     pub(crate) max: Duration,
-    /// The loss of the connection, if there is none now. Of several lost connections, the first
-    /// loss.
+    /// The loss of the connection, if it is still missing. If several connections are missing, it
+    /// is the first loss.
     pub(crate) lost_at: Option<Instant>,
 }
 
@@ -64,7 +65,7 @@ impl Near {
         let stale_from = lost_at.map_or(packed.deadline, |at| at.min(packed.deadline));
         let is_within_limit = now.since(stale_from) <= staleness.max;
         let fresh_at = if packed.is_invalidated() {
-            // The change may have preceded the bound of today.
+            // The change may have preceded the current bound.
             packed.learned_at()
         } else {
             let bound = self.freshness.current(packed.slot());
@@ -85,7 +86,7 @@ impl Near {
         self.remove_fresh(key, now, false);
     }
 
-    /// Remove an entry whose key cannot have expired in Redis: it has changed.
+    /// Remove an entry whose key cannot have expired in Redis, because the key has changed.
     fn remove_fresh(&self, key: &[u8], now: Instant, is_invalidated: bool) {
         let Some(store) = &self.store else { return };
         if !self.keeps_stale {

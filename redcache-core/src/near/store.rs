@@ -22,7 +22,8 @@ use crate::protocol::slot::{Slot, SlotSet};
 /// The number of independently locked parts.
 const SHARDS: usize = 16;
 
-/// The share of a shard that entries with several hits may fill, and a single entry too.
+/// The share of a shard that entries with several hits may fill, which is also the limit of a
+/// single entry.
 pub(super) const HOT_SHARE: f64 = 0.97;
 
 /// The bytes of an entry beyond its key and value: the entry itself, its share of the table, and
@@ -62,7 +63,8 @@ pub struct Near {
     /// The [`packed::Time`] until which entries are hits unless a connection shows life.
     trusted_until: AtomicU64,
     pub(super) freshness: Freshness,
-    /// The nanoseconds for which an entry may have been without news of Redis and be a hit.
+    /// The longest time in nanoseconds since an entry was known to be current for which it is a
+    /// hit.
     staleness_max: u64,
     hits: HitCounters,
     audits: Audits,
@@ -117,7 +119,7 @@ impl Near {
         }
     }
 
-    /// Make entries misses that were not known to be current within `max`. Zero allows any time.
+    /// Make every entry a miss that was not known to be current within `max`. Zero allows any time.
     pub(crate) fn with_staleness_max(mut self, max: Duration) -> Self {
         self.staleness_max = if max.is_zero() { u64::MAX } else { nanos(max) };
         self
@@ -219,7 +221,7 @@ impl Near {
         self.freshness.set_node(slot, node);
     }
 
-    /// Make every lookup after `until` a miss, unless a later call allows more time. The
+    /// Make every lookup after `until` a miss, unless a later call extends the time. The
     /// invalidations that were read so far have been applied.
     pub(crate) fn trust_until(&self, until: Instant) {
         self.trusted_until.store(packed::Time::of(until, self.base).0, Ordering::Release);
@@ -235,8 +237,9 @@ impl Near {
         self.is_current(packed) && packed.is_fresh(now)
     }
 
-    /// Return the same as [`get`](Self::get) without a trace, also for connections that show no
-    /// life: no hit is counted, and eviction does not see the access. For tests and diagnostics.
+    /// Look up a key like [`get`](Self::get) without side effects, also if its connection shows no
+    /// sign of life: no hit is counted, and the access does not affect eviction. For tests and
+    /// diagnostics.
     pub fn peek(&self, key: &[u8], now: Instant) -> Option<NearHit> {
         let packed = self.store.as_ref()?.peek(key)?;
         let now = packed::Time::of(now, self.base);
@@ -317,7 +320,7 @@ fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Lookups at the same time, whose hits are counted together.
+/// Several lookups at one instant, whose hits are counted together.
 #[derive(Debug)]
 pub(crate) struct Lookups<'a> {
     near: &'a Near,

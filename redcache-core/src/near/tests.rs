@@ -1,9 +1,8 @@
-//! The near cache with its one writer and one reader, in every order in which the two can run.
+//! The near cache with its writer and one reader, under every schedule of the two.
 //!
 //! Each access to an epoch is a scheduling point. The checker tries all orders of these points, one
 //! after the other on a single processor, so it cannot see how a processor reorders memory. The
-//! epochs need no order between different places in memory, only that of each, which every
-//! processor keeps.
+//! epochs need only the order of accesses to each memory location, which every processor keeps.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +27,7 @@ struct Scene {
     start: Instant,
     /// The seconds since `start`.
     clock: AtomicU64,
-    /// The last value that has ended.
+    /// The last value whose entry has ended.
     ended: shuttle::sync::atomic::AtomicU64,
 }
 

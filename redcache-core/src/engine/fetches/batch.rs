@@ -112,7 +112,7 @@ impl Fetches {
         (found, took): (Vec<(Key, Loaded)>, Duration),
     ) {
         let compute_time = took / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
-        // With a mark for the requested keys.
+        // The result, with a mark for the requested keys.
         let found = found.into_iter().map(|(key, loaded)| (key, (loaded, false)));
         let mut found: BTreeMap<Key, (Loaded, bool)> = found.collect();
         for (key, slot) in loading {

@@ -27,7 +27,7 @@ pub(super) struct Batch {
     pub(super) answers: Gather<Answer, CallError>,
     /// The instant at which the values must have been current, or later.
     pub(super) fresh_since: Option<Instant>,
-    /// One flight for each slot; equal keys share one.
+    /// The flight of each slot. Equal keys share a flight.
     pub(super) flights: Vec<FlightId>,
     /// The number of flights that the batch leads and that await a reply. The load starts once
     /// there are none.
@@ -57,7 +57,7 @@ impl FetchCall {
         }
     }
 
-    /// Note the flight that a caller of this call has joined.
+    /// Record the flight that a caller of this call has joined.
     pub(super) fn set_flight(&mut self, caller: Caller, id: FlightId) {
         match self {
             Self::One { flight, .. } => *flight = Some(id),

@@ -15,7 +15,7 @@ use crate::near::Absence;
 pub(super) struct Wanted {
     pub(super) key: Key,
     pub(super) options: LoadOptions,
-    /// The start of its waits for the locks of others in an earlier flight.
+    /// The start of the caller's waits for the locks of others in an earlier flight.
     pub(super) waits_since: Option<Instant>,
 }
 
@@ -27,15 +27,15 @@ pub(super) struct Fetch {
     pub(super) patience: Patience,
     /// The first caller's options.
     pub(super) options: LoadOptions,
-    /// The start of its wait for the locks of others.
+    /// The start of the fetch's wait for the locks of others.
     pub(super) waiting_since: Option<Instant>,
-    /// Redis's latest word on the key, as long as it is no value.
+    /// The knowledge about the absence of the key's value in Redis.
     pub(super) absence: Absence,
     /// The instant at which the value that the fetch may end with was known to be current.
     pub(super) fresh_at: Option<Instant>,
     pub(super) timer: Option<(Timer, Instant)>,
-    /// The caller whose loader made the value that is being published. If it has left, its
-    /// successor did not load.
+    /// The caller whose loader returned the value that is being published. If that caller has left,
+    /// its successor did not load.
     pub(super) loaded_by: Option<Caller>,
 }
 
@@ -53,12 +53,12 @@ impl Fetch {
         }
     }
 
-    /// Return whether it loads without a lock in Redis.
+    /// Return whether the fetch loads without a lock in Redis.
     pub(super) fn is_direct(&self) -> bool {
         self.state.as_ref().is_some_and(Get::is_direct)
     }
 
-    /// Return whether a reply of Redis is all that keeps it from loading or ending.
+    /// Return whether the fetch awaits only a reply of Redis before it loads or ends.
     pub(super) fn is_reading(&self) -> bool {
         self.state.as_ref().is_some_and(Get::is_reading)
     }
@@ -71,12 +71,12 @@ impl Fetch {
         matches!(self.state, Some(Get::Publishing { .. }))
     }
 
-    /// Return whether it waits for another's lock.
+    /// Return whether the fetch waits for the lock of another caller.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, Some(Get::AwaitUnlock))
     }
 
-    /// Return the instant at which its load began.
+    /// Return the instant at which the load of the fetch began.
     pub(super) fn loading_since(&self) -> Option<Instant> {
         match &self.state {
             Some(Get::Loading { since, .. }) => Some(*since),
@@ -84,15 +84,15 @@ impl Fetch {
         }
     }
 
-    /// Give its load the whole load timeout from now on.
+    /// Restart the load timeout of the fetch.
     pub(super) fn restart_load(&mut self, now: Instant) {
         if let Some(Get::Loading { since, .. }) = &mut self.state {
             *since = now;
         }
     }
 
-    /// Note what an input says about the key. A value ends the fetch, so any other reply means
-    /// that there is none.
+    /// Record whether an input shows that the key has no value. A value ends the fetch, so any
+    /// other reply means that there is none.
     pub(super) fn note_absence(&mut self, input: &Input) {
         match input {
             Input::Read(_) | Input::WriteLocked { .. } | Input::Effect(_) => {
@@ -109,7 +109,7 @@ impl Fetch {
         }
     }
 
-    /// Return whether it is going to load in any case, and has not begun to.
+    /// Return whether the fetch will load in any case and has not begun to load.
     pub(super) fn will_reload(&self) -> bool {
         self.options.reload && (self.is_reading() || self.is_waiting())
     }

@@ -15,7 +15,7 @@ impl Fetches {
         self.leave_all(env, cx, op, flights);
     }
 
-    /// Take a call that has ended out of its flights.
+    /// Remove a call that has ended from its flights.
     pub(crate) fn leave_all(
         &mut self,
         env: &mut Env,
@@ -28,7 +28,7 @@ impl Fetches {
         }
     }
 
-    /// Take a caller out of its flight. The next follower succeeds a leader.
+    /// Remove a caller from its flight. The next follower succeeds a leader.
     fn leave(&mut self, env: &mut Env, cx: Cx, id: FlightId, caller: Caller) {
         let Some(flight) = self.flights.get_mut(id) else { return };
         if mutant!(LeaderWithoutHandover) && flight.fetch.is_loading() {
@@ -42,7 +42,7 @@ impl Fetches {
         let Some(leader) = flight.leader() else {
             return self.advance(env, cx, id, Input::Abandoned);
         };
-        // The successor's load has the whole load timeout before it.
+        // The successor's load has the whole load timeout.
         flight.fetch.restart_load(cx.now);
         let (is_reading, is_loading) = (flight.fetch.is_reading(), flight.fetch.is_loading());
         if is_reading {

@@ -82,8 +82,8 @@ impl Fetches {
     }
 }
 
-/// Return a loader's result as Redis is to store it. A value that Redis cannot store still answers
-/// the callers.
+/// Return a loader's result in the form that Redis stores. A value that Redis cannot store still
+/// answers the callers.
 fn storable(
     env: &mut Env,
     key: &Key,

@@ -1,4 +1,4 @@
-//! Outdated entries as answers of callers that would wait.
+//! Outdated entries as answers to callers that would wait.
 
 use super::call::FetchCall;
 use super::state::Fetches;
@@ -10,8 +10,8 @@ use crate::flow::flights::{FlightId, Member};
 use crate::flow::get::Input;
 
 impl Fetches {
-    /// Answer the callers that would wait for another's load with the outdated entry, if there is
-    /// one. A flight that waits for another process ends with its last caller.
+    /// Answer the callers that would wait for the load of another caller with the outdated entry,
+    /// if there is one. A flight that waits for another process ends with its last caller.
     pub(super) fn answer_stale_waiters(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         let Some(answer) = self.stale_for_waiters(env, cx, id) else { return };
         let Some(flight) = self.flights.get_mut(id) else { return };
@@ -21,7 +21,7 @@ impl Fetches {
             is_recent(cx, &answer, call.and_then(FetchCall::fresh_since))
         };
         let mut answered = flight.take_followers_if(is_enough);
-        // A flight that waits for another process goes on for those who stay.
+        // A flight that waits for another process continues for the remaining callers.
         if flight.fetch.is_waiting()
             && let Some(leader) = flight.take_leader()
         {
