@@ -1,5 +1,5 @@
-//! The cache as an application sees it: its life, its options and its state. The calls are in
-//! `read` and `write`.
+//! The public type `Cache`: its creation, options, state and end. The calls are in `read` and
+//! `write`.
 
 use std::fmt;
 use std::sync::Arc;

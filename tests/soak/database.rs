@@ -116,7 +116,7 @@ impl Database {
         is_free.then_some(Write { place, row, cache, is_acknowledged: false })
     }
 
-    /// Take the order to write the bytes of the proxies to files.
+    /// Take the request to write the bytes of the proxies to files, if there is one.
     pub(crate) fn take_dump(&self) -> bool {
         self.wants_dump.swap(false, Ordering::SeqCst)
     }

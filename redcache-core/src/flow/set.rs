@@ -186,7 +186,7 @@ fn on_removing(
 ) -> Step {
     match input {
         Input::Published { .. } => Step::Done(end),
-        // The old value has been deleted, so no reader sees it. The lock is released, because
+        // The old value is never restored, so no reader sees it. The lock is released, because
         // readers would wait for it.
         Input::Refused(_) | Input::Failed(_) => {
             effects.send_detached = Some(Command::Release { key: context.key.clone(), lock });
