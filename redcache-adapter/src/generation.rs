@@ -95,7 +95,7 @@ impl NamespaceStep {
 #[derive(Debug, Clone)]
 pub struct NamespaceCall {
     options: CallOptions,
-    /// When the call began, if it is a write.
+    /// The instant at which a write began.
     write_began: Option<Instant>,
     creates: bool,
     used: Option<Generation>,

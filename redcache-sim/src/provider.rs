@@ -1,4 +1,4 @@
-//! The provider of the credentials, which may be slow, wrong or silent, and the checks of logins.
+//! The credentials provider, which may be slow, wrong or silent, and the checks of logins.
 
 use std::time::Duration;
 

@@ -314,7 +314,7 @@ fn clearable(cache: &Cache) -> TypedCache<u64, User> {
     cache.typed("user", Json).ttl(TTL).clearable().build().unwrap()
 }
 
-/// The number of keys that a test clears. `CLEAR_KEYS` sets another one.
+/// Return the number of keys to clear, which `CLEAR_KEYS` sets.
 fn keys_to_clear() -> u64 {
     std::env::var("CLEAR_KEYS").map_or(1000, |keys| keys.parse().unwrap())
 }

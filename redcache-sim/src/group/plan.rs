@@ -59,7 +59,7 @@ pub(super) struct Plan {
     /// The sentinels in the settings; the others are learned.
     pub(super) known_sentinels: usize,
     pub(super) injections: Vec<(Micros, Fault)>,
-    /// The provider of the credentials, if there is one.
+    /// The credentials provider, if there is one.
     pub(super) provider: Option<ProviderPlan>,
 }
 

@@ -95,7 +95,7 @@ pub(super) struct Node {
     pub(super) is_replica: bool,
     pub(super) is_dead: bool,
     pub(super) is_frozen: bool,
-    /// When it last went on after it was frozen.
+    /// The instant at which it last went on after it was frozen.
     pub(super) resumed_at: Option<Micros>,
 }
 
@@ -143,7 +143,7 @@ pub(super) struct World {
     pub(super) switch: Option<Switch>,
     pub(super) links: Vec<Link>,
     pub(super) processes: Vec<Process>,
-    /// The provider of the credentials, if there is one.
+    /// The credentials provider, if there is one.
     pub(super) provider: Option<Provider>,
     pub(super) keys: Vec<Key>,
     /// Changes in transit to the replicas, and the times at which they arrive.

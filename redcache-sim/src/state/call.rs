@@ -104,7 +104,7 @@ pub(crate) enum Given {
 pub(crate) struct Commit {
     /// Its keys, each with the lock under which it began.
     pub(crate) locks: Vec<(usize, Bytes)>,
-    /// When the data changed.
+    /// The stamp of the change of the data.
     pub(crate) changed: Option<Stamp>,
     /// Its process knows that it has ended.
     pub(crate) has_ended: bool,

@@ -48,7 +48,7 @@ pub(crate) struct Learned {
     pub(crate) has_cut_off: bool,
     /// A commit of its own has ended, so the removal after it may be repeated.
     pub(crate) has_changed: bool,
-    /// When a running load was last superseded by a write, so that a second one may run beside it.
+    /// The last write that superseded a running load, so that a second load may run beside it.
     pub(crate) replaced: Stamp,
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct World {
     /// The clock of all servers.
     pub(crate) server_clock: SkewedClock,
     pub(crate) links: Vec<Link>,
-    /// The provider of the credentials, if there is one.
+    /// The credentials provider, if there is one.
     pub(crate) provider: Option<Provider>,
     pub(crate) processes: Vec<Process>,
     pub(crate) keys: Vec<KeyModel>,
