@@ -5,10 +5,11 @@ use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::token::Paren;
 use syn::{Expr, Ident, LitStr, Path, Token};
 
 use crate::duration;
-use crate::key::Pattern;
+use crate::key::{Part, Pattern};
 
 /// The names of all arguments, for errors.
 const NAMES: &str = "cache, key, ttl, not_found_ttl, jitter, codec, schema_version, clearable, skip \
@@ -33,6 +34,14 @@ impl Attribute {
     pub(crate) fn setting(&self, name: &str) -> Option<&Ident> {
         self.settings.iter().map(|(it, _)| it).find(|it| *it == name)
     }
+
+    /// Return whether a placeholder of the key names this argument or one of its fields.
+    pub(crate) fn is_in_key(&self, name: &Ident) -> bool {
+        self.pattern.parts.iter().any(|part| match part {
+            Part::Argument(argument, _) => name.unraw() == argument,
+            Part::Text(_) => false,
+        })
+    }
 }
 
 impl Parse for Attribute {
@@ -45,13 +54,23 @@ impl Parse for Attribute {
                 return Err(syn::Error::new(name.span(), format!("`{name}` is set twice")));
             }
             match &*name.to_string() {
-                "cache" => cache = Some(value(input)?),
-                "key" => key = Some(value::<LitStr>(input)?),
-                "codec" => codec = Some(value(input)?),
-                "crate" => redcache = Some(value(input)?),
-                "ttl" | "not_found_ttl" => settings.push((name.clone(), Some(ttl(input)?))),
-                "jitter" | "schema_version" => settings.push((name.clone(), Some(value(input)?))),
+                "cache" => cache = Some(value(&name, input)?),
+                "key" => key = Some(value::<LitStr>(&name, input)?),
+                "codec" => codec = Some(value(&name, input)?),
+                "crate" => redcache = Some(value(&name, input)?),
+                "ttl" | "not_found_ttl" => settings.push((name.clone(), Some(ttl(&name, input)?))),
+                "jitter" | "schema_version" => {
+                    settings.push((name.clone(), Some(value(&name, input)?)))
+                }
+                "clearable" if input.peek(Token![=]) => {
+                    let error = "`clearable` has no value; write its name alone";
+                    return Err(syn::Error::new(name.span(), error));
+                }
                 "clearable" => settings.push((name.clone(), None)),
+                "skip" if !input.peek(Paren) => {
+                    let error = "`skip` has names of arguments, as in `skip(db)`";
+                    return Err(syn::Error::new(name.span(), error));
+                }
                 "skip" => {
                     let names;
                     syn::parenthesized!(names in input);
@@ -79,14 +98,25 @@ impl Parse for Attribute {
 }
 
 /// Parse `= VALUE`.
-fn value<T: Parse>(input: ParseStream<'_>) -> syn::Result<T> {
-    input.parse::<Token![=]>()?;
+fn value<T: Parse>(name: &Ident, input: ParseStream<'_>) -> syn::Result<T> {
+    equals(name, input)?;
     input.parse()
 }
 
+/// Parse the `=` after a name.
+fn equals(name: &Ident, input: ParseStream<'_>) -> syn::Result<()> {
+    match input.parse::<Option<Token![=]>>()? {
+        Some(_) if !input.is_empty() => Ok(()),
+        Some(_) | None => {
+            let error = format!("`{name}` needs a value, as in `{name} = …`");
+            Err(syn::Error::new(name.span(), error))
+        }
+    }
+}
+
 /// Parse `= "60s"`, or `=` and an expression.
-fn ttl(input: ParseStream<'_>) -> syn::Result<Expr> {
-    input.parse::<Token![=]>()?;
+fn ttl(name: &Ident, input: ParseStream<'_>) -> syn::Result<Expr> {
+    equals(name, input)?;
     if !input.peek(LitStr) {
         return input.parse();
     }

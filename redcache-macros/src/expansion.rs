@@ -1,13 +1,13 @@
 //! The function that reads through the cache.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::Index;
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
 use crate::attribute::Attribute;
 use crate::function::Function;
-use crate::key::Part;
+use crate::key::{Part, member};
 use crate::output::Output;
 
 /// Return the function below the attribute as one that reads through the cache.
@@ -15,7 +15,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
     let function: Function = syn::parse2(item)?;
     let attribute: Attribute = syn::parse2(attribute)?;
     function.check(&attribute)?;
-    let output = Output::new(&function.signature.output, &function.signature.generics)?;
+    let output = Output::new(&function.signature)?;
     if let Some(setting) = attribute.setting("not_found_ttl").filter(|_| !output.is_optional) {
         let error = "the function always returns a value; `not_found_ttl` is for `Option`";
         return Err(syn::Error::new(setting.span(), error));
@@ -39,6 +39,17 @@ fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
+/// Return the tokens for errors at `span`. They are resolved as before.
+fn located(tokens: impl ToTokens, span: Span) -> TokenStream {
+    let tokens = tokens.into_token_stream().into_iter();
+    tokens
+        .map(|mut token: TokenTree| {
+            token.set_span(token.span().located_at(span));
+            token
+        })
+        .collect()
+}
+
 /// Return the expression that opens the view of the function.
 fn view(attribute: &Attribute, function: &Function, output: &Output<'_>) -> TokenStream {
     let Attribute { cache, redcache, .. } = attribute;
@@ -53,9 +64,15 @@ fn view(attribute: &Attribute, function: &Function, output: &Output<'_>) -> Toke
     };
     let method = Ident::new(method, cache.span());
     let open = quote_spanned!(cache.span()=> (#cache).#method::<#value, _>);
+    let name = function.signature.ident.unraw().to_string();
+    let name = quote!(::core::concat!(::core::module_path!(), "::", #name));
     quote! {{
+        // A length may not use the generic parameters of an `impl`, which the attribute cannot see.
+        // All types of the `impl` share one function, and so its keys.
+        let _: [(); { let _ = ::core::marker::PhantomData::<#value>; 0 }] = [];
         // Items have no hygiene, so the name is one that no application has.
-        static __REDCACHE_VIEWS: #redcache::__cached::Views = #redcache::__cached::Views::new();
+        static __REDCACHE_VIEWS: #redcache::__cached::Views =
+            #redcache::__cached::Views::new(#name);
         use #redcache::__cached::#face as _;
         #open(&__REDCACHE_VIEWS, |#base| #redcache::Typed::typed(#base, #namespace, #codec)#(#settings)*)
     }}
@@ -65,22 +82,17 @@ fn view(attribute: &Attribute, function: &Function, output: &Output<'_>) -> Toke
 fn key(attribute: &Attribute, function: &Function) -> TokenStream {
     let (redcache, out) = (&attribute.redcache, local("out"));
     let span = attribute.key.span();
+    let at_key = located(redcache, span);
     let parts = attribute.pattern.parts.iter().map(|part| match part {
         Part::Text(text) => quote!(#out.part(#text.as_bytes());),
         Part::Argument(name, fields) => {
-            let argument = function.argument(name);
-            let fields = fields.iter().map(|field| match field.parse::<u32>() {
-                Ok(index) => {
-                    let index = Index { index, span };
-                    quote!(.#index)
-                }
-                Err(_) => {
-                    let field = Ident::new(field, span);
-                    quote!(.#field)
-                }
+            let argument = function.argument(name).map(|it| located(it, span));
+            let fields = fields.iter().map(|field| {
+                let field = member(field, span);
+                quote!(.#field)
             });
-            let part = quote!(&#argument #(#fields)*);
-            quote_spanned!(span=> #redcache::CacheKey::write_to(#part, #out);)
+            let part = quote_spanned!(span=> &#argument #(#fields)*);
+            quote_spanned!(span=> #at_key::CacheKey::write_to(#part, #out);)
         }
     });
     quote!(#redcache::__cached::Parts::new(|#out| { #(#parts)* }))
@@ -113,12 +125,14 @@ fn call(attribute: &Attribute, function: &Function, output: &Output<'_>) -> Toke
         None => quote!(#read(#view, #key, move || -> #result { #body })),
     };
     let at = result.span();
+    let (at_result, value_at, error_at) =
+        (located(redcache, at), located(&value, at), located(&error, at));
     let owned = match (output.is_optional, output.is_shared) {
         (_, true) => quote!(#value),
-        (false, false) => quote_spanned!(at=> #redcache::__cached::owned(#value)),
-        (true, false) => quote_spanned!(at=> #value.map(#redcache::__cached::owned)),
+        (false, false) => quote_spanned!(at=> #at_result::__cached::owned(#value_at)),
+        (true, false) => quote_spanned!(at=> #value_at.map(#at_result::__cached::owned)),
     };
-    let converted = quote_spanned!(at=> #redcache::__cached::error(#error));
+    let converted = quote_spanned!(at=> #at_result::__cached::error(#error_at));
     quote! {
         match #read {
             ::core::result::Result::Ok(#value) => ::core::result::Result::Ok(#owned),

@@ -3,7 +3,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::spanned::Spanned;
-use syn::{GenericArgument, Generics, PathArguments, ReturnType, Type, TypePath};
+use syn::{GenericArgument, Generics, PathArguments, ReturnType, Signature, Type, TypePath};
 
 /// The form in which a function returns values.
 pub(crate) struct Output<'a> {
@@ -18,11 +18,11 @@ pub(crate) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    pub(crate) fn new(output: &'a ReturnType, generics: &Generics) -> syn::Result<Self> {
+    pub(crate) fn new(signature: &'a Signature) -> syn::Result<Self> {
         const WANTED: &str = "a function with `cached` returns `Result<T, E>` or \
                               `Result<Option<T>, E>`, because the cache may fail";
-        let ReturnType::Type(_, result) = output else {
-            return Err(syn::Error::new(proc_macro2::Span::call_site(), WANTED));
+        let ReturnType::Type(_, result) = &signature.output else {
+            return Err(syn::Error::new(signature.ident.span(), WANTED));
         };
         let fail = |at: &Type, text: &str| Err(syn::Error::new(at.span(), text));
         let Some(inner) = argument_of(result, "Result") else {
@@ -42,7 +42,7 @@ impl<'a> Output<'a> {
         if matches!(value, Type::Tuple(tuple) if tuple.elems.is_empty()) {
             return fail(value, "a function that returns `()` has no value to cache");
         }
-        check_value(value, generics)?;
+        check_value(value, &signature.generics)?;
         let (is_optional, is_shared) = (optional.is_some(), shared.is_some());
         Ok(Self { result, value, is_optional, is_shared })
     }
@@ -83,7 +83,7 @@ fn is_parameter(parameter: &syn::GenericParam, name: &proc_macro2::Ident) -> boo
 }
 
 /// Return the tokens in their order. Each group is replaced by its tokens.
-fn flatten(tokens: TokenStream) -> Vec<TokenTree> {
+pub(crate) fn flatten(tokens: TokenStream) -> Vec<TokenTree> {
     let mut flat = Vec::new();
     for token in tokens {
         match token {

@@ -75,14 +75,43 @@ pub(crate) mod views;
 /// of its fields, of a type that implements [`CacheKey`](crate::CacheKey): integers, text, tuples
 /// and references to them, for example. Parts are escaped, so that different arguments never share
 /// a key. Each argument is in the key or in `skip`. `self` need not be: if the result depends on
-/// it, name the field, as in `"user:{self.tenant}/{id}"`.
+/// it, name the field, as in `"user:{self.tenant}/{id}"`. A placeholder may name a `const`
+/// parameter of the function, and each generic parameter that no argument determines is in the key
+/// or in `skip`. The name of a raw identifier has no `r#` in a placeholder.
 ///
 /// # Functions
 ///
 /// A function is async or not, and may be a method, take references and have generic arguments. It
 /// returns `Result<T, E>` or `Result<Option<T>, E>`, where `T` is `V` or `Arc<V>`. A hit clones a
 /// `V`, and costs no copy for an `Arc<V>`. The codec encodes `V`. `V` has no lifetime parameter,
-/// and does not depend on a generic parameter of the function.
+/// and does not depend on a generic parameter of the function or its `impl`.
+///
+/// All types of a generic `impl` share one function, and so its keys. If `V` depends on them, the
+/// compile error is "generic parameters may not be used in const operations". Write one method per
+/// type, each with a namespace of its own:
+///
+/// ```
+/// use redcache::{BoxError, Cache, cached};
+///
+/// struct Rows<T> {
+///     cache: Cache,
+///     first: T,
+/// }
+///
+/// impl Rows<u64> {
+///     #[cached(cache = self.cache, key = "number:{id}")]
+///     async fn find(&self, id: u64) -> Result<u64, BoxError> {
+///         Ok(self.first)
+///     }
+/// }
+///
+/// impl Rows<String> {
+///     #[cached(cache = self.cache, key = "text:{id}")]
+///     async fn find(&self, id: u64) -> Result<String, BoxError> {
+///         Ok(self.first.clone())
+///     }
+/// }
+/// ```
 ///
 /// `E` implements `Into<BoxError>`, because callers share one error, and `From<LoadError<E>>`,
 /// because the cache has its own errors. `BoxError` and `anyhow::Error` implement both. A custom
@@ -126,3 +155,42 @@ pub(crate) mod views;
 ///
 /// [`TypedCache::get_with`]: crate::TypedCache::get_with
 pub use redcache_macros::cached;
+
+/// A method whose values depend on the type of its `impl` is refused.
+///
+/// ```compile_fail
+/// use redcache::{BoxError, Cache, cached};
+///
+/// struct Rows<T>(Cache, T);
+///
+/// impl<T> Rows<T>
+/// where
+///     T: Clone + Send + Sync + serde::Serialize + serde::de::DeserializeOwned + 'static,
+/// {
+///     #[cached(cache = self.0, key = "row:{id}")]
+///     async fn find(&self, id: u64) -> Result<T, BoxError> {
+///         Ok(self.1.clone())
+///     }
+/// }
+/// ```
+///
+/// The same method compiles with a value of another type.
+///
+/// ```
+/// use redcache::{BoxError, Cache, cached};
+///
+/// struct Rows<T>(Cache, T);
+///
+/// impl<T> Rows<T>
+/// where
+///     T: Clone + Send + Sync + serde::Serialize + serde::de::DeserializeOwned + 'static,
+/// {
+///     #[cached(cache = self.0, key = "row:{id}")]
+///     async fn find(&self, id: u64) -> Result<u8, BoxError> {
+///         drop(self.1.clone());
+///         Ok(1)
+///     }
+/// }
+/// ```
+#[cfg(doctest)]
+struct GenericImpl;

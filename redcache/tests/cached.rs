@@ -189,25 +189,6 @@ async fn errors_of_the_function_and_of_the_cache_have_the_type_of_the_function()
     assert_eq!(invalid(3).await, Err(ServiceError::Cache(ErrorKind::InvalidInput)));
 }
 
-/// A repository of one type of rows.
-struct Rows<T>(Cache, T);
-
-impl<T: Clone + Send + Sync + Serialize + for<'de> Deserialize<'de> + 'static> Rows<T> {
-    #[cached(cache = self.0, key = "row:{id}")]
-    async fn row(&self, id: u64) -> Result<T, ServiceError> {
-        Ok(self.1.clone())
-    }
-}
-
-#[tokio::test]
-async fn values_of_two_types_do_not_share_the_keys_of_one_function() {
-    let server = EmbeddedServer::start().unwrap();
-    let cache = connect(&server).await;
-    assert_eq!(Rows(cache.clone(), 1_u8).row(1).await, Ok(1));
-    let other = Rows(cache, "text".to_owned()).row(1).await;
-    assert_eq!(other, Err(ServiceError::Cache(ErrorKind::InvalidInput)));
-}
-
 #[cached(cache = cache, key = "double:{n}", ttl = "60s", skip(cache, runs))]
 fn double(cache: &redcache::blocking::Cache, n: u32, runs: &AtomicU32) -> Result<u32, BoxError> {
     runs.fetch_add(1, Ordering::Relaxed);

@@ -35,6 +35,12 @@ fn functions_of_each_form_are_served() {
             "async fn f<K: CacheKey>(id: K) -> std::result::Result<Vec<u8>, E> { load(id).await }",
         ),
         (ID, "async fn f(id: impl CacheKey) -> Result<Self, E> where Self: Clone { load().await }"),
+        (ID, r#"extern "C" fn f(id: u64) -> Result<User, E> where User: Clone { load(id) }"#),
+        (ID, "async fn f<'a, T: Db>(&'a self, id: &'a T) -> Result<User, E> { load(id).await }"),
+        (
+            r#"cache = C, key = "a:{N}/{type}/{user.type}", skip(T, r#async)"#,
+            "fn f<T, const N: usize>(r#type: u8, user: U, r#async: u8) -> Result<u8, E> { load() }",
+        ),
         (
             r#"cache = db.cache(), key = "a:b", skip(db), crate = my::redcache"#,
             "async fn f(db: &Db) -> Result<u8, E> { db.load().await }",
@@ -83,10 +89,29 @@ fn an_error_names_its_reason_at_the_part_of_the_function() {
             "Pin<Box<dyn Future<Output = R>>>",
             "`async_trait`",
         ),
+        (
+            format!("fn f(User {{ id }}: User) -> {served}"),
+            "User { id }",
+            "give the argument a name",
+        ),
+        (format!("fn f(id @ 1..: u64) -> {served}"), "id @ 1..", "give the argument a name"),
+        (format!("fn f<T: Table>(id: u64) -> {served}"), "T", "add `skip(T)`"),
+        (format!("fn f<const N: u8>(id: u64) -> {served}"), "N", "write a constant into the key"),
+        ("fn find(id: u64) { x }".to_owned(), "find", "returns `Result<T, E>`"),
+        (
+            "fn f(id: u64) -> impl Future<Output = R> { x }".to_owned(),
+            "impl Future<Output = R>",
+            "returns `Result",
+        ),
+        (
+            "fn f(id: u64) -> Answer<User> { x }".to_owned(),
+            "Answer<User>",
+            "returns `Result<T, E>`",
+        ),
+        ("fn f(id: u64) -> Result<Option<()>, E> { x }".to_owned(), "()", "no value to cache"),
     ] {
         refused(ID, &item, at, reason);
     }
-    assert!(expand_text(ID, "fn f(id: u64) { x }").is_err());
 }
 
 #[test]
@@ -101,12 +126,23 @@ fn an_error_names_its_reason_at_the_argument_of_the_attribute() {
             "no argument `self`",
         ),
         (r#"cache = C, key = "user:{id}", ttl = "60""#, r#""60""#, "whole number with a unit"),
+        (r#"cache = C, key = "user:{id}", ttl = "abc""#, r#""abc""#, "`abc` is no duration"),
+        (r#"cache = C, key = "user:{id}", ttl = "-1s""#, r#""-1s""#, "`-1s` is no duration"),
+        (r#"cache = C, key = "user:{id}", ttl = """#, r#""""#, "write a whole number"),
+        (r#"cache = C, key = """#, r#""""#, "begin the key with a namespace"),
+        (r#"cache = C, key = "user:{id""#, r#""user:{id""#, "do not match"),
+        (r#"cache = C, key = "user:{{id}}""#, r#""user:{{id}}""#, "no escapes"),
         (r#"cache = C, key = "user:{id}", ttl = "0s""#, r#""0s""#, "1 ms at least"),
         (r#"cache = C, key = "user:{id}", not_found_ttl = "1s""#, "not_found_ttl", "for `Option`"),
         (r#"cache = C, key = "user:{id}", skip(db)"#, "db", "no argument `db` to skip"),
         (r#"cache = C, key = "user:{id}", skip(id)"#, "id", "cannot be skipped"),
         (r#"cache = C, key = "user:{id}", time = "1s""#, "time", "no argument of `cached`"),
         (r#"cache = C, key = "user:{id}", key = "x:y""#, "key", "is set twice"),
+        (r#"cache = C, key = "user:{id}", ttl"#, "ttl", "needs a value"),
+        (r#"cache = C, key = "user:{id}", ttl ="#, "ttl", "needs a value"),
+        (r#"cache C, key = "user:{id}""#, "cache", "needs a value"),
+        (r#"cache = C, key = "user:{id}", clearable = true"#, "clearable", "has no value"),
+        (r#"cache = C, key = "user:{id}", skip"#, "skip", "as in `skip(db)`"),
         ("cache = C, key = id", "id", "expected string literal"),
     ] {
         refused(attribute, item, at, reason);
@@ -115,6 +151,30 @@ fn an_error_names_its_reason_at_the_argument_of_the_attribute() {
         let error = expand_text(attribute, item).unwrap_err().to_string();
         assert!(error.contains(reason), "{attribute}: {error}");
     }
+}
+
+#[test]
+fn the_value_is_in_a_length_which_rejects_parameters_of_the_impl() {
+    let item = "async fn f(&self, id: u64) -> Result<Option<T>, E> { load(id).await }";
+    let expanded = expand_text(ID, item).unwrap().to_string().replace(' ', "");
+    let length = "[();{let_=::core::marker::PhantomData::<T>;0}]";
+    assert!(expanded.contains(length), "{expanded}");
+}
+
+#[test]
+fn attributes_and_visibility_are_kept() {
+    let item = quote! {
+        /// Return a user.
+        #[must_use]
+        pub(crate) async fn f(id: u64) -> Result<User, E>
+        where
+            User: Clone,
+        { load(id).await }
+    };
+    let before_body = item.to_string();
+    let before_body = before_body.split_once('{').unwrap().0.to_owned();
+    let expanded = expand(ID.parse().unwrap(), item).unwrap().to_string();
+    assert!(expanded.starts_with(&before_body), "{expanded}");
 }
 
 #[test]

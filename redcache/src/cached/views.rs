@@ -20,6 +20,8 @@ const OTHERS_MAX: usize = 64;
 /// The views of one function, one per cache. They own no handle of a cache.
 #[derive(Debug)]
 pub struct Views {
+    /// The path of the function.
+    function: &'static str,
     /// The view on the first cache. Most functions have no other view, and this one needs no lock.
     first: OnceLock<Kept>,
     others: Mutex<Vec<Kept>>,
@@ -31,16 +33,10 @@ struct Kept {
     space: Arc<dyn Any + Send + Sync>,
 }
 
-impl Default for Views {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Views {
-    /// Return no views.
-    pub const fn new() -> Self {
-        Self { first: OnceLock::new(), others: Mutex::new(Vec::new()) }
+    /// Return no views of the function with this path.
+    pub const fn new(function: &'static str) -> Self {
+        Self { function, first: OnceLock::new(), others: Mutex::new(Vec::new()) }
     }
 
     /// Return the view on the cache of `face`, which `make` makes at the first call.
@@ -64,10 +60,11 @@ impl Views {
             return Ok(TypedCacheOn::new(view));
         };
         let Ok(space) = kept.downcast::<Space<V, C>>() else {
-            return Err(Error::invalid_input(
-                "a function with `cached` has values of several types under the same keys; write \
-                 one function per type, with a namespace of its own",
-            ));
+            return Err(Error::invalid_input(format!(
+                "calls of `{}` have codecs of different types for the same keys; write one function \
+                 with `cached` per codec, each with a namespace of its own",
+                self.function
+            )));
         };
         Ok(TypedCacheOn::new(View::on(face, space)))
     }
