@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use redcache_core::Error;
-
-use crate::generation::LastGeneration;
+use redcache_core::engine::LastGeneration;
 
 /// The longest name in bytes.
 const NAME_MAX: usize = 256;

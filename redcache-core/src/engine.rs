@@ -49,6 +49,7 @@ pub use crate::api::observer::shared::SharedObserver;
 pub use crate::api::options::{LoadOptions, LoaderId};
 pub use crate::event::{Event, Outcome, RawValue};
 pub use crate::flow::call::OpId;
+pub use crate::flow::generation::{Generation, LastGeneration, NamespaceCall, NamespaceStep};
 pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
 pub use crate::near::{Companion, Near, NearHit, NearTime};

@@ -154,6 +154,11 @@ mod switch {
         PublicationNotReadBack "a published value that the server does not track is kept",
         NativeRefusalStands "a server's refusal of a command that stands for a script is final",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
+        GenerationReused "a clear writes a generation that the namespace has had before",
+        LostGenerationRevived "a lost generation is replaced by the last that the process found",
+        GenerationUntracked "a process keeps to the generation that it found first",
+        GenerationUnbounded "the lookup of a generation ignores `max_staleness`",
+        WriteUnconfirmed "a write during a clear leaves the values under the next generation",
     }
 
     impl Mutant {
@@ -180,6 +185,11 @@ mod switch {
         /// Return whether a group under Redis Sentinel shows the bug, too.
         pub fn is_of_sentinels_too(self) -> bool {
             self == Self::CredentialsNotRenewed
+        }
+
+        /// Return whether only a namespace that is cleared shows the bug.
+        pub fn is_of_namespaces(self) -> bool {
+            self as usize >= Self::GenerationReused as usize
         }
 
         /// Switch this bug on and every other off.

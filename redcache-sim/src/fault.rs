@@ -216,6 +216,21 @@ impl Fault {
         self as usize >= Self::SwitchByCommand as usize
     }
 
+    /// Return whether the fault occurs around namespaces that are cleared.
+    pub fn is_of_namespaces(self) -> bool {
+        matches!(
+            self,
+            Self::Stall
+                | Self::DeadBothWays
+                | Self::CutAfter
+                | Self::FlushAll
+                | Self::Eviction
+                | Self::LoaderSlow
+                | Self::Failover
+                | Self::FailoverLossy
+        )
+    }
+
     /// Return a short description.
     pub fn name(self) -> &'static str {
         match self {

@@ -74,11 +74,14 @@ pub enum Invariant {
     OwnerKeepsNear,
     NamedPrimary,
     SwitchFollowed,
+    Cleared,
+    LoadBeforeClear,
+    CommitAcrossClear,
 }
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 70] = [
+    pub const ALL: [Self; 73] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -149,6 +152,9 @@ impl Invariant {
         Self::OwnerKeepsNear,
         Self::NamedPrimary,
         Self::SwitchFollowed,
+        Self::Cleared,
+        Self::LoadBeforeClear,
+        Self::CommitAcrossClear,
     ];
 
     /// Return whether the invariant concerns clusters only.
@@ -175,7 +181,21 @@ impl Invariant {
 
     /// Return whether the invariant is checked only in groups under Redis Sentinel.
     pub fn is_of_sentinels_only(self) -> bool {
-        self as usize >= Self::NamedPrimary as usize
+        matches!(self, Self::NamedPrimary | Self::SwitchFollowed)
+    }
+
+    /// Return whether the invariant is checked in namespaces that are cleared.
+    pub fn is_of_namespaces(self) -> bool {
+        self.is_of_namespaces_only()
+            || matches!(
+                self,
+                Self::Completion | Self::NoErrorWithoutCause | Self::Liveness | Self::Rest
+            )
+    }
+
+    /// Return whether the invariant is checked only in namespaces that are cleared.
+    pub fn is_of_namespaces_only(self) -> bool {
+        self as usize >= Self::Cleared as usize
     }
 
     /// Return whether the invariant is checked with a single server only.
@@ -214,9 +234,7 @@ impl Invariant {
             Self::UniqueTokens => "no two acquisitions share a lock token",
             Self::ReleaseOwn => "only the holder of a lock releases or renews it",
             Self::LockTtl => "a lock always expires, within the configured TTL",
-            Self::LockOutlivesTrip => {
-                "a lock lives for several round trips, once the round trip is known"
-            }
+            Self::LockOutlivesTrip => "a lock outlives several round trips once they are measured",
             Self::LockOverNothing => "a read lock replaces no value, and no lock replaces a lock",
             Self::DeleteBeatsLoad => "a load that started before a write is not stored after it",
             Self::WakeUp => "a waiting call is woken when its key changes",
@@ -235,9 +253,7 @@ impl Invariant {
             Self::Accounting => "in an undisturbed world, each load has a lock of its own",
             Self::SingleFlight => "a process loads a key once at a time",
             Self::LoadedIsReturned => "a caller gets what its loader returned",
-            Self::FailureIsShared => {
-                "a failed load fails the calls that joined it, with its own error"
-            }
+            Self::FailureIsShared => "a failed load fails the calls that joined it with its error",
             Self::JoinedInTime => {
                 "a call joins no load that began before an acknowledged write, unless it is stored"
             }
@@ -288,6 +304,9 @@ impl Invariant {
             Self::SwitchFollowed => {
                 "a process leaves a server at once when a sentinel names another"
             }
+            Self::Cleared => "no process serves a value from before a clear later than one push",
+            Self::LoadBeforeClear => "a load that began before a clear is not visible after it",
+            Self::CommitAcrossClear => "no value from before a removal is visible after a clear",
         }
     }
 }

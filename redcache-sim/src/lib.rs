@@ -11,9 +11,9 @@
 //!
 //! [`world`] simulates a whole deployment from one seed: processes that run redcache's engine,
 //! links that delay, split and cut, faults of every kind, and virtual time. The server may be a
-//! cluster, or a group under Redis Sentinel. After each step the simulator checks every
-//! [`invariant`]. The program `simulate` runs such worlds by the thousand. [`fuzz`] has the fuzz
-//! targets.
+//! cluster, or a group under Redis Sentinel; or the processes share a namespace that they clear.
+//! After each step the simulator checks every [`invariant`]. The program `simulate` runs such
+//! worlds by the thousand. [`fuzz`] has the fuzz targets.
 //!
 //! ```
 //! use redcache_sim::listen::EmbeddedServer;
@@ -34,6 +34,7 @@ mod group;
 mod history;
 pub mod invariant;
 pub mod listen;
+mod namespace;
 mod options;
 mod plan;
 mod provider;

@@ -7,6 +7,8 @@ pub struct Options {
     pub cluster: bool,
     /// Simulate a group under Redis Sentinel instead.
     pub sentinels: bool,
+    /// Simulate processes that share a namespace which they clear instead.
+    pub namespaces: bool,
     /// Record a readable trace.
     pub trace: bool,
     /// End the faults after this many steps at the latest.

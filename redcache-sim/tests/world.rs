@@ -48,6 +48,19 @@ fn every_invariant_holds_for_the_first_seeds_of_groups_under_sentinel() {
     }
 }
 
+#[test]
+fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
+    let disturbed_steps_max = Some(1_000);
+    let options = Options { namespaces: true, disturbed_steps_max, ..Options::default() };
+    for seed in 0..4 {
+        let run = simulate(seed, &options);
+        assert!(run.violation.is_none(), "seed {seed}: {:?}", run.violation);
+        if seed < 1 {
+            assert_eq!(run.hash, simulate(seed, &options).hash, "seed {seed} gave two runs");
+        }
+    }
+}
+
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
 const FOUND: [(u64, &str); 57] = [

@@ -16,6 +16,12 @@ impl Server {
         self.keyspace.get(0, key).cloned().map(KeyCopy)
     }
 
+    /// Return a copy of each key in database 0, in no order.
+    pub fn copies(&self) -> Vec<(Bytes, KeyCopy)> {
+        let copy = |key: &Bytes| Some((key.clone(), self.copy_of(key)?));
+        self.keyspace.keys(0).filter_map(copy).collect()
+    }
+
     /// Store a copy under `key` in database 0 and invalidate it if it changed. The clocks of both
     /// servers must agree.
     pub fn put_copy(&mut self, key: &[u8], copy: Option<KeyCopy>) {

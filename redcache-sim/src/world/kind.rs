@@ -2,6 +2,7 @@
 
 use super::simulate::simulate_servers;
 use crate::group;
+use crate::namespace;
 use crate::options::Options;
 use crate::run::Run;
 
@@ -15,5 +16,11 @@ use crate::run::Run;
 /// assert_eq!(run.hash, simulate(7, &Options::default()).hash);
 /// ```
 pub fn simulate(seed: u64, options: &Options) -> Run {
-    if options.sentinels { group::simulate(seed, options) } else { simulate_servers(seed, options) }
+    if options.sentinels {
+        group::simulate(seed, options)
+    } else if options.namespaces {
+        namespace::simulate(seed, options)
+    } else {
+        simulate_servers(seed, options)
+    }
 }

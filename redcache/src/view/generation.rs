@@ -1,15 +1,13 @@
 //! The names of the keys of a namespace that can be cleared: each has the generation of the
 //! namespace in it, a random text under a tracked key.
 //!
-//! `NamespaceCall` of the adapter decides which generation a call uses, and when a write has to
-//! look it up again.
+//! `NamespaceCall` in the core decides which generation a call uses, and when a write has to look
+//! it up again.
 
 use std::time::{Duration, Instant};
 
-use redcache_adapter::{
-    Generation, Get, GetWith, Insert, LoadResult, NamespaceCall, NamespaceStep, RemoveMany,
-};
-use redcache_core::engine::{CallError, LoadOptions};
+use redcache_adapter::{Get, GetWith, Insert, LoadResult, RemoveMany};
+use redcache_core::engine::{CallError, Generation, LoadOptions, NamespaceCall, NamespaceStep};
 use redcache_core::{Answer, CallOptions, Error, Key, Source};
 
 use crate::answer::TypedLoaded;
@@ -120,10 +118,10 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             };
             let now = || now.unwrap_or_else(|| face.coarse_now());
             let step = match face.near().get(key, &options, now, |hit| hit.value) {
-                Some(value) => call.on_found(value.as_deref()),
+                Some(value) => call.on_found(value.as_deref(), last),
                 None => match self.read_generation(key, call.creates(), options).await {
                     Ok(answer) => {
-                        let step = call.on_found(answer.value.as_deref());
+                        let step = call.on_found(answer.value.as_deref(), last);
                         self.record_generation(key, &answer);
                         step
                     }
@@ -147,7 +145,8 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             return face.run(Get::new(key, options)).await;
         }
         let load = |_| {
-            let text = Generation::of_number(fastrand::u64(..)).as_bytes().to_vec();
+            let last = self.space().namespace().generation();
+            let text = last.successor(fastrand::u64(..)).as_bytes().to_vec();
             Some(std::future::ready(LoadResult::one(Ok::<_, Error>(text))))
         };
         let request = GetWith::new(key, LoadOptions::new(TTL, options));

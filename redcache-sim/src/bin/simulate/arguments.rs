@@ -6,12 +6,13 @@ use redcache_sim::tally::Tally;
 use redcache_sim::world::Options;
 
 pub(crate) const USAGE: &str = "\
-simulate [--cluster | --sentinels] [--seeds N] [--from SEED] [--threads N] [--json]
-simulate [--cluster | --sentinels] --replay SEED [--from-start]
+simulate [WORLD] [--seeds N] [--from SEED] [--threads N] [--json]
+simulate [WORLD] --replay SEED [--from-start]
 simulate --mutants | --mutant NAME [--seeds N]
 
   --cluster      simulate a cluster instead of one server
   --sentinels    simulate a group under Redis Sentinel instead
+  --namespaces   simulate processes that share a namespace which they clear instead
   --seeds N      the number of worlds (default 2000)
   --from SEED    the first seed (default 0)
   --threads N    the number of threads (default: one per processor)
@@ -32,6 +33,7 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
     pub(crate) cluster: bool,
     pub(crate) sentinels: bool,
+    pub(crate) namespaces: bool,
     pub(crate) replay: Option<u64>,
     pub(crate) whole: bool,
     pub(crate) hunt: Option<Hunt>,
@@ -47,12 +49,14 @@ pub(crate) enum Hunt {
 impl Arguments {
     /// Return the options of every simulated world.
     pub(crate) fn options(&self) -> Options {
-        Options { cluster: self.cluster, sentinels: self.sentinels, ..Options::default() }
+        let Self { cluster, sentinels, namespaces, .. } = *self;
+        Options { cluster, sentinels, namespaces, ..Options::default() }
     }
 
     /// Return the faults that this kind of world can inject.
     pub(crate) fn faults(&self, tally: &Tally) -> impl Iterator<Item = (Fault, u64)> {
         tally.faults().filter(|(fault, _)| match (self.sentinels, self.cluster) {
+            _ if self.namespaces => fault.is_of_namespaces(),
             (true, _) => fault.is_of_sentinels(),
             (false, true) => !fault.is_of_one_server() && !fault.is_of_sentinels_only(),
             (false, false) => !fault.is_of_sentinels_only() && !fault.is_of_cluster(),
@@ -62,6 +66,8 @@ impl Arguments {
     /// Return the invariants that this kind of world can check.
     pub(crate) fn coverage(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
         tally.coverage().filter(|(it, _)| match (self.sentinels, self.cluster) {
+            _ if self.namespaces => it.is_of_namespaces(),
+            _ if it.is_of_namespaces_only() => false,
             (true, _) => it.is_of_sentinels(),
             (false, true) => !it.is_of_one_server() && !it.is_of_sentinels_only(),
             (false, false) => !it.is_of_cluster() && !it.is_of_sentinels_only(),
@@ -78,6 +84,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
         json: false,
         cluster: false,
         sentinels: false,
+        namespaces: false,
         replay: None,
         whole: false,
         hunt: None,
@@ -99,6 +106,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
             }
             "--cluster" => arguments.cluster = true,
             "--sentinels" => arguments.sentinels = true,
+            "--namespaces" => arguments.namespaces = true,
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),

@@ -51,8 +51,13 @@ pub(crate) fn hunt(arguments: &Arguments, hunt: &Hunt) -> io::Result<bool> {
 
 /// Return the options of the kinds of worlds that must each find a bug.
 fn worlds(mutant: Mutant) -> Vec<Options> {
-    let (cluster, sentinels) = (mutant.is_of_cluster(), mutant.is_of_sentinels());
-    let mut worlds = vec![Options { cluster, sentinels, ..Options::default() }];
+    let first = Options {
+        cluster: mutant.is_of_cluster(),
+        sentinels: mutant.is_of_sentinels(),
+        namespaces: mutant.is_of_namespaces(),
+        ..Options::default()
+    };
+    let mut worlds = vec![first];
     if mutant.is_of_sentinels_too() {
         worlds.push(Options { sentinels: true, ..Options::default() });
     }

@@ -71,6 +71,7 @@ pub(crate) fn write_broken(out: &mut impl Write, seed: u64, options: &Options) -
         writeln!(out, "{line}")?;
     }
     let option = match (options.cluster, options.sentinels) {
+        _ if options.namespaces => " --namespaces",
         (_, true) => " --sentinels",
         (true, false) => " --cluster",
         (false, false) => "",

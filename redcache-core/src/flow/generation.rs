@@ -20,7 +20,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use redcache_core::CallOptions;
+use crate::api::options::CallOptions;
 
 /// The text of one generation: 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,7 @@ pub struct Generation([u8; 16]);
 impl Generation {
     /// Return the generation of a random number.
     pub fn of_number(number: u64) -> Self {
+        let number = if mutant!(GenerationReused) { number % 2 } else { number };
         Self(std::array::from_fn(|place| {
             let digit = number >> (60 - 4 * place) & 15;
             b"0123456789abcdef"[digit as usize]
@@ -61,6 +62,14 @@ impl LastGeneration {
     /// Record a generation that was found in Redis.
     pub fn record(&self, found: Generation) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    /// Return a generation for a namespace without one.
+    pub fn successor(&self, random: u64) -> Generation {
+        match self.get() {
+            Some(last) if mutant!(LostGenerationRevived) => last,
+            Some(_) | None => Generation::of_number(random),
+        }
     }
 
     fn get(&self) -> Option<Generation> {
@@ -129,8 +138,8 @@ impl NamespaceCall {
             CallOptions::new().skip_near()
         };
         match self.options.staleness_max() {
-            Some(max) => options.max_staleness(max),
-            None => options,
+            Some(max) if !mutant!(GenerationUnbounded) => options.max_staleness(max),
+            Some(_) | None => options,
         }
     }
 
@@ -141,13 +150,14 @@ impl NamespaceCall {
 
     /// Take the content of the generation's key; `None` if it has none.
     #[inline]
-    pub fn on_found(&mut self, stored: Option<&[u8]>) -> NamespaceStep {
+    pub fn on_found(&mut self, stored: Option<&[u8]>, last: &LastGeneration) -> NamespaceStep {
         let is_repeated = self.used.is_some();
         if stored.is_none() && !self.creates {
             self.creates = true;
             return if is_repeated { NamespaceStep::Done } else { NamespaceStep::LookUp };
         }
         let found = Generation::of_stored(stored);
+        let found = if mutant!(GenerationUntracked) { last.get().unwrap_or(found) } else { found };
         if is_repeated && self.used != Some(found) {
             return NamespaceStep::Remove(found);
         }
@@ -166,7 +176,10 @@ impl NamespaceCall {
     /// Return the step after the call has run.
     pub fn on_ran(&mut self) -> NamespaceStep {
         self.creates = false;
-        if self.write_began.is_some() { NamespaceStep::LookUp } else { NamespaceStep::Done }
+        if self.write_began.is_none() || mutant!(WriteUnconfirmed) {
+            return NamespaceStep::Done;
+        }
+        NamespaceStep::LookUp
     }
 }
 
@@ -176,12 +189,17 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        Instant::now()
+    }
+
     fn text(number: u64) -> Generation {
         Generation::of_number(number)
     }
 
     fn found(call: &mut NamespaceCall, number: u64) -> NamespaceStep {
-        call.on_found(Some(text(number).as_bytes()))
+        call.on_found(Some(text(number).as_bytes()), &LastGeneration::default())
     }
 
     #[test]
@@ -209,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_write_is_done_if_its_generation_was_current_after_its_start() {
-        let now = Instant::now();
+        let now = now();
         let later = now + Duration::from_millis(7);
         let mut write = NamespaceCall::write(now);
         assert_eq!(write.lookup_options(), CallOptions::new());
@@ -223,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_write_under_an_old_generation_removes_its_keys_under_the_next() {
-        let mut write = NamespaceCall::write(Instant::now());
+        let mut write = NamespaceCall::write(now());
         assert_eq!(found(&mut write, 1), NamespaceStep::Run(text(1)));
         assert_eq!(write.on_ran(), NamespaceStep::LookUp);
         assert_eq!(found(&mut write, 2), NamespaceStep::Remove(text(2)));
@@ -231,19 +249,19 @@ mod tests {
 
     #[test]
     fn a_write_creates_a_missing_generation_before_it_runs_and_needs_none_afterwards() {
-        let mut write = NamespaceCall::write(Instant::now());
+        let mut write = NamespaceCall::write(now());
         assert!(!write.creates());
-        assert_eq!(write.on_found(None), NamespaceStep::LookUp);
+        assert_eq!(write.on_found(None, &LastGeneration::default()), NamespaceStep::LookUp);
         assert!(write.creates());
         assert_eq!(found(&mut write, 1), NamespaceStep::Run(text(1)));
         assert_eq!(write.on_ran(), NamespaceStep::LookUp);
-        assert_eq!(write.on_found(None), NamespaceStep::Done);
+        assert_eq!(write.on_found(None, &LastGeneration::default()), NamespaceStep::Done);
     }
 
     #[test]
     fn a_write_that_cannot_look_up_runs_under_the_last_known_generation() {
         let last = LastGeneration::default();
-        let mut write = NamespaceCall::write(Instant::now());
+        let mut write = NamespaceCall::write(now());
         assert_eq!(write.on_failed(&last), None);
         last.record(text(3));
         assert_eq!(write.on_failed(&last), Some(NamespaceStep::Run(text(3))));

@@ -1,0 +1,241 @@
+//! The whole state of a namespace and the processes that use it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use redcache_core::engine::{ConnId, Engine, Generation, LastGeneration, OpId, Seed};
+use redcache_core::protocol::Slot;
+
+use super::call::Call;
+use super::plan::{HOST, Plan, port_of};
+use crate::clock::Micros;
+use crate::history::Stamp;
+use crate::options::Options;
+use crate::rng::Rng;
+use crate::server::{ClientId, Cluster, Config, KeyCopy, Member, Server};
+use crate::state::pipe::Pipe;
+use crate::state::trace::Trace;
+use crate::tally::Tally;
+
+/// The phase of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Callers make calls and faults are injected.
+    Disturbed,
+    /// The faults have ended and their effects heal.
+    Healing,
+    /// The last calls are made and must succeed.
+    Probing,
+    Over,
+}
+
+/// An event of the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    EngineTimeout(usize),
+    ServerTimeout(usize),
+    /// A dial ends.
+    Dialed(usize),
+    ToServer(usize),
+    ToProcess(usize),
+    /// A process makes its next call.
+    Act(usize),
+    /// The loader of a call ends.
+    Loaded(usize),
+    /// A call must have ended.
+    Deadline(usize),
+    /// A planned fault is injected.
+    Fault(usize),
+    /// The replica of a shard takes over.
+    FailOver(usize),
+    /// The faults end.
+    Heal,
+    /// The last calls are made.
+    Probe,
+    /// Nothing may be left.
+    Rest,
+}
+
+/// One connection between a process and a node.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) process: usize,
+    pub(super) conn: ConnId,
+    pub(super) node: usize,
+    pub(super) client: Option<ClientId>,
+    /// The process still uses it.
+    pub(super) is_current: bool,
+    pub(super) up: Pipe,
+    pub(super) down: Pipe,
+}
+
+/// One server.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) server: Server,
+    pub(super) clients: BTreeMap<ClientId, usize>,
+    pub(super) timer_at: Option<Micros>,
+}
+
+/// One process: an engine, and the running calls.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) engine: Engine,
+    pub(super) last: LastGeneration,
+    pub(super) links: Vec<usize>,
+    pub(super) timer_at: Option<Micros>,
+    pub(super) calls: BTreeMap<OpId, usize>,
+}
+
+/// The version of a key that answers to later calls must reach.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Floor {
+    /// The time at which the write ended.
+    pub(super) at: Micros,
+    /// The greatest version of any write so far.
+    pub(super) version: u64,
+    pub(super) is_clear: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) phase: Phase,
+    pub(super) now: Micros,
+    pub(super) stamp: Stamp,
+    pub(super) steps: u64,
+    pub(super) disturbed_steps: u64,
+    pub(super) disturbed_steps_max: u64,
+    pub(super) calls_made: u64,
+    pub(super) queue: BTreeMap<(Micros, u64), Event>,
+    turn: u64,
+    pub(super) rng: Rng,
+    start: Instant,
+    pub(super) nodes: Vec<Node>,
+    /// The node that owns the slots of each shard.
+    pub(super) primaries: Vec<usize>,
+    /// The copies that the replica of each shard has received.
+    pub(super) copies: Vec<Vec<(Bytes, KeyCopy)>>,
+    pub(super) links: Vec<Link>,
+    pub(super) processes: Vec<Process>,
+    pub(super) calls: Vec<Call>,
+    /// The version of each key in the database.
+    pub(super) database: Vec<u64>,
+    /// The floors of each key in the order of time: of the writes of all processes, and of those of
+    /// one.
+    pub(super) floors: BTreeMap<(usize, Option<usize>), Vec<Floor>>,
+    /// The stamp of the clear that wrote each generation.
+    pub(super) cleared: BTreeMap<Generation, Stamp>,
+    /// The time of the last loss of acknowledged writes.
+    pub(super) lost_at: Option<Micros>,
+    pub(super) probes_left: usize,
+    pub(super) trace: Trace,
+    pub(super) tally: Tally,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, options: &Options) -> Self {
+        let mut rng = Rng::new(seed ^ 0x6e61_6d65_7370_6163);
+        let plan = Plan::new(&mut rng);
+        // The origin of virtual time. The added day allows subtracting spans from it.
+        let start = Instant::now() + Duration::from_secs(24 * 3600);
+        let nodes = nodes(&plan, start, &mut rng);
+        let processes = (0..plan.processes).filter_map(|_| {
+            let mut random = [0; 32];
+            for chunk in random.chunks_exact_mut(8) {
+                chunk.copy_from_slice(&rng.next().to_le_bytes());
+            }
+            // The settings of a plan are valid.
+            let config = plan.config().ok()?;
+            let engine = Engine::new(start, &Seed::new(random, 1_700_000_000_000), config);
+            let (last, calls) = (LastGeneration::default(), BTreeMap::new());
+            Some(Process { engine, last, links: Vec::new(), timer_at: None, calls })
+        });
+        let processes = processes.collect();
+        Self {
+            phase: Phase::Disturbed,
+            now: 0,
+            stamp: 0,
+            steps: 0,
+            disturbed_steps: 0,
+            disturbed_steps_max: options.disturbed_steps_max.unwrap_or(u64::MAX),
+            calls_made: 0,
+            queue: BTreeMap::new(),
+            turn: 0,
+            rng: rng.fork(),
+            start,
+            nodes,
+            primaries: (0..plan.shards).collect(),
+            copies: vec![Vec::new(); plan.shards],
+            links: Vec::new(),
+            processes,
+            calls: Vec::new(),
+            database: vec![0; plan.keys],
+            floors: BTreeMap::new(),
+            cleared: BTreeMap::new(),
+            lost_at: None,
+            probes_left: 0,
+            trace: Trace::new(options.trace),
+            tally: Tally::default(),
+            plan,
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Micros, event: Event) {
+        self.turn += 1;
+        self.queue.insert((at.max(self.now), self.turn), event);
+    }
+
+    /// Return the time on every clock.
+    pub(super) fn time(&self) -> Instant {
+        self.start + Duration::from_micros(self.now)
+    }
+
+    /// Return the first microsecond at which the clocks show `at` or later.
+    pub(super) fn when(&self, at: Instant) -> Micros {
+        let nanos = at.saturating_duration_since(self.start).as_nanos();
+        u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX / 4)
+    }
+
+    /// Return how long the next bytes take.
+    pub(super) fn delay(&mut self) -> Micros {
+        self.plan.latency + self.rng.below(self.plan.jitter + 1)
+    }
+
+    pub(super) fn next_stamp(&mut self) -> Stamp {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    /// Return the node that owns the slot of a name.
+    pub(super) fn home(&self, name: &[u8]) -> usize {
+        let count = usize::from(Slot::COUNT);
+        self.primaries[Slot::of(name).index() * self.plan.shards / count]
+    }
+}
+
+/// Return a server, or a primary and a replica for each shard.
+fn nodes(plan: &Plan, start: Instant, rng: &mut Rng) -> Vec<Node> {
+    let shards = plan.shards;
+    let members = (0..2 * shards).map(|node| Member {
+        replica_of: node.checked_sub(shards),
+        epoch: node as u64 + 1,
+        ..Member::new(format!("{node:040}"), HOST, port_of(node))
+    });
+    let mut view = Cluster::new(members.collect(), 0);
+    let count = usize::from(Slot::COUNT);
+    for slot in (0..Slot::COUNT).filter_map(Slot::new) {
+        view.assign(slot, Some(slot.index() * shards / count));
+    }
+    let nodes = if shards == 1 { 1 } else { 2 * shards };
+    let node = |number: usize| {
+        let config = Config { log_max: 0, seed: rng.next(), ..Config::default() };
+        let mut server = Server::new(start, config);
+        if shards > 1 {
+            server.join_cluster(view.seen_by(number));
+        }
+        Node { server, clients: BTreeMap::new(), timer_at: None }
+    };
+    (0..nodes).map(node).collect()
+}
