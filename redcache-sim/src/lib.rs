@@ -44,4 +44,5 @@ mod run;
 pub mod server;
 mod state;
 pub mod tally;
+mod timeline;
 pub mod world;

@@ -19,59 +19,34 @@ mod process;
 mod server;
 mod world;
 
-use crate::invariant::{Checked, Invariant};
+use crate::invariant::Checked;
 use crate::options::Options;
 use crate::run::Run;
 use world::{Event, Phase, World};
 
-/// More events than any run that makes progress.
-const STEPS_MAX: u64 = 400_000;
-
 /// Run the world of a seed to its end or to the first violation.
 pub(crate) fn simulate(seed: u64, options: &Options) -> Run {
     let mut world = World::new(seed, options);
-    let broken = world.run().err();
-    world.trace.line(world.now, || match &broken {
-        Some(it) => format!("BROKEN: {} ({})", it.invariant.description(), it.text),
-        None => "nothing is left".to_owned(),
-    });
-    Run {
-        seed,
-        steps: world.steps,
-        disturbed_steps: world.disturbed_steps,
-        calls: world.calls_made,
-        changes: 0,
-        lasted: std::time::Duration::from_micros(world.now),
-        hash: world.trace.hash(),
-        tally: world.tally,
-        violation: broken,
-        trace: world.trace.into_lines(),
-    }
+    let ended = world.run();
+    world.timeline.end(seed, ended)
 }
 
 impl World {
     fn run(&mut self) -> Checked {
         self.begin()?;
-        while let Some(((at, turn), event)) = self.queue.pop_first() {
-            self.now = at;
-            self.steps += 1;
-            self.trace.mix(&[at, turn]);
+        loop {
+            let event = self.timeline.next()?;
             self.step(event)?;
             match self.phase {
                 Phase::Over => return Ok(()),
                 Phase::Disturbed => {
-                    self.disturbed_steps = self.steps;
-                    if self.steps == self.disturbed_steps_max {
+                    if self.timeline.is_last_disturbed() {
                         self.heal();
                     }
                 }
                 Phase::Healing | Phase::Probing => {}
             }
-            Invariant::Liveness.holds(self.steps < STEPS_MAX, || {
-                format!("still running after {STEPS_MAX} steps")
-            })?;
         }
-        Err(Invariant::Liveness.broken("the queue of events is empty"))
     }
 
     fn begin(&mut self) -> Checked {
@@ -79,13 +54,13 @@ impl World {
             self.drain(process)?;
             for _ in 0..self.plan.callers {
                 let at = self.rng.below(self.plan.think);
-                self.schedule(at, Event::Act(process));
+                self.timeline.schedule(at, Event::Act(process));
             }
         }
         for at in 0..self.plan.injections.len() {
-            self.schedule(self.plan.injections[at].0, Event::Fault(at));
+            self.timeline.schedule(self.plan.injections[at].0, Event::Fault(at));
         }
-        self.schedule(self.plan.disturbed, Event::Heal);
+        self.timeline.schedule(self.plan.disturbed, Event::Heal);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ impl World {
             if matches!(words[..], [b"HELLO" | b"AUTH" | b"CLIENT" | b"PING" | b"SELECT", ..]) {
                 continue;
             }
-            self.tally.cover(Invariant::NamedPrimary);
+            self.timeline.tally.cover(Invariant::NamedPrimary);
             let is_fit = named == Some(server) && role == Some(Role::Primary);
             Invariant::NamedPrimary.holds(is_fit, || {
                 format!(
@@ -52,10 +52,10 @@ impl World {
 
     /// Check that near entries come from the named primary and equal its values.
     fn check_near(&mut self, process: usize) -> Checked {
-        let (state, now) = (&self.processes[process], self.time());
+        let (state, now) = (&self.processes[process], self.timeline.time());
         for key in &self.keys {
             let Some(hit) = state.engine.near().peek(key.as_bytes(), now) else { continue };
-            self.tally.cover(Invariant::FailClosed);
+            self.timeline.tally.cover(Invariant::FailClosed);
             let links = state.links.iter().map(|&link| &self.links[link]);
             let source =
                 |link: &&Link| link.server().is_some() && link.known_role() == Some(Role::Primary);
@@ -68,7 +68,7 @@ impl World {
             if !link.is_quiet() || link.client.is_none() || node.is_frozen || node.is_dead {
                 continue;
             }
-            self.tally.cover(Invariant::Tracked);
+            self.timeline.tally.cover(Invariant::Tracked);
             let stored = node.server.value(0, key.as_bytes());
             let is_true = match (&hit.value, &stored) {
                 (Some(value), Some(stored)) => stored.ends_with(value),
@@ -94,7 +94,7 @@ impl World {
 
     /// Check that a process uses the primary once all faults have healed.
     pub(super) fn check_healed(&mut self, process: usize) -> Checked {
-        self.tally.cover(Invariant::Liveness);
+        self.timeline.tally.cover(Invariant::Liveness);
         let state = &self.processes[process];
         let is_well = state.engine.is_connected() && state.named == Some(self.primary);
         Invariant::Liveness.holds(is_well, || {
@@ -133,7 +133,7 @@ impl World {
     /// Check that nothing is left.
     pub(super) fn rest(&mut self) -> Checked {
         for (number, process) in self.processes.iter().enumerate() {
-            self.tally.cover(Invariant::Rest);
+            self.timeline.tally.cover(Invariant::Rest);
             let stats = process.engine.stats();
             let left = (process.calls.len(), stats.calls, stats.timers);
             Invariant::Rest.holds(left == (0, 0, 0) && process.probed == 2, || {

@@ -16,7 +16,7 @@ impl World {
         if replicas.is_empty() || self.switch.is_some() {
             return;
         }
-        self.tally.fault(fault);
+        self.timeline.tally.fault(fault);
         let (old, new) = (self.primary, self.rng.pick(&replicas));
         let by_command = fault == Fault::SwitchByCommand;
         let switch = Switch { old, new, loses: !by_command && self.rng.chance(500) };
@@ -24,34 +24,34 @@ impl World {
         let later = self.rng.between(50_000, 1_500_000);
         let promoted_at = match fault {
             Fault::SwitchByCommand => {
-                let at = self.now + self.rng.below(20_000);
-                self.schedule(at, Event::Demote(old));
-                self.now
+                let at = self.timeline.now + self.rng.below(20_000);
+                self.timeline.schedule(at, Event::Demote(old));
+                self.timeline.now
             }
             Fault::OldPrimaryUnaware => {
-                self.schedule(self.now + later, Event::Demote(old));
-                self.now
+                self.timeline.schedule(self.timeline.now + later, Event::Demote(old));
+                self.timeline.now
             }
             Fault::OldPrimaryKilled => {
                 self.kill(old);
-                self.schedule(self.now + down_after + later, Event::Return(old));
-                self.now + down_after
+                self.timeline.schedule(self.timeline.now + down_after + later, Event::Return(old));
+                self.timeline.now + down_after
             }
             Fault::OldPrimaryFrozen => {
                 self.nodes[old].is_frozen = true;
-                self.schedule(self.now + down_after + later, Event::Resume(old));
-                self.now + down_after
+                self.timeline.schedule(self.timeline.now + down_after + later, Event::Resume(old));
+                self.timeline.now + down_after
             }
             // The sentinels name the replica before it is a primary.
             _ => {
                 self.tell_sentinels(new);
-                self.schedule(self.now + later, Event::Demote(old));
-                self.now + self.rng.between(20_000, 200_000)
+                self.timeline.schedule(self.timeline.now + later, Event::Demote(old));
+                self.timeline.now + self.rng.between(20_000, 200_000)
             }
         };
         self.switch = Some(switch);
-        self.trace.line(self.now, || format!("{} will take the place of {}", new, old));
-        self.schedule(promoted_at, Event::Promote(switch));
+        self.timeline.line(|| format!("{} will take the place of {}", new, old));
+        self.timeline.schedule(promoted_at, Event::Promote(switch));
     }
 
     /// Let the replica of a switch take over.
@@ -65,13 +65,13 @@ impl World {
             self.under_way.clear();
         } else {
             for (at, ..) in &mut self.under_way {
-                *at = self.now;
+                *at = self.timeline.now;
             }
             self.replicate();
         }
         self.primary = new;
         self.set_replica(new, false);
-        self.trace.line(self.now, || format!("server {new} is the primary"));
+        self.timeline.line(|| format!("server {new} is the primary"));
         for server in 0..self.nodes.len() {
             if self.nodes[server].is_replica {
                 self.synchronize(server);
@@ -88,8 +88,8 @@ impl World {
     fn tell_sentinels(&mut self, primary: usize) {
         self.epoch += 1;
         for sentinel in 0..self.sentinels.len() {
-            let at = self.now + self.rng.below(20_000);
-            self.schedule(at, Event::Learn { sentinel, primary, epoch: self.epoch });
+            let at = self.timeline.now + self.rng.below(20_000);
+            self.timeline.schedule(at, Event::Learn { sentinel, primary, epoch: self.epoch });
         }
     }
 
@@ -104,7 +104,7 @@ impl World {
             return;
         }
         let old = std::mem::replace(&mut state.primary, primary);
-        self.trace.line(self.now, || format!("sentinel {sentinel} learns of server {primary}"));
+        self.timeline.line(|| format!("sentinel {sentinel} learns of server {primary}"));
         self.publish_switch(sentinel, old);
     }
 
@@ -116,7 +116,7 @@ impl World {
         if server == self.primary || is_unreachable || is_chosen || node.is_replica {
             return;
         }
-        self.trace.line(self.now, || format!("server {server} learns that it is a replica"));
+        self.timeline.line(|| format!("server {server} learns that it is a replica"));
         self.set_replica(server, true);
         self.synchronize(server);
         if self.rng.chance(700) {
@@ -144,7 +144,7 @@ impl World {
     }
 
     fn kill(&mut self, server: usize) {
-        let at = self.time();
+        let at = self.timeline.time();
         self.nodes[server].is_dead = true;
         self.nodes[server].server.restart(at, false);
         self.apply_server_events(server);
@@ -161,22 +161,22 @@ impl World {
     pub(super) fn come_back(&mut self, server: usize) {
         if self.nodes[server].is_dead {
             self.nodes[server].is_dead = false;
-            self.trace.line(self.now, || format!("server {server} is back"));
-            let at = self.now + self.rng.below(500_000);
-            self.schedule(at, Event::Demote(server));
+            self.timeline.line(|| format!("server {server} is back"));
+            let at = self.timeline.now + self.rng.below(500_000);
+            self.timeline.schedule(at, Event::Demote(server));
         }
     }
 
     /// Resume a frozen server, as the primary that it was.
     pub(super) fn resume(&mut self, server: usize) {
         if std::mem::take(&mut self.nodes[server].is_frozen) {
-            self.nodes[server].resumed_at = Some(self.now);
-            self.trace.line(self.now, || format!("server {server} goes on"));
-            let at: Micros = self.now + self.rng.below(500_000);
-            self.schedule(at, Event::Demote(server));
+            self.nodes[server].resumed_at = Some(self.timeline.now);
+            self.timeline.line(|| format!("server {server} goes on"));
+            let at: Micros = self.timeline.now + self.rng.below(500_000);
+            self.timeline.schedule(at, Event::Demote(server));
             for link in 0..self.links.len() {
                 if self.links[link].to == Some(FarEnd::Server(server)) {
-                    self.schedule(self.now, Event::ToFarEnd(link));
+                    self.timeline.schedule(self.timeline.now, Event::ToFarEnd(link));
                 }
             }
         }

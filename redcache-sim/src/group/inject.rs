@@ -11,8 +11,8 @@ impl World {
             return;
         }
         let (_, fault) = self.plan.injections[at];
-        self.trace.mix(&[fault as u64]);
-        self.trace.line(self.now, || format!("FAULT: {}", fault.name()));
+        self.timeline.trace.mix(&[fault as u64]);
+        self.timeline.line(|| format!("FAULT: {}", fault.name()));
         match fault {
             Fault::SentinelLate
             | Fault::SentinelWrong
@@ -25,7 +25,7 @@ impl World {
     }
 
     fn inject_sentinel(&mut self, fault: Fault) {
-        self.tally.fault(fault);
+        self.timeline.tally.fault(fault);
         let sentinel = self.rng.index(self.sentinels.len());
         let (servers, lasts) = (self.nodes.len(), self.rng.between(50_000, 1_500_000));
         let other = (self.sentinels[sentinel].primary + 1 + self.rng.index(servers - 1)) % servers;
@@ -46,7 +46,7 @@ impl World {
                 }
             }
         }
-        self.schedule(self.now + lasts, Event::ReviveSentinel(sentinel));
+        self.timeline.schedule(self.timeline.now + lasts, Event::ReviveSentinel(sentinel));
     }
 
     fn end_links_to(&mut self, sentinel: usize) {
@@ -65,7 +65,7 @@ impl World {
         if links.is_empty() {
             return;
         }
-        self.tally.fault(Fault::CutAfter);
+        self.timeline.tally.fault(Fault::CutAfter);
         let link = self.rng.pick(&links);
         if let (Some(FarEnd::Server(server)), Some(client)) =
             (self.links[link].to, self.links[link].client.take())
@@ -93,7 +93,7 @@ impl World {
             return;
         }
         self.phase = Phase::Healing;
-        self.trace.line(self.now, || "the faults have ended".to_owned());
+        self.timeline.line(|| "the faults have ended".to_owned());
         if let Some(switch) = self.switch {
             self.promote(switch);
         }
@@ -105,6 +105,6 @@ impl World {
         for sentinel in 0..self.sentinels.len() {
             self.revive_sentinel(sentinel);
         }
-        self.schedule(self.now + self.plan.healing(), Event::Probe);
+        self.timeline.schedule(self.timeline.now + self.plan.healing(), Event::Probe);
     }
 }

@@ -15,10 +15,15 @@ impl World {
         let (Some(link), Some(provider)) = (found, &mut self.provider) else { return Ok(()) };
         let (connect, is_disturbed) = (self.plan.connect, self.phase == Phase::Disturbed);
         let asker = Asker { process, life: 0, link, id };
-        let asked = provider.ask(self.now, asker, (connect, is_disturbed), &mut self.tally);
+        let asked = provider.ask(
+            self.timeline.now,
+            asker,
+            (connect, is_disturbed),
+            &mut self.timeline.tally,
+        );
         let Asked { login, password, takes, is_refused } = asked;
-        provider.check_questions(self.now, process, &mut self.tally)?;
-        self.trace.line(self.now, || format!("p{process} asks for the {password} of link {link}"));
+        provider.check_questions(self.timeline.now, process, &mut self.timeline.tally)?;
+        self.timeline.line(|| format!("p{process} asks for the {password} of link {link}"));
         if is_refused {
             for node in &mut self.nodes {
                 node.server.configure(|config| {
@@ -27,21 +32,21 @@ impl World {
             }
         }
         if let Some(takes) = takes {
-            self.schedule(self.now + takes, Event::Credentials(login));
+            self.timeline.schedule(self.timeline.now + takes, Event::Credentials(login));
         }
         Ok(())
     }
 
     /// Give a process the answer of the provider.
     pub(super) fn answer_login(&mut self, login: usize) -> Checked {
-        let (now, at) = (self.now, self.time());
+        let (now, at) = (self.timeline.now, self.timeline.time());
         let Some(provider) = &mut self.provider else { return Ok(()) };
         let Answered { asker, answer } = provider.answer(now, login);
         let expires_at = now + lifetime(provider) + 1_000;
         let Asker { process, id, .. } = asker;
-        self.trace.line(now, || format!("the provider answers p{process}: {answer:?}"));
+        self.timeline.trace.line(now, || format!("the provider answers p{process}: {answer:?}"));
         if answer.is_ok() {
-            self.schedule(expires_at, Event::Expiry(login));
+            self.timeline.schedule(expires_at, Event::Expiry(login));
         }
         self.processes[process].engine.handle_credentials(at, id, answer);
         self.drain(process)
@@ -51,7 +56,7 @@ impl World {
     pub(super) fn check_login(&mut self, link: usize, frame: &[u8]) -> Checked {
         let Some(provider) = &self.provider else { return Ok(()) };
         let expiry = |answered_at| answered_at + lifetime(provider);
-        provider.check_login(self.now, (link, frame), expiry, &mut self.tally)
+        provider.check_login(self.timeline.now, (link, frame), expiry, &mut self.timeline.tally)
     }
 
     /// Check that a link whose credentials expire now has asked for others.
@@ -66,7 +71,7 @@ impl World {
         if !self.links[link].is_current || is_slow {
             return Ok(());
         }
-        provider.check_renewal(login, &mut self.tally)
+        provider.check_renewal(login, &mut self.timeline.tally)
     }
 }
 

@@ -17,11 +17,11 @@ const TTL: Duration = Duration::from_secs(3600);
 
 impl World {
     pub(super) fn on_engine_timeout(&mut self, process: usize) -> Checked {
-        if self.processes[process].timer_at != Some(self.now) {
+        if self.processes[process].timer_at != Some(self.timeline.now) {
             return Ok(());
         }
         self.processes[process].timer_at = None;
-        let now = self.time();
+        let now = self.timeline.time();
         self.processes[process].engine.handle_timeout(now);
         self.drain(process)
     }
@@ -40,19 +40,18 @@ impl World {
                 Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
             })?;
             self.check_sent(link, &bytes)?;
-            self.trace.bytes(&bytes);
-            self.trace
-                .line(self.now, || format!("p{process} ▶ link {link}: {}", bytes.escape_ascii()));
-            let at = self.now + self.delay();
+            self.timeline.trace.bytes(&bytes);
+            self.timeline.line(|| format!("p{process} ▶ link {link}: {}", bytes.escape_ascii()));
+            let at = self.timeline.now + self.delay();
             let arrives = self.links[link].up.send(at, bytes);
-            self.schedule(arrives, Event::ToFarEnd(link));
+            self.timeline.schedule(arrives, Event::ToFarEnd(link));
         }
         let at = self.processes[process].engine.poll_timeout();
-        let at = at.map(|at| self.when(at).max(self.now));
+        let at = at.map(|at| self.timeline.when(at));
         if at != self.processes[process].timer_at {
             self.processes[process].timer_at = at;
             if let Some(at) = at {
-                self.schedule(at, Event::EngineTimeout(process));
+                self.timeline.schedule(at, Event::EngineTimeout(process));
             }
         }
         Ok(())
@@ -69,18 +68,18 @@ impl World {
                 let link = self.links.len();
                 self.links.push(Link::new(process, conn, far_end(&address)));
                 self.processes[process].links.push(link);
-                let at = self.now + 2 * self.delay();
-                self.schedule(at, Event::Dialed(link));
-                self.trace.line(self.now, || format!("p{process} dials link {link} to {address}"));
+                let at = self.timeline.now + 2 * self.delay();
+                self.timeline.schedule(at, Event::Dialed(link));
+                self.timeline.line(|| format!("p{process} dials link {link} to {address}"));
                 Ok(())
             }
             EngineEvent::HangUp { conn } => {
                 if let Some(link) = self.link_of(process, conn) {
-                    self.trace.line(self.now, || format!("p{process} closes link {link}"));
-                    let at = self.now + self.delay();
+                    self.timeline.line(|| format!("p{process} closes link {link}"));
+                    let at = self.timeline.now + self.delay();
                     let end = self.links[link].up.finish(at);
                     self.forget_link(link);
-                    self.schedule(end, Event::ToFarEnd(link));
+                    self.timeline.schedule(end, Event::ToFarEnd(link));
                 }
                 Ok(())
             }
@@ -103,7 +102,7 @@ impl World {
         if !is_current {
             return Ok(());
         }
-        let now = self.time();
+        let now = self.timeline.time();
         let is_there = match to {
             Some(FarEnd::Server(server)) => !self.nodes[server].is_dead,
             Some(FarEnd::Sentinel(sentinel)) => !self.sentinels[sentinel].is_dead,
@@ -117,7 +116,7 @@ impl World {
             engine.handle_disconnected(now, conn, "connection refused");
             self.forget_link(link);
         }
-        self.trace.line(self.now, || format!("link {link} is made: {is_there}"));
+        self.timeline.line(|| format!("link {link} is made: {is_there}"));
         self.drain(process)
     }
 
@@ -125,23 +124,23 @@ impl World {
         if !self.links[link].is_current {
             return Ok(());
         }
-        let (process, conn, now) = (self.links[link].process, self.links[link].conn, self.time());
-        match self.links[link].down.arrive(self.now) {
+        let (process, conn, now) =
+            (self.links[link].process, self.links[link].conn, self.timeline.time());
+        match self.links[link].down.arrive(self.timeline.now) {
             Arrival::Nothing => Ok(()),
             Arrival::Bytes(bytes, _) => {
-                self.trace.bytes(&bytes);
-                self.trace.line(self.now, || {
-                    format!("link {link} ▶ p{process}: {}", bytes.escape_ascii())
-                });
+                self.timeline.trace.bytes(&bytes);
+                self.timeline
+                    .line(|| format!("link {link} ▶ p{process}: {}", bytes.escape_ascii()));
                 self.note_named(link);
                 self.processes[process].engine.handle_read(now, conn, &bytes);
                 if let Some(end) = self.links[link].down.end {
-                    self.schedule(end, Event::ToProcess(link));
+                    self.timeline.schedule(end, Event::ToProcess(link));
                 }
                 self.drain(process)
             }
             Arrival::End => {
-                self.trace.line(self.now, || format!("link {link} ends for p{process}"));
+                self.timeline.line(|| format!("link {link} ends for p{process}"));
                 self.forget_link(link);
                 self.processes[process].engine.handle_disconnected(now, conn, "connection reset");
                 self.drain(process)
@@ -163,10 +162,10 @@ impl World {
         let before = self.processes[process].named;
         if let Some(name) = last.filter(|name| before != Some(*name)) {
             if before.is_some() {
-                self.tally.cover(Invariant::SwitchFollowed);
+                self.timeline.tally.cover(Invariant::SwitchFollowed);
             }
             self.processes[process].named = Some(name);
-            self.trace.line(self.now, || format!("p{process} has heard of server {name}"));
+            self.timeline.line(|| format!("p{process} has heard of server {name}"));
         }
     }
 
@@ -175,15 +174,15 @@ impl World {
         if self.phase != Phase::Disturbed {
             return Ok(());
         }
-        let at = self.now + 1 + self.rng.below(self.plan.think);
-        self.schedule(at, Event::Act(process));
+        let at = self.timeline.now + 1 + self.rng.below(self.plan.think);
+        self.timeline.schedule(at, Event::Act(process));
         let key = self.keys[self.rng.index(self.keys.len())].clone();
-        let now = self.time();
-        let number = self.calls_made;
+        let now = self.timeline.time();
+        let number = self.timeline.calls;
         let engine = &mut self.processes[process].engine;
         let op = match self.rng.weighted(&[(6, 'g'), (3, 'i'), (1, 'r')]) {
             'g' if engine.near().peek(key.as_bytes(), now).is_some() => {
-                self.calls_made += 1;
+                self.timeline.calls += 1;
                 return Ok(());
             }
             'g' => engine.get(now, key, CallOptions::new()),
@@ -197,11 +196,11 @@ impl World {
     }
 
     fn begin_call(&mut self, process: usize, op: OpId, is_probe: bool) {
-        let call = Call { number: self.calls_made, is_probe };
-        self.calls_made += 1;
+        let call = Call { number: self.timeline.calls, is_probe };
+        self.timeline.calls += 1;
         let limit = 3 * self.plan.command;
         let limit = u64::try_from(limit.as_micros()).unwrap_or(0) + 20 * self.plan.one_way();
-        self.schedule(self.now + limit, Event::Deadline(process, call.number));
+        self.timeline.schedule(self.timeline.now + limit, Event::Deadline(process, call.number));
         self.processes[process].calls.insert(op.index(), (op, call));
     }
 
@@ -211,8 +210,8 @@ impl World {
             return Err(Invariant::CancelNeutrality
                 .broken(format!("p{process} gets {outcome:?} for a finished call")));
         };
-        self.tally.cover(Invariant::Completion);
-        self.trace.line(self.now, || format!("call {} ends: {outcome:?}", call.number));
+        self.timeline.tally.cover(Invariant::Completion);
+        self.timeline.line(|| format!("call {} ends: {outcome:?}", call.number));
         if call.is_probe {
             return self.check_probe(process, outcome);
         }
@@ -222,7 +221,7 @@ impl World {
     /// Make the last calls.
     pub(super) fn probe(&mut self) -> Checked {
         self.phase = Phase::Probing;
-        let now = self.time();
+        let now = self.timeline.time();
         for process in 0..self.processes.len() {
             self.check_healed(process)?;
             let name = probe_key(process);
@@ -235,7 +234,8 @@ impl World {
             self.drain(process)?;
         }
         let span = u64::try_from(self.plan.command.as_micros()).unwrap_or(0);
-        self.schedule(self.now + 3 * span + 60 * self.plan.one_way(), Event::Rest);
+        self.timeline
+            .schedule(self.timeline.now + 3 * span + 60 * self.plan.one_way(), Event::Rest);
         Ok(())
     }
 }

@@ -9,11 +9,11 @@ use crate::state::pipe::Arrival;
 
 impl World {
     pub(super) fn on_server_timeout(&mut self, server: usize) {
-        if self.nodes[server].timer_at != Some(self.now) {
+        if self.nodes[server].timer_at != Some(self.timeline.now) {
             return;
         }
         self.nodes[server].timer_at = None;
-        let at = self.time();
+        let at = self.timeline.time();
         self.nodes[server].server.handle_timeout(at);
         self.apply_server_events(server);
     }
@@ -24,12 +24,12 @@ impl World {
         if is_frozen {
             return;
         }
-        match self.links[link].up.arrive(self.now) {
+        match self.links[link].up.arrive(self.timeline.now) {
             Arrival::Nothing => {}
             Arrival::Bytes(bytes, _) => {
                 self.links[link].received.extend_from_slice(&bytes);
                 if let Some(end) = self.links[link].up.end {
-                    self.schedule(end, Event::ToFarEnd(link));
+                    self.timeline.schedule(end, Event::ToFarEnd(link));
                 }
                 while let Some(length) = request_end(&self.links[link].received) {
                     let rest = self.links[link].received.split_off(length);
@@ -57,7 +57,7 @@ impl World {
         if self.nodes[server].is_dead {
             return;
         }
-        let at = self.time();
+        let at = self.timeline.time();
         let Node { server: model, clients, is_replica, .. } = &mut self.nodes[server];
         let client = *self.links[link].client.get_or_insert_with(|| model.connect(at));
         clients.insert(client, link);
@@ -90,11 +90,11 @@ impl World {
             }
         }
         let at = self.nodes[server].server.poll_timeout();
-        let at = at.map(|at| self.when(at).max(self.now));
+        let at = at.map(|at| self.timeline.when(at));
         if at != self.nodes[server].timer_at {
             self.nodes[server].timer_at = at;
             if let Some(at) = at {
-                self.schedule(at, Event::ServerTimeout(server));
+                self.timeline.schedule(at, Event::ServerTimeout(server));
             }
         }
     }
@@ -103,16 +103,16 @@ impl World {
     pub(super) fn end_link(&mut self, link: usize) {
         self.links[link].is_accepted = false;
         self.links[link].is_subscribed = false;
-        let at = self.now + self.delay();
+        let at = self.timeline.now + self.delay();
         let end = self.links[link].down.finish(at);
-        self.schedule(end, Event::ToProcess(link));
-        self.trace.line(self.now, || format!("link {link} is ended by the far end"));
+        self.timeline.schedule(end, Event::ToProcess(link));
+        self.timeline.line(|| format!("link {link} is ended by the far end"));
     }
 
     fn send_to_process(&mut self, link: usize, bytes: Vec<u8>) {
-        let at = self.now + self.delay();
+        let at = self.timeline.now + self.delay();
         let arrives = self.links[link].down.send(at, bytes);
-        self.schedule(arrives, Event::ToProcess(link));
+        self.timeline.schedule(arrives, Event::ToProcess(link));
     }
 
     fn ask_sentinel(&mut self, link: usize, sentinel: usize, frame: &[u8]) {
@@ -153,16 +153,16 @@ impl World {
             let copy = self.nodes[self.primary].server.copy_of(name);
             if self.sent[key] != copy {
                 self.sent[key].clone_from(&copy);
-                let at = self.now + self.plan.lag;
+                let at = self.timeline.now + self.plan.lag;
                 self.under_way.push_back((at, key, copy));
-                self.schedule(at, Event::Replicate);
+                self.timeline.schedule(at, Event::Replicate);
             }
         }
     }
 
     /// Apply the changes that have reached the replicas.
     pub(super) fn replicate(&mut self) {
-        let now = self.now;
+        let now = self.timeline.now;
         while let Some((_, key, copy)) = pop_front_if(&mut self.under_way, |(at, ..)| *at <= now) {
             for server in 0..self.nodes.len() {
                 let Node { is_replica, is_dead, is_frozen, .. } = self.nodes[server];

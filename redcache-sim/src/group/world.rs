@@ -1,7 +1,6 @@
 //! The whole state of a group.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
 
 use redcache_core::Key;
 use redcache_core::engine::{Engine, OpId, Seed};
@@ -14,8 +13,7 @@ use crate::options::Options;
 use crate::provider::Provider;
 use crate::rng::Rng;
 use crate::server::{ClientId, Config, KeyCopy, Server};
-use crate::state::trace::Trace;
-use crate::tally::Tally;
+use crate::timeline::Timeline;
 
 pub(super) const SERVERS: usize = 3;
 
@@ -124,15 +122,8 @@ pub(super) struct Process {
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) phase: Phase,
-    pub(super) now: Micros,
-    pub(super) steps: u64,
-    pub(super) disturbed_steps: u64,
-    pub(super) disturbed_steps_max: u64,
-    pub(super) calls_made: u64,
-    pub(super) queue: BTreeMap<(Micros, u64), Event>,
-    turn: u64,
+    pub(super) timeline: Timeline<Event>,
     pub(super) rng: Rng,
-    start: Instant,
     pub(super) nodes: Vec<Node>,
     pub(super) sentinels: Vec<Sentinel>,
     /// The server that a majority of the sentinels has made the primary.
@@ -150,16 +141,14 @@ pub(super) struct World {
     pub(super) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
     /// The last content sent of each key.
     pub(super) sent: Vec<Option<KeyCopy>>,
-    pub(super) trace: Trace,
-    pub(super) tally: Tally,
 }
 
 impl World {
     pub(super) fn new(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::new(seed ^ 0x7365_6e74_696e_656c);
         let plan = Plan::new(&mut rng);
-        // The origin of virtual time. The added day allows subtracting spans from it.
-        let start = Instant::now() + Duration::from_secs(24 * 3600);
+        let timeline = Timeline::new(options);
+        let start = timeline.time();
         let nodes = (0..SERVERS).map(|number| {
             let config = Config { log_max: 0, seed: rng.next(), ..Config::default() };
             let mut server = Server::new(start, config);
@@ -196,15 +185,8 @@ impl World {
         let processes = processes.collect();
         Self {
             phase: Phase::Disturbed,
-            now: 0,
-            steps: 0,
-            disturbed_steps: 0,
-            disturbed_steps_max: options.disturbed_steps_max.unwrap_or(u64::MAX),
-            calls_made: 0,
-            queue: BTreeMap::new(),
-            turn: 0,
+            timeline,
             rng: rng.fork(),
-            start,
             nodes,
             sentinels: vec![Sentinel::new(); SENTINELS],
             primary: 0,
@@ -216,30 +198,8 @@ impl World {
             sent: vec![None; keys.len()],
             keys,
             under_way: VecDeque::new(),
-            trace: Trace::new(options.trace),
-            tally: Tally::default(),
             plan,
         }
-    }
-
-    pub(super) fn schedule(&mut self, at: Micros, event: Event) {
-        self.turn += 1;
-        self.queue.insert((at.max(self.now), self.turn), event);
-    }
-
-    /// Return the time on every clock.
-    pub(super) fn time(&self) -> Instant {
-        self.at(self.now)
-    }
-
-    pub(super) fn at(&self, now: Micros) -> Instant {
-        self.start + Duration::from_micros(now)
-    }
-
-    /// Return the first microsecond at which the clocks show `at` or later.
-    pub(super) fn when(&self, at: Instant) -> Micros {
-        let nanos = at.saturating_duration_since(self.start).as_nanos();
-        u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX / 4)
     }
 
     /// Return the time that the next bytes take.

@@ -44,14 +44,14 @@ impl World {
         if self.phase != Phase::Disturbed {
             return Ok(());
         }
-        let at = self.now + 1 + self.rng.below(self.plan.think);
-        self.schedule(at, Event::Act(process));
+        let at = self.timeline.now + 1 + self.rng.below(self.plan.think);
+        self.timeline.schedule(at, Event::Act(process));
         let kind = self.rng.weighted(&[(20, Kind::Read), (4, Kind::Commit), (1, Kind::Clear)]);
         self.call(process, kind, false)
     }
 
     pub(super) fn call(&mut self, process: usize, kind: Kind, is_probe: bool) -> Checked {
-        let now = self.time();
+        let now = self.timeline.time();
         let key = self.rng.index(self.plan.keys);
         let is_fresh = kind == Kind::Read && self.rng.chance(200);
         let options = CallOptions::new();
@@ -71,7 +71,7 @@ impl World {
         });
         let raises = raises.collect();
         let call = self.calls.len();
-        self.calls_made += 1;
+        self.timeline.calls += 1;
         self.calls.push(Call {
             process,
             kind,
@@ -80,12 +80,12 @@ impl World {
             machine,
             is_fresh,
             is_probe,
-            started_at: self.now,
+            started_at: self.timeline.now,
             raises,
             load: None,
         });
-        self.trace.line(self.now, || format!("call {call} of p{process}: {kind:?} {key}"));
-        self.schedule(self.now + self.plan.call_lasts(), Event::Deadline(call));
+        self.timeline.line(|| format!("call {call} of p{process}: {kind:?} {key}"));
+        self.timeline.schedule(self.timeline.now + self.plan.call_lasts(), Event::Deadline(call));
         if kind == Kind::Clear {
             let generation = Generation::of_number(self.rng.next());
             let stamp = self.next_stamp();
@@ -120,7 +120,7 @@ impl World {
 
     /// Look up the generation. Return the next step if it is near.
     fn look_up(&mut self, call: usize) -> Result<Option<NamespaceStep>, Violation> {
-        let now = self.time();
+        let now = self.timeline.time();
         let state = &mut self.calls[call];
         let options = match state.state {
             State::Running(_) => state.machine.repeated_lookup_options(now),
@@ -145,7 +145,7 @@ impl World {
 
     /// Run a call under a generation.
     fn run_call(&mut self, call: usize, generation: Generation) -> Checked {
-        let now = self.time();
+        let now = self.timeline.time();
         let state = &mut self.calls[call];
         state.state = State::Running(generation);
         if state.kind == Kind::Commit {
@@ -165,7 +165,7 @@ impl World {
     }
 
     fn remove(&mut self, call: usize, generation: Generation) -> Checked {
-        let (state, now) = (&self.calls[call], self.time());
+        let (state, now) = (&self.calls[call], self.timeline.time());
         let name = name(state.key, generation);
         let op = self.processes[state.process].engine.remove(now, name);
         self.remember(call, op)
@@ -185,7 +185,7 @@ impl World {
             return Err(Invariant::CancelNeutrality.broken("a load for an unknown call"));
         };
         if self.calls[call].state == State::LookingUp {
-            let (random, now) = (self.rng.next(), self.time());
+            let (random, now) = (self.rng.next(), self.timeline.time());
             let process = &mut self.processes[process];
             let generation = process.last.successor(random);
             let loaded = Loaded::value(Bytes::copy_from_slice(generation.as_bytes()));
@@ -197,15 +197,15 @@ impl World {
         self.calls[call].load = Some((op, value));
         let lasts = self.rng.below(self.plan.load_lasts);
         if lasts > 5_000 {
-            self.tally.fault(Fault::LoaderSlow);
+            self.timeline.tally.fault(Fault::LoaderSlow);
         }
-        self.schedule(self.now + lasts, Event::Loaded(call));
+        self.timeline.schedule(self.timeline.now + lasts, Event::Loaded(call));
         Ok(())
     }
 
     /// End the loader of a call.
     pub(super) fn end_load(&mut self, call: usize) -> Checked {
-        let (process, now) = (self.calls[call].process, self.time());
+        let (process, now) = (self.calls[call].process, self.timeline.time());
         let Some((op, value)) = self.calls[call].load.take() else { return Ok(()) };
         let engine = &mut self.processes[process].engine;
         engine.handle_loaded(now, op, Ok(Loaded::value(value)));
@@ -219,7 +219,7 @@ impl World {
                 .broken(format!("p{process} gets {outcome:?} for a finished call")));
         };
         self.calls[call].load = None;
-        self.trace.line(self.now, || format!("call {call} gets {outcome:?}"));
+        self.timeline.line(|| format!("call {call} gets {outcome:?}"));
         match (self.calls[call].state, outcome) {
             (State::LookingUp, Outcome::Answer(Ok(answer))) => self.on_generation(call, &answer),
             (State::LookingUp, Outcome::Answer(Err(_))) => {
@@ -249,7 +249,7 @@ impl World {
     }
 
     fn on_generation(&mut self, call: usize, answer: &Answer) -> Checked {
-        let now = self.time();
+        let now = self.timeline.time();
         let state = &mut self.calls[call];
         let process = &self.processes[state.process];
         let value = answer.value.as_deref();
@@ -265,11 +265,11 @@ impl World {
     }
 
     fn end_call(&mut self, call: usize, succeeds: bool) -> Checked {
-        self.tally.cover(Invariant::Completion);
+        self.timeline.tally.cover(Invariant::Completion);
         self.calls[call].state = State::Over;
-        self.trace.line(self.now, || format!("call {call} ends well: {succeeds}"));
+        self.timeline.line(|| format!("call {call} ends well: {succeeds}"));
         let is_fine = succeeds || !self.plan.injections.is_empty();
-        self.tally.cover(Invariant::NoErrorWithoutCause);
+        self.timeline.tally.cover(Invariant::NoErrorWithoutCause);
         Invariant::NoErrorWithoutCause.holds(is_fine, || format!("call {call} fails"))?;
         if self.calls[call].is_probe {
             self.probes_left -= 1;

@@ -17,7 +17,7 @@ impl World {
         if state.kind == Kind::Read || is_lost {
             return;
         }
-        let (at, is_clear) = (self.now, state.kind == Kind::Clear);
+        let (at, is_clear) = (self.timeline.now, state.kind == Kind::Clear);
         for &(key, version) in &state.raises {
             for of in [None, Some(state.process)] {
                 let floors = self.floors.entry((key, of)).or_default();
@@ -41,7 +41,7 @@ impl World {
             return Err(Invariant::Pairing
                 .broken(format!("call {call} gets {value:?} for key {}", state.key)));
         };
-        self.tally.cover(Invariant::LoadBeforeClear);
+        self.timeline.tally.cover(Invariant::LoadBeforeClear);
         let cleared = self.cleared.get(&generation).copied().unwrap_or(0);
         Invariant::LoadBeforeClear.holds(cleared < began, || {
             format!("call {call} gets {value:?}, whose load began before stamp {cleared}")
@@ -55,7 +55,7 @@ impl World {
         for Floor { at, version: at_least, is_clear } in floors.into_iter().flatten() {
             let invariant =
                 if is_clear { Invariant::Cleared } else { Invariant::CommitAcrossClear };
-            self.tally.cover(invariant);
+            self.timeline.tally.cover(invariant);
             invariant.holds(version >= at_least, || {
                 format!(
                     "call {call} of {since} µs gets {value:?}, and a write that ended by {at} µs \
@@ -85,17 +85,17 @@ impl World {
         self.probes_left = self.processes.len() + 1;
         self.call(0, Kind::Clear, true)?;
         for process in 0..self.processes.len() {
-            self.tally.cover(Invariant::Liveness);
+            self.timeline.tally.cover(Invariant::Liveness);
             self.call(process, Kind::Read, true)?;
         }
-        self.schedule(self.now + self.plan.call_lasts() + 1, Event::Rest);
+        self.timeline.schedule(self.timeline.now + self.plan.call_lasts() + 1, Event::Rest);
         Ok(())
     }
 
     /// Check that nothing is left.
     pub(super) fn rest(&mut self) -> Checked {
         for (number, process) in self.processes.iter().enumerate() {
-            self.tally.cover(Invariant::Rest);
+            self.timeline.tally.cover(Invariant::Rest);
             let stats = process.engine.stats();
             let left = (process.calls.len(), stats.calls, self.probes_left);
             Invariant::Rest

@@ -11,9 +11,9 @@ impl World {
             return;
         }
         let (_, fault) = self.plan.injections[at];
-        self.tally.fault(fault);
-        self.trace.mix(&[fault as u64]);
-        self.trace.line(self.now, || format!("FAULT: {}", fault.name()));
+        self.timeline.tally.fault(fault);
+        self.timeline.trace.mix(&[fault as u64]);
+        self.timeline.line(|| format!("FAULT: {}", fault.name()));
         let shard = self.rng.index(self.plan.shards);
         match fault {
             Fault::FlushAll => self.flush(shard),
@@ -29,14 +29,14 @@ impl World {
             }
             Fault::FailoverLossy => {
                 self.copy_shard(shard);
-                self.schedule(self.now + self.plan.lag, Event::FailOver(shard));
+                self.timeline.schedule(self.timeline.now + self.plan.lag, Event::FailOver(shard));
             }
             _ => self.disturb_link(fault),
         }
     }
 
     fn flush(&mut self, shard: usize) {
-        let (node, at) = (self.primaries[shard], self.time());
+        let (node, at) = (self.primaries[shard], self.timeline.time());
         let server = &mut self.nodes[node].server;
         let client = server.connect(at);
         server.handle_bytes(at, client, b"*1\r\n$8\r\nFLUSHALL\r\n");
@@ -51,7 +51,7 @@ impl World {
             return;
         }
         let link = self.rng.pick(&links);
-        let until = self.now + self.rng.below(500_000);
+        let until = self.timeline.now + self.rng.below(500_000);
         let state = &mut self.links[link];
         match fault {
             Fault::Stall => (state.up.held_until, state.down.held_until) = (until, until),
@@ -77,10 +77,10 @@ impl World {
         let old = self.primaries[shard];
         let before = self.nodes[old].server.copies();
         if before != self.copies[shard] {
-            self.lost_at = Some(self.now);
+            self.lost_at = Some(self.timeline.now);
             self.floors.clear();
         }
-        let at = self.time();
+        let at = self.timeline.time();
         let copies = std::mem::take(&mut self.copies[shard]);
         let new = if self.plan.shards == 1 {
             self.nodes[old].server.restart(at, false);
@@ -92,7 +92,7 @@ impl World {
         for (key, copy) in copies {
             self.nodes[new].server.put_copy(&key, Some(copy));
         }
-        self.trace.line(self.now, || format!("n{new} takes over from n{old}"));
+        self.timeline.line(|| format!("n{new} takes over from n{old}"));
         self.primaries[shard] = new;
         if new != old {
             for node in &mut self.nodes {
@@ -117,14 +117,14 @@ impl World {
             return;
         }
         self.phase = Phase::Healing;
-        self.trace.line(self.now, || "the faults end".to_owned());
+        self.timeline.line(|| "the faults end".to_owned());
         for link in 0..self.links.len() {
             let state = &mut self.links[link];
             (state.up.held_until, state.down.held_until) = (0, 0);
-            self.schedule(self.now, Event::ToServer(link));
-            self.schedule(self.now, Event::ToProcess(link));
+            self.timeline.schedule(self.timeline.now, Event::ToServer(link));
+            self.timeline.schedule(self.timeline.now, Event::ToProcess(link));
         }
-        let at = self.now + self.plan.healing().max(self.plan.call_lasts());
-        self.schedule(at, Event::Probe);
+        let at = self.timeline.now + self.plan.healing().max(self.plan.call_lasts());
+        self.timeline.schedule(at, Event::Probe);
     }
 }

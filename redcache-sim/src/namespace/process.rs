@@ -10,11 +10,11 @@ use crate::state::pipe::{Arrival, Pipe};
 
 impl World {
     pub(super) fn on_engine_timeout(&mut self, process: usize) -> Checked {
-        if self.processes[process].timer_at != Some(self.now) {
+        if self.processes[process].timer_at != Some(self.timeline.now) {
             return Ok(());
         }
         self.processes[process].timer_at = None;
-        let now = self.time();
+        let now = self.timeline.time();
         self.processes[process].engine.handle_timeout(now);
         self.drain(process)
     }
@@ -32,19 +32,18 @@ impl World {
             let link = self.link_of(process, conn).ok_or_else(|| {
                 Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
             })?;
-            self.trace.bytes(&bytes);
-            self.trace
-                .line(self.now, || format!("p{process} ▶ link {link}: {}", bytes.escape_ascii()));
-            let at = self.now + self.delay();
+            self.timeline.trace.bytes(&bytes);
+            self.timeline.line(|| format!("p{process} ▶ link {link}: {}", bytes.escape_ascii()));
+            let at = self.timeline.now + self.delay();
             let arrives = self.links[link].up.send(at, bytes);
-            self.schedule(arrives, Event::ToServer(link));
+            self.timeline.schedule(arrives, Event::ToServer(link));
         }
         let at = self.processes[process].engine.poll_timeout();
-        let at = at.map(|at| self.when(at).max(self.now));
+        let at = at.map(|at| self.timeline.when(at));
         if at != self.processes[process].timer_at {
             self.processes[process].timer_at = at;
             if let Some(at) = at {
-                self.schedule(at, Event::EngineTimeout(process));
+                self.timeline.schedule(at, Event::EngineTimeout(process));
             }
         }
         Ok(())
@@ -67,18 +66,18 @@ impl World {
                 let client = None;
                 self.links.push(Link { process, conn, node, client, is_current: true, up, down });
                 self.processes[process].links.push(link);
-                let at = self.now + 2 * self.delay();
-                self.schedule(at, Event::Dialed(link));
-                self.trace.line(self.now, || format!("p{process} dials link {link} to {address}"));
+                let at = self.timeline.now + 2 * self.delay();
+                self.timeline.schedule(at, Event::Dialed(link));
+                self.timeline.line(|| format!("p{process} dials link {link} to {address}"));
                 Ok(())
             }
             EngineEvent::HangUp { conn } => {
                 if let Some(link) = self.link_of(process, conn) {
-                    self.trace.line(self.now, || format!("p{process} closes link {link}"));
-                    let at = self.now + self.delay();
+                    self.timeline.line(|| format!("p{process} closes link {link}"));
+                    let at = self.timeline.now + self.delay();
                     let end = self.links[link].up.finish(at);
                     self.forget_link(link);
-                    self.schedule(end, Event::ToServer(link));
+                    self.timeline.schedule(end, Event::ToServer(link));
                 }
                 Ok(())
             }
@@ -106,7 +105,7 @@ impl World {
         if !is_current {
             return Ok(());
         }
-        let now = self.time();
+        let now = self.timeline.time();
         let client = self.nodes[node].server.connect(now);
         self.nodes[node].clients.insert(client, link);
         self.links[link].client = Some(client);
@@ -120,26 +119,26 @@ impl World {
             return Ok(());
         }
         let held_until = self.links[link].down.held_until;
-        if self.now < held_until {
-            self.schedule(held_until, Event::ToProcess(link));
+        if self.timeline.now < held_until {
+            self.timeline.schedule(held_until, Event::ToProcess(link));
             return Ok(());
         }
-        let (process, conn, now) = (self.links[link].process, self.links[link].conn, self.time());
-        match self.links[link].down.arrive(self.now) {
+        let (process, conn, now) =
+            (self.links[link].process, self.links[link].conn, self.timeline.time());
+        match self.links[link].down.arrive(self.timeline.now) {
             Arrival::Nothing => Ok(()),
             Arrival::Bytes(bytes, _) => {
-                self.trace.bytes(&bytes);
-                self.trace.line(self.now, || {
-                    format!("link {link} ▶ p{process}: {}", bytes.escape_ascii())
-                });
+                self.timeline.trace.bytes(&bytes);
+                self.timeline
+                    .line(|| format!("link {link} ▶ p{process}: {}", bytes.escape_ascii()));
                 self.processes[process].engine.handle_read(now, conn, &bytes);
                 if let Some(end) = self.links[link].down.end {
-                    self.schedule(end, Event::ToProcess(link));
+                    self.timeline.schedule(end, Event::ToProcess(link));
                 }
                 self.drain(process)
             }
             Arrival::End => {
-                self.trace.line(self.now, || format!("link {link} ends for p{process}"));
+                self.timeline.line(|| format!("link {link} ends for p{process}"));
                 self.forget_link(link);
                 self.processes[process].engine.handle_disconnected(now, conn, "connection reset");
                 self.drain(process)

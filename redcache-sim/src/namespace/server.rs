@@ -6,29 +6,29 @@ use crate::state::pipe::Arrival;
 
 impl World {
     pub(super) fn on_server_timeout(&mut self, node: usize) {
-        if self.nodes[node].timer_at != Some(self.now) {
+        if self.nodes[node].timer_at != Some(self.timeline.now) {
             return;
         }
         self.nodes[node].timer_at = None;
-        let at = self.time();
+        let at = self.timeline.time();
         self.nodes[node].server.handle_timeout(at);
         self.apply_server_events(node);
     }
 
     pub(super) fn on_to_server(&mut self, link: usize) {
         let held_until = self.links[link].up.held_until;
-        if self.now < held_until {
-            self.schedule(held_until, Event::ToServer(link));
+        if self.timeline.now < held_until {
+            self.timeline.schedule(held_until, Event::ToServer(link));
             return;
         }
         let Link { client: Some(client), node, .. } = self.links[link] else { return };
-        match self.links[link].up.arrive(self.now) {
+        match self.links[link].up.arrive(self.timeline.now) {
             Arrival::Nothing => {}
             Arrival::Bytes(bytes, _) => {
                 if let Some(end) = self.links[link].up.end {
-                    self.schedule(end, Event::ToServer(link));
+                    self.timeline.schedule(end, Event::ToServer(link));
                 }
-                let at = self.time();
+                let at = self.timeline.time();
                 self.nodes[node].server.handle_bytes(at, client, &bytes);
                 self.apply_server_events(node);
             }
@@ -46,9 +46,9 @@ impl World {
             match event {
                 ServerEvent::Transmit { client, bytes } => {
                     if let Some(&link) = self.nodes[node].clients.get(&client) {
-                        let at = self.now + self.delay();
+                        let at = self.timeline.now + self.delay();
                         let arrives = self.links[link].down.send(at, bytes);
-                        self.schedule(arrives, Event::ToProcess(link));
+                        self.timeline.schedule(arrives, Event::ToProcess(link));
                     }
                 }
                 ServerEvent::HangUp { client } => {
@@ -60,20 +60,20 @@ impl World {
             }
         }
         let at = self.nodes[node].server.poll_timeout();
-        let at = at.map(|at| self.when(at).max(self.now));
+        let at = at.map(|at| self.timeline.when(at));
         if at != self.nodes[node].timer_at {
             self.nodes[node].timer_at = at;
             if let Some(at) = at {
-                self.schedule(at, Event::ServerTimeout(node));
+                self.timeline.schedule(at, Event::ServerTimeout(node));
             }
         }
     }
 
     /// End a link at its server.
     pub(super) fn end_link(&mut self, link: usize) {
-        let at = self.now + self.delay();
+        let at = self.timeline.now + self.delay();
         let end = self.links[link].down.finish(at);
-        self.schedule(end, Event::ToProcess(link));
-        self.trace.line(self.now, || format!("link {link} is ended by the server"));
+        self.timeline.schedule(end, Event::ToProcess(link));
+        self.timeline.line(|| format!("link {link} is ended by the server"));
     }
 }

@@ -1,7 +1,7 @@
 //! The whole state of a namespace and the processes that use it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use redcache_core::engine::{ConnId, Engine, Generation, LastGeneration, OpId, Seed};
@@ -15,8 +15,7 @@ use crate::options::Options;
 use crate::rng::Rng;
 use crate::server::{ClientId, Cluster, Config, KeyCopy, Member, Server};
 use crate::state::pipe::Pipe;
-use crate::state::trace::Trace;
-use crate::tally::Tally;
+use crate::timeline::Timeline;
 
 /// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,16 +101,9 @@ pub(super) struct Floor {
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) phase: Phase,
-    pub(super) now: Micros,
+    pub(super) timeline: Timeline<Event>,
     pub(super) stamp: Stamp,
-    pub(super) steps: u64,
-    pub(super) disturbed_steps: u64,
-    pub(super) disturbed_steps_max: u64,
-    pub(super) calls_made: u64,
-    pub(super) queue: BTreeMap<(Micros, u64), Event>,
-    turn: u64,
     pub(super) rng: Rng,
-    start: Instant,
     pub(super) nodes: Vec<Node>,
     /// The node that owns the slots of each shard.
     pub(super) primaries: Vec<usize>,
@@ -130,16 +122,14 @@ pub(super) struct World {
     /// The time of the last loss of acknowledged writes.
     pub(super) lost_at: Option<Micros>,
     pub(super) probes_left: usize,
-    pub(super) trace: Trace,
-    pub(super) tally: Tally,
 }
 
 impl World {
     pub(super) fn new(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::new(seed ^ 0x6e61_6d65_7370_6163);
         let plan = Plan::new(&mut rng);
-        // The origin of virtual time. The added day allows subtracting spans from it.
-        let start = Instant::now() + Duration::from_secs(24 * 3600);
+        let timeline = Timeline::new(options);
+        let start = timeline.time();
         let nodes = nodes(&plan, start, &mut rng);
         let processes = (0..plan.processes).filter_map(|_| {
             let mut random = [0; 32];
@@ -155,16 +145,9 @@ impl World {
         let processes = processes.collect();
         Self {
             phase: Phase::Disturbed,
-            now: 0,
+            timeline,
             stamp: 0,
-            steps: 0,
-            disturbed_steps: 0,
-            disturbed_steps_max: options.disturbed_steps_max.unwrap_or(u64::MAX),
-            calls_made: 0,
-            queue: BTreeMap::new(),
-            turn: 0,
             rng: rng.fork(),
-            start,
             nodes,
             primaries: (0..plan.shards).collect(),
             copies: vec![Vec::new(); plan.shards],
@@ -176,26 +159,8 @@ impl World {
             cleared: BTreeMap::new(),
             lost_at: None,
             probes_left: 0,
-            trace: Trace::new(options.trace),
-            tally: Tally::default(),
             plan,
         }
-    }
-
-    pub(super) fn schedule(&mut self, at: Micros, event: Event) {
-        self.turn += 1;
-        self.queue.insert((at.max(self.now), self.turn), event);
-    }
-
-    /// Return the time on every clock.
-    pub(super) fn time(&self) -> Instant {
-        self.start + Duration::from_micros(self.now)
-    }
-
-    /// Return the first microsecond at which the clocks show `at` or later.
-    pub(super) fn when(&self, at: Instant) -> Micros {
-        let nanos = at.saturating_duration_since(self.start).as_nanos();
-        u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX / 4)
     }
 
     /// Return how long the next bytes take.
