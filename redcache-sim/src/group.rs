@@ -20,11 +20,13 @@ mod plan;
 mod process;
 mod sentinel;
 mod server;
+mod wired;
 mod world;
 
 use crate::invariant::Checked;
 use crate::options::Options;
 use crate::run::Run;
+use crate::wiring::Wiring;
 use world::{Event, Phase, World};
 
 /// Run the group of a seed to its end or to the first violation.
@@ -68,17 +70,14 @@ impl World {
 
     fn step(&mut self, event: Event) -> Checked {
         match event {
-            Event::EngineTimeout(process) => return self.on_engine_timeout(process),
             Event::Dialed(link) => return self.on_dialed(link),
-            Event::ToProcess(link) => return self.on_to_process(link),
+            Event::Wiring(wake) => return self.on_wake(wake),
             Event::Act(process) => return self.act(process),
             Event::Deadline(process, call) => return self.check_deadline(process, call),
             Event::Credentials(login) => return self.answer_login(login),
             Event::Expiry(login) => return self.check_renewal(login),
             Event::Probe => return self.probe(),
             Event::Rest => return self.rest(),
-            Event::ServerTimeout(server) => self.on_server_timeout(server),
-            Event::ToFarEnd(link) => self.on_to_far_end(link),
             Event::Replicate => self.replicate(),
             Event::Fault(at) => self.inject(at),
             Event::Promote(switch) => self.promote(switch),

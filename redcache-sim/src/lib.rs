@@ -45,4 +45,5 @@ pub mod server;
 mod state;
 pub mod tally;
 mod timeline;
+mod wiring;
 pub mod world;

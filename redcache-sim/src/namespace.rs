@@ -15,13 +15,13 @@ mod caller;
 mod check;
 mod inject;
 mod plan;
-mod process;
-mod server;
+mod wired;
 mod world;
 
 use crate::invariant::Checked;
 use crate::options::Options;
 use crate::run::Run;
+use crate::wiring::Wiring;
 use world::{Event, Phase, World};
 
 /// Run the world of a seed to its end or to the first violation.
@@ -66,16 +66,13 @@ impl World {
 
     fn step(&mut self, event: Event) -> Checked {
         match event {
-            Event::EngineTimeout(process) => return self.on_engine_timeout(process),
             Event::Dialed(link) => return self.on_dialed(link),
-            Event::ToProcess(link) => return self.on_to_process(link),
+            Event::Wiring(wake) => return self.on_wake(wake),
             Event::Act(process) => return self.act(process),
             Event::Loaded(call) => return self.end_load(call),
             Event::Deadline(call) => return self.check_deadline(call),
             Event::Probe => return self.probe(),
             Event::Rest => return self.rest(),
-            Event::ServerTimeout(node) => self.on_server_timeout(node),
-            Event::ToServer(link) => self.on_to_server(link),
             Event::Fault(at) => self.inject(at),
             Event::FailOver(shard) => self.fail_over(shard),
             Event::Heal => self.heal(),

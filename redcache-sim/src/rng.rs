@@ -1,5 +1,7 @@
 //! The random number generator of a simulation, repeatable from its seed.
 
+use redcache_core::engine::Seed;
+
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
@@ -20,6 +22,15 @@ impl Rng {
     /// Return a generator that is independent of the further numbers of this one.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
+    }
+
+    /// Return a seed for an engine that starts at the beginning of the run.
+    pub(crate) fn engine_seed(&mut self) -> Seed {
+        let mut random = [0; 32];
+        for chunk in random.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes());
+        }
+        Seed::new(random, 1_700_000_000_000)
     }
 
     /// Return a number in `0..bound`; 0 if the range is empty.

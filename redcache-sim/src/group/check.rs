@@ -11,9 +11,9 @@ use crate::request::{request_end, words};
 
 impl World {
     /// Check that a process sends commands only to the primary that was named to it.
-    pub(super) fn check_sent(&mut self, link: usize, mut bytes: &[u8]) -> Checked {
+    pub(super) fn check_recipient(&mut self, link: usize, mut bytes: &[u8]) -> Checked {
         let Some(server) = self.links[link].server() else { return Ok(()) };
-        let (process, role) = (self.links[link].process, self.links[link].known_role());
+        let (process, role) = (self.links[link].wire.process, self.links[link].known_role());
         let named = self.processes[process].named;
         while let Some(length) = request_end(bytes) {
             let (frame, rest) = bytes.split_at(length);
@@ -40,7 +40,7 @@ impl World {
     pub(super) fn check_processes(&mut self) -> Checked {
         for process in 0..self.processes.len() {
             let state = &self.processes[process];
-            let servers = || state.links.iter().filter_map(|&link| self.links[link].server());
+            let servers = || state.port.links.iter().filter_map(|&link| self.links[link].server());
             let other = servers().find(|server| Some(*server) != state.named);
             Invariant::SwitchFollowed.holds(other.is_none(), || {
                 format!("p{process} uses server {other:?}, and heard of {:?}", state.named)
@@ -54,9 +54,9 @@ impl World {
     fn check_near(&mut self, process: usize) -> Checked {
         let (state, now) = (&self.processes[process], self.timeline.time());
         for key in &self.keys {
-            let Some(hit) = state.engine.near().peek(key.as_bytes(), now) else { continue };
+            let Some(hit) = state.port.engine.near().peek(key.as_bytes(), now) else { continue };
             self.timeline.tally.cover(Invariant::FailClosed);
-            let links = state.links.iter().map(|&link| &self.links[link]);
+            let links = state.port.links.iter().map(|&link| &self.links[link]);
             let source =
                 |link: &&Link| link.server().is_some() && link.known_role() == Some(Role::Primary);
             let Some(link) = links.into_iter().find(source) else {
@@ -65,11 +65,11 @@ impl World {
                 )));
             };
             let Some(node) = link.server().map(|server| &self.nodes[server]) else { continue };
-            if !link.is_quiet() || link.client.is_none() || node.is_frozen || node.is_dead {
+            if !link.is_quiet() || link.wire.client.is_none() || node.is_frozen || node.is_dead {
                 continue;
             }
             self.timeline.tally.cover(Invariant::Tracked);
-            let stored = node.server.value(0, key.as_bytes());
+            let stored = node.host.server.value(0, key.as_bytes());
             let is_true = match (&hit.value, &stored) {
                 (Some(value), Some(stored)) => stored.ends_with(value),
                 (None, None) => true,
@@ -96,11 +96,11 @@ impl World {
     pub(super) fn check_healed(&mut self, process: usize) -> Checked {
         self.timeline.tally.cover(Invariant::Liveness);
         let state = &self.processes[process];
-        let is_well = state.engine.is_connected() && state.named == Some(self.primary);
+        let is_well = state.port.engine.is_connected() && state.named == Some(self.primary);
         Invariant::Liveness.holds(is_well, || {
             format!(
                 "p{process} is connected: {}, and heard of {:?}; the primary is {}",
-                state.engine.is_connected(),
+                state.port.engine.is_connected(),
                 state.named,
                 self.primary
             )
@@ -109,7 +109,7 @@ impl World {
 
     /// Check the outcome of a last call.
     pub(super) fn check_probe(&mut self, process: usize, outcome: &Outcome) -> Checked {
-        let primary = &self.nodes[self.primary].server;
+        let primary = &self.nodes[self.primary].host.server;
         let is_well = match outcome {
             Outcome::Written(result) => {
                 let stored = primary.value(0, probe_key(process).as_bytes());
@@ -134,7 +134,7 @@ impl World {
     pub(super) fn rest(&mut self) -> Checked {
         for (number, process) in self.processes.iter().enumerate() {
             self.timeline.tally.cover(Invariant::Rest);
-            let stats = process.engine.stats();
+            let stats = process.port.engine.stats();
             let left = (process.calls.len(), stats.calls, stats.timers);
             Invariant::Rest.holds(left == (0, 0, 0) && process.probed == 2, || {
                 format!("p{number} is left with {left:?} calls, and {} probes", process.probed)

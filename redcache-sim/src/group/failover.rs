@@ -5,6 +5,7 @@ use super::link::FarEnd;
 use super::world::{Event, Node, Switch, World};
 use crate::clock::Micros;
 use crate::fault::Fault;
+use crate::wiring::{Wake, Wiring};
 
 impl World {
     /// Begin a switch, unless one is in progress or no replica can take over.
@@ -79,7 +80,7 @@ impl World {
         }
         for key in 0..self.keys.len() {
             let name = self.keys[key].as_bytes();
-            self.sent[key] = self.nodes[new].server.copy_of(name);
+            self.sent[key] = self.nodes[new].host.server.copy_of(name);
         }
         self.tell_sentinels(new);
     }
@@ -120,15 +121,15 @@ impl World {
         self.set_replica(server, true);
         self.synchronize(server);
         if self.rng.chance(700) {
-            let clients: Vec<_> = self.nodes[server].server.clients().collect();
-            clients.into_iter().for_each(|client| self.nodes[server].server.hang_up(client));
+            let clients: Vec<_> = self.nodes[server].host.server.clients().collect();
+            clients.into_iter().for_each(|client| self.nodes[server].host.server.hang_up(client));
         }
         self.apply_server_events(server);
     }
 
     fn set_replica(&mut self, server: usize, is_replica: bool) {
         self.nodes[server].is_replica = is_replica;
-        self.nodes[server].server.set_read_only(is_replica);
+        self.nodes[server].host.server.set_read_only(is_replica);
     }
 
     /// Give a server the keys of the primary.
@@ -137,8 +138,8 @@ impl World {
             return;
         }
         for key in self.keys.clone() {
-            let copy = self.nodes[self.primary].server.copy_of(key.as_bytes());
-            self.nodes[server].server.put_copy(key.as_bytes(), copy);
+            let copy = self.nodes[self.primary].host.server.copy_of(key.as_bytes());
+            self.nodes[server].host.server.put_copy(key.as_bytes(), copy);
         }
         self.apply_server_events(server);
     }
@@ -146,7 +147,7 @@ impl World {
     fn kill(&mut self, server: usize) {
         let at = self.timeline.time();
         self.nodes[server].is_dead = true;
-        self.nodes[server].server.restart(at, false);
+        self.nodes[server].host.server.restart(at, false);
         self.apply_server_events(server);
         // Connections that the server has not yet seen end as well.
         for link in 0..self.links.len() {
@@ -176,7 +177,7 @@ impl World {
             self.timeline.schedule(at, Event::Demote(server));
             for link in 0..self.links.len() {
                 if self.links[link].to == Some(FarEnd::Server(server)) {
-                    self.timeline.schedule(self.timeline.now, Event::ToFarEnd(link));
+                    self.wake_at(self.timeline.now, Wake::ToFarEnd(link));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use super::link::FarEnd;
 use super::world::{Event, Phase, World};
 use crate::fault::Fault;
+use crate::wiring::Wiring;
 
 impl World {
     /// Inject a planned fault.
@@ -60,7 +61,7 @@ impl World {
 
     fn cut_some_link(&mut self) {
         let links: Vec<usize> = (0..self.links.len())
-            .filter(|&link| self.links[link].is_accepted && self.links[link].is_current)
+            .filter(|&link| self.links[link].is_accepted && self.links[link].wire.is_current)
             .collect();
         if links.is_empty() {
             return;
@@ -68,10 +69,10 @@ impl World {
         self.timeline.tally.fault(Fault::CutAfter);
         let link = self.rng.pick(&links);
         if let (Some(FarEnd::Server(server)), Some(client)) =
-            (self.links[link].to, self.links[link].client.take())
+            (self.links[link].to, self.links[link].wire.client.take())
         {
-            self.nodes[server].clients.remove(&client);
-            self.nodes[server].server.disconnect(client);
+            self.nodes[server].host.clients.remove(&client);
+            self.nodes[server].host.server.disconnect(client);
         }
         self.end_link(link);
     }

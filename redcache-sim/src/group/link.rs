@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use redcache_core::engine::ConnId;
 
-use crate::server::ClientId;
-use crate::state::pipe::Pipe;
+use crate::wiring::Wire;
 
 /// The far end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,20 +16,13 @@ pub(super) enum FarEnd {
 /// A connection, from the dial to its end on both sides.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) process: usize,
-    pub(super) conn: ConnId,
+    pub(super) wire: Wire,
     /// `None` if nothing listens at the address.
     pub(super) to: Option<FarEnd>,
-    /// The client at the server.
-    pub(super) client: Option<ClientId>,
     /// Whether the sentinel has accepted the connection.
     pub(super) is_accepted: bool,
     /// Whether the client has subscribed to switches.
     pub(super) is_subscribed: bool,
-    /// Whether the process still uses the connection.
-    pub(super) is_current: bool,
-    pub(super) up: Pipe,
-    pub(super) down: Pipe,
     /// Bytes of an incomplete command at the far end.
     pub(super) received: Vec<u8>,
     /// The role in the server's greeting, and where the greeting ends in the pipe.
@@ -50,15 +42,10 @@ pub(super) enum Role {
 impl Link {
     pub(super) fn new(process: usize, conn: ConnId, to: Option<FarEnd>) -> Self {
         Self {
-            process,
-            conn,
+            wire: Wire::new(process, conn),
             to,
-            client: None,
             is_accepted: false,
             is_subscribed: false,
-            is_current: true,
-            up: Pipe::default(),
-            down: Pipe::default(),
             received: Vec::new(),
             greeting: None,
             named: VecDeque::new(),
@@ -75,11 +62,13 @@ impl Link {
 
     /// Return the role that the process knows from the greeting.
     pub(super) fn known_role(&self) -> Option<Role> {
-        self.greeting.filter(|(end, _)| *end <= self.down.delivered).map(|(_, role)| role)
+        self.greeting.filter(|(end, _)| *end <= self.wire.down.delivered).map(|(_, role)| role)
     }
 
     /// Return whether everything that the far end sent has arrived.
     pub(super) fn is_quiet(&self) -> bool {
-        self.down.sent == self.down.delivered && self.down.end.is_none() && !self.down.dead
+        self.wire.down.sent == self.wire.down.delivered
+            && self.wire.down.end.is_none()
+            && !self.wire.down.dead
     }
 }

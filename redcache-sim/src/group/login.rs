@@ -6,6 +6,7 @@ use super::world::{Event, Node, Phase, World};
 use crate::clock::Micros;
 use crate::invariant::Checked;
 use crate::provider::{Answered, Asked, Asker, Provider};
+use crate::wiring::Wiring;
 
 impl World {
     /// Ask the provider on behalf of a process.
@@ -26,7 +27,7 @@ impl World {
         self.timeline.line(|| format!("p{process} asks for the {password} of link {link}"));
         if is_refused {
             for node in &mut self.nodes {
-                node.server.configure(|config| {
+                node.host.server.configure(|config| {
                     config.refused_passwords.insert(password.clone());
                 });
             }
@@ -48,7 +49,7 @@ impl World {
         if answer.is_ok() {
             self.timeline.schedule(expires_at, Event::Expiry(login));
         }
-        self.processes[process].engine.handle_credentials(at, id, answer);
+        self.processes[process].port.engine.handle_credentials(at, id, answer);
         self.drain(process)
     }
 
@@ -68,7 +69,7 @@ impl World {
         // A process asks again once the server has accepted what it was given.
         let Node { is_frozen, resumed_at, .. } = self.nodes[server];
         let is_slow = is_frozen || resumed_at.is_some_and(|at| at >= answered_at);
-        if !self.links[link].is_current || is_slow {
+        if !self.links[link].wire.is_current || is_slow {
             return Ok(());
         }
         provider.check_renewal(login, &mut self.timeline.tally)

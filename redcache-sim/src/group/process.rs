@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcache_core::engine::{ConnId, Event as EngineEvent, OpId, Outcome};
+use redcache_core::engine::{OpId, Outcome};
 use redcache_core::{Address, CallOptions, Key};
 
 use super::link::{FarEnd, Link};
@@ -10,95 +10,14 @@ use super::plan::{SENTINEL_HOST, SENTINELS, SERVER_HOST, port_of};
 use super::world::{Call, Event, Phase, SERVERS, World};
 use crate::deque::pop_front_if;
 use crate::invariant::{Checked, Invariant};
-use crate::state::pipe::Arrival;
+use crate::wiring::{Wire, Wiring};
 
 /// The TTL of values, longer than any run.
 const TTL: Duration = Duration::from_secs(3600);
 
 impl World {
-    pub(super) fn on_engine_timeout(&mut self, process: usize) -> Checked {
-        if self.processes[process].timer_at != Some(self.timeline.now) {
-            return Ok(());
-        }
-        self.processes[process].timer_at = None;
-        let now = self.timeline.time();
-        self.processes[process].engine.handle_timeout(now);
-        self.drain(process)
-    }
-
-    /// Carry out all events and transmissions of an engine.
-    pub(super) fn drain(&mut self, process: usize) -> Checked {
-        loop {
-            while let Some(event) = self.processes[process].engine.poll_event() {
-                self.on_event(process, event)?;
-            }
-            let engine = &mut self.processes[process].engine;
-            let Some(conn) = engine.transmits().next() else { break };
-            let mut bytes = Vec::new();
-            engine.take_transmit(conn, &mut bytes);
-            let link = self.link_of(process, conn).ok_or_else(|| {
-                Invariant::WholeFrames.broken(format!("p{process} writes on a closed connection"))
-            })?;
-            self.check_sent(link, &bytes)?;
-            self.timeline.trace.bytes(&bytes);
-            self.timeline.line(|| format!("p{process} ▶ link {link}: {}", bytes.escape_ascii()));
-            let at = self.timeline.now + self.delay();
-            let arrives = self.links[link].up.send(at, bytes);
-            self.timeline.schedule(arrives, Event::ToFarEnd(link));
-        }
-        let at = self.processes[process].engine.poll_timeout();
-        let at = at.map(|at| self.timeline.when(at));
-        if at != self.processes[process].timer_at {
-            self.processes[process].timer_at = at;
-            if let Some(at) = at {
-                self.timeline.schedule(at, Event::EngineTimeout(process));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn link_of(&self, process: usize, conn: ConnId) -> Option<usize> {
-        let mut links = self.processes[process].links.iter().copied();
-        links.find(|&link| self.links[link].conn == conn)
-    }
-
-    fn on_event(&mut self, process: usize, event: EngineEvent) -> Checked {
-        match event {
-            EngineEvent::Dial { conn, address } => {
-                let link = self.links.len();
-                self.links.push(Link::new(process, conn, far_end(&address)));
-                self.processes[process].links.push(link);
-                let at = self.timeline.now + 2 * self.delay();
-                self.timeline.schedule(at, Event::Dialed(link));
-                self.timeline.line(|| format!("p{process} dials link {link} to {address}"));
-                Ok(())
-            }
-            EngineEvent::HangUp { conn } => {
-                if let Some(link) = self.link_of(process, conn) {
-                    self.timeline.line(|| format!("p{process} closes link {link}"));
-                    let at = self.timeline.now + self.delay();
-                    let end = self.links[link].up.finish(at);
-                    self.forget_link(link);
-                    self.timeline.schedule(end, Event::ToFarEnd(link));
-                }
-                Ok(())
-            }
-            EngineEvent::Login { login, .. } => self.ask_provider(process, login),
-            EngineEvent::Done { op, outcome } => self.on_done(process, op, &outcome),
-            EngineEvent::ConnectionChanged => Ok(()),
-            other => Err(Invariant::Completion.broken(format!("an unknown event: {other:?}"))),
-        }
-    }
-
-    /// Record that the process no longer uses a link.
-    fn forget_link(&mut self, link: usize) {
-        self.links[link].is_current = false;
-        let process = self.links[link].process;
-        self.processes[process].links.retain(|&other| other != link);
-    }
-
     pub(super) fn on_dialed(&mut self, link: usize) -> Checked {
-        let Link { process, conn, is_current, to, .. } = self.links[link];
+        let Link { wire: Wire { process, conn, is_current, .. }, to, .. } = self.links[link];
         if !is_current {
             return Ok(());
         }
@@ -108,7 +27,7 @@ impl World {
             Some(FarEnd::Sentinel(sentinel)) => !self.sentinels[sentinel].is_dead,
             None => false,
         };
-        let engine = &mut self.processes[process].engine;
+        let engine = &mut self.processes[process].port.engine;
         if is_there {
             self.links[link].is_accepted = true;
             engine.handle_connected(now, conn);
@@ -120,37 +39,9 @@ impl World {
         self.drain(process)
     }
 
-    pub(super) fn on_to_process(&mut self, link: usize) -> Checked {
-        if !self.links[link].is_current {
-            return Ok(());
-        }
-        let (process, conn, now) =
-            (self.links[link].process, self.links[link].conn, self.timeline.time());
-        match self.links[link].down.arrive(self.timeline.now) {
-            Arrival::Nothing => Ok(()),
-            Arrival::Bytes(bytes, _) => {
-                self.timeline.trace.bytes(&bytes);
-                self.timeline
-                    .line(|| format!("link {link} ▶ p{process}: {}", bytes.escape_ascii()));
-                self.note_named(link);
-                self.processes[process].engine.handle_read(now, conn, &bytes);
-                if let Some(end) = self.links[link].down.end {
-                    self.timeline.schedule(end, Event::ToProcess(link));
-                }
-                self.drain(process)
-            }
-            Arrival::End => {
-                self.timeline.line(|| format!("link {link} ends for p{process}"));
-                self.forget_link(link);
-                self.processes[process].engine.handle_disconnected(now, conn, "connection reset");
-                self.drain(process)
-            }
-        }
-    }
-
     /// Record the servers that a sentinel has named to the process.
-    fn note_named(&mut self, link: usize) {
-        let Link { process, ref mut named, ref down, .. } = self.links[link];
+    pub(super) fn note_named(&mut self, link: usize) {
+        let Link { ref mut named, wire: Wire { process, ref down, .. }, .. } = self.links[link];
         let mut last = None;
         while let Some((_, name)) = pop_front_if(named, |(end, _)| *end <= down.delivered) {
             match name {
@@ -179,7 +70,7 @@ impl World {
         let key = self.keys[self.rng.index(self.keys.len())].clone();
         let now = self.timeline.time();
         let number = self.timeline.calls;
-        let engine = &mut self.processes[process].engine;
+        let engine = &mut self.processes[process].port.engine;
         let op = match self.rng.weighted(&[(6, 'g'), (3, 'i'), (1, 'r')]) {
             'g' if engine.near().peek(key.as_bytes(), now).is_some() => {
                 self.timeline.calls += 1;
@@ -204,7 +95,7 @@ impl World {
         self.processes[process].calls.insert(op.index(), (op, call));
     }
 
-    fn on_done(&mut self, process: usize, op: OpId, outcome: &Outcome) -> Checked {
+    pub(super) fn on_done(&mut self, process: usize, op: OpId, outcome: &Outcome) -> Checked {
         let state = &mut self.processes[process];
         let Some((_, call)) = state.calls.remove(&op.index()).filter(|(of, _)| *of == op) else {
             return Err(Invariant::CancelNeutrality
@@ -225,9 +116,9 @@ impl World {
         for process in 0..self.processes.len() {
             self.check_healed(process)?;
             let name = probe_key(process);
-            let insert = self.processes[process].engine.insert(now, name, "probe".into(), TTL);
+            let insert = self.processes[process].port.engine.insert(now, name, "probe".into(), TTL);
             let (key, options) = (self.keys[0].clone(), CallOptions::new());
-            let read = self.processes[process].engine.get(now, key, options);
+            let read = self.processes[process].port.engine.get(now, key, options);
             for op in [insert, read].into_iter().flatten() {
                 self.begin_call(process, op, true);
             }
@@ -245,7 +136,7 @@ pub(super) fn probe_key(process: usize) -> Key {
     Key::from(format!("probe:{process}"))
 }
 
-fn far_end(address: &Address) -> Option<FarEnd> {
+pub(super) fn far_end(address: &Address) -> Option<FarEnd> {
     let Address::Tcp { host, port } = address else { return None };
     let number = |count: usize| (0..count).find(|&number| port_of(number) == *port);
     match host.as_str() {

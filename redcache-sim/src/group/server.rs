@@ -4,32 +4,22 @@ use super::link::{FarEnd, Link, Role};
 use super::world::{Event, Node, World};
 use crate::deque::pop_front_if;
 use crate::request::{request_end, words};
-use crate::server::Event as ServerEvent;
 use crate::state::pipe::Arrival;
+use crate::wiring::{Host, Wake, Wiring};
 
 impl World {
-    pub(super) fn on_server_timeout(&mut self, server: usize) {
-        if self.nodes[server].timer_at != Some(self.timeline.now) {
-            return;
-        }
-        self.nodes[server].timer_at = None;
-        let at = self.timeline.time();
-        self.nodes[server].server.handle_timeout(at);
-        self.apply_server_events(server);
-    }
-
-    pub(super) fn on_to_far_end(&mut self, link: usize) {
+    pub(super) fn read_at_far_end(&mut self, link: usize) {
         let Link { to: Some(to), is_accepted: true, .. } = self.links[link] else { return };
         let is_frozen = matches!(to, FarEnd::Server(server) if self.nodes[server].is_frozen);
         if is_frozen {
             return;
         }
-        match self.links[link].up.arrive(self.timeline.now) {
+        match self.links[link].wire.up.arrive(self.timeline.now) {
             Arrival::Nothing => {}
             Arrival::Bytes(bytes, _) => {
                 self.links[link].received.extend_from_slice(&bytes);
-                if let Some(end) = self.links[link].up.end {
-                    self.timeline.schedule(end, Event::ToFarEnd(link));
+                if let Some(end) = self.links[link].wire.up.end {
+                    self.wake_at(end, Wake::ToFarEnd(link));
                 }
                 while let Some(length) = request_end(&self.links[link].received) {
                     let rest = self.links[link].received.split_off(length);
@@ -43,10 +33,11 @@ impl World {
             Arrival::End => {
                 self.links[link].is_accepted = false;
                 self.links[link].is_subscribed = false;
-                if let (FarEnd::Server(server), Some(client)) = (to, self.links[link].client.take())
+                if let (FarEnd::Server(server), Some(client)) =
+                    (to, self.links[link].wire.client.take())
                 {
-                    self.nodes[server].clients.remove(&client);
-                    self.nodes[server].server.disconnect(client);
+                    self.nodes[server].host.clients.remove(&client);
+                    self.nodes[server].host.server.disconnect(client);
                 }
             }
         }
@@ -58,61 +49,19 @@ impl World {
             return;
         }
         let at = self.timeline.time();
-        let Node { server: model, clients, is_replica, .. } = &mut self.nodes[server];
-        let client = *self.links[link].client.get_or_insert_with(|| model.connect(at));
+        let Node { host: Host { server: model, clients, .. }, is_replica, .. } =
+            &mut self.nodes[server];
+        let client = *self.links[link].wire.client.get_or_insert_with(|| model.connect(at));
         clients.insert(client, link);
         let role = if *is_replica { Role::Replica } else { Role::Primary };
         model.handle_bytes(at, client, frame);
         self.apply_server_events(server);
         if words(frame).first() == Some(&&b"HELLO"[..]) {
-            self.links[link].greeting = Some((self.links[link].down.sent, role));
+            self.links[link].greeting = Some((self.links[link].wire.down.sent, role));
         }
         if server == self.primary {
             self.note_changes();
         }
-    }
-
-    /// Carry out all events of a server.
-    pub(super) fn apply_server_events(&mut self, server: usize) {
-        while let Some(event) = self.nodes[server].server.poll_event() {
-            match event {
-                ServerEvent::Transmit { client, bytes } => {
-                    if let Some(&link) = self.nodes[server].clients.get(&client) {
-                        self.send_to_process(link, bytes);
-                    }
-                }
-                ServerEvent::HangUp { client } => {
-                    if let Some(link) = self.nodes[server].clients.remove(&client) {
-                        self.links[link].client = None;
-                        self.end_link(link);
-                    }
-                }
-            }
-        }
-        let at = self.nodes[server].server.poll_timeout();
-        let at = at.map(|at| self.timeline.when(at));
-        if at != self.nodes[server].timer_at {
-            self.nodes[server].timer_at = at;
-            if let Some(at) = at {
-                self.timeline.schedule(at, Event::ServerTimeout(server));
-            }
-        }
-    }
-
-    /// End a link at its far end.
-    pub(super) fn end_link(&mut self, link: usize) {
-        self.links[link].is_accepted = false;
-        self.links[link].is_subscribed = false;
-        let at = self.timeline.now + self.delay();
-        let end = self.links[link].down.finish(at);
-        self.timeline.schedule(end, Event::ToProcess(link));
-        self.timeline.line(|| format!("link {link} is ended by the far end"));
-    }
-
-    fn send_to_process(&mut self, link: usize, bytes: Vec<u8>) {
-        let at = self.timeline.now + self.delay();
-        let arrives = self.links[link].down.send(at, bytes);
-        self.timeline.schedule(arrives, Event::ToProcess(link));
     }
 
     fn ask_sentinel(&mut self, link: usize, sentinel: usize, frame: &[u8]) {
@@ -124,7 +73,7 @@ impl World {
         self.links[link].is_subscribed |= said.subscribes;
         self.send_to_process(link, said.bytes);
         if let Some(named) = said.named {
-            let end = self.links[link].down.sent;
+            let end = self.links[link].wire.down.sent;
             self.links[link].named.push_back((end, named));
         }
     }
@@ -140,7 +89,7 @@ impl World {
                 && self.links[link].is_subscribed;
             if is_subscriber {
                 self.send_to_process(link, state.switch(old));
-                let end = self.links[link].down.sent;
+                let end = self.links[link].wire.down.sent;
                 self.links[link].named.push_back((end, Some(state.names())));
             }
         }
@@ -150,7 +99,7 @@ impl World {
     fn note_changes(&mut self) {
         for key in 0..self.keys.len() {
             let name = self.keys[key].as_bytes();
-            let copy = self.nodes[self.primary].server.copy_of(name);
+            let copy = self.nodes[self.primary].host.server.copy_of(name);
             if self.sent[key] != copy {
                 self.sent[key].clone_from(&copy);
                 let at = self.timeline.now + self.plan.lag;
@@ -168,7 +117,7 @@ impl World {
                 let Node { is_replica, is_dead, is_frozen, .. } = self.nodes[server];
                 if is_replica && !is_dead && !is_frozen {
                     let name = self.keys[key].clone();
-                    self.nodes[server].server.put_copy(name.as_bytes(), copy.clone());
+                    self.nodes[server].host.server.put_copy(name.as_bytes(), copy.clone());
                     self.apply_server_events(server);
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use redcache_core::Key;
-use redcache_core::engine::{Engine, OpId, Seed};
+use redcache_core::engine::{Engine, OpId};
 
 use super::link::Link;
 use super::plan::{Plan, SENTINELS};
@@ -12,8 +12,9 @@ use crate::clock::Micros;
 use crate::options::Options;
 use crate::provider::Provider;
 use crate::rng::Rng;
-use crate::server::{ClientId, Config, KeyCopy, Server};
+use crate::server::{Config, KeyCopy, Server};
 use crate::timeline::Timeline;
+use crate::wiring::{Host, Port, Wake};
 
 pub(super) const SERVERS: usize = 3;
 
@@ -32,13 +33,9 @@ pub(super) enum Phase {
 /// An event of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    EngineTimeout(usize),
-    ServerTimeout(usize),
+    Wiring(Wake),
     /// A dial ends.
     Dialed(usize),
-    /// Bytes reach the server or the sentinel of a link.
-    ToFarEnd(usize),
-    ToProcess(usize),
     /// A process makes its next call.
     Act(usize),
     /// A call of a process must have ended.
@@ -75,6 +72,12 @@ pub(super) enum Event {
     Rest,
 }
 
+impl From<Wake> for Event {
+    fn from(wake: Wake) -> Self {
+        Self::Wiring(wake)
+    }
+}
+
 /// A switch, in which a replica replaces the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Switch {
@@ -87,9 +90,7 @@ pub(super) struct Switch {
 /// One server of the group.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) server: Server,
-    pub(super) clients: BTreeMap<ClientId, usize>,
-    pub(super) timer_at: Option<Micros>,
+    pub(super) host: Host,
     pub(super) is_replica: bool,
     pub(super) is_dead: bool,
     pub(super) is_frozen: bool,
@@ -107,10 +108,7 @@ pub(super) struct Call {
 /// One process: an engine, and the servers that sentinels have named to it.
 #[derive(Debug)]
 pub(super) struct Process {
-    pub(super) engine: Engine,
-    /// The links that the engine uses or dials.
-    pub(super) links: Vec<usize>,
-    pub(super) timer_at: Option<Micros>,
+    pub(super) port: Port,
     /// The server that a sentinel has named last.
     pub(super) named: Option<usize>,
     pub(super) calls: BTreeMap<usize, (OpId, Call)>,
@@ -154,9 +152,7 @@ impl World {
             let mut server = Server::new(start, config);
             server.set_read_only(number > 0);
             Node {
-                server,
-                clients: BTreeMap::new(),
-                timer_at: None,
+                host: Host::new(server),
                 is_replica: number > 0,
                 is_dead: false,
                 is_frozen: false,
@@ -166,17 +162,11 @@ impl World {
         let nodes = nodes.collect();
         let keys: Vec<Key> = (0..plan.keys).map(|number| Key::from(format!("k{number}"))).collect();
         let processes = (0..plan.processes).filter_map(|_| {
-            let mut random = [0; 32];
-            for chunk in random.chunks_exact_mut(8) {
-                chunk.copy_from_slice(&rng.next().to_le_bytes());
-            }
             // The settings of a plan are valid.
             let config = plan.config().ok()?;
-            let engine = Engine::new(start, &Seed::new(random, 1_700_000_000_000), config);
+            let engine = Engine::new(start, &rng.engine_seed(), config);
             Some(Process {
-                engine,
-                links: Vec::new(),
-                timer_at: None,
+                port: Port::new(engine),
                 named: None,
                 calls: BTreeMap::new(),
                 probed: 0,
@@ -200,10 +190,5 @@ impl World {
             under_way: VecDeque::new(),
             plan,
         }
-    }
-
-    /// Return the time that the next bytes take.
-    pub(super) fn delay(&mut self) -> Micros {
-        self.plan.latency + self.rng.below(self.plan.jitter + 1)
     }
 }

@@ -13,6 +13,7 @@ use super::world::{Event, Phase, World};
 use crate::fault::Fault;
 use crate::history::Stamp;
 use crate::invariant::{Checked, Invariant, Violation};
+use crate::wiring::Wiring;
 
 /// The TTL of values and generations, longer than any run.
 const TTL: Duration = Duration::from_secs(3600);
@@ -92,7 +93,7 @@ impl World {
             self.cleared.insert(generation, stamp);
             self.calls[call].state = State::Running(generation);
             let text = Bytes::copy_from_slice(generation.as_bytes());
-            let op = self.processes[process].engine.insert(now, generation_key(), text, TTL);
+            let op = self.processes[process].port.engine.insert(now, generation_key(), text, TTL);
             self.remember(call, op)?;
         } else {
             self.step_call(call, NamespaceStep::LookUp)?;
@@ -130,14 +131,15 @@ impl World {
         let process = &mut self.processes[state.process];
         let key = generation_key();
         if options.asks_near()
-            && let Some(value) = near_value(&process.engine, &key, options.staleness_max(), now)
+            && let Some(value) =
+                near_value(&process.port.engine, &key, options.staleness_max(), now)
         {
             return Ok(Some(state.machine.on_found(value.as_deref(), &process.last)));
         }
         let op = if state.machine.creates() {
-            process.engine.get_with(now, key, LoadOptions::new(TTL, options))
+            process.port.engine.get_with(now, key, LoadOptions::new(TTL, options))
         } else {
-            process.engine.get(now, key, options)
+            process.port.engine.get(now, key, options)
         };
         self.remember(call, op)?;
         Ok(None)
@@ -151,7 +153,7 @@ impl World {
         if state.kind == Kind::Commit {
             return self.remove(call, generation);
         }
-        let engine = &mut self.processes[state.process].engine;
+        let engine = &mut self.processes[state.process].port.engine;
         let limit = state.is_fresh.then_some(Duration::ZERO);
         let name = name(state.key, generation);
         if let Some(value) = near_value(engine, &name, limit, now) {
@@ -167,7 +169,7 @@ impl World {
     fn remove(&mut self, call: usize, generation: Generation) -> Checked {
         let (state, now) = (&self.calls[call], self.timeline.time());
         let name = name(state.key, generation);
-        let op = self.processes[state.process].engine.remove(now, name);
+        let op = self.processes[state.process].port.engine.remove(now, name);
         self.remember(call, op)
     }
 
@@ -189,7 +191,7 @@ impl World {
             let process = &mut self.processes[process];
             let generation = process.last.successor(random);
             let loaded = Loaded::value(Bytes::copy_from_slice(generation.as_bytes()));
-            process.engine.handle_loaded(now, op, Ok(loaded));
+            process.port.engine.handle_loaded(now, op, Ok(loaded));
             return Ok(());
         }
         let (key, stamp) = (self.calls[call].key, self.next_stamp());
@@ -207,7 +209,7 @@ impl World {
     pub(super) fn end_load(&mut self, call: usize) -> Checked {
         let (process, now) = (self.calls[call].process, self.timeline.time());
         let Some((op, value)) = self.calls[call].load.take() else { return Ok(()) };
-        let engine = &mut self.processes[process].engine;
+        let engine = &mut self.processes[process].port.engine;
         engine.handle_loaded(now, op, Ok(Loaded::value(value)));
         self.drain(process)
     }
@@ -256,7 +258,7 @@ impl World {
         let key = generation_key();
         // A generation that was loaded but not stored is not in use.
         let is_stored = answer.source == Source::Redis
-            || process.engine.near().peek(key.as_bytes(), now).is_some();
+            || process.port.engine.near().peek(key.as_bytes(), now).is_some();
         let step = state.machine.on_found(value, &process.last);
         if let (Some(value), true) = (value, is_stored) {
             process.last.record(Generation::of_stored(Some(value)));

@@ -96,7 +96,7 @@ impl World {
     pub(super) fn rest(&mut self) -> Checked {
         for (number, process) in self.processes.iter().enumerate() {
             self.timeline.tally.cover(Invariant::Rest);
-            let stats = process.engine.stats();
+            let stats = process.port.engine.stats();
             let left = (process.calls.len(), stats.calls, self.probes_left);
             Invariant::Rest
                 .holds(left == (0, 0, 0), || format!("p{number} is left with {left:?} calls"))?;

@@ -3,6 +3,7 @@
 use super::caller::generation_key;
 use super::world::{Event, Phase, World};
 use crate::fault::Fault;
+use crate::wiring::{Wake, Wiring};
 
 impl World {
     /// Inject a planned fault.
@@ -46,7 +47,7 @@ impl World {
 
     fn disturb_link(&mut self, fault: Fault) {
         let process = self.rng.index(self.processes.len());
-        let links = self.processes[process].links.clone();
+        let links = self.processes[process].port.links.clone();
         if links.is_empty() {
             return;
         }
@@ -54,10 +55,10 @@ impl World {
         let until = self.timeline.now + self.rng.below(500_000);
         let state = &mut self.links[link];
         match fault {
-            Fault::Stall => (state.up.held_until, state.down.held_until) = (until, until),
-            Fault::DeadBothWays => (state.up.dead, state.down.dead) = (true, true),
+            Fault::Stall => (state.wire.up.held_until, state.wire.down.held_until) = (until, until),
+            Fault::DeadBothWays => (state.wire.up.dead, state.wire.down.dead) = (true, true),
             _ => {
-                let (node, client) = (state.node, state.client);
+                let (node, client) = (state.node, state.wire.client);
                 if let Some(client) = client {
                     self.nodes[node].server.hang_up(client);
                     self.apply_server_events(node);
@@ -120,9 +121,9 @@ impl World {
         self.timeline.line(|| "the faults end".to_owned());
         for link in 0..self.links.len() {
             let state = &mut self.links[link];
-            (state.up.held_until, state.down.held_until) = (0, 0);
-            self.timeline.schedule(self.timeline.now, Event::ToServer(link));
-            self.timeline.schedule(self.timeline.now, Event::ToProcess(link));
+            (state.wire.up.held_until, state.wire.down.held_until) = (0, 0);
+            self.wake_at(self.timeline.now, Wake::ToFarEnd(link));
+            self.wake_at(self.timeline.now, Wake::ToProcess(link));
         }
         let at = self.timeline.now + self.plan.healing().max(self.plan.call_lasts());
         self.timeline.schedule(at, Event::Probe);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use redcache_core::engine::{ConnId, Engine, Generation, LastGeneration, OpId, Seed};
+use redcache_core::engine::{Engine, Generation, LastGeneration, OpId};
 use redcache_core::protocol::Slot;
 
 use super::call::Call;
@@ -13,9 +13,9 @@ use crate::clock::Micros;
 use crate::history::Stamp;
 use crate::options::Options;
 use crate::rng::Rng;
-use crate::server::{ClientId, Cluster, Config, KeyCopy, Member, Server};
-use crate::state::pipe::Pipe;
+use crate::server::{Cluster, Config, KeyCopy, Member, Server};
 use crate::timeline::Timeline;
+use crate::wiring::{Host, Port, Wake, Wire};
 
 /// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,12 +32,9 @@ pub(super) enum Phase {
 /// An event of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    EngineTimeout(usize),
-    ServerTimeout(usize),
+    Wiring(Wake),
     /// A dial ends.
     Dialed(usize),
-    ToServer(usize),
-    ToProcess(usize),
     /// A process makes its next call.
     Act(usize),
     /// The loader of a call ends.
@@ -56,34 +53,24 @@ pub(super) enum Event {
     Rest,
 }
 
+impl From<Wake> for Event {
+    fn from(wake: Wake) -> Self {
+        Self::Wiring(wake)
+    }
+}
+
 /// One connection between a process and a node.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) process: usize,
-    pub(super) conn: ConnId,
+    pub(super) wire: Wire,
     pub(super) node: usize,
-    pub(super) client: Option<ClientId>,
-    /// The process still uses it.
-    pub(super) is_current: bool,
-    pub(super) up: Pipe,
-    pub(super) down: Pipe,
-}
-
-/// One server.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) server: Server,
-    pub(super) clients: BTreeMap<ClientId, usize>,
-    pub(super) timer_at: Option<Micros>,
 }
 
 /// One process: an engine, and the running calls.
 #[derive(Debug)]
 pub(super) struct Process {
-    pub(super) engine: Engine,
+    pub(super) port: Port,
     pub(super) last: LastGeneration,
-    pub(super) links: Vec<usize>,
-    pub(super) timer_at: Option<Micros>,
     pub(super) calls: BTreeMap<OpId, usize>,
 }
 
@@ -104,7 +91,7 @@ pub(super) struct World {
     pub(super) timeline: Timeline<Event>,
     pub(super) stamp: Stamp,
     pub(super) rng: Rng,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<Host>,
     /// The node that owns the slots of each shard.
     pub(super) primaries: Vec<usize>,
     /// The copies that the replica of each shard has received.
@@ -132,15 +119,11 @@ impl World {
         let start = timeline.time();
         let nodes = nodes(&plan, start, &mut rng);
         let processes = (0..plan.processes).filter_map(|_| {
-            let mut random = [0; 32];
-            for chunk in random.chunks_exact_mut(8) {
-                chunk.copy_from_slice(&rng.next().to_le_bytes());
-            }
             // The settings of a plan are valid.
             let config = plan.config().ok()?;
-            let engine = Engine::new(start, &Seed::new(random, 1_700_000_000_000), config);
+            let engine = Engine::new(start, &rng.engine_seed(), config);
             let (last, calls) = (LastGeneration::default(), BTreeMap::new());
-            Some(Process { engine, last, links: Vec::new(), timer_at: None, calls })
+            Some(Process { port: Port::new(engine), last, calls })
         });
         let processes = processes.collect();
         Self {
@@ -163,11 +146,6 @@ impl World {
         }
     }
 
-    /// Return how long the next bytes take.
-    pub(super) fn delay(&mut self) -> Micros {
-        self.plan.latency + self.rng.below(self.plan.jitter + 1)
-    }
-
     pub(super) fn next_stamp(&mut self) -> Stamp {
         self.stamp += 1;
         self.stamp
@@ -181,7 +159,7 @@ impl World {
 }
 
 /// Return a server, or a primary and a replica for each shard.
-fn nodes(plan: &Plan, start: Instant, rng: &mut Rng) -> Vec<Node> {
+fn nodes(plan: &Plan, start: Instant, rng: &mut Rng) -> Vec<Host> {
     let shards = plan.shards;
     let members = (0..2 * shards).map(|node| Member {
         replica_of: node.checked_sub(shards),
@@ -200,7 +178,7 @@ fn nodes(plan: &Plan, start: Instant, rng: &mut Rng) -> Vec<Node> {
         if shards > 1 {
             server.join_cluster(view.seen_by(number));
         }
-        Node { server, clients: BTreeMap::new(), timer_at: None }
+        Host::new(server)
     };
     (0..nodes).map(node).collect()
 }

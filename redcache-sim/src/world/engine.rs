@@ -2,7 +2,7 @@
 //! links.
 
 use redcache_core::Address;
-use redcache_core::engine::{ConnId, Engine, Event as EngineEvent, OpId, Seed};
+use redcache_core::engine::{ConnId, Engine, Event as EngineEvent, OpId};
 
 use crate::clock::{Micros, SkewedClock};
 use crate::deque::pop_front_if;
@@ -22,11 +22,7 @@ impl World {
     /// Start a process, for the first time or again.
     pub(crate) fn start_process(&mut self, process: usize) -> Checked {
         let clock = SkewedClock::new(self.start, self.plan.skews[process + 1]);
-        let mut random = [0; 32];
-        for chunk in random.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&self.caller_rng.next().to_le_bytes());
-        }
-        let seed = Seed::new(random, 1_700_000_000_000);
+        let seed = self.caller_rng.engine_seed();
         let config =
             self.plan.config().map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
         let engine = Engine::new(clock.at(self.now), &seed, config);
