@@ -48,18 +48,22 @@ pub(crate) mod views;
 ///
 /// # Arguments
 ///
-/// | argument | meaning |
-/// |---|---|
-/// | `cache = EXPRESSION` | required: a [`Cache`](crate::Cache) for an `async fn`, a `redcache::blocking::Cache` for another `fn`, or a value that dereferences to one; it may use the arguments of the function and `self` |
-/// | `key = "PATTERN"` | required: the keys, as described below |
-/// | `ttl = "60s"` | the [TTL](crate::TypedCacheBuilder::ttl) of values: a whole number with a unit (`ms`, `s`, `m`, `h`, `d`), or an expression of type [`Duration`](std::time::Duration) |
-/// | `not_found_ttl = "5s"` | the [TTL of "not found"](crate::TypedCacheBuilder::not_found_ttl), for functions that return an `Option` |
-/// | `jitter = 0.1` | the random part by which each TTL is [shortened](crate::TypedCacheBuilder::jitter) |
-/// | `codec = EXPRESSION` | the [codec](crate::Codec); without it, [`Json`](crate::Json) |
-/// | `schema_version = 2` | the [version](crate::TypedCacheBuilder::schema_version) of the meaning of values |
-/// | `clearable` | a namespace that can be [cleared](crate::TypedCacheBuilder::clearable) |
-/// | `skip(NAME, …)` | arguments of the function that its result does not depend on |
-/// | `crate = PATH` | the path of the crate `redcache`, if it is not `::redcache` |
+/// - `cache = EXPRESSION`, required: a [`Cache`](crate::Cache) for an `async fn`, a
+///   `redcache::blocking::Cache` for another `fn`, or a value that dereferences to one; it may use
+///   the arguments of the function and `self`.
+/// - `key = "PATTERN"`, required: the keys, as described below.
+/// - `ttl = "60s"`: the [TTL](crate::TypedCacheBuilder::ttl) of values: a whole number with a unit
+///   (`ms`, `s`, `m`, `h`, `d`), or an expression of type [`Duration`](std::time::Duration).
+/// - `not_found_ttl = "5s"`: the [TTL of "not found"](crate::TypedCacheBuilder::not_found_ttl), for
+///   functions that return an `Option`.
+/// - `jitter = 0.1`: the random part by which each TTL is
+///   [shortened](crate::TypedCacheBuilder::jitter).
+/// - `codec = EXPRESSION`: the [codec](crate::Codec); without it, [`Json`](crate::Json).
+/// - `schema_version = 2`: the [version](crate::TypedCacheBuilder::schema_version) of the meaning
+///   of values.
+/// - `clearable`: a namespace that can be [cleared](crate::TypedCacheBuilder::clearable).
+/// - `skip(NAME, …)`: arguments of the function that its result does not depend on.
+/// - `crate = PATH`: the path of the crate `redcache`, if it is not `::redcache`.
 ///
 /// The settings are evaluated at the first call with each cache.
 ///

@@ -29,9 +29,24 @@ macro_rules! on_every_adapter {
 /// For scenarios that drop the future of a call.
 macro_rules! on_every_async_adapter {
     ($($scenario:ident,)+) => {
-        on_adapter!(tokio, crate::conformance::cache::Async<redcache_tokio::Tokio>, either_server, $($scenario,)+);
-        on_adapter!(smol, crate::conformance::cache::Async<redcache_smol::Smol>, either_server, $($scenario,)+);
-        on_adapter!(async_std, crate::conformance::cache::Async<redcache_async_std::AsyncStd>, either_server, $($scenario,)+);
+        on_adapter!(
+            tokio,
+            crate::conformance::cache::Async<redcache_tokio::Tokio>,
+            either_server,
+            $($scenario,)+
+        );
+        on_adapter!(
+            smol,
+            crate::conformance::cache::Async<redcache_smol::Smol>,
+            either_server,
+            $($scenario,)+
+        );
+        on_adapter!(
+            async_std,
+            crate::conformance::cache::Async<redcache_async_std::AsyncStd>,
+            either_server,
+            $($scenario,)+
+        );
     };
 }
 
@@ -43,9 +58,24 @@ macro_rules! with_a_server_of_its_own {
             use super::*;
 
             on_adapter!(blocking, redcache_blocking::Cache, own_server, $($scenario,)+);
-            on_adapter!(tokio, crate::conformance::cache::Async<redcache_tokio::Tokio>, own_server, $($scenario,)+);
-            on_adapter!(smol, crate::conformance::cache::Async<redcache_smol::Smol>, own_server, $($scenario,)+);
-            on_adapter!(async_std, crate::conformance::cache::Async<redcache_async_std::AsyncStd>, own_server, $($scenario,)+);
+            on_adapter!(
+                tokio,
+                crate::conformance::cache::Async<redcache_tokio::Tokio>,
+                own_server,
+                $($scenario,)+
+            );
+            on_adapter!(
+                smol,
+                crate::conformance::cache::Async<redcache_smol::Smol>,
+                own_server,
+                $($scenario,)+
+            );
+            on_adapter!(
+                async_std,
+                crate::conformance::cache::Async<redcache_async_std::AsyncStd>,
+                own_server,
+                $($scenario,)+
+            );
         }
     };
 }

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::flow::call::{Caller, OpId};
 use crate::flow::publication::Publication;
 use crate::flow::set::{End, Input};
+use crate::protocol::command::Command;
 
 impl Writes {
     /// Have the caller run its loader: the call holds all locks that it can get.
@@ -33,11 +34,9 @@ impl Writes {
             Purpose::Insert { .. } => Event::Load { op },
             Purpose::InsertMany { .. } | Purpose::Change => Event::LoadMany { op, keys },
         });
-        #[cfg(redcache_mutants)]
         if purpose == Purpose::Change && mutant!(RemovedBeforeCommit) {
             for write in self.calls.get(op).into_iter().flat_map(|call| &call.keys) {
-                let key = write.key.clone();
-                env.send_detached(cx, Some(crate::protocol::command::Command::Remove { key }));
+                env.send_detached(cx, Some(Command::Remove { key: write.key.clone() }));
             }
         }
         env.observe_lock_wait(cx, waiting_since);
