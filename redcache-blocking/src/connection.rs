@@ -262,7 +262,7 @@ mod tests {
         let io = ConnectionIo::new(conn, Channel::plain(), Socket::Tcp(socket), Duration::ZERO);
         io.unwritten.lock().unwrap().extend_from_slice(b"left");
         assert!(io.claim(&mut engine).is_none());
-        assert_eq!(engine.transmits().next(), Some(conn));
+        assert_eq!(engine.transmits().next().map(|transmit| transmit.conn), Some(conn));
         let mut unwritten = io.unwritten.lock().unwrap();
         assert_eq!(*unwritten, b"left");
         assert!(io.claim(&mut engine).is_none());

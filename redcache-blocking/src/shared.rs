@@ -106,11 +106,10 @@ impl Shared {
         let hang_ups = mem::take(&mut outputs.hang_ups);
         let hung_up: Vec<_> =
             hang_ups.into_iter().filter_map(|conn| state.take_connection(conn)).collect();
-        let first = state.host.engine.transmits().next();
+        let mut transmits = state.host.engine.transmits();
+        let first = transmits.next().and_then(|transmit| state.writer(transmit.conn));
         // A standalone server has no further connections, so this allocates nothing.
-        let others = state.host.engine.transmits().filter(|conn| Some(*conn) != first);
-        let others: Vec<_> = others.filter_map(|conn| state.writer(conn)).collect();
-        let first = first.and_then(|conn| state.writer(conn));
+        let others: Vec<_> = transmits.filter_map(|transmit| state.writer(transmit.conn)).collect();
         let engine = &mut state.host.engine;
         let claim = first.as_ref().filter(|_| was_idle).and_then(|(io, _)| io.claim(engine));
         let claims: Vec<_> =

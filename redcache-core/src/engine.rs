@@ -53,7 +53,7 @@ pub use crate::flow::generation::{Generation, LastGeneration, NamespaceCall, Nam
 pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
 pub use crate::near::{Companion, Near, NearHit, NearTime};
-pub use crate::wire::router::{ConnId, LoginId};
+pub use crate::wire::router::{ConnId, LoginId, Transmit};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use redcache_adapter::{
     Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope, SharedHost,
     check_providers,
 };
-use redcache_core::engine::{ConnId, NearTime, Seed};
+use redcache_core::engine::{ConnId, NearTime, Seed, Transmit};
 use redcache_core::{Answer, CallOptions, Config, Error, Key};
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
@@ -123,7 +123,7 @@ impl Shared {
         let first = state.writer(first, was_idle, &mut outputs);
         let others: Vec<_> = others
             .into_iter()
-            .filter_map(|conn| state.writer(conn, was_idle, &mut outputs))
+            .filter_map(|transmit| state.writer(transmit, was_idle, &mut outputs))
             .collect();
         let engine = &mut state.host.engine;
         let claim = first.as_ref().and_then(|(half, _)| half.claim(engine));
@@ -160,8 +160,10 @@ impl Shared {
         let result = input(&mut state, now);
         let mut outputs = state.drain();
         let engine = &state.host.engine;
-        for other in engine.transmits().filter(|other| *other != conn).collect::<Vec<_>>() {
-            outputs.wakers.extend(state.connection(other).and_then(Connection::wake_if_parked));
+        for other in engine.transmits().filter(|other| other.conn != conn).collect::<Vec<_>>() {
+            outputs
+                .wakers
+                .extend(state.connection(other.conn).and_then(Connection::wake_if_parked));
         }
         drop(state);
         self.finish(outputs);
@@ -246,11 +248,11 @@ impl State {
     /// write to it. Otherwise wake the task, which writes.
     fn writer(
         &mut self,
-        conn: ConnId,
+        Transmit { conn, bytes, .. }: Transmit,
         was_idle: bool,
         outputs: &mut Outputs<Waker>,
     ) -> Option<(Arc<WriteHalf>, Waker)> {
-        let is_worthwhile = was_idle || self.host.engine.unwritten(conn) >= SEGMENT;
+        let is_worthwhile = was_idle || bytes >= SEGMENT;
         let connection = self.connection(conn)?;
         let waker = connection.waker.clone().filter(|_| is_worthwhile);
         if waker.is_none() {

@@ -178,7 +178,7 @@ impl State {
     /// Return the next action of a connection's task. Its waker is stored under the same lock that
     /// looks for bytes to write, so that no wake-up is lost.
     fn next_action(&mut self, now: Instant, conn: ConnId, waker: &Waker) -> NextAction {
-        let has_bytes = self.host.engine.unwritten(conn) > 0;
+        let has_bytes = self.host.engine.transmits().any(|transmit| transmit.conn == conn);
         let is_awaited = self.host.engine.is_busier_than(0);
         let is_quiet = self.host.engine.is_quiet();
         let Some(connection) = self.connection(conn) else { return NextAction::HungUp };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redcache_core::engine::{ConnId, Engine, Event as EngineEvent};
+use redcache_core::engine::{ConnId, Engine, Event as EngineEvent, Transmit};
 
 use crate::clock::Micros;
 use crate::invariant::{Checked, Invariant};
@@ -133,7 +133,7 @@ pub(crate) trait Wiring {
                 self.on_event(process, event)?;
             }
             let engine = &mut self.port(process).engine;
-            let Some(conn) = engine.transmits().next() else { break };
+            let Some(Transmit { conn, .. }) = engine.transmits().next() else { break };
             let mut bytes = Vec::new();
             engine.take_transmit(conn, &mut bytes);
             let link = self.link_of(process, conn).ok_or_else(|| {

@@ -11,7 +11,7 @@ use crate::api::health::Health;
 use crate::api::stats::Stats;
 use crate::event::Event;
 use crate::near::Near;
-use crate::wire::router::ConnId;
+use crate::wire::router::{ConnId, Transmit};
 
 /// With more calls in flight, each write to a connection serves several.
 const QUIET_CALLS_MAX: usize = 2;
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Return the connections that have bytes to write.
-    pub fn transmits(&self) -> impl Iterator<Item = ConnId> {
+    pub fn transmits(&self) -> impl Iterator<Item = Transmit> {
         self.env.router.transmits()
     }
 
@@ -45,11 +45,6 @@ impl Engine {
     /// none. The adapter writes all of them, in order.
     pub fn take_transmit(&mut self, conn: ConnId, into: &mut Vec<u8>) -> bool {
         self.env.router.take_transmit(conn, into)
-    }
-
-    /// Return the number of bytes to write on a connection.
-    pub fn unwritten(&self, conn: ConnId) -> usize {
-        self.env.router.unwritten(conn)
     }
 
     /// Return the near cache, which adapters read without the engine.

@@ -48,7 +48,7 @@ pub(crate) use context::Context;
 use context::earliest;
 pub(crate) use effects::{Action, RouterEvent};
 use id::NodeId;
-pub use id::{ConnId, LoginId};
+pub use id::{ConnId, LoginId, Transmit};
 use link::Received;
 use node::Node;
 pub(crate) use routing::Router;
@@ -343,18 +343,9 @@ impl Router {
     }
 
     /// Return the connections that have bytes to write.
-    pub(crate) fn transmits(&self) -> impl Iterator<Item = ConnId> {
-        let sentinel = self.sentinels.as_ref().and_then(|sentinels| sentinels.transmits());
-        self.nodes.iter().filter_map(|(_, node)| node.transmits()).chain(sentinel)
-    }
-
-    /// Return the number of bytes that a connection has to write.
-    pub(crate) fn unwritten(&self, id: ConnId) -> usize {
-        if id.node == NodeId::SENTINEL {
-            return self.sentinels.as_ref().map_or(0, |sentinels| sentinels.unwritten(id));
-        }
-        let open = self.nodes.get(id.node).and_then(|node| node.link.open());
-        open.filter(|(own, _)| *own == id).map_or(0, |(_, conn)| conn.unwritten())
+    pub(crate) fn transmits(&self) -> impl Iterator<Item = Transmit> {
+        let sentinel = self.sentinels.as_ref().and_then(|sentinels| sentinels.transmit());
+        self.nodes.iter().filter_map(|(_, node)| node.transmit()).chain(sentinel)
     }
 
     /// Stop connecting. Commands in flight, and commands that release locks, are still served.

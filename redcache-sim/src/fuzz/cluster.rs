@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
+use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed, Transmit};
 use redcache_core::{Address, CallOptions, Config, Key};
 
 use super::fixture::origin;
@@ -112,7 +112,7 @@ impl Cluster {
             while let Some(event) = self.engine.poll_event() {
                 self.on_event(event);
             }
-            let Some(conn) = self.engine.transmits().next() else { return };
+            let Some(Transmit { conn, .. }) = self.engine.transmits().next() else { return };
             let mut bytes = Vec::new();
             self.engine.take_transmit(conn, &mut bytes);
             let received = self.links.get_mut(&conn).expect("bytes are for an open link");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redcache_core::engine::{CallError, ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed};
+use redcache_core::engine::{
+    CallError, ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed, Transmit,
+};
 use redcache_core::{Answer, CallOptions, Config, Key, Loaded};
 
 use super::fixture::{key, origin};
@@ -285,7 +287,7 @@ impl Rig {
             while let Some(event) = self.engine.poll_event() {
                 self.on_event(event);
             }
-            let Some(conn) = self.engine.transmits().next() else { return };
+            let Some(Transmit { conn, .. }) = self.engine.transmits().next() else { return };
             let mut bytes = Vec::new();
             self.engine.take_transmit(conn, &mut bytes);
             assert_eq!(self.link.map(|(open, _)| open), Some(conn), "bytes for a closed link");

@@ -2,7 +2,7 @@
 //! links.
 
 use redcache_core::Address;
-use redcache_core::engine::{ConnId, Engine, Event as EngineEvent, OpId};
+use redcache_core::engine::{ConnId, Engine, Event as EngineEvent, OpId, Transmit};
 
 use crate::clock::{Micros, SkewedClock};
 use crate::deque::pop_front_if;
@@ -59,7 +59,7 @@ impl World {
                 self.on_event(process, event)?;
             }
             let engine = &mut self.processes[process].engine;
-            let Some(conn) = engine.transmits().next() else { break };
+            let Some(Transmit { conn, .. }) = engine.transmits().next() else { break };
             let mut bytes = Vec::new();
             engine.take_transmit(conn, &mut bytes);
             let mut links = self.processes[process].links.iter().copied();

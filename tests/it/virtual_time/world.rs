@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use redcache_core::engine::{ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed};
+use redcache_core::engine::{ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed, Transmit};
 use redcache_core::{Config, ConfigBuilder, Key, Loaded};
 use redcache_sim::server::{self, ClientId, Server};
 
@@ -220,7 +220,7 @@ impl World {
             }
             loop {
                 let next = process.engine.transmits().next();
-                let Some(conn) = next else { break };
+                let Some(Transmit { conn, .. }) = next else { break };
                 written = true;
                 let mut bytes = Vec::new();
                 process.engine.take_transmit(conn, &mut bytes);

@@ -7,6 +7,23 @@ pub struct ConnId {
     pub(super) node: NodeId,
 }
 
+/// A connection that has bytes to write, and their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transmit {
+    /// The connection.
+    pub conn: ConnId,
+    /// The number of bytes.
+    pub bytes: usize,
+}
+
+impl Transmit {
+    /// Return the bytes of an open connection; `None` if there are none.
+    pub(super) fn of(conn: ConnId, bytes: usize) -> Option<Self> {
+        (bytes > 0).then_some(Self { conn, bytes })
+    }
+}
+
 /// Names one credentials request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LoginId {

@@ -6,7 +6,7 @@ use super::breaker::Breaker;
 use super::context::{Context, earliest};
 use super::effects::{Effects, RouterEvent};
 use super::hello::Hello;
-use super::id::ConnId;
+use super::id::{ConnId, Transmit};
 use super::link::Link;
 use super::waiting::Waiting;
 use crate::api::config::{Address, Config, Servers};
@@ -378,9 +378,9 @@ impl Node {
         earliest(link, self.hello.verify_at().filter(|_| redials && self.is_ready()))
     }
 
-    /// Return the connection if it has bytes to write.
-    pub(super) fn transmits(&self) -> Option<ConnId> {
-        self.link.open().filter(|(_, conn)| conn.unwritten() > 0).map(|(id, _)| id)
+    /// Return the bytes to write on the connection, if there are any.
+    pub(super) fn transmit(&self) -> Option<Transmit> {
+        self.link.open().and_then(|(id, conn)| Transmit::of(id, conn.unwritten()))
     }
 }
 

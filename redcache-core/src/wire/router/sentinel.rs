@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::id::ConnId;
+use super::id::{ConnId, Transmit};
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::rng::Rng;
@@ -236,19 +236,11 @@ impl Sentinels {
         }
     }
 
-    /// Return the connection if it has bytes to write.
-    pub(super) fn transmits(&self) -> Option<ConnId> {
+    /// Return the bytes to write on the connection, if there are any.
+    pub(super) fn transmit(&self) -> Option<Transmit> {
         match &self.link {
-            Link::Open { conn, session } if session.unwritten() > 0 => Some(*conn),
-            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => None,
-        }
-    }
-
-    /// Return the number of bytes that the connection has to write.
-    pub(super) fn unwritten(&self, conn: ConnId) -> usize {
-        match &self.link {
-            Link::Open { conn: open, session } if *open == conn => session.unwritten(),
-            Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. } => 0,
+            Link::Open { conn, session } => Transmit::of(*conn, session.unwritten()),
+            Link::Down { .. } | Link::Dialing { .. } => None,
         }
     }
 
