@@ -148,6 +148,7 @@ mod switch {
         StaleAnswersUnbounded "a stale answer ignores `max_staleness`",
         JoinsUnbounded "a call with `max_staleness` is answered by a fetch that began too early",
         BareIntroduced "a server that hangs up at HELLO is sent CLIENT SETINFO",
+        HelloVerifiedOnce "a server that has hung up at HELLO three times is never asked for it again",
         SwitchIgnored "a switch that a sentinel publishes is ignored",
         RoleUnchecked "a server that a sentinel names is used although it is a replica",
         OldConnectionKept "the connection to a primary that was replaced is kept until it is lost",

@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 57] = [
+const FOUND: [(u64, &str); 58] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -97,6 +97,7 @@ const FOUND: [(u64, &str); 57] = [
     (10015108, "a call that was too late for a load had no patience left for others"),
     (18197, "a connection that was to be left for a new HELLO kept a lock"),
     (10024487, "pauses grew while the command on which the server hung up was searched"),
+    (19354, "a server that was lost three times at HELLO stayed untracked until its link ended"),
     // The checker was wrong about these.
     (2083, "a process that has long been without a connection shares what it has loaded"),
     (3383, "the \"not found\" of a reload was taken for that of a write"),
@@ -123,7 +124,7 @@ const FOUND: [(u64, &str); 57] = [
     (10031146, "the time for a handshake was too short for its round trips"),
     (10032316, "a process that leaves its link in the same step has no connection"),
     (10050575, "a command on which the server has hung up fails until its pause is over"),
-    (19354, "a server that was lost three times at HELLO is used untracked"),
+    (10081571, "a batch joined a load while its process was cut off, and was judged after that"),
     (10018138, "a repeated removal that is refused for good is given up"),
 ];
 

@@ -11,7 +11,7 @@ use crate::conformance::scene::{Kind, Notices, TTL, connected, found, observed, 
 
 with_a_server_of_its_own![
     behind_twemproxy_everything_but_the_near_cache_works,
-    behind_twemproxy_the_second_look_for_hello_costs_no_call,
+    behind_twemproxy_further_attempts_with_hello_cost_no_call,
     behind_haproxy_everything_works,
     behind_haproxy_the_heartbeat_keeps_an_idle_connection,
     a_connection_that_haproxy_ends_is_made_again,
@@ -54,20 +54,19 @@ fn check_calls<C: Cache>(cache: &C, server: &mut Raw) {
     assert_eq!(server.get("loaded").map(|value| value.ends_with(b":v")), Some(true));
 }
 
-fn behind_twemproxy_the_second_look_for_hello_costs_no_call<C: Cache>() {
+fn behind_twemproxy_further_attempts_with_hello_cost_no_call<C: Cache>() {
     let server = RedisServer::start();
     for proxy in Middlebox::twemproxies(server.address()) {
         let (url, notices) = (proxy.url(), Notices::default());
         let cache: C = observed(format!("{url}?reconnect_delay_max=50ms"), notices.clone());
         cache.insert("k", "v", TTL).unwrap();
-        // The first connection without `HELLO` is closed for another attempt with `HELLO`, which
-        // fails.
-        wait_until("the connection is replaced", || {
+        // After longer and longer pauses, the connection without `HELLO` is closed for another
+        // attempt with `HELLO`, which fails.
+        wait_until("the connection is replaced several times", || {
             assert_eq!(cache.get("k").unwrap().source, Source::Redis);
             cache.insert("other", "v", TTL).unwrap();
-            notices.count(Kind::Untracked) == 2
+            notices.count(Kind::Untracked) >= 4
         });
-        assert_eq!(notices.count(Kind::Disconnected), 1, "{}", notices.text());
         assert_eq!(notices.count(Kind::ConnectFailed), 0, "{}", notices.text());
     }
 }

@@ -7,10 +7,11 @@ use redcache_core::engine::{CallError, OpId, Outcome};
 use redcache_core::{Answer, Error, ErrorKind, Key, Source};
 
 use crate::clock::Micros;
+use crate::fault::Fault;
 use crate::history::{Origin, Stamp, Validity, decode_value};
 use crate::invariant::{Checked, Invariant};
 use crate::state::call::{Given, Kind, State};
-use crate::state::link::Gate;
+use crate::state::link::{Gate, Link};
 use crate::state::world::{Phase, World};
 
 impl World {
@@ -208,12 +209,11 @@ impl World {
         (value, begun): (Option<&Bytes>, Stamp),
     ) -> Checked {
         let state = &self.calls[call];
-        let (key, floor, process) =
-            (state.keys[slot], state.join_floors[slot], &self.processes[state.process]);
-        // A process without a connection cannot learn of the write. It may have left a link just
-        // now.
-        let is_cut_off = !process.engine.is_connected()
-            || !process.links.iter().any(|&link| self.links[link].gate == Gate::Passed);
+        let (key, floor) = (state.keys[slot], state.join_floors[slot]);
+        // A process without a connection cannot learn of the write. A batch reports all answers
+        // together with the last.
+        let since = if state.kind.is_batch() { state.started_at } else { self.now };
+        let is_cut_off = self.was_cut_off(state.process, since);
         let is_stored = value.is_none() || self.keys[key].seen(value, 0).is_some();
         if is_stored || is_cut_off || self.cluster.is_some() {
             return Ok(());
@@ -224,6 +224,17 @@ impl World {
                 "call {call} joined a load of key {key} that began at {begun}; write at {floor}"
             )
         })
+    }
+
+    /// Return whether a process was without a connection at some time since then. It may have left
+    /// a link just now.
+    fn was_cut_off(&self, process: usize, since: Micros) -> bool {
+        let process = &self.processes[process];
+        let has_lasted = |&link: &usize| {
+            let Link { gate, passed_at, .. } = self.links[link];
+            gate == Gate::Passed && passed_at <= since
+        };
+        !process.engine.is_connected() || !process.links.iter().any(has_lasted)
     }
 
     /// Return when the load began that a call joined for this value, if it joined one.
@@ -422,7 +433,11 @@ impl World {
         Invariant::LoadedIsReturned.holds(!has_loaded || is_late || is_cut_short, || {
             format!("call {call} has loaded and fails with {error:?}")
         })?;
-        Invariant::Liveness.holds(!(state.style.is_probe && self.phase >= Phase::Probing), || {
+        // The commands wait while the process tries `HELLO` again.
+        let verifies_hello = self.plan.faults.has(Fault::HelloHangUp)
+            && self.was_cut_off(state.process, state.started_at);
+        let is_last = state.style.is_probe && self.phase >= Phase::Probing;
+        Invariant::Liveness.holds(!is_last || verifies_hello, || {
             format!("call {call}, made after the faults, fails with {error:?}")
         })
     }

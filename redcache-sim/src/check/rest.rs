@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
-use crate::state::link::{Gate, Link};
+use crate::state::process::Process;
 use crate::state::world::World;
 
 impl World {
@@ -13,10 +13,7 @@ impl World {
             Invariant::Liveness.holds(process.engine.is_connected(), || {
                 format!("p{number} has no connection long after the last fault")
             })?;
-            let untracked = [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp];
-            let trackable = !untracked.into_iter().any(|fault| self.plan.faults.has(fault));
-            let is_fit = process.engine.is_tracked() == trackable
-                || trackable && self.has_lost_greetings(number);
+            let is_fit = process.engine.is_tracked() == self.is_trackable();
             Invariant::FailClosed.holds(is_fit, || {
                 format!("p{number} reports is_tracked() as {}", process.engine.is_tracked())
             })?;
@@ -24,19 +21,31 @@ impl World {
         Ok(())
     }
 
-    /// Return whether a process takes the server for one that hangs up at `HELLO`: three of its
-    /// links were lost before the answer, and its present one is untracked.
-    fn has_lost_greetings(&self, number: usize) -> bool {
-        let process = &self.processes[number];
-        let is_lost = |link: &&Link| {
-            let is_unanswered = match link.gate {
-                Gate::Awaiting { last } | Gate::Answered { last, .. } => !last,
-                Gate::Open | Gate::Passed => false,
-            };
-            (link.process, link.life) == (number, process.life) && !link.is_current && is_unanswered
+    /// Return whether the servers track keys.
+    fn is_trackable(&self) -> bool {
+        let untracked = [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp];
+        !untracked.into_iter().any(|fault| self.plan.faults.has(fault))
+    }
+
+    /// Return whether a process has lost some connections at `HELLO` and is about to try it again.
+    pub(crate) fn awaits_hello(&mut self) -> bool {
+        let (has_hello, trackable) =
+            (!self.plan.faults.has(Fault::HelloHangUp), self.is_trackable());
+        let has_begun = self.hello_by.is_some();
+        let awaits = |process: &Process| {
+            let is_connected = process.engine.is_connected();
+            let is_untracked = trackable && !process.engine.is_tracked();
+            if has_hello { is_untracked && (is_connected || has_begun) } else { !is_connected }
         };
-        let is_tracked = process.links.iter().any(|&link| self.links[link].tracked);
-        !is_tracked && self.links.iter().filter(is_lost).count() >= 3
+        if !self.processes.iter().any(awaits) {
+            return false;
+        }
+        let times = &self.plan.times;
+        // The pauses double, and the first came before the end of the faults.
+        let pauses = 2 * times.reconnect + 2 * times.connect;
+        let patience = self.slowest(pauses) + self.plan.disturbed + 20 * self.one_way();
+        let now = self.now;
+        *self.hello_by.get_or_insert(now + patience) > now
     }
 
     /// Check that nothing is left of the run. Return `false` while some process has always had a

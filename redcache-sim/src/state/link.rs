@@ -61,6 +61,8 @@ pub(crate) struct Link {
     /// Bytes of an incomplete command at the server.
     pub(crate) received: Vec<u8>,
     pub(crate) gate: Gate,
+    /// The time at which the handshake was complete.
+    pub(crate) passed_at: Micros,
     /// Whether the last command of the handshake was `CLIENT TRACKING`.
     pub(crate) sets_tracking: bool,
     /// Whether `PING` was sent behind that command.
@@ -104,6 +106,7 @@ impl Link {
             down: Pipe::default(),
             received: Vec::new(),
             gate: Gate::Open,
+            passed_at: 0,
             sets_tracking: false,
             probes: false,
             tracked: false,

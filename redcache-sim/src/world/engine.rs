@@ -230,8 +230,9 @@ impl World {
                 for key in written {
                     self.processes[process].learned[key].replaced = self.stamp;
                 }
-                let state = &self.links[link];
+                let state = &mut self.links[link];
                 if !was_passed && state.gate == Gate::Passed {
+                    state.passed_at = now;
                     self.processes[process].disrupted_at = now;
                     self.expect_reread(link);
                 }

@@ -229,7 +229,7 @@ impl Node {
             let text = format!("{}: the next connection tries HELLO again", self.address);
             self.question(Error::new(ErrorKind::Unavailable, text), false);
             self.verifies_hello = true;
-            self.hello.on_lost();
+            self.hello.on_verify();
         }
     }
 
