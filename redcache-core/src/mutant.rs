@@ -141,7 +141,6 @@ mod switch {
         KeptRemovalOutlived "a kept removal is repeated after a newer write of its process",
         RoundTripIgnored "a lock expires within the round trip of its load",
         SuspectsInCompany "commands of lost connections are sent again side by side",
-        SuspectsFirst "after a hang-up, a suspect is sent again before the commands beside it",
         BoundFromArrival "the bound of a connection counts from the arrival of a reply",
         BoundOfOtherNode "the bound of an entry is that of the connection with the newest one",
         BoundOfNextConnection "the handshake of the next connection raises the bound of the last one",

@@ -107,7 +107,7 @@ impl Waiting {
 
     /// Forget the round, because the connection is lost.
     pub(super) fn on_disconnect(&mut self) {
-        self.suspects_had_turn |= self.round.is_of_suspects() && !mutant!(SuspectsFirst);
+        self.suspects_had_turn |= self.round.is_of_suspects();
         self.round = Round::Free;
     }
 
