@@ -6,10 +6,11 @@ use super::context::Context;
 use super::effects::{Action, RouterEvent};
 use super::id::{ConnId, LoginId, NodeId};
 use super::routing::Router;
-use super::sentinel::{News, Settings};
+use super::sentinel::{Failure, News, Settings};
 use crate::api::config::{Address, Config, Servers};
 use crate::api::credentials::{Credentials, LoginRequest};
 use crate::api::error::{Error, ErrorKind};
+use crate::api::secret::Secret;
 use crate::protocol::sentinel::Login;
 use crate::wire::inbound::Input;
 
@@ -18,8 +19,8 @@ impl Router {
     pub(super) fn consult(&mut self, ctx: Context<'_>) {
         let Some(settings) = settings(ctx.config).filter(|_| !self.is_closed) else { return };
         let Some(sentinels) = &mut self.sentinels else { return };
-        if let Some(reason) = sentinels.handle_timeout(ctx.now, settings) {
-            self.leave_sentinel(ctx, &reason);
+        if let Some(failure) = sentinels.handle_timeout(ctx.now, settings) {
+            self.leave_sentinel(ctx, failure);
         }
         self.ask_sentinel_credentials(ctx, settings);
         let Some(sentinels) = &mut self.sentinels else { return };
@@ -32,16 +33,16 @@ impl Router {
     }
 
     /// Hang up on the current sentinel, and continue with the next one.
-    fn leave_sentinel(&mut self, ctx: Context<'_>, reason: &Error) {
+    fn leave_sentinel(&mut self, ctx: Context<'_>, failure: Failure) {
         if let Some(conn) = self.sentinels.as_ref().and_then(|sentinels| sentinels.conn()) {
             self.effects.actions.push_back(Action::HangUp { conn });
         }
-        self.on_sentinel_failed(ctx, reason);
+        self.on_sentinel_failed(ctx, failure);
     }
 
-    fn on_sentinel_failed(&mut self, ctx: Context<'_>, reason: &Error) {
+    fn on_sentinel_failed(&mut self, ctx: Context<'_>, failure: Failure) {
         let Some(sentinels) = &mut self.sentinels else { return };
-        let Some(News::NoneAnswers(reason)) = sentinels.on_failed(ctx.now, reason, &mut self.rng)
+        let Some(News::NoneAnswers(reason)) = sentinels.on_failed(ctx.now, failure, &mut self.rng)
         else {
             return;
         };
@@ -97,7 +98,7 @@ impl Router {
         let at = (ctx.now, settings);
         if let Err(error) = session.on_credentials(at, login.number, answer, &mut self.rng) {
             let text = format!("sentinel {name}: {}", error.text());
-            self.leave_sentinel(ctx, &Error::new(error.kind(), text));
+            self.leave_sentinel(ctx, Failure::Told(Error::new(error.kind(), text)));
         }
     }
 
@@ -116,7 +117,8 @@ impl Router {
         if sentinels.has(conn) {
             let name = sentinels.name();
             let text = format!("sentinel {name}: {why}");
-            self.on_sentinel_failed(ctx, &Error::new(ErrorKind::Unavailable, text));
+            let lost = Failure::Lost(Error::new(ErrorKind::Unavailable, text));
+            self.on_sentinel_failed(ctx, lost);
         }
     }
 
@@ -138,7 +140,8 @@ impl Router {
                 Ok(Some(News::NoneAnswers(_)) | None) => return,
                 Err(reason) => {
                     let text = format!("sentinel {}: {}", sentinels.name(), reason.text());
-                    return self.leave_sentinel(ctx, &Error::new(reason.kind(), text));
+                    let failure = Failure::Told(Error::new(reason.kind(), text));
+                    return self.leave_sentinel(ctx, failure);
                 }
             }
         }
@@ -194,7 +197,7 @@ fn settings(config: &Config) -> Option<Settings<'_>> {
     match &config.servers {
         Servers::Sentinel { service, .. } => Some(Settings {
             service,
-            login: config.sentinel_password.as_ref().map(|password| Login {
+            login: password(config).map(|password| Login {
                 username: config.sentinel_username.as_deref().unwrap_or("default"),
                 password: password.reveal(),
             }),
@@ -206,6 +209,11 @@ fn settings(config: &Config) -> Option<Settings<'_>> {
         }),
         Servers::None | Servers::One(_) | Servers::Cluster { .. } => None,
     }
+}
+
+fn password(config: &Config) -> Option<&Secret> {
+    let of_servers = if mutant!(SentinelSharesLogin) { config.password.as_ref() } else { None };
+    config.sentinel_password.as_ref().or(of_servers)
 }
 
 #[cfg(test)]

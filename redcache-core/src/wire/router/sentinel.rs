@@ -41,6 +41,15 @@ pub(super) enum News {
     NoneAnswers(Error),
 }
 
+/// The reason to leave a sentinel.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The connection was lost or could not be made.
+    Lost(Error),
+    /// The sentinel's answer, its silence, or the failure of the credentials provider.
+    Told(Error),
+}
+
 #[derive(Debug)]
 pub(super) struct Sentinels {
     addresses: Vec<Address>,
@@ -50,6 +59,8 @@ pub(super) struct Sentinels {
     backoff: Backoff,
     /// The number of sentinels that have failed since one last answered.
     failed: usize,
+    /// The last reason of this round that is not a lost connection.
+    told: Option<Error>,
     /// The router has no primary.
     is_searching: bool,
 }
@@ -74,6 +85,7 @@ impl Sentinels {
             link: Link::Down { dial_at: now },
             backoff: Backoff::new(config.reconnect_delay_max),
             failed: 0,
+            told: None,
             is_searching: true,
         })
     }
@@ -142,6 +154,7 @@ impl Sentinels {
             match told {
                 Told::Primary(address) => {
                     self.failed = 0;
+                    self.told = None;
                     self.backoff.reset();
                     return Ok(Some(News::Primary(address)));
                 }
@@ -173,15 +186,23 @@ impl Sentinels {
     pub(super) fn on_failed(
         &mut self,
         now: Instant,
-        reason: &Error,
+        failure: Failure,
         rng: &mut Rng,
     ) -> Option<News> {
         self.failed += 1;
+        let reason = match failure {
+            Failure::Told(reason) => self.told.insert(reason).clone(),
+            // A reason in words says more than a lost connection to another sentinel.
+            Failure::Lost(reason) => self.told.clone().unwrap_or(reason),
+        };
         self.current = (self.current + 1) % self.addresses.len().max(1);
         let is_round = self.failed.is_multiple_of(self.addresses.len().max(1));
         let pause = if is_round { self.backoff.pause(rng) } else { Duration::ZERO };
         self.link = Link::Down { dial_at: now + pause };
-        is_round.then(|| News::NoneAnswers(reason.clone()))
+        is_round.then(|| {
+            self.told = None;
+            News::NoneAnswers(reason)
+        })
     }
 
     /// Begin the search for a primary: query the sentinel at once, and repeat it often until there
@@ -199,15 +220,21 @@ impl Sentinels {
     }
 
     /// Send the query that is due. Return the reason to leave the sentinel, if it is silent.
-    pub(super) fn handle_timeout(&mut self, now: Instant, settings: Settings<'_>) -> Option<Error> {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        settings: Settings<'_>,
+    ) -> Option<Failure> {
         let (name, interval) = (self.name(), self.interval(settings));
         let silent = |what| Error::new(ErrorKind::Unavailable, format!("sentinel {name}: {what}"));
         match &mut self.link {
             Link::Down { .. } => None,
-            Link::Dialing { until, .. } => (*until <= now).then(|| silent("no connection in time")),
+            Link::Dialing { until, .. } => {
+                (*until <= now).then(|| Failure::Lost(silent("no connection in time")))
+            }
             Link::Open { session, .. } => {
                 if let Some(why) = session.silence(now) {
-                    return Some(silent(why));
+                    return Some(Failure::Told(silent(why)));
                 }
                 session.ask_if_due(now, settings, interval);
                 None

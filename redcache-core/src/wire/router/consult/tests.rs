@@ -25,6 +25,8 @@ struct World {
     asked: Vec<(u16, String)>,
     /// The greetings and logins that each port received. Passwords with `old` are refused.
     greetings: Vec<(u16, String)>,
+    /// The first word of the commands that sentinels refuse.
+    forbidden: &'static str,
     /// The requests to the credentials provider.
     logins: Vec<(LoginId, LoginRequest)>,
     events: Vec<RouterEvent>,
@@ -56,6 +58,7 @@ impl World {
             servers,
             asked: Vec::new(),
             greetings: Vec::new(),
+            forbidden: "",
             logins: Vec::new(),
             events: Vec::new(),
         };
@@ -119,6 +122,11 @@ impl World {
                     bytes = &bytes[end..];
                     continue;
                 }
+            }
+            if word(0) == self.forbidden {
+                reply += "-NOPERM User u has no permissions to run the command\r\n";
+                bytes = &bytes[end..];
+                continue;
             }
             reply += &match (command.trim(), self.sentinels.get(&port)) {
                 ("HELLO 3", sentinel) => {
@@ -277,6 +285,21 @@ fn a_server_in_the_place_of_a_sentinel_is_told_by_name() {
         "{reasons:?}"
     );
     assert!(!world.router.is_ready());
+}
+
+#[test]
+fn a_command_that_the_acl_of_the_sentinels_forbids_is_named() {
+    for forbidden in ["SENTINEL", "SUBSCRIBE"] {
+        let mut world = World::new(URL, &[(100, Some(1))], &[1]);
+        world.forbidden = forbidden;
+        world.lose(100);
+        world.lose(1);
+        world.pass(Duration::from_secs(4));
+        let reasons = world.failures();
+        let expected =
+            format!("sentinel h:100: the user of `sentinel_username` may not run `{forbidden}`");
+        assert!(reasons.iter().any(|it| it.contains(&expected)), "{reasons:?}");
+    }
 }
 
 #[test]

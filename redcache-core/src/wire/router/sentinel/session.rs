@@ -99,7 +99,9 @@ impl Session {
                 self.login.on_credentials(now, &credentials);
                 self.credentials = Some(credentials);
                 let request = if self.is_ready { Request::Auth } else { Request::Hello };
-                self.send(now, request, settings);
+                if request == Request::Hello || !mutant!(SentinelRenewalDropped) {
+                    self.send(now, request, settings);
+                }
                 Ok(())
             }
             Err(_) if self.is_ready => {
@@ -269,6 +271,8 @@ fn read(
                         port 26379";
             Err(Error::new(ErrorKind::Unavailable, text))
         }
+        (Some(Request::Subscribe), Frame::Error(text)) => Err(forbidden("SUBSCRIBE", text)),
+        (Some(Request::Primary), Frame::Error(text)) => Err(forbidden("SENTINEL", text)),
         (Some(Request::Primary), reply) => match read_primary(reply) {
             Some(address) => Ok(Some(Told::Primary(address))),
             None => {
@@ -293,4 +297,15 @@ fn refused(text: &[u8]) -> Error {
         ),
         _ => Error::new(ErrorKind::Unavailable, "the sentinel refuses HELLO 3"),
     }
+}
+
+fn forbidden(command: &str, text: &[u8]) -> Error {
+    if text.starts_with(b"NOPERM") {
+        let text = format!(
+            "the user of `sentinel_username` may not run `{command}`: allow `SENTINEL` and \
+             `SUBSCRIBE` in its ACL"
+        );
+        return Error::new(ErrorKind::Authentication, text);
+    }
+    Error::new(ErrorKind::Unavailable, format!("the sentinel refuses `{command}`"))
 }
