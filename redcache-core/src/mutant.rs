@@ -151,6 +151,8 @@ mod switch {
         SwitchIgnored "a switch that a sentinel publishes is ignored",
         RoleUnchecked "a server that a sentinel names is used although it is a replica",
         OldConnectionKept "the connection to a primary that was replaced is kept until it is lost",
+        SentinelRenewalDropped "renewed credentials of a sentinel are not sent",
+        SentinelSharesLogin "the password of the servers is sent to sentinels",
         PublicationNotReadBack "a published value that the server does not track is kept",
         NativeRefusalStands "a server's refusal of a command that stands for a script is final",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
@@ -179,7 +181,8 @@ mod switch {
 
         /// Return whether only a group under Redis Sentinel shows the bug.
         pub fn is_of_sentinels(self) -> bool {
-            matches!(self, Self::SwitchIgnored | Self::RoleUnchecked | Self::OldConnectionKept)
+            (Self::SwitchIgnored as usize..=Self::SentinelSharesLogin as usize)
+                .contains(&(self as usize))
         }
 
         /// Return whether a group under Redis Sentinel shows the bug, too.

@@ -94,11 +94,12 @@ pub enum Fault {
     SentinelIgnorant,
     SentinelDead,
     SentinelSilent,
+    SentinelRefuses,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 90] = [
+    pub const ALL: [Self; 91] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -189,6 +190,7 @@ impl Fault {
         Self::SentinelIgnorant,
         Self::SentinelDead,
         Self::SentinelSilent,
+        Self::SentinelRefuses,
     ];
 
     /// Return whether the fault needs a cluster.
@@ -324,6 +326,7 @@ impl Fault {
             Self::SentinelIgnorant => "sentinel does not know the service",
             Self::SentinelDead => "sentinel dead",
             Self::SentinelSilent => "sentinel silent",
+            Self::SentinelRefuses => "sentinel refuses every login",
         }
     }
 }

@@ -74,6 +74,8 @@ pub enum Invariant {
     OwnerKeepsNear,
     NamedPrimary,
     SwitchFollowed,
+    LoginOfItsKind,
+    LoginSent,
     Cleared,
     LoadBeforeClear,
     CommitAcrossClear,
@@ -81,7 +83,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 73] = [
+    pub const ALL: [Self; 75] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -152,6 +154,8 @@ impl Invariant {
         Self::OwnerKeepsNear,
         Self::NamedPrimary,
         Self::SwitchFollowed,
+        Self::LoginOfItsKind,
+        Self::LoginSent,
         Self::Cleared,
         Self::LoadBeforeClear,
         Self::CommitAcrossClear,
@@ -181,7 +185,7 @@ impl Invariant {
 
     /// Return whether the invariant is checked only in groups under Redis Sentinel.
     pub fn is_of_sentinels_only(self) -> bool {
-        matches!(self, Self::NamedPrimary | Self::SwitchFollowed)
+        (Self::NamedPrimary as usize..=Self::LoginSent as usize).contains(&(self as usize))
     }
 
     /// Return whether the invariant is checked in namespaces that are cleared.
@@ -287,9 +291,7 @@ impl Invariant {
                 "a call that waited when a connection was lost reads again on the next one"
             }
             Self::OwnLogin => "a connection logs in with the answer to its own question",
-            Self::Renewal => {
-                "a live connection asks for new credentials before the old ones expire"
-            }
+            Self::Renewal => "a connection asks for new credentials before the old ones expire",
             Self::FreshLogin => "a connection logs in with credentials that have not expired",
             Self::LoginsBounded => "a credentials provider is asked a bounded number of times",
             Self::RedirectsBounded => "a command follows a bounded number of redirects",
@@ -301,9 +303,9 @@ impl Invariant {
             Self::NamedPrimary => {
                 "commands go only to a primary, and only to the one that a sentinel has named last"
             }
-            Self::SwitchFollowed => {
-                "a process leaves a server at once when a sentinel names another"
-            }
+            Self::LoginSent => "credentials that a provider returns in time are sent at once",
+            Self::LoginOfItsKind => "servers receive their own login only, and sentinels theirs",
+            Self::SwitchFollowed => "a process leaves a server once a sentinel names another",
             Self::Cleared => "no process serves a value from before a clear later than one push",
             Self::LoadBeforeClear => "a load that began before a clear is not visible after it",
             Self::CommitAcrossClear => "no value from before a removal is visible after a clear",

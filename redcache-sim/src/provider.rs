@@ -8,7 +8,7 @@ use redcache_core::engine::LoginId;
 use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant};
-use crate::request::words;
+use crate::request::{is_login, password_of, words};
 use crate::rng::Rng;
 use crate::tally::Tally;
 
@@ -161,12 +161,12 @@ impl Provider {
         expiry: impl Fn(Micros) -> Micros,
         tally: &mut Tally,
     ) -> Checked {
-        let password = match words(frame)[..] {
-            [b"HELLO", _, b"AUTH", _, password, ..] | [b"AUTH", _, password] => password,
-            [b"HELLO", ..] => {
-                return Err(Invariant::OwnLogin.broken(format!("link {link} has no login")));
-            }
-            _ => return Ok(()),
+        let words = words(frame);
+        if !is_login(&words) {
+            return Ok(());
+        }
+        let Some(password) = password_of(&words) else {
+            return Err(Invariant::OwnLogin.broken(format!("link {link} has no login")));
         };
         tally.cover(Invariant::OwnLogin);
         let login = self.logins.iter().find(|login| login.password.as_bytes() == password);
@@ -178,6 +178,28 @@ impl Provider {
         Invariant::FreshLogin.holds(now <= expires_at, || {
             format!("link {link} logs in with credentials that expired at {expires_at} µs")
         })
+    }
+
+    /// Return whether the answer to a question is used: it came within `timeout`, and the link has
+    /// asked no other question since.
+    pub(crate) fn is_due(&self, login: usize, timeout: Duration) -> bool {
+        let Login { asker, asked_at, answered_at, .. } = &self.logins[login];
+        let timeout = u64::try_from(timeout.as_micros()).unwrap_or(0);
+        let is_in_time = answered_at.is_some_and(|at| at < asked_at + timeout);
+        let mut later = self.logins[login + 1..].iter();
+        is_in_time && !later.any(|later| later.asker.link == asker.link)
+    }
+
+    /// Return whether a password is an old one, which servers and sentinels refuse.
+    pub(crate) fn is_old(&self, password: &[u8]) -> bool {
+        self.logins.iter().any(|login| {
+            login.password.as_bytes() == password && login.fault == Some(Fault::LoginOld)
+        })
+    }
+
+    /// Return the password that answers a question.
+    pub(crate) fn password(&self, login: usize) -> &[u8] {
+        self.logins[login].password.as_bytes()
     }
 
     /// Return when a question was answered whose credentials the servers accept.

@@ -17,6 +17,21 @@ pub(crate) fn words(frame: &[u8]) -> Vec<&[u8]> {
     (0..count).map_while(|_| rest.word()).collect()
 }
 
+/// Return `true` if a command greets a server or logs in.
+pub(crate) fn is_login(words: &[&[u8]]) -> bool {
+    matches!(words, [b"HELLO" | b"AUTH", ..])
+}
+
+/// Return the password in a greeting or a login.
+pub(crate) fn password_of<'a>(words: &[&'a [u8]]) -> Option<&'a [u8]> {
+    match words {
+        [b"HELLO", _, b"AUTH", _, password, ..] | [b"AUTH", _, password] | [b"AUTH", password] => {
+            Some(password)
+        }
+        _ => None,
+    }
+}
+
 struct Words<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -12,13 +12,13 @@ use crate::request::{request_end, words};
 impl World {
     /// Check that a process sends commands only to the primary that was named to it.
     pub(super) fn check_recipient(&mut self, link: usize, mut bytes: &[u8]) -> Checked {
-        let Some(server) = self.links[link].server() else { return Ok(()) };
         let (process, role) = (self.links[link].wire.process, self.links[link].known_role());
         let named = self.processes[process].named;
         while let Some(length) = request_end(bytes) {
             let (frame, rest) = bytes.split_at(length);
             bytes = rest;
             self.check_login(link, frame)?;
+            let Some(server) = self.links[link].server() else { continue };
             let words = words(frame);
             if matches!(words[..], [b"HELLO" | b"AUTH" | b"CLIENT" | b"PING" | b"SELECT", ..]) {
                 continue;

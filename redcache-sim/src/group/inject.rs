@@ -1,6 +1,7 @@
 //! Injection of faults, and their end.
 
 use super::link::FarEnd;
+use super::plan::LoginPlan;
 use super::world::{Event, Phase, World};
 use crate::fault::Fault;
 use crate::wiring::Wiring;
@@ -19,13 +20,17 @@ impl World {
             | Fault::SentinelWrong
             | Fault::SentinelIgnorant
             | Fault::SentinelDead
-            | Fault::SentinelSilent => self.inject_sentinel(fault),
+            | Fault::SentinelSilent
+            | Fault::SentinelRefuses => self.inject_sentinel(fault),
             Fault::CutAfter => self.cut_some_link(),
             _ => self.begin_switch(fault),
         }
     }
 
     fn inject_sentinel(&mut self, fault: Fault) {
+        if fault == Fault::SentinelRefuses && self.plan.sentinel_login == LoginPlan::Open {
+            return;
+        }
         self.timeline.tally.fault(fault);
         let sentinel = self.rng.index(self.sentinels.len());
         let (servers, lasts) = (self.nodes.len(), self.rng.between(50_000, 1_500_000));
@@ -35,6 +40,7 @@ impl World {
             Fault::SentinelLate => state.is_late = true,
             Fault::SentinelIgnorant => state.is_ignorant = true,
             Fault::SentinelSilent => state.is_silent = true,
+            Fault::SentinelRefuses => state.is_refusing = true,
             Fault::SentinelDead => {
                 state.is_dead = true;
                 self.end_links_to(sentinel);
@@ -85,6 +91,7 @@ impl World {
         state.is_dead = false;
         state.is_silent = false;
         state.is_late = false;
+        state.is_refusing = false;
         self.learn(sentinel, self.primary, self.epoch);
     }
 

@@ -21,6 +21,10 @@ pub(super) struct Link {
     pub(super) to: Option<FarEnd>,
     /// Whether the sentinel has accepted the connection.
     pub(super) is_accepted: bool,
+    /// The password that the process has sent last.
+    pub(super) sent_password: Vec<u8>,
+    /// The password that a sentinel has accepted last, and where its answer ends in the pipe.
+    pub(super) accepted: Option<(u64, Vec<u8>)>,
     /// Whether the client has subscribed to switches.
     pub(super) is_subscribed: bool,
     /// Bytes of an incomplete command at the far end.
@@ -45,6 +49,8 @@ impl Link {
             wire: Wire::new(process, conn),
             to,
             is_accepted: false,
+            sent_password: Vec::new(),
+            accepted: None,
             is_subscribed: false,
             received: Vec::new(),
             greeting: None,

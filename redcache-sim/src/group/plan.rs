@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redcache_core::{Config, ConfigError};
 
+use super::link::FarEnd;
 use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::provider::ProviderPlan;
@@ -24,7 +25,7 @@ pub(super) fn port_of(number: usize) -> u16 {
 }
 
 /// The faults of a group.
-pub(super) const INJECTED: [Fault; 13] = [
+pub(super) const INJECTED: [Fault; 15] = [
     Fault::SwitchByCommand,
     Fault::SwitchByCommand,
     Fault::OldPrimaryUnaware,
@@ -37,6 +38,8 @@ pub(super) const INJECTED: [Fault; 13] = [
     Fault::SentinelIgnorant,
     Fault::SentinelDead,
     Fault::SentinelSilent,
+    Fault::SentinelRefuses,
+    Fault::SentinelRefuses,
     Fault::CutAfter,
 ];
 
@@ -59,8 +62,31 @@ pub(super) struct Plan {
     /// The sentinels in the settings; the others are learned.
     pub(super) known_sentinels: usize,
     pub(super) injections: Vec<(Micros, Fault)>,
-    /// The credentials provider, if there is one.
-    pub(super) provider: Option<ProviderPlan>,
+    pub(super) server_login: LoginPlan,
+    pub(super) sentinel_login: LoginPlan,
+    /// The provider, for the logins that have one.
+    pub(super) provider: ProviderPlan,
+}
+
+/// The logins at all servers or at all sentinels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoginPlan {
+    /// No login is needed.
+    Open,
+    /// The password of the settings.
+    Password(&'static str),
+    /// Credentials of a provider.
+    Provider,
+}
+
+impl LoginPlan {
+    /// Return the password of the settings.
+    pub(super) fn password(self) -> Option<&'static str> {
+        match self {
+            Self::Password(password) => Some(password),
+            Self::Open | Self::Provider => None,
+        }
+    }
 }
 
 impl Plan {
@@ -89,6 +115,8 @@ impl Plan {
             reconnect,
             known_sentinels: rng.weighted(&[(1, 1), (1, 2), (3, SENTINELS)]),
             injections,
+            server_login: login(rng, "password of the servers"),
+            sentinel_login: login(rng, "password of the sentinels"),
             provider: provider(rng),
         }
     }
@@ -96,10 +124,20 @@ impl Plan {
     /// Return the configuration of each process.
     pub(super) fn config(&self) -> Result<Config, ConfigError> {
         let sentinels = (0..self.known_sentinels).map(|number| (SENTINEL_HOST, port_of(number)));
-        let builder = match self.provider {
-            // The world answers.
-            Some(_) => Config::builder().blocking_credentials_provider(|_| Err("not asked".into())),
-            None => Config::builder(),
+        // The world answers instead of the providers.
+        let builder = match self.server_login {
+            LoginPlan::Open => Config::builder(),
+            LoginPlan::Password(password) => Config::builder().password(password),
+            LoginPlan::Provider => {
+                Config::builder().blocking_credentials_provider(|_| Err("not asked".into()))
+            }
+        };
+        let builder = match self.sentinel_login {
+            LoginPlan::Open => builder,
+            LoginPlan::Password(password) => builder.sentinel_password(password),
+            LoginPlan::Provider => {
+                builder.blocking_sentinel_credentials_provider(|_| Err("not asked".into()))
+            }
         };
         builder
             .sentinel(sentinels, SERVICE)
@@ -109,6 +147,15 @@ impl Plan {
             .reconnect_delay_max(self.reconnect)
             .near_cache_bytes(64 << 10)
             .build()
+    }
+
+    /// Return the login that the far end of a connection expects.
+    pub(super) fn login(&self, to: Option<FarEnd>) -> LoginPlan {
+        match to {
+            Some(FarEnd::Server(_)) => self.server_login,
+            Some(FarEnd::Sentinel(_)) => self.sentinel_login,
+            None => LoginPlan::Open,
+        }
     }
 
     /// Return the longest time that bytes take on a healthy link.
@@ -128,8 +175,15 @@ impl Plan {
     }
 }
 
-fn provider(rng: &mut Rng) -> Option<ProviderPlan> {
+fn login(rng: &mut Rng, password: &'static str) -> LoginPlan {
+    rng.weighted(&[
+        (5, LoginPlan::Open),
+        (2, LoginPlan::Password(password)),
+        (3, LoginPlan::Provider),
+    ])
+}
+
+fn provider(rng: &mut Rng) -> ProviderPlan {
     let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
-    let is_faulty = rng.chance(700);
-    rng.chance(300).then_some(ProviderPlan { lifetime, is_faulty })
+    ProviderPlan { lifetime, is_faulty: rng.chance(700) }
 }

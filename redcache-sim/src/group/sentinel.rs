@@ -18,6 +18,8 @@ pub(super) struct Sentinel {
     pub(super) is_silent: bool,
     /// Whether the sentinel learns of no switch until the faults end.
     pub(super) is_late: bool,
+    /// Whether the sentinel refuses every login.
+    pub(super) is_refusing: bool,
 }
 
 /// A reply of a sentinel.
@@ -40,6 +42,7 @@ impl Sentinel {
             is_dead: false,
             is_silent: false,
             is_late: false,
+            is_refusing: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Sentinel {
                 Said { bytes, named: Some(Some(self.names())), subscribes: false }
             }
             [b"SENTINEL", b"SENTINELS", _] => plain(others()),
+            [b"AUTH", ..] => plain(b"+OK\r\n".to_vec()),
             [b"PING"] => plain(b"+PONG\r\n".to_vec()),
             _ => plain(b"-ERR unknown command\r\n".to_vec()),
         }

@@ -69,9 +69,18 @@ impl World {
         if state.is_dead || state.is_silent {
             return;
         }
-        let said = state.answer(&words(frame));
+        let words = words(frame);
+        let login = self.login_at_sentinel(link, sentinel, &words);
+        if let Err(refusal) = login {
+            return self.send_to_process(link, refusal.to_vec());
+        }
+        let said = state.answer(&words);
         self.links[link].is_subscribed |= said.subscribes;
         self.send_to_process(link, said.bytes);
+        if let Ok(Some(password)) = login {
+            let end = self.links[link].wire.down.sent;
+            self.links[link].accepted = Some((end, password.to_vec()));
+        }
         if let Some(named) = said.named {
             let end = self.links[link].wire.down.sent;
             self.links[link].named.push_back((end, named));

@@ -132,8 +132,7 @@ pub(super) struct World {
     pub(super) switch: Option<Switch>,
     pub(super) links: Vec<Link>,
     pub(super) processes: Vec<Process>,
-    /// The credentials provider, if there is one.
-    pub(super) provider: Option<Provider>,
+    pub(super) provider: Provider,
     pub(super) keys: Vec<Key>,
     /// Changes in transit to the replicas, and the times at which they arrive.
     pub(super) under_way: VecDeque<(Micros, usize, Option<KeyCopy>)>,
@@ -148,7 +147,8 @@ impl World {
         let timeline = Timeline::new(options);
         let start = timeline.time();
         let nodes = (0..SERVERS).map(|number| {
-            let config = Config { log_max: 0, seed: rng.next(), ..Config::default() };
+            let password = plan.server_login.password().map(str::to_owned);
+            let config = Config { log_max: 0, seed: rng.next(), password, ..Config::default() };
             let mut server = Server::new(start, config);
             server.set_read_only(number > 0);
             Node {
@@ -184,7 +184,7 @@ impl World {
             switch: None,
             links: Vec::new(),
             processes,
-            provider: plan.provider.map(|plan| Provider::new(plan, rng.fork())),
+            provider: Provider::new(plan.provider, rng.fork()),
             sent: vec![None; keys.len()],
             keys,
             under_way: VecDeque::new(),
