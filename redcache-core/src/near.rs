@@ -18,6 +18,7 @@ mod audits;
 pub(crate) mod batch;
 mod companion;
 mod compute_time;
+mod content;
 mod entry;
 mod epochs;
 mod freshness;
@@ -33,6 +34,8 @@ mod yielding;
 pub use companion::Companion;
 #[cfg(test)]
 pub(crate) use compute_time::ComputeTime;
+#[cfg(test)]
+pub(crate) use content::Content;
 pub(crate) use entry::Entry;
 pub use entry::NearHit;
 pub use packed::Time as NearTime;

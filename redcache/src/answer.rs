@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcache_core::Source;
+use redcache_core::engine::NearHit;
 
 /// The answer of a typed view for one key.
 #[non_exhaustive]
@@ -21,6 +22,15 @@ pub struct TypedAnswer<V> {
     /// The time between the instant at which the value was known to be current in Redis and the
     /// answer; `None` if unknown. See [`Answer::fresh_as_of`](crate::Answer::fresh_as_of).
     pub fresh_as_of: Option<Duration>,
+}
+
+impl<V> TypedAnswer<V> {
+    /// Return the answer of a near hit with this object.
+    #[inline]
+    pub(crate) fn of_hit(hit: &NearHit, object: Arc<V>) -> Self {
+        let (ttl, age, fresh_as_of) = (Some(hit.ttl), Some(hit.age), Some(hit.fresh_as_of));
+        Self { value: Some(object), source: Source::Near, ttl, age, fresh_as_of }
+    }
 }
 
 impl<V> Clone for TypedAnswer<V> {

@@ -82,7 +82,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     fn keep(&self, name: &[u8], encoded: &Bytes, value: &Arc<V>) {
         let weight = self.space.weight(value, encoded.len());
         let object = NearObject::derived(Arc::clone(value), weight);
-        self.face.near().attach(name, encoded, &object);
+        self.face.near().attach(name, encoded, object);
     }
 
     /// Convert the answer of a call with a loader. Return it unchanged if it cannot be decoded.

@@ -90,7 +90,7 @@ fn all() -> Result<(), Failure> {
         ratio(Case::LargeBatchInPieces, Case::LargeBatch),
         1.5,
     );
-    judge("near cache, bytes per entry beyond key and value", entry, 150.0);
+    judge("near cache, bytes per entry beyond key and value", entry, 146.0);
     judge("20 clients, one deleted key: reads", deleted.reads as f64, 45.0);
     judge("20 clients, one deleted key: lock attempts", deleted.locks as f64, 20.0);
     judge("20 clients, one deleted key: publications", deleted.scripts as f64, 1.0);

@@ -41,7 +41,7 @@ impl Env {
         }
         self.stats.audits += 1;
         let is_equal = match &read.stored {
-            Stored::Value(value) => self.unmark(value.payload.clone()) == hit.value,
+            Stored::Value(value) => self.unmark(value.payload.clone()).as_ref() == hit.value(),
             // The key may have expired by the clock of the server.
             Stored::Missing => hit.ttl <= (hit.ttl + hit.age) / 20 + Duration::from_millis(10),
             Stored::Lock(_) => false,

@@ -103,7 +103,7 @@ pub(crate) fn is_due(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::near::ComputeTime;
+    use crate::near::{ComputeTime, Content};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -147,8 +147,7 @@ mod tests {
         let loader = LoaderId { index: 0, generation: 0 };
         let policy = RefreshPolicy::new(start, loader, options(0.5, 0.0), 7);
         let hit = NearHit {
-            companion: None,
-            value: None,
+            content: Content::Other(None),
             ttl: SECOND,
             age: SECOND,
             fresh_as_of: SECOND,
@@ -166,8 +165,7 @@ mod tests {
         let policy =
             RefreshPolicy::new(now(), LoaderId { index: 0, generation: 0 }, options(0.8, 0.0), 7);
         let hit = |is_published| NearHit {
-            companion: None,
-            value: None,
+            content: Content::Other(None),
             ttl: 5 * SECOND,
             age: 5 * SECOND,
             fresh_as_of: SECOND,

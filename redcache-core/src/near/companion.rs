@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,60 +14,53 @@ pub(super) const OVERHEAD: u64 = 96;
 ///
 /// The near cache may drop it under a lock. An object with application code in its `Drop` must
 /// defer that code.
-#[derive(Clone)]
-pub struct Companion(Arc<Inner>);
-
-struct Inner {
-    object: Box<dyn Any + Send + Sync>,
+pub struct Companion<T: ?Sized = dyn Any + Send + Sync> {
     weight: u64,
     is_derived: bool,
+    object: T,
 }
 
-impl Companion {
+impl<T: Any + Send + Sync> Companion<T> {
     /// Return a companion that derives from the value of its entry alone.
-    pub fn derived(object: impl Any + Send + Sync, weight: usize) -> Self {
-        Self::new(Box::new(object), weight, true)
+    pub fn derived(object: T, weight: usize) -> Self {
+        Self { weight: full(weight), is_derived: true, object }
     }
 
     /// Return a companion that belongs to one copy of a value: another copy of the same value may
     /// have another companion.
-    pub fn of_copy(object: impl Any + Send + Sync, weight: usize) -> Self {
-        Self::new(Box::new(object), weight, false)
+    pub fn of_copy(object: T, weight: usize) -> Self {
+        Self { weight: full(weight), is_derived: false, object }
     }
+}
 
-    fn new(object: Box<dyn Any + Send + Sync>, weight: usize, is_derived: bool) -> Self {
-        let weight = (weight as u64).saturating_add(OVERHEAD);
-        Self(Arc::new(Inner { object, weight, is_derived }))
-    }
-
+impl Companion {
     /// Return the object, if it has the type `T`.
+    #[inline]
     pub fn object<T: 'static>(&self) -> Option<&T> {
-        self.0.object.downcast_ref()
+        self.object.downcast_ref()
     }
+}
 
+impl<T: ?Sized> Companion<T> {
     pub(super) fn weight(&self) -> u64 {
-        self.0.weight
+        self.weight
     }
 
     /// Return whether the companion belongs to an entry with the value `stored`, if it belongs to
     /// `value`.
     pub(super) fn fits(&self, stored: &Bytes, value: &Bytes) -> bool {
-        is_same_copy(stored, value) || self.0.is_derived && stored == value
+        is_same_copy(stored, value) || self.is_derived && stored == value
     }
 }
 
-impl PartialEq for Companion {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Companion {}
-
-impl fmt::Debug for Companion {
+impl<T: ?Sized> fmt::Debug for Companion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Companion").field("weight", &self.0.weight).finish_non_exhaustive()
+        f.debug_struct("Companion").field("weight", &self.weight).finish_non_exhaustive()
     }
+}
+
+fn full(weight: usize) -> u64 {
+    (weight as u64).saturating_add(OVERHEAD)
 }
 
 fn is_same_copy(one: &Bytes, other: &Bytes) -> bool {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::companion::Companion;
 use super::compute_time::ComputeTime;
+use super::content::Content;
 use crate::api::answer::{Answer, Source};
 
 /// A value for the near cache.
@@ -28,8 +29,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearHit {
-    /// The value; `None` if the key is cached as not found.
-    pub value: Option<Bytes>,
+    pub(crate) content: Content,
     /// The time for which the near cache still returns the value.
     pub ttl: Duration,
     /// The time since this process learned the value.
@@ -37,16 +37,34 @@ pub struct NearHit {
     /// The time since the value was known to be current in Redis. It counts from the instant at
     /// which the latest command that this connection has answered was sent.
     pub fresh_as_of: Duration,
-    /// The object that an upper layer has attached to the value.
-    pub companion: Option<Companion>,
     pub(crate) compute_time: ComputeTime,
     pub(crate) is_published: bool,
+}
+
+impl NearHit {
+    /// Return the value; `None` if the key is cached as not found.
+    #[inline]
+    pub fn value(&self) -> Option<&Bytes> {
+        self.content.value()
+    }
+
+    /// Return the value, owned.
+    #[inline]
+    pub fn into_value(self) -> Option<Bytes> {
+        self.content.into_value()
+    }
+
+    /// Return the companion of the value.
+    #[inline]
+    pub fn companion(&self) -> Option<&Companion> {
+        self.content.companion()
+    }
 }
 
 impl From<NearHit> for Answer {
     #[inline]
     fn from(hit: NearHit) -> Self {
         let (ttl, age, fresh_as_of) = (Some(hit.ttl), Some(hit.age), Some(hit.fresh_as_of));
-        Self { value: hit.value, source: Source::Near, ttl, age, fresh_as_of }
+        Self { value: hit.into_value(), source: Source::Near, ttl, age, fresh_as_of }
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::companion::Companion;
 use super::compute_time::ComputeTime;
+use super::content::Content;
 use super::entry::{Entry, NearHit};
 use crate::protocol::slot::Slot;
 
@@ -49,8 +49,7 @@ impl Time {
 /// different keys would contend for it.
 #[derive(Debug, Clone)]
 pub(super) struct PackedEntry {
-    pub(super) value: Option<Bytes>,
-    pub(super) companion: Option<Companion>,
+    pub(super) content: Content,
     pub(super) deadline: Time,
     /// The milliseconds from learning the value to the deadline, rounded up.
     life_ms: u32,
@@ -92,8 +91,7 @@ impl PackedEntry {
         let outlived = expires_at.map(|at| millis(at.saturating_duration_since(ends_at)));
         let flags = if entry.is_published { SlotAndFlags::PUBLISHED } else { 0 };
         Self {
-            value,
-            companion: None,
+            content: value.into(),
             deadline: Time::of(ends_at, base),
             life_ms: millis(life),
             outlived_ms: outlived.unwrap_or(u32::MAX),
@@ -114,7 +112,7 @@ impl PackedEntry {
 
     pub(super) fn invalidated(mut self) -> Self {
         self.slot.0 |= SlotAndFlags::INVALIDATED;
-        self.companion = None;
+        self.content = self.content.into_value().into();
         self
     }
 
@@ -136,7 +134,7 @@ impl PackedEntry {
     }
 
     pub(super) fn value_len(&self) -> usize {
-        self.value.as_ref().map_or(0, Bytes::len)
+        self.content.value().map_or(0, Bytes::len)
     }
 
     /// Return the instant at which the value was requested or published, or up to a millisecond
@@ -167,8 +165,8 @@ impl PackedEntry {
             (self.deadline.since(now), now.since(learned_at), now.since(fresh_at));
         let compute_time = self.compute_time;
         let is_published = self.slot.has(SlotAndFlags::PUBLISHED);
-        let companion = self.companion;
-        NearHit { value: self.value, ttl, age, fresh_as_of, companion, compute_time, is_published }
+        let content = self.content;
+        NearHit { content, ttl, age, fresh_as_of, compute_time, is_published }
     }
 }
 
@@ -182,8 +180,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_no_more_than_eight_words() {
-        assert!(size_of::<PackedEntry>() <= 64, "{}", size_of::<PackedEntry>());
+    fn an_entry_takes_no_more_than_seven_words() {
+        assert!(size_of::<PackedEntry>() <= 56, "{}", size_of::<PackedEntry>());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Near {
             packed.learned_at().max(bound).min(packed.expires_at())
         };
         let (age, fresh_as_of) = (Some(packed.age(now)), Some(now.since(fresh_at)));
-        let (value, source) = (packed.value, Source::Stale);
+        let (value, source) = (packed.content.into_value(), Source::Stale);
         is_within_limit.then_some(Answer { value, source, ttl: None, age, fresh_as_of })
     }
 

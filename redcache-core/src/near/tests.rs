@@ -60,7 +60,7 @@ impl Scene {
             Reader::Get => self.near.get(b"k", || self.now()),
             Reader::Peek => self.near.peek(b"k", self.now()),
         };
-        Some(u64::from_be_bytes(hit?.value?.as_ref().try_into().unwrap()))
+        Some(u64::from_be_bytes(hit?.into_value()?.as_ref().try_into().unwrap()))
     }
 }
 

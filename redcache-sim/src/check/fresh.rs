@@ -34,7 +34,7 @@ impl World {
         Invariant::StalenessMax.holds(hit.fresh_as_of <= own.min(of_cache), || {
             format!("p{process} finds {hit:?} for key {key}, the limits are {own:?}, {of_cache:?}")
         })?;
-        self.check_fresh(process, key, (hit.value.as_ref(), hit.fresh_as_of), self.now)
+        self.check_fresh(process, key, (hit.value(), hit.fresh_as_of), self.now)
     }
 
     /// Check the freshness of the answer of a call.

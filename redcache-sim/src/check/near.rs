@@ -57,7 +57,7 @@ impl World {
         let left = self.ttl_of(key).map(|ttl| self.server_clock.stretch(ttl));
         let kept = self.processes[process].clock.stretch(hit.ttl);
         let content = self.keys[key].content();
-        match (content, &hit.value) {
+        match (content, hit.value()) {
             (Content::Value(payload), Some(value)) if payload == value => {}
             (Content::NotFound, None) => {}
             // The server has not yet noticed that the key has expired.
@@ -66,7 +66,7 @@ impl World {
                 return Err(Invariant::Tracked.broken(format!(
                     "p{process} serves {:?} for key {key} from near, the server has {content:?}, \
                      and no news of that is under way",
-                    hit.value
+                    hit.value()
                 )));
             }
         }

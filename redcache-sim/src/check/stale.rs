@@ -24,7 +24,7 @@ impl World {
             near_history.lose_reads(now, link, is_open);
             if let (Some(hit), Some(link)) = (hit, link) {
                 let until = now + state.clock.stretch(hit.ttl);
-                near_history.see(now, Copy { value: hit.value, until, link, lost_at: None });
+                near_history.see(now, Copy { value: hit.into_value(), until, link, lost_at: None });
                 continue;
             }
             let Some(copy) = &mut near_history.latest else { continue };

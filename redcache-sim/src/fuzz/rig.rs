@@ -259,8 +259,7 @@ impl Rig {
         for key in (0..3).map(key) {
             let Some(hit) = self.engine.near().peek(key.as_bytes(), self.now) else { continue };
             let raw = self.server.value(0, key.as_bytes());
-            let held =
-                raw.is_some_and(|raw| hit.value.as_ref().is_none_or(|value| raw.ends_with(value)));
+            let held = raw.is_some_and(|raw| hit.value().is_none_or(|value| raw.ends_with(value)));
             assert!(held, "{key:?} has the near entry {hit:?}, which differs from the server");
         }
     }

@@ -70,7 +70,7 @@ impl World {
             }
             self.timeline.tally.cover(Invariant::Tracked);
             let stored = node.host.server.value(0, key.as_bytes());
-            let is_true = match (&hit.value, &stored) {
+            let is_true = match (hit.value(), &stored) {
                 (Some(value), Some(stored)) => stored.ends_with(value),
                 (None, None) => true,
                 (None, Some(_)) | (Some(_), None) => false,
@@ -78,7 +78,7 @@ impl World {
             Invariant::Tracked.holds(is_true, || {
                 format!(
                     "p{process} serves {:?} for {key}, and the server has {stored:?}",
-                    hit.value
+                    hit.value()
                 )
             })?;
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_core::engine::{
-    Engine, Generation, LoadOptions, NamespaceCall, NamespaceStep, OpId, Outcome,
+    Engine, Generation, LoadOptions, NamespaceCall, NamespaceStep, NearHit, OpId, Outcome,
 };
 use redcache_core::{Answer, CallOptions, Error, Key, Loaded, Source};
 
@@ -36,7 +36,7 @@ fn near_value(
     now: Instant,
 ) -> Option<Option<Bytes>> {
     let near = engine.near();
-    near.get_and(key.as_bytes(), limit, || near.time_of(now), |hit| hit.value)
+    near.get_and(key.as_bytes(), limit, || near.time_of(now), NearHit::into_value)
 }
 
 impl World {

@@ -119,7 +119,7 @@ impl World {
                     Invariant::PastNear.holds(!style.is_past_near(), || {
                         format!("p{process} answers a call for key {key} from near: {style:?}")
                     })?;
-                    self.check_hit(process, key, hit.value.as_ref())?;
+                    self.check_hit(process, key, hit.value())?;
                     self.check_fresh_hit(process, key, &hit, style)?;
                     if style.is_refreshing {
                         self.refresh_hit(process, key, &hit);

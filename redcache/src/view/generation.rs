@@ -7,7 +7,9 @@
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{Get, GetWith, Insert, LoadResult, RemoveMany};
-use redcache_core::engine::{CallError, Generation, LoadOptions, NamespaceCall, NamespaceStep};
+use redcache_core::engine::{
+    CallError, Generation, LoadOptions, NamespaceCall, NamespaceStep, NearHit,
+};
 use redcache_core::{Answer, CallOptions, Error, Key, Source};
 
 use crate::answer::TypedLoaded;
@@ -30,12 +32,19 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
     /// Return the name of a key.
     #[inline]
     pub(crate) fn of(&self, key: &(impl CacheKey + ?Sized)) -> Name {
-        let mut name = self.space.name(key);
+        let mut name = Name::new();
+        self.write(key, &mut name);
+        name
+    }
+
+    /// Append the name of a key. A name is large, and this moves none.
+    #[inline]
+    pub(crate) fn write(&self, key: &(impl CacheKey + ?Sized), name: &mut Name) {
+        self.space.write_name(key, name);
         if let Some(generation) = &self.generation {
             name.extend_from_slice(b"%~g");
             name.extend_from_slice(generation.as_bytes());
         }
-        name
     }
 
     /// Return loaded values by the names of their keys.
@@ -53,19 +62,25 @@ pub(crate) struct Write(Option<NamespaceCall>);
 
 impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     /// Return the names of keys for a read.
+    #[inline]
     pub(crate) async fn names(&self) -> Result<Names<'_, V, C>, Error> {
         let space = self.space();
         let generation = match space.generation_key() {
-            // Calls share loads by the names of their keys, so that these must not change.
-            Some(_) if self.face().near().is_disabled() => Some(Generation::of_number(0)),
-            Some(key) => {
-                // A generation that is too old names keys that may have been cleared since.
-                let mut call = NamespaceCall::read(self.face().options());
-                self.look_up(key, &mut call, None).await?.generation()
-            }
+            Some(key) => self.generation(key).await?,
             None => None,
         };
         Ok(Names { space, generation })
+    }
+
+    /// Return the generation of the namespace for a read.
+    async fn generation(&self, key: &[u8]) -> Result<Option<Generation>, Error> {
+        // Calls share loads by the names of their keys, so that these must not change.
+        if self.face().near().is_disabled() {
+            return Ok(Some(Generation::of_number(0)));
+        }
+        // A generation that is too old names keys that may have been cleared since.
+        let mut call = NamespaceCall::read(self.face().options());
+        Ok(self.look_up(key, &mut call, None).await?.generation())
     }
 
     /// Begin a write. Return the names of keys for it.
@@ -117,7 +132,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
                 None => (call.lookup_options(), None),
             };
             let now = || now.unwrap_or_else(|| face.coarse_now());
-            let step = match face.near().get(key, &options, now, |hit| hit.value) {
+            let step = match face.near().get(key, &options, now, NearHit::into_value) {
                 Some(value) => call.on_found(value.as_deref(), last),
                 None => match self.read_generation(key, call.creates(), options).await {
                     Ok(answer) => {

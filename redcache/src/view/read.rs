@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, NearObject};
@@ -11,10 +12,9 @@ use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError};
 
 use crate::answer::{TypedAnswer, TypedLoaded};
 use crate::codec::Codec;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, Name};
 use crate::view::View;
 use crate::view::loads::{Loads, complete};
-use crate::view::space::retyped;
 
 /// An answer, or the bytes that cannot be decoded.
 type Opened<V> = Result<TypedAnswer<V>, Answer>;
@@ -30,7 +30,9 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let name = self.names().await?.of(key);
+        let names = self.names().await?;
+        let mut name = Name::new();
+        names.write(key, &mut name);
         let opened = match self.near(&name) {
             Some(opened) => opened,
             None => {
@@ -82,7 +84,8 @@ where
         let names = self.names().await?;
         let (name, mut seen) = {
             // It is large, and ends here, so that the future does not keep it.
-            let name = names.of(key);
+            let mut name = Name::new();
+            names.write(key, &mut name);
             match self.near(&name) {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(answer)) => (Key::copy_from(&name), Some(answer)),
@@ -179,13 +182,9 @@ where
             name,
             &face.options(),
             || face.coarse_now(),
-            |hit| {
-                let object = NearObject::of_hit(&hit).cloned();
-                let answer = Answer::from(hit);
-                match object {
-                    Some(object) => Ok(retyped(&answer, Some(object))),
-                    None => Err(answer),
-                }
+            |hit| match NearObject::of_hit(&hit) {
+                Some(object) => Ok(TypedAnswer::of_hit(&hit, Arc::clone(object))),
+                None => Err(Answer::from(hit)),
             },
         )?;
         Some(opened.or_else(|answer| self.open(name, answer)))
@@ -213,7 +212,7 @@ struct Lookup<V, E> {
 impl<V: Send + Sync + 'static, E> Lookup<V, E> {
     fn new<K: CacheKey + ?Sized, C: Codec<V>>(
         view: &View<K, V, C>,
-        names: impl Iterator<Item = crate::key::Name>,
+        names: impl Iterator<Item = Name>,
     ) -> Self {
         let mut batch = Self { names: Vec::new(), results: Vec::new(), far: Vec::new() };
         for name in names {

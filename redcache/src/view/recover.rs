@@ -151,7 +151,7 @@ where
     fn keep_beside(&self, name: &Key, seen: &Bytes, value: &Arc<V>) {
         let weight = self.space().weight(value, seen.len());
         let object = NearObject::of_copy(Arc::clone(value), weight);
-        self.face().near().attach(name.as_bytes(), seen, &object);
+        self.face().near().attach(name.as_bytes(), seen, object);
     }
 
     /// Get the values of keys from the names in Redis that `places` lists. Return the keys whose

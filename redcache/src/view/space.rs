@@ -84,12 +84,11 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         self.generation_key.as_deref()
     }
 
-    /// Return the name of a key without its generation.
+    /// Append the name of a key without its generation.
     #[inline]
-    pub(crate) fn name(&self, key: &(impl CacheKey + ?Sized)) -> Name {
-        let mut name = Name::from_slice(&self.prefix);
-        key.write_to(&mut KeyWriter::new(&mut name, self.style));
-        name
+    pub(crate) fn write_name(&self, key: &(impl CacheKey + ?Sized), name: &mut Name) {
+        name.extend_from_slice(&self.prefix);
+        key.write_to(&mut KeyWriter::new(name, self.style));
     }
 
     /// Return the name of a key without its generation and its namespace.

@@ -82,7 +82,7 @@ impl World {
     /// Return the value of a key in the near cache of a process.
     pub(super) fn near(&self, process: usize, key: &str) -> Option<Vec<u8>> {
         let near = self.processes[process].engine.near();
-        near.get(key.as_bytes(), || self.now)?.value.map(|value| value.to_vec())
+        near.get(key.as_bytes(), || self.now)?.value().map(|value| value.to_vec())
     }
 
     /// Set the time after which a call that has just been made fails.
