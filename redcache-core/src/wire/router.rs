@@ -225,7 +225,7 @@ impl Router {
         reply: Reply,
     ) -> Option<RouterEvent> {
         let node = self.nodes.get_mut(from)?;
-        node.on_answer(&reply);
+        node.on_answer(ctx.now, &reply);
         let is_tracked = node.is_tracked();
         self.send_waiting(ctx, from);
         self.culprits.on_answer(&issued.command);

@@ -42,6 +42,7 @@ pub(super) enum Awaited {
 pub(crate) struct Overdue {
     pub(crate) token: Token,
     pub(crate) command: Command,
+    pub(crate) issued_at: Instant,
     /// The last refusal of the command, after which it was sent again.
     pub(crate) last_refusal: Option<Refusal>,
 }
@@ -146,8 +147,9 @@ impl AwaitedQueue {
             if let Some(Awaited::Command { issued, .. }) = self.entries.get_mut(place)
                 && let Some(token) = issued.token.take()
             {
-                let (command, last_refusal) = (issued.command.clone(), issued.last_refusal.clone());
-                return Some(Overdue { token, command, last_refusal });
+                let (command, issued_at) = (issued.command.clone(), issued.issued_at);
+                let last_refusal = issued.last_refusal.clone();
+                return Some(Overdue { token, command, issued_at, last_refusal });
             }
         }
     }

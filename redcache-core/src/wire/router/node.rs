@@ -275,7 +275,7 @@ impl Node {
     }
 
     pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>, rng: &mut Rng) {
-        self.breaker.on_answer();
+        self.breaker.on_answer(ctx.now);
         self.ready_since = Some(ctx.now);
         self.was_useful = false;
         self.fault = None;
@@ -287,8 +287,8 @@ impl Node {
         }
     }
 
-    pub(super) fn on_answer(&mut self, reply: &Reply) {
-        self.breaker.on_answer();
+    pub(super) fn on_answer(&mut self, now: Instant, reply: &Reply) {
+        self.breaker.on_answer(now);
         if reply.has_written() {
             self.needs_primary = false;
         }
@@ -342,16 +342,17 @@ impl Node {
     /// Report the commands that were issued at `limit` or before and whose sender still waits.
     pub(super) fn report_overdue(&mut self, now: Instant, limit: Instant, effects: &mut Effects) {
         if let Some((_, conn)) = self.link.open_mut() {
-            while let Some(Overdue { token, command, last_refusal }) = conn.next_overdue(limit)
+            while let Some(overdue) = conn.next_overdue(limit)
                 && !mutant!(OverdueNever)
             {
-                self.breaker.on_failure(now);
+                let Overdue { token, command, issued_at, last_refusal } = overdue;
+                self.breaker.on_failure(now, issued_at);
                 effects.events.push_back(RouterEvent::Overdue { token, command, last_refusal });
             }
         }
         while let Some(issued) = self.waiting.pop_until(limit) {
             if issued.token.is_some() {
-                self.breaker.on_failure(now);
+                self.breaker.on_failure(now, issued.issued_at);
                 effects.fail(issued, self.unavailable());
             }
         }

@@ -285,3 +285,37 @@ fn a_command_that_is_overdue_after_a_refusal_reports_the_refusal() {
     };
     assert!(refusal.0.starts_with("BUSY"));
 }
+
+#[test]
+fn a_large_batch_on_a_busy_server_opens_no_breaker() {
+    let mut world = World::standalone();
+    let timeout = world.config.command_timeout;
+    let overdue = |world: &mut World| {
+        world.pass(timeout / 2);
+        world.step(|router, ctx| router.handle_timeout(ctx));
+        let is_overdue = |event: &RouterEvent| matches!(event, RouterEvent::Overdue { .. });
+        std::mem::take(&mut world.events).iter().filter(|event| is_overdue(event)).count()
+    };
+    (0..100).for_each(|_| _ = world.send(remove()));
+    world.pass(timeout / 2);
+    assert_eq!(overdue(&mut world), 100);
+    assert!(!world.router.is_resting(), "the commands are one batch");
+    world.hear(1, b":1\r\n".repeat(40).as_slice());
+    // The server answers slowly, and each command is issued at an instant of its own.
+    for _ in 0..100 {
+        world.send(remove());
+        world.pass(Duration::from_millis(1));
+    }
+    world.hear(1, b":1\r\n");
+    world.pass(timeout / 2);
+    assert_eq!(overdue(&mut world), 100);
+    assert!(!world.router.is_resting(), "the server has answered in the meantime");
+    // The same commands open the breaker of a server that answers nothing.
+    for _ in 0..100 {
+        world.send(remove());
+        world.pass(Duration::from_millis(1));
+    }
+    world.pass(timeout / 2);
+    assert_eq!(overdue(&mut world), 100);
+    assert!(world.router.is_resting());
+}
