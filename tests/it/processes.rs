@@ -3,6 +3,7 @@
 //! Each process is a `node` (`tests/node/main.rs`). A scenario may take as long as a lock lives;
 //! none sleeps.
 
+mod deploy;
 mod node;
 
 use std::env;
