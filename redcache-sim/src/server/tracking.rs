@@ -86,7 +86,7 @@ impl Server {
                 return;
             }
             let nth = self.rng.next();
-            if let Some(key) = self.tracking.nth(nth) {
+            if let Some(key) = self.tracking.choose(nth) {
                 self.invalidate(&key);
             }
         }
