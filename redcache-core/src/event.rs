@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::api::answer::Answer;
+use crate::api::answer::{Answer, Source};
 use crate::api::config::Address;
 use crate::api::credentials::LoginRequest;
-use crate::api::error::Error;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::api::observer::{FailureEvent, Observation};
@@ -64,12 +64,42 @@ pub enum Event {
         /// The call's outcome.
         outcome: Outcome,
     },
+    /// A step of a call. Only calls that began after
+    /// [`Engine::report_steps`](crate::engine::Engine::report_steps) have such events.
+    Step {
+        /// The call.
+        op: OpId,
+        /// The step.
+        step: CallStep,
+    },
     /// An event for the observer of the settings. Without an observer, there are none.
     Observed(Observation),
     /// The result of [`Engine::readiness`](crate::engine::Engine::readiness) has changed.
     ConnectionChanged,
     /// The last event after `close`: all locks are released and all connections have ended.
     Closed,
+}
+
+/// A step of a call, for its trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallStep {
+    /// The call awaits the reply to a command. A call of several keys sends a command per key.
+    Sent {
+        /// The name of the command, such as `read` or `publish`.
+        command: &'static str,
+        /// The server that gets the command; `None` while it is unknown.
+        server: Option<Address>,
+    },
+    /// Redis has replied to a command of the call, or the command has failed.
+    Replied {
+        /// The name of the command.
+        command: &'static str,
+        /// The kind of the error; `None` if Redis accepted the command.
+        error: Option<ErrorKind>,
+    },
+    /// The call waits for another caller: for its lock, or for its load in this process.
+    Waiting,
 }
 
 /// The outcome of a call.
@@ -108,6 +138,37 @@ pub struct RawValue {
 }
 
 impl Outcome {
+    /// Return the kind of the first error; `None` if every key succeeded.
+    pub fn error_kind(&self) -> Option<ErrorKind> {
+        let call = |error: &CallError| error.kind();
+        match self {
+            Self::Answer(result) => result.as_ref().err().map(call),
+            Self::Answers(results) => results.iter().find_map(|it| it.as_ref().err()).map(call),
+            Self::Written(result) => result.as_ref().err().map(Error::kind),
+            Self::WrittenMany(results) => {
+                results.iter().find_map(|it| it.as_ref().err()).map(Error::kind)
+            }
+            Self::Stored(result) => result.as_ref().err().map(call),
+            Self::StoredMany(results) => results.iter().find_map(|it| it.as_ref().err()).map(call),
+            Self::Raws(results) => results.iter().find_map(|it| it.as_ref().err()).map(Error::kind),
+            Self::Refreshed => None,
+        }
+    }
+
+    /// Return the source of the answer; `None` for an error, and for calls of another kind.
+    pub fn source(&self) -> Option<Source> {
+        match self {
+            Self::Answer(result) => result.as_ref().ok().map(|answer| answer.source),
+            Self::Answers(_)
+            | Self::Written(_)
+            | Self::WrittenMany(_)
+            | Self::Stored(_)
+            | Self::StoredMany(_)
+            | Self::Raws(_)
+            | Self::Refreshed => None,
+        }
+    }
+
     /// Return an event for each failed key.
     pub(crate) fn failures(&self) -> Vec<FailureEvent> {
         let call = |error: &CallError| FailureEvent::new(error.kind(), error.key().cloned());

@@ -16,7 +16,7 @@ use crate::api::error::Error;
 use crate::api::observer::{LockExtendedEvent, LockWaitEvent, Observation};
 use crate::api::stats::Stats;
 use crate::event::{Event, Outcome};
-use crate::flow::call::OpId;
+use crate::flow::call::{Caller, OpId};
 use crate::flow::pace::LoadTimes;
 use crate::flow::superseded::SupersededLocks;
 use crate::flow::timers::{Timer, Timers};
@@ -93,6 +93,9 @@ impl Env {
         let now = cx.now;
         if self.config.servers.is_none() {
             return self.reply_disabled(now, sender, command);
+        }
+        if let Sender::Call(Caller { op, .. }) = sender {
+            self.report_sent(op, &command);
         }
         if let Command::Restore { lock, .. } = &command {
             self.locks.await_restore(now, *lock, now + self.lock_ttl());

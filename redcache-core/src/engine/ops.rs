@@ -35,6 +35,7 @@ struct Record {
     generation: u32,
     machine: Machine,
     timeout: Option<Timeout>,
+    reports_steps: bool,
 }
 
 /// The calls in flight: their ids, machines and time limits.
@@ -42,6 +43,8 @@ struct Record {
 pub(crate) struct Ops {
     records: Slab<Record>,
     generation: u32,
+    /// Calls that begin report their steps.
+    reports_steps: bool,
 }
 
 impl Ops {
@@ -50,7 +53,9 @@ impl Ops {
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;
         // The number of calls in flight is limited far below 2^32.
-        let index = self.records.insert(Record { generation, machine, timeout: None }) as u32;
+        let reports_steps = self.reports_steps;
+        let record = Record { generation, machine, timeout: None, reports_steps };
+        let index = self.records.insert(record) as u32;
         OpId { index, generation }
     }
 
@@ -58,6 +63,17 @@ impl Ops {
     pub(crate) fn machine(&self, id: OpId) -> Option<Machine> {
         let record = self.records.get(id.index as usize)?;
         (record.generation == id.generation).then_some(record.machine)
+    }
+
+    /// Set whether calls that begin from now on report their steps.
+    pub(crate) fn report_steps(&mut self, wanted: bool) {
+        self.reports_steps = wanted;
+    }
+
+    /// Return whether the call reports its steps.
+    pub(crate) fn reports_steps(&self, id: OpId) -> bool {
+        let record = self.records.get(id.index as usize);
+        record.is_some_and(|it| it.generation == id.generation && it.reports_steps)
     }
 
     fn record_mut(&mut self, id: OpId) -> Option<&mut Record> {

@@ -54,6 +54,7 @@ impl Engine {
                 }
                 self.on_own_write(cx, &command, false);
                 self.keep_removal(cx, token, (&command, &error));
+                self.report_reply(token, &command, Some(error.kind()));
                 self.on_failed(cx, token, command.key(), error);
             }
             RouterEvent::Overdue { token, command, last_refusal } => {
@@ -68,6 +69,7 @@ impl Engine {
                     self.env.locks.await_restore(now, *lock, now + self.env.lock_ttl());
                 }
                 self.keep_removal(cx, token, (&command, &error));
+                self.report_reply(token, &command, Some(error.kind()));
                 self.on_failed(cx, token, key, error);
             }
             RouterEvent::Unanswered { command } => {
@@ -222,6 +224,9 @@ impl Engine {
         self.on_own_write(cx, command, is_void);
         if let Some(token) = token {
             self.replace_removal(cx, token, &exchange);
+            let is_refused = matches!(exchange.reply, Reply::Refused(_));
+            let error = is_refused.then_some(ErrorKind::Server);
+            self.report_reply(token, &exchange.command, error);
         }
         self.on_reply(cx, token, exchange);
     }

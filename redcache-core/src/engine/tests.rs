@@ -9,4 +9,5 @@ mod outage;
 mod removals;
 mod round_trip;
 mod silence;
+mod steps;
 mod world;

@@ -34,7 +34,7 @@ impl Fetches {
                 self.flights.unlist(id);
                 return self.join_or_start(env, cx, wanted, caller);
             }
-            self.join(id, caller);
+            self.join(env, id, caller);
             self.answer_stale_waiters(env, cx, id);
             return id;
         }
@@ -51,18 +51,23 @@ impl Fetches {
         id
     }
 
-    fn join(&mut self, id: FlightId, caller: Caller) {
+    fn join(&mut self, env: &mut Env, id: FlightId, caller: Caller) {
         let Some(flight) = self.flights.get_mut(id) else { return };
         // A flight without callers still awaits a reply; the newcomer takes it over. A value that
         // is being published has a loader already.
         if flight.leader().is_some() || flight.fetch.is_publishing() {
             flight.follow(caller);
-            return;
+            return env.report_waiting(caller.op);
         }
         flight.lead(caller);
         if flight.fetch.is_reading() {
             self.count_reading(caller, 1);
         }
+    }
+
+    /// Return the caller that runs the flight's loader.
+    pub(crate) fn leader(&self, id: FlightId) -> Option<Caller> {
+        self.flights.get(id).and_then(Flight::leader)
     }
 
     /// Supersede the flight of a key for a reload, unless its load begins later. A reload joins
@@ -188,13 +193,16 @@ impl Fetches {
 
     fn carry_out(&mut self, env: &mut Env, cx: Cx, id: FlightId, effects: Effects) {
         env.send_detached(cx, effects.send_detached);
+        let leader = self.leader(id);
         if let Some(command) = effects.send {
+            leader.inspect(|leader| env.report_sent(leader.op, &command));
             env.send(cx, Sender::Flight(id), command);
         }
         self.set_timer(env, id, effects.wait_until, effects.load_due_at);
         let Some(Flight { fetch, .. }) = self.flights.get_mut(id) else { return };
         if effects.wait_until.is_some() {
             env.stats.lock_waits += 1;
+            leader.inspect(|leader| env.report_waiting(leader.op));
             fetch.waiting_since.get_or_insert(cx.now);
         }
         if effects.start_load {

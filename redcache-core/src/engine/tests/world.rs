@@ -9,7 +9,7 @@ use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
 use crate::engine::{Engine, Seed};
-use crate::event::{Event, Outcome};
+use crate::event::{CallStep, Event, Outcome};
 use crate::flow::call::OpId;
 use crate::protocol::script::Script;
 use crate::resp::{Frame, Limits, Scanner, decode};
@@ -36,6 +36,7 @@ pub(super) struct World {
     unread: BTreeMap<u16, Vec<u8>>,
     loads: Vec<OpId>,
     outcomes: Vec<(OpId, Outcome)>,
+    pub(super) steps: Vec<(OpId, CallStep)>,
 }
 
 impl World {
@@ -58,6 +59,7 @@ impl World {
             unread: BTreeMap::new(),
             loads: Vec::new(),
             outcomes: Vec::new(),
+            steps: Vec::new(),
         };
         world.settle();
         world
@@ -112,6 +114,7 @@ impl World {
                 }
                 Event::HangUp { conn } => self.open.retain(|(open, _)| *open != conn),
                 Event::Load { op } | Event::LoadMany { op, .. } => self.loads.push(op),
+                Event::Step { op, step } => self.steps.push((op, step)),
                 Event::Done { op, outcome } => self.outcomes.push((op, outcome)),
                 _ => {}
             }

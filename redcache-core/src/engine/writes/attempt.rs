@@ -165,6 +165,7 @@ impl Writes {
         let at = (now + call.bound.min(call.give_up_at - now)).min(call.give_up_at);
         call.waiting_since.get_or_insert(now);
         env.stats.lock_waits += 1;
+        env.report_waiting(op);
         self.set_timer(env, op, Some(at));
     }
 

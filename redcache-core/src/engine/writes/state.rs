@@ -40,6 +40,7 @@ impl Writes {
         } else if keys_ahead == 0 {
             self.attempt(env, cx, op);
         } else {
+            env.report_waiting(op);
             self.set_timer(env, op, Some(give_up_at));
         }
         op

@@ -14,6 +14,7 @@ use super::queue::Queue;
 use super::sentinel::Sentinels;
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
@@ -114,6 +115,17 @@ impl Router {
             None => Some(NodeId::ONLY),
             Some(cluster) => cluster.owner(slot),
         }
+    }
+
+    /// Return the address of the server that gets the commands of a key; `None` while it is
+    /// unknown.
+    pub(crate) fn server_of(&self, key: &Key) -> Option<&Address> {
+        let slot = match &self.cluster {
+            None => Slot::FIRST,
+            Some(_) => Slot::of(key.as_bytes()),
+        };
+        let node = self.nodes.get(self.owner(slot)?)?;
+        node.is_located.then_some(&node.address)
     }
 
     pub(super) fn owner_mut(&mut self, slot: Slot) -> Option<&mut Node> {
