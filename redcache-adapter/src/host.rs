@@ -15,6 +15,7 @@ use crate::loaders::Loaders;
 use crate::logins::{Login, LoginAnswer, Logins};
 use crate::outputs::{CallEvent, Calls, Outputs};
 use crate::request::Request;
+use crate::trace::CallTrace;
 
 /// The engine of one cache, with its calls `C` and its registered loaders `L`.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
         self.latest
     }
 
-    /// Begin a call.
+    /// Begin a call, which reports its steps if its trace is on.
     ///
     /// # Errors
     ///
@@ -73,9 +74,16 @@ impl<C: Calls, L: Clone> Host<C, L> {
         &mut self,
         now: Instant,
         request: &mut impl Request,
-        options: CallOptions,
+        (options, trace): (CallOptions, &CallTrace),
     ) -> Result<OpId, Error> {
-        let op = request.start(&mut self.engine, now)?;
+        if trace.is_on() {
+            self.engine.report_steps(true);
+        }
+        let begun = request.start(&mut self.engine, now);
+        if trace.is_on() {
+            self.engine.report_steps(false);
+        }
+        let op = begun?;
         if let Some(timeout) = options.timeout_after() {
             self.engine.set_timeout(now, op, timeout);
         }
@@ -96,6 +104,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
                 Event::LoadMany { op, keys } => {
                     outputs.deliver(&mut self.calls, op, CallEvent::Load(keys));
                 }
+                Event::Step { op, step } => outputs.wakers.extend(self.calls.note(op, step)),
                 Event::Dial { conn, address } => {
                     self.dials.push(Dial { conn, address });
                 }
@@ -191,11 +200,12 @@ impl<C: Calls, L: Clone> Host<C, L> {
 mod tests {
     use std::time::Duration;
 
-    use redcache_core::engine::OpId;
+    use redcache_core::engine::{CallStep, OpId};
 
     use super::*;
     use crate::outputs::CallEvent;
     use crate::request::write::Remove;
+    use crate::trace::CacheTrace;
 
     /// Calls whose events are discarded.
     #[derive(Debug)]
@@ -206,6 +216,10 @@ mod tests {
 
         fn deliver(&mut self, _: OpId, event: CallEvent) -> (Option<()>, Option<CallEvent>) {
             (None, Some(event))
+        }
+
+        fn note(&mut self, _: OpId, _: CallStep) -> Option<()> {
+            None
         }
     }
 
@@ -233,7 +247,10 @@ mod tests {
         assert!(!host.drain().has_work);
         let timeout = (until - start) / 2;
         let options = CallOptions::new().timeout(timeout);
-        host.begin(start, &mut Remove::new(b"k"), options).unwrap();
+        let cache = CacheTrace::new(host.engine.config().observer());
+        let mut request = Remove::new(b"k");
+        let trace = CallTrace::begin(&cache, &request);
+        host.begin(start, &mut request, (options, &trace)).unwrap();
         assert!(host.drain().has_work, "the call ends before the timer wakes up");
         assert!(!host.drain().has_work, "the timer is woken once");
     }

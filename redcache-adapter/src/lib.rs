@@ -8,6 +8,7 @@
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
 //!   sorted events; [`SharedHost`]: the host behind the lock of a face;
 //! - [`Scope`] and [`Deferring`]: no application code runs under a lock;
+//! - [`CallTrace`]: the spans of calls, with the feature `tracing`;
 //! - [`OwnProcess`]: forks do not use a cache of their parent;
 //! - [`Encryption`] and [`Channel`]: TLS, or its absence;
 //! - [`new_seed`], [`coarse_now`] and [`BusyPoll`]: randomness, time, and the policy for polling a
@@ -39,6 +40,11 @@ mod registered;
 mod request;
 mod seed;
 mod shared_host;
+#[cfg(feature = "tracing")]
+mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "untraced.rs"]
+mod trace;
 
 pub use busy_poll::BusyPoll;
 pub use clock::coarse_now;
@@ -66,3 +72,4 @@ pub use request::write::{
 };
 pub use seed::new_seed;
 pub use shared_host::{RefreshRun, SharedHost};
+pub use trace::{CacheTrace, CallTrace, Entered, LoadTrace};

@@ -55,6 +55,15 @@ impl LoadResult {
         }))
     }
 
+    /// Return `true` if the loader returned an error.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_failed(&self) -> bool {
+        match self {
+            Self::One(result) => result.is_err(),
+            Self::Many(result) => result.is_err(),
+        }
+    }
+
     /// Hand the result to the engine.
     pub fn hand_over(self, engine: &mut Engine, now: Instant, op: OpId) {
         match self {

@@ -12,6 +12,7 @@ use redcache_core::{CallOptions, Servers, Source};
 use crate::clock::NearClock;
 use crate::deferred::defer;
 use crate::namespaces::Namespaces;
+use crate::trace::CacheTrace;
 
 /// The near cache as the callers of one cache read it. Hits are reported to the observer.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct NearReader {
     clock: NearClock,
     observer: SharedObserver,
     namespaces: Namespaces,
+    trace: CacheTrace,
     is_disabled: bool,
 }
 
@@ -31,7 +33,8 @@ impl NearReader {
         let (near, observer) = (Arc::clone(engine.near()), config.observer().clone());
         let is_disabled = *config.servers() == Servers::None;
         let clock = NearClock::new(&near);
-        Self { near, clock, observer, namespaces, is_disabled }
+        let trace = CacheTrace::new(&observer);
+        Self { near, clock, observer, namespaces, trace, is_disabled }
     }
 
     /// Return `true` if the cache has no server, so that nothing is stored.
@@ -46,6 +49,11 @@ impl NearReader {
     /// Return the namespaces of typed views.
     pub fn namespaces(&self) -> &Namespaces {
         &self.namespaces
+    }
+
+    /// Return the name of the cache in its spans.
+    pub fn trace(&self) -> &CacheTrace {
+        &self.trace
     }
 
     /// Report events of the engine to the observer, once this thread is in no scope.
@@ -88,6 +96,7 @@ impl NearReader {
         }
         self.near.get_and(key, options.staleness_max(), now, |hit| {
             self.observer.notify(on_hit);
+            self.trace.on_near_hit();
             then(hit)
         })
     }
@@ -112,6 +121,7 @@ impl NearReader {
     ) -> Batch<E> {
         Batch::ask_and_note(&self.near, keys, options, now, |key, hit| {
             self.observer.notify(on_hit);
+            self.trace.on_near_hit();
             on_each(key, hit);
         })
     }

@@ -2,7 +2,7 @@
 
 use redcache_core::Key;
 use redcache_core::engine::Observation;
-use redcache_core::engine::{ConnId, OpId, Outcome};
+use redcache_core::engine::{CallStep, ConnId, OpId, Outcome};
 
 /// An event for one call.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub trait Calls {
     /// Store an event for its call. Return the waker of the caller, if it sleeps, and the event to
     /// drop: the one that the new event replaces, or the new event itself if no call waits for it.
     fn deliver(&mut self, op: OpId, event: CallEvent) -> (Option<Self::Waker>, Option<CallEvent>);
+
+    /// Store a step for its call. Return the waker of the caller.
+    fn note(&mut self, op: OpId, step: CallStep) -> Option<Self::Waker>;
 }
 
 /// The work of a face after it has released the lock. `W` wakes a caller.

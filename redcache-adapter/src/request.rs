@@ -20,6 +20,11 @@ pub trait Request: Sized {
     type Output;
     /// The error of the call.
     type Error: From<Error>;
+    /// The name of the call, for traces.
+    const NAME: &'static str;
+
+    /// Return the number of keys, before the call starts.
+    fn keys(&self) -> usize;
 
     /// Hand the call to the engine. It is called once.
     ///

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use redcache_adapter::{CallEvent, LoadResult, Request, SharedHost};
+use redcache_adapter::{CallEvent, CallTrace, LoadResult, Request, SharedHost};
 use redcache_core::engine::OpId;
 use redcache_core::{CallOptions, Error, Key};
 
@@ -40,11 +40,21 @@ pub(crate) fn run_with<Q: Request>(
     mut request: Q,
     mut load: impl FnMut(Vec<Key>) -> LoadResult,
 ) -> Result<Q::Output, Q::Error> {
-    let mut call = Call::begin(shared, options, &mut request)?;
+    let trace = CallTrace::begin(shared.near.trace(), &request);
+    let _entered = trace.enter();
+    let mut call = Call::begin(shared, (options, trace), &mut request)?;
     loop {
         match call.next() {
-            CallEvent::Done(outcome) => return Q::finish(outcome),
-            CallEvent::Load(keys) => shared.hand_over(call.op, load(keys)),
+            CallEvent::Done(outcome) => {
+                call.trace.end(&outcome);
+                return Q::finish(outcome);
+            }
+            CallEvent::Load(keys) => {
+                let span = call.trace.load(keys.len());
+                let loaded = span.in_scope(|| load(keys));
+                span.end(&loaded);
+                shared.hand_over(call.op, loaded);
+            }
         }
     }
 }
@@ -55,28 +65,32 @@ struct Call<'a> {
     op: OpId,
     slot: Arc<CallSlot>,
     is_over: bool,
+    trace: CallTrace,
 }
 
 impl<'a> Call<'a> {
     fn begin(
         shared: &'a Shared,
-        options: CallOptions,
+        (options, trace): (CallOptions, CallTrace),
         request: &mut impl Request,
     ) -> Result<Self, Error> {
         shared.check_thread()?;
         let slot = Arc::new(CallSlot::new());
-        let op = shared.step(|state, now| {
-            let op = state.host.begin(now, request, options)?;
+        let begun = shared.step(|state, now| {
+            let op = state.host.begin(now, request, (options, &trace))?;
             state.host.calls.insert(op, &slot);
             Ok::<_, Error>(op)
-        })?;
-        Ok(Self { shared, op, slot, is_over: false })
+        });
+        let op = begun.inspect_err(|error| trace.reject(error))?;
+        let mut call = Self { shared, op, slot, is_over: false, trace };
+        call.trace.note(call.slot.take_steps());
+        Ok(call)
     }
 
     /// Wait for the next event. The engine ends every call in time, so no timeout is needed.
     fn next(&mut self) -> CallEvent {
         self.shared.poll_for_reply(|| self.slot.has_event());
-        let event = self.slot.wait();
+        let event = self.slot.wait(|steps| self.trace.note(steps));
         self.is_over = matches!(event, CallEvent::Done(_));
         event
     }
@@ -105,6 +119,12 @@ mod tests {
 
     use super::*;
 
+    fn begin<'a>(shared: &'a Shared, key: &str) -> Result<Call<'a>, Error> {
+        let mut request = Remove::new(key.as_bytes());
+        let trace = CallTrace::begin(shared.near.trace(), &request);
+        Call::begin(shared, (CallOptions::new(), trace), &mut request)
+    }
+
     fn shared(url: &str) -> Shared {
         Shared::new(Config::from_url(url).unwrap(), &Seed::new([7; 32], 0)).unwrap()
     }
@@ -115,27 +135,23 @@ mod tests {
         let shared = Arc::new(shared(&server.url()));
         crate::timer::start(&shared).unwrap();
         shared.wait_ready().unwrap();
-        let begin = || Call::begin(&shared, CallOptions::new(), &mut Remove::new(b"k"));
         let mut call = server.with(|_| {
-            let call = begin().unwrap();
+            let call = begin(&shared, "k").unwrap();
             shared.abort();
             call
         });
         assert!(matches!(call.next(), CallEvent::Done(Outcome::Written(Err(_)))));
         shared.wait_closed();
-        assert!(begin().is_err());
+        assert!(begin(&shared, "k").is_err());
     }
 
     #[test]
     fn a_call_that_is_dropped_late_leaves_its_slot_to_the_next_call() {
         let shared = shared("redis://localhost");
-        let begin = |key: &str| {
-            Call::begin(&shared, CallOptions::default(), &mut Remove::new(key.as_bytes())).unwrap()
-        };
-        let early = begin("early");
+        let early = begin(&shared, "early").unwrap();
         // The engine has ended the call, and reuses its index.
         shared.step(|state, now| state.host.engine.cancel(now, early.op));
-        let late = begin("late");
+        let late = begin(&shared, "late").unwrap();
         assert_eq!(early.op.index(), late.op.index());
         drop(early);
         assert!(!late.slot.has_event());

@@ -1,21 +1,30 @@
 //! The slots in which the threads of calls wait for their events.
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
 use redcache_adapter::{CallEvent, Calls};
-use redcache_core::engine::OpId;
+use redcache_core::engine::{CallStep, OpId};
 
 /// A call in progress, and the thread that waits for it.
 pub(crate) struct CallSlot {
     thread: Thread,
-    event: Mutex<Option<CallEvent>>,
+    inbox: Mutex<Inbox>,
+}
+
+/// The deliveries of the engine that the call has not taken.
+#[derive(Default)]
+struct Inbox {
+    event: Option<CallEvent>,
+    /// Steps, if the call has a trace.
+    steps: Vec<CallStep>,
 }
 
 impl CallSlot {
     /// Create a slot for the current thread.
     pub(crate) fn new() -> Self {
-        Self { thread: thread::current(), event: Mutex::new(None) }
+        Self { thread: thread::current(), inbox: Mutex::default() }
     }
 
     pub(crate) fn wake(&self) {
@@ -23,21 +32,28 @@ impl CallSlot {
     }
 
     pub(crate) fn has_event(&self) -> bool {
-        self.event().is_some()
+        self.inbox().event.is_some()
     }
 
-    /// Wait for the next event.
-    pub(crate) fn wait(&self) -> CallEvent {
+    /// Take the steps that precede the next event.
+    pub(crate) fn take_steps(&self) -> Vec<CallStep> {
+        mem::take(&mut self.inbox().steps)
+    }
+
+    /// Wait for the next event. Pass the steps that precede it to `note`.
+    pub(crate) fn wait(&self, mut note: impl FnMut(Vec<CallStep>)) -> CallEvent {
         loop {
-            if let Some(event) = self.event().take() {
+            let Inbox { event, steps } = mem::take(&mut *self.inbox());
+            note(steps);
+            if let Some(event) = event {
                 return event;
             }
             thread::park();
         }
     }
 
-    fn event(&self) -> MutexGuard<'_, Option<CallEvent>> {
-        self.event.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,7 +95,13 @@ impl Calls for CallSlots {
             CallEvent::Load(_) => self.get(op).cloned(),
         };
         let Some(slot) = slot else { return (None, Some(event)) };
-        let replaced = slot.event().replace(event);
+        let replaced = slot.inbox().event.replace(event);
         (Some(slot), replaced)
+    }
+
+    fn note(&mut self, op: OpId, step: CallStep) -> Option<Arc<CallSlot>> {
+        let slot = self.get(op)?;
+        slot.inbox().steps.push(step);
+        Some(Arc::clone(slot))
     }
 }

@@ -7,7 +7,7 @@ use std::mem;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use redcache_adapter::{CallEvent, LoadResult, Request, SharedHost};
+use redcache_adapter::{CallEvent, CallTrace, LoadResult, Request, SharedHost};
 use redcache_core::engine::OpId;
 use redcache_core::{CallOptions, Error, Key};
 
@@ -38,28 +38,37 @@ pub(crate) async fn run_once<Q: Request, F: Future>(
 
 /// Run a call whose loader runs each time the engine requests it. `convert` converts the loader's
 /// result.
-pub(crate) async fn run_with<Q: Request, F: Future>(
+pub(crate) fn run_with<Q: Request, F: Future>(
     shared: &Shared,
     options: CallOptions,
     mut request: Q,
     mut load: impl FnMut(Vec<Key>) -> Option<F>,
     convert: impl Fn(F::Output) -> LoadResult,
-) -> Result<Q::Output, Q::Error> {
-    let mut call = Call::begin(shared, options, &mut request).await?;
-    loop {
-        match call.next().await {
-            CallEvent::Done(outcome) => return Q::finish(outcome),
-            CallEvent::Load(keys) => {
-                let Some(load) = load(keys) else {
-                    shared.hand_over(call.op, LoadResult::nothing());
-                    continue;
-                };
-                if let Some(loaded) = call.load(load).await {
-                    shared.hand_over(call.op, convert(loaded));
+) -> impl Future<Output = Result<Q::Output, Q::Error>> {
+    let trace = CallTrace::begin(shared.near.trace(), &request);
+    trace.around(|trace| async move {
+        let mut call = Call::begin(shared, (options, trace), &mut request).await?;
+        loop {
+            match call.next().await {
+                CallEvent::Done(outcome) => {
+                    call.trace.end(&outcome);
+                    return Q::finish(outcome);
+                }
+                CallEvent::Load(keys) => {
+                    let span = call.trace.load(keys.len());
+                    let Some(load) = span.in_scope(|| load(keys)) else {
+                        shared.hand_over(call.op, LoadResult::nothing());
+                        continue;
+                    };
+                    if let Some(loaded) = call.load(span.within(load)).await {
+                        let loaded = convert(loaded);
+                        span.end(&loaded);
+                        shared.hand_over(call.op, loaded);
+                    }
                 }
             }
         }
-    }
+    })
 }
 
 /// A call in progress. Dropping it before its end cancels it; that happens if its future is dropped
@@ -71,21 +80,33 @@ struct Call<'a> {
     is_over: bool,
     /// The waker in the slot belongs to the current poll.
     is_new: bool,
+    trace: CallTrace,
 }
 
 impl<'a> Call<'a> {
     async fn begin(
         shared: &'a Shared,
-        options: CallOptions,
+        (options, trace): (CallOptions, CallTrace),
         request: &mut impl Request,
     ) -> Result<Self, Error> {
         shared.process.check()?;
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        shared.step(|state, now| {
-            let op = state.host.begin(now, request, options)?;
-            let slot = state.host.calls.insert(op, waker);
-            Ok(Self { shared, op, slot, is_over: false, is_new: true })
-        })
+        let begun = shared.step(|state, now| {
+            let op = state.host.begin(now, request, (options, &trace))?;
+            Ok((op, state.host.calls.insert(op, waker)))
+        });
+        let (op, slot) = begun.inspect_err(|error| trace.reject(error))?;
+        let mut call = Self { shared, op, slot, is_over: false, is_new: true, trace };
+        call.note_steps();
+        Ok(call)
+    }
+
+    /// Take the steps of the call, and begin and end their spans.
+    fn note_steps(&mut self) {
+        if self.trace.is_on() {
+            let steps = self.shared.lock().host.calls.take_steps(self.slot);
+            self.trace.note(steps);
+        }
     }
 
     /// Wait for the next event.
@@ -107,10 +128,13 @@ impl<'a> Call<'a> {
         let mut state = ready!(self.poll_ready(cx));
         let calls = &mut state.host.calls;
         let Some(event) = calls.take_event(self.slot) else { return Poll::Pending };
+        let steps = calls.take_steps(self.slot);
         if let CallEvent::Done(_) = event {
             calls.remove(self.slot);
             self.is_over = true;
         }
+        drop(state);
+        self.trace.note(steps);
         Poll::Ready(event)
     }
 
@@ -121,6 +145,7 @@ impl<'a> Call<'a> {
         if mem::take(&mut self.is_new) {
             return Poll::Pending;
         }
+        self.note_steps();
         let mut state = self.shared.lock();
         match state.host.calls.watch(self.slot, cx.waker()) {
             Watch::Event => Poll::Ready(state),

@@ -1,9 +1,10 @@
 //! The slots in which calls wait for their events.
 
+use std::mem;
 use std::task::Waker;
 
 use redcache_adapter::{CallEvent, Calls};
-use redcache_core::engine::OpId;
+use redcache_core::engine::{CallStep, OpId};
 use slab::Slab;
 
 /// A call in progress.
@@ -12,6 +13,8 @@ pub(crate) struct CallSlot {
     op: OpId,
     waker: Option<Waker>,
     event: Option<CallEvent>,
+    /// The steps that the call has not taken, if it has a trace.
+    steps: Vec<CallStep>,
 }
 
 impl CallSlot {
@@ -41,7 +44,8 @@ pub(crate) struct CallSlots {
 impl CallSlots {
     /// Add a call, and return the key of its slot.
     pub(crate) fn insert(&mut self, op: OpId, waker: Waker) -> usize {
-        let slot = self.slots.insert(CallSlot { op, waker: Some(waker), event: None });
+        let slot =
+            self.slots.insert(CallSlot { op, waker: Some(waker), event: None, steps: Vec::new() });
         if self.slot_of.len() <= op.index() {
             self.slot_of.resize(op.index() + 1, usize::MAX);
         }
@@ -62,6 +66,10 @@ impl CallSlots {
         self.slots.get_mut(slot)?.event.take()
     }
 
+    pub(crate) fn take_steps(&mut self, slot: usize) -> Vec<CallStep> {
+        self.slots.get_mut(slot).map(|slot| mem::take(&mut slot.steps)).unwrap_or_default()
+    }
+
     pub(crate) fn remove(&mut self, slot: usize) -> Option<CallSlot> {
         self.slots.try_remove(slot)
     }
@@ -76,5 +84,12 @@ impl Calls for CallSlots {
             Some(slot) => (slot.waker.take(), slot.event.replace(event)),
             None => (None, Some(event)),
         }
+    }
+
+    fn note(&mut self, op: OpId, step: CallStep) -> Option<Waker> {
+        let slot = self.slot_of.get(op.index()).and_then(|&slot| self.slots.get_mut(slot));
+        let slot = slot.filter(|slot| slot.op == op)?;
+        slot.steps.push(step);
+        slot.waker.take()
     }
 }

@@ -176,6 +176,10 @@ fn describe() {
 }
 
 impl Observer for Metrics {
+    fn cache_name(&self) -> Option<&str> {
+        Some(&self.cache)
+    }
+
     fn on_answer(&self, event: &AnswerEvent) {
         let (cache, source) = (self.cache.clone(), event.source.as_str());
         counter!("redcache_answers_total", "cache" => cache, "source" => source).increment(1);

@@ -24,6 +24,9 @@ use redcache_core::{Address, Error};
 /// `server.address`, `server.port`, `db.system.name`, `db.operation.name` and `error.type`. Events
 /// name keys and addresses, and never contain values or passwords.
 ///
+/// The spans of calls, commands and loads do not need this observer, except for the name of the
+/// cache: the feature `tracing` of the crates with the calls emits them.
+///
 /// # Examples
 ///
 /// ```
@@ -66,6 +69,10 @@ fn error_type(error: &Error) -> &'static str {
 }
 
 impl Observer for Tracing {
+    fn cache_name(&self) -> Option<&str> {
+        Some(&self.cache)
+    }
+
     fn on_answer(&self, event: &AnswerEvent) {
         emit!(trace, self, source = event.source.as_str(), "answer");
     }

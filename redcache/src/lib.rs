@@ -50,7 +50,7 @@
 //! | `lz4` | the codec `Compressed`, around another one |
 //! | `macros` | the attribute `cached` for functions |
 //! | `uuid` | UUIDs as keys |
-//! | `metrics`, `tracing` | observers for the crates of these names |
+//! | `metrics`, `tracing` | observers for the crates of these names; with `tracing`, spans too |
 //! | `tls`, `tls-ring`, `tls-webpki-roots`, `tls-no-provider` | TLS, with the provider aws-lc-rs or ring, with Mozilla's certificates, or with the provider of the process |
 //! | `test-util` | the module `redcache::test`, with a Redis for tests |
 

@@ -306,6 +306,19 @@ fn the_page_of_failures_names_tests_that_exist() {
     report("docs/failures.md", faults.into_iter());
 }
 
+/// The clock of the system may jump, so only the names of locks contain its time.
+#[test]
+fn deadlines_do_not_depend_on_the_clock_of_the_system() {
+    let libraries = ["core", "adapter", "driver", "tokio", "smol", "async-std", "blocking", "tls"];
+    let folders = libraries.map(|library| format!("redcache-{library}/src/"));
+    let is_library = |file: &String| {
+        folders.iter().any(|folder| file.starts_with(folder)) || file.starts_with("redcache/src/")
+    };
+    let reads_it = |file: &String| read(root().join(file)).contains("SystemTime::now");
+    let found: Vec<_> = sources().into_iter().filter(is_library).filter(reads_it).collect();
+    assert_eq!(found, ["redcache-adapter/src/seed.rs"]);
+}
+
 /// Fail with every fault at once.
 fn report(title: &str, faults: impl Iterator<Item = String>) {
     let mut lines = String::new();

@@ -24,6 +24,11 @@ impl ReadRawMany {
 impl Request for ReadRawMany {
     type Output = Vec<Result<Option<RawValue>, Error>>;
     type Error = Error;
+    const NAME: &'static str = "read_raw_many";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.read_raw_many(now, mem::take(&mut self.keys))
@@ -53,6 +58,11 @@ impl ReplaceMany {
 impl Request for ReplaceMany {
     type Output = Vec<Result<bool, Error>>;
     type Error = Error;
+    const NAME: &'static str = "replace_many";
+
+    fn keys(&self) -> usize {
+        self.replacements.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.replace_many(now, mem::take(&mut self.replacements))

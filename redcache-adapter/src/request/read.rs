@@ -25,6 +25,11 @@ impl Get {
 impl Request for Get {
     type Output = Answer;
     type Error = Error;
+    const NAME: &'static str = "get";
+
+    fn keys(&self) -> usize {
+        1
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.get(now, Key::from(mem::take(&mut self.key)), self.options)
@@ -55,6 +60,11 @@ impl GetWith {
 impl Request for GetWith {
     type Output = Answer;
     type Error = CallError;
+    const NAME: &'static str = "get_with";
+
+    fn keys(&self) -> usize {
+        1
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.get_with(now, Key::from(mem::take(&mut self.key)), self.options)
@@ -91,6 +101,11 @@ impl GetMany {
 impl Request for GetMany {
     type Output = Vec<Result<Answer, CallError>>;
     type Error = Error;
+    const NAME: &'static str = "get_many";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.get_many(now, mem::take(&mut self.keys), self.options)
@@ -127,6 +142,11 @@ impl GetManyWith {
 impl Request for GetManyWith {
     type Output = Vec<Result<Answer, CallError>>;
     type Error = Error;
+    const NAME: &'static str = "get_many_with";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.get_many_with(now, mem::take(&mut self.keys), self.options)

@@ -23,6 +23,11 @@ impl Refresh {
 impl Request for Refresh {
     type Output = ();
     type Error = Error;
+    const NAME: &'static str = "refresh";
+
+    fn keys(&self) -> usize {
+        0
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.begin_refresh(now, self.loader)

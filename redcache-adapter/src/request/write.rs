@@ -28,6 +28,11 @@ impl Insert {
 impl Request for Insert {
     type Output = ();
     type Error = Error;
+    const NAME: &'static str = "insert";
+
+    fn keys(&self) -> usize {
+        1
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.insert(now, take_key(&mut self.key), mem::take(&mut self.value), self.ttl)
@@ -59,6 +64,11 @@ impl InsertMany {
 impl Request for InsertMany {
     type Output = Vec<Result<(), Error>>;
     type Error = Error;
+    const NAME: &'static str = "insert_many";
+
+    fn keys(&self) -> usize {
+        self.entries.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.insert_many(now, mem::take(&mut self.entries), self.ttl)
@@ -86,6 +96,11 @@ impl Remove {
 impl Request for Remove {
     type Output = bool;
     type Error = Error;
+    const NAME: &'static str = "remove";
+
+    fn keys(&self) -> usize {
+        1
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.remove(now, take_key(&mut self.key))
@@ -112,6 +127,11 @@ impl RemoveMany {
 impl Request for RemoveMany {
     type Output = Vec<Result<bool, Error>>;
     type Error = Error;
+    const NAME: &'static str = "remove_many";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.remove_many(now, mem::take(&mut self.keys))
@@ -139,6 +159,11 @@ impl Touch {
 impl Request for Touch {
     type Output = bool;
     type Error = Error;
+    const NAME: &'static str = "touch";
+
+    fn keys(&self) -> usize {
+        1
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.touch(now, take_key(&mut self.key), self.ttl)
@@ -166,6 +191,11 @@ impl TouchMany {
 impl Request for TouchMany {
     type Output = Vec<Result<bool, Error>>;
     type Error = Error;
+    const NAME: &'static str = "touch_many";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.touch_many(now, mem::take(&mut self.keys), self.ttl)
@@ -193,6 +223,11 @@ impl InsertWith {
 impl Request for InsertWith {
     type Output = bool;
     type Error = CallError;
+    const NAME: &'static str = "insert_with";
+
+    fn keys(&self) -> usize {
+        1
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.insert_with(now, take_key(&mut self.key), self.ttl)
@@ -223,6 +258,11 @@ impl InsertManyWith {
 impl Request for InsertManyWith {
     type Output = Vec<Result<bool, CallError>>;
     type Error = CallError;
+    const NAME: &'static str = "insert_many_with";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.insert_many_with(now, mem::take(&mut self.keys), self.ttl)
@@ -252,6 +292,11 @@ impl Change {
 impl Request for Change {
     type Output = ();
     type Error = CallError;
+    const NAME: &'static str = "change";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
         engine.change(now, mem::take(&mut self.keys))

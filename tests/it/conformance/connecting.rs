@@ -20,6 +20,7 @@ with_a_server_of_its_own![
     a_missing_password_is_an_error_at_once,
     a_password_is_accepted,
     an_acl_user_connects_and_is_held_to_its_rules,
+    permissions_that_change_are_an_error_until_they_are_granted_again,
     a_user_without_tracking_works_without_the_near_cache,
     a_resp2_server_is_polled_with_one_notice,
     a_refused_connection_is_an_error_and_never_a_hang,
@@ -101,6 +102,27 @@ fn an_acl_user_connects_and_is_held_to_its_rules<C: Cache>() {
         assert_eq!((error.kind(), error.key()), (ErrorKind::Server, Some(&"other".into())));
         assert!(error.to_string().contains("NOPERM"), "{error}");
     }
+}
+
+fn permissions_that_change_are_an_error_until_they_are_granted_again<C: Cache>() {
+    let server = RedisServer::start();
+    let mut admin = server.connect();
+    let grant = ["ACL", "SETUSER", "app", "on", ">hunter2", "~*", "+@all"];
+    admin.ok(&grant);
+    let cache = connected::<C>(with_login(&server, "app:hunter2"));
+    admin.ok(&["ACL", "SETUSER", "app", "resetkeys", "~app:*"]);
+    let error = cache_error(cache.get("k"));
+    assert_eq!(error.kind(), ErrorKind::Server);
+    assert!(error.to_string().contains("NOPERM"), "{error}");
+    assert_eq!(seen(cache.get("app:k")), "nothing from redis");
+    admin.ok(&grant);
+    assert_eq!(seen(cache.get("k")), "nothing from redis");
+    assert_eq!(admin.integer(&["ACL", "DELUSER", "app"]), 1);
+    wait_until("the login is refused", || {
+        cache.get("k").is_err_and(|error| error.kind() == ErrorKind::Authentication)
+    });
+    admin.ok(&grant);
+    wait_until("the login is accepted", || cache.get("k").is_ok());
 }
 
 fn a_user_without_tracking_works_without_the_near_cache<C: Cache>() {

@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use redcache_core::RefreshOptions;
 use redcache_core::observer::{
-    AnswerEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent, InvalidationEvent,
-    LoadEvent, LockLostEvent, LockWaitEvent, Observer, RefreshEvent, RoundTripEvent,
+    AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, FailureEvent, FlushEvent,
+    InvalidationEvent, LoadEvent, LockLostEvent, LockWaitEvent, Observer, RefreshEvent,
+    RoundTripEvent,
 };
+use redcache_core::{ConfigBuilder, RefreshOptions};
 use redcache_tests::RedisServer;
 
 use super::cache::Cache;
+use super::port::Port;
 use super::scene::{Boom, TTL, all_found, found, must_not_load, observed, seen, wait_until};
+use super::server::Server;
 
 on_every_adapter![
+    the_first_connection_is_observed,
     every_key_is_counted_once_by_the_source_of_its_answer,
     loads_round_trips_changes_and_connections_are_observed,
     a_wait_for_another_process_is_measured,
@@ -24,6 +28,8 @@ on_every_adapter![
     an_observer_may_ask_the_cache_for_its_state,
     errors_are_counted_by_their_kind,
 ];
+
+with_a_server_of_its_own![the_first_attempt_to_connect_is_observed_even_if_it_fails,];
 
 /// An observer that counts events by name.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +42,12 @@ impl Tally {
 
     fn get(&self, event: &str) -> usize {
         self.0.lock().unwrap().get(event).copied().unwrap_or(0)
+    }
+
+    /// Wait for an event that may be repeated.
+    #[track_caller]
+    fn wait_for_first(&self, event: &str) {
+        wait_until(event, || self.get(event) > 0);
     }
 
     /// Wait for the count of an event, which may come after the answer of its call.
@@ -87,9 +99,29 @@ impl Observer for Tally {
         self.add(format!("connected {}", event.address), 1);
     }
 
+    fn on_connect_failed(&self, event: &ConnectFailedEvent) {
+        let address = event.address.as_ref().unwrap();
+        self.add(format!("{} redis://{address}", event.reason.kind().as_str()), 1);
+    }
+
     fn on_disconnected(&self, event: &DisconnectedEvent) {
         self.add(format!("disconnected {}", event.address), 1);
     }
+}
+
+fn the_first_connection_is_observed<C: Cache>() {
+    let server = Server::start();
+    let tally = Tally::default();
+    let _cache = observed::<C>(server.url(), tally.clone());
+    tally.wait_for(&format!("connected {}", server.address()), 1);
+}
+
+fn the_first_attempt_to_connect_is_observed_even_if_it_fails<C: Cache>() {
+    let port = Port::that_says(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let tally = Tally::default();
+    let builder: ConfigBuilder = port.url().parse().unwrap();
+    C::connect(builder.observer(tally.clone())).unwrap_err();
+    tally.wait_for_first(&format!("protocol {}", port.url()));
 }
 
 fn every_key_is_counted_once_by_the_source_of_its_answer<C: Cache>() {

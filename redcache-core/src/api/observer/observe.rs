@@ -47,6 +47,11 @@ macro_rules! observer {
         /// # Ok::<(), redcache_core::ConfigError>(())
         /// ```
         pub trait Observer: Send + Sync {
+            /// Return the name that the observer gives the cache.
+            fn cache_name(&self) -> Option<&str> {
+                None
+            }
+
             $($(#[$doc])* fn $method(&self, event: &$event) {
                 let _ = event;
             })*
@@ -57,6 +62,10 @@ macro_rules! observer {
 
         /// Both observers see every event, the first one first.
         impl<A: Observer, B: Observer> Observer for (A, B) {
+            fn cache_name(&self) -> Option<&str> {
+                self.0.cache_name().or_else(|| self.1.cache_name())
+            }
+
             $(fn $method(&self, event: &$event) {
                 self.0.$method(event);
                 self.1.$method(event);
@@ -64,12 +73,20 @@ macro_rules! observer {
         }
 
         impl<O: Observer + ?Sized> Observer for Arc<O> {
+            fn cache_name(&self) -> Option<&str> {
+                (**self).cache_name()
+            }
+
             $(fn $method(&self, event: &$event) {
                 (**self).$method(event);
             })*
         }
 
         impl<O: Observer + ?Sized> Observer for Box<O> {
+            fn cache_name(&self) -> Option<&str> {
+                (**self).cache_name()
+            }
+
             $(fn $method(&self, event: &$event) {
                 (**self).$method(event);
             })*
