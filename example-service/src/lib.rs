@@ -5,18 +5,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json as Body, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use redcache::{BoxError, Cache, Health, Json, LoadError, Typed, TypedCache};
-use rusqlite::{Connection, OptionalExtension};
+use redcache::{Cache, Health, Json, LoadError, Typed, TypedCache};
 use serde::{Deserialize, Serialize};
+use sqlx::SqlitePool;
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,26 +24,12 @@ pub struct User {
     pub name: String,
 }
 
-/// The table `users(id, name)`.
-#[derive(Debug)]
-pub struct Database(Mutex<Connection>);
-
-impl Database {
-    /// Open a file, with the table. The file `:memory:` is a database in memory.
-    pub fn open(file: &str) -> rusqlite::Result<Self> {
-        let connection = Connection::open(file)?;
-        let table = "CREATE TABLE IF NOT EXISTS users(id INTEGER PRIMARY KEY, name TEXT NOT NULL)";
-        connection.execute_batch(table)?;
-        Ok(Self(Mutex::new(connection)))
-    }
-
-    async fn run<T: Send + 'static>(
-        self: Arc<Self>,
-        run: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, BoxError> {
-        let run = move || run(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(tokio::task::spawn_blocking(run).await??)
-    }
+/// Open a database with the table `users(id, name)`. The URL `sqlite::memory:` is one in memory.
+pub async fn open(url: &str) -> sqlx::Result<SqlitePool> {
+    let database = SqlitePool::connect(url).await?;
+    let table = "CREATE TABLE IF NOT EXISTS users(id INTEGER PRIMARY KEY, name TEXT NOT NULL)";
+    sqlx::query(table).execute(&database).await?;
+    Ok(database)
 }
 
 /// The state of the service.
@@ -52,7 +37,7 @@ impl Database {
 pub struct App {
     users: TypedCache<i64, User>,
     cache: Cache,
-    database: Arc<Database>,
+    database: SqlitePool,
     metrics: PrometheusHandle,
 }
 
@@ -60,7 +45,7 @@ impl App {
     /// Create the service.
     pub fn new(
         cache: Cache,
-        database: Arc<Database>,
+        database: SqlitePool,
         metrics: PrometheusHandle,
     ) -> Result<Self, redcache::Error> {
         let users = cache.typed("user", Json).ttl(Duration::from_secs(60));
@@ -72,6 +57,7 @@ impl App {
     pub fn router(self) -> Router {
         let health = async |State(app): State<Self>| health(&app.cache.health());
         Router::new()
+            .route("/users", post(read_many))
             .route("/users/{id}", get(read).put(write))
             .route("/health", get(health))
             .route("/metrics", get(async |State(app): State<Self>| app.metrics.render()))
@@ -80,16 +66,32 @@ impl App {
 }
 
 async fn read(State(app): State<App>, Path(id): Path<i64>) -> Result<Response, StatusCode> {
-    let load = || {
-        app.database.clone().run(move |connection| {
-            let mut select = connection.prepare_cached("SELECT name FROM users WHERE id = ?1")?;
-            select.query_row([id], |row| Ok(User { name: row.get(0)? })).optional()
-        })
+    let load = async || {
+        let select = sqlx::query_scalar("SELECT name FROM users WHERE id = ?1").bind(id);
+        let name = select.fetch_optional(&app.database).await?;
+        Ok::<_, sqlx::Error>(name.map(|name| User { name }))
     };
     Ok(match app.users.get_with(&id, load).await.map_err(status)?.value {
         Some(user) => Body(&*user).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     })
+}
+
+/// Return the users with these ids, `null` for one that does not exist. One query loads them.
+async fn read_many(
+    State(app): State<App>,
+    Body(ids): Body<Vec<i64>>,
+) -> Result<Response, StatusCode> {
+    let load = async |ids: Vec<i64>| {
+        let sql = "SELECT id, name FROM users WHERE id IN (SELECT value FROM json_each(?1))";
+        let select = sqlx::query_as(sql).bind(format!("{ids:?}"));
+        let rows: Vec<(i64, String)> = select.fetch_all(&app.database).await?;
+        Ok::<_, sqlx::Error>(rows.into_iter().map(|(id, name)| (id, User { name })))
+    };
+    let answers = app.users.get_many_with(ids, load).await.map_err(status)?;
+    let users = answers.into_iter().map(|answer| answer.map(|it| it.value).map_err(status));
+    let users = users.collect::<Result<Vec<_>, _>>()?;
+    Ok(Body(users.iter().map(Option::as_deref).collect::<Vec<_>>()).into_response())
 }
 
 async fn write(
@@ -98,8 +100,8 @@ async fn write(
     Body(user): Body<User>,
 ) -> Result<StatusCode, StatusCode> {
     let sql = "INSERT INTO users VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = excluded.name";
-    let write = move |connection: &Connection| connection.execute(sql, (id, user.name));
-    app.database.run(write).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let write = sqlx::query(sql).bind(id).bind(user.name).execute(&app.database).await;
+    write.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     app.users.remove(&id).await.map_err(|error| status(error.into()))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -114,6 +116,6 @@ fn health(health: &Health) -> (StatusCode, String) {
 }
 
 /// Return the status of an error: 503 if the same request may succeed later.
-fn status(error: LoadError<BoxError>) -> StatusCode {
+fn status(error: LoadError<sqlx::Error>) -> StatusCode {
     if error.is_retryable() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_GATEWAY }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use redcache::{Cache, Config};
-use redcache_example_service::{App, Database};
+use redcache_example_service::{App, open};
 use redcache_tests::RedisServer;
+use sqlx::SqlitePool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -23,10 +24,10 @@ struct Instance {
 }
 
 impl Instance {
-    async fn start(url: &str, database: &Arc<Database>) -> Self {
+    async fn start(url: &str, database: &SqlitePool) -> Self {
         let cache = redcache::connect(Config::from_url(url).unwrap()).await.unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let app = App::new(cache.clone(), Arc::clone(database), metrics).unwrap();
+        let app = App::new(cache.clone(), database.clone(), metrics).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, (stop, stopped)) = (listener.local_addr().unwrap(), oneshot::channel());
         let stopped = async { stopped.await.unwrap_or_default() };
@@ -61,7 +62,7 @@ impl Instance {
 async fn two_instances_share_values_and_survive_the_loss_of_redis() {
     let mut redis = RedisServer::start();
     let url = format!("{}?command_timeout=5s", redis.url());
-    let database = Arc::new(Database::open(":memory:").unwrap());
+    let database = open("sqlite::memory:").await.unwrap();
     let one = Arc::new(Instance::start(&url, &database).await);
     let two = Arc::new(Instance::start(&url, &database).await);
     one.wait_for("/health", 200).await;
@@ -69,6 +70,10 @@ async fn two_instances_share_values_and_survive_the_loss_of_redis() {
     assert_eq!(one.get("/users/1").await.0, 404);
     assert_eq!(one.request("PUT", "/users/1", r#"{"name":"Ada"}"#).await.0, 204);
     assert_eq!(two.get("/users/1").await, (200, r#"{"name":"Ada"}"#.to_owned()));
+    assert_eq!(
+        two.request("POST", "/users", "[1,7,1]").await,
+        (200, r#"[{"name":"Ada"},null,{"name":"Ada"}]"#.to_owned())
+    );
     let loads = |instance: &Instance| instance.cache.stats().loads;
     let before = loads(&one) + loads(&two);
     assert_eq!(one.request("PUT", "/users/1", r#"{"name":"Grace"}"#).await.0, 204);
