@@ -34,6 +34,8 @@ compare: one workload against one peer, or everything against everything.
                    that is named by --redis also needs --tls-port and --tls-ca
   --tls-port N     the port of that server on localhost with TLS
   --tls-ca FILE    the certificates to trust there, as a PEM file
+  --cluster        measure on a cluster: the adapters of redcache, redis-rs and redis-rs-sync. With
+                   --redis, ADDR is one of its nodes; without, three nodes are started
   --all            the whole table, peers alternating within each round, then ratios and targets
   --rounds N       rounds of --all (3, but fewer where that would take more than six minutes)
   --plot DIR       with --all: SVG charts of the same lines
@@ -166,6 +168,8 @@ pub struct Run {
     pub load: Load,
     /// Whether the connections are encrypted.
     pub tls: bool,
+    /// Whether the servers are a cluster.
+    pub cluster: bool,
     /// Whether to omit the header with versions.
     pub quiet: bool,
 }
@@ -177,6 +181,8 @@ pub struct Redis {
     pub address: Option<String>,
     /// The port with TLS of the running server.
     pub tls: Option<TlsPort>,
+    /// Whether the server is a node of a cluster.
+    pub cluster: bool,
 }
 
 /// Command of the user.
@@ -235,6 +241,7 @@ struct Given {
     value: Option<usize>,
     loader_ms: Option<u64>,
     tls: bool,
+    cluster: bool,
     tls_port: Option<u16>,
     tls_ca: Option<PathBuf>,
     all: bool,
@@ -279,7 +286,8 @@ impl Command {
         let workload = given.workload.ok_or("--workload is missing (or --all); see --help")?;
         let peer = given.peer.ok_or("--peer is missing (or --all); see --help")?;
         let load = given.load(workload);
-        let run = Run { workload, peer, load, tls: given.tls, quiet: given.quiet };
+        let Given { tls, cluster, quiet, .. } = given;
+        let run = Run { workload, peer, load, tls, cluster, quiet };
         Ok(Self::One(redis, run))
     }
 }
@@ -315,6 +323,7 @@ impl Given {
                 "--value" => given.value = Some(positive(name, &value()?)?),
                 "--loader-ms" => given.loader_ms = Some(positive(name, &value()?)? as u64),
                 "--tls" => given.tls = true,
+                "--cluster" => given.cluster = true,
                 "--tls-port" => given.tls_port = Some(port(name, &value()?)?),
                 "--tls-ca" => given.tls_ca = Some(PathBuf::from(value()?)),
                 "--all" => given.all = true,
@@ -332,15 +341,18 @@ impl Given {
     }
 
     fn redis(&self) -> Result<Redis, Failure> {
-        let address = self.redis.clone();
+        let (address, cluster) = (self.redis.clone(), self.cluster);
+        if cluster && (self.tls || self.all || self.growth || self.staleness) {
+            return Err("--cluster belongs to a single workload without --tls".into());
+        }
         match (&address, self.tls_port, &self.tls_ca) {
             (Some(_), None, None) if self.tls => {
                 Err("--tls and --redis also need --tls-port and --tls-ca".into())
             }
-            (_, None, None) => Ok(Redis { address, tls: None }),
+            (_, None, None) => Ok(Redis { address, tls: None, cluster }),
             (Some(_), Some(port), Some(ca)) => {
                 let tls = Some(TlsPort { port, ca: ca.clone() });
-                Ok(Redis { address, tls })
+                Ok(Redis { address, tls, cluster })
             }
             _ => Err("--redis, --tls-port and --tls-ca belong together".into()),
         }
@@ -386,8 +398,14 @@ mod tests {
         let command = parse("--workload remote_hit --peer fred --tasks=64").unwrap();
         let load =
             Load { tasks: 64, ops: 100_000, keys: 10_000, batch: 100, value: 64, loader_ms: 50 };
-        let run =
-            Run { workload: Workload::RemoteHit, peer: Peer::Fred, load, tls: false, quiet: false };
+        let run = Run {
+            workload: Workload::RemoteHit,
+            peer: Peer::Fred,
+            load,
+            tls: false,
+            cluster: false,
+            quiet: false,
+        };
         assert_eq!(command, Command::One(Redis::default(), run));
     }
 
@@ -412,7 +430,8 @@ mod tests {
     fn a_scheme_in_front_of_the_address_is_dropped() {
         let command = parse("--redis redis://127.0.0.1:7000/ --all").unwrap();
         let all = All { rounds: None, plot: None };
-        let redis = Redis { address: Some("127.0.0.1:7000".to_owned()), tls: None };
+        let address = Some("127.0.0.1:7000".to_owned());
+        let redis = Redis { address, ..Redis::default() };
         assert_eq!(command, Command::All(redis, all));
     }
 
@@ -427,6 +446,7 @@ mod tests {
             ("--all --peer fred", "--all takes no"),
             ("--all --tls-port 7", "--redis, --tls-port and --tls-ca belong together"),
             ("--redis a:1 --tls --all", "--tls and --redis also need"),
+            ("--cluster --all", "--cluster belongs to a single workload"),
             ("--frobnicate", "unknown argument \"--frobnicate\""),
         ] {
             let told = parse(line).unwrap_err();

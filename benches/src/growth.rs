@@ -94,7 +94,14 @@ pub fn growth(server: &Server, mut tell: impl FnMut(&str)) -> Result<(), Failure
     for axis in Axis::ALL {
         for &step in axis.steps() {
             let (workload, load) = axis.load(step);
-            let run = Run { workload, peer: Peer::RedcacheTokio, load, tls: false, quiet: true };
+            let run = Run {
+                workload,
+                peer: Peer::RedcacheTokio,
+                load,
+                tls: false,
+                cluster: false,
+                quiet: true,
+            };
             let Cell::Measured(line) = rounds::measure(&run, server)? else {
                 return Err(format!("{workload} is not supported").into());
             };

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod cluster;
 pub mod growth;
 pub mod line;
 pub mod measure;

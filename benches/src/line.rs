@@ -46,6 +46,8 @@ pub struct Line {
     pub added_us: Option<f64>,
     /// Whether the connections were encrypted.
     pub tls: bool,
+    /// Whether the servers were a cluster.
+    pub cluster: bool,
     /// Round of `--all`.
     pub round: Option<usize>,
 }
@@ -79,6 +81,7 @@ impl Line {
             peak_kib: measurement.peak_kib,
             added_us: measurement.added.map(|added| added.as_secs_f64() * 1e6),
             tls: run.tls,
+            cluster: run.cluster,
             round: None,
         }
     }
@@ -116,6 +119,9 @@ impl fmt::Display for Line {
         if self.tls {
             f.write_str(r#","tls":true"#)?;
         }
+        if self.cluster {
+            f.write_str(r#","cluster":true"#)?;
+        }
         if let Some(round) = self.round {
             write!(f, r#","round":{round}"#)?;
         }
@@ -150,6 +156,7 @@ impl FromStr for Line {
             peak_kib: fields.need("peak_kib")?,
             added_us: fields.find("added_us").map(|_| fields.need("added_us")).transpose()?,
             tls: fields.find("tls").is_some(),
+            cluster: fields.find("cluster").is_some(),
             round: fields.find("round").map(|_| fields.need("round")).transpose()?,
         })
     }
@@ -197,7 +204,8 @@ mod tests {
         };
         let workload = Workload::Stampede;
         let load = Load::of(workload, Some(4));
-        Line::new(&Run { workload, peer: Peer::Moka, load, tls: false, quiet: false }, measurement)
+        let (tls, cluster, quiet) = (false, false, false);
+        Line::new(&Run { workload, peer: Peer::Moka, load, tls, cluster, quiet }, measurement)
     }
 
     #[test]
@@ -213,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_line_reads_back_as_itself() {
-        let line = Line { tls: true, round: Some(2), ..line() };
+        let line = Line { tls: true, cluster: true, round: Some(2), ..line() };
         assert_eq!(line.to_string().parse::<Line>().unwrap(), line);
     }
 

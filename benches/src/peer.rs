@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_driver::Answer;
+use redis::cluster::ClusterClient;
 use redis::io::tcp::TcpSettings;
 use redis::{IntoConnectionInfo as _, TlsCertificates};
 
@@ -29,6 +30,9 @@ pub trait Peer: Sized + Send + 'static {
 
     /// Whether the peer is set up for TLS.
     const TLS: bool = false;
+
+    /// Whether the peer is set up for a cluster.
+    const CLUSTER: bool = false;
 
     /// Connect to Redis.
     ///
@@ -75,6 +79,8 @@ pub struct Setup {
     pub redis: String,
     /// Port to use with TLS, if the connection is encrypted.
     pub tls: Option<TlsPort>,
+    /// Whether the address is that of a node of a cluster.
+    pub cluster: bool,
     /// Number of keys that the near cache must hold, if there is one.
     pub near_keys: usize,
     /// Lifetime of a key in the near cache.
@@ -89,12 +95,25 @@ impl Setup {
         const PER_KEY: usize = 256;
         let bytes = DEFAULT.max(self.near_keys * PER_KEY);
         match &self.tls {
-            None => format!("redis://{}?near_cache_bytes={bytes}", self.redis),
+            None => {
+                let scheme = if self.cluster { "redis-cluster" } else { "redis" };
+                format!("{scheme}://{}?near_cache_bytes={bytes}", self.redis)
+            }
             Some(TlsPort { port, ca }) => {
                 let ca = ca.display();
                 format!("rediss://localhost:{port}?near_cache_bytes={bytes}&tls_ca={ca}")
             }
         }
+    }
+
+    /// Return a client of redis-rs for the cluster.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the address is malformed.
+    pub(crate) fn redis_rs_cluster(&self) -> Result<ClusterClient, Failure> {
+        let seed = format!("redis://{}/", self.redis).into_connection_info()?;
+        Ok(ClusterClient::builder([seed]).tcp_settings(nodelay()).build()?)
     }
 
     /// Return a client of redis-rs for the server.
@@ -103,7 +122,7 @@ impl Setup {
     ///
     /// Fails if the certificates cannot be read.
     pub(crate) fn redis_rs_client(&self, options: &str) -> Result<redis::Client, Failure> {
-        let nodelay = TcpSettings::default().set_nodelay(true);
+        let nodelay = nodelay();
         let Some(TlsPort { port, ca }) = &self.tls else {
             let url = format!("redis://{}/{options}", self.redis);
             return Ok(redis::Client::open(url.into_connection_info()?.set_tcp_settings(nodelay))?);
@@ -115,6 +134,10 @@ impl Setup {
         let certificates = TlsCertificates { client_tls: None, root_cert };
         Ok(redis::Client::build_with_tls(url.set_tcp_settings(nodelay), certificates)?)
     }
+}
+
+fn nodelay() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 /// Source of missing values.

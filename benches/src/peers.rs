@@ -19,6 +19,7 @@ mod quick_cache;
 mod redcache;
 mod redcache_blocking;
 mod redis_rs;
+mod redis_rs_cluster;
 mod redis_rs_sync;
 mod rustis;
 
@@ -72,6 +73,10 @@ pub fn measure(run: &Run, server: &Server) -> Result<Measurement, NoMeasurement>
         cli::Peer::RedcacheAsyncStd => measure_peer::<OnAsyncStd>(run, server),
         cli::Peer::RedcacheSmol => measure_peer::<OnSmol>(run, server),
         cli::Peer::RedcacheBlocking => measure_peer::<redcache_blocking::Blocking>(run, server),
+        cli::Peer::RedisRs if run.cluster => measure_peer::<redis_rs_cluster::Plain>(run, server),
+        cli::Peer::RedisRsSync if run.cluster => {
+            measure_peer::<redis_rs_cluster::Sync>(run, server)
+        }
         cli::Peer::RedisRs => measure_peer::<redis_rs::Plain>(run, server),
         cli::Peer::RedisRsCache => measure_peer::<redis_rs::Cached>(run, server),
         cli::Peer::RedisRsSync => measure_peer::<redis_rs_sync::Sync>(run, server),
@@ -91,6 +96,12 @@ fn measure_peer<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, NoMe
     }
     if run.tls && !P::TLS {
         return Err(NoMeasurement::Unsupported(format!("{} is not measured over TLS", run.peer)));
+    }
+    if run.cluster && !P::CLUSTER {
+        return Err(NoMeasurement::Unsupported(format!(
+            "{} is not measured on a cluster",
+            run.peer
+        )));
     }
     Ok(workload::run::<P>(run, server)?)
 }

@@ -31,6 +31,12 @@ names! {
         RemoteOneTls = "remote_hit, 1 task, TLS",
         /// A busy process, over TLS.
         RemoteSomeTls = "remote_hit, 64 tasks, TLS",
+        /// One round trip after the other, in a cluster.
+        RemoteOneCluster = "remote_hit, 1 task, cluster",
+        /// A busy process, in a cluster.
+        RemoteSomeCluster = "remote_hit, 64 tasks, cluster",
+        /// A batch of keys from all nodes of a cluster.
+        RemoteMultiCluster = "remote_multi, 1000 keys, cluster",
         /// A single miss.
         ColdOne = "cold_miss, 1 task",
         /// Many misses at once.
@@ -55,10 +61,12 @@ impl Row {
             | Self::RemoteSome
             | Self::RemoteMany
             | Self::RemoteOneTls
-            | Self::RemoteSomeTls => Workload::RemoteHit,
+            | Self::RemoteSomeTls
+            | Self::RemoteOneCluster
+            | Self::RemoteSomeCluster => Workload::RemoteHit,
             Self::ColdOne | Self::ColdSome => Workload::ColdMiss,
             Self::LocalMulti => Workload::LocalMulti,
-            Self::RemoteMulti => Workload::RemoteMulti,
+            Self::RemoteMulti | Self::RemoteMultiCluster => Workload::RemoteMulti,
             Self::ColdMulti => Workload::ColdMulti,
             Self::Stampede => Workload::Stampede,
         }
@@ -67,6 +75,11 @@ impl Row {
     /// Return whether the connections of the row are encrypted.
     pub fn tls(self) -> bool {
         matches!(self, Self::RemoteOneTls | Self::RemoteSomeTls)
+    }
+
+    /// Return whether the servers of the row are a cluster.
+    pub fn cluster(self) -> bool {
+        matches!(self, Self::RemoteOneCluster | Self::RemoteSomeCluster | Self::RemoteMultiCluster)
     }
 
     /// Return whether the row's calls reach the server.
@@ -80,7 +93,9 @@ impl Row {
             Workload::LocalHit | Workload::LocalMulti => {
                 &[Peer::QuickCache, Peer::Moka, Peer::RedisRsCache, Peer::RustisCache]
             }
-            Workload::RemoteHit if self.tls() => &[Peer::RedisRs, Peer::RedisRsSync],
+            Workload::RemoteHit | Workload::RemoteMulti if self.tls() || self.cluster() => {
+                &[Peer::RedisRs, Peer::RedisRsSync]
+            }
             Workload::RemoteHit | Workload::RemoteMulti => &[
                 Peer::RedisRs,
                 Peer::RedisRsSync,
@@ -98,12 +113,16 @@ impl Row {
     pub fn run(self, peer: Peer) -> Run {
         let tasks = match self {
             Self::LocalTwoTasks => Some(2),
-            Self::RemoteSome | Self::RemoteSomeTls | Self::ColdSome => Some(64),
+            Self::RemoteSome | Self::RemoteSomeTls | Self::RemoteSomeCluster | Self::ColdSome => {
+                Some(64)
+            }
             Self::RemoteMany => Some(512),
             Self::LocalOneKey
             | Self::LocalManyKeys
             | Self::RemoteOne
             | Self::RemoteOneTls
+            | Self::RemoteOneCluster
+            | Self::RemoteMultiCluster
             | Self::ColdOne
             | Self::LocalMulti
             | Self::RemoteMulti
@@ -121,20 +140,22 @@ impl Row {
             Self::LocalOneKey | Self::LocalManyKeys | Self::LocalTwoTasks => {
                 load.ops = LOCAL_OPS * load.tasks;
             }
-            Self::RemoteSome | Self::RemoteMany | Self::RemoteSomeTls => {
+            Self::RemoteSome | Self::RemoteMany | Self::RemoteSomeTls | Self::RemoteSomeCluster => {
                 load.ops = if threads { REMOTE_OPS / 4 } else { REMOTE_OPS };
             }
             Self::ColdSome if threads => load.ops = REMOTE_OPS / 8,
             Self::ColdSome => load.ops = REMOTE_OPS / 2,
+            Self::RemoteMultiCluster => (load.ops, load.batch) = (200, 1_000),
             Self::RemoteOne
             | Self::RemoteOneTls
+            | Self::RemoteOneCluster
             | Self::ColdOne
             | Self::LocalMulti
             | Self::RemoteMulti
             | Self::ColdMulti
             | Self::Stampede => {}
         }
-        Run { workload, peer, load, tls: self.tls(), quiet: true }
+        Run { workload, peer, load, tls: self.tls(), cluster: self.cluster(), quiet: true }
     }
 }
 

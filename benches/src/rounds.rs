@@ -42,12 +42,17 @@ pub(crate) enum Cell {
 ///
 /// Fails if no process can be started or a chart cannot be written. A peer that fails is reported
 /// on standard error and missing from the table.
-pub fn all(all: &All, server: &Server, mut tell: impl FnMut(&str)) -> Result<(), Failure> {
+pub fn all(
+    all: &All,
+    (single, cluster): (&Server, &Server),
+    mut tell: impl FnMut(&str),
+) -> Result<(), Failure> {
     let started = Instant::now();
     let mut results = Results::default();
     let mut unsupported: Vec<(Row, Peer)> = Vec::new();
     for round in 1..=all.rounds.unwrap_or(ROUNDS) {
         for row in Row::ALL {
+            let server = if row.cluster() { cluster } else { single };
             if row.tls() && server.tls().is_none() {
                 continue;
             }
@@ -111,7 +116,7 @@ pub(crate) fn measure(run: &Run, server: &Server) -> Result<Cell, Failure> {
 }
 
 fn arguments(run: &Run) -> Vec<String> {
-    let Run { workload, peer, load, tls, quiet: _ } = run;
+    let Run { workload, peer, load, tls, cluster, quiet: _ } = run;
     let options = [
         ("--workload", workload.to_string()),
         ("--peer", peer.to_string()),
@@ -123,7 +128,9 @@ fn arguments(run: &Run) -> Vec<String> {
         ("--loader-ms", load.loader_ms.to_string()),
     ];
     let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
-    options.chain(tls.then(|| "--tls".to_owned())).collect()
+    let flags = [(tls, "--tls"), (cluster, "--cluster")];
+    let flags = flags.into_iter().filter(|(given, _)| **given).map(|(_, flag)| flag.to_owned());
+    options.chain(flags).collect()
 }
 
 fn tls_arguments(tls: &TlsPort) -> [String; 4] {
@@ -142,7 +149,8 @@ mod tests {
             let run = row.run(Peer::RedisRsSync);
             let quiet = std::iter::once("--quiet".to_owned());
             let parsed = cli::Command::parse(quiet.chain(arguments(&run))).unwrap();
-            assert_eq!(parsed, cli::Command::One(Redis::default(), run));
+            let redis = Redis { cluster: run.cluster, ..Redis::default() };
+            assert_eq!(parsed, cli::Command::One(redis, run));
         }
     }
 }

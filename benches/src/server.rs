@@ -1,16 +1,20 @@
-//! The Redis server under test: a running server, or a server that we start.
+//! The Redis server under test, or a cluster of them: running servers, or servers that we start.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, fmt, thread};
+use std::{env, fmt, fs, process, thread};
 
+use redcache_core::protocol::Slot;
 use redis::{Connection, Pipeline};
 
 use crate::Failure;
 use crate::cli::Redis;
+use crate::cluster::{self, NODES, Shard};
 use crate::tls::{Certificates, TlsPort};
 
 /// Number of commands sent before their replies are read.
@@ -26,34 +30,73 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 /// does not outlive us even if we are killed.
 const WATCH: &str = r#""$@" >/dev/null & server=$!; read -r _; kill $server; wait $server"#;
 
-/// The Redis server under test; our own server stops on drop.
+/// The Redis server under test, or a cluster; our own servers stop on drop.
 pub struct Server {
     address: String,
     tls: Option<TlsPort>,
+    nodes: Vec<Node>,
+    own: Vec<Own>,
+    /// The files of our own nodes, deleted after these have stopped.
+    _folder: Option<Folder>,
+}
+
+/// A server, or one node of a cluster.
+struct Node {
+    slots: RangeInclusive<u16>,
     /// One connection for all commands outside the measurement, so that its setup is not counted.
     control: Mutex<Connection>,
-    own: Option<Own>,
+}
+
+impl Node {
+    fn control(&self) -> MutexGuard<'_, Connection> {
+        // A connection that broke in the middle of a command fails at the next command.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Own {
+    port: u16,
+    tls: Option<TlsPort>,
     watch: Child,
     lifeline: Option<ChildStdin>,
     /// The server reads them only when it starts.
     _certificates: Option<Certificates>,
 }
 
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // The system cleans up files that cannot be deleted here.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Server {
-    /// Connect to the server at the address, or start a server.
+    /// Connect to the server or the cluster at the address, or start one.
     ///
     /// # Errors
     ///
     /// Fails if no server answers at the address, or if redis-server is missing or does not start.
     pub fn take(redis: Redis) -> Result<Self, Failure> {
-        let Redis { address: Some(address), tls } = redis else {
-            return Self::start();
+        let Redis { address: Some(address), tls, cluster } = redis else {
+            return if redis.cluster { Self::start_cluster() } else { Self::start() };
         };
-        let control = connect(&address).map_err(|why| format!("no Redis at {address}: {why}"))?;
-        Ok(Self { address, tls, control: Mutex::new(control), own: None })
+        Self::reach(address, tls, cluster)
+    }
+
+    fn reach(address: String, tls: Option<TlsPort>, is_cluster: bool) -> Result<Self, Failure> {
+        let no_redis = |why| format!("no Redis at {address}: {why}");
+        let mut control = connect(&address).map_err(no_redis)?;
+        let nodes = if is_cluster {
+            let node = |Shard { slots, address }| {
+                Ok::<_, Failure>(Node { slots, control: Mutex::new(connect(&address)?) })
+            };
+            cluster::shards(&mut control)?.into_iter().map(node).collect::<Result<_, _>>()?
+        } else {
+            vec![Node { slots: 0..=u16::MAX, control: Mutex::new(control) }]
+        };
+        Ok(Self { address, tls, nodes, own: Vec::new(), _folder: None })
     }
 
     /// Return the port with TLS. Our own server has none if it was built without TLS.
@@ -72,7 +115,7 @@ impl Server {
     ///
     /// Fails with the error of the connection or the server.
     pub fn release(&self) -> Result<String, Failure> {
-        let info: String = redis::cmd("INFO").arg("server").query(&mut *self.control())?;
+        let info: String = redis::cmd("INFO").arg("server").query(&mut *self.nodes[0].control())?;
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
         Ok(match (field("valkey_version:"), field("redis_version:")) {
             (Some(version), _) => format!("Valkey {}", version.trim()),
@@ -103,71 +146,120 @@ impl Server {
         })
     }
 
-    /// Return the number of commands since the start of the server. Each call adds one command.
+    /// Return the number of nodes; 1 without a cluster.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Return the number of commands since the start of the server. Each call adds one command per
+    /// node.
     ///
     /// # Errors
     ///
     /// Fails with the error of the connection or the server.
     pub fn commands(&self) -> Result<u64, Failure> {
-        let stats: String = redis::cmd("INFO").arg("stats").query(&mut *self.control())?;
-        let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-        Ok(line.ok_or("INFO counts no commands")?.trim().parse()?)
+        let mut commands = 0;
+        for node in &self.nodes {
+            let stats: String = redis::cmd("INFO").arg("stats").query(&mut *node.control())?;
+            let line =
+                stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+            commands += line.ok_or("INFO counts no commands")?.trim().parse::<u64>()?;
+        }
+        Ok(commands)
     }
 
-    /// Return the processor time of the server so far.
+    /// Return the processor time of the server so far; of a cluster, that of its nodes together.
     ///
     /// # Errors
     ///
     /// Fails with the error of the connection or the server.
     pub fn processor_time(&self) -> Result<Duration, Failure> {
-        let text: String = redis::cmd("INFO").arg("cpu").query(&mut *self.control())?;
         let mut total = Duration::ZERO;
-        for name in ["used_cpu_user:", "used_cpu_sys:"] {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            let seconds: f64 = line.ok_or("INFO tells no processor time")?.trim().parse()?;
-            total += Duration::try_from_secs_f64(seconds)?;
+        for node in &self.nodes {
+            let text: String = redis::cmd("INFO").arg("cpu").query(&mut *node.control())?;
+            for name in ["used_cpu_user:", "used_cpu_sys:"] {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                let seconds: f64 = line.ok_or("INFO tells no processor time")?.trim().parse()?;
+                total += Duration::try_from_secs_f64(seconds)?;
+            }
         }
         Ok(total)
     }
 
     fn pipeline(&self, keys: &[String], add: impl Fn(&mut Pipeline, &str)) -> Result<(), Failure> {
-        let mut connection = self.control();
-        for keys in keys.chunks(PIPELINE) {
-            let mut pipeline = redis::pipe();
-            for key in keys {
-                add(&mut pipeline, key);
+        let slot = |key: &String| u16::try_from(Slot::of(key.as_bytes()).index());
+        for node in &self.nodes {
+            let mut connection = node.control();
+            for keys in keys.chunks(PIPELINE) {
+                let mut pipeline = redis::pipe();
+                for key in keys {
+                    if node.slots.contains(&slot(key)?) {
+                        add(&mut pipeline, key);
+                    }
+                }
+                pipeline.query::<()>(&mut *connection)?;
             }
-            pipeline.query::<()>(&mut *connection)?;
         }
         Ok(())
     }
 
-    fn control(&self) -> MutexGuard<'_, Connection> {
-        // A connection that broke in the middle of a command fails at the next command.
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn start() -> Result<Self, Failure> {
-        let program = env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-        check(&program)?;
+        let program = program()?;
         // Another process may take the free port before the server does, so a few ports are tried.
         let mut attempts = 3;
         loop {
             attempts -= 1;
             let certificates = has_tls(&program)?.then(Certificates::create).transpose()?;
-            match Self::start_on(&program, free_port()?, certificates) {
+            match Own::start(&program, certificates, &[]) {
                 Err(failure) if attempts == 0 => return Err(failure),
                 Err(_) => {}
-                Ok(server) => return Ok(server),
+                Ok(own) => {
+                    let (address, tls) = (own.address(), own.tls.clone());
+                    return Ok(Self { own: vec![own], ..Self::reach(address, tls, false)? });
+                }
             }
         }
     }
 
-    fn start_on(
+    fn start_cluster() -> Result<Self, Failure> {
+        let program = program()?;
+        let folder = env::temp_dir().join(format!("redcache-compare-cluster-{}", process::id()));
+        fs::create_dir_all(&folder)?;
+        let folder = Folder(folder);
+        let (mut own, mut nodes, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..NODES {
+            let bus = free_port()?;
+            let directory = folder.0.join(number.to_string());
+            fs::create_dir_all(&directory)?;
+            let node = Own::start(
+                &program,
+                None,
+                &[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus.to_string(),
+                    "--dir",
+                    &directory.display().to_string(),
+                ],
+            )?;
+            nodes.push(connect(&node.address())?);
+            ports.push((node.port, bus));
+            own.push(node);
+        }
+        cluster::form(&mut nodes, &ports)?;
+        let reached = Self::reach(own[0].address(), None, true)?;
+        Ok(Self { own, _folder: Some(folder), ..reached })
+    }
+}
+
+impl Own {
+    fn start(
         program: &str,
-        port: u16,
         certificates: Option<Certificates>,
+        options: &[&str],
     ) -> Result<Self, Failure> {
+        let port = free_port()?;
         let tls = match &certificates {
             Some(certificates) => Some(TlsPort { port: free_port()?, ca: certificates.ca() }),
             None => None,
@@ -180,21 +272,19 @@ impl Server {
             // The tracking table has no limit, so that it holds a near cache of a million entries.
             .args(["--tracking-table-max-keys", "0"])
             .args(tls_arguments.unwrap_or_default())
+            .args(options)
             .current_dir(env::temp_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .map_err(|why| format!("cannot start {program}: {why}"))?;
         // From now on, dropping `own` stops the server.
-        let own = Own { lifeline: watch.stdin.take(), watch, _certificates: certificates };
-        let address = format!("127.0.0.1:{port}");
+        let lifeline = watch.stdin.take();
+        let own = Self { port, tls, watch, lifeline, _certificates: certificates };
         let deadline = Instant::now() + START_WITHIN;
         loop {
-            match connect(&address) {
-                Ok(control) => {
-                    let control = Mutex::new(control);
-                    return Ok(Self { address, tls, control, own: Some(own) });
-                }
+            match connect(&own.address()) {
+                Ok(_) => return Ok(own),
                 Err(why) if Instant::now() > deadline => {
                     return Err(format!("{program} does not answer on port {port}: {why}").into());
                 }
@@ -202,14 +292,19 @@ impl Server {
             }
         }
     }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, tls, control: _, own } = self;
-        let own = own.is_some();
+        let Self { address, tls, nodes, own, _folder: _ } = self;
+        let (nodes, own) = (nodes.len(), !own.is_empty());
         let mut text = f.debug_struct("Server");
-        text.field("address", address).field("tls", tls).field("own", &own).finish()
+        text.field("address", address).field("tls", tls).field("nodes", &nodes);
+        text.field("own", &own).finish()
     }
 }
 
@@ -221,15 +316,17 @@ impl Drop for Own {
     }
 }
 
-fn check(program: &str) -> Result<(), Failure> {
-    let version = Command::new(program)
+/// Return the program of the server, if it can run.
+fn program() -> Result<String, Failure> {
+    let program = env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+    let version = Command::new(&program)
         .arg("--version")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     match version {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(program),
         Err(why) if why.kind() == ErrorKind::NotFound => Err(format!(
             "{program} not found: install Redis, name the program in REDIS_SERVER, or name a \
              running server with --redis ADDR"

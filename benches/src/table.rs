@@ -159,7 +159,7 @@ const fn target(row: Row, metric: Metric, against: Against, limit: Limit) -> Tar
 }
 
 /// The targets of every adapter.
-const TARGETS: [Target; 20] = {
+const TARGETS: [Target; 23] = {
     use Against::{Itself, Own, Plain};
     use Limit::{AtLeast, AtMost};
     use Metric::{Added, Loads, Median, Nanos, Ops};
@@ -180,6 +180,9 @@ const TARGETS: [Target; 20] = {
         target(Row::RemoteMany, Ops, Plain(Row::RemoteMany), AtLeast(1.2)),
         target(Row::RemoteOneTls, Median, Plain(Row::RemoteOneTls), AtMost(0.7)),
         target(Row::RemoteSomeTls, Ops, Plain(Row::RemoteSomeTls), AtLeast(1.0)),
+        target(Row::RemoteOneCluster, Median, Plain(Row::RemoteOneCluster), AtMost(0.7)),
+        target(Row::RemoteSomeCluster, Ops, Plain(Row::RemoteSomeCluster), AtLeast(0.9)),
+        target(Row::RemoteMultiCluster, Median, Plain(Row::RemoteMultiCluster), AtMost(1.0)),
         target(Row::ColdOne, Median, Plain(Row::RemoteOne), AtMost(1.5)),
         target(Row::ColdSome, Ops, Plain(Row::RemoteSome), AtLeast(0.35)),
         target(Row::ColdMulti, Median, Plain(Row::RemoteOne), AtMost(8.0)),

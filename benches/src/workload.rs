@@ -50,6 +50,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     let peer = P::connect(&Setup {
         redis: server.address().to_owned(),
         tls,
+        cluster: run.cluster,
         near_keys: course.near_keys(&keys),
         ttl: TTL,
     })
@@ -63,8 +64,8 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     let server_before = server.processor_time()?;
     let commands_before = server.commands()?;
     let (elapsed, samples) = together(&peer, &course, course.calls, &keys, &source).await?;
-    // The count is itself a command.
-    let commands = server.commands()?.saturating_sub(commands_before + 1);
+    // The count is itself a command on each node.
+    let commands = server.commands()?.saturating_sub(commands_before + server.nodes() as u64);
     let server_time = server.processor_time()?.saturating_sub(server_before);
     drop(peer);
     server.forget(&keys.all)?;

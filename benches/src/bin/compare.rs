@@ -47,8 +47,9 @@ fn execute(command: cli::Command) -> Result<(), NoMeasurement> {
         }
         cli::Command::All(redis, all) => {
             let server = Server::take(redis)?;
+            let cluster = Server::take(Redis { cluster: true, ..Redis::default() })?;
             eprintln!("# {}, {Versions}", server.release()?);
-            rounds::all(&all, &server, |text| println!("{text}"))?;
+            rounds::all(&all, (&server, &cluster), |text| println!("{text}"))?;
         }
     }
     Ok(())

@@ -30,6 +30,7 @@ where
 
     const WORKLOADS: &'static [Workload] = Workload::ALL;
     const TLS: bool = true;
+    const CLUSTER: bool = true;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
         let cache = Cache::connect_on(A::default(), setup.redcache_url().as_str()).await?;

@@ -23,6 +23,7 @@ impl Peer for Blocking {
 
     const WORKLOADS: &'static [Workload] = Workload::ALL;
     const TLS: bool = true;
+    const CLUSTER: bool = true;
 
     async fn connect(setup: &Setup) -> Result<Self, Failure> {
         let cache = redcache_blocking::connect(setup.redcache_url().as_str())?;
