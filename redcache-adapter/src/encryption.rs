@@ -7,7 +7,9 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redcache_core::{Address, Config, Error};
+use redcache_core::{Address, Config, Error, TlsConfig};
+
+use crate::dials::Dial;
 
 #[cfg(feature = "tls-no-provider")]
 use redcache_tls::{Connector, Session};
@@ -17,7 +19,11 @@ use without::{Connector, Session};
 
 /// The encryption of one cache.
 #[derive(Debug)]
-pub struct Encryption(Option<Connector>);
+pub struct Encryption {
+    servers: Option<Connector>,
+    /// The encryption of the sentinels, or its absence, if it is not that of the servers.
+    sentinels: Option<Option<Connector>>,
+}
 
 impl Encryption {
     /// Read the certificates that the settings name.
@@ -27,7 +33,25 @@ impl Encryption {
     /// Fails if the settings require TLS and it is not compiled in, or if a TLS setting cannot be
     /// used.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        config.tls().map(Connector::new).transpose().map(Self).map_err(Error::tls)
+        let connector = |tls: Option<&TlsConfig>| tls.map(Connector::new).transpose();
+        let (servers, sentinels) = (config.tls(), config.sentinel_tls());
+        let differ = servers != sentinels;
+        let sentinels = differ.then(|| connector(sentinels)).transpose().map_err(Error::tls)?;
+        Ok(Self { servers: connector(servers).map_err(Error::tls)?, sentinels })
+    }
+
+    /// Begin a connection to the server or the sentinel of an attempt to connect.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name of the server cannot be the name in a certificate.
+    pub fn channel_of(&self, config: &Config, dial: &Dial) -> io::Result<Channel> {
+        match &self.sentinels {
+            Some(sentinels) if dial.conn.is_to_sentinel() => {
+                Channel::begin(sentinels.as_ref(), config.tls_name(&dial.address))
+            }
+            Some(_) | None => self.channel(config, &dial.address),
+        }
     }
 
     /// Begin a connection to the server at `address`, as the engine named it.
@@ -36,9 +60,7 @@ impl Encryption {
     ///
     /// Fails if the name of the server cannot be the name in a certificate.
     pub fn channel(&self, config: &Config, address: &Address) -> io::Result<Channel> {
-        let session = self.0.as_ref().map(|connector| connector.session(config.tls_name(address)));
-        let session = session.transpose().map_err(io::Error::other)?;
-        Ok(Channel(session.map(Mutex::new)))
+        Channel::begin(self.servers.as_ref(), config.tls_name(address))
     }
 }
 
@@ -47,6 +69,12 @@ impl Encryption {
 pub struct Channel(Option<Mutex<Session>>);
 
 impl Channel {
+    fn begin(connector: Option<&Connector>, name: &str) -> io::Result<Self> {
+        let session = connector.map(|connector| connector.session(name));
+        let session = session.transpose().map_err(io::Error::other)?;
+        Ok(Self(session.map(Mutex::new)))
+    }
+
     /// Return a channel that encrypts nothing.
     pub fn plain() -> Self {
         Self(None)

@@ -64,8 +64,8 @@ fn start_dial(shared: &Arc<Shared>, state: &mut State, dial: Dial) -> io::Result
         return Err(io::Error::other("earlier attempts to connect have not come to an end"));
     }
     let config = state.host.engine.config().clone();
+    let channel = shared.encryption.channel_of(&config, &dial)?;
     let Dial { conn, address } = dial;
-    let channel = shared.encryption.channel(&config, &address)?;
     let run = move |shared: &Arc<Shared>| {
         connect(shared, conn, channel, &config.mapped(&address));
     };

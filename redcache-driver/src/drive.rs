@@ -102,9 +102,10 @@ impl Driver<'_> {
 }
 
 /// Connect, then carry the bytes of the connection until it ends.
-async fn connect(shared: &Shared, Dial { conn, address }: Dial) {
+async fn connect(shared: &Shared, dial: Dial) {
     let config = shared.lock().host.engine.config().clone();
-    let channel = shared.encryption.channel(&config, &address);
+    let channel = shared.encryption.channel_of(&config, &dial);
+    let Dial { conn, address } = dial;
     let address = config.mapped(&address);
     let Some(connected) = try_connect(shared, conn, &address, config.connect_timeout()).await
     else {

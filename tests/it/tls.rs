@@ -21,6 +21,7 @@ with_a_server_of_its_own![
     a_plain_port_is_told_to_a_tls_client,
     a_tls_port_that_answers_with_an_alert_is_told_at_once,
     a_plain_port_that_answers_is_told_at_once,
+    a_sentinel_with_the_other_encryption_is_told,
     certificates_that_cannot_be_read_are_named,
     every_node_of_a_cluster_is_reached_with_mutual_tls,
     a_primary_and_its_sentinels_are_reached_with_mutual_tls,
@@ -120,6 +121,16 @@ fn a_plain_port_that_answers_is_told_at_once<C: Cache>() {
     }
 }
 
+fn a_sentinel_with_the_other_encryption_is_told<C: Cache>() {
+    // A port that hangs up silently, as a TLS port does.
+    let port = Port::that_says(b"");
+    let address = port.url().replacen("redis://", "", 1);
+    let sentinel = |options| format!("redis-sentinel://{address}/svc?{options}");
+    refused::<C>(&sentinel(""), &["sentinel", "rediss-sentinel://", "`sentinel_tls=true`"]);
+    let encrypted = sentinel("sentinel_tls=true&tls_insecure=true");
+    refused::<C>(&encrypted, &["sentinel", "without TLS", "`sentinel_tls=false`"]);
+}
+
 fn every_node_of_a_cluster_is_reached_with_mutual_tls<C: Cache>() {
     let cluster = RedisCluster::start_with_tls();
     let (one, other): (C, C) = (connected(cluster.tls_url()), connected(cluster.tls_url()));
@@ -155,6 +166,9 @@ fn a_primary_and_its_sentinels_are_reached_with_mutual_tls<C: Cache>() {
         cache.insert("k", "w", TTL).is_ok()
             && primary.get("k").is_some_and(|value| value.ends_with(b":w"))
     });
+    // The same sentinels without TLS, in front of servers with TLS.
+    let mixed: C = connected(group.mixed_url());
+    assert_eq!(mixed.get("k").unwrap().value.as_deref(), Some(&b"w"[..]));
 }
 
 fn certificates_that_cannot_be_read_are_named<C: Cache>() {

@@ -137,6 +137,17 @@ impl RedisSentinel {
         format!("rediss-sentinel://{}/{SERVICE}?{options}", sentinels.join(","))
     }
 
+    /// Return the URL of the service by its sentinels without TLS, for servers with TLS.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group does not speak TLS.
+    pub fn mixed_url(&self) -> String {
+        let options = self.tls.as_ref().expect("the group speaks TLS").url_options();
+        let url = self.url().replacen("redis-sentinel", "rediss-sentinel", 1);
+        format!("{url}?sentinel_tls=false&{options}")
+    }
+
     /// Return the number of the primary that the first running sentinel names.
     ///
     /// # Panics

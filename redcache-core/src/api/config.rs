@@ -109,6 +109,11 @@ impl Config {
         self.tls.as_ref()
     }
 
+    /// Return the TLS settings of the sentinels; `None` if they speak without TLS.
+    pub fn sentinel_tls(&self) -> Option<&TlsConfig> {
+        self.sentinel_tls.as_ref().map_or(self.tls.as_ref(), Option::as_ref)
+    }
+
     /// Return the name that the TLS certificate of the server at `address` must contain, unless
     /// [`TlsConfig::server_name`] sets another.
     ///

@@ -20,6 +20,7 @@ use crate::protocol::slot::SlotSet;
 use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
 
+mod advice;
 mod breaker;
 mod cluster;
 mod consult;
@@ -129,10 +130,8 @@ impl Router {
         let Some(node) = self.nodes.get(id.node) else { return };
         let advice = match ctx.config.tls() {
             _ if !node.link.is_unanswered() => "",
-            // Redis waits silently for the bytes that it considers the rest of a command.
-            Some(_) => "; if it speaks without TLS on this port, connect with redis://",
-            // Redis hangs up silently on bytes that are not TLS.
-            None => "; if it speaks TLS on this port, connect with rediss://",
+            Some(_) => advice::OTHER_THAN_TLS,
+            None => advice::TLS,
         };
         let text = format!("{}: {reason}{advice}", node.address);
         self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));

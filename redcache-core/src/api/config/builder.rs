@@ -71,7 +71,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Encrypt all connections, sentinels included. Default: no encryption.
+    /// Encrypt all connections, sentinels included unless [`sentinel_tls`](Self::sentinel_tls) is
+    /// set. Default: no encryption.
     ///
     /// The adapter that creates the cache needs its feature `tls`.
     ///
@@ -90,6 +91,28 @@ impl ConfigBuilder {
     #[must_use]
     pub fn tls(mut self, tls: TlsConfig) -> Self {
         self.config.tls = Some(tls);
+        self
+    }
+
+    /// Set the TLS settings of the connections to sentinels; `None` stands for no encryption.
+    /// Default: those of the servers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use redcache_core::{Config, TlsConfig};
+    ///
+    /// let config = Config::builder()
+    ///     .sentinel([("s1", 26379)], "cache")
+    ///     .tls(TlsConfig::new())
+    ///     .sentinel_tls(None)
+    ///     .build()?;
+    /// assert_eq!(config, "rediss-sentinel://s1/cache?sentinel_tls=false".parse()?);
+    /// # Ok::<(), redcache_core::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn sentinel_tls(mut self, tls: Option<TlsConfig>) -> Self {
+        self.config.sentinel_tls = Some(tls);
         self
     }
 

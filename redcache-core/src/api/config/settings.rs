@@ -72,6 +72,8 @@ macro_rules! settings {
             pub(crate) servers: Servers,
             pub(crate) address_map: Option<AddressMap>,
             pub(crate) tls: Option<TlsConfig>,
+            /// The encryption of the sentinels, or its absence, if it is not that of the servers.
+            pub(crate) sentinel_tls: Option<Option<TlsConfig>>,
             pub(crate) observer: SharedObserver,
             pub(crate) provider: Option<SharedProvider>,
             pub(crate) sentinel_provider: Option<SharedProvider>,
@@ -114,6 +116,7 @@ macro_rules! settings {
                     servers: Servers::One(localhost),
                     address_map: None,
                     tls: None,
+                    sentinel_tls: None,
                     observer: SharedObserver::default(),
                     provider: None,
                     sentinel_provider: None,

@@ -4,6 +4,9 @@ use super::settings::{Config, Setting};
 use crate::api::config_error::ConfigError;
 use crate::api::tls::TlsConfig;
 
+/// The option that gives the sentinels another encryption than the servers.
+pub(super) const SENTINEL_TLS: &str = "sentinel_tls";
+
 const fn setting(name: &'static str, meaning: &'static str, allowed: &'static str) -> Setting {
     Setting { name, meaning, default: "none", allowed }
 }
@@ -16,6 +19,11 @@ impl Config {
         setting("tls_key", "the private key of `tls_cert`", "a PEM file"),
         setting("tls_server_name", "the name in the server's certificate", "a host name"),
         setting("tls_insecure", "whether any certificate is accepted", "true or false"),
+        setting(
+            SENTINEL_TLS,
+            "whether sentinels speak TLS, if not as the servers",
+            "true or false",
+        ),
     ];
 }
 
@@ -25,6 +33,8 @@ pub(super) struct TlsOptions {
     tls: TlsConfig,
     certificate: Option<String>,
     key: Option<String>,
+    /// Whether the sentinels speak TLS.
+    pub(super) sentinels: Option<bool>,
 }
 
 impl TlsOptions {
@@ -39,11 +49,8 @@ impl TlsOptions {
             "tls_cert" => self.certificate = Some(value),
             "tls_key" => self.key = Some(value),
             "tls_server_name" => self.tls = self.tls.server_name(value),
-            _ => match value.as_str() {
-                "true" => self.tls = self.tls.insecure(true),
-                "false" => self.tls = self.tls.insecure(false),
-                other => return Err(ConfigError::new(name, other, "true or false")),
-            },
+            SENTINEL_TLS => self.sentinels = Some(flag(name, &value)?),
+            _ => self.tls = self.tls.insecure(flag(name, &value)?),
         }
         Ok(self)
     }
@@ -61,5 +68,13 @@ impl TlsOptions {
                 Err(ConfigError::unquoted("tls_cert", "`tls_key` needs `tls_cert`: set both"))
             }
         }
+    }
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, ConfigError> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(ConfigError::new(name, other, "true or false")),
     }
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 
 use super::settings::{Config, ConfigBuilder};
-use super::tls_options::TlsOptions;
+use super::tls_options::{SENTINEL_TLS, TlsOptions};
 use crate::api::config_error::ConfigError;
 
 const PORT_DEFAULT: u16 = 6379;
@@ -31,6 +31,7 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     check_characters(rest)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut options: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    let is_sentinel = matches!(kind, Kind::Sentinel);
     let builder = match kind {
         Kind::Tcp => tcp(rest)?,
         Kind::Cluster => cluster(rest)?,
@@ -41,21 +42,29 @@ pub(super) fn parse(url: &str) -> Result<ConfigBuilder, ConfigError> {
     let mut tls = TlsOptions::default();
     let (tls_options, options): (Vec<&str>, Vec<&str>) =
         options.into_iter().partition(|pair| TlsOptions::has(split_option(pair).0));
-    if let (Some(pair), false) = (tls_options.first(), is_tls) {
-        let name = split_option(pair).0;
-        let text = format!("`{name}` needs a URL with TLS: write rediss:// for redis://");
-        return Err(ConfigError::unquoted(name, text));
-    }
-    for pair in tls_options {
+    for pair in &tls_options {
         let (name, value) = split_option(pair);
         tls = tls.set(name, decoded(name, value)?)?;
     }
-    let mut builder = options.into_iter().try_fold(builder, option)?;
-    if is_tls {
-        let tls = tls.build()?;
-        builder = builder.tls(if is_insecure { tls.insecure(true) } else { tls });
+    let sentinels = tls.sentinels;
+    if sentinels.is_some() && !is_sentinel {
+        let text = "`sentinel_tls` needs a URL with sentinels: write redis-sentinel://";
+        return Err(ConfigError::unquoted(SENTINEL_TLS, text));
     }
-    Ok(builder)
+    let mut names = tls_options.iter().map(|pair| split_option(pair).0);
+    if let (Some(name), false, None | Some(false)) =
+        (names.find(|name| *name != SENTINEL_TLS), is_tls, sentinels)
+    {
+        let text = format!("`{name}` needs a URL with TLS: write rediss:// for redis://");
+        return Err(ConfigError::unquoted(name, text));
+    }
+    let mut builder = options.into_iter().try_fold(builder, option)?;
+    let tls = tls.build()?;
+    let tls = if is_insecure { tls.insecure(true) } else { tls };
+    if let Some(sentinels) = sentinels.filter(|sentinels| *sentinels != is_tls) {
+        builder = builder.sentinel_tls(sentinels.then(|| tls.clone()));
+    }
+    Ok(if is_tls { builder.tls(tls) } else { builder })
 }
 
 /// The kind of servers that a URL names.

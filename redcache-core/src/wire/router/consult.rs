@@ -19,7 +19,7 @@ impl Router {
     pub(super) fn consult(&mut self, ctx: Context<'_>) {
         let Some(settings) = settings(ctx.config).filter(|_| !self.is_closed) else { return };
         let Some(sentinels) = &mut self.sentinels else { return };
-        if let Some(failure) = sentinels.handle_timeout(ctx.now, settings) {
+        if let Some(failure) = sentinels.handle_timeout(ctx, settings) {
             self.leave_sentinel(ctx, failure);
         }
         self.ask_sentinel_credentials(ctx, settings);
@@ -115,8 +115,8 @@ impl Router {
     pub(super) fn on_sentinel_disconnected(&mut self, ctx: Context<'_>, conn: ConnId, why: &str) {
         let Some(sentinels) = &self.sentinels else { return };
         if sentinels.has(conn) {
-            let name = sentinels.name();
-            let text = format!("sentinel {name}: {why}");
+            let (name, advice) = (sentinels.name(), sentinels.advice(ctx.config));
+            let text = format!("sentinel {name}: {why}{advice}");
             let lost = Failure::Lost(Error::new(ErrorKind::Unavailable, text));
             self.on_sentinel_failed(ctx, lost);
         }

@@ -24,6 +24,13 @@ impl Transmit {
     }
 }
 
+impl ConnId {
+    /// Return `true` if the connection is one to a sentinel.
+    pub fn is_to_sentinel(self) -> bool {
+        self.node == NodeId::SENTINEL
+    }
+}
+
 /// Names one credentials request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LoginId {
@@ -39,7 +46,7 @@ impl LoginId {
 
     /// Return `true` if the login is one to a sentinel.
     pub fn is_to_sentinel(self) -> bool {
-        self.conn.node == NodeId::SENTINEL
+        self.conn.is_to_sentinel()
     }
 }
 

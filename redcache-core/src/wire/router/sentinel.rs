@@ -12,6 +12,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::advice;
+use super::context::Context;
 use super::id::{ConnId, Transmit};
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
@@ -222,11 +224,16 @@ impl Sentinels {
     /// Send the query that is due. Return the reason to leave the sentinel, if it is silent.
     pub(super) fn handle_timeout(
         &mut self,
-        now: Instant,
+        ctx: Context<'_>,
         settings: Settings<'_>,
     ) -> Option<Failure> {
+        let now = ctx.now;
         let (name, interval) = (self.name(), self.interval(settings));
-        let silent = |what| Error::new(ErrorKind::Unavailable, format!("sentinel {name}: {what}"));
+        let advice = self.advice(ctx.config);
+        let silent = |what| {
+            let text = format!("sentinel {name}: {what}{advice}");
+            Error::new(ErrorKind::Unavailable, text)
+        };
         match &mut self.link {
             Link::Down { .. } => None,
             Link::Dialing { until, .. } => {
@@ -239,6 +246,17 @@ impl Sentinels {
                 session.ask_if_due(now, settings, interval);
                 None
             }
+        }
+    }
+
+    /// Return advice for the loss of a connection whose greeting has no answer.
+    pub(super) fn advice(&self, config: &Config) -> &'static str {
+        match (&self.link, config.sentinel_tls()) {
+            (Link::Open { session, .. }, Some(_)) if session.is_unanswered() => {
+                advice::SENTINEL_OTHER_THAN_TLS
+            }
+            (Link::Open { session, .. }, None) if session.is_unanswered() => advice::SENTINEL_TLS,
+            (Link::Down { .. } | Link::Dialing { .. } | Link::Open { .. }, _) => "",
         }
     }
 

@@ -91,6 +91,16 @@ fn a_scheme_with_tls_has_its_options() {
     let any = TlsConfig::new().insecure(true);
     assert_eq!(parsed("rediss-sentinel://h/svc?tls_insecure=true").tls(), Some(&any));
     assert_eq!(parsed("rediss://h#insecure").tls(), Some(&any));
+    let own = |url: &str| {
+        let config = parsed(url);
+        (config.tls().cloned(), config.sentinel_tls().cloned())
+    };
+    let tls = || Some(TlsConfig::new());
+    assert_eq!(own("rediss-sentinel://h/svc"), (tls(), tls()));
+    assert_eq!(own("rediss-sentinel://h/svc?sentinel_tls=true"), (tls(), tls()));
+    assert_eq!(own("rediss-sentinel://h/svc?sentinel_tls=false"), (tls(), None));
+    assert_eq!(own("redis-sentinel://h/svc?sentinel_tls=true"), (None, tls()));
+    assert_eq!(own("redis-sentinel://h/svc?sentinel_tls=true&tls_insecure=true").1, Some(any));
     assert_eq!(parsed("redis://h").tls(), None);
     for (url, text) in [
         ("redis://h?tls_ca=/ca.crt", "rediss://"),
@@ -98,6 +108,9 @@ fn a_scheme_with_tls_has_its_options() {
         ("rediss://h?tls_key=/c.key", "tls_cert"),
         ("rediss://h?tls_insecure=yes", "true or false"),
         ("redis://h#insecure", "fragment"),
+        ("rediss://h?sentinel_tls=false", "redis-sentinel://"),
+        ("redis-sentinel://h/svc?sentinel_tls=false&tls_ca=/ca.crt", "rediss://"),
+        ("redis-sentinel://h/svc?sentinel_tls=1", "true or false"),
         ("rediss+unix:///s", "unknown scheme"),
     ] {
         assert!(rejected(url).contains(text), "{url}: {}", rejected(url));

@@ -233,6 +233,11 @@ impl Session {
         self.until.is_some_and(|until| until <= now).then_some("no answer in time")
     }
 
+    /// Return `true` if the greeting was sent and has no answer.
+    pub(super) fn is_unanswered(&self) -> bool {
+        !self.is_ready && !self.awaited.is_empty()
+    }
+
     /// Return the earliest deadline, if no message arrives before.
     pub(super) fn poll_timeout(&self, interval: Duration) -> Option<Instant> {
         earliest(self.due_at(interval).or(self.until), self.login.due_at())
