@@ -402,6 +402,25 @@ async fn a_write_during_a_clear_removes_what_was_loaded_under_the_new_names() {
 }
 
 #[tokio::test]
+async fn a_write_finds_the_generation_in_the_near_cache_and_sends_nothing_more() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connect(&server).await;
+    let users = clearable(&cache);
+    users.insert(&0, &user("first")).await.unwrap();
+    let commands = || {
+        let commands = ["get", "mget", "set", "del", "eval", "evalsha"];
+        commands.map(|command| server.with(|server| server.count(command).calls))
+    };
+    let before = commands();
+    for id in 1..=10 {
+        users.insert(&id, &user("written")).await.unwrap();
+        users.remove(&id).await.unwrap();
+    }
+    let [get, mget, set, del, eval, evalsha] = before;
+    assert_eq!(commands(), [get, mget, set + 10, del + 10, eval, evalsha]);
+}
+
+#[tokio::test]
 async fn a_lost_generation_is_a_clear() {
     let server = EmbeddedServer::start().unwrap();
     let (cache, other) = (connect(&server).await, connect(&server).await);

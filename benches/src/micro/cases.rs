@@ -42,6 +42,8 @@ names! {
         ObjectHit = "object_hit",
         /// `get_with` of a typed view, for an object of 8.8 KB in the near cache.
         LargeObjectHit = "large_object_hit",
+        /// The same as `object_hit`, in a namespace that can be cleared.
+        ClearableHit = "clearable_hit",
         /// `get_with` of a key in Redis only, through the engine and back, without a socket.
         RemoteRead = "remote_read",
         /// One reply with a value, scanned for its end and parsed.
@@ -67,8 +69,9 @@ impl Case {
         match self {
             Self::LocalHit => local_hit(),
             Self::LocalHitBlocking => local_hit_blocking(),
-            Self::ObjectHit => object_hit(1),
-            Self::LargeObjectHit => object_hit(100),
+            Self::ObjectHit => object_hit(1, false),
+            Self::LargeObjectHit => object_hit(100, false),
+            Self::ClearableHit => object_hit(1, true),
             Self::RemoteRead => remote_read(),
             Self::ParsedReply => Ok(parsed_reply()),
             Self::LargeArray => Ok(large_array(usize::MAX)),
@@ -85,6 +88,7 @@ impl Case {
             | Self::LocalHitBlocking
             | Self::ObjectHit
             | Self::LargeObjectHit
+            | Self::ClearableHit
             | Self::RemoteRead
             | Self::ParsedReply => (1_000, 11_000),
             Self::LargeArray
@@ -137,11 +141,13 @@ struct User {
     is_admin: bool,
 }
 
-fn object_hit(users: usize) -> Result<Operation, Failure> {
+fn object_hit(users: usize, is_clearable: bool) -> Result<Operation, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let server = EmbeddedServer::start()?;
     let cache = runtime.block_on(redcache_tokio::connect(server.url().as_str()))?;
-    let view: TypedCache<u64, Users> = cache.typed("user", Json).ttl(TTL).build()?;
+    let view = cache.typed("user", Json).ttl(TTL);
+    let view = if is_clearable { view.clearable() } else { view };
+    let view: TypedCache<u64, Users> = view.build()?;
     let (name, email) = ("Ada Lovelace".to_owned(), "ada@example.org".to_owned());
     let user = User { id: 42, name, email, visits: 1815, is_admin: false };
     Ok(Box::new(move |times| {
