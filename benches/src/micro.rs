@@ -9,12 +9,14 @@ mod callgrind;
 mod cases;
 mod fleet;
 mod near;
+mod options;
 mod scripted;
 
 pub use callgrind::instructions;
 pub use cases::{Case, Operation};
 pub use fleet::{CLIENTS, Deleted, one_deleted_key};
 pub use near::bytes_per_entry;
+pub use options::{OptionCost, cost_of_options};
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use std::env;
 use std::process::ExitCode;
 
 use redcache_benches::Failure;
-use redcache_benches::micro::{self, CLIENTS, Case, Cost};
+use redcache_benches::micro::{self, CLIENTS, Case, Cost, OptionCost};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -16,6 +16,7 @@ const USAGE: &str = "\
 micro: what single operations cost, and the targets for that.
 
   micro                       measures every case
+  micro --options             measures what near_audit_every and near_staleness_max add to a hit
   micro --case CASE --ops N   only runs a case that many times; this is what valgrind counts
 
 One JSON object per line on standard output. Instructions need valgrind; without it they are null.
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         [] => all(),
+        ["--options"] => options(),
         ["--case", case, "--ops", ops] => only(case, ops),
         ["--help" | "-h"] => {
             println!("{USAGE}");
@@ -47,6 +49,20 @@ fn main() -> ExitCode {
 
 fn only(case: &str, ops: &str) -> Result<(), Failure> {
     case.parse::<Case>()?.prepare()?(ops.parse()?)
+}
+
+fn options() -> Result<(), Failure> {
+    for is_loaded in [false, true] {
+        let costs = micro::cost_of_options(is_loaded)?;
+        let without = costs.first().map_or(f64::NAN, |cost| cost.nanos);
+        for OptionCost { option, nanos } in costs {
+            let ratio = nanos / without;
+            println!(
+                r#"{{"option":"{option}","loaded":{is_loaded},"ns":{nanos:.2},"ratio":{ratio:.4}}}"#
+            );
+        }
+    }
+    Ok(())
 }
 
 fn all() -> Result<(), Failure> {

@@ -36,6 +36,10 @@ names! {
     Case {
         /// `get_with` of a key in the near cache, on tokio.
         LocalHit = "local_hit",
+        /// The same with `near_audit_every=1000`. No task runs the checks themselves.
+        LocalHitAudited = "local_hit_audited",
+        /// The same with `near_staleness_max`.
+        LocalHitBounded = "local_hit_bounded",
         /// `get_with` of a key in the near cache, on plain threads.
         LocalHitBlocking = "local_hit_blocking",
         /// `get_with` of a typed view, for an object of 86 bytes in the near cache.
@@ -67,7 +71,10 @@ impl Case {
     /// Fails if the system denies a resource that the case needs.
     pub fn prepare(self) -> Result<Operation, Failure> {
         match self {
-            Self::LocalHit => local_hit(),
+            Self::LocalHit => local_hit(""),
+            Self::LocalHitAudited => local_hit("?near_audit_every=1000"),
+            // Long, so that valgrind does not slow the hits down beyond it.
+            Self::LocalHitBounded => local_hit("?near_staleness_max=1h"),
             Self::LocalHitBlocking => local_hit_blocking(),
             Self::ObjectHit => object_hit(1, false),
             Self::LargeObjectHit => object_hit(100, false),
@@ -85,6 +92,8 @@ impl Case {
     pub fn sizes(self) -> (usize, usize) {
         match self {
             Self::LocalHit
+            | Self::LocalHitAudited
+            | Self::LocalHitBounded
             | Self::LocalHitBlocking
             | Self::ObjectHit
             | Self::LargeObjectHit
@@ -99,10 +108,10 @@ impl Case {
     }
 }
 
-fn local_hit() -> Result<Operation, Failure> {
+fn local_hit(options: &str) -> Result<Operation, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let server = EmbeddedServer::start()?;
-    let cache = runtime.block_on(redcache_tokio::connect(server.url().as_str()))?;
+    let cache = runtime.block_on(redcache_tokio::connect(server.url() + options))?;
     Ok(Box::new(move |times| {
         // The server must live as long as the cache, whose hits depend on its connection.
         let _ = &server;
