@@ -9,6 +9,8 @@ pub struct Options {
     pub sentinels: bool,
     /// Simulate processes that share a namespace which they clear instead.
     pub namespaces: bool,
+    /// Make most calls changes, and crash processes often; for servers and clusters.
+    pub changes: bool,
     /// Record a readable trace.
     pub trace: bool,
     /// End the faults after this many steps at the latest.

@@ -94,7 +94,10 @@ impl World {
         // The origin of virtual time. The added day allows subtracting spans from it.
         let start = Instant::now() + Duration::from_secs(24 * 3600);
         let mut rng = Rng::new(seed);
-        let plan = Plan::new(seed, options.cluster);
+        let mut plan = Plan::new(seed, options.cluster);
+        if options.changes {
+            plan.change_and_crash(seed);
+        }
         let server_clock = SkewedClock::new(start, plan.skews[0]);
         let cluster = plan.cluster.as_ref().map(|it| ClusterState::new(&plan.keys, it.lag));
         let nodes = match &cluster {

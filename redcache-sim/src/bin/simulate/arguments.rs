@@ -13,6 +13,7 @@ simulate --mutants | --mutant NAME [--seeds N]
   --cluster      simulate a cluster instead of one server
   --sentinels    simulate a group under Redis Sentinel instead
   --namespaces   simulate processes that share a namespace which they clear instead
+  --changes      make most calls changes, and crash processes often; also with --cluster
   --seeds N      the number of worlds (default 2000)
   --from SEED    the first seed (default 0)
   --threads N    the number of threads (default: one per processor)
@@ -34,6 +35,7 @@ pub(crate) struct Arguments {
     pub(crate) cluster: bool,
     pub(crate) sentinels: bool,
     pub(crate) namespaces: bool,
+    pub(crate) changes: bool,
     pub(crate) replay: Option<u64>,
     pub(crate) whole: bool,
     pub(crate) hunt: Option<Hunt>,
@@ -49,8 +51,8 @@ pub(crate) enum Hunt {
 impl Arguments {
     /// Return the options of every simulated world.
     pub(crate) fn options(&self) -> Options {
-        let Self { cluster, sentinels, namespaces, .. } = *self;
-        Options { cluster, sentinels, namespaces, ..Options::default() }
+        let Self { cluster, sentinels, namespaces, changes, .. } = *self;
+        Options { cluster, sentinels, namespaces, changes, ..Options::default() }
     }
 
     /// Return the faults that this kind of world can inject.
@@ -85,6 +87,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
         cluster: false,
         sentinels: false,
         namespaces: false,
+        changes: false,
         replay: None,
         whole: false,
         hunt: None,
@@ -107,6 +110,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
             "--cluster" => arguments.cluster = true,
             "--sentinels" => arguments.sentinels = true,
             "--namespaces" => arguments.namespaces = true,
+            "--changes" => arguments.changes = true,
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),

@@ -76,7 +76,8 @@ pub(crate) fn write_broken(out: &mut impl Write, seed: u64, options: &Options) -
         (true, false) => " --cluster",
         (false, false) => "",
     };
-    writeln!(out, "the whole trace: simulate{option} --replay {seed}")
+    let changes = if options.changes { " --changes" } else { "" };
+    writeln!(out, "the whole trace: simulate{option}{changes} --replay {seed}")
 }
 
 pub(crate) fn write_json(
