@@ -96,8 +96,8 @@ async fn warm_up<P: Peer>(
     let source = Arc::new(Source::new(value.clone(), Duration::ZERO));
     if course.local() {
         let course = course.filling::<P>(keys.per_task);
-        // There are two rounds: the first fills the near cache, the second hits it.
-        let calls = 2 * keys.per_task / course.batch();
+        // The first round may leave out TTLs, the second fills the near cache, the third hits it.
+        let calls = 3 * keys.per_task / course.batch();
         together(peer, &course, calls, keys, &source).await?;
         return Ok(());
     }

@@ -10,6 +10,7 @@ pub(crate) mod pace;
 pub(crate) mod publication;
 pub(crate) mod refresh;
 pub(crate) mod refresh_policy;
+pub(crate) mod rereads;
 pub(crate) mod set;
 pub(crate) mod speculation;
 pub(crate) mod superseded;

@@ -59,6 +59,8 @@ mod switch {
         OwnWriteKeepsNear "a write of the process leaves its near entry",
         EchoSwallowsInvalidation "any invalidation of a written key is taken for its echo",
         PttlIgnored "a near entry outlives the ttl of its key",
+        UnknownTtlKept "a value that was read without its ttl is kept near",
+        HeldOutOfTurn "an answer that is whole early goes to an earlier command of its batch",
         NearDeadlineIgnored "a near entry is served after its deadline",
         UntrackedTrusted "a connection without tracking counts as tracked",
         InvalidatedReadKept "a value that was invalidated within its reply is kept",

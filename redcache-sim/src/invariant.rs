@@ -20,6 +20,7 @@ pub enum Invariant {
     OwnWrites,
     Monotonic,
     Lifetime,
+    TtlKnown,
     NearBytes,
     FailClosed,
     PublishOwn,
@@ -83,7 +84,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 75] = [
+    pub const ALL: [Self; 76] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -100,6 +101,7 @@ impl Invariant {
         Self::OwnWrites,
         Self::Monotonic,
         Self::Lifetime,
+        Self::TtlKnown,
         Self::NearBytes,
         Self::FailClosed,
         Self::PublishOwn,
@@ -232,6 +234,7 @@ impl Invariant {
             Self::OwnWrites => "a process reads its own writes or something later",
             Self::Monotonic => "a process reads no older value after a newer one",
             Self::Lifetime => "a near entry does not outlive its key",
+            Self::TtlKnown => "the ttl of a near entry was read or set with its value",
             Self::NearBytes => "the near cache stays within its byte limit",
             Self::FailClosed => "the near cache is empty without tracking",
             Self::PublishOwn => "only the holder of the lock publishes, and only its own load",

@@ -84,6 +84,10 @@ pub(crate) struct Plan {
     pub(crate) limits_staleness: bool,
     /// The number of near hits of which one is checked against the server; zero for none.
     pub(crate) near_audit_every: usize,
+    /// The number of commands in flight that are light traffic.
+    pub(crate) light_traffic_max: usize,
+    /// The number of keys that count as read lately.
+    pub(crate) reread_keys: usize,
     /// The limit of the staleness of near hits; zero for none.
     pub(crate) near_staleness_max: Duration,
     /// The refresh-ahead options of a registered loader, if there is one.
@@ -180,6 +184,8 @@ impl Plan {
             stale_while_revalidate: staleness(is_cluster, &mut rng),
             limits_staleness: false,
             near_audit_every: 0,
+            light_traffic_max: 0,
+            reread_keys: 0,
             near_staleness_max: Duration::ZERO,
             refresh: None,
             provider: None,
@@ -203,9 +209,7 @@ impl Plan {
         if kind != Kind::Undisturbed && rng.chance(120) {
             plan.hang_up(kind, &mut rng);
         }
-        plan.limits_staleness = rng.chance(250);
-        let millis = rng.weighted(&[(6, 0), (1, 10), (2, 40), (1, 150)]);
-        plan.near_staleness_max = Duration::from_millis(millis);
+        plan.limit_staleness(&mut rng);
         if kind == Kind::Harmful && !is_cluster && rng.chance(60) {
             plan.faults.add(Fault::HelloHangUp);
             plan.server.hello = server::HelloSupport::HangsUp;
@@ -219,7 +223,14 @@ impl Plan {
         plan
     }
 
-    /// Draw how many near hits are audited, and how many calls change data.
+    /// Draw the limits of the staleness of answers and of near hits.
+    fn limit_staleness(&mut self, rng: &mut Rng) {
+        self.limits_staleness = rng.chance(250);
+        let millis = rng.weighted(&[(6, 0), (1, 10), (2, 40), (1, 150)]);
+        self.near_staleness_max = Duration::from_millis(millis);
+    }
+
+    /// Draw how many near hits are audited, how many calls change data, and what counts as load.
     fn audit_and_change(&mut self, rng: &mut Rng) {
         self.near_audit_every = rng.weighted(&[(6, 0), (2, 1), (2, 3)]);
         self.changes = rng.weighted(&[(5, 0), (3, 60), (2, 300)]);
@@ -227,6 +238,8 @@ impl Plan {
             // More commands of the key on which the server hangs up could outlast the others' time.
             self.changes = 0;
         }
+        self.light_traffic_max = rng.pick(&[0, 1, 8]);
+        self.reread_keys = rng.pick(&[1, 2, 1000]);
     }
 
     /// Make most calls changes, and crash processes at many moments of the run.

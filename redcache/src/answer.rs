@@ -14,7 +14,8 @@ pub struct TypedAnswer<V> {
     pub value: Option<Arc<V>>,
     /// The source of the answer.
     pub source: Source,
-    /// The time for which the value stays in Redis; `None` if unknown.
+    /// The time for which the value stays in Redis; `None` if unknown. See
+    /// [`Answer::ttl`](crate::Answer::ttl).
     pub ttl: Option<Duration>,
     /// The time since this process learned the value; `None` for a value that was just read from
     /// Redis.

@@ -44,6 +44,9 @@ pub struct Answer {
     /// The source of the answer.
     pub source: Source,
     /// The time for which the value stays in Redis; `None` if unknown.
+    ///
+    /// A read with a loader may leave it out under load;
+    /// [`CallOptions::ask_ttl`](crate::CallOptions::ask_ttl) asks for it.
     pub ttl: Option<Duration>,
     /// The time since this process learned the value: zero for a value that was loaded for this
     /// answer. `None` for a value that was just read from Redis, because Redis does not record when

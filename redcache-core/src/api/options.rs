@@ -21,15 +21,23 @@ pub struct CallOptions {
     pub(crate) reload: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_staleness: Option<Duration>,
+    pub(crate) asks_ttl: bool,
 }
 
 impl CallOptions {
     /// Return the default options: use the near cache, load on a miss, no timeout.
     pub const fn new() -> Self {
-        Self { skip_near: false, reload: false, timeout: None, max_staleness: None }
+        Self {
+            skip_near: false,
+            reload: false,
+            timeout: None,
+            max_staleness: None,
+            asks_ttl: false,
+        }
     }
 
-    /// Query Redis even if the near cache has the key. The answer replaces the near entry.
+    /// Query Redis even if the near cache has the key. The answer replaces the near entry, so the
+    /// call also asks for the TTL.
     #[must_use]
     pub const fn skip_near(mut self) -> Self {
         self.skip_near = true;
@@ -76,6 +84,18 @@ impl CallOptions {
         self
     }
 
+    /// Read the TTL of each value that comes from Redis, for [`Answer::ttl`](crate::Answer::ttl).
+    ///
+    /// Without this option, a call with a loader leaves the TTL out if many commands are in flight
+    /// and the key was not read lately. Such a value does not enter the near cache; the next read
+    /// of the key asks for the TTL. A call that joins the fetch of another call gets its answer,
+    /// with or without the TTL.
+    #[must_use]
+    pub const fn ask_ttl(mut self) -> Self {
+        self.asks_ttl = true;
+        self
+    }
+
     /// Return the limit of the staleness of an answer.
     #[inline]
     pub fn staleness_max(&self) -> Option<Duration> {
@@ -107,13 +127,16 @@ pub struct LoadOptions {
     pub(crate) reload: bool,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) refreshed_by: Option<LoaderId>,
+    pub(crate) asks_ttl: bool,
 }
 
 impl LoadOptions {
     /// Return the options for a TTL of the loaded values and the options of the call.
     pub fn new(ttl: Duration, options: CallOptions) -> Self {
-        let CallOptions { reload, max_staleness, .. } = options;
-        Self { ttl, reload, max_staleness, refreshed_by: None }
+        let CallOptions { reload, max_staleness, asks_ttl, skip_near, .. } = options;
+        // An answer without a TTL cannot replace the near entry.
+        let asks_ttl = asks_ttl || skip_near;
+        Self { ttl, reload, max_staleness, refreshed_by: None, asks_ttl }
     }
 
     /// Set the registered loader that refreshes the values found in Redis if they are due.

@@ -28,7 +28,11 @@ impl Env {
         {
             let op = self.start_op(Machine::Audits);
             self.audits += 1;
-            self.send(cx, Sender::Call(Caller { op, slot: 0 }), Command::Read { key });
+            self.send(
+                cx,
+                Sender::Call(Caller { op, slot: 0 }),
+                Command::Read { key, asks_ttl: true },
+            );
         }
     }
 

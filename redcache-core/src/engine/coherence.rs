@@ -88,7 +88,8 @@ impl Env {
         let Stored::Value(value) = &read.stored else { return };
         if invalidated {
             self.near.remove(key.as_bytes());
-        } else {
+        } else if read.ttl != Ttl::Unknown || !cx.tracked || mutant!(UnknownTtlKept) {
+            // Without the TTL, an entry of the key is still current, and keeps its deadline.
             let Value { payload, compute_time } = value;
             let learned = Learned { payload, compute_time: *compute_time, is_published: false };
             self.keep(cx, (slot, key), learned, (read.ttl, sent_at));

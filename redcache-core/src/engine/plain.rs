@@ -47,7 +47,7 @@ impl PlainCalls {
         fresh_since: Option<Instant>,
     ) -> OpId {
         let stale_key = allows_stale(env).then(|| key.clone());
-        self.start(env, cx, PlainCall::Read(stale_key, fresh_since), [Command::Read { key }])
+        self.start(env, cx, PlainCall::Read(stale_key, fresh_since), [read(key)])
     }
 
     pub(crate) fn read_many(
@@ -62,7 +62,7 @@ impl PlainCalls {
         if keys.is_empty() {
             return end_at_once(env, Outcome::Answers(Vec::new()));
         }
-        self.start(env, cx, call, keys.into_iter().map(|key| Command::Read { key }))
+        self.start(env, cx, call, keys.into_iter().map(read))
     }
 
     pub(crate) fn read_raw_many(&mut self, env: &mut Env, cx: Cx, keys: Vec<Key>) -> OpId {
@@ -280,6 +280,12 @@ fn end_at_once(env: &mut Env, outcome: Outcome) -> OpId {
     op
 }
 
+/// Return the read of a call without a loader. Only a TTL tells a missing key from one of another
+/// type in a shared reply.
+fn read(key: Key) -> Command {
+    Command::Read { key, asks_ttl: true }
+}
+
 /// Return the content of a key that holds a value.
 fn raw_value(env: &Env, found: Replaced) -> Option<RawValue> {
     let Replaced { raw, ttl } = found;
@@ -289,7 +295,7 @@ fn raw_value(env: &Env, found: Replaced) -> Option<RawValue> {
     };
     let ttl = match ttl {
         Ttl::Left(left) => Some(left),
-        Ttl::Absent | Ttl::Endless => None,
+        Ttl::Absent | Ttl::Endless | Ttl::Unknown => None,
     };
     Some(RawValue { raw, value: env.unmark(payload), ttl })
 }
@@ -299,7 +305,7 @@ fn read_answer(env: &mut Env, read: ReadReply, fresh_as_of: Duration) -> Answer 
     let fresh_as_of = Some(fresh_as_of);
     let ttl = match read.ttl {
         Ttl::Left(left) => Some(left),
-        Ttl::Absent | Ttl::Endless => None,
+        Ttl::Absent | Ttl::Endless | Ttl::Unknown => None,
     };
     match read.stored {
         Stored::Value(value) => {

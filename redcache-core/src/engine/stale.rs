@@ -8,6 +8,11 @@ use crate::api::key::Key;
 use crate::near::{Absence, Staleness};
 
 impl Env {
+    /// Return whether an outdated entry can ever answer a call.
+    pub(crate) fn allows_stale(&self) -> bool {
+        !(self.config.stale_if_error.is_zero() && self.config.stale_while_revalidate.is_zero())
+    }
+
     /// Return the outdated entry that may answer a call instead of an error.
     pub(crate) fn stale_if_error(&self, cx: Cx, key: &Key, absence: Absence) -> Option<Answer> {
         self.stale(cx, key, self.config.stale_if_error, absence)

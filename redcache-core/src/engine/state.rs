@@ -64,6 +64,7 @@ impl Engine {
         let near = Near::new(now, config.near_cache_bytes, keeps_stale, near_seed, slots)
             .with_staleness_max(config.near_staleness_max)
             .with_audits(config.near_audit_every as u64);
+        let near_bytes = config.near_cache_bytes;
         // Without a server, there is nothing to wait for.
         let readiness = config.servers.is_none().then_some(Ok(()));
         let removals = Removals::new(config.reconnect_delay_max);
@@ -92,12 +93,19 @@ impl Engine {
         let mut engine = Self {
             env,
             plain: PlainCalls::default(),
-            fetches: Fetches::new(flight_seed),
+            fetches: Fetches::new(flight_seed, near_bytes),
             writes: Writes::default(),
             refreshes: Refreshes::default(),
             removals,
         };
         engine.handle_timeout(now);
         engine
+    }
+
+    /// Expect hits, take traffic with more commands in flight for heavy, and remember this many
+    /// keys that were read lately. For tests with little traffic and few keys.
+    #[doc(hidden)]
+    pub fn expect_load(&mut self, commands: usize, keys: usize) {
+        self.fetches.expect_load(commands, keys);
     }
 }

@@ -10,4 +10,5 @@ mod removals;
 mod round_trip;
 mod silence;
 mod steps;
+mod ttl;
 mod world;

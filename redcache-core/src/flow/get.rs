@@ -8,6 +8,7 @@
 //! | `AwaitRead`      | missing, lock just taken        | a deadline       | `AwaitUnlock`       |
 //! | `AwaitRead`      | missing, lock refused           | load             | `Loading`, no lock  |
 //! | `AwaitRead`      | a lock in use                   | a deadline       | `AwaitUnlock`       |
+//! | `AwaitRead`      | a lock of unknown ttl           | read             | `AwaitRead`         |
 //! | `AwaitRead`      | an unused lock of this process  | undo it, read    | `AwaitRead`         |
 //! | `AwaitRead`      | a lock, and patience is over    | load             | `Loading`, no lock  |
 //! | `AwaitLock`      | granted                         | load             | `Loading`           |
@@ -48,7 +49,7 @@ use crate::protocol::reply::{LockReply, ReadReply, Ttl, WriteLockReply};
 
 mod context;
 
-pub(crate) use context::{Context, Effects, End, Found, Input, Standing};
+pub(crate) use context::{Context, Effects, End, FirstRead, Found, Input, Standing};
 
 /// The state of one key's fetch, named for what it awaits.
 #[derive(Debug)]
@@ -111,19 +112,14 @@ impl Get {
         }
     }
 
-    /// Read the key, and try for its lock in the same round trip if `speculate` is set.
-    pub(crate) fn start(context: &mut Context<'_>, speculate: bool, effects: &mut Effects) -> Self {
+    /// Read the key, or take its write lock for a reload.
+    pub(crate) fn start(context: &mut Context<'_>, read: FirstRead, effects: &mut Effects) -> Self {
         if context.reload {
             return write_lock(context, effects);
         }
-        let key = context.key.clone();
-        if !speculate {
-            effects.send = Some(Command::Read { key });
-            return Self::AwaitRead { lock: None };
-        }
-        let lock = context.locks.issue();
-        effects.send = Some(Command::ReadOrLock { key, lock });
-        Self::AwaitRead { lock: Some(lock) }
+        let (command, lock) = read.command(context.key.clone(), context.locks);
+        effects.send = Some(command);
+        Self::AwaitRead { lock }
     }
 
     pub(crate) fn handle(
@@ -214,6 +210,7 @@ fn on_read(
     }
     match reply.stored {
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
+        Stored::Lock(_) if reply.ttl == Ttl::Unknown => reread(context, effects),
         Stored::Lock(raw) => on_taken(&raw, reply.ttl, reply.invalidated, context, effects),
         Stored::Missing => match reply.lock {
             LockReply::NotTried if !context.allows_locks => load_unlocked(context, effects),
@@ -361,7 +358,7 @@ fn reread(context: &mut Context<'_>, effects: &mut Effects) -> Step {
     if context.reload {
         return Step::Next(write_lock(context, effects));
     }
-    effects.send = Some(Command::Read { key: context.key.clone() });
+    effects.send = Some(Command::Read { key: context.key.clone(), asks_ttl: true });
     Step::Next(Get::AwaitRead { lock: None })
 }
 

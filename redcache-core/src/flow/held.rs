@@ -31,7 +31,7 @@ impl Held {
             Ttl::Left(_) if mutant!(OldValueForEver) => None,
             Ttl::Left(left) if mutant!(OldValueRejuvenated) => Some(left),
             Ttl::Left(left) => Some(left.saturating_sub(now.saturating_duration_since(since))),
-            Ttl::Absent => Some(Duration::ZERO),
+            Ttl::Absent | Ttl::Unknown => Some(Duration::ZERO),
         };
         match left {
             // The value would have expired by now.

@@ -54,7 +54,7 @@ impl Patience {
     ) -> Duration {
         let lock_life = match ttl {
             Ttl::Left(left) => left,
-            Ttl::Endless | Ttl::Absent => lock_ttl,
+            Ttl::Endless | Ttl::Absent | Ttl::Unknown => lock_ttl,
         };
         // The wait is a whole millisecond longer, because Redis rounds. It has jitter, because all
         // callers that wait for a lock would otherwise read again at the same instant.

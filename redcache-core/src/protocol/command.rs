@@ -19,12 +19,12 @@ pub(crate) struct Token {
 /// One step of the protocol on one key. The Redis commands of one step travel as one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// `GET`, `PTTL`: read the key under tracking.
-    Read { key: Key },
+    /// `GET`, and `PTTL` if it `asks_ttl`: read the key under tracking.
+    Read { key: Key, asks_ttl: bool },
     /// `GET`, `PTTL`: read the exact bytes, envelope included.
     ReadRaw { key: Key },
-    /// `GET`, `PTTL`, `SET NX PX`: read, and take the lock if the key is absent.
-    ReadOrLock { key: Key, lock: LockId },
+    /// `GET`, `PTTL` if it `asks_ttl`, `SET NX PX`: read, and take the lock if the key is absent.
+    ReadOrLock { key: Key, lock: LockId, asks_ttl: bool },
     /// `SET NX PX`: take the lock if the key is absent.
     Lock { key: Key, lock: LockId },
     /// Replace our lock with a value and read it back.
@@ -62,7 +62,7 @@ const BATCHED_PAYLOAD_MAX: usize = 16 << 10;
 impl Command {
     pub(crate) fn key(&self) -> &Key {
         match self {
-            Self::Read { key }
+            Self::Read { key, .. }
             | Self::ReadRaw { key }
             | Self::ReadOrLock { key, .. }
             | Self::Lock { key, .. }
@@ -182,6 +182,13 @@ impl Command {
         matches!(self, Self::Release { .. } | Self::Restore { .. })
     }
 
+    /// Have a read ask for the TTL.
+    pub(crate) fn ask_ttl(&mut self) {
+        if let Self::Read { asks_ttl, .. } | Self::ReadOrLock { asks_ttl, .. } = self {
+            *asks_ttl = true;
+        }
+    }
+
     /// Subtract the time in a queue from the TTL that a restore writes.
     pub(crate) fn on_waited(&mut self, span: Duration) {
         if let Self::Restore { ttl: Some(ttl), .. } = self
@@ -223,8 +230,11 @@ mod tests {
         let get: &[&[u8]] = &[b"GET", b"k"];
         let pttl: &[&[u8]] = &[b"PTTL", b"k"];
         let set: &[&[u8]] = &[b"SET", b"k", b"lock:me:1", b"NX", b"PX", b"10000"];
-        check(&Command::Read { key: key.clone() }, true, &[get, pttl]);
-        check(&Command::ReadOrLock { key: key.clone(), lock: lock() }, true, &[get, pttl, set]);
+        for (asks_ttl, frames) in [(true, &[get, pttl, set][..]), (false, &[get, set])] {
+            let read = Command::Read { key: key.clone(), asks_ttl };
+            check(&read, true, &frames[..frames.len() - 1]);
+            check(&Command::ReadOrLock { key: key.clone(), lock: lock(), asks_ttl }, true, frames);
+        }
         check(&Command::Lock { key, lock: lock() }, true, &[set]);
     }
 
@@ -237,8 +247,9 @@ mod tests {
             lock_ttl: Duration::from_secs(10),
         };
         for (command, frames) in [
-            (Command::Read { key: key.clone() }, 2),
-            (Command::ReadOrLock { key: key.clone(), lock: lock() }, 3),
+            (Command::Read { key: key.clone(), asks_ttl: true }, 2),
+            (Command::Read { key: key.clone(), asks_ttl: false }, 1),
+            (Command::ReadOrLock { key: key.clone(), lock: lock(), asks_ttl: true }, 3),
             (Command::Release { key: key.clone(), lock: lock() }, 1),
             (Command::Remove { key }, 1),
         ] {

@@ -16,9 +16,10 @@ impl Command {
     /// Append the command to `out`, its script by hash or with its source.
     pub(crate) fn encode(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
         match self {
-            Self::Read { key } | Self::ReadRaw { key } => read(out, key),
-            Self::ReadOrLock { key, lock } => {
-                read(out, key);
+            Self::Read { key, asks_ttl } => read(out, key, *asks_ttl),
+            Self::ReadRaw { key } => read(out, key, true),
+            Self::ReadOrLock { key, lock, asks_ttl } => {
+                read(out, key, *asks_ttl);
                 take_lock(out, locks, key, *lock);
             }
             Self::Lock { key, lock } => take_lock(out, locks, key, *lock),
@@ -83,9 +84,10 @@ impl Command {
     /// forgets an `ASKING` after one command.
     pub(crate) fn encode_asking(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
         match self {
-            Self::Read { key } | Self::ReadRaw { key } => read_asking(out, key),
-            Self::ReadOrLock { key, lock } => {
-                read_asking(out, key);
+            Self::Read { key, asks_ttl } => read_asking(out, key, *asks_ttl),
+            Self::ReadRaw { key } => read_asking(out, key, true),
+            Self::ReadOrLock { key, lock, asks_ttl } => {
+                read_asking(out, key, *asks_ttl);
                 asking(out);
                 take_lock(out, locks, key, *lock);
             }
@@ -114,9 +116,12 @@ impl Command {
     ) {
         bulk(keys, self.key().as_bytes());
         match self {
-            Self::Read { key } => pttl(rest, key),
-            Self::ReadOrLock { key, lock } => {
-                pttl(rest, key);
+            Self::Read { asks_ttl: false, .. } => {}
+            Self::Read { key, asks_ttl: true } => pttl(rest, key),
+            Self::ReadOrLock { key, lock, asks_ttl } => {
+                if *asks_ttl {
+                    pttl(rest, key);
+                }
                 take_lock(rest, locks, key, *lock);
             }
             Self::Publish { lock, payload, compute_time, ttl, .. } => {
@@ -129,16 +134,20 @@ impl Command {
     }
 }
 
-fn read(out: &mut Vec<u8>, key: &Key) {
+fn read(out: &mut Vec<u8>, key: &Key, asks_ttl: bool) {
     get(out, key);
-    pttl(out, key);
+    if asks_ttl {
+        pttl(out, key);
+    }
 }
 
-fn read_asking(out: &mut Vec<u8>, key: &Key) {
+fn read_asking(out: &mut Vec<u8>, key: &Key, asks_ttl: bool) {
     asking(out);
     get(out, key);
-    asking(out);
-    pttl(out, key);
+    if asks_ttl {
+        asking(out);
+        pttl(out, key);
+    }
 }
 
 pub(crate) fn asking(out: &mut Vec<u8>) {

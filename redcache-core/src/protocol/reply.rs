@@ -87,6 +87,8 @@ pub(crate) enum LockReply {
 pub(crate) enum Ttl {
     /// The key does not exist.
     Absent,
+    /// The command has not asked for the TTL.
+    Unknown,
     /// The key never expires.
     Endless,
     Left(Duration),
@@ -104,7 +106,8 @@ impl Ttl {
     /// Return the instant until which a value that was requested at `asked_at` may be kept.
     pub(crate) fn deadline(self, asked_at: Instant, cap: Duration) -> Option<Instant> {
         match self {
-            Self::Absent => None,
+            Self::Unknown if mutant!(UnknownTtlKept) => asked_at.checked_add(cap),
+            Self::Absent | Self::Unknown => None,
             Self::Endless => asked_at.checked_add(cap),
             Self::Left(_) if mutant!(PttlIgnored) => asked_at.checked_add(cap),
             Self::Left(left) => asked_at.checked_add(left.min(cap)),
@@ -115,10 +118,11 @@ impl Ttl {
 /// Assembles the replies to one command into its answer.
 #[derive(Debug)]
 pub(crate) enum Assembly {
-    /// `GET`, then `PTTL`, then `SET` if the read takes the lock.
+    /// `GET`, then `PTTL` if the read asks for the TTL, then `SET` if it takes the lock.
     Read {
         parts: u8,
-        lock: bool,
+        /// The number of replies.
+        parts_max: u8,
         is_batched: bool,
         reply: ReadReply,
         refusal: Option<Refusal>,
@@ -133,6 +137,8 @@ pub(crate) enum Assembly {
         is_batched: bool,
     },
     WriteLock,
+    /// The whole answer to a command that is behind others without theirs.
+    Held(Option<Answered>),
 }
 
 /// The outcome of all replies to one command.
@@ -151,14 +157,18 @@ pub(crate) enum Answered {
 pub(crate) struct WrongType;
 
 impl Assembly {
-    pub(crate) fn read(lock: bool, is_batched: bool) -> Self {
-        let reply = ReadReply::default();
-        Self::Read { parts: 0, lock, is_batched, reply, refusal: None, large: None }
+    pub(crate) fn read(asks_ttl: bool, lock: bool, is_batched: bool) -> Self {
+        let ttl = if asks_ttl { Ttl::Absent } else { Ttl::Unknown };
+        let reply = ReadReply { ttl, ..ReadReply::default() };
+        let parts_max = 1 + u8::from(asks_ttl) + u8::from(lock);
+        Self::Read { parts: 0, parts_max, is_batched, reply, refusal: None, large: None }
     }
 
     /// Record that the key was invalidated before the command was answered completely.
     pub(crate) fn on_invalidated(&mut self) {
-        if let Self::Read { parts: 1.., reply, .. } = self {
+        if let Self::Read { parts: 1.., reply, .. }
+        | Self::Held(Some(Answered::Whole(Reply::Read(reply)))) = self
+        {
             reply.invalidated = true;
         }
     }
@@ -170,9 +180,9 @@ impl Assembly {
         (frame, owner): (&Frame<'_>, Option<&Bytes>),
         lock_prefix: &[u8],
     ) -> Result<Option<Answered>, WrongType> {
-        let (parts, lock, is_batched, reply, refusal, large) = match self {
-            Self::Read { parts, lock, is_batched, reply, refusal, large } => {
-                (parts, *lock, *is_batched, reply, refusal, large)
+        let (parts, parts_max, is_batched, reply, refusal, large) = match self {
+            Self::Read { parts, parts_max, is_batched, reply, refusal, large } => {
+                (parts, *parts_max, *is_batched, reply, refusal, large)
             }
             Self::Effect { is_batched: true } if is_unclear(frame) => {
                 return Ok(Some(Answered::Unclear));
@@ -180,6 +190,7 @@ impl Assembly {
             Self::Effect { .. } => return effect(frame).map(Answered::Whole).map(Some),
             Self::WriteLock => return write_lock(frame).map(Answered::Whole).map(Some),
             Self::Raw { first } => return Ok(raw(first, frame)?.map(Answered::Whole)),
+            Self::Held(_) => return Err(WrongType),
         };
         match *parts {
             0 => match frame {
@@ -191,7 +202,7 @@ impl Assembly {
                 Frame::Bulk(raw) => reply.stored = take_out(raw, owner, lock_prefix),
                 _ => return Err(WrongType),
             },
-            1 => match frame {
+            1 if reply.ttl != Ttl::Unknown => match frame {
                 Frame::Integer(ms) => reply.ttl = Ttl::of(*ms),
                 Frame::Error(text) => {
                     reply.ttl = Ttl::Absent;
@@ -212,14 +223,19 @@ impl Assembly {
             }
         }
         *parts += 1;
-        if *parts < 2 + u8::from(lock) {
+        if *parts < parts_max {
             return Ok(None);
         }
         // A lock that was granted beside a failed read must still be released.
         if reply.lock != LockReply::Granted {
             // `MGET` returns nil for a key that holds no string, and may fail because of another
             // key.
-            let is_silent = reply.stored == Stored::Missing && reply.ttl != Ttl::Absent;
+            let has_key = match reply.ttl {
+                Ttl::Left(_) | Ttl::Endless => true,
+                Ttl::Unknown => reply.lock == LockReply::Taken,
+                Ttl::Absent => false,
+            };
+            let is_silent = reply.stored == Stored::Missing && has_key;
             if let Some(length) = large.filter(|_| is_batched) {
                 return Ok(Some(Answered::Large(length)));
             }

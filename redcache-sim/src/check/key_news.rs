@@ -21,6 +21,11 @@ impl World {
     ) {
         let publishes = matches!(executed.verb, Verb::Script(Script::Publish | Script::Replace));
         let is_read = executed.verb == Verb::Read;
+        if frame[0] != b'-' && (publishes || executed.reads_ttl) {
+            for part in &executed.parts {
+                self.processes[executed.process].learned[part.key].ttl_known = self.stamp;
+            }
+        }
         if !self.plan.allows_stale() || frame[0] == b'-' || !(publishes || is_read) {
             return;
         }

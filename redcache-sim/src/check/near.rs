@@ -70,6 +70,13 @@ impl World {
                 )));
             }
         }
+        let since = self.keys[key].periods.last().map(|period| period.from);
+        let known = self.processes[process].learned[key].ttl_known;
+        self.tally.cover(Invariant::TtlKnown);
+        let is_known = since.is_none_or(|since| since <= known);
+        Invariant::TtlKnown.holds(is_known || *content == Content::Absent, || {
+            format!("p{process} has not read the ttl of key {key} and serves it from near")
+        })?;
         let Some(left) = left else { return Ok(()) };
         self.tally.cover(Invariant::Lifetime);
         // The clocks may have drifted apart since the start of the world.

@@ -24,6 +24,8 @@ pub(crate) struct Learned {
     pub(crate) waiting: u32,
     /// The time at which the last of these calls ended.
     pub(crate) idle_since: Micros,
+    /// The time at which the process last read or set the TTL of the key.
+    pub(crate) ttl_known: Stamp,
     /// The time at which a command last named the key.
     pub(crate) named_at: Micros,
     /// The number of refresh locks granted, and of refresh loads started.

@@ -25,7 +25,8 @@ impl World {
         let seed = self.caller_rng.engine_seed();
         let config =
             self.plan.config().map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
-        let engine = Engine::new(clock.at(self.now), &seed, config);
+        let mut engine = Engine::new(clock.at(self.now), &seed, config);
+        engine.expect_load(self.plan.light_traffic_max, self.plan.reread_keys);
         let life = self.processes.get(process).map_or(0, |before| before.life + 1);
         let fresh = Process::new(engine, clock, life, self.keys.len());
         if process < self.processes.len() {

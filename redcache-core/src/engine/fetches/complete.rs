@@ -246,7 +246,7 @@ fn result(env: &Env, key: &Key, end: End) -> (Result<Found, CallError>, Source) 
         End::Hit { value, ttl } => {
             let ttl = match ttl {
                 Ttl::Left(left) => Some(left),
-                Ttl::Absent | Ttl::Endless => None,
+                Ttl::Absent | Ttl::Endless | Ttl::Unknown => None,
             };
             let value = env.unmark(value.payload);
             (Ok(Found { value, ttl, age: None }), Source::Redis)

@@ -11,7 +11,7 @@ use crate::engine::exchange::Exchange;
 use crate::engine::sender::Sender;
 use crate::flow::call::Caller;
 use crate::flow::flights::{Flight, FlightId};
-use crate::flow::get::{Context, Effects, End, Get, Input, Step};
+use crate::flow::get::{Context, Effects, End, FirstRead, Get, Input, Step};
 use crate::flow::held::Held;
 use crate::flow::timers::Timer;
 use crate::protocol::reply::Reply;
@@ -38,17 +38,39 @@ impl Fetches {
             self.answer_stale_waiters(env, cx, id);
             return id;
         }
-        let speculate = env.scripts.allows_locks(cx.now)
-            && self.speculation.is_worth_it(|limit| env.router.is_busier_than(limit));
+        let first = self.first_read(env, cx, &wanted);
         let Wanted { key, options, waits_since } = wanted;
         let id = self.flights.start(key, Fetch::new(options, waits_since), caller);
         let mut effects = Effects::default();
         if let Some((state, mut context)) = self.context(env, cx, id) {
-            *state = Some(Get::start(&mut context, speculate, &mut effects));
+            *state = Some(Get::start(&mut context, first, &mut effects));
         }
         self.count_reading(caller, 1);
         self.carry_out(env, cx, id, effects);
         id
+    }
+
+    /// Choose what the first read of a flight asks for.
+    fn first_read(&mut self, env: &Env, cx: Cx, wanted: &Wanted) -> FirstRead {
+        let allows_locks = env.scripts.allows_locks(cx.now);
+        let (coming, light_max) = (self.coming, self.light_traffic_max);
+        let is_busy = || coming > light_max || env.router.is_busier_than(light_max);
+        let takes_lock = allows_locks && self.speculation.is_worth_it(is_busy);
+        let options = &wanted.options;
+        let was_read = match &mut self.rereads {
+            Some(rereads) => rereads.on_read(wanted.key.as_bytes()),
+            // Without a near cache, only the caller needs the TTL.
+            None => false,
+        };
+        let asks_ttl = was_read
+            || options.asks_ttl
+            || options.refreshed_by.is_some()
+            // Stale answers need an entry.
+            || env.allows_stale()
+            // Without locks, only a TTL tells a missing key from one of another type.
+            || !allows_locks
+            || !is_busy();
+        FirstRead { takes_lock, asks_ttl }
     }
 
     fn join(&mut self, env: &mut Env, id: FlightId, caller: Caller) {

@@ -10,7 +10,8 @@ use crate::engine::ops::{Machine, OpMap};
 use crate::event::Outcome;
 use crate::flow::call::{Caller, OpId};
 use crate::flow::flights::{FlightId, Flights};
-use crate::flow::speculation::Speculation;
+use crate::flow::rereads::Rereads;
+use crate::flow::speculation::{LIGHT_TRAFFIC_MAX, Speculation};
 use crate::protocol::lock::LockId;
 
 /// The machine of the calls with a loader.
@@ -19,17 +20,36 @@ pub(crate) struct Fetches {
     pub(super) flights: Flights<Fetch>,
     pub(super) calls: OpMap<FetchCall>,
     pub(super) speculation: Speculation,
+    /// The keys that were read lately; `None` without a near cache.
+    pub(super) rereads: Option<Rereads>,
+    /// The number of commands in flight up to which a first read asks for all that it may need.
+    pub(super) light_traffic_max: usize,
+    /// The number of keys of the call that is starting for which nothing was sent yet.
+    pub(super) coming: usize,
     /// The number of flights that load without a lock in Redis.
     pub(super) direct_loads: usize,
 }
 
 impl Fetches {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Create the machine beside a near cache of this size.
+    pub(crate) fn new(seed: u64, near_bytes: u64) -> Self {
         Self {
             flights: Flights::new(seed),
             calls: OpMap::default(),
             speculation: Speculation::new(),
+            rereads: Rereads::beside(near_bytes, seed),
+            light_traffic_max: LIGHT_TRAFFIC_MAX,
+            coming: 0,
             direct_loads: 0,
+        }
+    }
+
+    /// Expect hits, take less traffic for light, and forget more keys that were read.
+    pub(crate) fn expect_load(&mut self, light_traffic_max: usize, keys: usize) {
+        self.light_traffic_max = light_traffic_max;
+        self.speculation.expect_hits();
+        if let Some(rereads) = &mut self.rereads {
+            rereads.limit(keys);
         }
     }
 
@@ -64,7 +84,9 @@ impl Fetches {
             op,
             FetchCall::Many(Box::new(Batch::new(keys.len(), options.fresh_since(cx.now)))),
         );
+        self.coming = keys.len();
         for (slot, key) in (0..).zip(keys) {
+            self.coming -= 1;
             let wanted = Wanted { key, options, waits_since: None };
             let flight = self.join_or_start(env, cx, wanted, Caller { op, slot });
             if let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) {

@@ -12,7 +12,7 @@ use crate::flow::publication::LoadedValue;
 use crate::flow::superseded::SupersededLocks;
 use crate::protocol::command::Command;
 use crate::protocol::envelope::Value;
-use crate::protocol::lock::Locks;
+use crate::protocol::lock::{LockId, Locks};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ReadReply, Ttl, WriteLockReply};
 use crate::rng::Rng;
@@ -86,6 +86,26 @@ pub(crate) enum End {
     LoadFailed(LoadFailure),
     Failed(Error),
     Abandoned,
+}
+
+/// The additions to the first read of a fetch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstRead {
+    /// Take the lock if the key is absent.
+    pub(crate) takes_lock: bool,
+    pub(crate) asks_ttl: bool,
+}
+
+impl FirstRead {
+    /// Return the command that reads a key, and the lock that it attempts.
+    pub(super) fn command(self, key: Key, locks: &mut Locks) -> (Command, Option<LockId>) {
+        let Self { takes_lock, asks_ttl } = self;
+        if !takes_lock {
+            return (Command::Read { key, asks_ttl }, None);
+        }
+        let lock = locks.issue();
+        (Command::ReadOrLock { key, lock, asks_ttl }, Some(lock))
+    }
 }
 
 /// The effects of one step, which the engine carries out.

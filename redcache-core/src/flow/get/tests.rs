@@ -75,7 +75,8 @@ impl Flight {
 
     fn start(&mut self, speculate: bool) -> Get {
         let mut effects = Effects::default();
-        let state = Get::start(&mut self.context(), speculate, &mut effects);
+        let first = FirstRead { takes_lock: speculate, asks_ttl: true };
+        let state = Get::start(&mut self.context(), first, &mut effects);
         self.note(effects);
         state
     }
@@ -283,6 +284,17 @@ fn a_failed_load_releases_the_lock() {
     let step = flight.handle(state, Input::LoadFailed(LoadFailure::new("no")));
     assert!(matches!(step, Step::Done(End::LoadFailed(_))), "{step:?}");
     assert_eq!(flight.sent, ["read", "lock", "release"]);
+}
+
+#[test]
+fn a_lock_of_unknown_ttl_is_read_again_before_the_wait() {
+    let mut flight = Flight::new();
+    let state = flight.start(false);
+    let state = flight.next(state, read(theirs(), Ttl::Unknown, LockReply::NotTried, false));
+    assert!(flight.wait_until.is_none() && matches!(state, Get::AwaitRead { lock: None }));
+    let state = flight.next(state, read(theirs(), LEFT, LockReply::NotTried, false));
+    assert!(flight.wait_until.is_some() && matches!(state, Get::AwaitUnlock), "{state:?}");
+    assert_eq!(flight.sent, ["read", "read"]);
 }
 
 #[test]

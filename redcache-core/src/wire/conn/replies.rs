@@ -145,7 +145,23 @@ impl Pipeline {
         {
             answered = Answered::Whole(Reply::Refused(refusal));
         }
-        Ok(self.finish(now, answered, locks))
+        let inbound = self.finish(now, answered, locks);
+        if !matches!(self.begun.front(), Some(Assembly::Held(_))) {
+            return Ok(inbound);
+        }
+        self.ready.extend(inbound);
+        self.finish_held(now, locks);
+        Ok(self.ready.pop_front())
+    }
+
+    /// End the first awaited commands that have their answers.
+    fn finish_held(&mut self, now: Instant, locks: &LockSettings) {
+        while let Some(Assembly::Held(answered)) = self.begun.front_mut()
+            && let Some(answered) = answered.take()
+        {
+            let inbound = self.finish(now, answered, locks);
+            self.ready.extend(inbound);
+        }
     }
 
     /// Handle the common reply of a batch. It is the first of several replies to each read, and the
@@ -170,9 +186,13 @@ impl Pipeline {
             let part = parts.get(number).unwrap_or(frame);
             let place = self.begun.len();
             self.begin(place, true);
-            if let Some(answered) = self.take_part(place, part, locks)? {
+            let Some(answered) = self.take_part(place, part, locks)? else { continue };
+            if place == 0 || mutant!(HeldOutOfTurn) {
                 let inbound = self.finish(now, answered, locks);
                 self.ready.extend(inbound);
+            } else if let Some(assembly) = self.begun.get_mut(place) {
+                // The commands before this one await more replies.
+                *assembly = Assembly::Held(Some(answered));
             }
         }
         Ok(self.ready.pop_front())
@@ -182,8 +202,8 @@ impl Pipeline {
     pub(super) fn begin(&mut self, place: usize, is_batched: bool) {
         let Some(Awaited::Command { issued, .. }) = self.awaited.get(place) else { return };
         self.begun.push_back(match issued.command {
-            Command::Read { .. } => Assembly::read(false, is_batched),
-            Command::ReadOrLock { .. } => Assembly::read(true, is_batched),
+            Command::Read { asks_ttl, .. } => Assembly::read(asks_ttl, false, is_batched),
+            Command::ReadOrLock { asks_ttl, .. } => Assembly::read(asks_ttl, true, is_batched),
             Command::ReadRaw { .. } => Assembly::Raw { first: None },
             Command::WriteLock { .. } => Assembly::WriteLock,
             Command::Lock { .. }
@@ -246,6 +266,7 @@ impl Pipeline {
                     self.coalescer.on_value(length);
                 }
                 issued.alone = true;
+                issued.command.ask_ttl();
                 // A script that was refused while it ran may have stored the value.
                 issued.interrupted |= matches!(issued.command, Command::Publish { .. });
                 self.send(now, issued, locks);

@@ -120,7 +120,7 @@ impl Line {
 }
 
 fn read(key: &str) -> Command {
-    Command::Read { key: Key::from(key) }
+    Command::Read { key: Key::from(key), asks_ttl: true }
 }
 
 fn senders(heard: &[Inbound]) -> Vec<u64> {
@@ -173,7 +173,7 @@ fn an_invalidation_between_the_replies_of_a_read_marks_it() {
 fn a_read_includes_the_lock_attempt() {
     for (reply, expected) in [("+OK", LockReply::Granted), ("_", LockReply::Taken)] {
         let mut line = Line::new();
-        line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock });
+        line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock, asks_ttl: true });
         let heard = line.hear(format!("_\r\n:-2\r\n{reply}\r\n").as_bytes());
         let Inbound::Reply { reply: Reply::Read(read), .. } = &heard[0] else { panic!() };
         assert_eq!(read.lock, expected);
@@ -207,7 +207,7 @@ fn the_invalidation_by_an_own_write_is_skipped_once() {
     // A release without effect has written nothing, so a push after it comes from the write of
     // another client.
     assert_eq!(line.hear(&[b":0\r\n", PUSH].concat()).len(), 2);
-    line.send(3, Command::ReadOrLock { key: Key::from("k"), lock: line.lock });
+    line.send(3, Command::ReadOrLock { key: Key::from("k"), lock: line.lock, asks_ttl: true });
     assert_eq!(line.hear(&[b"_\r\n:-2\r\n+OK\r\n", PUSH].concat()).len(), 1);
     // The server does not track the compared key, so a publication has no echo.
     line.publish(6, "k");
@@ -357,7 +357,7 @@ fn malformed_bytes_end_the_connection() {
 /// Read three keys at once, the second with the lock.
 fn three_reads(line: &mut Line) {
     line.send(1, read("a"));
-    line.send(2, Command::ReadOrLock { key: Key::from("b"), lock: line.lock });
+    line.send(2, Command::ReadOrLock { key: Key::from("b"), lock: line.lock, asks_ttl: true });
     line.send(3, read("c"));
 }
 
@@ -386,6 +386,59 @@ fn neighbouring_reads_are_one_mget() {
     let Inbound::Reply { reply: Reply::Read(third), .. } = &heard[2] else { panic!("{heard:?}") };
     assert!(matches!(&third.stored, Stored::Value(value) if value.payload == "C"));
     assert_eq!(third.ttl, crate::protocol::reply::Ttl::Left(Duration::from_millis(7)));
+}
+
+/// Return a read of the value alone.
+fn bare(key: &str) -> Command {
+    Command::Read { key: Key::from(key), asks_ttl: false }
+}
+
+#[test]
+fn reads_without_the_ttl_are_answered_by_their_mget_in_the_order_of_the_batch() {
+    let mut line = Line::new();
+    for (sender, command) in
+        [bare("a"), read("b"), bare("c"), bare("d"), read("e"), bare("f")].into_iter().enumerate()
+    {
+        line.send(sender as u64, command);
+    }
+    assert_eq!(line.lines(), ["MGET a b c d e f", "PTTL b", "PTTL e"]);
+    let heard = line.hear(b"*6\r\n$1\r\nA\r\n_\r\n$1\r\nC\r\n$1\r\nD\r\n$1\r\nE\r\n$1\r\nF\r\n");
+    assert_eq!(senders(&heard), [0]);
+    let heard = line.hear(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nd\r\n:-2\r\n:7\r\n");
+    assert_eq!(senders(&heard), [1, 2, 3, 4, 5]);
+    let read = |inbound: &Inbound| match inbound {
+        Inbound::Reply { issued, reply: Reply::Read(read) } => {
+            let payload = match &read.stored {
+                Stored::Value(value) => String::from_utf8(value.payload.to_vec()).unwrap(),
+                Stored::Missing | Stored::Lock(_) => String::new(),
+            };
+            Some((issued.command.key().to_string(), payload, read.ttl, read.invalidated))
+        }
+        _ => None,
+    };
+    let unknown = crate::protocol::reply::Ttl::Unknown;
+    let reads: Vec<_> = heard.iter().filter_map(read).collect();
+    assert_eq!(reads[1], ("c".into(), "C".into(), unknown, false));
+    assert_eq!(reads[2], ("d".into(), "D".into(), unknown, true));
+    assert_eq!(reads[4], ("f".into(), "F".into(), unknown, false));
+    assert_eq!(line.conn.awaited(), 0);
+}
+
+#[test]
+fn a_read_that_is_sent_again_alone_asks_for_the_ttl() {
+    let mut line = Line::new();
+    line.send(1, bare("a"));
+    line.send(2, Command::ReadOrLock { key: Key::from("b"), lock: line.lock, asks_ttl: false });
+    line.said();
+    // The second key holds no string.
+    assert_eq!(senders(&line.hear(b"*2\r\n$1\r\nA\r\n_\r\n_\r\n")), [1]);
+    assert_eq!(line.lines()[..2], ["GET b", "PTTL b"]);
+    line.hear(b"-WRONGTYPE Operation\r\n:-1\r\n_\r\n");
+    line.send(3, bare("c"));
+    line.send(4, bare("d"));
+    assert_eq!(line.lines(), ["MGET c d"]);
+    line.hear(b"-NOPERM no permissions\r\n");
+    assert_eq!(line.lines(), ["GET c", "PTTL c", "GET d", "PTTL d"]);
 }
 
 #[test]
@@ -525,7 +578,7 @@ fn a_batch_reply_of_another_size_ends_the_connection_and_loses_no_command() {
 fn a_value_beyond_the_limit_fails_its_own_reader_and_the_connection_lives() {
     let mut line = Line::new();
     line.config = Config::from_url("redis://h?value_max=1KiB").unwrap();
-    line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock });
+    line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock, asks_ttl: true });
     line.send(2, Command::Remove { key: Key::from("b") });
     line.said();
     let large = format!("$4000\r\n{}\r\n", "x".repeat(4000));

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn read(key: &str) -> Command {
-        Command::Read { key: Key::from(key) }
+        Command::Read { key: Key::from(key), asks_ttl: true }
     }
 
     #[test]

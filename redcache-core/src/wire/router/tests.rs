@@ -277,7 +277,7 @@ fn key_of_first() -> Key {
 }
 
 fn read() -> Command {
-    Command::Read { key: key_of_first() }
+    Command::Read { key: key_of_first(), asks_ttl: true }
 }
 
 fn remove() -> Command {
@@ -359,7 +359,7 @@ fn a_moved_slot_is_reported_before_its_command_is_sent_on() {
 fn an_ask_redirect_sends_asking_before_every_frame_and_keeps_the_slot_map() {
     let mut world = World::of_two();
     let lock = world.lock;
-    world.send(Command::ReadOrLock { key: key_of_first(), lock });
+    world.send(Command::ReadOrLock { key: key_of_first(), lock, asks_ttl: true });
     world.take_sent(1);
     world.hear(1, &b"-ASK 5061 h:2\r\n".repeat(3));
     let sent = world.take_sent(2);

@@ -142,7 +142,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for &hang_ups in suspicions {
             let token = Token { sender: hang_ups.into(), slot: 0 };
-            let command = Command::Read { key: Key::from("k") };
+            let command = Command::Read { key: Key::from("k"), asks_ttl: true };
             let issued = Issued::new(now, token, command, Slot::FIRST);
             waiting.push(Issued { hang_ups, ..issued });
         }

@@ -1,0 +1,98 @@
+//! The decision whether the first read of a fetch asks for the TTL.
+//!
+//! Only a value with a known TTL enters the near cache, but `PTTL` costs a server as much as its
+//! share of an `MGET`. While traffic is light the server has time to spare. Otherwise a key pays
+//! for its TTL when it is read again, because many keys never are.
+
+use std::hash::BuildHasher;
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
+/// A set of the keys that were read lately. It may contain a few others.
+#[derive(Debug)]
+pub(crate) struct Rereads {
+    hasher: SeedableRandomState,
+    /// Bits of the last keys, and of the keys before them.
+    recent: Box<[u64]>,
+    older: Box<[u64]>,
+    /// The number of keys in `recent`.
+    count: usize,
+    /// The number of keys at which `recent` becomes `older`.
+    count_max: usize,
+}
+
+/// The bits per key, so that a full set contains about one in twenty of the other keys.
+const BITS: usize = 8;
+
+/// The bytes of a typical entry of the near cache.
+const ENTRY_TYPICAL: u64 = 512;
+const KEYS_MIN: usize = 1 << 10;
+const KEYS_MAX: usize = 1 << 22;
+
+impl Rereads {
+    /// Create a set for the keys that fit into a near cache of this size, if it is not empty.
+    pub(crate) fn beside(near_bytes: u64, seed: u64) -> Option<Self> {
+        let keys = usize::try_from(near_bytes / ENTRY_TYPICAL).unwrap_or(KEYS_MAX);
+        (near_bytes > 0).then(|| Self::new(seed, keys.clamp(KEYS_MIN, KEYS_MAX)))
+    }
+
+    /// Create a set that remembers this many keys, and up to as many before them.
+    fn new(seed: u64, keys: usize) -> Self {
+        let words = (keys * BITS).div_ceil(64).next_power_of_two();
+        let [recent, older] = [(); 2].map(|()| vec![0; words].into_boxed_slice());
+        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        Self { hasher, recent, older, count: 0, count_max: keys }
+    }
+
+    /// Set the number of keys that the set remembers.
+    pub(crate) fn limit(&mut self, keys: usize) {
+        self.count_max = keys;
+    }
+
+    /// Add a key. Return whether it was read before.
+    pub(crate) fn on_read(&mut self, key: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(key);
+        let places = [hash, hash.rotate_right(32)].map(|hash| {
+            // The length is a power of two.
+            let word = hash as usize >> 6 & (self.recent.len() - 1);
+            (word, 1 << (hash & 63))
+        });
+        let has = |set: &[u64]| places.iter().all(|(word, bit)| set[*word] & bit != 0);
+        if has(&self.recent) {
+            return true;
+        }
+        let was_read = has(&self.older);
+        for (word, bit) in places {
+            self.recent[word] |= bit;
+        }
+        self.count += 1;
+        if self.count >= self.count_max {
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.fill(0);
+            self.count = 0;
+        }
+        was_read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(rereads: &mut Rereads, keys: std::ops::Range<u32>) -> usize {
+        keys.filter(|key| rereads.on_read(&key.to_be_bytes())).count()
+    }
+
+    #[test]
+    fn a_key_is_known_when_it_is_read_again_until_many_others_were() {
+        let mut rereads = Rereads::new(1, 1024);
+        assert!(count(&mut rereads, 0..512) < 50);
+        assert_eq!(count(&mut rereads, 0..512), 512);
+        assert!(count(&mut rereads, 512..1536) < 200);
+        // The older half was dropped before these keys.
+        assert_eq!(count(&mut rereads, 1024..1536), 512);
+        assert!(count(&mut rereads, 10_000..14_096) < 800);
+        assert!(count(&mut rereads, 0..512) < 100);
+    }
+}
