@@ -312,9 +312,8 @@ settings! {
     direct_loads_max: usize, Count = "64", "0 or more",
         "the number of keys that are loaded at the same time without a lock";
 
-    /// After this number, calls that need Redis fail at once for
-    /// [`breaker_pause`](Self::breaker_pause). A batch counts once, and only if Redis has answered
-    /// nothing since the batch was sent. `0` turns this off.
+    /// Then calls that need Redis fail at once for [`breaker_pause`](Self::breaker_pause). A batch
+    /// counts once, and only if Redis has answered nothing since it was sent. `0` turns this off.
     breaker_failures: u32, Count = "16", "0 or more",
         "the number of consecutive unanswered commands that opens the circuit breaker";
 
