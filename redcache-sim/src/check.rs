@@ -5,14 +5,17 @@
 mod answer;
 mod change;
 mod command;
+mod error;
 mod fresh;
 mod hang_up;
 mod key_news;
 mod locked;
 mod near;
+mod oversized;
 mod refresh;
 mod removal;
 mod rest;
+mod room;
 mod route;
 mod slow_line;
 mod stale;

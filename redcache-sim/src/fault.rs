@@ -67,6 +67,9 @@ pub enum Fault {
     HangUp,
     NativeForbidden,
     OtherServer,
+    HelloLost,
+    ForeignOversized,
+    Unread,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -99,7 +102,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 91] = [
+    pub const ALL: [Self; 94] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -163,6 +166,9 @@ impl Fault {
         Self::HangUp,
         Self::NativeForbidden,
         Self::OtherServer,
+        Self::HelloLost,
+        Self::ForeignOversized,
+        Self::Unread,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -200,7 +206,7 @@ impl Fault {
 
     /// Return whether the fault occurs around a single server only.
     pub fn is_of_one_server(self) -> bool {
-        self == Self::HelloHangUp
+        matches!(self, Self::HelloHangUp | Self::HelloLost | Self::ForeignOversized | Self::Unread)
     }
 
     /// Return whether the fault occurs in groups under Redis Sentinel.
@@ -299,6 +305,9 @@ impl Fault {
             Self::HangUp => "server hangs up on the commands of one key",
             Self::NativeForbidden => "NOPERM for a native command that compares",
             Self::OtherServer => "server with other native commands in its place",
+            Self::HelloLost => "server hangs up at HELLO for a while",
+            Self::ForeignOversized => "foreign SET of a value over the limit",
+            Self::Unread => "server does not read for a while",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",

@@ -78,6 +78,9 @@ pub(crate) struct KeyModel {
     pub(crate) committed: Stamp,
     /// Since when the key has held no lock, other than by expiry.
     pub(crate) unlocked_since: Option<Micros>,
+    /// The time at which the key last held more than a process reads; [`Micros::MAX`] while it
+    /// does.
+    pub(crate) oversized_until: Option<Micros>,
     /// The number of locks granted, and of loads with or without a lock.
     pub(crate) grants: u64,
     pub(crate) loads: u64,
@@ -95,6 +98,7 @@ impl KeyModel {
             acknowledged: 0,
             committed: 0,
             unlocked_since: Some(0),
+            oversized_until: None,
             grants: 0,
             loads: 0,
         }

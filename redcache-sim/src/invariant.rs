@@ -47,6 +47,9 @@ pub enum Invariant {
     FailureIsShared,
     JoinedInTime,
     HangUpAlone,
+    OversizedAlone,
+    Unanswered,
+    WaitsForRoom,
     RemovalRepeated,
     RemovalReplaced,
     ForeignLock,
@@ -84,7 +87,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 76] = [
+    pub const ALL: [Self; 79] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -128,6 +131,9 @@ impl Invariant {
         Self::FailureIsShared,
         Self::JoinedInTime,
         Self::HangUpAlone,
+        Self::OversizedAlone,
+        Self::Unanswered,
+        Self::WaitsForRoom,
         Self::RemovalRepeated,
         Self::RemovalReplaced,
         Self::ForeignLock,
@@ -209,7 +215,13 @@ impl Invariant {
         let refreshes = Self::StaleForError as usize..=Self::RefreshWorkers as usize;
         matches!(
             self,
-            Self::HangUpAlone | Self::JoinedInTime | Self::LockOutlivesTrip | Self::RemovalRepeated
+            Self::HangUpAlone
+                | Self::OversizedAlone
+                | Self::Unanswered
+                | Self::WaitsForRoom
+                | Self::JoinedInTime
+                | Self::LockOutlivesTrip
+                | Self::RemovalRepeated
         ) || refreshes.contains(&(self as usize))
     }
 
@@ -267,9 +279,10 @@ impl Invariant {
             Self::HangUpAlone => {
                 "commands on which the server hangs up fail no read and no load of other keys"
             }
-            Self::RemovalRepeated => {
-                "no value outlives a failed removal of its key once Redis replies"
-            }
+            Self::OversizedAlone => "a reply over the limit of values fails its readers only",
+            Self::Unanswered => "the unanswered commands of a connection have a limit in bytes",
+            Self::WaitsForRoom => "a command waits for room on its connection and does not fail",
+            Self::RemovalRepeated => "no value outlives a failed removal once Redis replies",
             Self::RemovalReplaced => "a newer write of the process ends a failed removal",
             Self::ForeignLock => "a lock without a live holder delays for a bounded time",
             Self::Opaque => "a value is returned byte for byte",

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod faults;
+mod own;
 pub(crate) mod servers;
 
 use std::time::Duration;
@@ -97,6 +98,10 @@ pub(crate) struct Plan {
     /// Whether the server hangs up on the commands of some key, and nothing else disturbs links or
     /// server.
     pub(crate) only_hangs_up: bool,
+    /// The limit of the unanswered bytes of a connection, if it is not the usual one.
+    pub(crate) unanswered_max: Option<u64>,
+    /// Whether the server does not read now and then, and nothing else disturbs links or server.
+    pub(crate) only_unread: bool,
     /// Whether the round trip is longer than the TTL of a lock.
     pub(crate) is_slow: bool,
     /// The changes among 1,000 calls.
@@ -190,6 +195,8 @@ impl Plan {
             refresh: None,
             provider: None,
             only_hangs_up: false,
+            unanswered_max: None,
+            only_unread: false,
             is_slow: false,
             changes: 0,
         };
@@ -201,11 +208,7 @@ impl Plan {
             plan.faults.add(Fault::PartialShards);
             plan.server.lists_own_shard = true;
         }
-        if rng.chance(200) {
-            let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
-            let is_faulty = kind == Kind::Harmful && rng.chance(800);
-            plan.provider = Some(ProviderPlan { lifetime, is_faulty });
-        }
+        plan.add_provider(kind, &mut rng);
         if kind != Kind::Undisturbed && rng.chance(120) {
             plan.hang_up(kind, &mut rng);
         }
@@ -220,7 +223,17 @@ impl Plan {
         plan.allow_for_long_handshake();
         plan.servers = Servers::choose(&mut plan.server, &mut plan.faults, &mut rng);
         plan.audit_and_change(&mut rng);
+        plan.add_own(seed);
         plan
+    }
+
+    /// Draw whether there is a credentials provider.
+    fn add_provider(&mut self, kind: Kind, rng: &mut Rng) {
+        if rng.chance(200) {
+            let lifetime = Duration::from_millis(rng.pick(&[300, 500, 1_200]));
+            let is_faulty = kind == Kind::Harmful && rng.chance(800);
+            self.provider = Some(ProviderPlan { lifetime, is_faulty });
+        }
     }
 
     /// Draw the limits of the staleness of answers and of near hits.

@@ -55,6 +55,13 @@ impl Engine {
         router.handle_written(context.now, conn);
     }
 
+    /// Limit the size of the unanswered commands of a connection to this number of bytes, 256 MiB
+    /// at first. Beyond it, commands wait for replies. The adapter may hold so many bytes in its
+    /// buffers, and one command more.
+    pub fn limit_unanswered(&mut self, bytes: usize) {
+        self.env.router.limit_unanswered(bytes);
+    }
+
     /// Handle received bytes, in pieces of any size.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         let mut input = Input(bytes);

@@ -323,6 +323,12 @@ fn write_lock(frame: &Frame<'_>) -> Result<Reply, WrongType> {
         [Frame::Integer(1), Frame::Error(text), _] if omitted_length(text).is_some() => {
             WriteLockReply::Granted(None)
         }
+        // A lock of another client that is too large to be read cannot be recognized.
+        [Frame::Integer(0), Frame::Error(text), _]
+            if omitted_length(text).is_some() && !mutant!(OversizedLockMalformed) =>
+        {
+            return Ok(Reply::Refused(Refusal::of(text)));
+        }
         [Frame::Integer(0), Frame::Bulk(raw), Frame::Integer(ms)] => {
             WriteLockReply::Taken { lock: copied(raw), ttl: Ttl::of(*ms) }
         }
@@ -342,5 +348,28 @@ fn take_out(raw: &[u8], owner: Option<&Bytes>, lock_prefix: &[u8]) -> Stored {
             };
             Stored::Value(Value { payload, compute_time })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::oversized::stand_in;
+    use crate::resp::decode;
+
+    #[test]
+    fn a_lock_or_an_old_value_over_the_limit_is_a_whole_reply() {
+        let large = stand_in(1000);
+        let Ok(large @ Frame::Error(_)) = decode(&large) else { panic!() };
+        let reply = |first, ttl| {
+            write_lock(&Frame::Array(vec![
+                Frame::Integer(first),
+                large.clone(),
+                Frame::Integer(ttl),
+            ]))
+        };
+        assert!(matches!(reply(1, -1), Ok(Reply::WriteLock(WriteLockReply::Granted(None)))));
+        let Ok(Reply::Refused(refusal)) = reply(0, 100) else { panic!() };
+        assert!(refusal.0.contains("1000 bytes"), "{refusal:?}");
     }
 }

@@ -176,7 +176,10 @@ impl Framing {
 
     /// Replace an overlong payload, as far as it has arrived.
     fn omit(&mut self) -> Result<(), Error> {
-        let too_long = self.scanner.too_long().filter(|it| it.length <= SKIPPED_MAX);
+        let too_long = self
+            .scanner
+            .too_long()
+            .filter(|it| it.length <= SKIPPED_MAX && !mutant!(OversizedMalformed));
         let Some(TooLong { header, start, length }) = too_long else {
             return Err(broken(DecodeError::BulkTooLong));
         };

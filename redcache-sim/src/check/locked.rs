@@ -70,12 +70,15 @@ impl World {
         }
         let was_cut = replaced.link != executed.link && !self.links[replaced.link].is_current;
         let is_lost = !self.plan.is_healthy && (was_cut || self.refuses_values());
+        let is_unread = replaced.raw.as_ref().is_some_and(|raw| self.is_too_long(raw));
         let Some(raw) = raw else {
             let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
-            // The reply with the old value was lost, or the server lacked memory to store it.
-            return Invariant::PutBack.holds(replaced.raw.is_none() || is_over || is_lost, || {
-                format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
-            });
+            // The reply with the old value was lost or the value too long to be read, or the server
+            // lacked memory to store it.
+            return Invariant::PutBack
+                .holds(replaced.raw.is_none() || is_over || is_lost || is_unread, || {
+                    format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
+                });
         };
         if was_cut && !self.plan.is_healthy {
             // The lock was requested twice, and the request on the lost connection was executed

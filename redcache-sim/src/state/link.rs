@@ -56,6 +56,8 @@ pub(crate) struct Link {
     pub(crate) is_current: bool,
     /// Bytes to the server.
     pub(crate) up: Pipe,
+    /// The time at which a command last filled the link up to its limit of unanswered bytes.
+    pub(crate) full_at: Option<Micros>,
     /// Bytes to the process.
     pub(crate) down: Pipe,
     /// Bytes of an incomplete command at the server.
@@ -103,6 +105,7 @@ impl Link {
             client: None,
             is_current: true,
             up: Pipe::default(),
+            full_at: None,
             down: Pipe::default(),
             received: Vec::new(),
             gate: Gate::Open,

@@ -27,6 +27,9 @@ impl World {
             self.plan.config().map_err(|error| Invariant::Liveness.broken(error.to_string()))?;
         let mut engine = Engine::new(clock.at(self.now), &seed, config);
         engine.expect_load(self.plan.light_traffic_max, self.plan.reread_keys);
+        if let Some(max) = self.plan.unanswered_max {
+            engine.limit_unanswered(usize::try_from(max).unwrap_or(usize::MAX));
+        }
         let life = self.processes.get(process).map_or(0, |before| before.life + 1);
         let fresh = Process::new(engine, clock, life, self.keys.len());
         if process < self.processes.len() {
@@ -94,6 +97,7 @@ impl World {
                 let mine =
                     |link: &Link| (link.process, link.life, link.conn) == (process, life, conn);
                 if let Some(link) = self.links.iter().rposition(mine) {
+                    self.check_left(link)?;
                     self.hang_up(link);
                 }
                 Ok(())
@@ -288,7 +292,9 @@ impl World {
     /// Check that an unwanted lock was released at once.
     fn check_returned(&self, link: usize) -> Checked {
         let process = self.links[link].process;
-        Invariant::Orphans.holds(self.unwanted.is_empty() || !self.links[link].is_current, || {
+        // The release may wait for room on the connection.
+        let may_wait = !self.links[link].is_current || self.plan.unanswered_max.is_some();
+        Invariant::Orphans.holds(self.unwanted.is_empty() || may_wait, || {
             format!("p{process} keeps lock {:?}, which no call waits for", self.unwanted)
         })
     }
@@ -332,7 +338,7 @@ impl World {
             self.queue.plan(arrives, Event::ToServer(link));
             arrives += self.link_rng.below(100);
         }
-        Ok(())
+        self.check_unanswered(link)
     }
 
     /// Return the time that the next bytes take.

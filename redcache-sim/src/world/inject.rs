@@ -47,6 +47,7 @@ impl World {
             | Fault::ScriptFlush
             | Fault::TryAgain
             | Fault::HangUp
+            | Fault::HelloLost
             | Fault::Forbidden => self.inject_server(fault),
             Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
                 self.inject_push(fault)
@@ -55,7 +56,12 @@ impl World {
             | Fault::ForeignDelete
             | Fault::ForeignExpire
             | Fault::ForeignLock
-            | Fault::ForeignEndlessLock => self.inject_foreign_command(fault),
+            | Fault::ForeignEndlessLock
+            | Fault::ForeignOversized => self.inject_foreign_command(fault),
+            Fault::Unread => {
+                self.stop_reading();
+                Ok(())
+            }
             Fault::Crash | Fault::Close => self.inject_process(fault),
             _ if fault.is_of_cluster() => self.inject_cluster(fault),
             _ => Ok(()),
@@ -121,6 +127,17 @@ impl World {
             _ => self.cut(link, fault),
         }
         Ok(())
+    }
+
+    /// Have the server read nothing for a while.
+    fn stop_reading(&mut self) {
+        self.tally.fault(Fault::Unread);
+        // Otherwise the processes give the links up.
+        let longest = if self.plan.only_unread { 80_000 } else { self.longest_hold() };
+        let until = self.now + self.fault_rng.below(longest);
+        for link in self.processes.iter().flat_map(|process| &process.links) {
+            self.links[*link].up.held_until = until;
+        }
     }
 
     /// End a link for its process before the server has read all bytes that were sent on it.
@@ -273,6 +290,18 @@ impl World {
                 key,
                 &[b"SET", name.as_bytes(), lock.as_bytes(), b"PX", millis.as_bytes()],
             ),
+            Fault::ForeignOversized => {
+                let length = self.plan.value_max + 65 + self.fault_rng.index(2_000);
+                if self.fault_rng.chance(300) {
+                    let lock = [lock.as_bytes(), &vec![b'.'; length]].concat();
+                    let words = [b"SET", name.as_bytes(), &lock, b"PX", millis.as_bytes()];
+                    return self.execute_at_home(key, &words);
+                }
+                let number = self.new_version(key, Origin::Foreign);
+                let payload = encode_value(ValueShape::Padded(length), key, number);
+                self.versions[number].payload = Some(payload.clone());
+                self.execute_at_home(key, &[b"SET", name.as_bytes(), &payload])
+            }
             _ => self.execute_at_home(key, &[b"SET", name.as_bytes(), lock.as_bytes()]),
         }
     }

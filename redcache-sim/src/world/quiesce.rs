@@ -24,6 +24,13 @@ impl World {
         for node in 0..self.nodes.len() {
             self.heal(node)?;
         }
+        for key in 0..self.keys.len() {
+            // Until somebody removes it, the value would fail its readers.
+            if self.is_oversized(key) {
+                let name = self.keys[key].name.clone();
+                self.execute_at_home(key, &[b"DEL", name.as_bytes()])?;
+            }
+        }
         for link in &mut self.links {
             link.up.held_until = link.up.held_until.min(self.now);
             link.down.held_until = link.down.held_until.min(self.now);
@@ -49,9 +56,10 @@ impl World {
         state.server.set_out_of_memory(false);
         state.server.set_busy(false);
         state.server.set_fatal(None);
-        let forbidden = self.plan.server.forbidden.clone();
+        let (forbidden, hello) = (self.plan.server.forbidden.clone(), self.plan.server.hello);
         state.server.configure(|config| {
             config.forbidden = forbidden;
+            config.hello = hello;
             config.clients_max = 10_000;
             config.tracking_keys_max = 1_000_000;
         });

@@ -140,6 +140,7 @@ impl World {
             self.check_change(key, raw.as_ref(), cause)?;
             let (stamp, now) = (self.stamp, self.now);
             self.keys[key].record(stamp, now, raw);
+            self.note_oversized(key);
         }
         self.note_changes();
         self.check_effect(cause)

@@ -21,9 +21,9 @@ use crate::wire::backoff::Backoff;
 use crate::wire::conn::{Expectation, Overdue};
 use crate::wire::issued::Issued;
 
-/// The size of the unanswered commands in bytes beyond which further commands wait. The adapter may
-/// hold all these bytes in its buffers.
-const UNANSWERED_MAX: usize = 256 << 20;
+/// The usual size of the unanswered commands in bytes beyond which further commands wait. The
+/// adapter may hold all these bytes in its buffers.
+pub(super) const UNANSWERED_MAX: usize = 256 << 20;
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -34,7 +34,7 @@ pub(super) struct Node {
     breaker: Breaker,
     /// Commands that wait for a ready connection, or for room in it.
     pub(super) waiting: Waiting,
-    /// [`UNANSWERED_MAX`], or less in tests.
+    /// The size of the unanswered commands in bytes beyond which further commands wait.
     pub(super) unanswered_max: usize,
     backoff: Backoff,
     ready_since: Option<Instant>,
@@ -117,7 +117,8 @@ impl Node {
         waiting: usize,
         config: &Config,
     ) -> Option<Error> {
-        if self.in_flight() + waiting >= config.inflight_max {
+        let is_refused = mutant!(FullRefused) && self.link.is_ready() && !self.has_room();
+        if self.in_flight() + waiting >= config.inflight_max || is_refused {
             return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
         // A lock that is not released would outlast the outage.
@@ -181,7 +182,9 @@ impl Node {
     /// Return whether the connection accepts another command.
     fn has_room(&self) -> bool {
         let open = self.link.open().filter(|_| self.questionable.is_none());
-        open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
+        open.is_some_and(|(_, conn)| {
+            conn.unanswered() < self.unanswered_max || mutant!(UnansweredUnbounded)
+        })
     }
 
     /// Return whether the connection is about to be left and can still release locks.

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::culprits::{Admission, Culprits};
 use super::effects::{Effects, RouterEvent};
 use super::id::NodeId;
-use super::node::Node;
+use super::node::{Node, UNANSWERED_MAX};
 use super::nodes::Nodes;
 use super::probing::Probing;
 use super::queue::Queue;
@@ -37,6 +37,8 @@ pub(crate) struct Router {
     pub(super) probing: Probing,
     pub(super) effects: Effects,
     pub(super) rng: Rng,
+    /// The size of the unanswered commands of a node beyond which further commands wait.
+    unanswered_max: usize,
     pub(super) dialed: u64,
     pub(super) is_closed: bool,
 }
@@ -82,8 +84,20 @@ impl Router {
             probing: Probing::default(),
             effects: Effects::default(),
             rng,
+            unanswered_max: UNANSWERED_MAX,
             dialed: 0,
             is_closed: false,
+        }
+    }
+
+    /// Set the size of the unanswered commands of a node in bytes beyond which further commands
+    /// wait.
+    pub(crate) fn limit_unanswered(&mut self, bytes: usize) {
+        self.unanswered_max = bytes;
+        for id in self.nodes.ids() {
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.unanswered_max = bytes;
+            }
         }
     }
 
@@ -209,6 +223,7 @@ impl Router {
             return Some(id);
         }
         let mut node = Node::new(ctx.now, address, ctx.config);
+        node.unanswered_max = self.unanswered_max;
         node.idle_until = ctx.now + IDLE_KEPT;
         self.nodes.insert(node)
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::fault::{FATAL, FORBIDDABLE, Fault, REFUSABLE};
 use crate::invariant::Checked;
+use crate::server::HelloSupport;
 use crate::state::executed::Cause;
 use crate::state::queue::Event;
 use crate::state::world::World;
@@ -37,6 +38,11 @@ impl World {
             Fault::TableOverflow => {
                 node.server.configure(|config| config.tracking_keys_max = 1);
                 self.recover_later(number, fault, 300_000);
+            }
+            Fault::HelloLost => {
+                node.server.configure(|config| config.hello = HelloSupport::HangsUp);
+                self.recover_later(number, fault, 400_000);
+                self.inject_link(Fault::CutAfter)?;
             }
             Fault::ScriptFlush => node.server.flush_scripts(),
             Fault::TryAgain => {
@@ -156,6 +162,10 @@ impl World {
             Fault::Forbidden => {
                 let forbidden = self.plan.server.forbidden.clone();
                 server.configure(|config| config.forbidden = forbidden);
+            }
+            Fault::HelloLost => {
+                let hello = self.plan.server.hello;
+                server.configure(|config| config.hello = hello);
             }
             Fault::MaxClients => server.configure(|config| config.clients_max = 10_000),
             Fault::TableOverflow => {

@@ -1,0 +1,52 @@
+//! Faults that are planned with random numbers of their own, so that a seed without them gives the
+//! same world as before they existed.
+
+use std::time::Duration;
+
+use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::rng::Rng;
+
+impl Plan {
+    /// Add one of these faults to some worlds with a single server.
+    pub(super) fn add_own(&mut self, seed: u64) {
+        let is_taken = self.is_undisturbed || self.is_slow || self.faults.has(Fault::HangUp);
+        if self.cluster.is_some() || is_taken {
+            return;
+        }
+        let mut rng = Rng::new(seed ^ 0x6f77_6e20_6661_756c);
+        let untracked = [Fault::NoTracking, Fault::NoProto, Fault::HelloHangUp];
+        let is_tracked = !untracked.into_iter().any(|fault| self.faults.has(fault));
+        let loses_hello = u64::from(!self.is_healthy && is_tracked);
+        let fault = rng.weighted(&[
+            (40, None),
+            (4 * loses_hello, Some(Fault::HelloLost)),
+            (3, Some(Fault::ForeignOversized)),
+            (4, Some(Fault::Unread)),
+        ]);
+        let Some(fault) = fault else { return };
+        self.faults.add(fault);
+        let count = rng.between(1, 4);
+        let times = (0..count).map(|_| (rng.below(self.disturbed), fault));
+        self.injections.extend(times);
+        self.injections.sort_by_key(|(at, _)| *at);
+        if fault == Fault::Unread {
+            self.limit_unanswered(&mut rng);
+        }
+    }
+
+    /// Limit the unanswered bytes of a connection, and give it more commands than fit.
+    fn limit_unanswered(&mut self, rng: &mut Rng) {
+        self.unanswered_max = Some(rng.between(300, 1_500));
+        self.callers = 6;
+        self.think = 4_000;
+        self.only_unread = self.is_healthy;
+        self.is_healthy = false;
+        if self.only_unread {
+            // Commands wait for others, and the server is late.
+            self.times.command = Duration::from_secs(1);
+            self.times.load = Duration::from_secs(2);
+            (self.latency, self.jitter) = (self.latency.min(1_000), self.jitter.min(1_000));
+        }
+    }
+}
