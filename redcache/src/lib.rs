@@ -175,4 +175,8 @@ mod guides {
 
     #[doc = include_str!("../guides/from-go.md")]
     struct FromGo;
+
+    #[cfg(feature = "test-util")]
+    #[doc = include_str!("../guides/testing.md")]
+    struct Testing;
 }
