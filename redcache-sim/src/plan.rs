@@ -115,9 +115,6 @@ pub(crate) struct RefreshAhead {
     pub(crate) beta: f64,
 }
 
-/// The number of crashes that are added to a run with mostly changes.
-const CRASHES: u64 = 20;
-
 /// The largest deviation of a clock, in parts per million.
 const SKEW_MAX: u64 = 10_000;
 
@@ -253,19 +250,6 @@ impl Plan {
         }
         self.light_traffic_max = rng.pick(&[0, 1, 8]);
         self.reread_keys = rng.pick(&[1, 2, 1000]);
-    }
-
-    /// Make most calls changes, and crash processes at many moments of the run.
-    pub(crate) fn change_and_crash(&mut self, seed: u64) {
-        if self.is_undisturbed || self.is_slow || self.only_hangs_up {
-            return;
-        }
-        self.changes = 850;
-        self.faults.add(Fault::Crash);
-        let mut rng = Rng::new(seed ^ 0x6372_6173_6865_7321);
-        let crashes = (0..CRASHES).map(|_| (rng.below(self.disturbed), Fault::Crash));
-        self.injections.extend(crashes);
-        self.injections.sort_by_key(|(at, _)| *at);
     }
 
     /// Allow for the round trip that a login takes if the server refuses `HELLO`.

@@ -7,6 +7,9 @@ use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::rng::Rng;
 
+/// The number of crashes that are added to a run with mostly changes.
+const CRASHES: u64 = 20;
+
 impl Plan {
     /// Add one of these faults to some worlds with a single server.
     pub(super) fn add_own(&mut self, seed: u64) {
@@ -48,5 +51,18 @@ impl Plan {
             self.times.load = Duration::from_secs(2);
             (self.latency, self.jitter) = (self.latency.min(1_000), self.jitter.min(1_000));
         }
+    }
+
+    /// Make most calls changes, and crash processes at many moments of the run.
+    pub(crate) fn change_and_crash(&mut self, seed: u64) {
+        if self.is_undisturbed || self.is_slow || self.only_hangs_up {
+            return;
+        }
+        self.changes = 850;
+        self.faults.add(Fault::Crash);
+        let mut rng = Rng::new(seed ^ 0x6372_6173_6865_7321);
+        let crashes = (0..CRASHES).map(|_| (rng.below(self.disturbed), Fault::Crash));
+        self.injections.extend(crashes);
+        self.injections.sort_by_key(|(at, _)| *at);
     }
 }
