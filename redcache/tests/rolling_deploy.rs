@@ -1,7 +1,7 @@
 //! Two versions of a program on one namespace, as during a rolling deploy.
 //!
 //! Each version has two caches with connections and near caches of their own, as two processes
-//! have. The number of rounds does not depend on time, unless `ROLLING_DEPLOY_SECONDS` sets a
+//! have. The number of rounds does not depend on time, unless `REDCACHE_DEPLOY_SECONDS` sets a
 //! duration.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
@@ -101,7 +101,7 @@ impl<V: Version> Process<V> {
 
 #[tokio::test]
 async fn versions_with_incompatible_structs_neither_fail_nor_fight() {
-    let seconds = std::env::var("ROLLING_DEPLOY_SECONDS");
+    let seconds = std::env::var("REDCACHE_DEPLOY_SECONDS");
     let seconds = seconds.map_or(0, |seconds| seconds.parse().unwrap());
     let until = Instant::now() + Duration::from_secs(seconds);
     let server = EmbeddedServer::start().unwrap();

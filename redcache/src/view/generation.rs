@@ -66,10 +66,23 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     pub(crate) async fn names(&self) -> Result<Names<'_, V, C>, Error> {
         let space = self.space();
         let generation = match space.generation_key() {
-            Some(key) => self.generation(key).await?,
+            Some(key) => match self.near_generation(key) {
+                Some(generation) => Some(generation),
+                None => self.generation(key).await?,
+            },
             None => None,
         };
         Ok(Names { space, generation })
+    }
+
+    /// Return the generation of the namespace for a read, if it is in the near cache.
+    #[inline]
+    fn near_generation(&self, key: &[u8]) -> Option<Generation> {
+        let (face, last) = (self.face(), self.space().namespace().generation());
+        let mut call = NamespaceCall::read(face.options());
+        let options = call.lookup_options();
+        let on_hit = |hit: NearHit| call.on_found(hit.value().map(AsRef::as_ref), last);
+        face.near().get(key, &options, || face.coarse_now(), on_hit)?.generation()
     }
 
     /// Return the generation of the namespace for a read.
