@@ -21,6 +21,7 @@ use redcache_smol::Smol;
 use redcache_tokio::Tokio;
 
 use super::boom::Boom;
+use super::server::trusting;
 
 /// The bounds of a loader's error.
 pub(crate) trait Failure: Into<BoxError> + 'static {}
@@ -229,11 +230,13 @@ macro_rules! same_calls {
 impl<H: Host> Cache for Async<H> {
     fn connect(config: impl IntoConfig) -> Result<Self, Error> {
         // `H::default` looks up the current runtime, so it runs inside of it.
+        let config = trusting(config)?;
         let connect = async { redcache_driver::Cache::connect_on(H::default(), config).await };
         H::block_on(connect).map(Self::new)
     }
 
     fn open(config: impl IntoConfig) -> Self {
+        let config = trusting(config).expect("the settings are valid");
         let open = async { redcache_driver::Cache::connect_lazy_on(H::default(), config) };
         H::block_on(open).map(Self::new).expect("the system is able")
     }
@@ -306,10 +309,11 @@ impl<H: Host> Cache for Async<H> {
 
 impl Cache for redcache_blocking::Cache {
     fn connect(config: impl IntoConfig) -> Result<Self, Error> {
-        redcache_blocking::connect(config)
+        redcache_blocking::connect(trusting(config)?)
     }
 
     fn open(config: impl IntoConfig) -> Self {
+        let config = trusting(config).expect("the settings are valid");
         redcache_blocking::connect_lazy(config).expect("the system is able")
     }
 

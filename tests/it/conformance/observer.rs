@@ -113,7 +113,7 @@ fn the_first_connection_is_observed<C: Cache>() {
     let server = Server::start();
     let tally = Tally::default();
     let _cache = observed::<C>(server.url(), tally.clone());
-    tally.wait_for(&format!("connected {}", server.address()), 1);
+    tally.wait_for(&format!("connected {}", server.name()), 1);
 }
 
 fn the_first_attempt_to_connect_is_observed_even_if_it_fails<C: Cache>() {

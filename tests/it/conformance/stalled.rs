@@ -14,7 +14,7 @@ use redcache_driver::{Cache, Runtime};
 
 use super::cache::{AsyncCache, Host};
 use super::scene::{TTL, found, seen};
-use super::server::Server;
+use super::server::{Server, trusting};
 
 on_every_async_adapter![
     near_hits_end_while_no_task_reads_the_invalidations,
@@ -107,9 +107,10 @@ fn check<C: AsyncCache>(setting: &str, limit: Option<Duration>) {
     let server = Server::start();
     let url = format!("{}?command_timeout=1h&{setting}", server.url());
     let brake = Brake::default();
+    let config = trusting(url).unwrap();
     let connect = async {
         let runtime = Braked { runtime: C::Host::default(), brake: brake.clone() };
-        Cache::connect_on(runtime, url).await
+        Cache::connect_on(runtime, config).await
     };
     let cache = C::Host::block_on(connect).unwrap();
     C::Host::block_on(async {
