@@ -72,7 +72,6 @@ macro_rules! settings {
             pub(crate) servers: Servers,
             pub(crate) address_map: Option<AddressMap>,
             pub(crate) tls: Option<TlsConfig>,
-            /// The encryption of the sentinels, or its absence, if it is not that of the servers.
             pub(crate) sentinel_tls: Option<Option<TlsConfig>>,
             pub(crate) observer: SharedObserver,
             pub(crate) provider: Option<SharedProvider>,
