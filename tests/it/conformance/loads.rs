@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use redcache_core::{ErrorKind, Key, Loaded, Source};
-use redcache_tests::Proxy;
+use redcache_tests::{Direction, Proxy};
 
 use super::cache::Cache;
 use super::scene::{
@@ -30,6 +30,7 @@ on_every_adapter![
     a_ttl_under_a_millisecond_is_rejected_before_it_is_sent,
     a_loaded_ttl_of_zero_is_not_stored_and_causes_a_notice,
     a_cold_miss_costs_two_round_trips_and_the_next_read_none,
+    a_load_is_stored_although_the_round_trip_is_longer_than_a_lock_lives,
 ];
 
 fn a_miss_is_loaded_stored_and_near<C: Cache>() {
@@ -262,4 +263,24 @@ fn a_cold_miss_costs_two_round_trips_and_the_next_read_none<C: Cache>() {
         assert_eq!(seen(cache.get(key)), "v from near");
         assert_eq!((proxy.round_trips(), proxy.commands().len()), (2, commands.len()));
     }
+}
+
+fn a_load_is_stored_although_the_round_trip_is_longer_than_a_lock_lives<C: Cache>() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let notices = Notices::default();
+    let cache: C = observed(proxy.url() + "?lock_ttl=100ms", notices.clone());
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        proxy.set_delay(direction, Duration::from_millis(80));
+    }
+    // A lock of the configured TTL expires before any publication arrives.
+    let (mut raw, mut number) = (server.connect(), 0);
+    wait_until("a loaded value is stored", || {
+        number += 1;
+        let key = format!("k{number}");
+        assert_eq!(seen(cache.get_with(&key, TTL, || found("v"))), "v from loaded");
+        raw.get(&key).is_some_and(|stored| stored.ends_with(b":v"))
+    });
+    notices.wait_for(1, Kind::LockExtended);
+    wait_until_idle(&cache);
 }

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_core::observer::{
-    ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, NotStoredEvent, Observer, UntrackedEvent,
+    ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, LockExtendedEvent, NotStoredEvent,
+    Observer, UntrackedEvent,
 };
 use redcache_core::{
     Answer, BatchResult, ConfigBuilder, Error, ErrorKind, Key, LoadError, Loaded, SharedError,
@@ -223,6 +224,7 @@ pub(crate) enum Kind {
     Disconnected,
     ConnectFailed,
     NotStored,
+    LockExtended,
 }
 
 impl Notices {
@@ -266,5 +268,9 @@ impl Observer for Notices {
 
     fn on_not_stored(&self, event: &NotStoredEvent) {
         self.push(Kind::NotStored, format!("{} {} {event:?}", event.key, event.reason));
+    }
+
+    fn on_lock_extended(&self, event: &LockExtendedEvent) {
+        self.push(Kind::LockExtended, format!("{event:?}"));
     }
 }
