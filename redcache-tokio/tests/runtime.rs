@@ -1,13 +1,18 @@
-//! A runtime that is too busy for the tasks of the cache, or that has ended.
+//! A runtime that is too busy for the tasks of the cache, or that has ended, and a call that is not
+//! polled.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+use std::future;
+use std::io;
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
 use redcache_sim::listen::EmbeddedServer;
-use redcache_tokio::{ErrorKind, Source};
+use redcache_tokio::{ErrorKind, LoadError, Source};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -46,4 +51,25 @@ fn a_call_after_the_end_of_the_runtime_names_the_reason() {
         assert!(text.contains("the runtime on which it was opened has ended"), "{text}");
     }
     second.block_on(cache.close());
+}
+
+#[tokio::test]
+async fn a_load_that_is_not_polled_stalls_others_until_its_timeout_and_no_later_call() {
+    let server = EmbeddedServer::start().unwrap();
+    let url = format!("{}?load_timeout=1s", server.url());
+    let cache = redcache_tokio::connect(url).await.unwrap();
+    let has_begun = Notify::new();
+    let load = || async {
+        has_begun.notify_one();
+        future::pending::<io::Result<&str>>().await
+    };
+    let mut stalled = pin!(cache.get_with("k", TTL, load));
+    tokio::select! {
+        answer = &mut stalled => panic!("{answer:?}"),
+        () = has_begun.notified() => {}
+    }
+    let get_with = || cache.get_with("k", TTL, || async { Ok::<_, io::Error>("v") });
+    let Err(LoadError::Cache(error)) = get_with().await else { panic!("the load has ended") };
+    assert_eq!(error.kind(), ErrorKind::LoadTimeout);
+    assert_eq!(get_with().await.unwrap().source, Source::Loaded);
 }

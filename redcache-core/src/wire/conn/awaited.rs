@@ -223,3 +223,45 @@ impl Deadlines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const COMMANDS: u64 = 100_000;
+
+    /// Return the deadlines of commands that are sent in the order of their numbers, and the time
+    /// of issue of each. Each tenth command is sent for the second time.
+    fn deadlines() -> (Deadlines, Vec<Instant>) {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let start = Instant::now();
+        let issued_at = |number: u64| {
+            let millis = if number % 10 == 9 { number } else { COMMANDS + number };
+            start + Duration::from_millis(millis)
+        };
+        let issued: Vec<Instant> = (0..COMMANDS).map(issued_at).collect();
+        let mut deadlines = Deadlines::default();
+        (0..).zip(&issued).for_each(|(number, at)| deadlines.push(*at, number));
+        (deadlines, issued)
+    }
+
+    #[test]
+    fn commands_sent_again_behind_younger_ones_are_overdue_in_the_order_of_their_issue() {
+        let (mut deadlines, issued) = deadlines();
+        let limit = issued[issued.len() - 2];
+        let mut expected: Vec<u64> = (0..COMMANDS).collect();
+        expected.sort_by_key(|number| issued[usize::try_from(*number).unwrap()]);
+        let overdue: Vec<u64> = std::iter::from_fn(|| deadlines.pop(limit)).collect();
+        assert_eq!(overdue, expected);
+    }
+
+    #[test]
+    fn a_command_that_is_answered_has_no_deadline_in_any_order_of_issue() {
+        let (mut deadlines, issued) = deadlines();
+        (0..).zip(&issued).for_each(|(number, at)| deadlines.remove(*at, number));
+        assert_eq!(deadlines.first(), None);
+        assert!(deadlines.in_order.is_empty() && deadlines.late.is_empty());
+    }
+}
