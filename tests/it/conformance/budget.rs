@@ -1,13 +1,14 @@
 //! The cost of calls, counted by the server.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::thread;
 
 use redcache_tests::{Direction, Proxy, Raw};
 
 use super::cache::Cache;
 use super::scene::{
-    LONG_LOCK, TTL, all_found, all_seen, connected, found, must_not_load, seen, wait_until_idle,
+    LONG_LOCK, TTL, all_found, all_seen, connected, found, must_not_load, seen, wait_until,
+    wait_until_idle,
 };
 use super::server::Server;
 
@@ -92,12 +93,26 @@ fn a_cold_batch_of_a_hundred_keys_is_two_pipelines<C: Cache>() {
     let cache = connected::<C>(proxy.url());
     let keys: Vec<_> = (0..100).map(|number| number.to_string()).collect();
     wait_until_idle(&cache);
-    // The commands of a pipeline may be written in several parts, of which none is answered before
-    // the last is sent.
-    proxy.set_delay(Direction::ToServer, Duration::from_millis(200));
     proxy.clear();
     reset(&mut raw);
-    let answers = all_seen(cache.get_many_with(&keys, TTL, |keys| all_found(keys, "v")));
+    let publication = if server.is_valkey() { 4 + 100 + 4 + 4 } else { 5 };
+    // A pipeline may be written in several parts, so its replies wait until all are sent.
+    let release = |commands| {
+        wait_until("the pipeline is sent", || proxy.commands().len() == commands);
+        proxy.release(Direction::ToClient);
+    };
+    proxy.hold(Direction::ToClient);
+    let answers = thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            cache.get_many_with(&keys, TTL, |keys| {
+                proxy.hold(Direction::ToClient);
+                all_found(keys, "v")
+            })
+        });
+        release(4 + 100);
+        release(4 + 100 + publication);
+        all_seen(call.join().unwrap())
+    });
     assert!(answers.iter().all(|answer| answer == "v from loaded"), "{answers:?}");
     // The keys are read for the first time, so nothing asks for their TTL.
     let read_and_lock = [("mget", 4), ("set", 100 + 100)];
