@@ -241,11 +241,13 @@ impl World {
         let state = &self.links[link];
         let process = &self.processes[state.process];
         let lives = process.life == state.life && process.is_open;
-        // The suspects of a hang-up wait for the replies to the commands before them.
+        // The suspects of a hang-up, and commands without room, wait for the replies to those
+        // before them.
         let is_mute = state.up.dead
             || state.down.dead
             || state.up.held_until.max(state.down.held_until) > state.lost_at;
-        if is_mute && self.plan.faults.has(Fault::HangUp) {
+        let may_wait = self.plan.faults.has(Fault::HangUp) || self.plan.unanswered_max.is_some();
+        if is_mute && may_wait {
             return Ok(());
         }
         if !state.is_current || !lives || process.paused_until > state.lost_at {
