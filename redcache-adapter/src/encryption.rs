@@ -4,6 +4,7 @@
 //! [`seal`](Channel::seal) in the order in which they are written, incoming bytes through
 //! [`open`](Channel::open) in the order in which they are read.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -113,6 +114,15 @@ impl Channel {
         Ok(plaintext)
     }
 
+    /// Return the reason of a connection that the network has ended. Within the handshake, it says
+    /// what to do.
+    pub fn lost(&self, reason: impl Display) -> String {
+        const ADVICE: &str = "; if it speaks without TLS on this port, connect with redis://, or \
+                              set `sentinel_tls=false` for a sentinel";
+        let is_handshaking = self.session().is_some_and(|session| session.is_handshaking());
+        if is_handshaking { format!("{reason}{ADVICE}") } else { reason.to_string() }
+    }
+
     /// Return `true` if [`seal`](Self::seal) would return bytes even without input.
     pub fn has_output(&self) -> bool {
         self.session().is_some_and(|session| session.has_output())
@@ -161,6 +171,10 @@ mod without {
         pub(super) fn has_output(&self) -> bool {
             match *self {}
         }
+
+        pub(super) fn is_handshaking(&self) -> bool {
+            match *self {}
+        }
     }
 }
 
@@ -178,6 +192,7 @@ mod tests {
         assert_eq!(buffer, b"PING");
         assert_eq!(channel.open(b"+PONG", &mut Vec::new()).unwrap(), b"+PONG");
         assert!(!channel.has_output());
+        assert_eq!(channel.lost("gone"), "gone");
     }
 
     #[cfg(not(feature = "tls-no-provider"))]
@@ -196,7 +211,7 @@ mod tests {
         let address = Address::Tcp { host: "h".to_owned(), port: 1 };
         let Ok(encryption) = Encryption::new(&config) else { return };
         let channel = encryption.channel(&config, &address).unwrap();
-        assert!(channel.has_output());
+        assert!(channel.has_output() && channel.lost("gone").contains("redis://"));
         let mut buffer = b"PING".to_vec();
         channel.seal(&mut buffer).unwrap();
         assert!(buffer.starts_with(&[0x16]) && !buffer.windows(4).any(|it| it == b"PING"));

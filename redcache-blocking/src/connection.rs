@@ -161,13 +161,13 @@ impl ConnectionIo {
             let failure = match readable.and_then(|()| self.socket.read_now(buffer)) {
                 // A caller has read the bytes first.
                 Ok(None) => continue,
-                Ok(Some(0)) => "the server closed the connection".to_owned(),
+                Ok(Some(0)) => self.channel.lost("the server closed the connection"),
                 Ok(Some(count)) => match self.open(&buffer[..count], plaintext, &mut on_bytes) {
                     Some(true) => continue,
                     Some(false) => return "the connection was given up".to_owned(),
                     None => "the encryption failed".to_owned(),
                 },
-                Err(error) => error.to_string(),
+                Err(error) => self.channel.lost(error),
             };
             return self.failure.get().map_or(failure, io::Error::to_string);
         }

@@ -142,7 +142,10 @@ impl SocketTask<'_> {
         let mut action = None;
         for _ in 0..READS_MAX {
             match Pin::new(&mut self.reader).poll_read(cx, &mut self.buffer) {
-                Poll::Ready(Ok(0)) => return Err("the server closed the connection".to_owned()),
+                Poll::Ready(Ok(0)) => {
+                    let reason = "the server closed the connection";
+                    return Err(self.write_half.channel.lost(reason));
+                }
                 Poll::Ready(Ok(count)) => {
                     let bytes = &self.buffer[..count];
                     let opened = self.write_half.channel.open(bytes, &mut self.plaintext);
@@ -154,7 +157,7 @@ impl SocketTask<'_> {
                     }));
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => return Err(error.to_string()),
+                Poll::Ready(Err(error)) => return Err(self.write_half.channel.lost(error)),
                 Poll::Pending => return Ok(action),
             }
         }

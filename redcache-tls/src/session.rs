@@ -94,6 +94,12 @@ impl Session {
         self.connection.wants_write()
     }
 
+    /// Return `true` until both sides have agreed on the encryption.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
     /// Send the closing alert, so that the server can distinguish a regular end from a truncated
     /// stream. Call [`take_output`](Self::take_output) afterwards.
     pub fn close(&mut self) {

@@ -87,6 +87,8 @@ fn a_certificate_that_is_not_accepted_is_explained<C: Cache>() {
     assert!(C::connect(&named).is_ok());
     let unknown = format!("rediss://localhost:{}", server.port());
     refused::<C>(&unknown, &["self-signed", "tls_ca"]);
+    let text = C::connect(&unknown).map(drop).unwrap_err().to_string();
+    assert!(!text.contains("redis://"), "the server speaks TLS: {text}");
     assert!(C::connect(format!("{unknown}?tls_insecure=true")).is_ok());
 }
 

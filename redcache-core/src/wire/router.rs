@@ -121,18 +121,16 @@ impl Router {
         if let Some(node) = self.nodes.get_mut(id.node)
             && node.link.has(id)
         {
+            // The reason of an encrypted connection contains the advice.
+            let is_unanswered = node.link.is_unanswered() && ctx.config.tls().is_none();
+            let advice = if is_unanswered { advice::TLS } else { "" };
             node.on_hang_up(ctx.config);
-            self.lose(ctx, id, reason);
+            self.lose(ctx, id, reason, advice);
         }
     }
 
-    fn lose(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
+    fn lose(&mut self, ctx: Context<'_>, id: ConnId, reason: &str, advice: &str) {
         let Some(node) = self.nodes.get(id.node) else { return };
-        let advice = match ctx.config.tls() {
-            _ if !node.link.is_unanswered() => "",
-            Some(_) => advice::OTHER_THAN_TLS,
-            None => advice::TLS,
-        };
         let text = format!("{}: {reason}{advice}", node.address);
         self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
     }
@@ -258,8 +256,13 @@ impl Router {
             self.dial(ctx, id);
             let Some(node) = self.nodes.get_mut(id) else { continue };
             if let Some((conn, why)) = node.link.check(ctx.now, ctx.config) {
+                let advice = match ctx.config.tls() {
+                    _ if !node.link.is_unanswered() => "",
+                    Some(_) => advice::OTHER_THAN_TLS,
+                    None => advice::TLS,
+                };
                 self.effects.actions.push_back(Action::HangUp { conn });
-                self.lose(ctx, conn, why);
+                self.lose(ctx, conn, why, advice);
             }
             self.ask_credentials(ctx, id);
             if let Some(node) = self.nodes.get_mut(id) {

@@ -115,7 +115,10 @@ impl Router {
     pub(super) fn on_sentinel_disconnected(&mut self, ctx: Context<'_>, conn: ConnId, why: &str) {
         let Some(sentinels) = &self.sentinels else { return };
         if sentinels.has(conn) {
-            let (name, advice) = (sentinels.name(), sentinels.advice(ctx.config));
+            // The reason of an encrypted connection contains the advice.
+            let is_plain = ctx.config.sentinel_tls().is_none();
+            let advice = if is_plain { sentinels.advice(ctx.config) } else { "" };
+            let name = sentinels.name();
             let text = format!("sentinel {name}: {why}{advice}");
             let lost = Failure::Lost(Error::new(ErrorKind::Unavailable, text));
             self.on_sentinel_failed(ctx, lost);
