@@ -130,9 +130,11 @@ const FOUND: [(u64, &str); 59] = [
 ];
 
 /// The seeds that found bugs in clusters.
-const FOUND_IN_CLUSTERS: [(u64, &str); 2] = [
+const FOUND_IN_CLUSTERS: [(u64, &str); 4] = [
     (1875, "a read deleted the lock of a write whose overdue reply held the old value"),
     // The checker was wrong in this world.
+    (1014510, "the lock of a commit that was cut off expired beside an older load"),
+    (1015691, "the same, while a reload of the key may have run"),
     (1015846, "a list of some shards was taken for a slot map on a connection with RESP2"),
 ];
 

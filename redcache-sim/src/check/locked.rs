@@ -41,7 +41,9 @@ impl World {
         let held = self.keys[key].raw.as_ref();
         let Some(token) = held.and_then(|held| self.tokens.get(held)) else { return Ok(()) };
         let process = &self.processes[token.process];
-        if process.life != token.life || !process.is_open || token.was_changed {
+        // The lock of a commit that was cut off is left to expire.
+        let is_left = self.fenced_for(token) > 0;
+        if process.life != token.life || !process.is_open || token.was_changed || is_left {
             return Ok(());
         }
         Invariant::Renewed.holds(process.learned[key].loads == 0, || {
