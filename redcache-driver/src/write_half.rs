@@ -143,3 +143,111 @@ impl WriteState {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use redcache_core::Config;
+    use redcache_core::engine::{Event, Seed};
+    use shuttle::scheduler::PctScheduler;
+    use shuttle::{Config as Checker, Runner};
+
+    use super::*;
+
+    /// The bytes of a 60 MiB value.
+    const LARGE: usize = 60 << 20;
+
+    /// Takes a part of the bytes, and then nothing until it is polled again.
+    struct InParts {
+        is_full: bool,
+    }
+
+    impl AsyncWrite for InParts {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.is_full = !self.is_full;
+            if self.is_full { Poll::Ready(Ok(bytes.len().div_ceil(2))) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn half_that_writes_to(io: impl AsyncWrite + Send + Unpin + 'static) -> WriteHalf {
+        let config = Config::from_url("redis://localhost").unwrap();
+        let mut engine = Engine::new(Instant::now(), &Seed::new([7; 32], 0), config);
+        let Some(Event::Dial { conn, .. }) = engine.poll_event() else { panic!("no dial") };
+        WriteHalf::new(conn, Channel::plain(), Box::new(io))
+    }
+
+    /// Run `scene` where the locks of the driver work.
+    fn check(scene: impl Fn() + Send + Sync + 'static) {
+        let mut checker = Checker::new();
+        checker.stack_size = 1 << 20;
+        Runner::new(PctScheduler::new_from_seed(1, 1, 1), checker).run(scene);
+    }
+
+    #[test]
+    fn a_large_write_buffer_is_freed_once_a_caller_has_written_it() {
+        check(|| {
+            let half = half_that_writes_to(Vec::new());
+            let mut state = half.state.lock().unwrap();
+            state.buffer = vec![b'v'; LARGE];
+            half.write_claimed(&mut state, Waker::noop());
+            assert_eq!((state.has_unwritten(), state.buffer.capacity()), (false, 0));
+            assert!(!half.is_behind());
+        });
+    }
+
+    #[test]
+    fn a_large_write_buffer_is_freed_once_the_task_has_written_its_last_part() {
+        check(|| {
+            let half = half_that_writes_to(InParts { is_full: false });
+            let mut state = half.state.lock().unwrap();
+            state.buffer = vec![b'v'; LARGE];
+            half.write_claimed(&mut state, Waker::noop());
+            assert!(half.is_behind() && state.buffer.capacity() >= LARGE);
+            drop(state);
+            let mut refilled = 0;
+            let mut poll = || {
+                let mut cx = Context::from_waker(Waker::noop());
+                half.poll_write_all(
+                    &mut cx,
+                    || {},
+                    |buffer| {
+                        assert_eq!(buffer.capacity(), 0);
+                        refilled += 1;
+                        if refilled == 1 {
+                            buffer.resize(LARGE, b'v');
+                        }
+                        refilled == 1
+                    },
+                )
+            };
+            while poll().is_pending() {}
+            assert_eq!(refilled, 2);
+            let state = half.state.lock().unwrap();
+            assert_eq!((state.has_unwritten(), state.buffer.capacity()), (false, 0));
+        });
+    }
+
+    #[test]
+    fn a_small_write_buffer_is_kept() {
+        check(|| {
+            let half = half_that_writes_to(Vec::new());
+            let mut state = half.state.lock().unwrap();
+            state.buffer = vec![b'v'; BUFFER_KEPT];
+            half.write_claimed(&mut state, Waker::noop());
+            assert_eq!(state.buffer.capacity(), BUFFER_KEPT);
+        });
+    }
+}
