@@ -1,17 +1,19 @@
 //! The end of a cache, closed or dropped: no caller continues to wait, no lock stays, no connection
 //! is open.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use redcache_core::observer::Observer;
 use redcache_core::{Error, ErrorKind};
 use redcache_tests::{Direction, Proxy};
 
 use super::cache::Cache;
 use super::port;
 use super::scene::{
-    AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, must_not_load, seen, timed,
-    wait_until, wait_until_blocked,
+    AT_ONCE, Boom, LONG_LOCK, TTL, cache_error, connected, found, gate, must_not_load, observed,
+    seen, timed, wait_until, wait_until_blocked,
 };
 use super::server::Server;
 
@@ -24,7 +26,11 @@ on_every_adapter![
     two_closes_at_once_both_end,
 ];
 
-with_a_server_of_its_own![close_ends_the_connection, dropping_the_last_handle_ends_the_connection,];
+with_a_server_of_its_own![
+    close_ends_the_connection,
+    dropping_the_last_handle_ends_the_connection,
+    a_cache_whose_observer_owns_a_handle_ends_by_close,
+];
 
 fn check_closed(errors: impl IntoIterator<Item = Error>) {
     for error in errors {
@@ -138,6 +144,32 @@ fn dropping_the_last_handle_ends_the_connection<C: Cache>() {
     // A connection that is not yet established ends, too.
     drop(C::open(server.url()));
     wait_until("the server has noticed", || connections(&server) == 0);
+}
+
+fn a_cache_whose_observer_owns_a_handle_ends_by_close<C: Cache>() {
+    struct Owner<C> {
+        _cache: Arc<Mutex<Option<C>>>,
+        _alive: Arc<()>,
+    }
+    impl<C: Cache> Observer for Owner<C> {}
+    let server = Server::start();
+    let (slot, alive) = (Arc::new(Mutex::new(None)), Arc::new(()));
+    let observed_by = Arc::downgrade(&alive);
+    let owner = Owner { _cache: Arc::clone(&slot), _alive: alive };
+    let cache = observed::<C>(server.url(), owner);
+    *slot.lock().unwrap() = Some(cache.clone());
+    drop(cache);
+    let cache = slot.lock().unwrap().clone().unwrap();
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    wait_until("no other client is left", || connections(&server) == 1);
+    cache.close();
+    wait_until("the server has noticed", || connections(&server) == 0);
+    // The observer and the cache own each other until the observer gives its handle up.
+    drop(cache);
+    assert!(observed_by.upgrade().is_some());
+    let last = slot.lock().unwrap().take();
+    drop(last);
+    wait_until("the observer is dropped", || observed_by.upgrade().is_none());
 }
 
 fn a_cache_that_never_connected_closes_at_once<C: Cache>() {
