@@ -286,6 +286,26 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn each_part_of_a_large_write_is_reported_as_progress() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let reader = thread::spawn(move || io::copy(&mut theirs, &mut io::sink()).unwrap());
+        let (_engine, conn) = engine_that_dials();
+        let io = ConnectionIo::new(conn, Channel::plain(), Socket::Unix(ours), Duration::ZERO);
+        io.write_rest(
+            || panic!("nothing is written"),
+            |unwritten| {
+                unwritten.resize(4 * PART_MAX, b'v');
+            },
+        );
+        let parts = std::cell::Cell::new(1);
+        io.write_rest(|| parts.set(parts.get() + 1), |_| ());
+        assert_eq!(parts.get(), 4);
+        drop(io);
+        assert_eq!(reader.join().unwrap(), 4 * PART_MAX as u64);
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_write_that_fails_ends_the_connection_for_its_reader_too() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
