@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 59] = [
+const FOUND: [(u64, &str); 60] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -125,6 +125,7 @@ const FOUND: [(u64, &str); 59] = [
     (10032316, "a process that leaves its link in the same step has no connection"),
     (10050575, "a command on which the server has hung up fails until its pause is over"),
     (10081571, "a batch joined a load while its process was cut off, and was judged after that"),
+    (10102430, "a value was kept with the TTL of the lock that replaced it"),
     (30013494, "a call read late on a dead link, which had no room for another command"),
     (10018138, "a repeated removal that is refused for good is given up"),
 ];

@@ -29,12 +29,13 @@ impl Pipeline {
                     let Frame::Bulk(name) = key else { return Some(self.on_flushed()) };
                     names.push(Key::copy_from(name));
                 }
+                // Another read of the key may have its value from before the write.
+                self.mark_invalidated(|command| names.contains(command.key()));
                 if let ([name], Some(written)) = (&names[..], &echo)
                     && name == written
                 {
                     return None;
                 }
-                self.mark_invalidated(|command| names.contains(command.key()));
                 Some(Inbound::Invalidated(names))
             }
             // Null means every key. An invalidation of too many keys, or an unreadable one, counts

@@ -457,6 +457,23 @@ fn an_invalidation_after_a_batched_read_marks_the_read_of_its_key() {
 }
 
 #[test]
+fn the_lock_of_an_expired_key_gives_its_ttl_to_no_value_of_the_batch() {
+    let mut line = Line::new();
+    line.send(1, Command::ReadOrLock { key: Key::from("a"), lock: line.lock, asks_ttl: true });
+    line.send(2, read("a"));
+    // The key expires after its PTTL, so the lock is granted.
+    let heard = line.hear(
+        b"*2\r\n$1\r\nA\r\n$1\r\nA\r\n:0\r\n+OK\r\n\
+          >2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n:400\r\n",
+    );
+    let outdated = |inbound: &Inbound| match inbound {
+        Inbound::Reply { reply: Reply::Read(read), .. } => read.invalidated,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(heard.iter().map(outdated).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
 fn a_read_that_its_batch_left_unclear_is_sent_again_alone() {
     let mut line = Line::new();
     three_reads(&mut line);
