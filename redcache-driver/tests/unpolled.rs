@@ -24,7 +24,7 @@ impl Unpolled {
         Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }
 
-    /// Drop all tasks, those of the future included.
+    /// Drop all tasks, and later ones at once.
     fn end(&self) {
         let tasks = self.0.lock().unwrap().take();
         drop(tasks);
