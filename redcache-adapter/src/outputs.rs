@@ -1,8 +1,7 @@
 //! The engine's events, sorted by the work that a face does after it has released the lock.
 
 use redcache_core::Key;
-use redcache_core::engine::Observation;
-use redcache_core::engine::{CallStep, ConnId, OpId, Outcome};
+use redcache_core::engine::{CallStep, ConnId, Observation, OpId, Outcome};
 
 /// An event for one call.
 #[derive(Debug)]

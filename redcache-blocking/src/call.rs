@@ -83,7 +83,9 @@ impl<'a> Call<'a> {
         });
         let op = begun.inspect_err(|error| trace.reject(error))?;
         let mut call = Self { shared, op, slot, is_over: false, trace };
-        call.trace.note(call.slot.take_steps());
+        if call.trace.is_on() {
+            call.trace.note(call.slot.take_steps());
+        }
         Ok(call)
     }
 

@@ -91,14 +91,24 @@ impl<'a> Call<'a> {
     ) -> Result<Self, Error> {
         shared.process.check()?;
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let begun = shared.step(|state, now| {
-            let op = state.host.begin(now, request, (options, &trace))?;
-            Ok((op, state.host.calls.insert(op, waker)))
-        });
-        let (op, slot) = begun.inspect_err(|error| trace.reject(error))?;
-        let mut call = Self { shared, op, slot, is_over: false, is_new: true, trace };
-        call.note_steps();
-        Ok(call)
+        let begun =
+            shared.step(|state, now| match state.host.begin(now, request, (options, &trace)) {
+                Ok(op) => {
+                    let slot = state.host.calls.insert(op, waker);
+                    Ok(Self { shared, op, slot, is_over: false, is_new: true, trace })
+                }
+                Err(error) => Err((error, trace)),
+            });
+        match begun {
+            Ok(mut call) => {
+                call.note_steps();
+                Ok(call)
+            }
+            Err((error, trace)) => {
+                trace.reject(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Take the steps of the call, and begin and end their spans.
