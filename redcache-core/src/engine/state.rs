@@ -102,8 +102,8 @@ impl Engine {
         engine
     }
 
-    /// Expect hits, take traffic with more commands in flight for heavy, and remember this many
-    /// keys that were read lately. For tests with little traffic and few keys.
+    /// Expect hits, treat more than `commands` commands in flight as load, and remember at most
+    /// `keys` keys that were read. For tests with little traffic and few keys.
     #[doc(hidden)]
     pub fn expect_load(&mut self, commands: usize, keys: usize) {
         self.fetches.expect_load(commands, keys);

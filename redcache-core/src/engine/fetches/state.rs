@@ -44,7 +44,8 @@ impl Fetches {
         }
     }
 
-    /// Expect hits, take less traffic for light, and forget more keys that were read.
+    /// Expect hits, treat more than `light_traffic_max` commands in flight as load, and remember at
+    /// most `keys` keys that were read.
     pub(crate) fn expect_load(&mut self, light_traffic_max: usize, keys: usize) {
         self.light_traffic_max = light_traffic_max;
         self.speculation.expect_hits();
