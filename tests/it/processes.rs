@@ -180,7 +180,7 @@ fn a_cancelled_holder_lets_the_others_load_at_once(runtime: &str) {
     let delay = if runtime == "blocking" { 2_000 } else { 60_000 };
     let load = json!({"value": "old", "delay_ms": delay});
     let dropped = holder.ask(json!({"op": "get_with", "key": "k", "load": load}));
-    wait_until_locked(&mut server.connect(), "k");
+    scene::wait_until("the holder loads", || holder.stat("loads") == 1);
     let waits = other.ask(json!({"op": "get_with", "key": "k", "load": {"value": "v"}}));
     scene::wait_until("the other waits", || other.stat("lock_waits") == 1);
     let began = Instant::now();
