@@ -27,6 +27,10 @@ names! {
         RemoteSome = "remote_hit, 64 tasks",
         /// A saturated process.
         RemoteMany = "remote_hit, 512 tasks",
+        /// One round trip after the other, with values of 64 KiB.
+        RemoteLarge = "remote_hit, 1 task, 64 KiB values",
+        /// One round trip after the other, with values of 1 MiB.
+        RemoteHuge = "remote_hit, 1 task, 1 MiB values",
         /// One round trip after the other, over TLS.
         RemoteOneTls = "remote_hit, 1 task, TLS",
         /// A busy process, over TLS.
@@ -60,6 +64,8 @@ impl Row {
             Self::RemoteOne
             | Self::RemoteSome
             | Self::RemoteMany
+            | Self::RemoteLarge
+            | Self::RemoteHuge
             | Self::RemoteOneTls
             | Self::RemoteSomeTls
             | Self::RemoteOneCluster
@@ -120,6 +126,8 @@ impl Row {
             Self::LocalOneKey
             | Self::LocalManyKeys
             | Self::RemoteOne
+            | Self::RemoteLarge
+            | Self::RemoteHuge
             | Self::RemoteOneTls
             | Self::RemoteOneCluster
             | Self::RemoteMultiCluster
@@ -146,6 +154,9 @@ impl Row {
             Self::ColdSome if threads => load.ops = REMOTE_OPS / 8,
             Self::ColdSome => load.ops = REMOTE_OPS / 2,
             Self::RemoteMultiCluster => (load.ops, load.batch) = (200, 1_000),
+            // The server keeps one value per call.
+            Self::RemoteLarge => (load.ops, load.value) = (2_000, 64 << 10),
+            Self::RemoteHuge => (load.ops, load.value) = (200, 1 << 20),
             Self::RemoteOne
             | Self::RemoteOneTls
             | Self::RemoteOneCluster

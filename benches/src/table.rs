@@ -159,7 +159,7 @@ const fn target(row: Row, metric: Metric, against: Against, limit: Limit) -> Tar
 }
 
 /// The targets of every adapter.
-const TARGETS: [Target; 23] = {
+const TARGETS: [Target; 25] = {
     use Against::{Itself, Own, Plain};
     use Limit::{AtLeast, AtMost};
     use Metric::{Added, Loads, Median, Nanos, Ops};
@@ -177,7 +177,9 @@ const TARGETS: [Target; 23] = {
         target(Row::RemoteOne, Median, Plain(Row::RemoteOne), AtMost(0.7)),
         target(Row::RemoteSome, Ops, Plain(Row::RemoteSome), AtLeast(0.9)),
         target(Row::RemoteSome, Ops, redis_rs_cache, AtLeast(2.0)),
-        target(Row::RemoteMany, Ops, Plain(Row::RemoteMany), AtLeast(1.2)),
+        target(Row::RemoteMany, Ops, Plain(Row::RemoteMany), AtLeast(1.0)),
+        target(Row::RemoteLarge, Median, Plain(Row::RemoteLarge), AtMost(1.2)),
+        target(Row::RemoteHuge, Median, Plain(Row::RemoteHuge), AtMost(1.2)),
         target(Row::RemoteOneTls, Median, Plain(Row::RemoteOneTls), AtMost(0.7)),
         target(Row::RemoteSomeTls, Ops, Plain(Row::RemoteSomeTls), AtLeast(1.0)),
         target(Row::RemoteOneCluster, Median, Plain(Row::RemoteOneCluster), AtMost(0.7)),
@@ -186,7 +188,7 @@ const TARGETS: [Target; 23] = {
         target(Row::ColdOne, Median, Plain(Row::RemoteOne), AtMost(1.5)),
         target(Row::ColdSome, Ops, Plain(Row::RemoteSome), AtLeast(0.35)),
         target(Row::ColdMulti, Median, Plain(Row::RemoteOne), AtMost(8.0)),
-        target(Row::RemoteMulti, Median, Plain(Row::RemoteOne), AtMost(3.0)),
+        target(Row::RemoteMulti, Median, Plain(Row::RemoteMulti), AtMost(1.5)),
         target(Row::LocalMulti, Nanos, Own(Row::LocalOneKey), AtMost(60.0)),
         target(Row::Stampede, Loads, Itself, AtMost(1.0)),
         target(Row::Stampede, Added, Itself, AtMost(1.5)),
