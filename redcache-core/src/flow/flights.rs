@@ -45,6 +45,8 @@ pub(crate) struct Flight<F> {
     /// Whether later callers of the key find the flight.
     listed: bool,
     generation: u32,
+    /// The hash of the key.
+    hash: u64,
 }
 
 impl<F> Flight<F> {
@@ -165,8 +167,16 @@ impl<F> Flights<F> {
         flight.filter(|flight| flight.generation == id.generation)
     }
 
+    /// Return the hash of a key.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     pub(crate) fn find(&self, key: &[u8]) -> Option<FlightId> {
-        let hash = self.hasher.hash_one(key);
+        self.find_hashed(self.hash(key), key)
+    }
+
+    pub(crate) fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<FlightId> {
         let found = self.by_key.find(hash, |&id| self.flights[id as usize].key.as_bytes() == key);
         found.map(|&index| self.id(index as usize))
     }
@@ -175,9 +185,8 @@ impl<F> Flights<F> {
         FlightId { index: index as u32, generation: self.flights[index].generation }
     }
 
-    /// Start a flight that later callers of `key` find.
-    pub(crate) fn start(&mut self, key: Key, fetch: F, leader: Caller) -> FlightId {
-        let hash = self.hasher.hash_one(key.as_bytes());
+    /// Start a flight that later callers of `key`, which has this hash, find.
+    pub(crate) fn start(&mut self, hash: u64, key: Key, fetch: F, leader: Caller) -> FlightId {
         let leader = Some(Member { caller: leader, loads_before: 0 });
         // One bit stays free for the tokens of flights.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
@@ -191,13 +200,13 @@ impl<F> Flights<F> {
             departed: 0,
             listed: true,
             generation,
+            hash,
         };
         // Each flight belongs to a call, and the number of calls in flight is limited far below
         // 2^32.
         let index = self.flights.insert(flight) as u32;
-        let Self { flights, by_key, hasher, .. } = self;
-        let hash_of = |&index: &u32| hasher.hash_one(flights[index as usize].key.as_bytes());
-        by_key.insert_unique(hash, index, hash_of);
+        let Self { flights, by_key, .. } = self;
+        by_key.insert_unique(hash, index, |&index| flights[index as usize].hash);
         FlightId { index, generation }
     }
 
@@ -205,8 +214,7 @@ impl<F> Flights<F> {
     pub(crate) fn unlist(&mut self, id: FlightId) {
         let Some(flight) = self.get_mut(id) else { return };
         if std::mem::replace(&mut flight.listed, false) {
-            let key = flight.key.clone();
-            let hash = self.hasher.hash_one(key.as_bytes());
+            let hash = flight.hash;
             if let Ok(entry) = self.by_key.find_entry(hash, |&other| other == id.index) {
                 entry.remove();
             }
@@ -235,10 +243,14 @@ mod tests {
         Caller { op: OpId { index, generation: 0 }, slot: 0 }
     }
 
+    fn start<F>(flights: &mut Flights<F>, key: &str, fetch: F, leader: Caller) -> FlightId {
+        flights.start(flights.hash(key.as_bytes()), Key::from(key), fetch, leader)
+    }
+
     #[test]
     fn a_caller_is_early_for_the_loads_that_start_after_it_has_joined() {
         let mut flights = Flights::new(1);
-        let id = flights.start(Key::from("k"), (), caller(1));
+        let id = start(&mut flights, "k", (), caller(1));
         let flight = flights.get_mut(id).unwrap();
         flight.follow(caller(2));
         flight.on_load_started();
@@ -255,11 +267,11 @@ mod tests {
     #[test]
     fn an_unlisted_flight_goes_on_while_another_starts_under_its_key() {
         let mut flights = Flights::new(1);
-        let first = flights.start(Key::from("k"), "first", caller(1));
+        let first = start(&mut flights, "k", "first", caller(1));
         assert_eq!(flights.find(b"k"), Some(first));
         flights.unlist(first);
         assert_eq!(flights.find(b"k"), None);
-        let second = flights.start(Key::from("k"), "second", caller(2));
+        let second = start(&mut flights, "k", "second", caller(2));
         assert_eq!(flights.find(b"k"), Some(second));
         assert_eq!(flights.end(first).unwrap().fetch, "first");
         assert_eq!(flights.find(b"k"), Some(second));
@@ -271,9 +283,9 @@ mod tests {
     #[test]
     fn the_id_of_an_ended_flight_never_names_a_later_one() {
         let mut flights = Flights::new(1);
-        let first = flights.start(Key::from("a"), "first", caller(1));
+        let first = start(&mut flights, "a", "first", caller(1));
         assert!(flights.end(first).is_some());
-        let second = flights.start(Key::from("b"), "second", caller(2));
+        let second = start(&mut flights, "b", "second", caller(2));
         assert_eq!(first.index, second.index);
         assert!(flights.get(first).is_none() && flights.end(first).is_none());
         flights.unlist(first);

@@ -4,15 +4,9 @@
 //! share of an `MGET`. While traffic is light the server has time to spare. Otherwise a key pays
 //! for its TTL when it is read again, because many keys never are.
 
-use std::hash::BuildHasher;
-
-use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
-
-/// A set of the keys that were read lately. It may contain a few others.
+/// A set of the keys that were read lately, by their hashes. It may contain a few others.
 #[derive(Debug)]
 pub(crate) struct Rereads {
-    hasher: SeedableRandomState,
     /// Bits of the last keys, and of the keys before them.
     recent: Box<[u64]>,
     older: Box<[u64]>,
@@ -32,17 +26,16 @@ const KEYS_MAX: usize = 1 << 22;
 
 impl Rereads {
     /// Create a set for the keys that fit into a near cache of this size, if it is not empty.
-    pub(crate) fn beside(near_bytes: u64, seed: u64) -> Option<Self> {
+    pub(crate) fn beside(near_bytes: u64) -> Option<Self> {
         let keys = usize::try_from(near_bytes / ENTRY_TYPICAL).unwrap_or(KEYS_MAX);
-        (near_bytes > 0).then(|| Self::new(seed, keys.clamp(KEYS_MIN, KEYS_MAX)))
+        (near_bytes > 0).then(|| Self::new(keys.clamp(KEYS_MIN, KEYS_MAX)))
     }
 
     /// Create a set that remembers this many keys, and up to as many before them.
-    fn new(seed: u64, keys: usize) -> Self {
+    fn new(keys: usize) -> Self {
         let words = (keys * BITS).div_ceil(64).next_power_of_two();
         let [recent, older] = [(); 2].map(|()| vec![0; words].into_boxed_slice());
-        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
-        Self { hasher, recent, older, count: 0, count_max: keys }
+        Self { recent, older, count: 0, count_max: keys }
     }
 
     /// Set the number of keys that the set remembers.
@@ -50,9 +43,8 @@ impl Rereads {
         self.count_max = keys;
     }
 
-    /// Add a key. Return whether it was read before.
-    pub(crate) fn on_read(&mut self, key: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(key);
+    /// Add the key with this hash. Return whether it was read before.
+    pub(crate) fn on_read(&mut self, hash: u64) -> bool {
         let places = [hash, hash.rotate_right(32)].map(|hash| {
             // The length is a power of two.
             let word = hash as usize >> 6 & (self.recent.len() - 1);
@@ -79,14 +71,16 @@ impl Rereads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::flights::Flights;
 
     fn count(rereads: &mut Rereads, keys: std::ops::Range<u32>) -> usize {
-        keys.filter(|key| rereads.on_read(&key.to_be_bytes())).count()
+        let flights = Flights::<()>::new(1);
+        keys.filter(|key| rereads.on_read(flights.hash(&key.to_be_bytes()))).count()
     }
 
     #[test]
     fn a_key_is_known_when_it_is_read_again_until_many_others_were() {
-        let mut rereads = Rereads::new(1, 1024);
+        let mut rereads = Rereads::new(1024);
         assert!(count(&mut rereads, 0..512) < 50);
         assert_eq!(count(&mut rereads, 0..512), 512);
         assert!(count(&mut rereads, 512..1536) < 200);

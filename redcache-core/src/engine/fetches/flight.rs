@@ -6,6 +6,7 @@ use super::fetch::{Fetch, Wanted};
 use super::state::Fetches;
 use crate::api::config::OnRedisDown;
 use crate::api::key::Key;
+use crate::api::options::LoadOptions;
 use crate::engine::env::{Cx, Env};
 use crate::engine::exchange::Exchange;
 use crate::engine::sender::Sender;
@@ -29,7 +30,8 @@ impl Fetches {
         if wanted.options.reload {
             self.supersede_for_reload(env, cx, &wanted.key);
         }
-        if let Some(id) = self.flights.find(wanted.key.as_bytes()) {
+        let hash = self.flights.hash(wanted.key.as_bytes());
+        if let Some(id) = self.flights.find_hashed(hash, wanted.key.as_bytes()) {
             if mutant!(SingleFlightLost) {
                 self.flights.unlist(id);
                 return self.join_or_start(env, cx, wanted, caller);
@@ -38,9 +40,9 @@ impl Fetches {
             self.answer_stale_waiters(env, cx, id);
             return id;
         }
-        let first = self.first_read(env, cx, &wanted);
+        let first = self.first_read(env, cx, hash, &wanted.options);
         let Wanted { key, options, waits_since } = wanted;
-        let id = self.flights.start(key, Fetch::new(options, waits_since), caller);
+        let id = self.flights.start(hash, key, Fetch::new(options, waits_since), caller);
         let mut effects = Effects::default();
         if let Some((state, mut context)) = self.context(env, cx, id) {
             *state = Some(Get::start(&mut context, first, &mut effects));
@@ -50,15 +52,20 @@ impl Fetches {
         id
     }
 
-    /// Choose what the first read of a flight asks for.
-    fn first_read(&mut self, env: &Env, cx: Cx, wanted: &Wanted) -> FirstRead {
+    /// Choose what the first read of a flight asks for, whose key has this hash.
+    fn first_read(
+        &mut self,
+        env: &Env,
+        cx: Cx,
+        hash: u64,
+        options: &LoadOptions,
+    ) -> FirstRead {
         let allows_locks = env.scripts.allows_locks(cx.now);
         let (coming, light_max) = (self.coming, self.light_traffic_max);
         let is_busy = || coming > light_max || env.router.is_busier_than(light_max);
         let takes_lock = allows_locks && self.speculation.is_worth_it(is_busy);
-        let options = &wanted.options;
         let was_read = match &mut self.rereads {
-            Some(rereads) => rereads.on_read(wanted.key.as_bytes()),
+            Some(rereads) => rereads.on_read(hash),
             // Without a near cache, only the caller needs the TTL.
             None => false,
         };

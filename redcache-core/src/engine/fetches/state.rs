@@ -37,7 +37,7 @@ impl Fetches {
             flights: Flights::new(seed),
             calls: OpMap::default(),
             speculation: Speculation::new(),
-            rereads: Rereads::beside(near_bytes, seed),
+            rereads: Rereads::beside(near_bytes),
             light_traffic_max: LIGHT_TRAFFIC_MAX,
             coming: 0,
             direct_loads: 0,
