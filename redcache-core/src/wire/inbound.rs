@@ -11,10 +11,6 @@ use super::issued::Issued;
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 /// One message of the server.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are replies, and a box would cost each an allocation"
-)]
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// The handshake is complete.

@@ -1,14 +1,20 @@
 //! A command between its acceptance by the router and its answer.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use crate::protocol::command::{Command, Token};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::Slot;
 
-/// A command that the router has accepted and that has no answer yet.
+/// A command that the router has accepted and that has no answer yet. It moves through many hands,
+/// so its state is in a box.
 #[derive(Debug)]
-pub(crate) struct Issued {
+pub(crate) struct Issued(Box<State>);
+
+/// The state of an issued command.
+#[derive(Debug)]
+pub(crate) struct State {
     /// The sender; `None` after the sender was notified of a timeout.
     pub(super) token: Option<Token>,
     pub(super) command: Command,
@@ -61,7 +67,7 @@ const ALONE_FROM: u8 = 3;
 
 impl Issued {
     pub(super) fn new(now: Instant, token: Token, command: Command, slot: Slot) -> Self {
-        Self {
+        Self(Box::new(State {
             token: Some(token),
             command,
             slot,
@@ -78,7 +84,12 @@ impl Issued {
             hang_ups: 0,
             unread: false,
             by_script: false,
-        }
+        }))
+    }
+
+    /// Return the state of a command whose way ends.
+    pub(super) fn into_state(self) -> State {
+        *self.0
     }
 
     /// Return the commands that may be in flight beside the command. A single hang-up may have any
@@ -111,5 +122,19 @@ impl Issued {
     pub(super) fn isolate(&mut self) {
         self.hang_ups = ALONE_FROM;
         self.alone = true;
+    }
+}
+
+impl Deref for Issued {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Issued {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
     }
 }

@@ -14,7 +14,6 @@ use crate::wire::issued::Issued;
 
 /// A request whose reply has not arrived.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every entry is a command")]
 pub(super) enum Awaited {
     Command {
         issued: Issued,

@@ -12,7 +12,7 @@ use crate::protocol::command::{Command, Token};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::{Slot, SlotSet};
-use crate::wire::issued::Issued;
+use crate::wire::issued::{self, Issued};
 
 /// An event for the engine.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ pub(super) struct Effects {
 impl Effects {
     /// Fail a command. The server's last refusal of it is a better reason than `error`.
     pub(super) fn fail(&mut self, issued: Issued, error: Error) {
-        let Issued { token, command, last_refusal, .. } = issued;
+        let issued::State { token, command, last_refusal, .. } = issued.into_state();
         self.events.push_back(match token {
             Some(token) => {
                 let error = last_refusal.map_or(error, Refusal::into_error);

@@ -196,6 +196,9 @@ impl Router {
     /// Send the commands that wait for a node, as far as its connection has room for them. Commands
     /// whose slot has moved meanwhile are sent to the new owner.
     pub(super) fn send_waiting(&mut self, ctx: Context<'_>, id: NodeId) {
+        if self.nodes.get(id).is_none_or(|node| node.waiting.is_at_rest()) {
+            return;
+        }
         let mut owners = Vec::new();
         while let Some(node) = self.nodes.get_mut(id)
             && let Some(issued) = node.next_waiting()
