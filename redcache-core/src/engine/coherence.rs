@@ -71,6 +71,13 @@ impl Env {
         }
     }
 
+    /// Trust the entries until a connection counts as dead.
+    pub(crate) fn note_signs_of_life(&self) {
+        if let Some(at) = self.router.dead_at(&self.config) {
+            self.near.trust_until(at);
+        }
+    }
+
     /// Return the number of hits, if probes depend on it.
     pub(crate) fn near_hits(&self) -> u64 {
         if self.config.near_staleness_max.is_zero() { 0 } else { self.near.hits() }

@@ -26,14 +26,14 @@ impl Engine {
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
         let (router, context) = self.env.router(now);
         router.handle_connected(context, conn);
-        self.drain(now);
+        self.drain_network(now);
     }
 
     /// Handle the loss of a connection, or the failure of an attempt to connect.
     pub fn handle_disconnected(&mut self, now: Instant, conn: ConnId, reason: &str) {
         let (router, context) = self.env.router(now);
         router.handle_disconnected(context, conn, reason);
-        self.drain(now);
+        self.drain_network(now);
     }
 
     /// Handle the answer of the credentials provider, or its failure for the reason in the text.
@@ -45,7 +45,7 @@ impl Engine {
     ) {
         let (router, context) = self.env.router(now);
         router.handle_credentials(context, login, answer);
-        self.drain(now);
+        self.drain_network(now);
     }
 
     /// Handle the progress of a write: the socket has taken a part of the bytes. Adapters report it
@@ -53,6 +53,7 @@ impl Engine {
     pub fn handle_written(&mut self, now: Instant, conn: ConnId) {
         let (router, context) = self.env.router(now);
         router.handle_written(context.now, conn);
+        self.env.note_signs_of_life();
     }
 
     /// Limit the size of the unanswered commands of a connection to this number of bytes, 256 MiB
@@ -70,7 +71,7 @@ impl Engine {
             let Some(event) = router.receive(context, conn, &mut input) else { break };
             self.on_router_event(now, event);
         }
-        self.drain(now);
+        self.drain_network(now);
     }
 
     /// Handle the timeouts that are due. Call it at [`poll_timeout`](Self::poll_timeout); an
@@ -83,7 +84,7 @@ impl Engine {
         while let Some(timer) = self.env.timers.expired(now) {
             self.on_timer(Cx::at(now), timer);
         }
-        self.drain(now);
+        self.drain_network(now);
     }
 
     fn on_timer(&mut self, cx: Cx, timer: Timer) {
@@ -154,19 +155,29 @@ impl Engine {
         self.drain(now);
     }
 
-    /// Pass the router's events to the machines and its actions to the adapter until there are
-    /// none.
-    pub(super) fn drain(&mut self, now: Instant) {
+    /// Handle the events and actions of the router after an input that may change the freshness of
+    /// a connection.
+    fn drain_network(&mut self, now: Instant) {
+        self.pass_events(now);
+        self.env.note_freshness();
+        self.env.note_signs_of_life();
+        self.drain(now);
+    }
+
+    /// Pass the router's events to the machines until there are none.
+    fn pass_events(&mut self, now: Instant) {
         while let Some(event) = self.env.router.poll_event() {
             self.on_router_event(now, event);
         }
+    }
+
+    /// Pass the router's events to the machines and its actions to the adapter until there are
+    /// none.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.pass_events(now);
         while self.drain_disabled(now) {}
         let env = &mut self.env;
-        env.note_freshness();
         env.start_audits(Cx::at(now));
-        if let Some(at) = env.router.dead_at(&env.config) {
-            env.near.trust_until(at);
-        }
         if let Closing::Until(limit) = env.closing
             && (now >= limit || !env.router.is_busier_than(0))
         {

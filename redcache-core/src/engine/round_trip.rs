@@ -4,7 +4,6 @@
 //! If a lock expires before its publication arrives, nothing is stored and every caller loads. So a
 //! lock lives for several round trips at least.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The number of recent samples. Their minimum contains the least queueing delay.
@@ -18,7 +17,10 @@ const LOCK_TRIPS: u32 = 4;
 /// Samples of the round trip. No two of them overlap.
 #[derive(Debug, Default)]
 pub(crate) struct RoundTrip {
-    samples: VecDeque<Duration>,
+    /// The recent samples. The next one replaces the oldest.
+    samples: [Option<Duration>; SAMPLES],
+    /// The number of all samples.
+    count: usize,
     last_at: Option<Instant>,
     /// The observer has been notified that locks live longer than configured.
     is_announced: bool,
@@ -32,14 +34,12 @@ impl RoundTrip {
             return None;
         }
         self.last_at = Some(now);
-        if self.samples.len() == SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back(now.saturating_duration_since(sent_at));
-        if self.samples.len() < SAMPLES_MIN {
+        self.samples[self.count % SAMPLES] = Some(now.saturating_duration_since(sent_at));
+        self.count += 1;
+        if self.count < SAMPLES_MIN {
             return None;
         }
-        self.samples.iter().min().copied()
+        self.samples.into_iter().flatten().min()
     }
 
     /// Record an extended lock. Return `true` for the first one.
@@ -73,6 +73,5 @@ mod tests {
         }
         let least = round_trip.on_reply(at(2000), at(2300));
         assert_eq!(least, Some(Duration::from_millis(5)));
-        assert_eq!(round_trip.samples.len(), SAMPLES);
     }
 }

@@ -200,9 +200,10 @@ impl Engine {
 
     fn on_answered(&mut self, cx: Cx, token: Option<Token>, slot: Slot, exchange: Exchange) {
         let Exchange { command, reply, sent_at, interrupted } = &exchange;
-        let took = cx.now.saturating_duration_since(*sent_at);
         self.env.adapt_lock_ttl(cx, *sent_at);
-        self.env.observe(|| RoundTripEvent::new(command.name(), took));
+        self.env.observe(|| {
+            RoundTripEvent::new(command.name(), cx.now.saturating_duration_since(*sent_at))
+        });
         if let Reply::Refused(refusal) = reply
             && self.env.scripts.on_refused(cx.now, command, refusal)
         {

@@ -85,15 +85,20 @@ impl Framing {
         input: &mut Input<'i>,
         max: FrameMax,
     ) -> Result<Option<Framed<'a>>, Error> {
-        if self.start == self.tail.len() {
+        if self.start > 0 && self.start == self.tail.len() {
             self.tail = Vec::new();
             self.start = 0;
             self.dropped = 0;
+        }
+        if !self.owned.is_empty() {
             self.owned = Bytes::new();
         }
         self.scanner.set_bulk_max(max.payload);
         if self.tail.is_empty() {
             let bytes = input.0;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
             match self.scanner.scan(bytes) {
                 Ok(Some(length)) => {
                     let (bytes, rest) = bytes.split_at(length);

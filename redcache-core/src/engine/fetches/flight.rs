@@ -53,13 +53,7 @@ impl Fetches {
     }
 
     /// Choose what the first read of a flight asks for, whose key has this hash.
-    fn first_read(
-        &mut self,
-        env: &Env,
-        cx: Cx,
-        hash: u64,
-        options: &LoadOptions,
-    ) -> FirstRead {
+    fn first_read(&mut self, env: &Env, cx: Cx, hash: u64, options: &LoadOptions) -> FirstRead {
         let allows_locks = env.scripts.allows_locks(cx.now);
         let (coming, light_max) = (self.coming, self.light_traffic_max);
         let is_busy = || coming > light_max || env.router.is_busier_than(light_max);

@@ -107,8 +107,11 @@ impl Pipeline {
 
     /// Append a command.
     pub(super) fn send(&mut self, now: Instant, mut issued: Issued, locks: &LockSettings) {
-        issued.command.on_waited(now.saturating_duration_since(issued.sent_at));
-        issued.sent_at = now;
+        if issued.sent_at < now {
+            let waited = now - issued.sent_at;
+            issued.command.on_waited(waited);
+            issued.sent_at = now;
+        }
         issued.attempts = issued.attempts.saturating_add(1);
         let native = self.native.form(&issued);
         let form = native.unwrap_or_else(|| self.scripts.form(issued.command.script()));
