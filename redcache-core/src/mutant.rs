@@ -70,6 +70,7 @@ mod switch {
         LockOverAnything "a lock replaces whatever the key holds",
         LockReused "two acquisitions share one lock",
         LockKeptOnFailure "a failed load keeps its lock",
+        QuestionableKeepsLock "a connection that is about to be left releases no lock",
         UnwantedLockKept "a lock whose sender has ended is kept",
         LockTakenForValue "a lock is taken for a value",
         EnvelopeKept "a value is not taken out of its envelope",

@@ -268,6 +268,10 @@ impl Plan {
         self.injections.sort_by_key(|(at, _)| *at);
         self.only_hangs_up = kind == Kind::Harmless;
         self.is_healthy = false;
+        if self.only_hangs_up {
+            // Several commands are found one after another, each by a few connections.
+            self.times.command = Duration::from_secs(2);
+        }
     }
 
     /// Choose a round trip that is longer than the TTL of a lock.

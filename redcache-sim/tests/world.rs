@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 60] = [
+const FOUND: [(u64, &str); 66] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -98,6 +98,9 @@ const FOUND: [(u64, &str); 60] = [
     (18197, "a connection that was to be left for a new HELLO kept a lock"),
     (10024487, "pauses grew while the command on which the server hung up was searched"),
     (19354, "a server that was lost three times at HELLO stayed untracked until its link ended"),
+    (10093631, "a connection that was to be left after a MASTERDOWN kept a lock"),
+    (10235947, "the same, after a LOADING"),
+    (10238645, "pauses grew while further commands on the key of a known culprit were searched"),
     // The checker was wrong about these.
     (2083, "a process that has long been without a connection shares what it has loaded"),
     (3383, "the \"not found\" of a reload was taken for that of a write"),
@@ -128,6 +131,9 @@ const FOUND: [(u64, &str); 60] = [
     (10102430, "a value was kept with the TTL of the lock that replaced it"),
     (30013494, "a call read late on a dead link, which had no room for another command"),
     (10018138, "a repeated removal that is refused for good is given up"),
+    (10125796, "on a slow line, the search for a culprit outlasted the time of other commands"),
+    (10185721, "the value from before a cut-off commit stays away, and its lock was extended"),
+    (10189486, "a server that did not read outlasted the time for a handshake"),
 ];
 
 /// The seeds that found bugs in clusters.

@@ -118,10 +118,11 @@ impl Issued {
         self.alone = true;
     }
 
-    /// Send the command alone.
+    /// Send the command alone, and once.
     pub(super) fn isolate(&mut self) {
-        self.hang_ups = ALONE_FROM;
+        self.hang_ups = self.hang_ups.max(ALONE_FROM);
         self.alone = true;
+        self.attempts = self.attempts.max(ATTEMPTS_MAX - 1);
     }
 }
 

@@ -59,6 +59,7 @@ impl World {
         executed: &Executed,
     ) -> Checked {
         let held = self.keys[key].raw.as_ref().and_then(|held| self.tokens.get(held));
+        let is_outdated = held.is_some_and(|token| self.is_fence_over(token));
         let Some(Token { write: Some(replaced), granted_at, .. }) = held else {
             let came_back = held.is_some_and(|token| token.came_back);
             return Invariant::PutBack.holds(raw.is_none() || came_back, || {
@@ -75,12 +76,12 @@ impl World {
         let is_unread = replaced.raw.as_ref().is_some_and(|raw| self.is_too_long(raw));
         let Some(raw) = raw else {
             let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
-            // The reply with the old value was lost or the value too long to be read, or the server
-            // lacked memory to store it.
-            return Invariant::PutBack
-                .holds(replaced.raw.is_none() || is_over || is_lost || is_unread, || {
-                    format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
-                });
+            // The reply with the old value was lost or the value too long to be read, the server
+            // lacked memory to store it, or a commit that was cut off has outdated it.
+            let fits = replaced.raw.is_none() || is_over || is_lost || is_unread || is_outdated;
+            return Invariant::PutBack.holds(fits, || {
+                format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
+            });
         };
         if was_cut && !self.plan.is_healthy {
             // The lock was requested twice, and the request on the lost connection was executed

@@ -46,9 +46,10 @@ impl Plan {
         self.only_unread = self.is_healthy;
         self.is_healthy = false;
         if self.only_unread {
-            // Commands wait for others, and the server is late.
+            // Commands wait for others, and the server is late, for handshakes too.
             self.times.command = Duration::from_secs(1);
             self.times.load = Duration::from_secs(2);
+            self.times.connect = Duration::from_secs(1);
             (self.latency, self.jitter) = (self.latency.min(1_000), self.jitter.min(1_000));
         }
     }

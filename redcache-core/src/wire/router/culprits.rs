@@ -48,6 +48,12 @@ impl Culprits {
         }
     }
 
+    /// Return whether the server has hung up on another command with this key. Every command with a
+    /// key whose value is too long may be a cause.
+    pub(super) fn has_key(&self, key: &Key) -> bool {
+        self.all.iter().any(|culprit| culprit.key == *key)
+    }
+
     /// Record a hang-up while the command was the only one in flight.
     pub(super) fn on_hang_up(&mut self, now: Instant, command: &Command) {
         let place = self.place(command);

@@ -29,7 +29,7 @@ impl Router {
             self.push_event(RouterEvent::NotUp { address, reason });
         }
         for issued in unanswered {
-            self.requeue(ctx, issued);
+            self.requeue(ctx, id, issued);
         }
         let outage = self.nodes.get(id).and_then(|node| node.outage(ctx.now, ctx.config));
         if self.is_closed || (!was_ready && is_lasting(reason)) {
@@ -80,24 +80,33 @@ impl Router {
     }
 
     /// Queue a command of a lost connection again, unless it may not be executed twice.
-    fn requeue(&mut self, ctx: Context<'_>, mut issued: Issued) {
+    fn requeue(&mut self, ctx: Context<'_>, from: NodeId, mut issued: Issued) {
         issued.interrupted |= !issued.unread;
         issued.asking = false;
         let is_awaited = issued.token.is_some();
         let is_unread = std::mem::take(&mut issued.unread);
         issued.attempts = issued.attempts.saturating_sub(is_unread.into());
+        let is_suspect = issued.hang_ups > 0 && !issued.command.releases_lock();
+        if is_suspect && self.culprits.has_key(issued.command.key()) {
+            issued.isolate();
+        }
         let is_repeatable = is_unread || issued.command.is_repeatable() || mutant!(RetryOfAnything);
         if is_awaited && is_repeatable && issued.attempts < ATTEMPTS_MAX {
             self.route(ctx, issued);
         } else {
-            self.fail_unanswered(ctx, issued);
+            self.fail_unanswered(ctx, from, issued);
         }
     }
 
     /// Fail a command whose connections were lost. If the server hung up each time, and the last
     /// time while the command was alone, the error names the command as the cause.
-    fn fail_unanswered(&mut self, ctx: Context<'_>, issued: Issued) {
+    fn fail_unanswered(&mut self, ctx: Context<'_>, from: NodeId, issued: Issued) {
         let text = if issued.is_culprit() {
+            if self.culprits.has_key(issued.command.key())
+                && let Some(node) = self.nodes.get_mut(from)
+            {
+                node.on_culprit();
+            }
             self.culprits.on_hang_up(ctx.now, &issued.command);
             culprits::reason(&issued.command)
         } else {

@@ -49,8 +49,6 @@ pub(super) struct Node {
     /// A refusal has shown that the server is not ready or not the right one. The connection ends
     /// once its commands are answered.
     questionable: Option<Error>,
-    /// The connection is questionable only because it did without `HELLO`.
-    verifies_hello: bool,
     /// A replica at this address has refused a write, so only a primary will do.
     needs_primary: bool,
     /// Whether the server knows `HELLO`.
@@ -96,7 +94,6 @@ impl Node {
             fault: None,
             down_since: None,
             questionable: None,
-            verifies_hello: false,
             needs_primary: false,
             hello: Hello::UNKNOWN,
             is_in_doubt: false,
@@ -163,7 +160,7 @@ impl Node {
 
     /// Send a command, or let it wait.
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        let has_room = self.has_room() || self.takes_releases() && issued.command.releases_lock();
+        let has_room = self.has_room() || self.takes_release(&issued);
         let passes = has_room && self.waiting.lets_pass(&issued);
         match self.link.ready_mut() {
             Some(conn) if passes => conn.send(now, issued, locks),
@@ -187,10 +184,13 @@ impl Node {
         })
     }
 
-    /// Return whether the connection is about to be left and can still release locks.
-    fn takes_releases(&self) -> bool {
-        let open = self.link.open().filter(|_| self.verifies_hello);
+    /// Return whether the command releases a lock on a connection that is about to be left. The
+    /// server has granted the lock, so it is asked once to release it.
+    fn takes_release(&self, issued: &Issued) -> bool {
+        let is_release = issued.command.releases_lock() && issued.last_refusal.is_none();
+        let open = self.link.open().filter(|_| is_release && self.questionable.is_some());
         open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
+            && !mutant!(QuestionableKeepsLock)
     }
 
     /// Remove the next command that waits, if the connection has room for it.
@@ -231,7 +231,6 @@ impl Node {
         if self.is_ready() && self.hello.verify_at().is_some_and(|at| at <= now) {
             let text = format!("{}: the next connection tries HELLO again", self.address);
             self.question(Error::new(ErrorKind::Unavailable, text), false);
-            self.verifies_hello = true;
             self.hello.on_verify();
         }
     }
@@ -241,7 +240,6 @@ impl Node {
     pub(super) fn question(&mut self, reason: Error, needs_primary: bool) {
         self.needs_primary |= needs_primary;
         self.questionable.get_or_insert(reason);
-        self.verifies_hello = false;
     }
 
     /// Return the reason why the connection is to be left, once its commands are answered.
@@ -298,6 +296,11 @@ impl Node {
         self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.needs_primary;
     }
 
+    /// Handle that a further command on a key has proved to be the cause of hang-ups.
+    pub(super) fn on_culprit(&mut self) {
+        self.backoff.on_culprit();
+    }
+
     /// Return the event that announces the ready connection.
     pub(super) fn announce(&mut self, slots: SlotSet) -> RouterEvent {
         self.is_announced = true;
@@ -321,7 +324,6 @@ impl Node {
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
         self.waiting.on_disconnect();
         self.questionable = None;
-        self.verifies_hello = false;
         let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
         if !is_in_doubt {
             // One malformed reply of a ready server does not count as an outage.

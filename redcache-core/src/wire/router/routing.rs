@@ -18,7 +18,7 @@ use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::slot::{Slot, SlotSet};
 use crate::rng::Rng;
-use crate::wire::issued::{ATTEMPTS_MAX, Issued};
+use crate::wire::issued::Issued;
 
 /// All servers of one cache, and every command that has no answer yet.
 #[derive(Debug)]
@@ -114,10 +114,7 @@ impl Router {
         let mut issued = Issued::new(ctx.now, token, command, slot);
         match self.culprits.admit(ctx.now, &issued.command) {
             Admission::Free => {}
-            Admission::Alone => {
-                issued.isolate();
-                issued.attempts = ATTEMPTS_MAX - 1;
-            }
+            Admission::Alone => issued.isolate(),
             Admission::Refused(error) => return self.effects.fail(issued, error),
         }
         self.route(ctx, issued);

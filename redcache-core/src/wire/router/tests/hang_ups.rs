@@ -75,6 +75,33 @@ fn a_command_on_which_the_server_has_hung_up_is_tried_alone_and_after_a_pause() 
 }
 
 #[test]
+fn a_further_command_on_the_key_of_a_known_one_is_tried_alone_at_once() {
+    let mut world = World::standalone();
+    world.send(read_of("big"));
+    world.serve();
+    world.take_results();
+    for count in [0, 20] {
+        // The server hangs up on each command of the key.
+        world.send(Command::Remove { key: Key::from("big") });
+        world.send(Command::Insert {
+            key: Key::from("big"),
+            payload: "v".into(),
+            stamp: Duration::ZERO,
+            ttl: Duration::from_secs(9),
+        });
+        for _ in 0..count {
+            world.send(read_of("bar"));
+        }
+        let hang_ups = world.serve();
+        assert!(hang_ups <= 3, "{hang_ups}");
+        let results = world.take_results();
+        let answered = results.iter().filter(|it| it.starts_with("tracked")).count();
+        assert_eq!((results.len(), answered), (count + 2, count), "{results:?}");
+        world.pass(Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn after_lost_connections_commands_that_the_server_answers_are_all_answered() {
     let mut world = World::standalone();
     for _ in 0..100 {

@@ -149,6 +149,24 @@ fn a_server_that_loads_its_data_is_left_and_tried_again() {
 }
 
 #[test]
+fn a_lock_is_released_on_a_connection_that_is_about_to_be_left_unless_that_is_refused() {
+    let mut world = World::standalone();
+    let (before, lock) = (world.conn(1), world.lock);
+    world.send(remove());
+    world.send(Command::Lock { key: key_of_first(), lock });
+    world.send(read());
+    world.take_sent(1);
+    world.hear(1, b"-LOADING not now\r\n+OK\r\n");
+    world.send(Command::Release { key: key_of_first(), lock });
+    let sent = world.take_sent(1);
+    assert!(matches!(&sent[..], [release] if release.starts_with("EVAL")), "{sent:?}");
+    world.hear(1, b"$1\r\nv\r\n:9\r\n-LOADING not now\r\n");
+    world.reconnect();
+    assert_ne!(world.conn(1), before);
+    assert!(world.take_sent(1).iter().any(|command| command.starts_with("EVAL")));
+}
+
+#[test]
 fn while_a_server_loads_its_data_commands_fail_at_once_with_its_words() {
     let mut world = World::standalone();
     world.handshake = b"%1\r\n$5\r\nproto\r\n:3\r\n+OK\r\n-LOADING Redis is loading\r\n".to_vec();
