@@ -90,6 +90,15 @@ impl<C: Calls, L: Clone> Host<C, L> {
         Ok(op)
     }
 
+    /// Return `true` if a call that has taken this event has to handle it. A load may have passed
+    /// to another caller before its call took the event.
+    pub fn accepts(&mut self, op: OpId, event: &CallEvent) -> bool {
+        match event {
+            CallEvent::Load(_) => self.engine.begin_load(op),
+            CallEvent::Done(_) => true,
+        }
+    }
+
     /// Sort the events of the engine.
     pub fn drain(&mut self) -> Outputs<C::Waker> {
         let mut outputs = Outputs::default();

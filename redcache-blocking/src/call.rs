@@ -91,10 +91,14 @@ impl<'a> Call<'a> {
 
     /// Wait for the next event. The engine ends every call in time, so no timeout is needed.
     fn next(&mut self) -> CallEvent {
-        self.shared.poll_for_reply(|| self.slot.has_event());
-        let event = self.slot.wait(|steps| self.trace.note(steps));
-        self.is_over = matches!(event, CallEvent::Done(_));
-        event
+        loop {
+            self.shared.poll_for_reply(|| self.slot.has_event());
+            let event = self.slot.wait(|steps| self.trace.note(steps));
+            self.is_over = matches!(event, CallEvent::Done(_));
+            if self.is_over || self.shared.lock().host.accepts(self.op, &event) {
+                return event;
+            }
+        }
     }
 }
 

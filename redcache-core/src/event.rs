@@ -39,12 +39,13 @@ pub enum Event {
         /// The login that the credentials are for.
         request: LoginRequest,
     },
-    /// Run the call's loader, then call `handle_loaded`.
+    /// Call `begin_load`. If it returns `true`, run the call's loader, then call `handle_loaded`.
     Load {
         /// The call.
         op: OpId,
     },
-    /// Run the call's batch loader for these keys, then call `handle_loaded_many`.
+    /// Call `begin_load`. If it returns `true`, run the call's batch loader for these keys, then
+    /// call `handle_loaded_many`.
     LoadMany {
         /// The call.
         op: OpId,

@@ -75,6 +75,7 @@ mod switch {
         LockTakenForValue "a lock is taken for a value",
         EnvelopeKept "a value is not taken out of its envelope",
         WaiterAfterRead "an invalidation between a read and the wait after it is ignored",
+        LoadNotPassedOn "no follower takes over a load that does not begin or does not end",
         LeaderWithoutHandover "no follower takes over when the loading caller leaves",
         FollowersForgotten "the followers of a failed load get no answer",
         UnstoredShared "a value that was not stored answers later callers",

@@ -135,17 +135,22 @@ impl<'a> Call<'a> {
     }
 
     fn poll_next(&mut self, cx: &Context<'_>) -> Poll<CallEvent> {
-        let mut state = ready!(self.poll_ready(cx));
-        let calls = &mut state.host.calls;
-        let Some(event) = calls.take_event(self.slot) else { return Poll::Pending };
-        let steps = calls.take_steps(self.slot);
-        if let CallEvent::Done(_) = event {
-            calls.remove(self.slot);
-            self.is_over = true;
+        loop {
+            let mut state = ready!(self.poll_ready(cx));
+            let host = &mut state.host;
+            let Some(event) = host.calls.take_event(self.slot) else { return Poll::Pending };
+            let is_accepted = host.accepts(self.op, &event);
+            let steps = host.calls.take_steps(self.slot);
+            if let CallEvent::Done(_) = event {
+                host.calls.remove(self.slot);
+                self.is_over = true;
+            }
+            drop(state);
+            self.trace.note(steps);
+            if is_accepted {
+                return Poll::Ready(event);
+            }
         }
-        drop(state);
-        self.trace.note(steps);
-        Poll::Ready(event)
     }
 
     /// Return the locked state once the call has an event.

@@ -94,10 +94,10 @@ impl Cache {
     /// The loader runs once for all concurrent callers, in this process and in all others that
     /// share the Redis. It runs within this future, so it may borrow and need not be `Send`.
     ///
-    /// A future that is neither polled nor dropped stalls its load: other callers of this process
-    /// then wait until `load_timeout`. To make several calls at the same time, spawn each as a
-    /// task, or poll all of them, as `join!` does. A `select!` that keeps a pending call must
-    /// continue to poll it.
+    /// A future that is neither polled nor dropped stalls its load. Another caller of this process
+    /// takes the load over: after about half of `lock_ttl` if it has not begun, otherwise after
+    /// `load_timeout`. To make several calls at the same time, spawn each as a task, or poll all of
+    /// them, as `join!` does. A `select!` that keeps a pending call must continue to poll it.
     ///
     /// A loader must not read its own key through a call with a loader: that call would wait for
     /// itself until `load_timeout`.

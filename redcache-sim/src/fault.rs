@@ -47,6 +47,7 @@ pub enum Fault {
     LoaderFails,
     LoaderPanics,
     LoaderNeverEnds,
+    LoaderNotPolled,
     LoaderNotFound,
     LoaderTooLarge,
     LoaderOwnTtl,
@@ -102,7 +103,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 94] = [
+    pub const ALL: [Self; 95] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -146,6 +147,7 @@ impl Fault {
         Self::LoaderFails,
         Self::LoaderPanics,
         Self::LoaderNeverEnds,
+        Self::LoaderNotPolled,
         Self::LoaderNotFound,
         Self::LoaderTooLarge,
         Self::LoaderOwnTtl,
@@ -285,6 +287,7 @@ impl Fault {
             Self::LoaderFails => "loader fails",
             Self::LoaderPanics => "loader panics",
             Self::LoaderNeverEnds => "loader never ends",
+            Self::LoaderNotPolled => "loading call not polled for a while",
             Self::LoaderNotFound => "loader finds nothing",
             Self::LoaderTooLarge => "loader returns too large a value",
             Self::LoaderOwnTtl => "loader sets a TTL",

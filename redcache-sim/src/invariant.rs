@@ -50,6 +50,7 @@ pub enum Invariant {
     OversizedAlone,
     Unanswered,
     WaitsForRoom,
+    WholeLoadTime,
     RemovalRepeated,
     RemovalReplaced,
     ForeignLock,
@@ -87,7 +88,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 79] = [
+    pub const ALL: [Self; 80] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -134,6 +135,7 @@ impl Invariant {
         Self::OversizedAlone,
         Self::Unanswered,
         Self::WaitsForRoom,
+        Self::WholeLoadTime,
         Self::RemovalRepeated,
         Self::RemovalReplaced,
         Self::ForeignLock,
@@ -282,6 +284,7 @@ impl Invariant {
             Self::OversizedAlone => "a reply over the limit of values fails its readers only",
             Self::Unanswered => "the unanswered commands of a connection have a limit in bytes",
             Self::WaitsForRoom => "a command waits for room on its connection and does not fail",
+            Self::WholeLoadTime => "a read fails with LoadTimeout only after a whole load timeout",
             Self::RemovalRepeated => "no value outlives a failed removal once Redis replies",
             Self::RemovalReplaced => "a newer write of the process ends a failed removal",
             Self::ForeignLock => "a lock without a live holder delays for a bounded time",

@@ -15,6 +15,7 @@ mod refresh;
 mod serve;
 mod shorten;
 mod simulate;
+mod stall;
 
 pub use self::kind::simulate;
 pub use self::shorten::shortest;

@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 66] = [
+const FOUND: [(u64, &str); 72] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -101,6 +101,12 @@ const FOUND: [(u64, &str); 66] = [
     (10093631, "a connection that was to be left after a MASTERDOWN kept a lock"),
     (10235947, "the same, after a LOADING"),
     (10238645, "pauses grew while further commands on the key of a known culprit were searched"),
+    (10074121, "a call joined a load shortly before its timeout and failed with it"),
+    (10097963, "the same"),
+    (10123370, "the same"),
+    (10226799, "the same"),
+    (10281281, "the same"),
+    (10125273, "a batch whose loader did not end led the load of another key"),
     // The checker was wrong about these.
     (2083, "a process that has long been without a connection shares what it has loaded"),
     (3383, "the \"not found\" of a reload was taken for that of a write"),

@@ -54,7 +54,26 @@ fn a_call_after_the_end_of_the_runtime_names_the_reason() {
 }
 
 #[tokio::test]
-async fn a_load_that_is_not_polled_stalls_others_until_its_timeout_and_no_later_call() {
+async fn a_load_that_is_not_polled_passes_to_the_next_caller() {
+    let server = EmbeddedServer::start().unwrap();
+    let url = format!("{}?lock_ttl=200ms", server.url());
+    let cache = redcache_tokio::connect(url).await.unwrap();
+    let get_with = |value| cache.get_with("k", TTL, async move || Ok::<_, io::Error>(value));
+    let mut stalled = pin!(get_with("stalled"));
+    // The first poll sends the read. The future is asked to load later.
+    tokio::select! {
+        biased;
+        answer = &mut stalled => panic!("{answer:?}"),
+        () = future::ready(()) => {}
+    }
+    let answer = get_with("next").await.unwrap();
+    assert_eq!((answer.source, answer.value.unwrap()), (Source::Loaded, "next".into()));
+    let answer = stalled.await.unwrap();
+    assert_eq!((answer.source, answer.value.unwrap()), (Source::Joined, "next".into()));
+}
+
+#[tokio::test]
+async fn a_load_that_does_not_end_passes_to_the_next_caller_at_its_timeout() {
     let server = EmbeddedServer::start().unwrap();
     let url = format!("{}?load_timeout=1s", server.url());
     let cache = redcache_tokio::connect(url).await.unwrap();
@@ -68,8 +87,8 @@ async fn a_load_that_is_not_polled_stalls_others_until_its_timeout_and_no_later_
         answer = &mut stalled => panic!("{answer:?}"),
         () = has_begun.notified() => {}
     }
-    let get_with = || cache.get_with("k", TTL, || async { Ok::<_, io::Error>("v") });
-    let Err(LoadError::Cache(error)) = get_with().await else { panic!("the load has ended") };
+    let answer = cache.get_with("k", TTL, async || Ok::<_, io::Error>("v")).await.unwrap();
+    assert_eq!(answer.source, Source::Loaded);
+    let Err(LoadError::Cache(error)) = stalled.await else { panic!("the load has ended") };
     assert_eq!(error.kind(), ErrorKind::LoadTimeout);
-    assert_eq!(get_with().await.unwrap().source, Source::Loaded);
 }

@@ -13,6 +13,7 @@ mod fetch;
 mod flight;
 mod leave;
 mod load;
+mod overdue;
 mod stale;
 mod state;
 

@@ -104,6 +104,23 @@ impl Engine {
         }
     }
 
+    /// Record that the loader of a call is about to run. Return `false` if another caller has taken
+    /// over the load, because this call did not begin it in time: the call has no load then.
+    #[must_use]
+    pub fn begin_load(&mut self, op: OpId) -> bool {
+        match self.env.ops.machine(op) {
+            Some(Machine::Fetches) => self.fetches.begin_load(op),
+            Some(
+                Machine::Writes
+                | Machine::Plain
+                | Machine::Refreshes
+                | Machine::Removals
+                | Machine::Audits,
+            )
+            | None => true,
+        }
+    }
+
     /// Handle the result of the loader of a `get_with` or `insert_with`.
     pub fn handle_loaded(&mut self, now: Instant, op: OpId, loaded: Result<Loaded, LoadFailure>) {
         let (cx, env) = (Cx::at(now), &mut self.env);

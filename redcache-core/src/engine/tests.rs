@@ -6,6 +6,7 @@ mod freshness;
 mod joins;
 mod locks;
 mod outage;
+mod overdue;
 mod removals;
 mod round_trip;
 mod silence;

@@ -27,6 +27,14 @@ pub(crate) struct Member {
     pub(crate) caller: Caller,
     /// The number of loads that the flight had started when the caller joined.
     loads_before: u32,
+    /// The caller was the leader and did not begin to load in time.
+    has_led: bool,
+}
+
+impl Member {
+    fn new(caller: Caller, loads_before: u32) -> Self {
+        Self { caller, loads_before, has_led: false }
+    }
 }
 
 /// The fetch of one key and its callers. `F` is the state of the fetch.
@@ -61,7 +69,7 @@ impl<F> Flight<F> {
 
     /// Add a caller as the leader.
     pub(crate) fn lead(&mut self, caller: Caller) {
-        self.restore_leader(Member { caller, loads_before: self.loads });
+        self.restore_leader(Member::new(caller, self.loads));
     }
 
     /// Put back a leader that was taken.
@@ -76,7 +84,7 @@ impl<F> Flight<F> {
 
     /// Add a caller as a follower.
     pub(crate) fn follow(&mut self, caller: Caller) {
-        self.followers.push(Member { caller, loads_before: self.loads });
+        self.followers.push(Member::new(caller, self.loads));
     }
 
     /// Replace the leader with the first follower whose call has not ended.
@@ -86,6 +94,25 @@ impl<F> Flight<F> {
         if self.leader.is_none() {
             self.followers.clear();
         }
+    }
+
+    /// Return the first follower that `may_lead` and has not led, in place of a leader that keeps
+    /// the others waiting.
+    pub(crate) fn successor(&self, may_lead: impl Fn(&Member) -> bool) -> Option<Caller> {
+        let mut followers = self.followers.iter();
+        followers.find(|member| !member.has_led && may_lead(member)).map(|member| member.caller)
+    }
+
+    /// Make a follower the leader, and return the leader before it.
+    pub(crate) fn pass_to(&mut self, next: Caller) -> Option<Member> {
+        let at = self.followers.iter().position(|member| member.caller == next)?;
+        let next = self.followers.remove(at);
+        self.leader.replace(next)
+    }
+
+    /// Add a leader that did not begin to load in time as the last follower.
+    pub(crate) fn demote(&mut self, leader: Member) {
+        self.followers.push(Member { has_led: true, ..leader });
     }
 
     /// Record that the leader's loader starts.
@@ -118,6 +145,12 @@ impl<F> Flight<F> {
         let (early, late) = all.into_iter().partition(|member| self.is_early(*member));
         self.followers = early;
         late
+    }
+
+    /// Remove the followers that joined before the latest load started.
+    pub(crate) fn take_early_followers(&mut self) -> Vec<Member> {
+        let loads = self.loads;
+        self.take_followers_if(|member| member.loads_before < loads)
     }
 
     /// Remove the followers that `is_wanted` names.
@@ -187,7 +220,7 @@ impl<F> Flights<F> {
 
     /// Start a flight that later callers of `key`, which has this hash, find.
     pub(crate) fn start(&mut self, hash: u64, key: Key, fetch: F, leader: Caller) -> FlightId {
-        let leader = Some(Member { caller: leader, loads_before: 0 });
+        let leader = Some(Member::new(leader, 0));
         // One bit stays free for the tokens of flights.
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let generation = self.generation;

@@ -38,7 +38,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::api::error::{Error, ErrorKind};
 use crate::flow::held::Held;
 use crate::flow::publication::LoadedValue;
 use crate::protocol::command::Command;
@@ -289,7 +288,7 @@ fn load_unlocked(context: &Context<'_>, effects: &mut Effects) -> Step {
 fn load(held: Option<Held>, cut_off: bool, context: &Context<'_>, effects: &mut Effects) -> Step {
     effects.start_load = true;
     let now = context.now;
-    effects.load_due_at = Some(context.load_times.due_at(now, now, held.is_some()));
+    effects.load_due_at = Some(context.load_times.due_at(now, now));
     Step::Next(Get::Loading { held, since: now, cut_off })
 }
 
@@ -342,14 +341,13 @@ fn on_load_due(
     let times = context.load_times;
     if times.is_over(since, context.now) {
         undo(held, context, effects);
-        let text = format!("the limit is `load_timeout`, {:?}", times.load_timeout);
-        return Step::Done(End::Failed(Error::new(ErrorKind::LoadTimeout, text)));
+        return Step::Done(End::Failed(times.timed_out()));
     }
     if let Some(held) = held.as_ref().filter(|_| !mutant!(LockNotRenewed)) {
         let (key, lock) = (context.key.clone(), held.lock);
         effects.send_detached = Some(Command::Renew { key, lock });
     }
-    effects.load_due_at = Some(times.due_at(since, context.now, held.is_some()));
+    effects.load_due_at = Some(times.due_at(since, context.now));
     Step::Next(Get::Loading { held, since, cut_off })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::api::error::{Error, ErrorKind};
 use crate::protocol::reply::Ttl;
 use crate::rng::Rng;
 
@@ -88,15 +89,21 @@ impl LoadTimes {
     /// Return the next instant at which a load needs attention.
     ///
     /// A lock is renewed after half of its TTL, up to the load timeout. A renewal wakes every
-    /// caller that waits for the lock, so a load of normal length has none.
-    pub(crate) fn due_at(self, since: Instant, now: Instant, locked: bool) -> Instant {
-        let over = since + self.load_timeout;
-        if locked { over.min(self.renewed_at(now)) } else { over }
+    /// caller that waits for the lock, so a load of normal length has none. By then, a load must
+    /// have begun.
+    pub(crate) fn due_at(self, since: Instant, now: Instant) -> Instant {
+        (since + self.load_timeout).min(self.renewed_at(now))
     }
 
     /// Return the instant of the next renewal of a lock.
     pub(crate) fn renewed_at(self, now: Instant) -> Instant {
         now + self.lock_ttl / 2
+    }
+
+    /// Return the error of a load that has reached the load timeout.
+    pub(crate) fn timed_out(self) -> Error {
+        let text = format!("the limit is `load_timeout`, {:?}", self.load_timeout);
+        Error::new(ErrorKind::LoadTimeout, text)
     }
 
     pub(crate) fn is_over(self, since: Instant, now: Instant) -> bool {

@@ -31,6 +31,7 @@ impl World {
         self.cover_hang_up(call);
         self.cover_oversized(call);
         self.cover_room(call);
+        self.cover_load_timeout(call);
         self.note_deadline(call);
         self.processes[process].forget(op);
         self.end_call(call, State::Done);

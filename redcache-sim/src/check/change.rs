@@ -101,8 +101,8 @@ impl World {
         if is_cut_off { ttl + EXPIRY_CYCLE } else { 0 }
     }
 
-    /// Return whether a lock may have been that of a commit which was cut off, and has been kept for
-    /// as long as such a commit may still take effect.
+    /// Return whether a lock may have been that of a commit which was cut off, and has been kept
+    /// for as long as such a commit may still take effect.
     pub(crate) fn is_fence_over(&self, token: &Token) -> bool {
         let clock = &self.processes[token.process].clock;
         let kept_until = token.granted_at + clock.stretch(self.plan.times.lock);

@@ -45,7 +45,8 @@ impl World {
             // A batch starts loading once all its reads are answered, which shortens its load time.
             ErrorKind::LoadTimeout => {
                 let is_held_up = state.kind.is_batch() && !self.plan.is_healthy;
-                self.plan.has_long_loads() || self.plan.pauses_processes || is_held_up
+                let is_late = state.is_stalled || is_held_up;
+                self.plan.has_long_loads() || self.plan.pauses_processes || is_late
             }
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::OutcomeUnknown => {
                 !self.plan.is_healthy
@@ -76,6 +77,7 @@ impl World {
             .holds(has_cause, || format!("call {call} fails with {error:?}"))?;
         self.check_hang_up(call, slot, error)?;
         self.check_waits_for_room(call, error)?;
+        self.check_load_timeout(call, error)?;
         let key = state.keys[slot];
         let is_repeated = state.keys.iter().filter(|&&other| other == key).count() > 1;
         let has_loaded = state.given.iter().any(|(of, _)| *of == key) && !is_repeated;
@@ -92,6 +94,27 @@ impl World {
         let is_last = state.style.is_probe && self.phase >= Phase::Probing;
         Invariant::Liveness.holds(!is_last || verifies_hello, || {
             format!("call {call}, made after the faults, fails with {error:?}")
+        })
+    }
+
+    /// Count a read that may have had to take a load over.
+    pub(crate) fn cover_load_timeout(&mut self, call: usize) {
+        if self.plan.has_long_loads() && self.calls[call].kind == Kind::GetWith {
+            self.tally.cover(Invariant::WholeLoadTime);
+        }
+    }
+
+    /// Check that a call fails because of a load only if it has waited for all of it.
+    fn check_load_timeout(&self, call: usize, error: &Error) -> Checked {
+        let state = &self.calls[call];
+        let load = self.processes[state.process].clock.stretch(self.plan.times.load);
+        let has_waited = self.now + 1_000 >= state.started_at + load;
+        // A stale answer for some callers ends the load for all. A call that was not polled, or
+        // whose loader runs for other keys, takes no load over.
+        let is_exempt = self.plan.allows_stale() || state.is_stalled || state.kind != Kind::GetWith;
+        let is_timeout = error.kind() == ErrorKind::LoadTimeout;
+        Invariant::WholeLoadTime.holds(has_waited || is_exempt || !is_timeout, || {
+            format!("call {call} was made at {} µs and fails with {error:?}", state.started_at)
         })
     }
 

@@ -226,8 +226,9 @@ impl World {
             let learned = &process.learned[number];
             let is_of_interest =
                 token.write.is_some() && process.life == token.life && process.is_open;
-            if !is_of_interest || learned.loads > 0 || self.reloads_in_batch(token.process, number)
-            {
+            let may_wait = self.reloads_in_batch(token.process, number)
+                || self.is_stalled(token.process, number);
+            if !is_of_interest || learned.loads > 0 || may_wait {
                 continue;
             }
             self.tally.cover(Invariant::IdleLock);

@@ -106,7 +106,7 @@ impl World {
             let Some(unlocked) = self.keys[key].unlocked_since else { continue };
             // A batch loads its keys in turns, and writes queue behind earlier writes, which may
             // wait for other keys.
-            if self.is_in_batch(state.process, key) {
+            if self.is_in_batch(state.process, key) || self.is_stalled(state.process, key) {
                 continue;
             }
             let since = unlocked

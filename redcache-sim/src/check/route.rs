@@ -268,6 +268,7 @@ impl World {
                 && learned.load_until <= lost_at
                 && learned.named_at < lost_at
                 && !self.is_in_batch(state.process, key)
+                && !self.is_stalled(state.process, key)
         });
         let forgotten = forgotten.map(|(call, _)| call);
         self.tally.cover(Invariant::Reread);

@@ -316,6 +316,7 @@ impl Rig {
 
     fn start_load(&mut self, op: OpId, keys: Option<Vec<Key>>) {
         assert!(self.calls.contains_key(&op), "a load for an unknown call");
+        assert!(self.engine.begin_load(op), "a load that is not the call's own");
         self.loads.push(Load { op, keys });
     }
 

@@ -186,6 +186,8 @@ impl World {
         let Some(&call) = self.processes[process].calls.get(&op) else {
             return Err(Invariant::CancelNeutrality.broken("a load for an unknown call"));
         };
+        let begins = self.processes[process].port.engine.begin_load(op);
+        Invariant::Completion.holds(begins, || "the load of another call".to_owned())?;
         if self.calls[call].state == State::LookingUp {
             let (random, now) = (self.rng.next(), self.timeline.time());
             let process = &mut self.processes[process];

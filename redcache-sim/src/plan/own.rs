@@ -38,6 +38,18 @@ impl Plan {
         }
     }
 
+    /// Have some loading calls not polled for a while in some worlds.
+    pub(super) fn add_stalls(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed ^ 0x7374_616c_6c65_6421);
+        if self.is_undisturbed || self.is_slow || !rng.chance(60) {
+            return;
+        }
+        self.faults.add(Fault::LoaderNotPolled);
+        // Each of the callers may have to pass a load on.
+        self.callers = self.callers.clamp(2, 3);
+        self.times.load = Duration::from_secs(2);
+    }
+
     /// Limit the unanswered bytes of a connection, and give it more commands than fit.
     fn limit_unanswered(&mut self, rng: &mut Rng) {
         self.unanswered_max = Some(rng.between(300, 1_500));

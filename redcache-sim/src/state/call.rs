@@ -149,4 +149,6 @@ pub(crate) struct Call {
     /// Whether a reload of one of its keys began or ended while the call waited, or while a call
     /// that it joined waited. Its load may then run beside another.
     pub(crate) is_superseded: bool,
+    /// Whether the call was not polled when it had to load.
+    pub(crate) is_stalled: bool,
 }

@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Drop(usize),
     /// A refresh worker starts: its process and the life of the process.
     Work(usize, u32),
+    /// A call that has to load is polled again.
+    Polled(usize),
     /// A loader ends: its call and the number of the load.
     Loaded(usize, u32),
     /// A commit takes effect: its call.

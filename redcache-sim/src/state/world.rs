@@ -55,6 +55,7 @@ pub(crate) struct World {
     pub(crate) style_rng: Rng,
     pub(crate) freshness_rng: Rng,
     pub(crate) change_rng: Rng,
+    pub(crate) stall_rng: Rng,
     pub(crate) start: Instant,
     /// The servers, more than one only in a cluster.
     pub(crate) nodes: Vec<Node>,
@@ -125,6 +126,7 @@ impl World {
             },
             freshness_rng: rng.fork(),
             change_rng: rng.fork(),
+            stall_rng: rng.fork(),
             start,
             nodes,
             cluster,

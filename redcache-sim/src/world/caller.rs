@@ -222,6 +222,7 @@ impl World {
             unstorable: Vec::new(),
             style,
             is_superseded,
+            is_stalled: false,
         });
         self.waiting.push(call);
         let deadline = self.deadline(process, kind);

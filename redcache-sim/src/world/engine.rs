@@ -105,8 +105,7 @@ impl World {
             EngineEvent::Login { login, .. } => self.ask_provider(process, login),
             EngineEvent::Load { op } => {
                 let call = self.call_of(process, op)?;
-                let keys = self.calls[call].keys.clone();
-                self.start_load(call, keys, false)
+                self.take_load(call)
             }
             EngineEvent::LoadMany { op, keys } => {
                 let call = self.call_of(process, op)?;
@@ -118,6 +117,9 @@ impl World {
                 if self.calls[call].kind == Kind::Refresh {
                     self.calls[call].keys.clone_from(&keys);
                 }
+                let begins = self.processes[process].engine.begin_load(op);
+                Invariant::Completion
+                    .holds(begins, || format!("the load of call {call} is not its own"))?;
                 self.start_load(call, keys, true)
             }
             EngineEvent::Refresh { .. } => {

@@ -51,6 +51,7 @@ impl World {
             let learned = &mut self.processes[process].learned[key];
             learned.loads += 1;
             learned.load_until = Micros::MAX;
+            learned.began_at = Some(self.now);
         }
         let behavior = self.behavior(is_batch);
         let end = self.load_end(call, &keys, behavior, is_batch);
@@ -108,9 +109,13 @@ impl World {
                 && call.keys.contains(&key)
                 && call.started_at + patience <= self.now + 1_000
         });
+        let limit = self.processes[process].clock.stretch(self.plan.times.load);
+        let began_at = self.processes[process].learned[key].began_at.take();
+        // A load that has reached its limit passes to another call, with its lock.
+        let is_passed_on = began_at.is_some_and(|at| at + limit <= self.now + 1_000);
         let model = &mut self.keys[key];
         // A call that writers kept waiting this long loads without a lock.
-        model.grants += u64::from(is_impatient);
+        model.grants += u64::from(is_impatient || is_passed_on);
         if self.plan.is_undisturbed && self.phase == Phase::Disturbed {
             self.tally.cover(Invariant::Accounting);
             Invariant::Accounting.holds(model.loads < model.grants, || {
@@ -253,6 +258,9 @@ impl World {
             self.tally.cover(Invariant::LoadedIsReturned);
         }
         self.note_commit_ended(call, &load);
+        for &key in &load.keys {
+            self.processes[process].learned[key].began_at = None;
+        }
         let now = self.time_of(process);
         match load.end {
             LoadEnd::Committed => {

@@ -115,9 +115,10 @@ impl World {
             Event::EngineTimeout(process) | Event::Work(process, _) => process,
             Event::Dialed(link) | Event::ToClient(link) => self.links[link].process,
             Event::Act(caller) => caller / self.plan.callers,
-            Event::Drop(call) | Event::Loaded(call, _) | Event::Deadline(call) => {
-                self.calls[call].process
-            }
+            Event::Drop(call)
+            | Event::Polled(call)
+            | Event::Loaded(call, _)
+            | Event::Deadline(call) => self.calls[call].process,
             Event::Silence(link) => self.links[link].process,
             Event::Credentials(login) => match &self.provider {
                 Some(provider) => provider.asker(login).process,
@@ -172,6 +173,7 @@ impl World {
             Event::Act(caller) => self.act(caller),
             Event::Work(process, life) => self.start_refresh_worker(process, life),
             Event::Drop(call) => self.drop_call(call),
+            Event::Polled(call) => self.begin_load(call),
             Event::Loaded(call, turn) => self.on_load_ended(call, turn),
             Event::Commit(call) => self.on_commit(call),
             Event::Deadline(call) => self.check_deadline(call),

@@ -25,6 +25,7 @@ on_every_adapter![
     a_batch_does_not_wait_longer_than_one_key,
     a_slow_load_renews_its_lock,
     a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load,
+    a_load_beyond_its_time_passes_to_the_next_caller,
     a_lock_whose_grant_was_lost_is_found_again,
     a_publish_whose_reply_was_lost_is_not_lost,
 ];
@@ -194,19 +195,32 @@ fn a_load_beyond_its_time_ends_in_an_error_and_lets_the_others_load<C: Cache>() 
     thread::scope(|scope| {
         let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("late"))));
         gate.reached();
-        let follower = scope.spawn(|| timed(|| cache.get_with("k", TTL, must_not_load)));
         let waiter = scope.spawn(|| timed(|| other.get_with("k", TTL, || found("theirs"))));
         let (answer, elapsed) = waiter.join().unwrap();
         assert_eq!(seen(answer), "theirs from loaded");
-        assert!(elapsed < AT_ONCE, "{elapsed:?}");
-        let (answer, elapsed) = follower.join().unwrap();
-        assert_eq!(cache_error(answer).kind(), ErrorKind::LoadTimeout);
         assert!(elapsed < AT_ONCE, "{elapsed:?}");
         gate.open();
         let error = cache_error(leader.join().unwrap());
         assert_eq!((error.kind(), error.key()), (ErrorKind::LoadTimeout, Some(&"k".into())));
     });
     assert_eq!(seen(cache.get("k")), "theirs from redis");
+    wait_until_idle(&cache);
+}
+
+fn a_load_beyond_its_time_passes_to_the_next_caller<C: Cache>() {
+    let server = Server::start();
+    let cache = connected::<C>(server.url() + LONG_LOCK + "&load_timeout=300ms");
+    let (gate, door) = gate();
+    thread::scope(|scope| {
+        let leader = scope.spawn(|| cache.get_with("k", TTL, move || door.then(found("late"))));
+        gate.reached();
+        let (answer, elapsed) = timed(|| cache.get_with("k", TTL, || found("next")));
+        assert_eq!(seen(answer), "next from loaded");
+        assert!(elapsed < AT_ONCE, "{elapsed:?}");
+        gate.open();
+        assert_eq!(cache_error(leader.join().unwrap()).kind(), ErrorKind::LoadTimeout);
+    });
+    assert!(seen(cache.get("k")).starts_with("next from"));
     wait_until_idle(&cache);
 }
 

@@ -212,8 +212,12 @@ impl World {
                         process.link = Some((conn, self.server.connect(self.now)));
                         process.engine.handle_connected(self.now, conn);
                     }
-                    Event::Load { op } => process.loads.push((op, Vec::new())),
-                    Event::LoadMany { op, keys } => process.loads.push((op, keys)),
+                    Event::Load { op } if process.engine.begin_load(op) => {
+                        process.loads.push((op, Vec::new()));
+                    }
+                    Event::LoadMany { op, keys } if process.engine.begin_load(op) => {
+                        process.loads.push((op, keys));
+                    }
                     Event::Done { op, outcome } => process.outcomes.push((op, outcome)),
                     _ => {}
                 }

@@ -141,11 +141,13 @@ impl Fetches {
             found.values().filter(|(_, is_requested)| !is_requested).count() as u64;
     }
 
-    /// Return the flight that a caller of a batch loads for. The flight may have ended before the
-    /// load, and another may have its id.
-    fn loading_flight(&self, caller: Caller) -> Option<FlightId> {
-        let Some(FetchCall::Many(batch)) = self.calls.get(caller.op) else { return None };
-        let id = *batch.flights.get(caller.slot as usize)?;
+    /// Return the flight that a caller loads for. The flight may have ended before the load, and
+    /// another may have its id.
+    pub(super) fn loading_flight(&self, caller: Caller) -> Option<FlightId> {
+        let id = match self.calls.get(caller.op)? {
+            FetchCall::One { flight, .. } => (*flight)?,
+            FetchCall::Many(batch) => *batch.flights.get(caller.slot as usize)?,
+        };
         let flight = self.flights.get(id)?;
         (flight.leader() == Some(caller) && flight.fetch.is_loading()).then_some(id)
     }

@@ -34,6 +34,8 @@ pub(super) struct Fetch {
     /// The instant at which the value that the fetch may end with was known to be current.
     pub(super) fresh_at: Option<Instant>,
     pub(super) timer: Option<(Timer, Instant)>,
+    /// The leader's face runs its loader.
+    pub(super) has_begun: bool,
     /// The caller whose loader returned the value that is being published. If that caller has left,
     /// its successor did not load.
     pub(super) loaded_by: Option<Caller>,
@@ -49,6 +51,7 @@ impl Fetch {
             absence: Absence::Unknown,
             fresh_at: None,
             timer: None,
+            has_begun: false,
             loaded_by: None,
         }
     }

@@ -266,6 +266,7 @@ impl Fetches {
     pub(crate) fn on_load_due(&mut self, env: &mut Env, cx: Cx, id: FlightId) {
         self.forget_timer(id);
         self.start_due_batch(env, cx, id);
+        self.pass_load_on(env, cx, id);
         self.advance(env, cx, id, Input::LoadDue);
     }
 

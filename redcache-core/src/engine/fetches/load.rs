@@ -22,6 +22,7 @@ impl Fetches {
         let Some(Caller { op, slot }) = flight.leader() else {
             return self.advance(env, cx, id, Input::Abandoned);
         };
+        flight.fetch.has_begun = false;
         match self.calls.get_mut(op) {
             Some(FetchCall::One { .. }) => {
                 flight.on_load_started();
@@ -42,8 +43,7 @@ impl Fetches {
         op: OpId,
         loaded: Result<Loaded, LoadFailure>,
     ) {
-        let Some(FetchCall::One { flight: Some(id), .. }) = self.calls.get(op) else { return };
-        let id = *id;
+        let Some(id) = self.loading_flight(Caller { op, slot: 0 }) else { return };
         let Some(flight) = self.flights.get(id) else { return };
         let Some(since) = flight.fetch.loading_since() else { return };
         let (took, is_ok) = (cx.now - since, loaded.is_ok());

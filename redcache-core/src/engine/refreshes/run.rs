@@ -116,7 +116,7 @@ impl Refreshes {
         let keys: Vec<_> = job.open().cloned().collect();
         env.stats.loads += keys.len() as u64;
         env.push(Event::LoadMany { op, keys });
-        let at = env.load_times().due_at(cx.now, cx.now, true);
+        let at = env.load_times().due_at(cx.now, cx.now);
         self.set_timer(env, op, Some(at));
     }
 
@@ -130,7 +130,7 @@ impl Refreshes {
             return self.end(env, cx, op, End::Failed);
         }
         self.advance_all(env, cx, op, || Input::Renew);
-        self.set_timer(env, op, Some(times.due_at(since, cx.now, true)));
+        self.set_timer(env, op, Some(times.due_at(since, cx.now)));
     }
 
     /// Handle the result of the loader.

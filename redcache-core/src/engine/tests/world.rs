@@ -210,6 +210,13 @@ impl World {
 
     /// Take the call whose loader is to run next.
     pub(super) fn take_load(&mut self) -> Option<OpId> {
+        let op = self.take_load_late()?;
+        assert!(self.engine.begin_load(op), "the load has passed to another call");
+        Some(op)
+    }
+
+    /// Take the call whose loader is to run next, and do not begin it.
+    pub(super) fn take_load_late(&mut self) -> Option<OpId> {
         (!self.loads.is_empty()).then(|| self.loads.remove(0))
     }
 

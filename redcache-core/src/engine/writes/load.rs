@@ -40,7 +40,7 @@ impl Writes {
             }
         }
         env.observe_lock_wait(cx, waiting_since);
-        let at = env.load_times().due_at(cx.now, cx.now, true);
+        let at = env.load_times().due_at(cx.now, cx.now);
         self.set_timer(env, op, Some(at));
     }
 
@@ -58,7 +58,7 @@ impl Writes {
             return self.end(env, cx, op, &End::Failed(error));
         }
         self.advance_all(env, cx, op, || Input::Renew);
-        self.set_timer(env, op, Some(times.due_at(since, cx.now, true)));
+        self.set_timer(env, op, Some(times.due_at(since, cx.now)));
     }
 
     /// Handle the result of the loader of an `insert_with`.

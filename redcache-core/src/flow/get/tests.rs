@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::load_error::LoadFailure;
 use crate::flow::pace::{LoadTimes, Patience};

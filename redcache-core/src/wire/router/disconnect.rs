@@ -105,7 +105,7 @@ impl Router {
             if self.culprits.has_key(issued.command.key())
                 && let Some(node) = self.nodes.get_mut(from)
             {
-                node.on_culprit();
+                node.backoff.on_culprit();
             }
             self.culprits.on_hang_up(ctx.now, &issued.command);
             culprits::reason(&issued.command)

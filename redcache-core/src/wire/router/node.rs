@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) waiting: Waiting,
     /// The size of the unanswered commands in bytes beyond which further commands wait.
     pub(super) unanswered_max: usize,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     ready_since: Option<Instant>,
     /// The connection has answered a command.
     was_useful: bool,
@@ -294,11 +294,6 @@ impl Node {
             self.needs_primary = false;
         }
         self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.needs_primary;
-    }
-
-    /// Handle that a further command on a key has proved to be the cause of hang-ups.
-    pub(super) fn on_culprit(&mut self) {
-        self.backoff.on_culprit();
     }
 
     /// Return the event that announces the ready connection.
