@@ -5,14 +5,17 @@
 //! for its TTL when it is read again, because many keys never are.
 
 /// A set of the keys that were read lately, by their hashes. It may contain a few others.
+///
+/// A read touches one place of the memory, because each place is a cache miss under load.
 #[derive(Debug)]
 pub(crate) struct Rereads {
-    /// Bits of the last keys, and of the keys before them.
-    recent: Box<[u64]>,
-    older: Box<[u64]>,
-    /// The number of keys in `recent`.
+    /// Words of two sets: one has the last keys, the other the keys before them.
+    words: Box<[[u64; 2]]>,
+    /// The set with the last keys.
+    recent: usize,
+    /// The number of the last keys.
     count: usize,
-    /// The number of keys at which `recent` becomes `older`.
+    /// The number of the last keys at which they become those before.
     count_max: usize,
 }
 
@@ -34,8 +37,8 @@ impl Rereads {
     /// Create a set that remembers this many keys, and up to as many before them.
     fn new(keys: usize) -> Self {
         let words = (keys * BITS).div_ceil(64).next_power_of_two();
-        let [recent, older] = [(); 2].map(|()| vec![0; words].into_boxed_slice());
-        Self { recent, older, count: 0, count_max: keys }
+        let words = vec![[0; 2]; words].into_boxed_slice();
+        Self { words, recent: 0, count: 0, count_max: keys }
     }
 
     /// Set the number of keys that the set remembers.
@@ -45,26 +48,21 @@ impl Rereads {
 
     /// Add the key with this hash. Return whether it was read before.
     pub(crate) fn on_read(&mut self, hash: u64) -> bool {
-        let places = [hash, hash.rotate_right(32)].map(|hash| {
-            // The length is a power of two.
-            let word = hash as usize >> 6 & (self.recent.len() - 1);
-            (word, 1 << (hash & 63))
-        });
-        let has = |set: &[u64]| places.iter().all(|(word, bit)| set[*word] & bit != 0);
-        if has(&self.recent) {
+        let bits = 1 << (hash & 63) | 1 << (hash >> 6 & 63);
+        // The number of words is a power of two.
+        let place = (hash >> 12) as usize & (self.words.len() - 1);
+        let [recent, older] = [self.recent, 1 - self.recent].map(|set| self.words[place][set]);
+        if recent & bits == bits {
             return true;
         }
-        let was_read = has(&self.older);
-        for (word, bit) in places {
-            self.recent[word] |= bit;
-        }
+        self.words[place][self.recent] |= bits;
         self.count += 1;
         if self.count >= self.count_max {
-            std::mem::swap(&mut self.recent, &mut self.older);
-            self.recent.fill(0);
+            self.recent = 1 - self.recent;
+            self.words.iter_mut().for_each(|word| word[self.recent] = 0);
             self.count = 0;
         }
-        was_read
+        older & bits == bits
     }
 }
 
