@@ -77,6 +77,11 @@ impl<F> Flight<F> {
         self.leader = Some(leader);
     }
 
+    /// Return all callers.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.leader.iter().chain(&self.followers)
+    }
+
     /// Return whether the flight has followers, including ones that have left.
     pub(crate) fn has_followers(&self) -> bool {
         !self.followers.is_empty()

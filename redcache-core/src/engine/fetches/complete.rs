@@ -43,7 +43,7 @@ impl Fetches {
         }
         let (result, source) = result(env, &flight.key, end);
         let fresh_as_of = flight.fetch.fresh_at.map(|at| cx.now.saturating_duration_since(at));
-        self.answer_all(env, &mut flight, (&result, source, fresh_as_of));
+        self.answer_all(env, &mut flight, (result, source, fresh_as_of));
         for member in late {
             self.rejoin(env, cx, wanted_by_late(&flight), member.caller);
         }
@@ -54,7 +54,7 @@ impl Fetches {
         &mut self,
         env: &mut Env,
         flight: &mut Flight<Fetch>,
-        (result, source, fresh_as_of): (&Result<Found, CallError>, Source, Option<Duration>),
+        (result, source, fresh_as_of): (Result<Found, CallError>, Source, Option<Duration>),
     ) {
         for Member { caller, .. } in flight.take_followers() {
             if mutant!(FollowersForgotten) && matches!(result, Err(CallError::Load(_))) {
@@ -72,7 +72,7 @@ impl Fetches {
         }
         let is_loader = flight.fetch.loaded_by == Some(leader) || mutant!(SuccessorTakenForLoader);
         let source = if source == Source::Loaded && !is_loader { Source::Joined } else { source };
-        let result = result.clone().map(|found| answer(found, source, fresh_as_of));
+        let result = result.map(|found| answer(found, source, fresh_as_of));
         self.answer_caller(env, leader, result);
     }
 
@@ -112,6 +112,9 @@ impl Fetches {
             let fresh_since = call.and_then(FetchCall::fresh_since);
             fresh_since.is_some() && fresh_at < fresh_since && !mutant!(JoinsUnbounded)
         };
+        if !flight.members().any(is_too_early) {
+            return Vec::new();
+        }
         let mut early = flight.take_followers_if(is_too_early);
         if let Some(leader) = flight.take_leader() {
             if is_too_early(&leader) {
