@@ -219,9 +219,20 @@ fn array(out: &mut Vec<u8>, elements: usize) {
 }
 
 fn bulk_header(out: &mut Vec<u8>, length: usize) {
-    out.push(b'$');
-    push_decimal(out, length as u64);
-    out.extend_from_slice(b"\r\n");
+    // A digit fits a byte.
+    let digit = |number: usize| b'0' + (number % 10) as u8;
+    match length {
+        0..10 => out.extend_from_slice(&[b'$', digit(length), b'\r', b'\n']),
+        10..100 => {
+            let header = [b'$', digit(length / 10), digit(length), b'\r', b'\n'];
+            out.extend_from_slice(&header);
+        }
+        100.. => {
+            out.push(b'$');
+            push_decimal(out, length as u64);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
