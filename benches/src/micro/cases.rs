@@ -50,6 +50,8 @@ names! {
         ClearableHit = "clearable_hit",
         /// `get_with` of a key in Redis only, through the engine and back, without a socket.
         RemoteRead = "remote_read",
+        /// `get_many_with` of 100 keys in Redis only, through the engine and back.
+        RemoteBatch = "remote_batch",
         /// One reply with a value, scanned for its end and parsed.
         ParsedReply = "parsed_reply",
         /// One array of 10 MB, scanned after it is complete.
@@ -80,6 +82,7 @@ impl Case {
             Self::LargeObjectHit => object_hit(100, false),
             Self::ClearableHit => object_hit(1, true),
             Self::RemoteRead => remote_read(),
+            Self::RemoteBatch => remote_batch(),
             Self::ParsedReply => Ok(parsed_reply()),
             Self::LargeArray => Ok(large_array(usize::MAX)),
             Self::LargeArrayInPieces => Ok(large_array(PIECE)),
@@ -100,6 +103,7 @@ impl Case {
             | Self::ClearableHit
             | Self::RemoteRead
             | Self::ParsedReply => (1_000, 11_000),
+            Self::RemoteBatch => (100, 1_100),
             Self::LargeArray
             | Self::LargeArrayInPieces
             | Self::LargeBatch
@@ -179,6 +183,21 @@ fn remote_read() -> Result<Operation, Failure> {
         for _ in 0..times {
             next += 1;
             scripted.get_with(Key::from(format!("key:{next:08}")), TTL)?;
+        }
+        Ok(())
+    }))
+}
+
+fn remote_batch() -> Result<Operation, Failure> {
+    const BATCH: u64 = 100;
+    let mut scripted = Scripted::connect(&VALUE, usize::MAX)?;
+    let mut next: u64 = 0;
+    Ok(Box::new(move |times| {
+        for _ in 0..times {
+            let numbers = next..next + BATCH;
+            next = numbers.end;
+            let keys = numbers.map(|number| Key::copy_from(&number.to_be_bytes())).collect();
+            scripted.get_many_with(keys, TTL)?;
         }
         Ok(())
     }))

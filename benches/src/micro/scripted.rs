@@ -68,6 +68,12 @@ impl Scripted {
         self.finish(op)
     }
 
+    /// Read many keys with a loader.
+    pub(super) fn get_many_with(&mut self, keys: Vec<Key>, ttl: Duration) -> Result<(), Failure> {
+        let op = self.engine.get_many_with(self.now, keys, ttl)?;
+        self.finish(op)
+    }
+
     fn finish(&mut self, op: OpId) -> Result<(), Failure> {
         self.exchange()?;
         while let Some(event) = self.engine.poll_event() {
