@@ -6,6 +6,6 @@ pub(crate) mod backoff;
 mod conn;
 mod framing;
 pub(crate) mod inbound;
-mod issued;
+pub(crate) mod issued;
 mod login;
 pub(crate) mod router;

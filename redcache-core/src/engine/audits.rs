@@ -38,7 +38,9 @@ impl Env {
 
     /// Compare the reply to an audit with the entry of its key, which it has not replaced yet.
     pub(crate) fn compare_audit(&mut self, cx: Cx, exchange: &Exchange) {
-        let (key, Reply::Read(read)) = (exchange.command.key(), &exchange.reply) else { return };
+        let (key, Reply::Read(read)) = (exchange.issued.command.key(), &exchange.reply) else {
+            return;
+        };
         let Some(hit) = self.near.peek(key.as_bytes(), cx.now) else { return };
         if read.invalidated || !cx.tracked {
             return;

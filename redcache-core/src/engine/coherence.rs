@@ -24,14 +24,15 @@ struct Learned<'a> {
 
 impl Env {
     /// Bring the near cache to the reply's position in the server's stream.
-    pub(crate) fn keep_coherent(&self, cx: Cx, slot: Slot, exchange: &Exchange) {
-        let Exchange { command, reply, sent_at, .. } = exchange;
+    pub(crate) fn keep_coherent(&self, cx: Cx, exchange: &Exchange) {
+        let Exchange { issued, reply } = exchange;
+        let (command, slot, sent_at) = (&issued.command, issued.slot, issued.sent_at);
         let key = command.key();
         match (command, reply) {
             (_, Reply::Read(read)) if read.lock == LockReply::Granted => {
                 self.near.on_absent(key.as_bytes(), cx.now);
             }
-            (_, Reply::Read(read)) => self.keep_read(cx, (slot, key), read, *sent_at),
+            (_, Reply::Read(read)) => self.keep_read(cx, (slot, key), read, sent_at),
             (
                 Command::Publish { payload, compute_time, ttl, .. }
                 | Command::Replace { payload, compute_time, ttl, .. },
@@ -39,7 +40,7 @@ impl Env {
             ) => {
                 // The script has read the key again, so the server reports the key's next change.
                 let learned = Learned { payload, compute_time: *compute_time, is_published: true };
-                self.keep(cx, (slot, key), learned, (Ttl::Left(*ttl), *sent_at));
+                self.keep(cx, (slot, key), learned, (Ttl::Left(*ttl), sent_at));
             }
             // The script has not written.
             (

@@ -14,23 +14,25 @@ use super::state::Engine;
 use crate::protocol::command::Command;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{LockReply, ReadReply, Reply, WriteLockReply};
+use crate::protocol::slot::Slot;
+use crate::wire::issued::Issued;
 
 impl Env {
     /// Reply to a command instead of a server. The engine passes the reply on in its `drain`.
     pub(super) fn reply_disabled(&mut self, now: Instant, sender: Sender, command: Command) {
         let reply = reply(sender, &command);
-        let exchange = Exchange { command, reply, sent_at: now, interrupted: false };
-        self.disabled_replies.push_back((sender, exchange));
+        let issued = Issued::new(now, sender.token(), command, Slot::FIRST);
+        self.disabled_replies.push_back(Exchange { issued, reply });
     }
 }
 
 impl Engine {
     /// Pass the replies of a disabled cache to the machines. Return `false` if there are none.
     pub(super) fn drain_disabled(&mut self, now: Instant) -> bool {
-        let Some((sender, exchange)) = self.env.disabled_replies.pop_front() else { return false };
+        let Some(exchange) = self.env.disabled_replies.pop_front() else { return false };
         let cx = Cx::at(now);
-        self.on_own_write(cx, &exchange.command, false);
-        self.on_reply(cx, Some(sender.token()), exchange);
+        self.on_own_write(cx, &exchange.issued.command, false);
+        self.on_reply(cx, exchange);
         true
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Env {
     pub(crate) near: Arc<Near>,
     pub(crate) router: Router,
     /// Replies of a disabled cache, in the order of their commands.
-    pub(super) disabled_replies: VecDeque<(Sender, Exchange)>,
+    pub(super) disabled_replies: VecDeque<Exchange>,
     pub(crate) ops: Ops,
     pub(crate) timers: Timers,
     pub(crate) locks: Locks,

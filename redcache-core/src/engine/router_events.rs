@@ -28,25 +28,16 @@ use crate::protocol::command::{Command, Token};
 use crate::protocol::envelope::Stored;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{LockReply, ReadReply, Reply, Ttl};
-use crate::protocol::slot::{Slot, SlotSet};
+use crate::protocol::slot::SlotSet;
 use crate::wire::router::RouterEvent;
 
 impl Engine {
     pub(super) fn on_router_event(&mut self, now: Instant, event: RouterEvent) {
         let cx = Cx::at(now);
         match event {
-            RouterEvent::Reply {
-                token,
-                command,
-                slot,
-                reply,
-                sent_at,
-                interrupted,
-                is_tracked,
-            } => {
+            RouterEvent::Reply { issued, reply, is_tracked } => {
                 let cx = Cx { now, tracked: is_tracked && self.env.is_open() };
-                let exchange = Exchange { command, reply, sent_at, interrupted };
-                self.on_answered(cx, token, slot, exchange);
+                self.on_answered(cx, Exchange { issued, reply });
             }
             RouterEvent::Failed { token, command, error } => {
                 if may_change_value(&command) {
@@ -198,11 +189,12 @@ impl Engine {
         self.fetches.wake_all(&mut self.env, cx, slots);
     }
 
-    fn on_answered(&mut self, cx: Cx, token: Option<Token>, slot: Slot, exchange: Exchange) {
-        let Exchange { command, reply, sent_at, interrupted } = &exchange;
-        self.env.adapt_lock_ttl(cx, *sent_at);
+    fn on_answered(&mut self, cx: Cx, exchange: Exchange) {
+        let Exchange { issued, reply } = &exchange;
+        let (command, sent_at) = (&issued.command, issued.sent_at);
+        self.env.adapt_lock_ttl(cx, sent_at);
         self.env.observe(|| {
-            RoundTripEvent::new(command.name(), cx.now.saturating_duration_since(*sent_at))
+            RoundTripEvent::new(command.name(), cx.now.saturating_duration_since(sent_at))
         });
         if let Reply::Refused(refusal) = reply
             && self.env.scripts.on_refused(cx.now, command, refusal)
@@ -215,21 +207,21 @@ impl Engine {
             self.env.observe(|| NotStoredEvent::new(command.key().clone(), reason));
         }
         self.env.give_back_without_script(cx, &exchange);
-        if self.env.audits > 0 && self.is_audit(token) {
+        if self.env.audits > 0 && self.is_audit(issued.token) {
             self.env.compare_audit(cx, &exchange);
         }
-        self.env.keep_coherent(cx, slot, &exchange);
+        self.env.keep_coherent(cx, &exchange);
         // An earlier copy of the command, sent on a connection that was lost, may have had the
         // effect.
-        let is_void = matches!(reply, Reply::Effect(false)) && !interrupted;
+        let is_void = matches!(reply, Reply::Effect(false)) && !issued.interrupted;
         self.on_own_write(cx, command, is_void);
-        if let Some(token) = token {
+        if let Some(token) = issued.token {
             self.replace_removal(cx, token, &exchange);
-            let is_refused = matches!(exchange.reply, Reply::Refused(_));
+            let is_refused = matches!(reply, Reply::Refused(_));
             let error = is_refused.then_some(ErrorKind::Server);
-            self.report_reply(token, &exchange.command, error);
+            self.report_reply(token, command, error);
         }
-        self.on_reply(cx, token, exchange);
+        self.on_reply(cx, exchange);
     }
 
     /// Handle the end of a write of this process: notify the write and the fetch of the same key
@@ -267,7 +259,8 @@ impl Engine {
 
     /// Replace an older removal with a write that has succeeded.
     fn replace_removal(&mut self, cx: Cx, token: Token, exchange: &Exchange) {
-        let Exchange { command, reply, .. } = exchange;
+        let Exchange { issued, reply } = exchange;
+        let command = &issued.command;
         let is_publish = matches!(command, Command::Publish { .. });
         match reply {
             Reply::Refused(refusal) => {
@@ -299,10 +292,12 @@ impl Engine {
         (self.env.ops.machine(op) != Some(Machine::Removals)).then_some(op)
     }
 
-    pub(super) fn on_reply(&mut self, cx: Cx, token: Option<Token>, exchange: Exchange) {
-        match token.map_or(Sender::Nobody, Sender::of) {
+    pub(super) fn on_reply(&mut self, cx: Cx, exchange: Exchange) {
+        match exchange.issued.token.map_or(Sender::Nobody, Sender::of) {
             // Another key's reply must never reach a flight, even after a fault in a lower layer.
-            Sender::Flight(id) if self.fetches.key_of(id) == Some(exchange.command.key()) => {
+            Sender::Flight(id)
+                if self.fetches.key_of(id) == Some(exchange.issued.command.key()) =>
+            {
                 self.on_fetch_reply(cx, id, exchange);
             }
             Sender::Flight(_) | Sender::Nobody => self.env.return_unwanted(cx, exchange),
@@ -310,11 +305,11 @@ impl Engine {
         }
     }
 
-    fn on_fetch_reply(&mut self, cx: Cx, id: FlightId, exchange: Exchange) {
+    fn on_fetch_reply(&mut self, cx: Cx, id: FlightId, mut exchange: Exchange) {
         if let Reply::Read(read) = &exchange.reply {
             self.fetches.on_read(!matches!(read.stored, Stored::Value(_)));
         }
-        let exchange = self.env.distrust_interrupted(cx, exchange);
+        self.env.distrust_interrupted(cx, &mut exchange);
         self.fetches.note_freshness(id, &exchange);
         let input = match exchange.reply {
             Reply::Read(read) => {
@@ -324,7 +319,8 @@ impl Engine {
             Reply::Effect(done) => Input::Effect(done),
             Reply::Refused(refusal) => Input::Refused(refusal),
             Reply::WriteLock(reply) => {
-                let (asked_at, interrupted) = (exchange.sent_at, exchange.interrupted);
+                let (asked_at, interrupted) =
+                    (exchange.issued.sent_at, exchange.issued.interrupted);
                 Input::WriteLocked { reply, asked_at, interrupted }
             }
             Reply::Raw(_) => Input::Failed(mismatch()),
@@ -347,11 +343,12 @@ impl Engine {
         let env = &mut self.env;
         match env.ops.machine(caller.op) {
             Some(Machine::Plain) => {
-                let reply = (exchange.command.key(), exchange.reply, exchange.sent_at);
+                let Exchange { issued, reply } = exchange;
+                let reply = (issued.command.key(), reply, issued.sent_at);
                 self.plain.on_reply(env, cx, caller, reply);
             }
             Some(Machine::Writes) => {
-                let fetching = self.fetches.lock_of(exchange.command.key());
+                let fetching = self.fetches.lock_of(exchange.issued.command.key());
                 self.writes.on_reply(env, cx, caller, (exchange, fetching));
             }
             Some(Machine::Refreshes) => self.refreshes.on_reply(env, cx, caller, exchange),

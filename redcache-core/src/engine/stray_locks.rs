@@ -7,17 +7,19 @@ use super::sender::Sender;
 use crate::flow::held::Held;
 use crate::protocol::command::Command;
 use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
+use crate::wire::issued;
 
 impl Env {
     /// Give up the lock of an attempt that was sent twice.
     ///
     /// The server may still execute the copy that was sent on the lost connection. That would set
     /// the lock again after a deletion that voided it.
-    pub(crate) fn distrust_interrupted(&mut self, cx: Cx, mut exchange: Exchange) -> Exchange {
-        if !exchange.interrupted || mutant!(RepeatedLockTrusted) {
-            return exchange;
+    pub(crate) fn distrust_interrupted(&mut self, cx: Cx, exchange: &mut Exchange) {
+        let Exchange { issued, reply } = exchange;
+        if !issued.interrupted || mutant!(RepeatedLockTrusted) {
+            return;
         }
-        let lock = match (&exchange.command, &mut exchange.reply) {
+        let lock = match (&issued.command, reply) {
             (Command::ReadOrLock { lock, .. }, Reply::Read(read))
                 if read.lock == LockReply::Granted =>
             {
@@ -28,20 +30,19 @@ impl Env {
                 *granted = false;
                 *lock
             }
-            _ => return exchange,
+            _ => return,
         };
-        let key = exchange.command.key().clone();
+        let key = issued.command.key().clone();
         self.send(cx, Sender::Nobody, Command::Release { key, lock });
-        exchange
     }
 
     /// Release the lock of a `Release` that was refused because it is a script: read the key, and
     /// remove it if it still holds a lock of this process. A value that is written in between is
     /// removed too, which costs a load.
     pub(crate) fn give_back_without_script(&mut self, cx: Cx, exchange: &Exchange) {
-        if let (Command::Release { key, .. }, Reply::Refused(why)) =
-            (&exchange.command, &exchange.reply)
-            && forbids_scripts(&exchange.command, why)
+        let Exchange { issued, reply } = exchange;
+        if let (Command::Release { key, .. }, Reply::Refused(why)) = (&issued.command, reply)
+            && forbids_scripts(&issued.command, why)
         {
             self.send(cx, Sender::Nobody, Command::ReadRaw { key: key.clone() });
         }
@@ -49,7 +50,8 @@ impl Env {
 
     /// Undo a lock whose sender has ended.
     pub(crate) fn return_unwanted(&mut self, cx: Cx, exchange: Exchange) {
-        let Exchange { command, reply, sent_at, .. } = exchange;
+        let Exchange { issued, reply } = exchange;
+        let issued::State { command, sent_at, .. } = issued.into_state();
         let key = command.key().clone();
         if let Command::WriteLock { lock, .. } = &command {
             self.locks.forget_restore(*lock);

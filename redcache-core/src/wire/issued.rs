@@ -16,19 +16,19 @@ pub(crate) struct Issued(Box<State>);
 #[derive(Debug)]
 pub(crate) struct State {
     /// The sender; `None` after the sender was notified of a timeout.
-    pub(super) token: Option<Token>,
-    pub(super) command: Command,
+    pub(crate) token: Option<Token>,
+    pub(crate) command: Command,
     /// The slot of the command's key.
-    pub(super) slot: Slot,
+    pub(crate) slot: Slot,
     pub(super) issued_at: Instant,
     /// The instant at which the command last entered a pipeline.
-    pub(super) sent_at: Instant,
+    pub(crate) sent_at: Instant,
     /// The number of bytes that the command took when it last entered a pipeline.
     pub(super) size: usize,
     /// The number of times that the command was sent.
     pub(super) attempts: u8,
     /// The command may have been executed on a connection that was lost before the reply.
-    pub(super) interrupted: bool,
+    pub(crate) interrupted: bool,
     /// The number of times that a node has redirected the command.
     pub(super) redirects: u8,
     /// The number of times that the command was sent again after a pause.
@@ -66,7 +66,7 @@ const FEW_FROM: u8 = 2;
 const ALONE_FROM: u8 = 3;
 
 impl Issued {
-    pub(super) fn new(now: Instant, token: Token, command: Command, slot: Slot) -> Self {
+    pub(crate) fn new(now: Instant, token: Token, command: Command, slot: Slot) -> Self {
         Self(Box::new(State {
             token: Some(token),
             command,
@@ -88,7 +88,7 @@ impl Issued {
     }
 
     /// Return the state of a command whose way ends.
-    pub(super) fn into_state(self) -> State {
+    pub(crate) fn into_state(self) -> State {
         *self.0
     }
 

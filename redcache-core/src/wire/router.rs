@@ -18,7 +18,7 @@ use crate::protocol::command::Token;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 use crate::wire::inbound::{Inbound, Input};
-use crate::wire::issued::{self, Issued};
+use crate::wire::issued::Issued;
 
 mod advice;
 mod breaker;
@@ -241,8 +241,7 @@ impl Router {
             self.leave_unread(ctx, from);
         }
         self.leave_questionable(ctx, from);
-        let issued::State { token, command, slot, sent_at, interrupted, .. } = issued.into_state();
-        Some(RouterEvent::Reply { token, command, slot, reply, sent_at, interrupted, is_tracked })
+        Some(RouterEvent::Reply { issued, reply, is_tracked })
     }
 
     /// Handle all deadlines that are due: dial, abandon an attempt, probe, report overdue commands,

@@ -197,7 +197,7 @@ impl Fetches {
             Reply::Raw(_) | Reply::WriteLock(_) | Reply::Refused(_) => false,
         };
         if is_current {
-            fetch.fresh_at = Some(exchange.sent_at);
+            fetch.fresh_at = Some(exchange.issued.sent_at);
         }
     }
 

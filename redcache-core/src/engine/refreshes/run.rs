@@ -78,8 +78,8 @@ impl Refreshes {
     }
 
     pub(crate) fn on_reply(&mut self, env: &mut Env, cx: Cx, caller: Caller, exchange: Exchange) {
-        let Exchange { command, reply, sent_at: asked_at, .. } = exchange;
-        let is_lock = matches!(command, Command::Lock { .. });
+        let Exchange { issued, reply } = exchange;
+        let (asked_at, is_lock) = (issued.sent_at, matches!(issued.command, Command::Lock { .. }));
         let input = match reply {
             Reply::Effect(done) if is_lock => Input::Locked(done),
             Reply::Effect(done) => Input::Published(done),

@@ -106,7 +106,8 @@ impl Writes {
         caller: Caller,
         (exchange, fetching): (Exchange, Option<LockId>),
     ) {
-        let Exchange { reply, sent_at: asked_at, interrupted, .. } = exchange;
+        let Exchange { issued, reply } = exchange;
+        let (asked_at, interrupted) = (issued.sent_at, issued.interrupted);
         let input = match reply {
             Reply::WriteLock(reply) => Input::Locked { reply, asked_at, interrupted, fetching },
             Reply::Effect(done) => Input::Published { done, interrupted },

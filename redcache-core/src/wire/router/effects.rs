@@ -1,7 +1,6 @@
 //! The outputs of the router: events for the engine, actions for the adapter.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use super::id::{ConnId, LoginId};
 use crate::api::config::Address;
@@ -11,7 +10,7 @@ use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
-use crate::protocol::slot::{Slot, SlotSet};
+use crate::protocol::slot::SlotSet;
 use crate::wire::issued::{self, Issued};
 
 /// An event for the engine.
@@ -19,14 +18,8 @@ use crate::wire::issued::{self, Issued};
 pub(crate) enum RouterEvent {
     /// A command was answered.
     Reply {
-        /// The sender; `None` if it no longer waits. The command took effect nevertheless.
-        token: Option<Token>,
-        command: Command,
-        slot: Slot,
+        issued: Issued,
         reply: Reply,
-        sent_at: Instant,
-        /// The command may have been executed before, on a connection that was lost.
-        interrupted: bool,
         /// Whether the server tracks the key of the reply.
         is_tracked: bool,
     },

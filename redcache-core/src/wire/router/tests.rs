@@ -242,10 +242,10 @@ impl World {
 
     fn take_events(&mut self) -> Vec<String> {
         let name = |event: RouterEvent| match event {
-            RouterEvent::Reply { token, is_tracked, reply, .. } => {
+            RouterEvent::Reply { issued, is_tracked, reply } => {
                 let tracked = if is_tracked { "tracked" } else { "untracked" };
                 let refused = if matches!(reply, Reply::Refused(_)) { " refusal" } else { "" };
-                format!("{tracked}{refused} {}", token.map_or(0, |token| token.sender))
+                format!("{tracked}{refused} {}", issued.token.map_or(0, |token| token.sender))
             }
             RouterEvent::Failed { token, error, .. } => format!("failed {}: {error}", token.sender),
             RouterEvent::Overdue { token, .. } => format!("overdue {}", token.sender),
