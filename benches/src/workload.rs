@@ -20,6 +20,13 @@ const SLICES: usize = 100;
 /// Largest number of calls of all tasks together before the measurement.
 const WARM_UP_MAX: usize = 10_000;
 
+/// Size of a value from which near caches are full before the measurement. Until then each value
+/// takes memory that the process has never used, and the page faults cost more than the read.
+const LARGE: usize = 32 << 10;
+
+/// Size of all values that fill a near cache.
+const NEAR_FULL: usize = 192 << 20;
+
 /// Default capacity of near caches, enough for a workload that reads each key once.
 const NEAR_KEYS_MIN: usize = 10_000;
 
@@ -58,7 +65,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     if !course.cold() {
         server.fill(&keys.all, &value)?;
     }
-    warm_up(&peer, &course, &keys, &prefix, &value, server).await?;
+    let warm = warm_up(&peer, &course, &keys, &prefix, &value, server).await?;
 
     let source = Arc::new(Source::new(value, course.loader_takes()));
     let server_before = server.processor_time()?;
@@ -69,6 +76,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     let server_time = server.processor_time()?.saturating_sub(server_before);
     drop(peer);
     server.forget(&keys.all)?;
+    server.forget(&warm.all)?;
 
     let stampede = course.workload == Workload::Stampede;
     Ok(Measurement {
@@ -85,6 +93,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
 }
 
 /// Warm up every connection, pool and allocator, and fill near caches where the workload needs it.
+/// Return the keys of the warm-up: a near cache keeps their values as long as Redis does.
 async fn warm_up<P: Peer>(
     peer: &P,
     course: &Course,
@@ -92,22 +101,28 @@ async fn warm_up<P: Peer>(
     prefix: &str,
     value: &Bytes,
     server: &Server,
-) -> Result<(), Failure> {
+) -> Result<Arc<Keys>, Failure> {
     let source = Arc::new(Source::new(value.clone(), Duration::ZERO));
     if course.local() {
         let course = course.filling::<P>(keys.per_task);
         // The first round may leave out TTLs, the second fills the near cache, the third hits it.
         let calls = 3 * keys.per_task / course.batch();
         together(peer, &course, calls, keys, &source).await?;
-        return Ok(());
+        return Ok(keys.clone());
     }
     let calls = (course.calls / 5).min(WARM_UP_MAX / course.load.tasks).max(1);
+    let calls = if value.len() < LARGE {
+        calls
+    } else {
+        let values = course.batch() * course.load.tasks;
+        calls.max((NEAR_FULL / value.len()).div_ceil(values))
+    };
     let keys = Arc::new(Keys::new(course, calls, &format!("{prefix}:warm")));
     if !course.cold() {
         server.fill(&keys.all, value)?;
     }
     together(peer, course, calls, &keys, &source).await?;
-    server.forget(&keys.all)
+    Ok(keys)
 }
 
 /// Start all tasks at once, wait for the last task and return the time between.
