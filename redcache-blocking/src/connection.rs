@@ -24,8 +24,8 @@ use redcache_core::engine::{ConnId, Engine};
 
 use crate::socket::Socket;
 
-/// The size of the read buffer.
-const READ_BUFFER: usize = 64 << 10;
+/// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
+const READ_BUFFER: usize = 128 << 10;
 /// The number of bytes that an idle connection takes without blocking, on any system.
 const DIRECT_MAX: usize = 16 << 10;
 /// The largest number of bytes that are written without a report of progress to the engine.

@@ -15,8 +15,8 @@ use crate::shared::{Shared, State};
 use crate::sync;
 use crate::write_half::WriteHalf;
 
-/// The size of the read buffer.
-const READ_BUFFER: usize = 64 << 10;
+/// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
+const READ_BUFFER: usize = 128 << 10;
 /// The number of consecutive polls, of about two microseconds each, after which the task yields.
 const PAUSES_MAX: u8 = 16;
 /// The number of consecutive reads after which the task yields.
