@@ -156,46 +156,60 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// A gate that holds tasks back until all have arrived, on any runtime.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gate {
     state: Mutex<GateState>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct GateState {
-    arrived: usize,
+    /// The number of tasks that have not arrived.
+    missing: usize,
     open: bool,
     waiting: Vec<Waker>,
     opener: Option<Waker>,
 }
 
 impl Gate {
-    /// Wait for the gate to open.
+    /// Create a closed gate for the given number of tasks.
+    pub fn new(tasks: usize) -> Self {
+        let waiting = Vec::with_capacity(tasks);
+        Self { state: Mutex::new(GateState { missing: tasks, open: false, waiting, opener: None }) }
+    }
+
+    /// Arrive and wait for the gate to open.
     pub async fn pass(&self) {
-        let mut arrived = false;
+        self.arrive();
+        self.wait().await;
+    }
+
+    /// Arrive, which each task does once.
+    pub fn arrive(&self) {
+        let mut state = self.lock();
+        state.missing -= 1;
+        let opener = if state.missing == 0 { state.opener.take() } else { None };
+        drop(state);
+        opener.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wait for the gate to open.
+    pub async fn wait(&self) {
         poll_fn(|context| {
             let mut state = self.lock();
             if state.open {
                 return Poll::Ready(());
             }
-            if !arrived {
-                arrived = true;
-                state.arrived += 1;
-            }
             state.waiting.push(context.waker().clone());
-            if let Some(opener) = state.opener.take() {
-                opener.wake();
-            }
             Poll::Pending
         })
         .await;
     }
 
-    /// Wait until the given number of tasks have arrived, open the gate and return the time.
-    pub async fn open_for(&self, tasks: usize) -> Instant {
+    /// Wait until all tasks have arrived, open the gate and return the time.
+    pub async fn open(&self) -> Instant {
         poll_fn(|context| {
             let mut state = self.lock();
-            if state.arrived < tasks {
+            if state.missing > 0 {
                 state.opener = Some(context.waker().clone());
                 return Poll::Pending;
             }
@@ -222,7 +236,7 @@ mod tests {
     use super::*;
 
     async fn tasks_pass_only_once_all_have_arrived<R: Runtime>() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new(10));
         let passed = Arc::new(AtomicUsize::new(0));
         let tasks: Vec<_> = (0..10)
             .map(|_| {
@@ -234,7 +248,7 @@ mod tests {
                 })
             })
             .collect();
-        let opened = gate.open_for(10).await;
+        let opened = gate.open().await;
         for task in tasks {
             assert!(task.await.unwrap() >= opened);
         }

@@ -125,7 +125,8 @@ async fn warm_up<P: Peer>(
     Ok(keys)
 }
 
-/// Start all tasks at once, wait for the last task and return the time between.
+/// Start all tasks at once, wait for the last call and return the time between. No task ends before
+/// that: the end of a thread takes longer than a call.
 async fn together<P: Peer>(
     peer: &P,
     course: &Course,
@@ -133,7 +134,8 @@ async fn together<P: Peer>(
     keys: &Arc<Keys>,
     source: &Arc<Source>,
 ) -> Result<(Duration, Samples), Failure> {
-    let gate = Arc::new(Gate::default());
+    let start = Arc::new(Gate::new(course.load.tasks));
+    let end = Arc::new(Gate::new(course.load.tasks));
     let mut tasks = Vec::with_capacity(course.load.tasks);
     for task in 0..course.load.tasks {
         let mut walker = Walker {
@@ -143,14 +145,19 @@ async fn together<P: Peer>(
             source: source.clone(),
             samples: Samples::with_capacity(calls),
         };
-        let (gate, course) = (gate.clone(), *course);
+        let (start, end, course) = (start.clone(), end.clone(), *course);
         tasks.push(P::Runtime::spawn(async move {
-            gate.pass().await;
-            walker.walk(&course, calls).await?;
-            Ok::<_, Failure>((Instant::now(), walker.samples))
+            let arrival = Arrival(&end);
+            start.pass().await;
+            let walked = walker.walk(&course, calls).await;
+            let ended = Instant::now();
+            drop(arrival);
+            end.wait().await;
+            walked.map(|()| (ended, walker.samples))
         }));
     }
-    let opened = gate.open_for(tasks.len()).await;
+    let opened = start.open().await;
+    end.open().await;
     let mut last = opened;
     let mut samples = Samples::default();
     for task in tasks {
@@ -159,6 +166,15 @@ async fn together<P: Peer>(
         samples.append(more);
     }
     Ok((last - opened, samples))
+}
+
+/// Arrives at a gate when it is dropped, also if its task panics.
+struct Arrival<'a>(&'a Gate);
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.0.arrive();
+    }
 }
 
 /// A workload with its computed sizes.
