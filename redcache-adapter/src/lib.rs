@@ -11,8 +11,8 @@
 //! - [`CallTrace`]: the spans of calls, with the feature `tracing`;
 //! - [`OwnProcess`]: forks do not use a cache of their parent;
 //! - [`Encryption`] and [`Channel`]: TLS, or its absence;
-//! - [`new_seed`], [`coarse_now`] and [`BusyPoll`]: randomness, time, and the policy for polling a
-//!   socket.
+//! - [`new_seed`] and [`coarse_now`]: randomness and time;
+//! - [`BusyPoll`] and [`PollBackoff`]: the policy for polling instead of sleeping.
 //!
 //! It depends on no runtime and does no I/O. Applications depend on a face instead:
 //! `redcache-tokio`, for example, or `redcache-blocking`.
@@ -35,6 +35,7 @@ mod namespaces;
 mod near_object;
 mod near_reader;
 mod outputs;
+mod poll_backoff;
 mod process;
 mod registered;
 mod request;
@@ -61,6 +62,7 @@ pub use namespaces::{Namespace, Namespaces, Tag};
 pub use near_object::NearObject;
 pub use near_reader::NearReader;
 pub use outputs::{CallEvent, Calls, Outputs};
+pub use poll_backoff::PollBackoff;
 pub use process::OwnProcess;
 pub use registered::Registered;
 pub use request::Request;

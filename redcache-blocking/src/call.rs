@@ -1,6 +1,7 @@
 //! A call in progress: its thread waits for the call's events, and cancels the call if the loader
 //! panics.
 
+use std::mem;
 use std::sync::Arc;
 
 use redcache_adapter::{CallEvent, CallTrace, LoadResult, Request, SharedHost};
@@ -9,6 +10,7 @@ use redcache_core::{CallOptions, Error, Key};
 
 use crate::call_slots::CallSlot;
 use crate::shared::Shared;
+use crate::waiting::Waiting;
 
 /// Run a call without a loader.
 pub(crate) fn run<Q: Request>(
@@ -54,6 +56,7 @@ pub(crate) fn run_with<Q: Request>(
                 let loaded = span.in_scope(|| load(keys));
                 span.end(&loaded);
                 shared.hand_over(call.op, loaded);
+                call.waiting = Waiting::choose(&shared.lock());
             }
         }
     }
@@ -66,6 +69,7 @@ struct Call<'a> {
     slot: Arc<CallSlot>,
     is_over: bool,
     trace: CallTrace,
+    waiting: Waiting,
 }
 
 impl<'a> Call<'a> {
@@ -79,10 +83,10 @@ impl<'a> Call<'a> {
         let begun = shared.step(|state, now| {
             let op = state.host.begin(now, request, (options, &trace))?;
             state.host.calls.insert(op, &slot);
-            Ok::<_, Error>(op)
+            Ok::<_, Error>((op, Waiting::choose(state)))
         });
-        let op = begun.inspect_err(|error| trace.reject(error))?;
-        let mut call = Self { shared, op, slot, is_over: false, trace };
+        let (op, waiting) = begun.inspect_err(|error| trace.reject(error))?;
+        let mut call = Self { shared, op, slot, is_over: false, trace, waiting };
         if call.trace.is_on() {
             call.trace.note(call.slot.take_steps());
         }
@@ -92,7 +96,8 @@ impl<'a> Call<'a> {
     /// Wait for the next event. The engine ends every call in time, so no timeout is needed.
     fn next(&mut self) -> CallEvent {
         loop {
-            self.shared.poll_for_reply(|| self.slot.has_event());
+            let waiting = mem::replace(&mut self.waiting, Waiting::Sleep);
+            waiting.wait(self.shared, || self.slot.has_event());
             let event = self.slot.wait(|steps| self.trace.note(steps));
             self.is_over = matches!(event, CallEvent::Done(_));
             if self.is_over || self.shared.lock().host.accepts(self.op, &event) {

@@ -151,6 +151,10 @@ impl ConnectionIo {
         }
     }
 
+    /// Return at once: this system cannot read a socket without waiting.
+    #[cfg(not(unix))]
+    pub(crate) fn poll_for_reply(&self, _: impl Fn(&[u8]), _: impl Fn() -> bool) {}
+
     /// Read until the connection ends or `on_bytes` returns `false`. Return the reason of the end.
     pub(crate) fn read_all(&self, mut on_bytes: impl FnMut(&[u8]) -> bool) -> String {
         loop {

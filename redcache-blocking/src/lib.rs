@@ -39,7 +39,8 @@
 //! A cache of a single server runs three threads, however many threads call it; each further node
 //! of a cluster adds two. In addition, each background refresh has a thread. All other loaders run
 //! on the threads of their callers. A caller's thread writes its command itself if no other command
-//! is in flight.
+//! is in flight. Before it sleeps, a lone caller polls for its reply, and one of many yields its
+//! processor to other threads a few times; `busy_poll=0` turns both off.
 //!
 //! Two kinds of application code may run on a thread that other calls wait for: the events of an
 //! observer, and the `Drop` of a value or an error. They must not block. A call from them that
@@ -60,6 +61,7 @@ mod shared;
 mod socket;
 mod socket_threads;
 mod timer;
+mod waiting;
 mod write;
 
 pub use cache::{Cache, connect, connect_lazy, disabled};

@@ -14,8 +14,8 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope, SharedHost,
-    check_providers,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, PollBackoff, Scope,
+    SharedHost, check_providers,
 };
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) process: OwnProcess,
     pub(crate) near: NearReader,
     pub(crate) encryption: Encryption,
+    /// The history of threads that yielded before they slept.
+    pub(crate) yields: PollBackoff,
     /// Wakes the timer thread.
     timer: Condvar,
     /// Wakes the threads that wait for a connection or for the end.
@@ -79,6 +81,7 @@ impl Shared {
             process: OwnProcess::current(),
             near,
             encryption,
+            yields: PollBackoff::default(),
             timer: Condvar::new(),
             news: Condvar::new(),
             joins: Mutex::new(()),
@@ -138,32 +141,6 @@ impl Shared {
             self.notify_news();
         }
         self.near.observe(outputs.observations);
-    }
-
-    /// Poll the only connection for a reply in the caller's thread, until `is_done`. It is
-    /// worthwhile if hardly any other call waits for the connection.
-    pub(crate) fn poll_for_reply(&self, is_done: impl Fn() -> bool) {
-        #[cfg(unix)]
-        if let Some(io) = self.sole_connection() {
-            let on_bytes = |bytes: &[u8]| {
-                self.step(|state, now| state.host.engine.handle_read(now, io.conn, bytes));
-            };
-            io.poll_for_reply(on_bytes, is_done);
-        }
-        #[cfg(not(unix))]
-        drop(is_done);
-    }
-
-    #[cfg(unix)]
-    fn sole_connection(&self) -> Option<Arc<ConnectionIo>> {
-        let state = self.lock();
-        let engine = &state.host.engine;
-        match &state.connections[..] {
-            [connection] if engine.in_flight() > 0 && engine.is_quiet() => {
-                Some(Arc::clone(&connection.io))
-            }
-            _ => None,
-        }
     }
 
     /// Start a thread that calls wait for. The caller holds the lock, so the thread cannot pass its
@@ -281,6 +258,14 @@ impl SharedHost for Shared {
 impl State {
     pub(crate) fn has_connection(&self, conn: ConnId) -> bool {
         self.connections.iter().any(|connection| connection.id() == conn)
+    }
+
+    /// Return the connection, if there is exactly one.
+    pub(crate) fn sole_connection(&self) -> Option<&Connection> {
+        match &self.connections[..] {
+            [connection] => Some(connection),
+            _ => None,
+        }
     }
 
     /// Add a connection. The thread that established the connection then reads from it.
