@@ -11,7 +11,7 @@ pub const USAGE: &str = "\
 compare: one workload against one peer, or everything against everything.
 
   compare [--redis ADDR] --workload W --peer P [--tasks N] [--ops N] [--keys N]
-          [--batch N] [--value BYTES] [--loader-ms N] [--tls]
+          [--batch N] [--value BYTES] [--beside BYTES] [--loader-ms N] [--tls]
   compare [--redis ADDR] --all [--rounds N] [--plot DIR]
   compare [--redis ADDR] --growth
   compare [--redis ADDR] --staleness [--seconds N]
@@ -29,6 +29,8 @@ compare: one workload against one peer, or everything against everything.
                    (10000); the other workloads take as many keys as they need
   --batch N        keys per call of the multi workloads (100)
   --value BYTES    size of every value (64)
+  --beside BYTES   another task reads a value of this size over and over, with the same client; its
+                   reads are not counted
   --loader-ms N    how long the loader of a stampede takes (50)
   --tls            measure over TLS: the adapters of redcache, redis-rs and redis-rs-sync. A server
                    that is named by --redis also needs --tls-port and --tls-ca
@@ -153,6 +155,8 @@ pub struct Load {
     pub batch: usize,
     /// Bytes per value.
     pub value: usize,
+    /// Bytes of the value that another task reads over and over; zero for no such task.
+    pub beside: usize,
     /// Milliseconds that the loader of a stampede takes.
     pub loader_ms: u64,
 }
@@ -224,7 +228,7 @@ impl Load {
             (Workload::RemoteMulti | Workload::ColdMulti, _) => 1_000,
             (Workload::Stampede, _) => tasks,
         };
-        Self { tasks, ops, keys: 10_000, batch: 100, value: 64, loader_ms: 50 }
+        Self { tasks, ops, keys: 10_000, batch: 100, value: 64, beside: 0, loader_ms: 50 }
     }
 }
 
@@ -239,6 +243,7 @@ struct Given {
     keys: Option<usize>,
     batch: Option<usize>,
     value: Option<usize>,
+    beside: Option<usize>,
     loader_ms: Option<u64>,
     tls: bool,
     cluster: bool,
@@ -321,6 +326,7 @@ impl Given {
                 "--keys" => given.keys = Some(positive(name, &value()?)?),
                 "--batch" => given.batch = Some(positive(name, &value()?)?),
                 "--value" => given.value = Some(positive(name, &value()?)?),
+                "--beside" => given.beside = Some(positive(name, &value()?)?),
                 "--loader-ms" => given.loader_ms = Some(positive(name, &value()?)? as u64),
                 "--tls" => given.tls = true,
                 "--cluster" => given.cluster = true,
@@ -368,6 +374,7 @@ impl Given {
             keys: self.keys.unwrap_or(usual.keys),
             batch: self.batch.unwrap_or(usual.batch),
             value: self.value.unwrap_or(usual.value),
+            beside: self.beside.unwrap_or(usual.beside),
             loader_ms: self.loader_ms.unwrap_or(usual.loader_ms),
         }
     }
@@ -396,8 +403,15 @@ mod tests {
     #[test]
     fn a_single_run_takes_the_defaults_of_its_workload() {
         let command = parse("--workload remote_hit --peer fred --tasks=64").unwrap();
-        let load =
-            Load { tasks: 64, ops: 100_000, keys: 10_000, batch: 100, value: 64, loader_ms: 50 };
+        let load = Load {
+            tasks: 64,
+            ops: 100_000,
+            keys: 10_000,
+            batch: 100,
+            value: 64,
+            beside: 0,
+            loader_ms: 50,
+        };
         let run = Run {
             workload: Workload::RemoteHit,
             peer: Peer::Fred,

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 pub mod cli;
 mod cluster;
 pub mod growth;

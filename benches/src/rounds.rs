@@ -128,9 +128,10 @@ fn arguments(run: &Run) -> Vec<String> {
         ("--loader-ms", load.loader_ms.to_string()),
     ];
     let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+    let beside = (load.beside > 0).then(|| ["--beside".to_owned(), load.beside.to_string()]);
     let flags = [(tls, "--tls"), (cluster, "--cluster")];
     let flags = flags.into_iter().filter(|(given, _)| **given).map(|(_, flag)| flag.to_owned());
-    options.chain(flags).collect()
+    options.chain(beside.into_iter().flatten()).chain(flags).collect()
 }
 
 fn tls_arguments(tls: &TlsPort) -> [String; 4] {

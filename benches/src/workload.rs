@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::Failure;
+use crate::beside::Beside;
 use crate::cli::{Load, Run, Workload};
 use crate::measure::{Measurement, Samples, peak_kib};
 use crate::peer::{Peer, Setup, Source};
@@ -67,6 +68,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     }
     let warm = warm_up(&peer, &course, &keys, &prefix, &value, server).await?;
 
+    let beside = Beside::start(&peer, run.load.beside, &prefix, server).await?;
     let source = Arc::new(Source::new(value, course.loader_takes()));
     let server_before = server.processor_time()?;
     let commands_before = server.commands()?;
@@ -74,6 +76,7 @@ async fn measure<P: Peer>(run: &Run, server: &Server) -> Result<Measurement, Fai
     // The count is itself a command on each node.
     let commands = server.commands()?.saturating_sub(commands_before + server.nodes() as u64);
     let server_time = server.processor_time()?.saturating_sub(server_before);
+    beside.end().await?;
     drop(peer);
     server.forget(&keys.all)?;
     server.forget(&warm.all)?;

@@ -164,6 +164,12 @@ mod switch {
         PublicationNotReadBack "a published value that the server does not track is kept",
         NativeRefusalStands "a server's refusal of a command that stands for a script is final",
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
+        LargeKeyEntersEarly "a key changes to the large link while it has commands on the other",
+        LargeKeyLeavesEarly "a key leaves the large link while it has commands there",
+        LargeBoundIgnored "the bound of entries from a large link is that of the other link",
+        LargeKeyForgotten "the near entry of a key that has left the large link outlives the link",
+        LargeLossKeepsNear "the loss of a large link leaves the near entries from it",
+        LargeLossWakesNobody "the loss of a large link wakes no waiter",
         GenerationReused "a clear writes a generation that the namespace has had before",
         LostGenerationRevived "a lost generation is replaced by the last that the process found",
         GenerationUntracked "a process keeps to the generation that it found first",
@@ -196,6 +202,12 @@ mod switch {
         /// Return whether a group under Redis Sentinel shows the bug, too.
         pub fn is_of_sentinels_too(self) -> bool {
             self == Self::CredentialsNotRenewed
+        }
+
+        /// Return whether only a world with a large link shows the bug.
+        pub fn is_of_large(self) -> bool {
+            (Self::LargeKeyEntersEarly as usize..=Self::LargeLossWakesNobody as usize)
+                .contains(&(self as usize))
         }
 
         /// Return whether only a namespace that is cleared shows the bug.

@@ -11,6 +11,7 @@ mod hang_up;
 mod key_news;
 mod locked;
 mod near;
+mod one_link;
 mod oversized;
 mod refresh;
 mod removal;

@@ -73,6 +73,8 @@ pub enum Invariant {
     Renewal,
     FreshLogin,
     LoginsBounded,
+    OneLink,
+    EndsWithLink,
     RedirectsBounded,
     AskingFirst,
     ByTheMap,
@@ -88,7 +90,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 80] = [
+    pub const ALL: [Self; 82] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -158,6 +160,8 @@ impl Invariant {
         Self::Renewal,
         Self::FreshLogin,
         Self::LoginsBounded,
+        Self::OneLink,
+        Self::EndsWithLink,
         Self::RedirectsBounded,
         Self::AskingFirst,
         Self::ByTheMap,
@@ -212,6 +216,16 @@ impl Invariant {
         self as usize >= Self::Cleared as usize
     }
 
+    /// Return whether the invariant concerns large values with a connection of their own.
+    pub fn is_of_large(self) -> bool {
+        matches!(self, Self::OneLink | Self::EndsWithLink)
+    }
+
+    /// Return whether the invariant concerns stale answers.
+    pub fn is_of_stale(self) -> bool {
+        matches!(self, Self::StaleForError | Self::StaleForWait)
+    }
+
     /// Return whether the invariant is checked with a single server only.
     pub fn is_of_one_server(self) -> bool {
         let refreshes = Self::StaleForError as usize..=Self::RefreshWorkers as usize;
@@ -228,6 +242,7 @@ impl Invariant {
     }
 
     /// Return a description of the required property.
+    #[expect(clippy::too_many_lines, reason = "a line for each invariant")]
     pub fn description(self) -> &'static str {
         match self {
             Self::Pairing => "an answer belongs to the requested key",
@@ -313,6 +328,8 @@ impl Invariant {
             Self::Renewal => "a connection asks for new credentials before the old ones expire",
             Self::FreshLogin => "a connection logs in with credentials that have not expired",
             Self::LoginsBounded => "a credentials provider is asked a bounded number of times",
+            Self::OneLink => "the commands of a key are on one connection at a time",
+            Self::EndsWithLink => "a near entry ends with the connection that it came from",
             Self::RedirectsBounded => "a command follows a bounded number of redirects",
             Self::AskingFirst => "ASKING precedes exactly the command that an ASK redirected",
             Self::ByTheMap => "commands follow MOVED and the newest slot map, and ASK only once",

@@ -11,6 +11,9 @@ pub struct Options {
     pub namespaces: bool,
     /// Make most calls changes, and crash processes often; for servers and clusters.
     pub changes: bool,
+    /// Make some values large, so that they have a connection of their own; for servers and
+    /// clusters.
+    pub large: bool,
     /// Record a readable trace.
     pub trace: bool,
     /// End the faults after this many steps at the latest.

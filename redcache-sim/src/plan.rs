@@ -12,7 +12,7 @@ use redcache_core::{Config, Key};
 use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::plan::cluster::{ClusterPlan, HOST, port_of};
-use crate::plan::faults::{Faults, Kind, LOADER_AND_CALLER_FAULTS, injections};
+use crate::plan::faults::{Faults, Kind, LOADER_AND_CALLER_FAULTS, disable_tracking, injections};
 use crate::plan::servers::Servers;
 use crate::provider::ProviderPlan;
 use crate::rng::Rng;
@@ -106,6 +106,8 @@ pub(crate) struct Plan {
     pub(crate) is_slow: bool,
     /// The changes among 1,000 calls.
     pub(crate) changes: u64,
+    /// The size from which a value is large; zero for none.
+    pub(crate) large_value_bytes: usize,
 }
 
 /// The options of refresh-ahead.
@@ -119,6 +121,7 @@ pub(crate) struct RefreshAhead {
 const SKEW_MAX: u64 = 10_000;
 
 impl Plan {
+    #[expect(clippy::too_many_lines, reason = "a line for each field")]
     pub(crate) fn new(seed: u64, is_cluster: bool) -> Self {
         let mut rng = Rng::new(seed ^ 0x7265_6463_6163_6865);
         let cluster = is_cluster.then(|| ClusterPlan::new(&mut rng));
@@ -196,6 +199,7 @@ impl Plan {
             only_unread: false,
             is_slow: false,
             changes: 0,
+            large_value_bytes: 0,
         };
         // The checks of both cover a single server only.
         if !is_cluster && rng.chance(250) {
@@ -347,6 +351,7 @@ impl Plan {
             .near_staleness_max(self.near_staleness_max)
             .near_audit_every(self.near_audit_every)
             .value_max(self.value_max)
+            .large_value_bytes(self.large_value_bytes)
             .stale_if_error(self.stale_if_error)
             .stale_while_revalidate(self.stale_while_revalidate)
             .build()
@@ -371,16 +376,6 @@ fn staleness(is_cluster: bool, rng: &mut Rng) -> Duration {
         return Duration::ZERO;
     }
     Duration::from_millis(rng.weighted(&[(7, 0), (1, 30), (2, 500)]))
-}
-
-fn disable_tracking(faults: &mut Faults, server: &mut server::Config, rng: &mut Rng) {
-    if rng.chance(500) {
-        faults.add(Fault::NoTracking);
-        server.forbidden.insert("client|tracking".to_owned());
-    } else {
-        faults.add(Fault::NoProto);
-        server.hello = server::HelloSupport::NoProto;
-    }
 }
 
 fn skew(rng: &mut Rng) -> i64 {

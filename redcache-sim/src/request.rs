@@ -17,6 +17,21 @@ pub(crate) fn words(frame: &[u8]) -> Vec<&[u8]> {
     (0..count).map_while(|_| rest.word()).collect()
 }
 
+/// Return the keys that a command names.
+pub(crate) fn keys<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    match words {
+        [b"GET" | b"PTTL" | b"SET" | b"DEL" | b"DELIFEQ" | b"DELEX" | b"EXISTS", key, ..] => {
+            vec![key]
+        }
+        [b"MGET", keys @ ..] => keys.to_vec(),
+        [b"EVAL" | b"EVALSHA", _, count, rest @ ..] => {
+            let count = std::str::from_utf8(count).ok().and_then(|count| count.parse().ok());
+            rest.iter().take(count.unwrap_or(0)).copied().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Return `true` if a command greets a server or logs in.
 pub(crate) fn is_login(words: &[&[u8]]) -> bool {
     matches!(words, [b"HELLO" | b"AUTH", ..])

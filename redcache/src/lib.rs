@@ -31,7 +31,7 @@
 //! # Where to go from here
 //!
 //! - [`TypedCache`] has the calls with your types, and [`Cache`] has the calls with bytes. Both
-//!   share one connection.
+//!   share their connections.
 //! - [`Json`] and the other codecs define the form of values in Redis; [`CacheKey`] defines the
 //!   names of keys.
 //! - [`disabled`] creates a cache without Redis, for tests and as an off switch.

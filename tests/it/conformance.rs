@@ -137,6 +137,7 @@ mod from_within;
 mod go;
 mod hang_ups;
 mod health;
+mod large;
 mod loads;
 mod near;
 mod observer;

@@ -1,5 +1,6 @@
 //! The settings of a cache: a `Config` exists only with valid settings.
 
+mod allowed;
 mod builder;
 mod into_config;
 mod redis_down;

@@ -19,8 +19,9 @@ use crate::protocol::reply::Reply;
 const AUDITS_MAX: usize = 16;
 
 impl Env {
-    /// Read the keys that the near cache has chosen.
-    pub(crate) fn start_audits(&mut self, cx: Cx) {
+    /// Read the keys that the near cache has chosen. Return whether there were any.
+    pub(crate) fn start_audits(&mut self, cx: Cx) -> bool {
+        let before = self.audits;
         while self.audits < AUDITS_MAX
             && self.is_open()
             && self.router.is_ready()
@@ -34,6 +35,7 @@ impl Env {
                 Command::Read { key, asks_ttl: true },
             );
         }
+        self.audits > before
     }
 
     /// Compare the reply to an audit with the entry of its key, which it has not replaced yet.

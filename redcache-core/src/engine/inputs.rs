@@ -78,6 +78,7 @@ impl Engine {
     /// earlier call is harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         let hits = self.env.near_hits();
+        self.close_idle(now);
         let (router, context) = self.env.router(now);
         router.note_hits(context, hits);
         router.handle_timeout(context);
@@ -194,7 +195,11 @@ impl Engine {
         self.pass_events(now);
         while self.drain_disabled(now) {}
         let env = &mut self.env;
-        env.start_audits(Cx::at(now));
+        if env.start_audits(Cx::at(now)) {
+            // The key of an audit may have changed its connection.
+            self.pass_events(now);
+        }
+        let env = &mut self.env;
         if let Closing::Until(limit) = env.closing
             && (now >= limit || !env.router.is_busier_than(0))
         {

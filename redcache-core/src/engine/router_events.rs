@@ -71,6 +71,7 @@ impl Engine {
             }
             RouterEvent::Invalidated(keys) => self.on_invalidated(cx, keys),
             RouterEvent::Flushed { slots } => self.on_flushed(cx, &slots),
+            RouterEvent::Untracked { keys } => self.on_untracked(cx, &keys),
             RouterEvent::Moved { slots } => {
                 if !mutant!(MovedKeepsNear) {
                     self.env.near.begin_epoch(&slots);
@@ -178,7 +179,7 @@ impl Engine {
     }
 
     /// Wake the write and the fetch that wait for a lock on `key`.
-    fn wake(&mut self, cx: Cx, key: &Key) {
+    pub(super) fn wake(&mut self, cx: Cx, key: &Key) {
         self.writes.wake(&mut self.env, cx, key);
         self.fetches.wake(&mut self.env, cx, key);
     }

@@ -96,6 +96,25 @@ impl Command {
         }
     }
 
+    /// Return the length of the value that the command writes.
+    pub(crate) fn written_len(&self) -> Option<usize> {
+        match self {
+            Self::Publish { payload, .. }
+            | Self::Replace { payload, .. }
+            | Self::Insert { payload, .. } => Some(payload.len()),
+            Self::Restore { raw, .. } => Some(raw.len()),
+            Self::Read { .. }
+            | Self::ReadRaw { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Remove { .. }
+            | Self::Touch { .. } => None,
+        }
+    }
+
     pub(crate) fn script(&self) -> Option<Script> {
         match self {
             Self::Publish { .. } => Some(Script::Publish),

@@ -39,6 +39,21 @@ pub(crate) struct Replaced {
 }
 
 impl Reply {
+    /// Return the length of the value that the reply contains.
+    pub(crate) fn value_len(&self) -> Option<usize> {
+        match self {
+            Self::Read(ReadReply { stored: Stored::Value(value), .. }) => Some(value.payload.len()),
+            Self::Raw(Some(found)) | Self::WriteLock(WriteLockReply::Granted(Some(found))) => {
+                Some(found.raw.len())
+            }
+            Self::Read(ReadReply { stored: Stored::Missing | Stored::Lock(_), .. })
+            | Self::Raw(None)
+            | Self::WriteLock(WriteLockReply::Granted(None) | WriteLockReply::Taken { .. })
+            | Self::Effect(_)
+            | Self::Refused(_) => None,
+        }
+    }
+
     /// Return whether the command has changed its key.
     pub(crate) fn has_written(&self) -> bool {
         match self {

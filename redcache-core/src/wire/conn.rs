@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::error::{Error, ErrorKind};
+use crate::api::key::Key;
 #[cfg(redcache_mutants)]
 use crate::protocol::command::Token;
 use crate::protocol::lock::LockSettings;
@@ -30,9 +31,9 @@ mod transaction;
 
 pub(super) use awaited::Overdue;
 pub(super) use handshake::Expectation;
-use handshake::{Handshake, Next, refused};
+use handshake::{Handshake, Next, spoke_first};
 use heartbeat::{Heartbeat, Pulse};
-use pipeline::Pipeline;
+use pipeline::{Pipeline, bulk_max};
 
 /// The first byte of the alert that a TLS server sends to other clients. No frame begins with it.
 const TLS_ALERT: u8 = 0x15;
@@ -173,6 +174,16 @@ impl Conn {
     /// Swap the bytes to write with an empty buffer. Return `false` if there are none.
     pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         self.pipeline.take_transmit(into)
+    }
+
+    /// Return whether a command of the key has no reply, or one that is not handled yet.
+    pub(super) fn awaits(&self, key: &Key) -> bool {
+        self.pipeline.awaits(key)
+    }
+
+    /// Send each command by itself: sharing large values costs more than it saves.
+    pub(super) fn batch_nothing(&mut self) {
+        self.pipeline.batches = false;
     }
 
     /// Append a command. The connection must be ready.
@@ -378,21 +389,6 @@ impl Phase {
             }
             Next::Fail(error) => Err(error),
         }
-    }
-}
-
-/// Return the longest payload of a reply.
-fn bulk_max(config: &Config) -> usize {
-    // The limit includes the envelope of a value, and the texts of a cluster's topology.
-    let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
-    config.value_max.saturating_add(64).max(topology_max)
-}
-
-/// Return the error for a server that sends a frame, such as a refusal, before any command.
-fn spoke_first(frame: &Frame<'_>) -> Error {
-    match frame {
-        Frame::Error(text) => refused(text),
-        _ => Error::new(ErrorKind::Protocol, "a reply came that nobody asked for"),
     }
 }
 

@@ -32,7 +32,11 @@ mod effects;
 mod freshness;
 mod hello;
 mod id;
+mod large;
+mod large_events;
+mod large_keys;
 mod link;
+mod links;
 mod logins;
 mod node;
 mod nodes;
@@ -50,7 +54,10 @@ use context::earliest;
 pub(crate) use effects::{Action, RouterEvent};
 use id::NodeId;
 pub use id::{ConnId, LoginId, Transmit};
+#[cfg(redcache_mutants)]
+use link::Link;
 use link::Received;
+use links::Lane;
 use node::Node;
 pub(crate) use routing::Router;
 
@@ -77,9 +84,8 @@ impl Router {
     #[cfg(redcache_mutants)]
     pub(crate) fn drop_slot(&mut self, token: Token) {
         for (_, node) in self.nodes.iter_mut() {
-            if let Some((_, conn)) = node.link.open_mut() {
-                conn.drop_slot(token);
-            }
+            let open = node.links_mut().filter_map(Link::open_mut);
+            open.for_each(|(_, conn)| conn.drop_slot(token));
         }
     }
 
@@ -118,6 +124,9 @@ impl Router {
         if id.node == NodeId::SENTINEL {
             return self.on_sentinel_disconnected(ctx, id, reason);
         }
+        if self.is_large(id) {
+            return self.on_large_hang_up(ctx, id);
+        }
         if let Some(node) = self.nodes.get_mut(id.node)
             && node.link.has(id)
         {
@@ -147,7 +156,9 @@ impl Router {
             return self.effects.events.pop_front();
         }
         loop {
-            let inbound = match self.nodes.get_mut(id.node)?.link.receive(ctx, id, input) {
+            let node = self.nodes.get_mut(id.node)?;
+            let lane = node.lane(id)?;
+            let inbound = match node.link_of(lane)?.receive(ctx, id, input) {
                 Received::Nothing => {
                     self.leave_questionable(ctx, id.node);
                     self.send_waiting(ctx, id.node);
@@ -155,8 +166,7 @@ impl Router {
                 }
                 Received::Inbound(inbound) => inbound,
                 Received::ProtocolError(error, culprit) => {
-                    self.effects.actions.push_back(Action::HangUp { conn: id });
-                    self.on_disconnect(ctx, id.node, &error);
+                    self.leave(ctx, id, &error);
                     // The command is not repeated: the same reply would break the next connection.
                     self.effects.fail_all(culprit, &error);
                     return None;
@@ -164,17 +174,22 @@ impl Router {
             };
             let event = match inbound {
                 Inbound::Invalidated(keys) => Some(RouterEvent::Invalidated(keys)),
+                Inbound::Flushed if lane == Lane::Large => Some(self.on_large_flushed(id.node)),
                 Inbound::Flushed => Some(RouterEvent::Flushed { slots: self.slots_of(id.node) }),
+                Inbound::Ready { untracked } if lane == Lane::Large => {
+                    self.on_large_ready(ctx, id.node, untracked.is_none());
+                    None
+                }
                 Inbound::Ready { untracked } => self.on_ready(ctx, id.node, untracked),
                 Inbound::LoginRefused => {
-                    self.on_logged_in(ctx, id.node, false);
+                    self.on_logged_in(ctx, id, false);
                     None
                 }
                 Inbound::LoggedIn { is_accepted } => {
-                    self.on_logged_in(ctx, id.node, is_accepted);
+                    self.on_logged_in(ctx, id, is_accepted);
                     None
                 }
-                Inbound::Reply { issued, reply } => self.on_reply(ctx, id.node, issued, reply),
+                Inbound::Reply { issued, reply } => self.on_reply(ctx, (id, lane), issued, reply),
                 Inbound::Topology(answer) => {
                     self.on_topology(ctx, id.node, answer);
                     self.effects.events.pop_front()
@@ -217,13 +232,14 @@ impl Router {
     fn on_reply(
         &mut self,
         ctx: Context<'_>,
-        from: NodeId,
+        (conn, lane): (ConnId, Lane),
         issued: Issued,
         reply: Reply,
     ) -> Option<RouterEvent> {
+        let from = conn.node;
         let node = self.nodes.get_mut(from)?;
         node.on_answer(ctx.now, &reply);
-        let is_tracked = node.is_tracked();
+        let is_tracked = node.on_lane_reply(ctx.now, lane, (issued.command.key(), &reply));
         self.send_waiting(ctx, from);
         self.culprits.on_answer(&issued.command);
         let issued = match &reply {
@@ -238,7 +254,7 @@ impl Router {
         };
         let is_tracked = is_tracked && !issued.asking && self.owner(issued.slot) == Some(from);
         if matches!(&reply, Reply::Refused(refusal) if refusal.ends_connection()) {
-            self.leave_unread(ctx, from);
+            self.leave_unread(ctx, conn);
         }
         self.leave_questionable(ctx, from);
         Some(RouterEvent::Reply { issued, reply, is_tracked })
@@ -263,10 +279,11 @@ impl Router {
                 self.effects.actions.push_back(Action::HangUp { conn });
                 self.lose(ctx, conn, why, advice);
             }
+            self.check_large(ctx, id);
             self.ask_credentials(ctx, id);
             if let Some(node) = self.nodes.get_mut(id) {
                 node.verify_hello(ctx.now);
-                node.link.probe(ctx.now, probed_after);
+                node.links_mut().for_each(|link| link.probe(ctx.now, probed_after));
             }
             self.leave_questionable(ctx, id);
             if let (Some(limit), Some(node)) = (limit, self.nodes.get_mut(id)) {
@@ -331,14 +348,13 @@ impl Router {
             return sentinels.take_transmit(id, into);
         }
         into.clear();
-        let open = self.nodes.get_mut(id.node).and_then(|node| node.link.open_mut());
-        open.filter(|(own, _)| *own == id).is_some_and(|(_, conn)| conn.take_transmit(into))
+        let open = self.nodes.get_mut(id.node).and_then(|node| node.open_mut(id));
+        open.is_some_and(|conn| conn.take_transmit(into))
     }
 
     /// Record that the server accepts the bytes that are written on a connection.
     pub(crate) fn handle_written(&mut self, now: Instant, id: ConnId) {
-        let open = self.nodes.get_mut(id.node).and_then(|node| node.link.open_mut());
-        if let Some((_, conn)) = open.filter(|(own, _)| *own == id) {
+        if let Some(conn) = self.nodes.get_mut(id.node).and_then(|node| node.open_mut(id)) {
             conn.on_written(now);
         }
     }
@@ -346,7 +362,7 @@ impl Router {
     /// Return the connections that have bytes to write.
     pub(crate) fn transmits(&self) -> impl Iterator<Item = Transmit> {
         let sentinel = self.sentinels.as_ref().and_then(|sentinels| sentinels.transmit());
-        self.nodes.iter().filter_map(|(_, node)| node.transmit()).chain(sentinel)
+        self.nodes.iter().flat_map(|(_, node)| node.transmits()).chain(sentinel)
     }
 
     /// Stop connecting. Commands in flight, and commands that release locks, are still served.

@@ -38,6 +38,7 @@ impl World {
     }
 
     fn check_entry(&mut self, process: usize, key: usize, hit: &NearHit) -> Checked {
+        self.note_source(process, key, hit)?;
         let Some(link) = self.source_of(process, key)? else { return Ok(()) };
         let link = &self.links[link];
         self.tally.cover(Invariant::FailClosed);
@@ -135,7 +136,11 @@ impl World {
     /// another way that the entry is stale.
     fn source_of(&mut self, process: usize, key: usize) -> Result<Option<usize>, Violation> {
         let state = &self.processes[process];
+        let source = state.sources[key].map(|(_, link)| link);
         let Some(cluster) = &self.cluster else {
+            if source.is_some() {
+                return Ok(source);
+            }
             return match state.links.first() {
                 Some(&link) => Ok(Some(link)),
                 None => Err(Invariant::FailClosed.broken(format!(
@@ -162,12 +167,17 @@ impl World {
         if links().any(|link| is_excused(&self.links[link])) {
             return Ok(None);
         }
-        links().find(|&link| self.links[link].node == Some(owner)).map(Some).ok_or_else(|| {
-            Invariant::OwnerKeepsNear.broken(format!(
+        let of_owner = |link: &usize| self.links[*link].node == Some(owner);
+        links()
+            .find(|link| Some(*link) == source && of_owner(link))
+            .or_else(|| links().find(of_owner))
+            .map(Some)
+            .ok_or_else(|| {
+                Invariant::OwnerKeepsNear.broken(format!(
                 "p{process} serves key {key} from near, and has no connection to n{owner}, which \
                  owns it"
             ))
-        })
+            })
     }
 
     /// Record that a call waited for a lock of another call and was woken.

@@ -59,6 +59,8 @@ impl World {
     pub(crate) fn check_left(&self, link: usize) -> Checked {
         let process = &self.processes[self.links[link].process];
         let is_closing = process.closing_since.is_some() || !process.is_open;
+        // The connection for large values is closed when it is not used.
+        let is_closing = is_closing || process.links.first() != Some(&link);
         Invariant::OversizedAlone.holds(is_closing || !self.loses_nothing_to_size(), || {
             format!("p{} leaves link {link}", self.links[link].process)
         })

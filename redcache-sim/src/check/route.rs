@@ -243,10 +243,16 @@ impl World {
         let lives = process.life == state.life && process.is_open;
         // The suspects of a hang-up, and commands without room, wait for the replies to those
         // before them.
-        let is_mute = state.up.dead
-            || state.down.dead
-            || state.up.held_until.max(state.down.held_until) > state.lost_at;
-        let may_wait = self.plan.faults.has(Fault::HangUp) || self.plan.unanswered_max.is_some();
+        let is_mute = |link: &usize| {
+            let Link { up, down, .. } = &self.links[*link];
+            let held_until = up.held_until.max(down.held_until);
+            up.dead || down.dead || held_until > state.lost_at
+        };
+        // A key may be read on the other connection to the server.
+        let has_two = self.plan.large_value_bytes > 0;
+        let is_mute = is_mute(&link) || has_two && process.links.iter().any(is_mute);
+        let may_wait =
+            self.plan.faults.has(Fault::HangUp) || self.plan.unanswered_max.is_some() || has_two;
         if is_mute && may_wait {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::rng::Rng;
+use crate::server;
 
 /// A set of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,4 +148,15 @@ pub(crate) fn injections(
         (0..count).map(|_| (rng.below(disturbed), rng.pick(&classes))).collect();
     injections.sort_unstable_by_key(|(at, _)| *at);
     injections
+}
+
+/// Have the server track no keys.
+pub(super) fn disable_tracking(faults: &mut Faults, server: &mut server::Config, rng: &mut Rng) {
+    if rng.chance(500) {
+        faults.add(Fault::NoTracking);
+        server.forbidden.insert("client|tracking".to_owned());
+    } else {
+        faults.add(Fault::NoProto);
+        server.hello = server::HelloSupport::NoProto;
+    }
 }

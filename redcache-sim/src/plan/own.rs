@@ -66,6 +66,15 @@ impl Plan {
         }
     }
 
+    /// Make some values large.
+    pub(crate) fn add_large_values(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed ^ 0x6c61_7267_6576_616c);
+        // Values have 5 bytes or more, and "not found" has 20.
+        self.large_value_bytes = rng.pick(&[1, 6, 16, 24]);
+        // The checks of stale values know one connection only.
+        (self.stale_if_error, self.stale_while_revalidate) = (Duration::ZERO, Duration::ZERO);
+    }
+
     /// Make most calls changes, and crash processes at many moments of the run.
     pub(crate) fn change_and_crash(&mut self, seed: u64) {
         if self.is_undisturbed || self.is_slow || self.only_hangs_up {

@@ -77,6 +77,9 @@ pub(crate) struct Link {
     pub(crate) news: VecDeque<(u64, KeyNews)>,
     /// The ends of sent commands, and the times at which they were sent.
     pub(crate) sent: VecDeque<(u64, Micros)>,
+    /// The ends of sent commands, and the keys that they name, if large values have a link of their
+    /// own.
+    pub(crate) sent_keys: VecDeque<(u64, usize)>,
     /// The number of executed bytes.
     pub(crate) executed: u64,
     /// Replies to the process's own writes in transit, by key.
@@ -116,6 +119,7 @@ impl Link {
             notices: VecDeque::new(),
             news: VecDeque::new(),
             sent: VecDeque::new(),
+            sent_keys: VecDeque::new(),
             executed: 0,
             own_writes: VecDeque::new(),
             told: VecDeque::new(),
@@ -149,6 +153,7 @@ impl Link {
     pub(crate) fn execute(&mut self, length: usize) -> Micros {
         self.executed += length as u64;
         let executed = self.executed;
+        while pop_front_if(&mut self.sent_keys, |(end, _)| *end <= executed).is_some() {}
         let mut sent_at = 0;
         while let Some((_, at)) = pop_front_if(&mut self.sent, |(end, _)| *end <= executed) {
             sent_at = at;

@@ -1,5 +1,7 @@
 //! One process: an engine, its clock, and the data that the simulator records about it.
 
+use std::time::Instant;
+
 use redcache_core::engine::{Engine, LoaderId, OpId, RefreshPolicy};
 
 use crate::clock::{Micros, SkewedClock};
@@ -113,6 +115,10 @@ pub(crate) struct Process {
     pub(crate) near_history: Vec<NearHistory>,
     /// The policy that selects hits to refresh.
     pub(crate) policy: Option<RefreshPolicy>,
+    /// The link that the process has read last.
+    pub(crate) read_last: Option<usize>,
+    /// The instant at which the near entry of each key was learned, and the link of its reply.
+    pub(crate) sources: Vec<Option<(Instant, usize)>>,
 }
 
 impl Process {
@@ -140,6 +146,8 @@ impl Process {
             touches: vec![Writes::default(); keys],
             near_history: vec![NearHistory::default(); keys],
             policy: None,
+            read_last: None,
+            sources: vec![None; keys],
         }
     }
 

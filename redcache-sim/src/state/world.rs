@@ -96,6 +96,9 @@ impl World {
         let start = Instant::now() + Duration::from_secs(24 * 3600);
         let mut rng = Rng::new(seed);
         let mut plan = Plan::new(seed, options.cluster);
+        if options.large {
+            plan.add_large_values(seed);
+        }
         if options.changes {
             plan.change_and_crash(seed);
         }

@@ -253,6 +253,7 @@ impl World {
                 self.expect_returns(link);
                 let conn = self.links[link].conn;
                 let at = self.time_of(process);
+                self.processes[process].read_last = Some(link);
                 self.processes[process].engine.handle_read(at, conn, &bytes);
                 self.plan_end(link);
                 self.drain(process)?;
@@ -294,8 +295,11 @@ impl World {
     /// Check that an unwanted lock was released at once.
     fn check_returned(&self, link: usize) -> Checked {
         let process = self.links[link].process;
-        // The release may wait for room on the connection.
-        let may_wait = !self.links[link].is_current || self.plan.unanswered_max.is_some();
+        // The release may wait for room on the connection, or for replies on the other connection
+        // before both are left.
+        let may_wait = !self.links[link].is_current
+            || self.plan.unanswered_max.is_some()
+            || self.processes[process].links.len() > 1 && self.plan.large_value_bytes > 0;
         Invariant::Orphans.holds(self.unwanted.is_empty() || may_wait, || {
             format!("p{process} keeps lock {:?}, which no call waits for", self.unwanted)
         })
@@ -323,6 +327,7 @@ impl World {
             self.check_gate(link, frame)?;
             self.check_login(link, frame)?;
             self.check_route(link, frame)?;
+            self.check_one_link(link, frame, at)?;
             if !self.unwanted.is_empty() {
                 let words = words(frame);
                 self.unwanted.retain(|lock| !words.contains(&&lock[..]));

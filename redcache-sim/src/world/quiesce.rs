@@ -85,6 +85,10 @@ impl World {
             // A command on which the server has hung up fails at once for this long.
             span += Duration::from_secs(10);
         }
+        if self.plan.large_value_bytes > 0 && self.plan.only_unread {
+            // A load that never ends delays the other keys of its batch.
+            span += 2 * times.load;
+        }
         let restart = 1_200_000;
         // A stale slot map is queried again, and a node without one is skipped.
         let map = self.plan.cluster.as_ref().map_or(Duration::ZERO, |cluster| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::allowed::{is_any, is_client_name, is_near_staleness, is_non_empty, is_present};
 use super::redis_down::OnRedisDown;
 use super::servers::{AddressMap, Servers};
 use super::spelling::{
@@ -355,6 +356,13 @@ settings! {
     value_max: usize, Size = "64MiB", "1 to 512MiB",
         "the size limit of a value, in bytes";
 
+    /// A value of this size or more is read and written on a second connection to its server, so
+    /// that smaller values do not wait behind it. The connection is opened at the first such value
+    /// and closed when it is no longer used. A key counts as large once a large value of it was
+    /// read or written, so the first read of it uses the ordinary connection. `0` turns this off.
+    large_value_bytes: usize, Size = "128KiB", "0 or more",
+        "the size from which a value is large, in bytes";
+
     /// A failed [`remove`](crate::engine::Engine::remove) is repeated once Redis replies. Beyond
     /// this count the oldest is given up. `0` keeps none.
     kept_removals_max: usize, Count = "10000", "0 or more",
@@ -368,34 +376,12 @@ settings! {
         "the number of commands that wait for a connection or a reply";
 }
 
-fn is_any<T>(_: &Option<T>) -> bool {
-    true
-}
-
-fn is_near_staleness(max: &Duration) -> bool {
-    let (least, most) = (Duration::from_millis(10), Duration::from_secs(366 * 24 * 3600));
-    max.is_zero() || (least..=most).contains(max)
-}
-
-fn is_client_name(name: &Option<String>) -> bool {
-    let is_printable = |name: &String| name.bytes().all(|byte| byte.is_ascii_graphic());
-    name.as_ref().is_none_or(|name| !name.is_empty() && is_printable(name))
-}
-
 /// Return `true` if no value can look like a lock with this prefix.
 fn is_lock_prefix(prefix: &str) -> bool {
     let prefix = prefix.as_bytes();
     !prefix.is_empty()
         && !ENVELOPE_PREFIX.starts_with(prefix)
         && !prefix.starts_with(ENVELOPE_PREFIX)
-}
-
-fn is_present(text: &str) -> bool {
-    !text.is_empty()
-}
-
-fn is_non_empty(bytes: &Bytes) -> bool {
-    !bytes.is_empty()
 }
 
 #[cfg(test)]

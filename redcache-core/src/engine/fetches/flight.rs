@@ -286,9 +286,9 @@ impl Fetches {
         }
         let has_loaded =
             (fetch.is_loading() || fetch.is_publishing()) && !mutant!(OwnWriteJoinsLoad);
-        // The read may be on its way to the slot's former owner. A single server has a single
-        // connection, on which a read without a reply comes after the write. A reload answers with
-        // no read: its load begins later.
+        // The read may be on its way to the slot's former owner. At a single server, the commands
+        // of a key have one connection at a time, on which a read without a reply comes after the
+        // write. A reload answers with no read: its load begins later.
         let reads_elsewhere =
             fetch.is_reading() && !fetch.will_reload() && env.config.servers.is_cluster();
         if replaces && (has_loaded || reads_elsewhere) {

@@ -273,6 +273,14 @@ fn malformed() -> Error {
     Error::new(ErrorKind::Protocol, text)
 }
 
+/// Return the error for a server that sends a frame, such as a refusal, before any command.
+pub(super) fn spoke_first(frame: &Frame<'_>) -> Error {
+    match frame {
+        Frame::Error(text) => refused(text),
+        _ => Error::new(ErrorKind::Protocol, "a reply came that nobody asked for"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

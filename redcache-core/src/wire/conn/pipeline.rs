@@ -10,6 +10,7 @@ use super::coalesce::Coalescer;
 use super::native::NativeSupport;
 use super::scripts::SentScripts;
 use super::transaction::Transaction;
+use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
 use crate::protocol::authentication::auth;
@@ -196,6 +197,30 @@ impl Pipeline {
         awaited
     }
 
+    /// Return whether a command of the key has no reply, or one that is not handled yet.
+    pub(super) fn awaits(&self, key: &Key) -> bool {
+        let is_of_key = |issued: &Issued| issued.command.key() == key;
+        let is_awaited = |awaited: &Awaited| match awaited {
+            Awaited::Command { issued, .. } => is_of_key(issued),
+            Awaited::Ignored
+            | Awaited::Ping(..)
+            | Awaited::ClusterInfo
+            | Awaited::Topology(_)
+            | Awaited::Login
+            | Awaited::Transactions => false,
+        };
+        let is_ready = |inbound: &Inbound| match inbound {
+            Inbound::Reply { issued, .. } => is_of_key(issued),
+            Inbound::Ready { .. }
+            | Inbound::LoginRefused
+            | Inbound::LoggedIn { .. }
+            | Inbound::Invalidated(_)
+            | Inbound::Flushed
+            | Inbound::Topology(_) => false,
+        };
+        self.awaited.iter().any(is_awaited) || self.ready.iter().any(is_ready)
+    }
+
     /// Return the commands without an answer, oldest first.
     pub(super) fn unanswered_commands(&mut self) -> impl Iterator<Item = &mut Issued> {
         self.awaited.iter_mut().filter_map(|awaited| match awaited {
@@ -298,6 +323,13 @@ impl Pipeline {
             | Awaited::Transactions => None,
         }))
     }
+}
+
+/// Return the longest payload of a reply.
+pub(super) fn bulk_max(config: &Config) -> usize {
+    // The limit includes the envelope of a value, and the texts of a cluster's topology.
+    let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
+    config.value_max.saturating_add(64).max(topology_max)
 }
 
 /// Append a command that is not batched with its neighbours.

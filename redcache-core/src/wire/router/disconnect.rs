@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::context::Context;
 use super::culprits;
 use super::effects::{Action, RouterEvent};
-use super::id::NodeId;
+use super::id::{ConnId, NodeId};
+use super::links::Lane;
 use super::node::{Disconnected, Node, is_lasting};
 use super::routing::Router;
 use crate::api::error::{Error, ErrorKind};
@@ -21,6 +22,11 @@ impl Router {
         let address = node.address.clone();
         let Disconnected { was_ready, is_in_doubt, unanswered } =
             node.on_disconnect(ctx.now, reason, &mut self.rng);
+        // The large link lives within the ordinary one.
+        let large = node.lose_large(ctx.now, &mut self.rng).map(|(conn, lost)| {
+            self.effects.actions.push_back(Action::HangUp { conn });
+            lost
+        });
         // This event precedes those of single commands: from now on, nothing is tracked.
         if was_announced {
             self.push_event(RouterEvent::Down { address, reason: reason.clone(), slots });
@@ -28,8 +34,13 @@ impl Router {
             let (address, reason) = (Some(address), reason.clone());
             self.push_event(RouterEvent::NotUp { address, reason });
         }
-        for issued in unanswered {
+        let (of_large, unsent) =
+            large.map(|lost| (lost.unanswered, lost.unsent)).unwrap_or_default();
+        for issued in unanswered.into_iter().chain(of_large) {
             self.requeue(ctx, id, issued);
+        }
+        for issued in unsent {
+            self.route(ctx, issued);
         }
         let outage = self.nodes.get(id).and_then(|node| node.outage(ctx.now, ctx.config));
         if self.is_closed || (!was_ready && is_lasting(reason)) {
@@ -53,13 +64,25 @@ impl Router {
 
     /// Leave a server that has refused a command as malformed. It hangs up without reading further,
     /// so all later commands are sent again.
-    pub(super) fn leave_unread(&mut self, ctx: Context<'_>, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        if let Some((_, conn)) = node.link.open_mut() {
-            conn.on_unread();
+    pub(super) fn leave_unread(&mut self, ctx: Context<'_>, conn: ConnId) {
+        let Some(node) = self.nodes.get_mut(conn.node) else { return };
+        if let Some(open) = node.open_mut(conn) {
+            open.on_unread();
         }
         let text = format!("{}: it refuses a command as malformed", node.address);
-        self.hang_up_on(ctx, id, &Error::new(ErrorKind::Unavailable, text));
+        self.leave(ctx, conn, &Error::new(ErrorKind::Unavailable, text));
+    }
+
+    /// Hang up on one link of a node. The large link ends with the ordinary one.
+    pub(super) fn leave(&mut self, ctx: Context<'_>, conn: ConnId, reason: &Error) {
+        match self.nodes.get(conn.node).and_then(|node| node.lane(conn)) {
+            Some(Lane::Ordinary) => {
+                self.effects.actions.push_back(Action::HangUp { conn });
+                self.on_disconnect(ctx, conn.node, reason);
+            }
+            Some(Lane::Large) => self.hang_up_large(ctx, conn),
+            None => {}
+        }
     }
 
     /// Fail the commands that wait for an unavailable server. A command that releases a lock
@@ -80,7 +103,7 @@ impl Router {
     }
 
     /// Queue a command of a lost connection again, unless it may not be executed twice.
-    fn requeue(&mut self, ctx: Context<'_>, from: NodeId, mut issued: Issued) {
+    pub(super) fn requeue(&mut self, ctx: Context<'_>, from: NodeId, mut issued: Issued) {
         issued.interrupted |= !issued.unread;
         issued.asking = false;
         let is_awaited = issued.token.is_some();

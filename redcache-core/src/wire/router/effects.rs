@@ -44,6 +44,10 @@ pub(crate) enum RouterEvent {
     Flushed {
         slots: SlotSet,
     },
+    /// The connection that tracked these keys no longer does. Their values may be unchanged.
+    Untracked {
+        keys: Vec<Key>,
+    },
     /// These slots have another owner, and the previous one no longer reports all changes.
     Moved {
         slots: SlotSet,

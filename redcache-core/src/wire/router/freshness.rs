@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::context::Context;
+use super::link::Link;
 use super::node::Node;
 use super::routing::Router;
 use crate::api::config::Config;
@@ -15,7 +16,12 @@ impl Router {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = (u16, Option<Instant>)> {
         let is_announced = |node: &Node| node.is_announced || mutant!(BoundOfNextConnection);
         let known = self.nodes.iter().filter(move |(_, node)| is_announced(node));
-        known.filter_map(|(id, node)| Some((id.0, node.link.open()?.1.fresh_as_of())))
+        known.filter_map(|(id, node)| {
+            let ordinary = node.link.open()?.1.fresh_as_of();
+            let large = node.large.as_ref().and_then(|large| large.fresh_as_of());
+            // An absent bound of the ordinary link is the earliest.
+            Some((id.0, ordinary.map(|at| large.map_or(at, |large| at.min(large)))))
+        })
     }
 
     /// Return the index of the node that owns a slot.
@@ -27,7 +33,7 @@ impl Router {
     /// life. If the engine's timeouts are not handled, nothing closes the connection at that
     /// instant.
     pub(crate) fn dead_at(&self, config: &Config) -> Option<Instant> {
-        let open = self.nodes.iter().filter_map(|(_, node)| node.link.open());
+        let open = self.nodes.iter().flat_map(|(_, node)| node.links()).filter_map(Link::open);
         let ready = open.filter(|(_, conn)| conn.is_ready());
         ready.map(|(_, conn)| conn.dead_at(config.heartbeat_interval)).min()
     }
@@ -39,7 +45,8 @@ impl Router {
 
     /// Return the instant at which the next connection is to be probed.
     pub(super) fn probe_at(&self, config: &Config) -> Option<Instant> {
-        let idle = self.nodes.iter().filter_map(|(_, node)| node.link.idle_since());
+        let links = self.nodes.iter().flat_map(|(_, node)| node.links());
+        let idle = links.filter_map(Link::idle_since);
         idle.min().and_then(|since| self.probing.due_at(since, config))
     }
 }

@@ -6,7 +6,7 @@ use super::breaker::Breaker;
 use super::context::{Context, earliest};
 use super::effects::{Effects, RouterEvent};
 use super::hello::Hello;
-use super::id::{ConnId, Transmit};
+use super::large::LargeLink;
 use super::link::Link;
 use super::waiting::Waiting;
 use crate::api::config::{Address, Config, Servers};
@@ -31,6 +31,10 @@ pub(super) struct Node {
     /// Whether the address is known. Under sentinels, it is known once a sentinel has named it.
     pub(super) is_located: bool,
     pub(super) link: Link,
+    /// The link for large values, once there was one.
+    pub(super) large: Option<Box<LargeLink>>,
+    /// The size from which a value is large.
+    pub(super) large_from: usize,
     breaker: Breaker,
     /// Commands that wait for a ready connection, or for room in it.
     pub(super) waiting: Waiting,
@@ -52,7 +56,7 @@ pub(super) struct Node {
     /// A replica at this address has refused a write, so only a primary will do.
     needs_primary: bool,
     /// Whether the server knows `HELLO`.
-    hello: Hello,
+    pub(super) hello: Hello,
     /// Whether the server has hung up at `HELLO`. The next attempt shows whether the server is
     /// down.
     is_in_doubt: bool,
@@ -84,6 +88,10 @@ impl Node {
             address,
             is_located: true,
             link: Link::Down { dial_at: now },
+            large: None,
+            large_from: Some(config.large_value_bytes)
+                .filter(|bytes| *bytes > 0)
+                .unwrap_or(usize::MAX),
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             waiting: Waiting::default(),
             unanswered_max: UNANSWERED_MAX,
@@ -160,6 +168,9 @@ impl Node {
 
     /// Send a command, or let it wait.
     pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
+        if self.takes_large(now, &issued) {
+            return self.send_large(now, issued, locks);
+        }
         let has_room = self.has_room() || self.takes_release(&issued);
         let passes = has_room && self.waiting.lets_pass(&issued);
         match self.link.ready_mut() {
@@ -168,16 +179,8 @@ impl Node {
         }
     }
 
-    /// Send a command that has waited.
-    pub(super) fn send_waited(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        match self.link.ready_mut() {
-            Some(conn) => conn.send(now, issued, locks),
-            None => self.waiting.push(issued),
-        }
-    }
-
     /// Return whether the connection accepts another command.
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let open = self.link.open().filter(|_| self.questionable.is_none());
         open.is_some_and(|(_, conn)| {
             conn.unanswered() < self.unanswered_max || mutant!(UnansweredUnbounded)
@@ -186,30 +189,20 @@ impl Node {
 
     /// Return whether the command releases a lock on a connection that is about to be left. The
     /// server has granted the lock, so it is asked once to release it.
-    fn takes_release(&self, issued: &Issued) -> bool {
+    pub(super) fn takes_release(&self, issued: &Issued) -> bool {
         let is_release = issued.command.releases_lock() && issued.last_refusal.is_none();
         let open = self.link.open().filter(|_| is_release && self.questionable.is_some());
         open.is_some_and(|(_, conn)| conn.unanswered() < self.unanswered_max)
             && !mutant!(QuestionableKeepsLock)
     }
 
-    /// Remove the next command that waits, if the connection has room for it.
-    pub(super) fn next_waiting(&mut self) -> Option<Issued> {
-        if !self.has_room() {
-            return None;
-        }
-        let conn = self.link.ready_mut()?;
-        self.waiting.pop(conn.awaited())
-    }
-
-    /// Begin the handshake. Return `false` if this attempt was abandoned before.
-    pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId) -> bool {
-        let is_named_by_sentinel = is_named_by_sentinel(ctx.config);
+    /// Return what is known of the server that the next handshake is with.
+    pub(super) fn expectation(&self, config: &Config) -> Expectation {
+        let is_named_by_sentinel = is_named_by_sentinel(config);
         // Only the reply to `HELLO` contains the role.
         let without_hello = self.hello.is_skipped() && !is_named_by_sentinel;
         let needs_primary = self.needs_primary || (is_named_by_sentinel && !mutant!(RoleUnchecked));
-        let expected = Expectation { without_hello, needs_primary };
-        self.link.on_connected(ctx.now, id, (expected, ctx.config))
+        Expectation { without_hello, needs_primary }
     }
 
     /// Handle a hang-up of the server. Any of its unanswered commands may be the cause.
@@ -244,7 +237,8 @@ impl Node {
 
     /// Return the reason why the connection is to be left, once its commands are answered.
     pub(super) fn to_leave(&self) -> Option<Error> {
-        let is_answered = self.link.open().is_some_and(|(_, conn)| conn.awaited() == 0);
+        let is_answered = self.link.open().is_some_and(|(_, conn)| conn.awaited() == 0)
+            && self.large.as_ref().is_none_or(|large| large.is_answered());
         self.questionable.clone().filter(|_| is_answered)
     }
 
@@ -272,7 +266,8 @@ impl Node {
 
     /// Return the number of commands that wait for an answer.
     pub(super) fn in_flight(&self) -> usize {
-        self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.waiting.len()
+        let large = self.large.as_ref().map_or(0, |large| large.in_flight());
+        self.link.open().map_or(0, |(_, conn)| conn.awaited()) + self.waiting.len() + large
     }
 
     pub(super) fn on_ready(&mut self, ctx: Context<'_>, untracked: Option<String>, rng: &mut Rng) {
@@ -337,20 +332,19 @@ impl Node {
         for issued in self.link.hang_up(effects) {
             self.waiting.push(issued);
         }
+        self.hang_up_large(effects);
     }
 
     /// Report the commands that were issued at `limit` or before and whose sender still waits.
     pub(super) fn report_overdue(&mut self, now: Instant, limit: Instant, effects: &mut Effects) {
-        if let Some((_, conn)) = self.link.open_mut() {
-            while let Some(overdue) = conn.next_overdue(limit)
-                && !mutant!(OverdueNever)
-            {
-                let Overdue { token, command, issued_at, last_refusal } = overdue;
-                self.breaker.on_failure(now, issued_at);
-                effects.events.push_back(RouterEvent::Overdue { token, command, last_refusal });
-            }
+        while let Some(overdue) = self.next_overdue(limit)
+            && !mutant!(OverdueNever)
+        {
+            let Overdue { token, command, issued_at, last_refusal } = overdue;
+            self.breaker.on_failure(now, issued_at);
+            effects.events.push_back(RouterEvent::Overdue { token, command, last_refusal });
         }
-        while let Some(issued) = self.waiting.pop_until(limit) {
+        while let Some(issued) = self.pop_until(limit) {
             if issued.token.is_some() {
                 self.breaker.on_failure(now, issued.issued_at);
                 effects.fail(issued, self.unavailable());
@@ -376,12 +370,8 @@ impl Node {
     pub(super) fn poll_timeout(&self, redials: bool, config: &Config) -> Option<Instant> {
         let queued = self.waiting.first_at().map(|issued_at| issued_at + config.command_timeout);
         let link = earliest(self.link.poll_timeout(redials && self.is_located, config), queued);
+        let link = earliest(link, self.poll_large(redials, config));
         earliest(link, self.hello.verify_at().filter(|_| redials && self.is_ready()))
-    }
-
-    /// Return the bytes to write on the connection, if there are any.
-    pub(super) fn transmit(&self) -> Option<Transmit> {
-        self.link.open().and_then(|(id, conn)| Transmit::of(id, conn.unwritten()))
     }
 }
 

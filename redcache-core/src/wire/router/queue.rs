@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::api::key::Key;
 use crate::wire::issued::Issued;
 
 /// Commands in the order of an instant: the time of issue, from which their timeout counts, or the
@@ -21,6 +22,11 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.commands.is_empty()
+    }
+
+    /// Return whether a command of the key waits here.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.commands.values().any(|issued| issued.command.key() == key)
     }
 
     /// Insert a command at its time of issue.

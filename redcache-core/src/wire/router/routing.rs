@@ -185,7 +185,7 @@ impl Router {
     pub(super) fn send_to(&mut self, ctx: Context<'_>, id: NodeId, issued: Issued) {
         let Some(node) = self.nodes.get_mut(id) else { return self.unrouted.push(issued) };
         node.send(ctx.now, issued, ctx.lock_settings);
-        if !node.waiting.is_free() {
+        if !node.is_at_rest() {
             self.send_waiting(ctx, id);
         }
     }
@@ -193,17 +193,17 @@ impl Router {
     /// Send the commands that wait for a node, as far as its connection has room for them. Commands
     /// whose slot has moved meanwhile are sent to the new owner.
     pub(super) fn send_waiting(&mut self, ctx: Context<'_>, id: NodeId) {
-        if self.nodes.get(id).is_none_or(|node| node.waiting.is_at_rest()) {
+        if self.nodes.get(id).is_none_or(Node::is_at_rest) {
             return;
         }
         let mut owners = Vec::new();
         while let Some(node) = self.nodes.get_mut(id)
-            && let Some(issued) = node.next_waiting()
+            && let Some((lane, issued)) = node.next_waiting()
         {
             let owner = if issued.asking { Some(id) } else { self.owner(issued.slot) };
             match owner.and_then(|owner| Some((owner, self.nodes.get_mut(owner)?))) {
                 Some((owner, node)) if owner == id => {
-                    node.send_waited(ctx.now, issued, ctx.lock_settings);
+                    node.send_waited(ctx.now, lane, issued, ctx.lock_settings);
                 }
                 Some((owner, node)) => {
                     node.send(ctx.now, issued, ctx.lock_settings);
@@ -212,8 +212,19 @@ impl Router {
                 None => self.unrouted.push(issued),
             }
         }
+        self.report_untracked(id);
         for owner in owners {
             self.send_waiting(ctx, owner);
+        }
+    }
+
+    /// Report the keys that have left the large link of a node.
+    fn report_untracked(&mut self, id: NodeId) {
+        if let Some(large) = self.nodes.get_mut(id).and_then(|node| node.large.as_mut()) {
+            let keys = large.take_untracked();
+            if !keys.is_empty() {
+                self.push_event(RouterEvent::Untracked { keys });
+            }
         }
     }
 

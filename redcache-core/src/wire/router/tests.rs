@@ -12,6 +12,7 @@ use crate::resp::{Frame, Limits, Scanner, decode};
 use crate::rng::Rng;
 
 mod hang_ups;
+mod large;
 mod standalone;
 
 /// A router, and nodes whose replies the test scripts.
@@ -98,7 +99,7 @@ impl World {
                         self.step(|router, ctx| router.handle_connected(ctx, conn));
                         self.take_sent(port);
                         let handshake = self.handshake.clone();
-                        self.hear(port, &handshake);
+                        self.hear_on(conn, &handshake);
                     }
                     Action::Login { .. } => panic!("the settings have no provider"),
                     Action::Dial { conn, .. } => self.step(|router, ctx| {
@@ -119,7 +120,11 @@ impl World {
 
     /// Deliver bytes of a node, which has read everything that was sent to it.
     fn hear(&mut self, port: u16, bytes: &[u8]) {
-        let conn = self.conn(port).unwrap();
+        self.hear_on(self.conn(port).unwrap(), bytes);
+    }
+
+    fn hear_on(&mut self, conn: ConnId, bytes: &[u8]) {
+        let port = self.open.iter().find(|(open, _)| *open == conn).map(|(_, port)| *port).unwrap();
         for byte in bytes.chunks(1) {
             let mut sent = Vec::new();
             self.router.take_transmit(conn, &mut sent);
@@ -157,20 +162,7 @@ impl World {
     /// Return the commands sent to a node since the last call, by their first two words.
     fn take_sent(&mut self, port: u16) -> Vec<String> {
         self.transmit(port);
-        let bytes = self.unread.remove(&port).unwrap_or_default();
-        let (mut rest, mut sent) = (&bytes[..], Vec::new());
-        while let Some(end) = Scanner::new(Limits::default()).scan(rest).unwrap() {
-            let Frame::Array(words) = decode(&rest[..end]).unwrap() else { panic!() };
-            let words = words.iter().map(|word| match word {
-                Frame::Bulk(word) => String::from_utf8_lossy(word).into_owned(),
-                _ => panic!("not a word"),
-            });
-            sent.push(words.take(2).collect::<Vec<_>>().join(" "));
-            rest = &rest[end..];
-        }
-        // `HANDSHAKE` has answered these.
-        sent.retain(|command| !command.starts_with("CLIENT") && command != "PING");
-        sent
+        names(&self.unread.remove(&port).unwrap_or_default())
     }
 
     fn send(&mut self, command: Command) -> u64 {
@@ -252,6 +244,7 @@ impl World {
             RouterEvent::Unanswered { .. } => "unanswered".to_owned(),
             RouterEvent::Invalidated(_) => "invalidated".to_owned(),
             RouterEvent::Flushed { slots } => format!("flushed {}", count(&slots)),
+            RouterEvent::Untracked { keys } => format!("untracked {}", keys.len()),
             RouterEvent::Moved { slots } => format!("moved {}", count(&slots)),
             RouterEvent::Up { .. } => "up".to_owned(),
             RouterEvent::Down { slots, .. } => format!("down {}", count(&slots)),
@@ -263,6 +256,22 @@ impl World {
     fn asks_topology(&mut self, port: u16) -> bool {
         self.take_sent(port).iter().any(|command| command.starts_with("CLUSTER"))
     }
+}
+
+/// Return the first two words of each command, except commands that `HANDSHAKE` has answered.
+fn names(bytes: &[u8]) -> Vec<String> {
+    let (mut rest, mut sent) = (bytes, Vec::new());
+    while let Some(end) = Scanner::new(Limits::default()).scan(rest).unwrap() {
+        let Frame::Array(words) = decode(&rest[..end]).unwrap() else { panic!() };
+        let words = words.iter().map(|word| match word {
+            Frame::Bulk(word) => String::from_utf8_lossy(word).into_owned(),
+            _ => panic!("not a word"),
+        });
+        sent.push(words.take(2).collect::<Vec<_>>().join(" "));
+        rest = &rest[end..];
+    }
+    sent.retain(|command| !command.starts_with("CLIENT") && command != "PING");
+    sent
 }
 
 fn count(slots: &SlotSet) -> usize {

@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use super::queue::Queue;
+use crate::api::key::Key;
 use crate::wire::issued::{Company, Issued};
 
 /// The largest number of suspects that are unanswered at the same time.
@@ -51,6 +52,11 @@ impl Round {
 impl Waiting {
     pub(super) fn len(&self) -> usize {
         self.any.len() + self.few.len() + self.alone.len()
+    }
+
+    /// Return whether a command of the key waits here.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        [&self.any, &self.few, &self.alone].into_iter().any(|queue| queue.has(key))
     }
 
     fn has_suspects(&self) -> bool {
@@ -137,7 +143,6 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::key::Key;
     use crate::protocol::command::{Command, Token};
     use crate::protocol::slot::Slot;
 

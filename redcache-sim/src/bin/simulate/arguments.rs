@@ -14,6 +14,7 @@ simulate --mutants | --mutant NAME [--seeds N]
   --sentinels    simulate a group under Redis Sentinel instead
   --namespaces   simulate processes that share a namespace which they clear instead
   --changes      make most calls changes, and crash processes often; also with --cluster
+  --large        give large values a connection of their own; also with --cluster and --changes
   --seeds N      the number of worlds (default 2000)
   --from SEED    the first seed (default 0)
   --threads N    the number of threads (default: one per processor)
@@ -36,6 +37,7 @@ pub(crate) struct Arguments {
     pub(crate) sentinels: bool,
     pub(crate) namespaces: bool,
     pub(crate) changes: bool,
+    pub(crate) large: bool,
     pub(crate) replay: Option<u64>,
     pub(crate) whole: bool,
     pub(crate) hunt: Option<Hunt>,
@@ -51,8 +53,8 @@ pub(crate) enum Hunt {
 impl Arguments {
     /// Return the options of every simulated world.
     pub(crate) fn options(&self) -> Options {
-        let Self { cluster, sentinels, namespaces, changes, .. } = *self;
-        Options { cluster, sentinels, namespaces, changes, ..Options::default() }
+        let Self { cluster, sentinels, namespaces, changes, large, .. } = *self;
+        Options { cluster, sentinels, namespaces, changes, large, ..Options::default() }
     }
 
     /// Return the faults that this kind of world can inject.
@@ -69,6 +71,8 @@ impl Arguments {
     pub(crate) fn coverage(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
         tally.coverage().filter(|(it, _)| match (self.sentinels, self.cluster) {
             _ if self.namespaces => it.is_of_namespaces(),
+            _ if it.is_of_large() => self.large,
+            _ if self.large && it.is_of_stale() => false,
             _ if it.is_of_namespaces_only() => false,
             (true, _) => it.is_of_sentinels(),
             (false, true) => !it.is_of_one_server() && !it.is_of_sentinels_only(),
@@ -88,6 +92,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
         sentinels: false,
         namespaces: false,
         changes: false,
+        large: false,
         replay: None,
         whole: false,
         hunt: None,
@@ -111,6 +116,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Ar
             "--sentinels" => arguments.sentinels = true,
             "--namespaces" => arguments.namespaces = true,
             "--changes" => arguments.changes = true,
+            "--large" => arguments.large = true,
             "--json" => arguments.json = true,
             "--from-start" => arguments.whole = true,
             "--help" | "-h" => return Ok(None),

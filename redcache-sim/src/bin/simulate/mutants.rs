@@ -55,6 +55,7 @@ fn worlds(mutant: Mutant) -> Vec<Options> {
         cluster: mutant.is_of_cluster(),
         sentinels: mutant.is_of_sentinels(),
         namespaces: mutant.is_of_namespaces(),
+        large: mutant.is_of_large(),
         ..Options::default()
     };
     let mut worlds = vec![first];
