@@ -118,11 +118,13 @@ impl<V: Version, C: Codec<V> + Copy> Namespace<V, C> {
     }
 
     fn figures(&self) -> (String, serde_json::Value) {
+        let loads = self.loads.lock().unwrap();
+        let loads = (0..KEYS).map(|key| loads.get(&key).copied().unwrap_or(0));
         let figures = json!({
             "calls": self.calls.load(Ordering::Relaxed),
             "wrong": self.wrong.load(Ordering::Relaxed),
             "errors": *self.errors.lock().unwrap(),
-            "loads": self.loads.lock().unwrap().values().collect::<Vec<_>>(),
+            "loads": loads.collect::<Vec<_>>(),
             "undecodable": self.view.undecodable(),
             "replaced": self.view.replaced(),
         });
