@@ -100,7 +100,7 @@ const FOUND: [(u64, &str); 72] = [
     (19354, "a server that was lost three times at HELLO stayed untracked until its link ended"),
     (10093631, "a connection that was to be left after a MASTERDOWN kept a lock"),
     (10235947, "the same, after a LOADING"),
-    (10238645, "pauses grew while further commands on the key of a known culprit were searched"),
+    (10238645, "further commands on the key of a known culprit were searched like the first"),
     (10074121, "a call joined a load shortly before its timeout and failed with it"),
     (10097963, "the same"),
     (10123370, "the same"),

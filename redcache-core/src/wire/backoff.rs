@@ -56,11 +56,6 @@ impl Backoff {
         }
     }
 
-    /// Count hang-ups from zero: the last ones had a cause that is known now and stays away.
-    pub(crate) fn on_culprit(&mut self) {
-        self.blamed = 0;
-    }
-
     pub(crate) fn reset(&mut self) {
         self.blamed = 0;
         self.next = FIRST.min(self.max);
@@ -111,9 +106,6 @@ mod tests {
             backoff.pause(&mut rng);
         }
         assert!(backoff.pause(&mut rng) >= max / 2);
-        backoff.on_culprit();
-        backoff.on_command_blamed();
-        assert!(backoff.pause(&mut rng) <= FIRST);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Router {
         let (of_large, unsent) =
             large.map(|lost| (lost.unanswered, lost.unsent)).unwrap_or_default();
         for issued in unanswered.into_iter().chain(of_large) {
-            self.requeue(ctx, id, issued);
+            self.requeue(ctx, issued);
         }
         for issued in unsent {
             self.route(ctx, issued);
@@ -103,7 +103,7 @@ impl Router {
     }
 
     /// Queue a command of a lost connection again, unless it may not be executed twice.
-    pub(super) fn requeue(&mut self, ctx: Context<'_>, from: NodeId, mut issued: Issued) {
+    pub(super) fn requeue(&mut self, ctx: Context<'_>, mut issued: Issued) {
         issued.interrupted |= !issued.unread;
         issued.asking = false;
         let is_awaited = issued.token.is_some();
@@ -117,19 +117,14 @@ impl Router {
         if is_awaited && is_repeatable && issued.attempts < ATTEMPTS_MAX {
             self.route(ctx, issued);
         } else {
-            self.fail_unanswered(ctx, from, issued);
+            self.fail_unanswered(ctx, issued);
         }
     }
 
     /// Fail a command whose connections were lost. If the server hung up each time, and the last
     /// time while the command was alone, the error names the command as the cause.
-    fn fail_unanswered(&mut self, ctx: Context<'_>, from: NodeId, issued: Issued) {
+    fn fail_unanswered(&mut self, ctx: Context<'_>, issued: Issued) {
         let text = if issued.is_culprit() {
-            if self.culprits.has_key(issued.command.key())
-                && let Some(node) = self.nodes.get_mut(from)
-            {
-                node.backoff.on_culprit();
-            }
             self.culprits.on_hang_up(ctx.now, &issued.command);
             culprits::reason(&issued.command)
         } else {

@@ -33,7 +33,7 @@ impl Router {
             self.push_event(RouterEvent::Untracked { keys: untracked });
         }
         for issued in unanswered {
-            self.requeue(ctx, id, issued);
+            self.requeue(ctx, issued);
         }
         for issued in unsent {
             self.route(ctx, issued);
