@@ -73,6 +73,19 @@ impl RedisCluster {
         Self::start_with(args.collect(), Some(tls))
     }
 
+    /// Start a cluster whose nodes have this many databases, and wait until they are one. Return
+    /// `None` if the clusters of the server have database 0 only.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no `redis-server`, or the nodes do not form a cluster.
+    pub fn start_with_databases(count: usize) -> Option<Self> {
+        let reply = RedisServer::start().connect().call(&["CONFIG", "GET", "cluster-databases"]);
+        let is_known = matches!(decode(&reply), Ok(Frame::Array(words)) if !words.is_empty());
+        let args = ["--cluster-databases".to_owned(), count.to_string()].to_vec();
+        is_known.then(|| Self::start_with(vec![args; 2 * PRIMARIES], None))
+    }
+
     /// Start a cluster whose nodes have these further arguments.
     fn start_with(args: Vec<Vec<String>>, tls: Option<TlsGroup>) -> Self {
         let start = |args: Vec<String>| {

@@ -22,6 +22,7 @@ with_a_server_of_its_own![
     a_seed_may_be_a_replica_or_be_down,
     a_server_that_is_no_cluster_is_an_error_at_once,
     a_cold_batch_costs_each_key_one_read_one_lock_and_one_publication,
+    a_cluster_with_more_databases_is_used_in_the_database_of_the_url,
 ];
 
 /// The cluster that no scenario changes.
@@ -30,6 +31,9 @@ static CLUSTER: Shared<RedisCluster> = Shared::new();
 fn shared() -> Arc<RedisCluster> {
     CLUSTER.get(RedisCluster::start)
 }
+
+/// A cluster with more databases than 0, if the server knows such clusters.
+static DATABASES: Shared<Option<RedisCluster>> = Shared::new();
 
 /// Return keys of a scenario, spread over all slots.
 fn keys(scenario: &str, adapter: &str, count: usize) -> Vec<String> {
@@ -160,4 +164,30 @@ fn a_cold_batch_costs_each_key_one_read_one_lock_and_one_publication<C: Cache>()
     // The publish script writes once.
     assert_eq!(set - (eval + evalsha), 100);
     assert_eq!(eval, 3, "the source goes once to each node");
+}
+
+#[expect(clippy::print_stderr, reason = "a scenario that cannot run says so")]
+fn a_cluster_with_more_databases_is_used_in_the_database_of_the_url<C: Cache>() {
+    const DATABASES_MAX: usize = 16;
+    let cluster = DATABASES.get(|| RedisCluster::start_with_databases(DATABASES_MAX));
+    let Some(cluster) = &*cluster else {
+        return eprintln!("skipped: clusters of this server have database 0 only");
+    };
+    let [in_0, in_3, other_in_3] =
+        ["", "/3", "/3"].map(|database| connected::<C>(cluster.url() + database));
+    assert!(in_3.is_tracked());
+    for key in keys("databases", adapter::<C>(), 20) {
+        in_0.insert(&key, "zero", TTL).unwrap();
+        assert_eq!(seen(in_3.get(&key)), "nothing from redis");
+        assert_eq!(seen(in_3.get_with(&key, TTL, || found("three"))), "three from loaded");
+        assert_eq!(seen(in_3.get(&key)), "three from near");
+        let mut raw = cluster.connect_to_owner(&key);
+        raw.ok(&["SELECT", "3"]);
+        assert!(raw.get(&key).unwrap().ends_with(b"three"));
+        other_in_3.insert(&key, "new", TTL).unwrap();
+        wait_until("the change is heard of", || seen(in_3.get(&key)).starts_with("new from"));
+        assert!(seen(in_0.get(&key)).starts_with("zero from"));
+    }
+    let error = cache_error(C::connect(format!("{}/{DATABASES_MAX}", cluster.url())));
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
 }

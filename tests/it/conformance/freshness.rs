@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redcache_core::{Answer, CallOptions, Source};
-use redcache_tests::{Direction, Proxy};
+use redcache_tests::{Direction, Proxy, Raw};
 
 use super::cache::Cache;
 use super::scene::{connected, seen, wait_until};
@@ -14,6 +14,7 @@ use super::server::Server;
 
 on_every_adapter![
     no_read_is_older_than_the_limit_of_the_cache_while_the_server_goes_silent,
+    no_read_is_older_than_the_limit_of_the_cache_while_the_server_forgets_tracked_keys,
     a_call_with_a_limit_reads_what_an_entry_cannot_promise,
 ];
 
@@ -98,6 +99,54 @@ fn no_read_is_older_than_the_limit_of_the_cache_while_the_server_goes_silent<C: 
         hits.load(Ordering::SeqCst),
         silences.load(Ordering::SeqCst),
     );
+}
+
+/// Read keys in turn, twice each, while the server tracks fewer keys than there are: each read of
+/// another key ends an entry.
+fn no_read_is_older_than_the_limit_of_the_cache_while_the_server_forgets_tracked_keys<C: Cache>() {
+    const KEYS: [&str; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
+    const WRITES: usize = 200;
+    let server = Server::start();
+    let mut raw = server.connect();
+    raw.ok(&["CONFIG", "SET", "tracking-table-max-keys", "2"]);
+    let cache = connected::<C>(format!("{}?near_staleness_max=50ms", server.url()));
+    let versions = KEYS.map(|_| Versions::default());
+    let write = |raw: &mut Raw, number: usize| {
+        let mut written = versions[number].0.lock().unwrap();
+        raw.ok(&["SET", KEYS[number], &written.len().to_string()]);
+        written.push(Instant::now());
+    };
+    (0..KEYS.len()).for_each(|number| write(&mut raw, number));
+    let (is_over, far) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            for number in (0..KEYS.len()).flat_map(|number| [number; 2]).cycle() {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let asked_at = Instant::now();
+                let answer = cache.get(KEYS[number]).unwrap();
+                let staleness = versions[number].staleness(&answer, asked_at);
+                assert!(staleness <= LIMIT, "{} is {staleness:?} old", seen(Ok::<_, ()>(answer)));
+                far.fetch_add(usize::from(answer.source == Source::Redis), Ordering::SeqCst);
+            }
+        });
+        for number in (0..KEYS.len()).cycle().take(WRITES) {
+            let before = far.load(Ordering::SeqCst);
+            write(&mut raw, number);
+            // The write ends one entry.
+            let is_forgotten = || far.load(Ordering::SeqCst) > before + 1;
+            wait_until("an entry ends without a write", || is_forgotten() || reader.is_finished());
+        }
+        is_over.store(true, Ordering::SeqCst);
+        reader.join().unwrap();
+    });
+    for (number, key) in KEYS.into_iter().enumerate() {
+        let last = versions[number].0.lock().unwrap().len() - 1;
+        wait_until("the last version is read", || {
+            seen(cache.get(key)).starts_with(&format!("{last} from"))
+        });
+    }
 }
 
 fn a_call_with_a_limit_reads_what_an_entry_cannot_promise<C: Cache>() {
