@@ -4,6 +4,8 @@
 //! share of an `MGET`. While traffic is light the server has time to spare. Otherwise a key pays
 //! for its TTL when it is read again, because many keys never are.
 
+use std::hint::black_box;
+
 /// A set of the keys that were read lately, by their hashes. It may contain a few others.
 ///
 /// A read touches one place of the memory, because each place is a cache miss under load.
@@ -49,8 +51,7 @@ impl Rereads {
     /// Add the key with this hash. Return whether it was read before.
     pub(crate) fn on_read(&mut self, hash: u64) -> bool {
         let bits = 1 << (hash & 63) | 1 << (hash >> 6 & 63);
-        // The number of words is a power of two.
-        let place = (hash >> 12) as usize & (self.words.len() - 1);
+        let place = self.place(hash);
         let [recent, older] = [self.recent, 1 - self.recent].map(|set| self.words[place][set]);
         if recent & bits == bits {
             return true;
@@ -63,6 +64,17 @@ impl Rereads {
             self.count = 0;
         }
         older & bits == bits
+    }
+
+    /// Bring the words of the keys with these hashes into the processor's cache. The misses overlap
+    /// here, and each would delay the start of a read.
+    pub(crate) fn prefetch(&self, hashes: impl Iterator<Item = u64>) {
+        black_box(hashes.fold(0, |all, hash| all | self.words[self.place(hash)][0]));
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        // The number of words is a power of two.
+        (hash >> 12) as usize & (self.words.len() - 1)
     }
 }
 

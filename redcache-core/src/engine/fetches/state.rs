@@ -85,6 +85,9 @@ impl Fetches {
             op,
             FetchCall::Many(Box::new(Batch::new(keys.len(), options.fresh_since(cx.now)))),
         );
+        if let Some(rereads) = &self.rereads {
+            rereads.prefetch(keys.iter().map(|key| self.flights.hash(key.as_bytes())));
+        }
         self.coming = keys.len();
         for (slot, key) in (0..).zip(keys) {
             self.coming -= 1;
