@@ -17,8 +17,8 @@ const LOCK_TRIPS: u32 = 4;
 /// Samples of the round trip. No two of them overlap.
 #[derive(Debug, Default)]
 pub(crate) struct RoundTrip {
-    /// The recent samples. The next one replaces the oldest.
-    samples: [Option<Duration>; SAMPLES],
+    /// The recent samples in nanoseconds. The next one replaces the oldest.
+    samples: [u64; SAMPLES],
     /// The number of all samples.
     count: usize,
     last_at: Option<Instant>,
@@ -34,12 +34,14 @@ impl RoundTrip {
             return None;
         }
         self.last_at = Some(now);
-        self.samples[self.count % SAMPLES] = Some(now.saturating_duration_since(sent_at));
+        let sample = now.saturating_duration_since(sent_at).as_nanos();
+        self.samples[self.count % SAMPLES] = u64::try_from(sample).unwrap_or(u64::MAX);
         self.count += 1;
         if self.count < SAMPLES_MIN {
             return None;
         }
-        self.samples.into_iter().flatten().min()
+        let samples = &self.samples[..self.count.min(SAMPLES)];
+        samples.iter().min().copied().map(Duration::from_nanos)
     }
 
     /// Record an extended lock. Return `true` for the first one.

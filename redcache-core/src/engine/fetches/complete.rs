@@ -39,7 +39,7 @@ impl Fetches {
         }
         let mut late = if is_shared(env, &end) { Vec::new() } else { take_late(&mut flight) };
         if matches!(end, End::Hit { .. } | End::Loaded { .. } | End::Outdated { .. }) {
-            late.extend(self.take_too_early(&mut flight));
+            late.append(&mut self.take_too_early(&mut flight));
         }
         let (result, source) = result(env, &flight.key, end);
         let fresh_as_of = flight.fetch.fresh_at.map(|at| cx.now.saturating_duration_since(at));
