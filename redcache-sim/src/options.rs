@@ -11,8 +11,8 @@ pub struct Options {
     pub namespaces: bool,
     /// Make most calls changes, and crash processes often; for servers and clusters.
     pub changes: bool,
-    /// Make some values large, so that they have a connection of their own; for servers and
-    /// clusters.
+    /// Make some values large, so that they have a connection of their own; for servers, clusters
+    /// and groups under Redis Sentinel.
     pub large: bool,
     /// Record a readable trace.
     pub trace: bool,

@@ -59,13 +59,16 @@ impl World {
             let links = state.port.links.iter().map(|&link| &self.links[link]);
             let source =
                 |link: &&Link| link.server().is_some() && link.known_role() == Some(Role::Primary);
-            let Some(link) = links.into_iter().find(source) else {
+            let mut links = links.filter(source).peekable();
+            let Some(link) = links.peek().copied() else {
                 return Err(Invariant::FailClosed.broken(format!(
                     "p{process} serves {key} from near and has no connection to a primary"
                 )));
             };
             let Some(node) = link.server().map(|server| &self.nodes[server]) else { continue };
-            if !link.is_quiet() || link.wire.client.is_none() || node.is_frozen || node.is_dead {
+            // The entry may come from either of two links to the primary.
+            let is_quiet = links.all(|link| link.is_quiet() && link.wire.client.is_some());
+            if !is_quiet || node.is_frozen || node.is_dead {
                 continue;
             }
             self.timeline.tally.cover(Invariant::Tracked);

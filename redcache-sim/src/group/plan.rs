@@ -66,6 +66,8 @@ pub(super) struct Plan {
     pub(super) sentinel_login: LoginPlan,
     /// The provider, for the logins that have one.
     pub(super) provider: ProviderPlan,
+    /// The size from which a value is large; zero for none.
+    pub(super) large_value_bytes: usize,
 }
 
 /// The logins at all servers or at all sentinels.
@@ -118,6 +120,7 @@ impl Plan {
             server_login: login(rng, "password of the servers"),
             sentinel_login: login(rng, "password of the sentinels"),
             provider: provider(rng),
+            large_value_bytes: 0,
         }
     }
 
@@ -146,6 +149,7 @@ impl Plan {
             .connect_timeout(self.connect)
             .reconnect_delay_max(self.reconnect)
             .near_cache_bytes(64 << 10)
+            .large_value_bytes(self.large_value_bytes)
             .build()
     }
 

@@ -140,10 +140,16 @@ pub(super) struct World {
     pub(super) sent: Vec<Option<KeyCopy>>,
 }
 
+/// The sizes from which values may be large, which have 7 bytes or more.
+const LARGE_VALUES: [usize; 3] = [1, 8, 9];
+
 impl World {
     pub(super) fn new(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::new(seed ^ 0x7365_6e74_696e_656c);
-        let plan = Plan::new(&mut rng);
+        let mut plan = Plan::new(&mut rng);
+        if options.large {
+            plan.large_value_bytes = Rng::new(seed).pick(&LARGE_VALUES);
+        }
         let timeline = Timeline::new(options);
         let start = timeline.time();
         let nodes = (0..SERVERS).map(|number| {

@@ -14,7 +14,8 @@ simulate --mutants | --mutant NAME [--seeds N]
   --sentinels    simulate a group under Redis Sentinel instead
   --namespaces   simulate processes that share a namespace which they clear instead
   --changes      make most calls changes, and crash processes often; also with --cluster
-  --large        give large values a connection of their own; also with --cluster and --changes
+  --large        give large values a connection of their own; also with the
+                 options above, --namespaces excepted
   --seeds N      the number of worlds (default 2000)
   --from SEED    the first seed (default 0)
   --threads N    the number of threads (default: one per processor)
@@ -71,7 +72,7 @@ impl Arguments {
     pub(crate) fn coverage(&self, tally: &Tally) -> impl Iterator<Item = (Invariant, u64)> {
         tally.coverage().filter(|(it, _)| match (self.sentinels, self.cluster) {
             _ if self.namespaces => it.is_of_namespaces(),
-            _ if it.is_of_large() => self.large,
+            _ if it.is_of_large() => self.large && !self.sentinels,
             _ if self.large && it.is_of_stale() => false,
             _ if it.is_of_namespaces_only() => false,
             (true, _) => it.is_of_sentinels(),
