@@ -47,6 +47,7 @@ on_every_runtime![
     a_holder_that_closes_during_its_load_lets_the_others_load_at_once,
     a_cancelled_holder_lets_the_others_load_at_once,
     a_process_that_is_killed_in_a_change_leaves_no_old_value,
+    a_fork_of_a_process_gets_an_error_at_once_and_the_process_goes_on,
 ];
 
 #[test]
@@ -74,6 +75,16 @@ fn eight_processes_cause_one_load() {
         let loaded: u64 = nodes.iter_mut().map(|node| node.stat("loads")).sum();
         assert_eq!(loaded, 4, "k, a, b and c were loaded once each: {answers:?}");
     });
+}
+
+fn a_fork_of_a_process_gets_an_error_at_once_and_the_process_goes_on(runtime: &str) {
+    let server = RedisServer::start();
+    let mut node = Node::start(runtime, &server);
+    assert_eq!(node.call(json!({"op": "insert", "key": "k", "value": "v"}))["ok"], true);
+    let forked = node.call(json!({"op": "fork", "key": "k"}));
+    assert!(forked["ok"].as_str().unwrap().contains("this process was forked"), "{forked}");
+    let read = node.call(json!({"op": "get", "key": "k"}));
+    assert_eq!((&read["ok"], &read["source"]), (&json!("v"), &json!("redis")));
 }
 
 fn every_line_is_answered_and_the_end_of_input_is_the_end(runtime: &str) {

@@ -1,6 +1,7 @@
 //! One call of the cache, from its op to its outcome.
 
 use crate::adapter::Adapter;
+use crate::forked;
 use crate::outcome::Outcome;
 use crate::request::Op;
 
@@ -24,6 +25,7 @@ pub(crate) async fn make(cache: &impl Adapter, op: Op) -> Outcome {
         }
         Op::Remove { key } => Outcome::of_written(cache.remove(&key).await),
         Op::Touch { key, ttl } => Outcome::of_written(cache.touch(&key, ttl).await),
+        Op::Fork { key } => forked::read(cache, &key),
         Op::Stats => Outcome::of_stats(&cache.stats()),
         Op::Close => {
             cache.close().await;

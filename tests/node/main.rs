@@ -11,6 +11,7 @@ mod adapter;
 mod call;
 mod commit;
 mod field;
+mod forked;
 mod load;
 mod options;
 mod outcome;
@@ -49,6 +50,7 @@ Each line of standard input is an object; "op" says what to do, "id" (anything) 
   {"op":"remove","id":6,"key":"k"}
   {"op":"change","id":6,"keys":["a","b"],"file":"/tmp/row","row":"7","pause_ms":50}
   {"op":"touch","id":7,"key":"k","ttl_ms":60000}
+  {"op":"fork","id":7,"key":"k"}
   {"op":"stats","id":8}
   {"op":"cancel","id":9,"target":2}
   {"op":"close","id":10}
@@ -57,6 +59,7 @@ Each line of standard input is an object; "op" says what to do, "id" (anything) 
 "error":"text", "panic":true or "not_found":true; "load":"error", "panic" and "not_found" are short
 for these. A loader of "values" gives those that it was asked for, null for not found, and all that
 the call does not name; it leaves out what is not there. "ttl_ms" is 60000 if it is not given.
+"fork" forks the process, reads the key in the fork, and waits for the end of the fork.
 The commit of a change replaces the content of "file" by "row", between two pauses of "pause_ms".
 Values are JSON strings. Bytes that are no UTF-8 are {"hex":"00ff"}, here and in answers.
 
@@ -68,7 +71,7 @@ Each answer is a line of standard output, in the order in which calls end:
 
   ok      what the call gave: the value, null for none; for a batch an object of them by key. true
           or false for insert_with (stored), remove and touch (was there) and cancel (was dropped);
-          true for insert and close; the counters for stats
+          true for insert and close; the counters for stats; the error of the read for fork
   error   in the place of ok, why the call failed; kind is a name for that: an ErrorKind of the
           cache, or Load, Panicked, Cancelled, Malformed, Unable. A batch of which some keys failed
           has ok with the others and errors with texts by key

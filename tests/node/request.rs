@@ -39,6 +39,7 @@ pub(crate) enum Op {
     Remove { key: String },
     Change { keys: Vec<String>, commit: Commit },
     Touch { key: String, ttl: Duration },
+    Fork { key: String },
     Stats,
     Close,
 }
@@ -55,6 +56,7 @@ impl Op {
             | Self::Remove { .. }
             | Self::Change { .. }
             | Self::Touch { .. }
+            | Self::Fork { .. }
             | Self::Stats
             | Self::Close => Arc::default(),
         }
@@ -102,6 +104,7 @@ fn order(fields: &Fields) -> Result<Order, String> {
         "change" => Op::Change { keys: fields.keys()?, commit: fields.commit()? },
         "remove" => Op::Remove { key: fields.text("key")? },
         "touch" => Op::Touch { key: fields.text("key")?, ttl: fields.ttl()? },
+        "fork" => Op::Fork { key: fields.text("key")? },
         "stats" => Op::Stats,
         "close" => Op::Close,
         other => return Err(format!("`{other}` is no op of node")),
