@@ -84,6 +84,8 @@ pub(crate) struct KeyModel {
     /// The number of locks granted, and of loads with or without a lock.
     pub(crate) grants: u64,
     pub(crate) loads: u64,
+    /// The process and the start of each load of a fetch whose loader has not ended.
+    pub(crate) open_loads: Vec<(usize, Micros)>,
 }
 
 impl KeyModel {
@@ -101,6 +103,7 @@ impl KeyModel {
             oversized_until: None,
             grants: 0,
             loads: 0,
+            open_loads: Vec::new(),
         }
     }
 

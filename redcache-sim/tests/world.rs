@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 72] = [
+const FOUND: [(u64, &str); 74] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -139,6 +139,8 @@ const FOUND: [(u64, &str); 72] = [
     (10018138, "a repeated removal that is refused for good is given up"),
     (10125796, "on a slow line, the search for a culprit outlasted the time of other commands"),
     (10185721, "the value from before a cut-off commit stays away, and its lock was extended"),
+    (10022187, "a call that was not polled led a reload, and its end released the lock"),
+    (10049541, "a write began to load between a load and the one that took it over"),
     (10189486, "a server that did not read outlasted the time for a handshake"),
 ];
 

@@ -20,8 +20,6 @@ pub(crate) struct Learned {
     pub(crate) loads: u32,
     /// The time at which the last of its loads ended; [`Micros::MAX`] while one runs.
     pub(crate) load_until: Micros,
-    /// The time at which its last load began, unless its loader has ended.
-    pub(crate) began_at: Option<Micros>,
     /// The time at which the process last lost its own lock of the key.
     pub(crate) lock_lost: Stamp,
     /// The number of the process's calls with a loader that wait for the key.

@@ -317,7 +317,7 @@ impl World {
                 let learned = &mut process.learned[key];
                 learned.waiting -= 1;
                 learned.idle_since = self.now;
-                if state.is_superseded {
+                if state.is_superseded || state.is_stalled {
                     learned.reloaded_at = self.now;
                 }
             }

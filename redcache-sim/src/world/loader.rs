@@ -51,7 +51,9 @@ impl World {
             let learned = &mut self.processes[process].learned[key];
             learned.loads += 1;
             learned.load_until = Micros::MAX;
-            learned.began_at = Some(self.now);
+            if !self.calls[call].kind.is_set() {
+                self.keys[key].open_loads.push((process, self.now));
+            }
         }
         let behavior = self.behavior(is_batch);
         let end = self.load_end(call, &keys, behavior, is_batch);
@@ -110,10 +112,12 @@ impl World {
                 && call.started_at + patience <= self.now + 1_000
         });
         let limit = self.processes[process].clock.stretch(self.plan.times.load);
-        let began_at = self.processes[process].learned[key].began_at.take();
-        // A load that has reached its limit passes to another call, with its lock.
-        let is_passed_on = began_at.is_some_and(|at| at + limit <= self.now + 1_000);
         let model = &mut self.keys[key];
+        let is_over =
+            |load: &(usize, Micros)| load.0 == process && load.1 + limit <= self.now + 1_000;
+        // A load that has reached its limit passes to another call, with its lock.
+        let passed_on = model.open_loads.iter().position(is_over);
+        let is_passed_on = passed_on.map(|at| model.open_loads.swap_remove(at)).is_some();
         // A call that writers kept waiting this long loads without a lock.
         model.grants += u64::from(is_impatient || is_passed_on);
         if self.plan.is_undisturbed && self.phase == Phase::Disturbed {
@@ -259,7 +263,9 @@ impl World {
         }
         self.note_commit_ended(call, &load);
         for &key in &load.keys {
-            self.processes[process].learned[key].began_at = None;
+            let open_loads = &mut self.keys[key].open_loads;
+            let ended = open_loads.iter().position(|open| *open == (process, load.begun_at));
+            ended.map(|at| open_loads.swap_remove(at));
         }
         let now = self.time_of(process);
         match load.end {
