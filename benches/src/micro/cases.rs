@@ -190,7 +190,7 @@ fn remote_read() -> Result<Operation, Failure> {
 
 fn remote_batch() -> Result<Operation, Failure> {
     const BATCH: u64 = 100;
-    let mut scripted = Scripted::connect(&VALUE, usize::MAX)?;
+    let mut scripted = Scripted::connect_without_near(&VALUE)?;
     let mut next: u64 = 0;
     Ok(Box::new(move |times| {
         for _ in 0..times {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
-use redcache_core::{CallOptions, Config, Key};
+use redcache_core::{CallOptions, Config, ConfigBuilder, Key};
 
 use crate::Failure;
 
@@ -26,10 +26,19 @@ pub(super) struct Scripted {
 impl Scripted {
     /// Connect the engine. Every key holds the value, and replies arrive in pieces.
     pub(super) fn connect(value: &[u8], piece: usize) -> Result<Self, Failure> {
+        Self::connect_with(Config::builder(), value, piece)
+    }
+
+    /// Connect the engine without a near cache. No read asks for a TTL then, whatever was read
+    /// before, so batches of equal size consist of equal commands.
+    pub(super) fn connect_without_near(value: &[u8]) -> Result<Self, Failure> {
+        Self::connect_with(Config::builder().near_cache_bytes(0), value, usize::MAX)
+    }
+
+    fn connect_with(config: ConfigBuilder, value: &[u8], piece: usize) -> Result<Self, Failure> {
         let now = Instant::now();
         let seed = Seed::new([7; 32], 1_700_000_000_000);
-        let mut engine =
-            Engine::new(now, &seed, Config::builder().server("localhost", 6379).build()?);
+        let mut engine = Engine::new(now, &seed, config.server("localhost", 6379).build()?);
         engine.handle_timeout(now);
         let conn = loop {
             match engine.poll_event() {
