@@ -29,8 +29,8 @@ impl Scripted {
         Self::connect_with(Config::builder(), value, piece)
     }
 
-    /// Connect the engine without a near cache. No read asks for a TTL then, whatever was read
-    /// before, so batches of equal size consist of equal commands.
+    /// Connect the engine without a near cache. Its reads never ask for a TTL, so batches of equal
+    /// size consist of equal commands.
     pub(super) fn connect_without_near(value: &[u8]) -> Result<Self, Failure> {
         Self::connect_with(Config::builder().near_cache_bytes(0), value, usize::MAX)
     }
