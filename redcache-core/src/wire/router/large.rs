@@ -11,8 +11,8 @@
 //!  of a key         command waits for the ordinary link    ordinary link are answered
 //!  ────────▶ known ─────────────────────────────▶ switching ────────▶ assigned
 //!              ▲                                                          │
-//!              └─────────── the link is lost, or idle ◀────────────────────┤
-//!  forgotten ◀──────────── small value, and all commands are answered ◀────┘
+//!              └─────────── the link is lost, or idle ◀───────────────────┤
+//!  forgotten ◀──────────── small value, and all commands are answered ◀───┘
 //! ```
 //!
 //! The large link lives within the ordinary one: it is dialed while the ordinary one is ready, and
@@ -221,7 +221,7 @@ impl LargeLink {
         LostLarge { untracked, unanswered, unsent: self.waiting.take().collect() }
     }
 
-    /// Dial the link soon, if it is not connected.
+    /// Return whether the link is to be dialed if it is not connected.
     pub(super) fn is_wanted(&self) -> bool {
         self.is_wanted
     }
