@@ -30,7 +30,7 @@ pub trait SharedHost {
     fn now(&self) -> Instant;
 
     /// Return the process that opened the cache.
-    fn process(&self) -> OwnProcess;
+    fn process(&self) -> &OwnProcess;
 
     /// Begin to close the cache. A fork returns `false`, and leaves the cache to its parent.
     fn close(&self) -> bool {

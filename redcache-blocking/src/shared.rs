@@ -250,8 +250,8 @@ impl SharedHost for Shared {
         Instant::now()
     }
 
-    fn process(&self) -> OwnProcess {
-        self.process
+    fn process(&self) -> &OwnProcess {
+        &self.process
     }
 }
 
