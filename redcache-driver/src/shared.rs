@@ -4,7 +4,6 @@
 //! output, unlocks, and then wakes tasks and writes bytes. No waker runs and no byte is written
 //! under the lock. Application code runs once the thread holds no lock.
 
-use std::iter;
 use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -15,6 +14,7 @@ use redcache_adapter::{
 };
 use redcache_core::engine::{ConnId, NearTime, Seed, Transmit};
 use redcache_core::{Answer, CallOptions, Config, Error, Key};
+use smallvec::SmallVec;
 
 use crate::any_runtime::{AnyRuntime, BoxFuture};
 use crate::call_slots::CallSlots;
@@ -113,35 +113,28 @@ impl Shared {
         let was_idle = !state.host.engine.is_busier_than(0);
         let result = input(&mut state, now);
         let mut outputs = state.drain();
-        let Some(first) = state.host.engine.transmits().next() else {
-            drop(state);
-            self.finish(outputs);
-            return result;
-        };
-        // A standalone server has no further connections, so this allocates nothing.
-        let others: Vec<_> = state.host.engine.transmits().skip(1).collect();
-        let first = state.writer(first, was_idle, &mut outputs);
-        let others: Vec<_> = others
+        // There is seldom more than one connection, and no allocation for a single one.
+        let transmits: SmallVec<[_; 1]> = state.host.engine.transmits().collect();
+        let writers: SmallVec<[_; 1]> = transmits
             .into_iter()
             .filter_map(|transmit| state.writer(transmit, was_idle, &mut outputs))
             .collect();
-        let engine = &mut state.host.engine;
-        let claim = first.as_ref().and_then(|(half, _)| half.claim(engine));
-        let claims: Vec<_> = others.iter().map(|(half, _)| half.claim(engine)).collect();
-        let writers = || first.iter().chain(&others);
-        for ((half, _), claim) in writers().zip(iter::once(&claim).chain(&claims)) {
-            let Some(connection) = state.connection(half.conn) else { continue };
-            outputs.wakers.extend(match claim {
-                None => connection.wake_if_parked(),
-                Some(_) if was_idle => connection.wake_to_poll(now),
-                Some(_) => None,
-            });
-        }
+        let claims: SmallVec<[_; 1]> = writers
+            .iter()
+            .filter_map(|(half, waker)| {
+                let claim = half.claim(&mut state.host.engine);
+                let connection = state.connection(half.conn)?;
+                outputs.wakers.extend(match claim {
+                    None => connection.wake_if_parked(),
+                    Some(_) if was_idle => connection.wake_to_poll(now),
+                    Some(_) => None,
+                });
+                Some((half, claim?, waker))
+            })
+            .collect();
         drop(state);
-        for ((half, waker), claim) in writers().zip(iter::once(claim).chain(claims)) {
-            if let Some(mut claim) = claim {
-                half.write_claimed(&mut claim, waker);
-            }
+        for (half, mut claim, waker) in claims {
+            half.write_claimed(&mut claim, waker);
         }
         self.finish(outputs);
         result
@@ -209,8 +202,8 @@ impl SharedHost for Shared {
         self.runtime.now()
     }
 
-    fn process(&self) -> OwnProcess {
-        self.process
+    fn process(&self) -> &OwnProcess {
+        &self.process
     }
 }
 

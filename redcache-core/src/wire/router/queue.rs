@@ -41,7 +41,7 @@ impl Queue {
 
     /// Return the instant of the first command.
     pub(super) fn first_at(&self) -> Option<Instant> {
-        self.commands.keys().next().map(|(at, _)| *at)
+        self.commands.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Remove the first command if its instant is `limit` or earlier.
