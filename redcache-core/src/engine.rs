@@ -52,6 +52,7 @@ pub use crate::api::options::{LoadOptions, LoaderId};
 pub use crate::event::{CallStep, Event, Outcome, RawValue};
 pub use crate::flow::call::OpId;
 pub use crate::flow::generation::{Generation, LastGeneration, NamespaceCall, NamespaceStep};
+pub use crate::flow::generation_name::{GENERATION_KEY, GENERATION_MARK};
 pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
 pub use crate::near::{Companion, Near, NearHit, NearTime};

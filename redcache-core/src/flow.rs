@@ -4,6 +4,7 @@
 pub(crate) mod call;
 pub(crate) mod flights;
 pub(crate) mod generation;
+pub(crate) mod generation_name;
 pub(crate) mod get;
 pub(crate) mod held;
 pub(crate) mod pace;

@@ -175,6 +175,8 @@ mod switch {
         GenerationUntracked "a process keeps to the generation that it found first",
         GenerationUnbounded "the lookup of a generation ignores `max_staleness`",
         WriteUnconfirmed "a write during a clear leaves the values under the next generation",
+        KeptRemovalOfOldGeneration "a kept removal leaves the values under the next generation",
+        FailedLookupForgotten "a write that cannot look up its generation is not followed by a removal",
     }
 
     impl Mutant {

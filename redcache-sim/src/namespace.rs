@@ -8,7 +8,8 @@
 //!
 //! Each key has a version in a database. A commit raises it and then removes or inserts the key. A
 //! clear raises all versions and then writes another generation. The checks compare the version of
-//! each answer with the commits and clears that had ended one push before the call began.
+//! each answer with the commits and clears that had ended one push before the call began. A commit
+//! that failed ends when its process keeps no removal any longer.
 
 mod call;
 mod caller;
@@ -37,6 +38,7 @@ impl World {
         loop {
             let event = self.timeline.next()?;
             self.step(event)?;
+            self.note_repeated_removals();
             match self.phase {
                 Phase::Over => return Ok(()),
                 Phase::Disturbed => {

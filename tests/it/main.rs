@@ -10,6 +10,7 @@ mod contract;
 mod credentials;
 mod defects;
 mod middleboxes;
+mod namespaces;
 mod outage;
 mod permissions;
 mod processes;

@@ -142,6 +142,37 @@ impl Request for RemoveMany {
     }
 }
 
+/// Keep the removal of several keys, and repeat it once Redis replies.
+#[derive(Debug)]
+pub struct KeepRemovals {
+    keys: Vec<Key>,
+}
+
+impl KeepRemovals {
+    /// Create the request.
+    pub fn new<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self { keys: copy_keys(keys) }
+    }
+}
+
+impl Request for KeepRemovals {
+    type Output = ();
+    type Error = Error;
+    const NAME: &'static str = "keep_removals";
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
+        engine.keep_removals(now, mem::take(&mut self.keys))
+    }
+
+    fn convert(outcome: Outcome) -> Option<Result<(), Error>> {
+        written_many(outcome).map(|_| Ok(()))
+    }
+}
+
 /// `touch`: set the TTL of one key.
 #[derive(Debug)]
 pub struct Touch {

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::env::Cx;
+use super::ops::Machine;
 use super::state::Engine;
 use super::validate::check_ttl;
 use super::writes::Purpose;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::options::{CallOptions, LoadOptions, LoaderId, RefreshOptions};
+use crate::event::Outcome;
 use crate::flow::call::OpId;
 use crate::flow::refresh_policy::RefreshPolicy;
 use crate::protocol::command::Command;
@@ -278,6 +280,25 @@ impl Engine {
     /// As for [`get_many`](Self::get_many).
     pub fn remove_many(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
         self.write_many(now, keys.into_iter().map(|key| Command::Remove { key }).collect())
+    }
+
+    /// Keep the removal of several keys, as after a [`remove`](Self::remove) that has failed, and
+    /// repeat it once Redis replies. Nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get_many`](Self::get_many).
+    pub fn keep_removals(&mut self, now: Instant, keys: Vec<Key>) -> Result<OpId, Error> {
+        self.env.check_batch(keys.iter())?;
+        let (cx, op) = (Cx::at(now), self.env.start_op(Machine::Plain));
+        for key in &keys {
+            self.env.near.remove(key.as_bytes());
+            self.on_own_write(cx, &Command::Remove { key: key.clone() }, false);
+            self.removals.keep(&mut self.env, cx, op, key);
+        }
+        self.env.finish(op, Outcome::WrittenMany(Vec::new()));
+        self.drain(now);
+        Ok(op)
     }
 
     /// Set a value's TTL. An absent or locked key stays as it is.

@@ -4,6 +4,10 @@
 //! would be served until its TTL ends, so the engine keeps the key and repeats the removal. A
 //! failed `insert` also leaves an old value behind. Its key is removed too: the inserted value may
 //! be outdated by the time Redis replies, and a removal never stores an outdated value.
+//!
+//! The name of a key may contain the generation of its namespace. The namespace may have been
+//! cleared while Redis could not be reached, and the old value may have been loaded under the next
+//! generation. So the generation is read, and the key is removed under its current name, too.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,9 +19,12 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::api::observer::{RemovalEvent, RemovalStage};
 use crate::flow::call::{Caller, OpId};
+use crate::flow::generation::Generation;
+use crate::flow::generation_name::GenerationName;
 use crate::flow::timers::Timer;
 use crate::protocol::command::Command;
-use crate::protocol::reply::Reply;
+use crate::protocol::envelope::Stored;
+use crate::protocol::reply::{ReadReply, Reply};
 use crate::wire::backoff::Backoff;
 
 /// The number of removals that are repeated at the same time.
@@ -47,11 +54,26 @@ struct Kept {
 #[derive(Debug)]
 struct Run {
     op: OpId,
-    /// The keys, each with the number of its failure.
-    keys: Vec<(Key, u64)>,
-    /// The number of keys without a reply.
+    removals: Vec<Removal>,
+    /// The number of removals that have not ended.
     open: usize,
     has_failed: bool,
+}
+
+/// The slots of the commands of one removal follow each other.
+const SLOTS: usize = 2;
+
+/// One removal that is being repeated: a `DEL` in its first slot, and in its second one the read of
+/// the generation, which the `DEL` of the current name may follow.
+#[derive(Debug)]
+struct Removal {
+    key: Key,
+    /// The number of the failure.
+    failure: u64,
+    /// The number of commands without a reply.
+    open: usize,
+    has_failed: bool,
+    is_refused: bool,
 }
 
 impl Removals {
@@ -124,43 +146,78 @@ impl Removals {
             return self.plan(env, cx);
         }
         let op = env.start_op(Machine::Removals);
-        for (slot, (key, _)) in (0..).zip(&keys) {
-            let sender = Sender::Call(Caller { op, slot });
-            env.send(cx, sender, Command::Remove { key: key.clone() });
+        let mut removals = Vec::with_capacity(keys.len());
+        for (slot, (key, failure)) in (0..).step_by(SLOTS).zip(keys) {
+            let sender = |slot| Sender::Call(Caller { op, slot });
+            env.send(cx, sender(slot), Command::Remove { key: key.clone() });
+            let mut open = 1;
+            if let Some(name) = generation_name(&key) {
+                let read = Command::Read { key: name.generation_key(), asks_ttl: true };
+                env.send(cx, sender(slot + 1), read);
+                open += 1;
+            }
+            removals.push(Removal { key, failure, open, has_failed: false, is_refused: false });
         }
-        self.run = Some(Run { op, open: keys.len(), keys, has_failed: false });
+        self.run = Some(Run { op, open: removals.len(), removals, has_failed: false });
     }
 
-    /// Handle the reply to a repeated removal.
+    /// Handle the reply to a command of a repeated removal.
     pub(crate) fn on_reply(&mut self, env: &mut Env, cx: Cx, caller: Caller, reply: Reply) {
         match reply {
             Reply::Refused(refusal) => {
                 let error = Error::new(ErrorKind::Server, String::from(refusal.0));
-                self.on_failed(env, cx, caller, &error);
+                return self.on_failed(env, cx, caller, &error);
             }
-            Reply::Effect(_) | Reply::Read(_) | Reply::Raw(_) | Reply::WriteLock(_) => {
-                self.end(env, caller, Some(RemovalStage::Repeated));
-                self.end_run(env, cx);
+            Reply::Read(read) => {
+                if let Some(key) = self.renamed(env, caller, read) {
+                    // Its reply stands for that of the read.
+                    return env.send(cx, Sender::Call(caller), Command::Remove { key });
+                }
             }
+            Reply::Effect(_) | Reply::Raw(_) | Reply::WriteLock(_) => {}
         }
-    }
-
-    /// Handle the failure of a repeated removal. It is abandoned if Redis refuses it permanently.
-    pub(crate) fn on_failed(&mut self, env: &mut Env, cx: Cx, caller: Caller, error: &Error) {
-        let is_final = !is_for_want_of_redis(error);
-        self.end(env, caller, is_final.then_some(RemovalStage::Dropped));
+        self.end(env, caller, |_| {});
         self.end_run(env, cx);
     }
 
-    /// End one key of the run. With a `stage`, forget the key unless it has failed again since.
-    fn end(&mut self, env: &mut Env, caller: Caller, stage: Option<RemovalStage>) {
+    /// Return the name of a removal's key in the current generation, if that is another one. A
+    /// namespace without a generation has no values.
+    fn renamed(&self, env: &Env, caller: Caller, read: ReadReply) -> Option<Key> {
+        let run = self.run.as_ref().filter(|run| run.op == caller.op)?;
+        let removal = run.removals.get(caller.slot as usize / SLOTS)?;
+        let Stored::Value(value) = read.stored else { return None };
+        let generation = Generation::of_stored(Some(&env.unmark(value.payload)?));
+        generation_name(&removal.key)?.renamed(generation)
+    }
+
+    /// Handle the failure of a command. The removal is abandoned if Redis refuses it permanently.
+    pub(crate) fn on_failed(&mut self, env: &mut Env, cx: Cx, caller: Caller, error: &Error) {
+        let is_final = !is_for_want_of_redis(error);
+        self.end(env, caller, |removal| {
+            removal.is_refused |= is_final;
+            removal.has_failed |= !is_final;
+        });
+        self.end_run(env, cx);
+    }
+
+    /// End one command of a removal. Forget its key after the last one, unless it has failed again
+    /// since.
+    fn end(&mut self, env: &mut Env, caller: Caller, note_end: impl FnOnce(&mut Removal)) {
         let Some(run) = self.run.as_mut().filter(|run| run.op == caller.op) else { return };
-        let Some((key, failure)) = run.keys.get(caller.slot as usize).cloned() else { return };
+        let Some(removal) = run.removals.get_mut(caller.slot as usize / SLOTS) else { return };
+        note_end(removal);
+        removal.open -= 1;
+        if removal.open > 0 {
+            return;
+        }
         run.open -= 1;
-        let Some(stage) = stage else {
+        if removal.has_failed {
             run.has_failed = true;
             return;
-        };
+        }
+        let is_refused = removal.is_refused;
+        let stage = if is_refused { RemovalStage::Dropped } else { RemovalStage::Repeated };
+        let (key, failure) = (removal.key.clone(), removal.failure);
         if self.kept.get(&key).is_some_and(|kept| kept.failure == failure) {
             self.forget(&key);
             note(env, key, stage);
@@ -203,6 +260,11 @@ impl Removals {
             env.end_op(run.op);
         }
     }
+}
+
+/// Return the name of a key that contains a generation.
+fn generation_name(key: &Key) -> Option<GenerationName<'_>> {
+    GenerationName::of(key.as_bytes()).filter(|_| !mutant!(KeptRemovalOfOldGeneration))
 }
 
 /// Return whether a write may succeed once Redis can be reached.

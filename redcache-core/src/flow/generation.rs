@@ -10,7 +10,8 @@
 //! |----------------------|--------------|----------------------------------------------|
 //! | the generation       | a generation | the call runs                                |
 //! | the generation       | none         | look up, and create one                      |
-//! | the generation       | an error     | a write runs under the last known one        |
+//! | the generation       | an error     | a read fails                                 |
+//! | the generation       | an error     | a write fails, and its removal is kept       |
 //! | the end of a read    |              | done                                         |
 //! | the end of a write   |              | look up, no older than the start of the call |
 //! | the generation again | the same     | done                                         |
@@ -86,6 +87,8 @@ pub enum NamespaceStep {
     Run(Generation),
     /// Remove the keys of the write under this generation. The call is then done.
     Remove(Generation),
+    /// Keep the removal of the write's keys under this generation. The call has failed then.
+    Keep(Generation),
     /// The call is done.
     Done,
 }
@@ -94,7 +97,9 @@ impl NamespaceStep {
     /// Return the generation under which the step runs.
     pub fn generation(self) -> Option<Generation> {
         match self {
-            Self::Run(generation) | Self::Remove(generation) => Some(generation),
+            Self::Run(generation) | Self::Remove(generation) | Self::Keep(generation) => {
+                Some(generation)
+            }
             Self::LookUp | Self::Done => None,
         }
     }
@@ -165,12 +170,15 @@ impl NamespaceCall {
         if is_repeated { NamespaceStep::Done } else { NamespaceStep::Run(found) }
     }
 
-    /// Take the failure of a lookup. Return the step of a write that has not run: it fails under
-    /// the last known generation, so that its removal is repeated there once Redis replies.
-    pub fn on_failed(&mut self, last: &LastGeneration) -> Option<NamespaceStep> {
-        let last = last.get().filter(|_| self.write_began.is_some() && self.used.is_none())?;
-        self.used = Some(last);
-        Some(NamespaceStep::Run(last))
+    /// Take the failure of a lookup. Return the step of a write: its removal is kept under the
+    /// generation that it has used, or else under the last known one. A kept removal also removes
+    /// the keys under the generation that it finds once Redis replies, so any other would do.
+    pub fn on_failed(&self, last: &LastGeneration) -> Option<NamespaceStep> {
+        if self.write_began.is_none() || mutant!(FailedLookupForgotten) {
+            return None;
+        }
+        let known = self.used.or_else(|| last.get());
+        Some(NamespaceStep::Keep(known.unwrap_or_else(|| Generation::of_number(0))))
     }
 
     /// Return the step after the call has run.
@@ -259,14 +267,15 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_cannot_look_up_runs_under_the_last_known_generation() {
+    fn the_removal_of_a_write_that_cannot_look_up_is_kept() {
         let last = LastGeneration::default();
         let mut write = NamespaceCall::write(now());
-        assert_eq!(write.on_failed(&last), None);
+        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Keep(text(0))));
         last.record(text(3));
-        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Run(text(3))));
+        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Keep(text(3))));
+        assert_eq!(found(&mut write, 2), NamespaceStep::Run(text(2)));
         assert_eq!(write.on_ran(), NamespaceStep::LookUp);
-        assert_eq!(write.on_failed(&last), None);
+        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Keep(text(2))));
         assert_eq!(NamespaceCall::read(CallOptions::new()).on_failed(&last), None);
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum State {
     LookingUp,
     Running(Generation),
     Removing,
+    /// The removal of a failed commit is being kept.
+    Keeping,
     Over,
 }
 

@@ -114,6 +114,7 @@ impl World {
                     self.calls[call].state = State::Removing;
                     return self.remove(call, generation);
                 }
+                NamespaceStep::Keep(generation) => return self.keep(call, generation),
                 NamespaceStep::Done => return self.end_call(call, true),
             };
         }
@@ -125,7 +126,9 @@ impl World {
         let state = &mut self.calls[call];
         let options = match state.state {
             State::Running(_) => state.machine.repeated_lookup_options(now),
-            State::LookingUp | State::Removing | State::Over => state.machine.lookup_options(),
+            State::LookingUp | State::Removing | State::Keeping | State::Over => {
+                state.machine.lookup_options()
+            }
         };
         state.state = State::LookingUp;
         let process = &mut self.processes[state.process];
@@ -170,6 +173,15 @@ impl World {
         let (state, now) = (&self.calls[call], self.timeline.time());
         let name = name(state.key, generation);
         let op = self.processes[state.process].port.engine.remove(now, name);
+        self.remember(call, op)
+    }
+
+    /// Keep the removal of a commit that has failed.
+    fn keep(&mut self, call: usize, generation: Generation) -> Checked {
+        self.calls[call].state = State::Keeping;
+        let (state, now) = (&self.calls[call], self.timeline.time());
+        let names = vec![name(state.key, generation)];
+        let op = self.processes[state.process].port.engine.keep_removals(now, names);
         self.remember(call, op)
     }
 
@@ -244,7 +256,8 @@ impl World {
                 self.step_call(call, step)
             }
             (_, Outcome::Written(Ok(_))) => self.end_call(call, true),
-            (_, Outcome::Written(Err(_)) | Outcome::Answer(Err(_))) => self.end_call(call, false),
+            (State::Keeping, Outcome::WrittenMany(_))
+            | (_, Outcome::Written(Err(_)) | Outcome::Answer(Err(_))) => self.end_call(call, false),
             (state, outcome) => {
                 Err(Invariant::Pairing
                     .broken(format!("call {call} is {state:?} and gets {outcome:?}")))
@@ -281,6 +294,9 @@ impl World {
         }
         if succeeds {
             self.note_floor(call);
+        } else if self.calls[call].kind == Kind::Commit {
+            let process = self.calls[call].process;
+            self.processes[process].failed.push((call, self.timeline.now));
         }
         Ok(())
     }

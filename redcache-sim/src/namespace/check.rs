@@ -4,17 +4,38 @@ use bytes::Bytes;
 use redcache_core::engine::Generation;
 
 use super::call::{Kind, State};
-use super::world::{Event, Floor, Phase, World};
+use super::world::{Event, Floor, Phase, Process, World};
 use crate::clock::Micros;
 use crate::invariant::{Checked, Invariant};
 
 impl World {
+    /// Record the versions that answers must reach after the failed commits whose removals have
+    /// been repeated.
+    pub(super) fn note_repeated_removals(&mut self) {
+        for process in 0..self.processes.len() {
+            let Process { port, failed, .. } = &mut self.processes[process];
+            if failed.is_empty() || port.engine.stats().removals_waiting > 0 {
+                continue;
+            }
+            for (call, failed_at) in std::mem::take(failed) {
+                self.note_floor_since(call, failed_at);
+            }
+        }
+    }
+
     /// Record the versions that answers must reach after a write.
     pub(super) fn note_floor(&mut self, call: usize) {
+        if self.calls[call].kind != Kind::Read {
+            self.note_floor_since(call, self.calls[call].started_at);
+        }
+    }
+
+    /// Record the versions that answers must reach after a write whose commands were sent at `since`
+    /// or later.
+    fn note_floor_since(&mut self, call: usize, since: Micros) {
         let state = &self.calls[call];
         // A failover may have lost the write.
-        let is_lost = self.lost_at.is_some_and(|at| state.started_at <= at);
-        if state.kind == Kind::Read || is_lost {
+        if self.lost_at.is_some_and(|at| since <= at) {
             return;
         }
         let (at, is_clear) = (self.timeline.now, state.kind == Kind::Clear);
@@ -66,10 +87,11 @@ impl World {
         Ok(())
     }
 
-    /// Return the highest floor of a key until `at`, of all processes or of one.
+    /// Return the highest floor of a key before `at`, of all processes or of one. A write that ends
+    /// at `at` may end after a call that begins then.
     fn floor(&self, key: usize, of: Option<usize>, at: Option<Micros>) -> Option<Floor> {
         let floors = self.floors.get(&(key, of))?;
-        let count = at.map_or(0, |at| floors.partition_point(|floor| floor.at <= at));
+        let count = at.map_or(0, |at| floors.partition_point(|floor| floor.at < at));
         count.checked_sub(1).map(|last| floors[last])
     }
 
@@ -79,10 +101,13 @@ impl World {
             .holds(state == State::Over, || format!("call {call} is {state:?} after its time"))
     }
 
-    /// Make the last calls: one process clears, and all read.
+    /// Make the last calls: all read, one process clears, and all read again.
     pub(super) fn probe(&mut self) -> Checked {
         self.phase = Phase::Probing;
-        self.probes_left = self.processes.len() + 1;
+        self.probes_left = 2 * self.processes.len() + 1;
+        for process in 0..self.processes.len() {
+            self.call(process, Kind::Read, true)?;
+        }
         self.call(0, Kind::Clear, true)?;
         for process in 0..self.processes.len() {
             self.timeline.tally.cover(Invariant::Liveness);

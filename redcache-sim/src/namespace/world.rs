@@ -72,6 +72,8 @@ pub(super) struct Process {
     pub(super) port: Port,
     pub(super) last: LastGeneration,
     pub(super) calls: BTreeMap<OpId, usize>,
+    /// The commits that failed, each with the time of its failure, until no removal is kept.
+    pub(super) failed: Vec<(usize, Micros)>,
 }
 
 /// The version of a key that answers to later calls must reach.
@@ -123,7 +125,7 @@ impl World {
             let config = plan.config().ok()?;
             let engine = Engine::new(start, &rng.engine_seed(), config);
             let (last, calls) = (LastGeneration::default(), BTreeMap::new());
-            Some(Process { port: Port::new(engine), last, calls })
+            Some(Process { port: Port::new(engine), last, calls, failed: Vec::new() })
         });
         let processes = processes.collect();
         Self {

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use redcache_adapter::{Get, GetWith, Insert, LoadResult, RemoveMany};
+use redcache_adapter::{Get, GetWith, Insert, KeepRemovals, LoadResult, RemoveMany};
 use redcache_core::engine::{
-    CallError, Generation, LoadOptions, NamespaceCall, NamespaceStep, NearHit,
+    CallError, GENERATION_MARK, Generation, LoadOptions, NamespaceCall, NamespaceStep, NearHit,
 };
 use redcache_core::{Answer, CallOptions, Error, Key, Source};
 
@@ -42,7 +42,7 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
     pub(crate) fn write(&self, key: &(impl CacheKey + ?Sized), name: &mut Name) {
         self.space.write_name(key, name);
         if let Some(generation) = &self.generation {
-            name.extend_from_slice(b"%~g");
+            name.extend_from_slice(GENERATION_MARK);
             name.extend_from_slice(generation.as_bytes());
         }
     }
@@ -57,8 +57,20 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
     }
 }
 
-/// A write on its way; `None` if its namespace cannot be cleared.
-pub(crate) struct Write(Option<NamespaceCall>);
+/// A write on its way.
+pub(crate) struct Write {
+    /// `None` if the namespace cannot be cleared.
+    call: Option<NamespaceCall>,
+    /// The error of the lookup of the generation.
+    failure: Option<Error>,
+}
+
+impl Write {
+    /// Return the error of a write whose generation is unknown. Nothing has changed yet.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
 
 impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     /// Return the names of keys for a read.
@@ -100,10 +112,36 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     pub(crate) async fn begin_write(&self) -> Result<(Names<'_, V, C>, Write), Error> {
         let space = self.space();
         let key = space.generation_key().filter(|_| !self.face().near().is_disabled());
-        let Some(key) = key else { return Ok((self.names().await?, Write(None))) };
+        let Some(key) = key else {
+            return Ok((self.names().await?, Write { call: None, failure: None }));
+        };
         let mut call = NamespaceCall::write(self.face().now());
-        let step = self.look_up(key, &mut call, None).await?;
-        Ok((Names { space, generation: step.generation() }, Write(Some(call))))
+        let (step, failure) = match self.look_up(key, &mut call, None).await {
+            Ok(step) => (Some(step), None),
+            Err(error) => (call.on_failed(space.namespace().generation()), Some(error)),
+        };
+        let generation = step.and_then(NamespaceStep::generation);
+        Ok((Names { space, generation }, Write { call: Some(call), failure }))
+    }
+
+    /// Check that a write can run that follows a change of the application's data. If the
+    /// generation is unknown, keep the removal of the keys with these names.
+    pub(crate) async fn check_write(
+        &self,
+        write: &mut Write,
+        names: &[impl AsRef<[u8]>],
+    ) -> Result<(), Error> {
+        match write.check() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.keep_removals(names, error).await),
+        }
+    }
+
+    /// Keep the removal of the keys of a failed write, and return its error.
+    async fn keep_removals(&self, names: &[impl AsRef<[u8]>], error: Error) -> Error {
+        // A closed cache keeps nothing, and returns the same error.
+        let _ = self.face().run(KeepRemovals::new(names)).await;
+        error
     }
 
     /// End a write of the keys with these names. If the namespace was cleared before the write
@@ -113,19 +151,26 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
         write: Write,
         names: &[impl AsRef<[u8]>],
     ) -> Result<Option<Vec<Result<bool, Error>>>, Error> {
-        let (Write(Some(mut call)), Some(key)) = (write, self.space().generation_key()) else {
+        let (Some(mut call), Some(key)) = (write.call, self.space().generation_key()) else {
             return Ok(None);
         };
         if call.on_ran() == NamespaceStep::Done {
             return Ok(None);
         }
         let now = self.face().now();
-        match self.look_up(key, &mut call, Some(now)).await? {
+        let step = match self.look_up(key, &mut call, Some(now)).await {
+            Ok(step) => step,
+            Err(error) => return Err(self.keep_removals(names, error).await),
+        };
+        match step {
             NamespaceStep::Remove(generation) => {
                 let renamed = names.iter().map(|name| renamed(name.as_ref(), generation));
                 self.face().run(RemoveMany::new(renamed)).await.map(Some)
             }
-            NamespaceStep::LookUp | NamespaceStep::Run(_) | NamespaceStep::Done => Ok(None),
+            NamespaceStep::LookUp
+            | NamespaceStep::Run(_)
+            | NamespaceStep::Keep(_)
+            | NamespaceStep::Done => Ok(None),
         }
     }
 
@@ -153,7 +198,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
                         self.record_generation(key, &answer);
                         step
                     }
-                    Err(error) => call.on_failed(last).ok_or(error)?,
+                    Err(error) => return Err(error),
                 },
             };
             if step != NamespaceStep::LookUp {

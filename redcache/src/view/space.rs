@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redcache_adapter::Namespace;
-use redcache_core::engine::RawValue;
+use redcache_core::engine::{GENERATION_KEY, GENERATION_MARK, RawValue};
 use redcache_core::observer::UndecodableEvent;
 use redcache_core::{Answer, Error, Key, Loaded, Source};
 
@@ -20,7 +20,7 @@ use crate::view::settings::Settings;
 const MARK: u8 = 0xc1;
 
 /// The length of the mark of a generation and its digits in the name of a key.
-const GENERATION_LEN: usize = 3 + 16;
+const GENERATION_LEN: usize = GENERATION_MARK.len() + 16;
 
 /// The mark, three bytes of the codec's name, and eight of the schema.
 type Header = [u8; 12];
@@ -69,7 +69,7 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Space<V, C> {
         version.update(&schema.unwrap_or_default().to_be_bytes());
         let version = hex(&version.digest().bytes()[..8]);
         let generation_key =
-            settings.is_clearable.then(|| format!("{prefix}%~generation").into_bytes().into());
+            settings.is_clearable.then(|| format!("{prefix}{GENERATION_KEY}").into_bytes().into());
         let prefix = prefix.into_bytes().into();
         let values = PhantomData;
         Self { codec, namespace, settings, prefix, style, header, generation_key, version, values }

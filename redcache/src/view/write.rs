@@ -28,9 +28,10 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let (names, write) = self.begin_write().await?;
+        let (names, mut write) = self.begin_write().await?;
         let name = names.of(key);
         let encoded = self.space().encode(&name, value)?;
+        self.check_write(&mut write, &[&name]).await?;
         self.face().run(Insert::new(&name, encoded, self.space().settings.ttl())).await?;
         first_error(self.end_write(write, &[name]).await?)
     }
@@ -39,7 +40,7 @@ where
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
     ) -> BatchResult<()> {
-        let (names, write) = self.begin_write().await?;
+        let (names, mut write) = self.begin_write().await?;
         let encode = |(key, value): (Q, B)| {
             let name = names.of(key.borrow());
             let encoded = self.space().encode(&name, value.borrow())?;
@@ -47,6 +48,7 @@ where
         };
         let entries = entries.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         let names: Vec<_> = entries.iter().map(|(name, _)| name.clone()).collect();
+        self.check_write(&mut write, &names).await?;
         let request = InsertMany::new(entries, self.space().settings.ttl());
         let written = self.face().run(request).await?;
         first_error(self.end_write(write, &names).await?)?;
@@ -66,7 +68,8 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let (names, write) = self.begin_write().await?;
+        let (names, mut write) = self.begin_write().await?;
+        write.check()?;
         let name = Key::copy_from(&names.of(key));
         let loads = Loads::new(self.space());
         let mut loader = Some(loader);
@@ -97,7 +100,8 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let (of_view, write) = self.begin_write().await?;
+        let (of_view, mut write) = self.begin_write().await?;
+        write.check()?;
         let of_view = &of_view;
         let (mut names, mut keys_by_name) = (Vec::new(), BTreeMap::new());
         for key in keys {
@@ -127,8 +131,9 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let (names, write) = self.begin_write().await?;
+        let (names, mut write) = self.begin_write().await?;
         let name = names.of(key);
+        self.check_write(&mut write, &[&name]).await?;
         let removed = self.face().run(Remove::new(&name)).await?;
         let newer = self.end_write(write, &[name]).await?;
         newer.and_then(|mut newer| newer.pop()).unwrap_or(Ok(removed))
@@ -138,8 +143,9 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
-        let (names, write) = self.begin_write().await?;
+        let (names, mut write) = self.begin_write().await?;
         let names: Vec<_> = keys.into_iter().map(|key| names.of(key.borrow())).collect();
+        self.check_write(&mut write, &names).await?;
         let removed = self.face().run(RemoveMany::new(&names)).await?;
         Ok(self.end_write(write, &names).await?.unwrap_or(removed))
     }
@@ -160,7 +166,8 @@ where
             let (committing, committed) = (commit.take()?(), &committed);
             Some(async move { committed.keep(committing.await) })
         };
-        let (names, write) = self.begin_write().await?;
+        let (names, mut write) = self.begin_write().await?;
+        write.check()?;
         let names: Vec<_> = keys.into_iter().map(|key| names.of(key.borrow())).collect();
         let mut ended = self.face().run_with(Change::new(&names), run).await;
         if ended.is_ok() {

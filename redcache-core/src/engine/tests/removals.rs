@@ -108,3 +108,34 @@ fn a_removal_drops_the_near_entry_before_redis_replies() {
     world.remove();
     assert!(!is_near(&world));
 }
+
+/// Hang up, and hear the replies to the repeated removal of a key in generation 1 while the
+/// namespace has the generation `found`.
+fn repeat_in_generation(found: &str) -> World {
+    let mut world = World::new();
+    let key = Key::from("n:k%~g0000000000000001");
+    world.call(|engine, now| engine.keep_removals(now, vec![key]));
+    world.pass(SECOND);
+    let sent = ["DEL n:k%~g0000000000000001", "GET n:%~generation", "PTTL n:%~generation"];
+    assert_eq!(world.take_sent(), sent);
+    world.hear(&format!(":0\r\n{found}:1000\r\n"));
+    world
+}
+
+#[test]
+fn a_kept_removal_also_removes_the_key_under_the_current_generation() {
+    let mut world = repeat_in_generation("$16\r\n0000000000000002\r\n");
+    assert_eq!(removals(&world), [1, 0, 0, 1]);
+    assert_eq!(world.take_sent(), ["DEL n:k%~g0000000000000002"]);
+    world.hear(":1\r\n");
+    assert_eq!(removals(&world), [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_kept_removal_ends_if_its_generation_is_the_current_one_or_lost() {
+    for found in ["$16\r\n0000000000000001\r\n", "_\r\n"] {
+        let mut world = repeat_in_generation(found);
+        assert_eq!(world.take_sent(), [""; 0]);
+        assert_eq!(removals(&world), [1, 1, 0, 0]);
+    }
+}

@@ -1,0 +1,78 @@
+//! Namespaces that can be cleared, while Redis cannot be reached.
+
+use std::time::Duration;
+
+use redcache::blocking::{self, Cache, TypedCache};
+use redcache::{CallOptions, ErrorKind, Json, Typed};
+use redcache_tests::{Proxy, RedisServer};
+
+use crate::conformance::scene::wait_until;
+
+fn users(cache: &Cache) -> TypedCache<u64, String> {
+    cache.typed("user", Json).ttl(Duration::from_secs(60)).clearable().build().unwrap()
+}
+
+/// Return what Redis holds for a key.
+fn stored(users: &TypedCache<u64, String>, key: u64) -> Option<String> {
+    let users = users.with_options(CallOptions::new().skip_near());
+    users.get(&key).unwrap().value.map(|value| (*value).clone())
+}
+
+fn load(users: &TypedCache<u64, String>, key: u64, value: &str) {
+    users.get_with(&key, || Ok::<_, String>(value.to_owned())).unwrap();
+}
+
+/// Refuse connections, and wait until the cache knows.
+fn refuse(proxy: &Proxy, cache: &Cache) {
+    proxy.refuse(true);
+    proxy.cut();
+    wait_until("an attempt to connect has failed", || {
+        let health = cache.health();
+        !health.is_connected && health.last_error.is_some()
+    });
+}
+
+#[test]
+fn a_failed_removal_is_repeated_under_the_generation_of_a_clear_in_between() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let (cache, other) = (connect(&proxy), blocking::connect(server.url()).unwrap());
+    let (users, others) = (users(&cache), users(&other));
+    (0..4).for_each(|key| load(&users, key, "old"));
+    refuse(&proxy, &cache);
+    others.clear().unwrap();
+    (0..4).for_each(|key| load(&others, key, "old"));
+    users.remove(&0).unwrap_err();
+    users.remove_many([1]).unwrap_err();
+    users.insert(&2, &"new".to_owned()).unwrap_err();
+    users.insert_many([(3, "new".to_owned())]).unwrap_err();
+    assert_eq!(cache.stats().removals_kept, 4);
+    proxy.refuse(false);
+    wait_until("the removals are repeated", || cache.stats().removals_repeated == 4);
+    for key in 0..4 {
+        assert_eq!(stored(&others, key), None, "key {key}");
+    }
+}
+
+#[test]
+fn a_removal_before_the_first_connection_is_repeated() {
+    let server = RedisServer::start();
+    let others = users(&blocking::connect(server.url()).unwrap());
+    load(&others, 1, "old");
+    let proxy = Proxy::start(server.address());
+    proxy.refuse(true);
+    let cache = blocking::connect_lazy(proxy.url()).unwrap();
+    let users = users(&cache);
+    assert_eq!(users.remove(&1).unwrap_err().kind(), ErrorKind::Unavailable);
+    // Nothing was changed, so there is nothing to remove.
+    users.change([1], || Ok::<_, String>(())).unwrap_err();
+    users.insert_with(&1, || Ok::<_, String>("new".to_owned())).unwrap_err();
+    assert_eq!(cache.stats().removals_kept, 1);
+    proxy.refuse(false);
+    wait_until("the removal is repeated", || cache.stats().removals_repeated == 1);
+    assert_eq!(stored(&others, 1), None);
+}
+
+fn connect(proxy: &Proxy) -> Cache {
+    blocking::connect(format!("{}?reconnect_delay_max=20ms", proxy.url())).unwrap()
+}
