@@ -70,8 +70,8 @@ pub use request::raw::{ReadRawMany, ReplaceMany};
 pub use request::read::{Get, GetMany, GetManyWith, GetWith};
 pub use request::refresh::Refresh;
 pub use request::write::{
-    Change, Insert, InsertMany, InsertManyWith, InsertWith, KeepRemovals, Remove, RemoveMany, Touch,
-    TouchMany,
+    Change, Insert, InsertMany, InsertManyWith, InsertWith, KeepRemovals, Remove, RemoveMany,
+    Touch, TouchMany,
 };
 pub use seed::new_seed;
 pub use shared_host::{RefreshRun, SharedHost};

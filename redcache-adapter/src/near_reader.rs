@@ -7,7 +7,7 @@ use redcache_core::engine::{
     Batch, CallError, Engine, Near, NearHit, NearTime, Observation, SharedObserver,
 };
 use redcache_core::observer::{AnswerEvent, Observer};
-use redcache_core::{CallOptions, Servers, Source};
+use redcache_core::{CallOptions, OnRedisDown, Servers, Source};
 
 use crate::clock::NearClock;
 use crate::deferred::defer;
@@ -23,6 +23,7 @@ pub struct NearReader {
     namespaces: Namespaces,
     trace: CacheTrace,
     is_disabled: bool,
+    loads_direct: bool,
 }
 
 impl NearReader {
@@ -32,9 +33,15 @@ impl NearReader {
         let namespaces = Namespaces::new(config.lock_prefixes().map(str::to_owned).to_vec());
         let (near, observer) = (Arc::clone(engine.near()), config.observer().clone());
         let is_disabled = *config.servers() == Servers::None;
+        let loads_direct = config.on_redis_down() == OnRedisDown::LoadDirect;
         let clock = NearClock::new(&near);
         let trace = CacheTrace::new(&observer);
-        Self { near, clock, observer, namespaces, trace, is_disabled }
+        Self { near, clock, observer, namespaces, trace, is_disabled, loads_direct }
+    }
+
+    /// Return `true` if calls with a loader run it while Redis cannot be reached.
+    pub fn loads_direct(&self) -> bool {
+        self.loads_direct
     }
 
     /// Return `true` if the cache has no server, so that nothing is stored.

@@ -55,11 +55,13 @@ impl Drop for Handle {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared().lock();
-        let engine = &state.host.engine;
+        let (servers, is_connected) = {
+            let engine = &self.shared().lock().host.engine;
+            (engine.config().servers().clone(), engine.is_connected())
+        };
+        // The formatter may belong to the application, so no lock is held.
         let mut debug = f.debug_struct("Cache");
-        debug.field("servers", engine.config().servers());
-        debug.field("connected", &engine.is_connected()).finish_non_exhaustive()
+        debug.field("servers", &servers).field("connected", &is_connected).finish_non_exhaustive()
     }
 }
 

@@ -12,10 +12,12 @@ pub(crate) fn run(shared: &Shared, login: Login) {
     let id = login.id;
     let config = shared.lock().host.engine.config().clone();
     let answer = login.provider(&config).and_then(|provider| {
-        let ask = || provider.ask_blocking(login.request.clone());
+        let ask = || {
+            let answer = provider.ask_blocking(login.request.clone())?;
+            Some(login_answer(Some(answer)))
+        };
         // The application's panic hook has reported a panic.
-        catch_unwind(AssertUnwindSafe(ask)).unwrap_or(Some(Err("it panicked".into())))
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Some(login_answer(None)))
     });
-    let answer = answer.map(|answer| login_answer(Some(answer)));
     shared.step(|state, now| state.host.end_login(now, id, answer));
 }

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,9 @@ use redcache_blocking::observer::{
     AnswerEvent, ConnectFailedEvent, ConnectedEvent, DisconnectedEvent, InvalidationEvent,
     Observer, RoundTripEvent,
 };
-use redcache_blocking::{Cache, Config, Error, ErrorKind, connect, connect_lazy};
+use redcache_blocking::{
+    Cache, Config, Credentials, Error, ErrorKind, LoginRequest, connect, connect_lazy,
+};
 use redcache_sim::listen::EmbeddedServer;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -246,4 +249,39 @@ fn a_call_of_an_observer_on_the_thread_of_a_caller_is_answered() {
     };
     assert!((0..1_000_000).any(|turn| is_answered(&turn)));
     cache.close();
+}
+
+/// An error of a credentials provider whose text panics.
+#[derive(Debug)]
+struct Panicking;
+
+impl std::fmt::Display for Panicking {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("as the test wants it")
+    }
+}
+
+impl std::error::Error for Panicking {}
+
+#[test]
+fn a_provider_whose_errors_panic_is_asked_again() {
+    let server = EmbeddedServer::start().unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let provider = {
+        let asked = Arc::clone(&asked);
+        move |_: LoginRequest| match asked.fetch_add(1, Ordering::Relaxed) {
+            0..20 => Err(Panicking.into()),
+            _ => Ok(Credentials::password("p")),
+        }
+    };
+    let address = server.address();
+    let config = Config::builder().server(address.ip().to_string(), address.port());
+    let config = config.reconnect_delay_max(Duration::from_millis(1));
+    let cache = connect_lazy(config.blocking_credentials_provider(provider)).unwrap();
+    let end = Instant::now() + 10 * SOON;
+    while asked.load(Ordering::Relaxed) <= 20 && Instant::now() < end {
+        thread::yield_now();
+    }
+    assert!(asked.load(Ordering::Relaxed) > 20, "asked {asked:?} times");
+    drop(cache);
 }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use redcache_adapter::{SharedHost, new_seed};
 use redcache_core::engine::Seed;
@@ -58,11 +57,13 @@ impl Drop for Handle {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared().lock();
-        f.debug_struct("Cache")
-            .field("servers", state.host.engine.config().servers())
-            .field("connected", &state.host.engine.is_connected())
-            .finish_non_exhaustive()
+        let (servers, is_connected) = {
+            let engine = &self.shared().lock().host.engine;
+            (engine.config().servers().clone(), engine.is_connected())
+        };
+        // The formatter may belong to the application, so no lock is held.
+        let mut debug = f.debug_struct("Cache");
+        debug.field("servers", &servers).field("connected", &is_connected).finish_non_exhaustive()
     }
 }
 
@@ -189,7 +190,8 @@ impl Cache {
     /// # }
     /// ```
     pub fn health(&self) -> Health {
-        self.shared().lock().host.engine.health(Instant::now())
+        let now = self.shared().now();
+        self.shared().lock().host.engine.health(now)
     }
 
     /// Return `true` if the server tracks the keys that this cache reads, so that the near cache is

@@ -11,7 +11,7 @@ use redcache_adapter::{CallEvent, CallTrace, LoadResult, Request, SharedHost};
 use redcache_core::engine::OpId;
 use redcache_core::{CallOptions, Error, Key};
 
-use crate::call_slots::{CallSlot, Watch};
+use crate::call_slots::CallSlot;
 use crate::shared::{Locked, Shared};
 
 /// Run a call without a loader.
@@ -161,15 +161,18 @@ impl<'a> Call<'a> {
             return Poll::Pending;
         }
         self.note_steps();
-        let mut state = self.shared.lock();
-        match state.host.calls.watch(self.slot, cx.waker()) {
-            Watch::Event => Poll::Ready(state),
-            Watch::Waiting(replaced) => {
-                // A waker may own a future of the application, so it is not dropped under the lock.
-                drop(state);
-                drop(replaced);
-                Poll::Pending
-            }
+        let state = self.shared.lock();
+        if state.host.calls.has_event(self.slot) {
+            return Poll::Ready(state);
+        }
+        drop(state);
+        // A waker may own a future of the application, so it is neither cloned nor dropped under
+        // the lock.
+        let waker = cx.waker().clone();
+        let watching = self.shared.lock().host.calls.watch(self.slot, waker);
+        match watching {
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(self.shared.lock()),
         }
     }
 }

@@ -24,14 +24,6 @@ impl CallSlot {
     }
 }
 
-/// The content of a slot.
-pub(crate) enum Watch {
-    /// An event.
-    Event,
-    /// No event yet. The waker is the one that was stored before; it is no longer needed.
-    Waiting(Option<Waker>),
-}
-
 /// The calls in progress.
 #[derive(Debug, Default)]
 pub(crate) struct CallSlots {
@@ -53,12 +45,18 @@ impl CallSlots {
         slot
     }
 
-    /// Take the event from a slot. If there is none, store `waker`, which the next event wakes.
-    pub(crate) fn watch(&mut self, slot: usize, waker: &Waker) -> Watch {
+    /// Return `true` if there is an event in a slot.
+    pub(crate) fn has_event(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|slot| slot.event.is_some())
+    }
+
+    /// Store `waker`, which the next event of the slot wakes. Return the waker that was stored
+    /// before, or `waker` as an error if there is an event already.
+    pub(crate) fn watch(&mut self, slot: usize, waker: Waker) -> Result<Option<Waker>, Waker> {
         match self.slots.get_mut(slot) {
-            Some(CallSlot { event: Some(_), .. }) => Watch::Event,
-            Some(slot) => Watch::Waiting(slot.waker.replace(waker.clone())),
-            None => Watch::Waiting(None),
+            Some(CallSlot { event: Some(_), .. }) => Err(waker),
+            Some(slot) => Ok(slot.waker.replace(waker)),
+            None => Ok(Some(waker)),
         }
     }
 

@@ -73,7 +73,7 @@ impl Driver<'_> {
     }
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Work> {
-        let shared = self.shared;
+        let (shared, waker) = (self.shared, cx.waker().clone());
         let mut state = shared.lock();
         if state.host.is_closed() {
             return Poll::Ready(Work::End);
@@ -85,7 +85,7 @@ impl Driver<'_> {
             return Poll::Ready(Work::Start { dials, logins, refreshes });
         }
         let due = state.host.begin_sleep();
-        let replaced = state.driver.replace(cx.waker().clone());
+        let replaced = state.driver.replace(waker);
         drop(state);
         drop(replaced);
         let Some(due) = due else { return Poll::Pending };
@@ -143,11 +143,12 @@ async fn try_connect(
     let mut connect = shared.runtime.connect(address, timeout);
     let mut watch = Watch { shared, key: None };
     poll_fn(|cx| {
+        let waker = cx.waker().clone();
         let state = shared.lock();
         if !state.host.dials.is_under_way(conn) {
             return Poll::Ready(None);
         }
-        watch.renew(state, cx.waker());
+        watch.renew(state, waker);
         connect.as_mut().poll(cx).map(Some)
     })
     .await
@@ -174,7 +175,7 @@ impl Drop for TaskEnds {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.tasks -= 1;
-        let watchers: Vec<_> = state.watchers.all().collect();
+        let watchers: Vec<_> = state.watchers.take_all().collect();
         drop(state);
         for watcher in watchers {
             watcher.wake();

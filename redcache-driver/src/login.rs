@@ -28,9 +28,9 @@ async fn ask(shared: &Shared, login: Login) -> Option<LoginAnswer> {
     let mut timeout = shared.runtime.sleep_until(shared.runtime.now() + config.connect_timeout());
     let mut watch = Watch { shared, key: None };
     poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| asked.as_mut().poll(cx)));
-        match polled {
-            Ok(Poll::Ready(answer)) => return Poll::Ready(Some(login_answer(Some(answer)))),
+        let poll = || asked.as_mut().poll(cx).map(|answer| login_answer(Some(answer)));
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Ready(answer)) => return Poll::Ready(Some(answer)),
             Ok(Poll::Pending) => {}
             // The application's panic hook has reported the panic.
             Err(_) => return Poll::Ready(Some(login_answer(None))),
@@ -38,11 +38,12 @@ async fn ask(shared: &Shared, login: Login) -> Option<LoginAnswer> {
         if timeout.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err("no answer within `connect_timeout`".to_owned())));
         }
+        let waker = cx.waker().clone();
         let state = shared.lock();
         if state.host.is_closed() || !state.host.logins.is_wanted(id) {
             return Poll::Ready(None);
         }
-        watch.renew(state, cx.waker());
+        watch.renew(state, waker);
         Poll::Pending
     })
     .await

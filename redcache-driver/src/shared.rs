@@ -175,11 +175,13 @@ impl Shared {
     pub(crate) async fn wait_for<T>(&self, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
         let mut watch = Watch { shared: self, key: None };
         std::future::poll_fn(|cx| {
+            // A waker may own a future of the application, so it is cloned and dropped unlocked.
+            let waker = cx.waker().clone();
             let mut state = self.lock();
             if let Some(value) = check(&mut state) {
                 return Poll::Ready(value);
             }
-            watch.renew(state, cx.waker());
+            watch.renew(state, waker);
             Poll::Pending
         })
         .await
@@ -216,7 +218,7 @@ impl State {
         }
         let hang_ups = std::mem::take(&mut outputs.hang_ups);
         if outputs.has_news || !hang_ups.is_empty() {
-            outputs.wakers.extend(self.watchers.all());
+            outputs.wakers.extend(self.watchers.take_all());
         }
         for conn in hang_ups {
             // The task of a connection that is not in the list ends.
@@ -263,8 +265,8 @@ pub(crate) struct Watch<'a> {
 
 impl Watch<'_> {
     /// Store the waker of the task, and release the lock.
-    pub(crate) fn renew(&mut self, mut state: Locked<'_>, waker: &Waker) {
-        let replaced = state.watchers.watch(&mut self.key, waker.clone());
+    pub(crate) fn renew(&mut self, mut state: Locked<'_>, waker: Waker) {
+        let replaced = state.watchers.watch(&mut self.key, waker);
         // A waker may own a future of the application, so it is not dropped under the lock.
         drop(state);
         drop(replaced);

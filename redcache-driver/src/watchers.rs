@@ -4,17 +4,18 @@ use std::task::Waker;
 
 use slab::Slab;
 
-/// The tasks that wait. Each has one entry, however often it is polled.
+/// The tasks that wait. Each has one entry, however often it is polled, with its waker until it is
+/// woken.
 #[derive(Debug, Default)]
-pub(crate) struct Watchers(Slab<Waker>);
+pub(crate) struct Watchers(Slab<Option<Waker>>);
 
 impl Watchers {
     /// Store the waker of a task in its entry `key`, and return the waker that it replaces.
     pub(crate) fn watch(&mut self, key: &mut Option<usize>, waker: Waker) -> Option<Waker> {
         match key.and_then(|key| self.0.get_mut(key)) {
-            Some(entry) => Some(std::mem::replace(entry, waker)),
+            Some(entry) => entry.replace(waker),
             None => {
-                *key = Some(self.0.insert(waker));
+                *key = Some(self.0.insert(Some(waker)));
                 None
             }
         }
@@ -22,12 +23,12 @@ impl Watchers {
 
     /// Remove the entry of a task.
     pub(crate) fn forget(&mut self, key: Option<usize>) -> Option<Waker> {
-        key.and_then(|key| self.0.try_remove(key))
+        key.and_then(|key| self.0.try_remove(key)).flatten()
     }
 
-    /// Return the wakers of all tasks.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Waker> {
-        self.0.iter().map(|(_, waker)| waker.clone())
+    /// Take the wakers of all tasks. A task that is woken stores its waker again if it still waits.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Waker> {
+        self.0.iter_mut().filter_map(|(_, waker)| waker.take())
     }
 }
 
@@ -42,10 +43,13 @@ mod tests {
             watchers.watch(&mut one, Waker::noop().clone());
             watchers.watch(&mut other, Waker::noop().clone());
         }
-        assert_eq!(watchers.all().count(), 2);
+        assert_eq!(watchers.take_all().count(), 2);
+        assert_eq!(watchers.take_all().count(), 0);
+        watchers.watch(&mut one, Waker::noop().clone());
+        watchers.watch(&mut other, Waker::noop().clone());
         watchers.forget(one);
-        assert_eq!(watchers.all().count(), 1);
+        assert_eq!(watchers.take_all().count(), 1);
         watchers.forget(other);
-        assert_eq!(watchers.all().count(), 0);
+        assert_eq!(watchers.take_all().count(), 0);
     }
 }

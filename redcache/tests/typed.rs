@@ -454,3 +454,17 @@ async fn only_a_clearable_namespace_can_be_cleared() {
         cache.typed("", Json).plain_keys().clearable().build();
     assert!(plain.is_err());
 }
+
+#[tokio::test]
+async fn an_outage_lasts_by_the_clock_of_the_runtime() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connect(&server).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1000)).await;
+    drop(server);
+    while cache.health().is_connected {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(cache.health().disconnected_for.unwrap() >= Duration::from_secs(10));
+}

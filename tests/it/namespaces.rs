@@ -1,5 +1,6 @@
 //! Namespaces that can be cleared, while Redis cannot be reached.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redcache::blocking::{self, Cache, TypedCache};
@@ -71,6 +72,42 @@ fn a_removal_before_the_first_connection_is_repeated() {
     proxy.refuse(false);
     wait_until("the removal is repeated", || cache.stats().removals_repeated == 1);
     assert_eq!(stored(&others, 1), None);
+}
+
+#[test]
+fn without_redis_one_caller_of_a_clearable_namespace_loads_for_all() {
+    const CALLERS: u64 = 100;
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let url = format!("{}?on_redis_down=load_direct&load_timeout=1h", proxy.url());
+    let cache = blocking::connect(url).unwrap();
+    let users = users(&cache);
+    load(&users, 0, "known");
+    refuse(&proxy, &cache);
+    let loads = AtomicU32::new(0);
+    let load = |keys: Vec<u64>| {
+        loads.fetch_add(1, Ordering::Relaxed);
+        wait_until("all callers wait for one load", || cache.stats().calls == CALLERS);
+        Ok::<_, String>(keys.into_iter().map(|key| (key, "loaded".to_owned())).collect::<Vec<_>>())
+    };
+    let load_one = || Ok::<_, String>(load(vec![1])?.remove(0).1);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let users = &users;
+            scope.spawn(move || {
+                let answer = match caller % 2 {
+                    0 => users.get_with(&1, load_one).unwrap(),
+                    _ => users.get_many_with([1], load).unwrap().remove(0).unwrap(),
+                };
+                assert_eq!(*answer.value.unwrap(), "loaded");
+            });
+        }
+    });
+    assert_eq!(loads.into_inner(), 1);
+    assert_eq!(users.get(&1).unwrap_err().kind(), ErrorKind::Unavailable);
+    proxy.refuse(false);
+    wait_until("the cache is connected", || cache.health().is_connected);
+    assert_eq!(stored(&users, 1), None);
 }
 
 fn connect(proxy: &Proxy) -> Cache {

@@ -261,6 +261,30 @@ impl Error {
         let code = self.0.text.split(' ').next().unwrap_or_default();
         self.0.kind == ErrorKind::Server && matches!(code, "NOPERM" | "ERR" | "WRONGTYPE")
     }
+
+    /// Return whether the call may succeed once Redis can be reached.
+    pub(crate) fn is_for_want_of_redis(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Overloaded
+            | ErrorKind::Authentication
+            | ErrorKind::Protocol => true,
+            ErrorKind::Server => !self.is_final_refusal(),
+            ErrorKind::InvalidInput
+            | ErrorKind::Config
+            | ErrorKind::Closed
+            | ErrorKind::LoadTimeout
+            | ErrorKind::LockTimeout
+            | ErrorKind::LockLost
+            | ErrorKind::DeadlineExceeded
+            | ErrorKind::LoadFailed
+            | ErrorKind::LoadFailedElsewhere
+            | ErrorKind::Undecodable
+            | ErrorKind::Unencodable => false,
+        }
+    }
 }
 
 impl From<ConfigError> for Error {

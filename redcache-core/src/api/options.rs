@@ -128,6 +128,18 @@ pub struct LoadOptions {
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) refreshed_by: Option<LoaderId>,
     pub(crate) asks_ttl: bool,
+    pub(crate) reach: Reach,
+}
+
+/// The sources of the value of a call with a loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Redis, and the loader as `on_redis_down` says.
+    Any,
+    /// Redis, and the loader under a lock only.
+    Redis,
+    /// The loader, as while Redis cannot be reached.
+    Loader,
 }
 
 impl LoadOptions {
@@ -136,7 +148,23 @@ impl LoadOptions {
         let CallOptions { reload, max_staleness, asks_ttl, skip_near, .. } = options;
         // An answer without a TTL cannot replace the near entry.
         let asks_ttl = asks_ttl || skip_near;
-        Self { ttl, reload, max_staleness, refreshed_by: None, asks_ttl }
+        Self { ttl, reload, max_staleness, refreshed_by: None, asks_ttl, reach: Reach::Any }
+    }
+
+    /// Fail if Redis cannot be reached, even if
+    /// [`on_redis_down`](crate::ConfigBuilder::on_redis_down) says otherwise.
+    #[must_use]
+    pub fn not_direct(mut self) -> Self {
+        self.reach = Reach::Redis;
+        self
+    }
+
+    /// Send nothing to Redis, and load as
+    /// [`on_redis_down`](crate::ConfigBuilder::on_redis_down) says.
+    #[must_use]
+    pub fn only_direct(mut self) -> Self {
+        self.reach = Reach::Loader;
+        self
     }
 
     /// Set the registered loader that refreshes the values found in Redis if they are due.

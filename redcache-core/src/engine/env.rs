@@ -12,7 +12,7 @@ use super::round_trip::{RoundTrip, lock_ttl_min};
 use super::script_support::ScriptSupport;
 use super::sender::Sender;
 use crate::api::config::Config;
-use crate::api::error::Error;
+use crate::api::error::{Error, ErrorKind};
 use crate::api::observer::{LockExtendedEvent, LockWaitEvent, Observation};
 use crate::api::stats::Stats;
 use crate::event::{Event, Outcome};
@@ -102,6 +102,13 @@ impl Env {
         }
         let (router, context) = self.router(now);
         router.send(context, sender.token(), command);
+    }
+
+    /// Fail a command as if Redis could not be reached. Nothing is sent.
+    pub(crate) fn fail_unsent(&mut self, sender: Sender, command: Command) {
+        let no_redis = || Error::new(ErrorKind::Unavailable, "there is no connection");
+        let error = self.last_error.clone().unwrap_or_else(no_redis);
+        self.router.fail_unsent(sender.token(), command, error);
     }
 
     /// Send a command whose reply is discarded.

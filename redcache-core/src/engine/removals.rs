@@ -192,7 +192,7 @@ impl Removals {
 
     /// Handle the failure of a command. The removal is abandoned if Redis refuses it permanently.
     pub(crate) fn on_failed(&mut self, env: &mut Env, cx: Cx, caller: Caller, error: &Error) {
-        let is_final = !is_for_want_of_redis(error);
+        let is_final = !error.is_for_want_of_redis();
         self.end(env, caller, |removal| {
             removal.is_refused |= is_final;
             removal.has_failed |= !is_final;
@@ -265,30 +265,6 @@ impl Removals {
 /// Return the name of a key that contains a generation.
 fn generation_name(key: &Key) -> Option<GenerationName<'_>> {
     GenerationName::of(key.as_bytes()).filter(|_| !mutant!(KeptRemovalOfOldGeneration))
-}
-
-/// Return whether a write may succeed once Redis can be reached.
-pub(crate) fn is_for_want_of_redis(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Unavailable
-        | ErrorKind::Timeout
-        | ErrorKind::OutcomeUnknown
-        | ErrorKind::Overloaded
-        | ErrorKind::Authentication
-        | ErrorKind::Protocol => true,
-        ErrorKind::Server => !error.is_final_refusal(),
-        ErrorKind::InvalidInput
-        | ErrorKind::Config
-        | ErrorKind::Closed
-        | ErrorKind::LoadTimeout
-        | ErrorKind::LockTimeout
-        | ErrorKind::LockLost
-        | ErrorKind::DeadlineExceeded
-        | ErrorKind::LoadFailed
-        | ErrorKind::LoadFailedElsewhere
-        | ErrorKind::Undecodable
-        | ErrorKind::Unencodable => false,
-    }
 }
 
 fn note(env: &mut Env, key: Key, stage: RemovalStage) {

@@ -10,7 +10,6 @@ use super::coherence::may_change_value;
 use super::env::Cx;
 use super::exchange::{Exchange, mismatch};
 use super::ops::Machine;
-use super::removals::is_for_want_of_redis;
 use super::sender::Sender;
 use super::state::Engine;
 use crate::api::config::Address;
@@ -251,7 +250,7 @@ impl Engine {
     /// Keep the key of an `insert` or a `remove` that failed because Redis could not be reached.
     fn keep_removal(&mut self, cx: Cx, token: Token, (command, error): (&Command, &Error)) {
         if command.replaces()
-            && is_for_want_of_redis(error)
+            && error.is_for_want_of_redis()
             && let Some(op) = self.writer(token)
         {
             self.removals.keep(&mut self.env, cx, op, command.key());

@@ -10,7 +10,7 @@
 //! |----------------------|--------------|----------------------------------------------|
 //! | the generation       | a generation | the call runs                                |
 //! | the generation       | none         | look up, and create one                      |
-//! | the generation       | an error     | a read fails                                 |
+//! | the generation       | an error     | a read fails, or loads without Redis         |
 //! | the generation       | an error     | a write fails, and its removal is kept       |
 //! | the end of a read    |              | done                                         |
 //! | the end of a write   |              | look up, no older than the start of the call |
@@ -19,9 +19,10 @@
 //! | the generation again | another      | remove the keys under it, then done          |
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::api::options::CallOptions;
+use crate::api::error::Error;
+use crate::api::options::{CallOptions, LoadOptions};
 
 /// The text of one generation: 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +86,8 @@ pub enum NamespaceStep {
     LookUp,
     /// Run the call under this generation.
     Run(Generation),
+    /// Load without Redis. The generation only names the load, so that callers share it.
+    Load(Generation),
     /// Remove the keys of the write under this generation. The call is then done.
     Remove(Generation),
     /// Keep the removal of the write's keys under this generation. The call has failed then.
@@ -97,9 +100,10 @@ impl NamespaceStep {
     /// Return the generation under which the step runs.
     pub fn generation(self) -> Option<Generation> {
         match self {
-            Self::Run(generation) | Self::Remove(generation) | Self::Keep(generation) => {
-                Some(generation)
-            }
+            Self::Run(generation)
+            | Self::Load(generation)
+            | Self::Remove(generation)
+            | Self::Keep(generation) => Some(generation),
             Self::LookUp | Self::Done => None,
         }
     }
@@ -112,19 +116,29 @@ pub struct NamespaceCall {
     /// The instant at which a write began.
     write_began: Option<Instant>,
     creates: bool,
+    /// If Redis cannot be reached, the call runs its loader.
+    loads_direct: bool,
     used: Option<Generation>,
 }
 
 impl NamespaceCall {
     /// Return a read with the options of its caller.
     pub fn read(options: CallOptions) -> Self {
-        Self { options, write_began: None, creates: true, used: None }
+        Self { options, write_began: None, creates: true, loads_direct: false, used: None }
+    }
+
+    /// Run the loader of a read if Redis cannot be reached.
+    #[must_use]
+    pub fn loading_direct(mut self) -> Self {
+        self.loads_direct = true;
+        self
     }
 
     /// Return a write that begins at `now`.
     pub fn write(now: Instant) -> Self {
         let options = CallOptions::new();
-        Self { options, write_began: Some(now), creates: false, used: None }
+        let write_began = Some(now);
+        Self { options, write_began, creates: false, loads_direct: false, used: None }
     }
 
     /// Return the options of a lookup at `now`, after the write has run.
@@ -146,6 +160,12 @@ impl NamespaceCall {
             Some(max) if !mutant!(GenerationUnbounded) => options.max_staleness(max),
             Some(_) | None => options,
         }
+    }
+
+    /// Return the options of a lookup that creates a generation.
+    pub fn load_options(&self, ttl: Duration, options: CallOptions) -> LoadOptions {
+        let load = LoadOptions::new(ttl, options);
+        if self.loads_direct { load.not_direct() } else { load }
     }
 
     /// Return whether the next lookup creates a generation if there is none.
@@ -170,15 +190,19 @@ impl NamespaceCall {
         if is_repeated { NamespaceStep::Done } else { NamespaceStep::Run(found) }
     }
 
-    /// Take the failure of a lookup. Return the step of a write: its removal is kept under the
-    /// generation that it has used, or else under the last known one. A kept removal also removes
-    /// the keys under the generation that it finds once Redis replies, so any other would do.
-    pub fn on_failed(&self, last: &LastGeneration) -> Option<NamespaceStep> {
-        if self.write_began.is_none() || mutant!(FailedLookupForgotten) {
-            return None;
-        }
+    /// Take the failure of a lookup. Return the step after it, which reads nothing under the last
+    /// known generation, because the namespace may have been cleared since. `None` fails the call.
+    ///
+    /// The removal of a write is kept. A kept removal also removes the keys under the generation
+    /// that it finds once Redis replies, so any other would do.
+    pub fn on_failed(&self, error: &Error, last: &LastGeneration) -> Option<NamespaceStep> {
         let known = self.used.or_else(|| last.get());
-        Some(NamespaceStep::Keep(known.unwrap_or_else(|| Generation::of_number(0))))
+        let known = known.unwrap_or_else(|| Generation::of_number(0));
+        if self.write_began.is_some() {
+            return (!mutant!(FailedLookupForgotten)).then_some(NamespaceStep::Keep(known));
+        }
+        let loads = self.loads_direct && error.is_for_want_of_redis();
+        loads.then_some(NamespaceStep::Load(known))
     }
 
     /// Return the step after the call has run.
@@ -193,9 +217,8 @@ impl NamespaceCall {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::api::error::ErrorKind;
 
     fn now() -> Instant {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
@@ -268,14 +291,24 @@ mod tests {
 
     #[test]
     fn the_removal_of_a_write_that_cannot_look_up_is_kept() {
-        let last = LastGeneration::default();
+        let (last, error) = (LastGeneration::default(), Error::new(ErrorKind::Timeout, ""));
         let mut write = NamespaceCall::write(now());
-        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Keep(text(0))));
+        assert_eq!(write.on_failed(&error, &last), Some(NamespaceStep::Keep(text(0))));
         last.record(text(3));
-        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Keep(text(3))));
+        assert_eq!(write.on_failed(&error, &last), Some(NamespaceStep::Keep(text(3))));
         assert_eq!(found(&mut write, 2), NamespaceStep::Run(text(2)));
         assert_eq!(write.on_ran(), NamespaceStep::LookUp);
-        assert_eq!(write.on_failed(&last), Some(NamespaceStep::Keep(text(2))));
-        assert_eq!(NamespaceCall::read(CallOptions::new()).on_failed(&last), None);
+        assert_eq!(write.on_failed(&error, &last), Some(NamespaceStep::Keep(text(2))));
+    }
+
+    #[test]
+    fn a_read_that_cannot_look_up_loads_without_redis_where_the_settings_say_so() {
+        let (last, error) = (LastGeneration::default(), Error::new(ErrorKind::Timeout, ""));
+        last.record(text(3));
+        let read = NamespaceCall::read(CallOptions::new());
+        assert_eq!(read.on_failed(&error, &last), None);
+        let read = read.loading_direct();
+        assert_eq!(read.on_failed(&error, &last), Some(NamespaceStep::Load(text(3))));
+        assert_eq!(read.on_failed(&Error::new(ErrorKind::DeadlineExceeded, ""), &last), None);
     }
 }

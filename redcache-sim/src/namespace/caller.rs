@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_core::engine::{
-    Engine, Generation, LoadOptions, NamespaceCall, NamespaceStep, NearHit, OpId, Outcome,
+    CallError, Engine, Generation, LoadOptions, NamespaceCall, NamespaceStep, NearHit, OpId,
+    Outcome,
 };
 use redcache_core::{Answer, CallOptions, Error, Key, Loaded, Source};
 
@@ -110,6 +111,8 @@ impl World {
                     None => return Ok(()),
                 },
                 NamespaceStep::Run(generation) => return self.run_call(call, generation),
+                // No call of the simulation loads without Redis.
+                NamespaceStep::Load(_) => return self.end_call(call, false),
                 NamespaceStep::Remove(generation) => {
                     self.calls[call].state = State::Removing;
                     return self.remove(call, generation);
@@ -238,9 +241,9 @@ impl World {
         self.timeline.line(|| format!("call {call} gets {outcome:?}"));
         match (self.calls[call].state, outcome) {
             (State::LookingUp, Outcome::Answer(Ok(answer))) => self.on_generation(call, &answer),
-            (State::LookingUp, Outcome::Answer(Err(_))) => {
+            (State::LookingUp, Outcome::Answer(Err(CallError::Cache(error)))) => {
                 let last = &self.processes[process].last;
-                match self.calls[call].machine.on_failed(last) {
+                match self.calls[call].machine.on_failed(&error, last) {
                     Some(step) => self.step_call(call, step),
                     None => self.end_call(call, false),
                 }

@@ -30,8 +30,8 @@ impl World {
         }
     }
 
-    /// Record the versions that answers must reach after a write whose commands were sent at `since`
-    /// or later.
+    /// Record the versions that answers must reach after a write whose commands were sent at
+    /// `since` or later.
     fn note_floor_since(&mut self, call: usize, since: Micros) {
         let state = &self.calls[call];
         // A failover may have lost the write.

@@ -26,6 +26,8 @@ const TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) struct Names<'s, V, C> {
     space: &'s Space<V, C>,
     generation: Option<Generation>,
+    /// The names are only those of loads without Redis.
+    is_direct: bool,
 }
 
 impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
@@ -45,6 +47,17 @@ impl<V: Send + Sync + 'static, C: Codec<V>> Names<'_, V, C> {
             name.extend_from_slice(GENERATION_MARK);
             name.extend_from_slice(generation.as_bytes());
         }
+    }
+
+    /// Return the options of a call with a loader.
+    pub(crate) fn load_options(&self, options: CallOptions) -> LoadOptions {
+        let load = LoadOptions::new(self.space.settings.ttl, options);
+        if self.is_direct { load.only_direct() } else { load }
+    }
+
+    /// Return `true` if the names are only those of loads without Redis.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.is_direct
     }
 
     /// Return loaded values by the names of their keys.
@@ -84,7 +97,27 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             },
             None => None,
         };
-        Ok(Names { space, generation })
+        Ok(Names { space, generation, is_direct: false })
+    }
+
+    /// Return the names of keys for a read with a loader.
+    #[inline]
+    pub(crate) async fn names_to_load(&self) -> Result<Names<'_, V, C>, Error> {
+        let (space, near) = (self.space(), self.face().near());
+        match space.generation_key().filter(|_| near.loads_direct() && !near.is_disabled()) {
+            Some(key) if self.near_generation(key).is_none() => {
+                let mut call = NamespaceCall::read(self.face().options()).loading_direct();
+                let step = match self.look_up(key, &mut call, None).await {
+                    Ok(step) => step,
+                    Err(error) => {
+                        call.on_failed(&error, space.namespace().generation()).ok_or(error)?
+                    }
+                };
+                let is_direct = matches!(step, NamespaceStep::Load(_));
+                Ok(Names { space, generation: step.generation(), is_direct })
+            }
+            Some(_) | None => self.names().await,
+        }
     }
 
     /// Return the generation of the namespace for a read, if it is in the near cache.
@@ -118,10 +151,11 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
         let mut call = NamespaceCall::write(self.face().now());
         let (step, failure) = match self.look_up(key, &mut call, None).await {
             Ok(step) => (Some(step), None),
-            Err(error) => (call.on_failed(space.namespace().generation()), Some(error)),
+            Err(error) => (call.on_failed(&error, space.namespace().generation()), Some(error)),
         };
         let generation = step.and_then(NamespaceStep::generation);
-        Ok((Names { space, generation }, Write { call: Some(call), failure }))
+        let names = Names { space, generation, is_direct: false };
+        Ok((names, Write { call: Some(call), failure }))
     }
 
     /// Check that a write can run that follows a change of the application's data. If the
@@ -169,6 +203,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             }
             NamespaceStep::LookUp
             | NamespaceStep::Run(_)
+            | NamespaceStep::Load(_)
             | NamespaceStep::Keep(_)
             | NamespaceStep::Done => Ok(None),
         }
@@ -192,7 +227,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             let now = || now.unwrap_or_else(|| face.coarse_now());
             let step = match face.near().get(key, &options, now, NearHit::into_value) {
                 Some(value) => call.on_found(value.as_deref(), last),
-                None => match self.read_generation(key, call.creates(), options).await {
+                None => match self.read_generation(key, call, options).await {
                     Ok(answer) => {
                         let step = call.on_found(answer.value.as_deref(), last);
                         self.record_generation(key, &answer);
@@ -210,11 +245,11 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     async fn read_generation(
         &self,
         key: &[u8],
-        creates: bool,
+        call: &NamespaceCall,
         options: CallOptions,
     ) -> Result<Answer, Error> {
         let face = self.face();
-        if !creates {
+        if !call.creates() {
             return face.run(Get::new(key, options)).await;
         }
         let load = |_| {
@@ -222,7 +257,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             let text = last.successor(fastrand::u64(..)).as_bytes().to_vec();
             Some(std::future::ready(LoadResult::one(Ok::<_, Error>(text))))
         };
-        let request = GetWith::new(key, LoadOptions::new(TTL, options));
+        let request = GetWith::new(key, call.load_options(TTL, options));
         let answer: Result<_, CallError> = face.run_with(request, load).await;
         Ok(answer?)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, NearObject};
-use redcache_core::engine::{CallError, LoadOptions};
+use redcache_core::engine::CallError;
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError};
 
 use crate::answer::{TypedAnswer, TypedLoaded};
@@ -47,7 +47,7 @@ where
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<TypedAnswer<V>> {
         let names = self.names().await?;
-        let mut batch = Lookup::new(self, keys.into_iter().map(|key| names.of(key.borrow())));
+        let mut batch = Lookup::new(self, true, keys.into_iter().map(|key| names.of(key.borrow())));
         if !batch.far.is_empty() {
             let found =
                 self.face().run(GetMany::new(batch.far_names(), self.face().options())).await?;
@@ -81,12 +81,13 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let names = self.names().await?;
+        let names = self.names_to_load().await?;
         let (name, mut seen) = {
             // It is large, and ends here, so that the future does not keep it.
             let mut name = Name::new();
             names.write(key, &mut name);
-            match self.near(&name) {
+            let near = if names.is_direct() { None } else { self.near(&name) };
+            match near {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(answer)) => (Key::copy_from(&name), Some(answer)),
                 None => (Key::copy_from(&name), None),
@@ -100,7 +101,7 @@ where
         };
         if seen.is_none() {
             let loads = Loads::new(self.space());
-            let options = LoadOptions::new(self.space().settings.ttl, self.face().options());
+            let options = names.load_options(self.face().options());
             let run = |keys| {
                 let (loading, name, loads) = (load(keys)?, &name, &loads);
                 let same = |key: &Key| Some(key.clone());
@@ -136,14 +137,14 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let of_view = &self.names().await?;
+        let of_view = &self.names_to_load().await?;
         let mut keys_by_name = BTreeMap::new();
         let names = keys.into_iter().map(|key| {
             let name = of_view.of(key.borrow());
             keys_by_name.insert(Key::copy_from(&name), key.borrow().clone());
             name
         });
-        let mut batch = Lookup::new(self, names);
+        let mut batch = Lookup::new(self, !of_view.is_direct(), names);
         let mut load = |names: Vec<Key>| {
             let keys = names.iter().filter_map(|name| keys_by_name.get(name).cloned()).collect();
             let loading = loader(keys);
@@ -151,7 +152,7 @@ where
         };
         if !batch.far.is_empty() {
             let loads = Loads::new(self.space());
-            let options = LoadOptions::new(self.space().settings.ttl, self.face().options());
+            let options = of_view.load_options(self.face().options());
             let run = |keys| {
                 let (loading, loads) = (load(keys)?, &loads);
                 let same = |key: &Key| Some(key.clone());
@@ -212,11 +213,12 @@ struct Lookup<V, E> {
 impl<V: Send + Sync + 'static, E> Lookup<V, E> {
     fn new<K: CacheKey + ?Sized, C: Codec<V>>(
         view: &View<K, V, C>,
+        asks_near: bool,
         names: impl Iterator<Item = Name>,
     ) -> Self {
         let mut batch = Self { names: Vec::new(), results: Vec::new(), far: Vec::new() };
         for name in names {
-            let near = view.near(&name);
+            let near = if asks_near { view.near(&name) } else { None };
             if near.is_none() {
                 batch.far.push(batch.names.len());
             }

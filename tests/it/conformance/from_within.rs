@@ -18,6 +18,7 @@ use super::server::Server;
 
 on_every_adapter![
     an_observer_may_call_the_cache,
+    a_formatter_may_call_the_cache,
     the_drop_of_a_value_may_call_the_cache,
     the_drop_of_an_error_may_call_the_cache,
     the_drop_of_an_error_that_comes_late_may_call_the_cache,
@@ -145,6 +146,23 @@ fn an_observer_may_call_the_cache<C: Cache>() {
     assert_eq!(seen(cache.get("k")), "v from near");
     server.connect().integer(&["DEL", "k"]);
     wait_until("the removal is heard", || cache.get("k").unwrap().value.is_none());
+    cache.close();
+    caller.wait_until_alone();
+}
+
+impl<C: Cache> fmt::Write for Caller<C> {
+    fn write_str(&mut self, _: &str) -> fmt::Result {
+        self.call();
+        Ok(())
+    }
+}
+
+fn a_formatter_may_call_the_cache<C: Cache>() {
+    let server = Server::start();
+    let mut caller = Caller::<C>::new();
+    let cache = caller.connect(server.url());
+    fmt::write(&mut caller, format_args!("{cache:?}")).unwrap();
+    assert!(caller.calls.load(Ordering::Relaxed) > 0);
     cache.close();
     caller.wait_until_alone();
 }

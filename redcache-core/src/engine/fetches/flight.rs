@@ -6,7 +6,7 @@ use super::fetch::{Fetch, Wanted};
 use super::state::Fetches;
 use crate::api::config::OnRedisDown;
 use crate::api::key::Key;
-use crate::api::options::LoadOptions;
+use crate::api::options::{LoadOptions, Reach};
 use crate::engine::env::{Cx, Env};
 use crate::engine::exchange::Exchange;
 use crate::engine::sender::Sender;
@@ -31,7 +31,7 @@ impl Fetches {
             self.supersede_for_reload(env, cx, &wanted.key);
         }
         let hash = self.flights.hash(wanted.key.as_bytes());
-        if let Some(id) = self.flights.find_hashed(hash, wanted.key.as_bytes()) {
+        if let Some(id) = self.flight_to_join(env, cx, hash, &wanted) {
             if mutant!(SingleFlightLost) {
                 self.flights.unlist(id);
                 return self.join_or_start(env, cx, wanted, caller);
@@ -50,6 +50,27 @@ impl Fetches {
         self.count_reading(caller, 1);
         self.carry_out(env, cx, id, effects);
         id
+    }
+
+    /// Return the flight that a caller may join. A caller that may not read Redis joins no flight
+    /// that may.
+    fn flight_to_join(
+        &mut self,
+        env: &mut Env,
+        cx: Cx,
+        hash: u64,
+        wanted: &Wanted,
+    ) -> Option<FlightId> {
+        let id = self.flights.find_hashed(hash, wanted.key.as_bytes())?;
+        let fetch = &self.flights.get(id)?.fetch;
+        if wanted.options.reach != Reach::Loader
+            || fetch.options.reach == Reach::Loader
+            || fetch.is_direct()
+        {
+            return Some(id);
+        }
+        self.supersede(env, cx, id);
+        None
     }
 
     /// Choose what the first read of a flight asks for, whose key has this hash.
@@ -131,6 +152,7 @@ impl Fetches {
             && self.direct_loads < env.config.direct_loads_max;
         let load_times = env.load_times();
         let flight = self.flights.get_mut(id)?;
+        let loads_direct = loads_direct && flight.fetch.options.reach != Reach::Redis;
         let is_superseded = !flight.is_listed();
         let Flight { key, fetch, .. } = flight;
         let Fetch { state, patience, options, .. } = fetch;
@@ -218,8 +240,13 @@ impl Fetches {
         env.send_detached(cx, effects.send_detached);
         let leader = self.leader(id);
         if let Some(command) = effects.send {
-            leader.inspect(|leader| env.report_sent(leader.op, &command));
-            env.send(cx, Sender::Flight(id), command);
+            let reach = self.flights.get(id).map(|flight| flight.fetch.options.reach);
+            if reach == Some(Reach::Loader) {
+                env.fail_unsent(Sender::Flight(id), command);
+            } else {
+                leader.inspect(|leader| env.report_sent(leader.op, &command));
+                env.send(cx, Sender::Flight(id), command);
+            }
         }
         self.set_timer(env, id, effects.wait_until, effects.load_due_at);
         let Some(Flight { fetch, .. }) = self.flights.get_mut(id) else { return };

@@ -101,6 +101,11 @@ impl Router {
         }
     }
 
+    /// Fail a command that is not to be sent.
+    pub(crate) fn fail_unsent(&mut self, token: Token, command: Command, error: Error) {
+        self.push_event(RouterEvent::Failed { token, command, error });
+    }
+
     /// Send a command, now or once there is a connection.
     pub(crate) fn send(&mut self, ctx: Context<'_>, token: Token, command: Command) {
         let slot = match &self.cluster {
