@@ -24,7 +24,10 @@ pub(super) enum Mode {
 impl Greeting {
     /// Read a map, or the flat list that RESP2 uses instead; `None` if there is no `proto`.
     pub(super) fn of(frame: &Frame<'_>) -> Option<Self> {
-        let Frame::Integer(proto) = field(frame, b"proto")? else { return None };
+        let resp3 = match field(frame, b"proto")? {
+            Frame::Integer(proto) => *proto == 3,
+            other => text(other)? == b"3",
+        };
         let mode = match field(frame, b"mode").and_then(text) {
             Some(b"sentinel") => Mode::Sentinel,
             Some(b"cluster") => Mode::Cluster,
@@ -34,7 +37,7 @@ impl Greeting {
         let is_replica = matches!(role, Some(b"replica" | b"slave"));
         let named = |name| field(frame, name).and_then(text).unwrap_or_default();
         let native = NativeCommands::of(named(b"server"), named(b"version"));
-        Some(Self { resp3: *proto == 3, mode, is_replica, native })
+        Some(Self { resp3, mode, is_replica, native })
     }
 }
 

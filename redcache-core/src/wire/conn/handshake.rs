@@ -15,15 +15,16 @@
 //! | `Select`    | OK, RESP2              | `PING`                       | `Probe`    |
 //! | `Tracking`  | OK, or an error        |                              | `Probe`    |
 //! | `Probe`     | `PONG`                 | `CLIENT SETINFO` twice       | ready      |
-//! | `Probe`     | forbidden              | `CLIENT SETINFO` twice       | ready      |
+//! | `Probe`     | only `PING` is refused | `CLIENT SETINFO` twice       | ready      |
 //! | `Probe`     | another error          |                              | failed     |
 //!
-//! Any refusal of `HELLO` that is not about the login means that the server has no RESP3. Such a
-//! server cannot track keys, so the connection is used untracked. The probe detects a server that
-//! accepts connections but refuses commands, because it is loading or requires a login.
+//! Any refusal of `HELLO` that is not about the login means that the server has no RESP3, and so
+//! does a reply without `proto`. Such a server cannot track keys, so the connection is used
+//! untracked. The probe detects a server that accepts connections but refuses commands, because it
+//! is loading or requires a login.
 //!
 //! A proxy that hangs up at `HELLO` hangs up at `CLIENT` too, so a connection without `HELLO` sends
-//! no `CLIENT` either.
+//! no `CLIENT` either. It is also used with a proxy that hangs up at `CLIENT` alone.
 //!
 //! Each step waits for the reply to the previous step: some servers drop a reply when `AUTH` fails
 //! in a pipeline, which would shift every later reply. Only the probe shares the round trip of
@@ -40,7 +41,7 @@ use crate::resp::{Frame, command};
 /// The knowledge of a node about its server before a handshake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Expectation {
-    /// The server hangs up at `HELLO`.
+    /// The server hangs up at `HELLO` or `CLIENT`.
     pub(crate) without_hello: bool,
     /// A replica at this address has refused a write.
     pub(crate) needs_primary: bool,
@@ -95,9 +96,14 @@ impl Handshake {
         (Self::Hello { needs_primary: expected.needs_primary }, None)
     }
 
-    /// Return whether the server may hang up because it does not know `HELLO`.
+    /// Return whether the reply to `HELLO` is awaited.
     pub(super) fn is_hello(self) -> bool {
         matches!(self, Self::Hello { .. })
+    }
+
+    /// Return whether the server may hang up because it does not know `HELLO` or `CLIENT`.
+    pub(super) fn may_be_unknown(self) -> bool {
+        matches!(self, Self::Hello { .. } | Self::Tracking)
     }
 
     pub(super) fn on_reply(
@@ -118,6 +124,11 @@ impl Handshake {
             }
             (Self::Hello { needs_primary }, _) => match Greeting::of(frame) {
                 Some(greeting) => greet(greeting, needs_primary, config, out),
+                // A proxy may leave fields out.
+                None if is_greeting(frame) => {
+                    let dialect = Dialect::Resp2;
+                    go_on(log_in(config, given, dialect, out), dialect)
+                }
                 None => Next::Fail(malformed()),
             },
             (Self::Auth(dialect), Frame::Simple(_)) => go_on(select(config, dialect, out), dialect),
@@ -135,16 +146,20 @@ impl Handshake {
                 let why = format!("CLIENT TRACKING was refused: {text}");
                 Next::Untracked(Self::Probe(Dialect::Resp3), why)
             }
-            // The server has accepted the login, which may run other commands than `PING`.
-            (Self::Probe(dialect), Frame::Error(text)) if code(text) == b"NOPERM" => {
+            (Self::Probe(dialect), Frame::Error(text)) if is_about_ping(text) => {
                 introduce(dialect, out)
             }
             (Self::Probe(_), Frame::Error(text)) if !mutant!(BusyHandshakeAccepted) => {
                 Next::Fail(refused(text))
             }
-            (Self::Probe(dialect), _) => introduce(dialect, out),
+            (
+                Self::Probe(dialect),
+                Frame::Simple(b"PONG") | Frame::Bulk(b"PONG") | Frame::Error(_),
+            ) => introduce(dialect, out),
             (Self::Auth(_), Frame::Error(text)) => Next::Fail(refused(text)),
-            (Self::Auth(_) | Self::Select(_) | Self::Tracking, _) => Next::Fail(malformed()),
+            (Self::Auth(_) | Self::Select(_) | Self::Tracking | Self::Probe(_), _) => {
+                Next::Fail(malformed())
+            }
         }
     }
 }
@@ -245,6 +260,18 @@ fn select_fault(text: &[u8], config: &Config) -> Error {
     }
     let text = format!("the server refuses `db` {}", config.db);
     Error::new(ErrorKind::Config, text)
+}
+
+/// Return whether a reply to `HELLO` has the type of a greeting.
+fn is_greeting(frame: &Frame<'_>) -> bool {
+    matches!(frame, Frame::Map(_) | Frame::Array(_))
+}
+
+/// Return whether a server that has refused `PING` may accept other commands: the login or the
+/// server has no `PING`, or the server cannot save its data. In the last case it refuses writes and
+/// `PING` with `MISCONF`, and answers reads.
+fn is_about_ping(text: &[u8]) -> bool {
+    matches!(code(text), b"NOPERM" | b"MISCONF") || Refusal::of(text).is_unknown_command()
 }
 
 fn code(text: &[u8]) -> &[u8] {
@@ -386,6 +413,45 @@ mod tests {
             let played = play("redis://:p@h", &[Frame::Error(refusal.as_bytes()), OK, PONG]);
             assert!(played.said.contains("AUTH p"), "{refusal}: {played:?}");
             assert!(played.is_ready() && played.untracked.is_some(), "{refusal}: {played:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_answers_hello_without_a_protocol_is_logged_in_to_and_used_untracked() {
+        let field = || (Frame::Bulk(b"server"), Frame::Bulk(b"redis"));
+        let flat = Frame::Array(vec![field().0, field().1]);
+        for hello in [Frame::Map(vec![field()]), flat] {
+            let played = play("redis://:p@h", &[hello, OK, PONG]);
+            assert!(played.said.contains("AUTH p"), "{played:?}");
+            assert!(played.is_ready() && played.untracked.is_some(), "{played:?}");
+        }
+        let text = Frame::Map(vec![(Frame::Simple(b"proto"), Frame::Bulk(b"3"))]);
+        let played = play("redis://h", &[text, OK, PONG]);
+        assert!(played.is_ready() && played.untracked.is_none(), "{played:?}");
+        for other in [OK, Frame::Bulk(b"hello"), Frame::Integer(3), Frame::Null] {
+            let played = play("redis://h", &[other]);
+            assert_eq!(played.error().kind(), ErrorKind::Protocol, "{played:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_refuses_only_ping_is_ready() {
+        for refusal in [
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to",
+            "NOPERM User app has no permissions to run the 'ping' command",
+            "ERR unknown command 'PING', with args beginning with: ",
+            "unsupported command",
+        ] {
+            let played = play("redis://h", &[hello(3), OK, Frame::Error(refusal.as_bytes())]);
+            assert!(played.is_ready() && played.untracked.is_none(), "{refusal}: {played:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_to_ping_that_is_none_ends_the_handshake() {
+        for reply in [OK, Frame::Integer(1), Frame::Null, Frame::Bulk(b"1")] {
+            let played = play("redis://h", &[hello(3), OK, reply]);
+            assert_eq!(played.error().kind(), ErrorKind::Protocol, "{played:?}");
         }
     }
 

@@ -1,4 +1,6 @@
-//! The detection of servers that hang up at `HELLO` instead of refusing it.
+//! The detection of servers that hang up at `HELLO` instead of refusing it. A hang-up at the
+//! `CLIENT` that follows counts as one at `HELLO`, because a connection without `HELLO` sends no
+//! `CLIENT` either.
 //!
 //! | state       | event                    | next                      |
 //! |-------------|--------------------------|---------------------------|

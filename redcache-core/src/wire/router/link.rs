@@ -197,7 +197,7 @@ impl Link {
         }
     }
 
-    /// Return whether the server may have hung up because it does not know `HELLO`.
+    /// Return whether the server may have hung up because it does not know `HELLO` or `CLIENT`.
     pub(super) fn is_at_hello(&self) -> bool {
         self.open().is_some_and(|(_, conn)| conn.is_at_hello())
     }

@@ -135,7 +135,7 @@ impl World {
                     let role = "$4\r\nrole\r\n$6\r\nmaster\r\n";
                     format!("%3\r\n$5\r\nproto\r\n:3\r\n{mode}{role}")
                 }
-                (ping, _) if ping.starts_with("PING ") => "+PONG\r\n".to_owned(),
+                (ping, _) if ping.starts_with("PING") => "+PONG\r\n".to_owned(),
                 ("SUBSCRIBE +switch-master", _) => {
                     ">3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n".to_owned()
                 }
@@ -261,6 +261,24 @@ fn the_next_sentinel_takes_over_from_one_that_is_gone_silent_or_ignorant() {
     world.lose(100);
     world.pass(Duration::from_secs(4));
     assert!(world.router.is_ready() && world.conn(109).is_some(), "{:?}", world.dialed);
+}
+
+#[test]
+fn while_no_sentinel_has_answered_for_the_command_timeout_commands_fail_at_once() {
+    let mut world = World::new(URL, &[], &[1]);
+    world.pass(world.config.command_timeout * 2);
+    world.events.clear();
+    let remove = || Command::Remove { key: Key::from("k") };
+    let token = Token { sender: 1, slot: 0 };
+    world.step(|router, ctx| router.send(ctx, token, remove()));
+    let [RouterEvent::Failed { error, .. }] = &world.events[..] else { panic!() };
+    assert!(error.to_string().contains("sentinel h:10"), "{error}");
+    world.sentinels.insert(100, Some(1));
+    world.pass(world.config.command_timeout * 2);
+    assert!(world.router.is_ready());
+    world.events.clear();
+    world.step(|router, ctx| router.send(ctx, token, remove()));
+    assert!(world.events.is_empty(), "{:?}", world.events);
 }
 
 #[test]
