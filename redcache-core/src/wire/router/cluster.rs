@@ -187,9 +187,13 @@ impl Cluster {
         }
     }
 
-    /// Return the fault that keeps every command from succeeding within its timeout.
-    pub(super) fn lasting_fault(&self) -> Option<Error> {
-        self.seeds.fault.clone().filter(|fault| !self.is_known && is_lasting(fault))
+    /// Return the reason if the cluster is known to be down, so that commands need not wait for it:
+    /// a seed has a lasting fault, or no seed could be queried for `command_timeout`.
+    pub(super) fn outage(&self, now: Instant, config: &Config) -> Option<Error> {
+        let fault = self.seeds.fault.as_ref().filter(|_| !self.is_known)?;
+        let is_down =
+            self.seeds.down_since.is_some_and(|since| since + config.command_timeout <= now);
+        (is_down || is_lasting(fault)).then(|| fault.clone())
     }
 
     /// Return the error for a command that found no node within its timeout.
@@ -205,7 +209,7 @@ impl Cluster {
 
     pub(super) fn on_known(&mut self) {
         self.is_known = true;
-        self.seeds.fault = None;
+        self.seeds.on_known();
         if !self.witness.is_in_doubt() {
             self.seeds.reset_pauses();
         }

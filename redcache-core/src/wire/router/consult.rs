@@ -51,6 +51,7 @@ impl Router {
             && !node.is_ready()
         {
             node.fault = Some(reason.clone());
+            node.down_since.get_or_insert(ctx.now);
             self.push_event(RouterEvent::NotUp { address: None, reason });
         }
     }

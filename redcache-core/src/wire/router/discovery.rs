@@ -102,6 +102,11 @@ impl Router {
                 let text = format!("{}: it knows of no slot that is owned", node.address);
                 Error::new(ErrorKind::Unavailable, text)
             }
+            Err(NoTopology::Refused(refusal)) if refusal.is_without_cluster() => {
+                let address = &node.address;
+                let text = format!("{address}: {}; configure `redis://{address}`", refusal.0);
+                Error::new(ErrorKind::Config, text)
+            }
             Err(NoTopology::Refused(refusal)) => {
                 let is_passing = Transient::of(refusal.0.as_bytes()).is_some();
                 let kind = if is_passing { ErrorKind::Unavailable } else { ErrorKind::Server };

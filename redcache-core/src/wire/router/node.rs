@@ -48,8 +48,9 @@ pub(super) struct Node {
     blames_command: bool,
     /// Reason why the last attempt to connect failed.
     pub(super) fault: Option<Error>,
-    /// Instant of the first of the failed attempts to connect since the last connection.
-    down_since: Option<Instant>,
+    /// Instant of the first of the failed attempts to connect since the last connection. Under
+    /// sentinels, an attempt fails too if no sentinel answers.
+    pub(super) down_since: Option<Instant>,
     /// A refusal has shown that the server is not ready or not the right one. The connection ends
     /// once its commands are answered.
     questionable: Option<Error>,

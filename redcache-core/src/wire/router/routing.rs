@@ -175,7 +175,7 @@ impl Router {
         if self.unrouted.len() + waiting >= ctx.config.inflight_max {
             return Some(Error::new(ErrorKind::Overloaded, "the limit is `inflight_max`"));
         }
-        self.cluster.as_ref()?.lasting_fault()
+        self.cluster.as_ref()?.outage(ctx.now, ctx.config)
     }
 
     /// Pass a command to the node that owns its slot.

@@ -21,6 +21,8 @@ pub(super) struct Seeds {
     backoff: Backoff,
     /// Reason why the last seed could not be queried.
     pub(super) fault: Option<Error>,
+    /// Instant since which every attempt has failed.
+    pub(super) down_since: Option<Instant>,
 }
 
 impl Seeds {
@@ -33,6 +35,7 @@ impl Seeds {
             try_at: now,
             backoff: Backoff::new(config.reconnect_delay_max),
             fault: None,
+            down_since: None,
         }
     }
 
@@ -55,9 +58,18 @@ impl Seeds {
         self.try_at = now;
         if is_round {
             self.next = 0;
+            if reason.is_some() {
+                self.down_since.get_or_insert(now);
+            }
             self.try_at += self.backoff.pause(rng);
         }
         is_round
+    }
+
+    /// Forget the faults, because a node has reported the slot map.
+    pub(super) fn on_known(&mut self) {
+        self.fault = None;
+        self.down_since = None;
     }
 
     pub(super) fn reset_pauses(&mut self) {

@@ -326,6 +326,48 @@ fn an_attempt_fails_once_every_seed_has_failed_and_others_follow() {
 }
 
 #[test]
+fn while_no_seed_can_be_queried_for_the_command_timeout_commands_fail_at_once() {
+    let mut world = World::new(&[7, 8]);
+    world.settle(&[7, 8]);
+    world.send(remove());
+    for _ in 0..30 {
+        world.pass(Duration::from_millis(100));
+        world.settle(&[7, 8]);
+    }
+    let failed = |events: Vec<String>| {
+        let failures = events.into_iter().filter(|event| event.starts_with("failed"));
+        failures.collect::<Vec<_>>()
+    };
+    assert_eq!(failed(world.take_events()).len(), 1, "the first command has waited");
+    for _ in 0..3 {
+        world.send(remove());
+        let events = failed(world.take_events());
+        assert!(events.len() == 1 && events[0].contains("refused"), "{events:?}");
+    }
+    world.pass(Duration::from_secs(2));
+    world.settle(&[]);
+    world.answer_topology(7, Some(1), &[(1, 0, 16383)]);
+    world.settle(&[]);
+    world.send(remove());
+    assert_eq!(failed(world.take_events()), [""; 0]);
+    assert_eq!(world.take_sent(1).last().unwrap(), "DEL bar");
+}
+
+#[test]
+fn a_server_without_a_cluster_is_refused_at_once_with_what_to_configure() {
+    let mut world = World::new(&[7]);
+    world.settle(&[]);
+    world.send(remove());
+    world.take_events();
+    for _ in 0..2 {
+        world.hear(7, b"-ERR This instance has cluster support disabled\r\n");
+        world.hear(7, b"-ERR This instance has cluster support disabled\r\n");
+    }
+    let events = world.take_events();
+    assert!(events.iter().any(|it| it.starts_with("failed 1") && it.contains("`redis://h:7`")));
+}
+
+#[test]
 fn commands_wait_for_the_slot_map_and_for_the_owner() {
     let mut world = World::new(&[7]);
     world.send(read());
@@ -436,6 +478,20 @@ fn a_refusal_without_redirect_is_the_answer() {
     world.send(remove());
     world.hear(1, b"-NOPERM no\r\n");
     assert_eq!(world.take_events(), ["tracked refusal 1"]);
+}
+
+#[test]
+fn a_node_that_has_forgotten_the_login_is_left_and_its_command_is_sent_again() {
+    let mut world = World::of_two();
+    world.send(remove());
+    let before = world.conn(1);
+    world.take_sent(1);
+    world.hear(1, b"-NOAUTH Authentication required.\r\n");
+    assert_eq!(world.take_events(), ["down 8192"]);
+    world.pass(Duration::from_millis(100));
+    world.settle(&[]);
+    assert_ne!(world.conn(1), before);
+    assert!(world.take_sent(1).contains(&"DEL bar".to_owned()));
 }
 
 #[test]

@@ -110,6 +110,21 @@ fn a_demoted_primary_is_left_and_the_refused_write_goes_to_its_successor() {
 }
 
 #[test]
+fn a_demoted_primary_that_refuses_only_the_lock_of_a_read_is_left_and_the_read_is_sent_again() {
+    let mut world = World::standalone();
+    let (before, lock) = (world.conn(1), world.lock);
+    world.send(Command::ReadOrLock { key: key_of_first(), lock, asks_ttl: true });
+    world.take_sent(1);
+    world.hear(1, b"_\r\n:-2\r\n-READONLY You can't write against a read only replica.\r\n");
+    assert_eq!(world.take_events(), ["down 16384"]);
+    world.reconnect();
+    assert_ne!(world.conn(1), before);
+    assert_eq!(world.take_sent(1).len(), 3);
+    world.hear(1, b"_\r\n:-2\r\n+OK\r\n");
+    assert_eq!(world.take_events(), ["up", "tracked 1"]);
+}
+
+#[test]
 fn a_server_that_stays_a_replica_is_dialed_with_growing_pauses_and_calls_fail_at_once() {
     let mut world = World::standalone();
     world.handshake = handshake("standalone", "replica");
@@ -135,7 +150,8 @@ fn a_server_that_stays_a_replica_is_dialed_with_growing_pauses_and_calls_fail_at
 
 #[test]
 fn a_server_that_loads_its_data_is_left_and_tried_again() {
-    for refusal in ["LOADING Redis is loading", "MASTERDOWN Link with MASTER", "MOVED 1 h:1"] {
+    let refusals = ["LOADING Redis is loading", "MASTERDOWN Link with MASTER", "MOVED 1 h:1"];
+    for refusal in refusals.into_iter().chain(["NOAUTH Authentication required."]) {
         let mut world = World::standalone();
         world.send(read());
         world.send(remove());
@@ -203,6 +219,25 @@ fn after_two_hang_ups_at_hello_one_attempt_does_without() {
     assert_eq!(greetings, [(true, 0), (true, 0), (false, 1)].repeat(2));
     world.send(read());
     assert!(world.take_events()[0].contains("hung up; if it speaks TLS"));
+}
+
+#[test]
+fn a_server_that_answers_hello_and_hangs_up_at_client_is_used_without_both() {
+    let mut world = World::with(Config::builder().server("h", 1).build().unwrap());
+    for _ in 0..2 {
+        let (conn, sent) = accept(&mut world);
+        assert!(sent.contains("HELLO"), "{sent}");
+        world.open = vec![(conn, 1)];
+        world.hear(1, b"%1\r\n$5\r\nproto\r\n:3\r\n");
+        world.step(|router, ctx| router.handle_disconnected(ctx, conn, "hung up"));
+    }
+    assert_eq!(world.take_events(), [""; 0]);
+    let (conn, sent) = accept(&mut world);
+    assert_eq!(sent, "*1\r\n$4\r\nPING\r\n");
+    world.open = vec![(conn, 1)];
+    world.hear(1, b"+PONG\r\n");
+    assert_eq!(world.take_events(), ["up"]);
+    assert!(!world.router.is_tracked());
 }
 
 #[test]
