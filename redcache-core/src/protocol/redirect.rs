@@ -51,7 +51,8 @@ pub(crate) enum Redirect {
     Unparsable,
     /// The refusal is temporary; `outdated` if an old slot map may be the reason.
     Later { outdated: bool },
-    /// The standalone server is not ready, or not the right one; `replica` when it is a replica.
+    /// The standalone server is not ready, or not the right one; `replica` when it is a replica. Or
+    /// any server has forgotten the login of the connection.
     WrongServer { replica: bool },
 }
 
@@ -66,6 +67,7 @@ impl Redirect {
         match code {
             "MOVED" => Some(endpoint().map_or(Self::Unparsable, Self::Moved)),
             "ASK" => Some(endpoint().map_or(Self::Unparsable, Self::Ask)),
+            "NOAUTH" => Some(Self::WrongServer { replica: false }),
             _ => Transient::of(text.as_bytes()).map(|transient| Self::Later {
                 outdated: match transient {
                     Transient::Loading
@@ -82,7 +84,7 @@ impl Redirect {
     pub(crate) fn of_standalone(text: &str) -> Option<Self> {
         let code = text.split(' ').next().unwrap_or_default();
         match code {
-            "MOVED" | "ASK" => Some(Self::WrongServer { replica: false }),
+            "MOVED" | "ASK" | "NOAUTH" => Some(Self::WrongServer { replica: false }),
             _ => Transient::of(text.as_bytes()).map(|transient| match transient {
                 Transient::ReadOnly => Self::WrongServer { replica: true },
                 Transient::Loading | Transient::MasterDown => Self::WrongServer { replica: false },
@@ -96,7 +98,7 @@ impl Redirect {
     /// Return whether the whole command must be sent again when this part of it was refused.
     pub(crate) fn concerns_whole(text: &[u8]) -> bool {
         let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-        matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN")
+        matches!(code, b"MOVED" | b"ASK" | b"NOAUTH") || Transient::of(text).is_some()
     }
 }
 
@@ -166,7 +168,7 @@ mod tests {
         ] {
             assert_eq!(Redirect::of(text), Some(Redirect::Later { outdated }), "{text}");
         }
-        for text in ["LOADING Redis is loading", "MASTERDOWN Link", "MOVED 1 h:1", "READONLY x"] {
+        for text in ["LOADING x", "MASTERDOWN Link", "MOVED 1 h:1", "READONLY x", "NOAUTH x"] {
             let replica = text.starts_with("READONLY");
             let expected = Some(Redirect::WrongServer { replica });
             assert_eq!(Redirect::of_standalone(text), expected, "{text}");
@@ -175,6 +177,8 @@ mod tests {
         assert_eq!(Redirect::of_standalone("BUSY Redis is busy"), later);
         assert_eq!(Redirect::of_standalone("WRONGTYPE Operation against a key"), None);
         assert_eq!(Redirect::of("WRONGTYPE Operation against a key"), None);
+        let logged_out = Some(Redirect::WrongServer { replica: false });
+        assert_eq!(Redirect::of("NOAUTH Authentication required."), logged_out);
         assert_eq!(Redirect::of(""), None);
     }
 }

@@ -44,6 +44,36 @@ const CODES: &[&str] = &[
     "WRONGTYPE",
 ];
 
+/// The codes of refusals by which a server rejects any such command at the moment, on this
+/// connection, or for this slot.
+const STATES: &[&str] = &[
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "EXECABORT",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+];
+
+/// The refusals of a script because of the commands in it, or because it is a script.
+const NO_SCRIPTS: &[&str] = &[
+    "ACL failure in script: User",
+    "Error compiling script",
+    "The user executing the script can't run this command",
+    "This Redis command is not allowed from script",
+    "Unexpected engine in script shebang",
+    "Unknown Redis command called from",
+    "Unknown command called from",
+];
+
 /// The commands whose names may be quoted.
 const COMMANDS: &[&str] = &[
     "asking",
@@ -86,6 +116,9 @@ const COMMANDS: &[&str] = &[
 /// is left out.
 const SENTENCES: &[&str] = &[
     // Redis and Valkey.
+    "ACL failure in script: No permissions to access a key",
+    "ACL failure in script: User * has no permissions to run the",
+    "ACL failure in script: User * has no permissions to run the @ command",
     "AUTH <password> called without any password configured for the default user",
     "Authentication required",
     "Client sent AUTH, but no password is set",
@@ -110,6 +143,13 @@ const SENTENCES: &[&str] = &[
     "Redis is loading the dataset in memory",
     "Redis is running in protected mode",
     "SELECT is not allowed in cluster mode",
+    "The user executing the script can't access at least one of the keys",
+    "The user executing the script can't run this command or subcommand",
+    "This Redis command is not allowed from script",
+    "Unexpected engine in script shebang",
+    "Unknown Redis command called from Lua script",
+    "Unknown Redis command called from script",
+    "Unknown command called from script",
     "The cluster is down",
     "The cluster is down and only accepts read commands",
     "This instance has cluster support disabled",
@@ -188,7 +228,29 @@ impl Refusal {
 
     /// Return whether the server does not have the command.
     pub(crate) fn is_unknown_command(&self) -> bool {
-        self.0.starts_with("ERR unknown command")
+        let rest = self.0.strip_prefix("ERR ").unwrap_or(&self.0);
+        ["unknown command", "unsupported command"].iter().any(|begin| rest.starts_with(begin))
+    }
+
+    /// Return whether the server or the login has no scripts, or not the commands in them.
+    pub(crate) fn forbids_script(&self) -> bool {
+        let rest = self.0.strip_prefix("ERR ").unwrap_or(&self.0);
+        self.forbids_command()
+            || self.is_unknown_command()
+            || NO_SCRIPTS.iter().any(|begin| rest.starts_with(begin))
+    }
+
+    /// Return whether the command will be refused again with any key: neither the state of the
+    /// server nor the key is the reason.
+    pub(crate) fn is_lasting(&self) -> bool {
+        let is_about_key = ["WRONGTYPE", "CROSSSLOT", OVERSIZED];
+        let is_about_key = is_about_key.iter().any(|begin| self.0.starts_with(begin));
+        !is_about_state(self.0.as_bytes()) && !is_about_key && !self.0.contains(" access")
+    }
+
+    /// Return whether the server belongs to no cluster.
+    pub(crate) fn is_without_cluster(&self) -> bool {
+        self.0.starts_with("ERR This instance has cluster support disabled")
     }
 
     /// Return whether the server rejects the command as malformed. It hangs up after such a reply.
@@ -202,6 +264,13 @@ impl Refusal {
         let kind = if is_oversized { ErrorKind::Protocol } else { ErrorKind::Server };
         Error::new(kind, String::from(self.0))
     }
+}
+
+/// Return whether the server rejects any such command at the moment, on this connection, or for
+/// this slot.
+pub(crate) fn is_about_state(text: &[u8]) -> bool {
+    let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    STATES.iter().any(|state| state.as_bytes() == code)
 }
 
 /// Return the text of an error of a server without the parts that may quote a command, with a

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::protocol::envelope::{Stored, Value, View};
 use crate::protocol::oversized::omitted_length;
 use crate::protocol::redirect::Redirect;
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Refusal, is_about_state};
 use crate::resp::Frame;
 
 /// The answer to a whole [`Command`](crate::protocol::command::Command).
@@ -271,7 +271,7 @@ impl Assembly {
 /// Return whether a batch may have been refused because of one of its commands, or because it is a
 /// batch.
 pub(crate) fn is_about_batching(refusal: &[u8]) -> bool {
-    [&b"NOPERM "[..], b"CROSSSLOT ", b"ERR "].iter().any(|begins| refusal.starts_with(begins))
+    !is_about_state(refusal)
 }
 
 fn is_unclear(frame: &Frame<'_>) -> bool {
@@ -305,7 +305,8 @@ fn raw(
     }))
 }
 
-/// Refuse the whole read when its slot has moved between two of its parts.
+/// Refuse the whole read when one of its parts shows that the server is not ready or not the right
+/// one: a replica refuses only the lock, and the slot may have moved between two parts.
 fn send_whole_again(text: &[u8], refusal: &mut Option<Refusal>) {
     if refusal.is_none() && Redirect::concerns_whole(text) {
         *refusal = Some(Refusal::of(text));

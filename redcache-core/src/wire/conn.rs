@@ -147,9 +147,9 @@ impl Conn {
         self.login.on_answered(now, is_accepted, rng);
     }
 
-    /// Return whether the server may have hung up because it does not know `HELLO`.
+    /// Return whether the server may have hung up because it does not know `HELLO` or `CLIENT`.
     pub(super) fn is_at_hello(&self) -> bool {
-        matches!(&self.phase, Phase::Handshake(handshake, _) if handshake.is_hello())
+        matches!(&self.phase, Phase::Handshake(handshake, _) if handshake.may_be_unknown())
     }
 
     /// Return whether the server has not answered yet.
@@ -369,7 +369,7 @@ impl Phase {
             pipeline.fresh_as_of = Some(now);
         }
         if handshake.is_hello() {
-            pipeline.native.on_greeting(frame);
+            pipeline.on_greeting(frame);
         }
         match handshake.on_reply(frame, (config, given), &mut pipeline.out) {
             Next::Wait(next) => {

@@ -8,7 +8,6 @@ use super::greeting::Greeting;
 use crate::protocol::command::Command;
 use crate::protocol::native::{Delete, NativeCommands};
 use crate::protocol::refusal::Refusal;
-use crate::resp::Frame;
 use crate::wire::issued::Issued;
 
 /// The knowledge of a connection about its server's native commands.
@@ -33,9 +32,9 @@ pub(super) enum Verdict {
 }
 
 impl NativeSupport {
-    /// Read the native commands of the server from its reply to `HELLO`.
-    pub(super) fn on_greeting(&mut self, frame: &Frame<'_>) {
-        self.commands = Greeting::of(frame).map(|it| it.native).unwrap_or_default();
+    /// Take the native commands of the server from its reply to `HELLO`.
+    pub(super) fn on_greeting(&mut self, greeting: Option<Greeting>) {
+        self.commands = greeting.map(|it| it.native).unwrap_or_default();
     }
 
     /// Handle the end of the handshake. Return whether to test transactions.
@@ -79,7 +78,7 @@ impl NativeSupport {
 
     /// Handle the refusal of a native command, which has not written.
     pub(super) fn on_refused(&mut self, command: &Command, refusal: &Refusal) -> Verdict {
-        if is_lasting(refusal) && !mutant!(NativeRefusalStands) {
+        if refusal.is_lasting() && !mutant!(NativeRefusalStands) {
             match command {
                 Command::Release { .. } => self.commands.delete = None,
                 _ => self.commands.set = false,
@@ -98,16 +97,8 @@ impl NativeSupport {
     /// Handle the refusal of a transaction. Return whether the refusal is permanent.
     pub(super) fn on_transaction_refused(&mut self, refusal: &Refusal) -> bool {
         // Without an earlier refusal, `EXEC` itself is not allowed.
-        let is_lasting = is_lasting(refusal) || refusal.0.starts_with("EXECABORT");
+        let is_lasting = refusal.is_lasting() || refusal.0.starts_with("EXECABORT");
         self.transactions &= !is_lasting;
         is_lasting
     }
-}
-
-/// Return whether the server does not know the command, or the login may never use it.
-fn is_lasting(refusal: &Refusal) -> bool {
-    let is_unknown_form = ["ERR syntax error", "ERR EXEC without MULTI"];
-    refusal.forbids_command()
-        || refusal.is_unknown_command()
-        || is_unknown_form.into_iter().any(|begins| refusal.0.starts_with(begins))
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::awaited::{Awaited, AwaitedQueue, Form, Overdue};
 use super::coalesce::Coalescer;
+use super::greeting::Greeting;
 use super::native::NativeSupport;
 use super::scripts::SentScripts;
 use super::transaction::Transaction;
@@ -14,19 +15,22 @@ use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
 use crate::protocol::authentication::auth;
-use crate::protocol::command::Command;
+use crate::protocol::command::{Batchable, Command};
 use crate::protocol::encode;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Assembly;
 use crate::protocol::topology::{ClusterInfo, Question};
-use crate::resp;
+use crate::resp::{self, Frame};
 use crate::wire::framing::FrameMax;
 use crate::wire::inbound::Inbound;
 use crate::wire::issued::Issued;
 
 /// The longest value in a reply that several reads share.
 const SHARED_VALUE_MAX: usize = 256 << 10;
+
+/// The longest reply with the slot map of a cluster, whose owners may alternate from slot to slot.
+const TOPOLOGY_MAX: usize = 32 << 20;
 
 /// The outbound bytes of a connection and the replies that it waits for.
 #[derive(Debug)]
@@ -36,6 +40,9 @@ pub(super) struct Pipeline {
     pub(super) coalescer: Coalescer,
     /// Whether commands may be batched. The keys of a batch must be on one node.
     pub(super) batches: bool,
+    /// Whether a script may have keys of several commands. A proxy in front of several servers runs
+    /// a script on the server of its first key, and splits an `MGET`.
+    pub(super) shares_scripts: bool,
     pub(super) awaited: AwaitedQueue,
     /// The size of all awaited commands in bytes. Each byte may be in a buffer of the adapter.
     unanswered: usize,
@@ -75,6 +82,7 @@ impl Pipeline {
             out: Vec::new(),
             coalescer: Coalescer::default(),
             batches,
+            shares_scripts: false,
             awaited: AwaitedQueue::default(),
             unanswered: 0,
             untaken: 0,
@@ -119,7 +127,11 @@ impl Pipeline {
         let before = self.unwritten();
         let mut batch = 1;
         let is_native = matches!(form, Form::Native(_));
-        let batchable = issued.command.batchable().filter(|_| !is_native);
+        let may_share = |it: &Batchable| match it {
+            Batchable::Reads => true,
+            Batchable::Publications => self.shares_scripts,
+        };
+        let batchable = issued.command.batchable().filter(|it| !is_native && may_share(it));
         if let Some(batchable) =
             batchable.filter(|_| self.batches && !issued.asking && !issued.alone)
         {
@@ -158,6 +170,13 @@ impl Pipeline {
         self.coalescer.close(&mut self.out);
         auth(credentials.username(), credentials.reveal_password(), &mut self.out);
         self.expect(Awaited::Login);
+    }
+
+    /// Handle the reply to `HELLO`. A proxy in front of several servers refuses it.
+    pub(super) fn on_greeting(&mut self, frame: &Frame<'_>) {
+        let greeting = Greeting::of(frame);
+        self.shares_scripts = greeting.is_some();
+        self.native.on_greeting(greeting);
     }
 
     /// Handle the end of the handshake. The next `ignored` replies still belong to it.
@@ -271,6 +290,9 @@ impl Pipeline {
             Some(Awaited::Command { batch: count @ 1.., .. }) => {
                 let payload = payload.min(SHARED_VALUE_MAX);
                 FrameMax { payload, unfinished: payload.saturating_mul(*count) }
+            }
+            Some(Awaited::Topology(_)) => {
+                FrameMax { payload, unfinished: payload.max(TOPOLOGY_MAX) }
             }
             _ => FrameMax { payload, unfinished: payload },
         }

@@ -38,6 +38,13 @@ impl Line {
     }
 
     fn with(config: Config, handshake: &[u8]) -> Self {
+        let (line, untracked) = Self::shaken(config, handshake);
+        assert_eq!(untracked, None);
+        line
+    }
+
+    /// Return a connection after a handshake, and the reason why its server does not track keys.
+    fn shaken(config: Config, handshake: &[u8]) -> (Self, Option<String>) {
         #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
         let now = Instant::now();
         let mut issuer = Locks::new(b"lock:", 0, &[7; 10]);
@@ -49,9 +56,10 @@ impl Line {
         let conn = Conn::open(now, Expectation::default(), &config);
         let mut line =
             Self { conn, config, locks, lock: issuer.issue(), now, unread: String::new() };
-        let heard = line.hear(handshake);
-        assert!(matches!(heard[..], [Inbound::Ready { untracked: None }]), "{heard:?}");
-        line
+        let mut heard = line.hear(handshake);
+        let Some(Inbound::Ready { untracked }) = heard.pop() else { panic!("no end") };
+        assert!(heard.is_empty(), "{heard:?}");
+        (line, untracked)
     }
 
     fn lock_name(&self) -> String {
@@ -490,7 +498,14 @@ fn a_read_that_its_batch_left_unclear_is_sent_again_alone() {
 
 #[test]
 fn a_batch_that_is_refused_for_one_command_is_sent_again_alone_and_batching_ends() {
-    for refusal in ["NOPERM no permissions", "CROSSSLOT Keys in request", "ERR unknown command"] {
+    for refusal in [
+        "NOPERM no permissions",
+        "CROSSSLOT Keys in request",
+        "ERR unknown command",
+        "unsupported command 'MGET'",
+        "no batches here",
+        "",
+    ] {
         let mut line = Line::new();
         three_reads(&mut line);
         line.said();
@@ -504,13 +519,30 @@ fn a_batch_that_is_refused_for_one_command_is_sent_again_alone_and_batching_ends
         three_reads(&mut line);
         assert!(!line.said().contains("MGET"), "{refusal}");
     }
-    // Any other refusal applies to each.
-    let mut line = Line::new();
-    three_reads(&mut line);
+    // A refusal because of the server's state applies to each.
+    for code in ["LOADING", "NOAUTH", "CLUSTERDOWN"] {
+        let mut line = Line::new();
+        three_reads(&mut line);
+        line.said();
+        let heard = line.hear(format!("-{code} x\r\n").repeat(5).as_bytes());
+        assert_eq!(senders(&heard), [1, 2, 3], "{code}");
+        assert!(line.said().is_empty());
+    }
+}
+
+#[test]
+fn publications_to_a_server_without_hello_share_no_script_because_it_may_be_a_proxy_for_several() {
+    let config = Config::from_url("redis://h").unwrap();
+    let handshake = b"-ERR unknown command\r\n+PONG\r\n+OK\r\n+OK\r\n";
+    let (mut line, untracked) = Line::shaken(config, handshake);
+    assert!(untracked.is_some());
     line.said();
-    let heard = line.hear(b"-LOADING\r\n-LOADING\r\n-LOADING\r\n-LOADING\r\n-LOADING\r\n");
-    assert_eq!(senders(&heard), [1, 2, 3]);
-    assert!(line.said().is_empty());
+    ["a", "b", "c"].into_iter().for_each(|key| line.publish(1, key));
+    let lines = line.lines();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(line.hear(b":1\r\n:1\r\n:1\r\n").len(), 3);
+    three_reads(&mut line);
+    assert!(line.said().contains("MGET"), "a proxy splits an `MGET`");
 }
 
 #[test]
@@ -611,6 +643,30 @@ fn a_value_beyond_the_limit_fails_its_own_reader_and_the_connection_lives() {
     let heard = line.hear(format!("*3\r\n:1\r\n{large}:5\r\n").as_bytes());
     let Inbound::Reply { reply, .. } = &heard[0] else { panic!() };
     assert!(matches!(reply, Reply::WriteLock(WriteLockReply::Granted(None))), "{reply:?}");
+}
+
+#[test]
+fn a_slot_map_in_pieces_may_be_longer_than_values() {
+    let config = Config::from_url("redis-cluster://h?value_max=1KiB").unwrap();
+    let mut line = Line::with(config, HANDSHAKE);
+    line.conn.ask_topology(Question::Slots);
+    line.said();
+    // Two primaries with two replicas each own the slots in turn.
+    let mut slots = String::from("*16384\r\n");
+    for slot in 0..16384 {
+        slots += &format!("*5\r\n:{slot}\r\n:{slot}\r\n");
+        for node in 0..3 {
+            let (port, id) = (7000 + slot % 2 * 3 + node, "0123456789".repeat(4));
+            slots += &format!("*3\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$40\r\n{id}\r\n");
+        }
+    }
+    let mut heard = Vec::new();
+    for piece in ["+none\r\n".as_bytes()].into_iter().chain(slots.as_bytes().chunks(60_000)) {
+        let mut input = Input(piece);
+        heard.extend(line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap());
+    }
+    let [Inbound::Topology(Ok(topology))] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((topology.primaries.len(), topology.slots.len()), (2, 16384));
 }
 
 #[test]

@@ -91,9 +91,10 @@ impl Router {
         &mut self,
         ctx: Context<'_>,
         from: NodeId,
-        (issued, refusal): (Issued, &Refusal),
+        (mut issued, refusal): (Issued, &Refusal),
         replica: bool,
     ) {
+        issued.asking = false;
         if let Some(node) = self.nodes.get_mut(from) {
             let text = format!("{}: {}", node.address, refusal.0);
             node.question(Error::new(ErrorKind::Unavailable, text), replica);
