@@ -35,6 +35,7 @@ mod stale;
 mod state;
 mod steps;
 mod stray_locks;
+mod unstored;
 mod untracked;
 mod validate;
 mod writes;

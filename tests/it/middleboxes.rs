@@ -7,11 +7,14 @@ use redcache_core::Source;
 use redcache_tests::{Middlebox, Raw, RedisServer};
 
 use crate::conformance::cache::Cache;
-use crate::conformance::scene::{Kind, Notices, TTL, connected, found, observed, wait_until};
+use crate::conformance::scene::{
+    Kind, Notices, TTL, all_found, connected, found, observed, wait_until,
+};
 
 with_a_server_of_its_own![
     behind_twemproxy_everything_but_the_near_cache_works,
     behind_twemproxy_further_attempts_with_hello_cost_no_call,
+    behind_twemproxy_each_loaded_value_is_stored_on_its_own_server,
     behind_haproxy_everything_works,
     behind_haproxy_the_heartbeat_keeps_an_idle_connection,
     a_connection_that_haproxy_ends_is_made_again,
@@ -68,6 +71,24 @@ fn behind_twemproxy_further_attempts_with_hello_cost_no_call<C: Cache>() {
             notices.count(Kind::Untracked) >= 4
         });
         assert_eq!(notices.count(Kind::ConnectFailed), 0, "{}", notices.text());
+    }
+}
+
+fn behind_twemproxy_each_loaded_value_is_stored_on_its_own_server<C: Cache>() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let addresses = servers.each_ref().map(RedisServer::address);
+    let Some(proxy) = Middlebox::twemproxy(&addresses) else { return };
+    let cache: C = connected(proxy.url());
+    let keys: Vec<_> = (0..100).map(|number| format!("key:{number}")).collect();
+    for answer in cache.get_many_with(&keys, TTL, |keys| all_found(keys, "v")).unwrap() {
+        assert_eq!(answer.unwrap().source, Source::Loaded);
+    }
+    for answer in cache.get_many(&keys).unwrap() {
+        assert_eq!(answer.unwrap().value.as_deref(), Some(&b"v"[..]));
+    }
+    assert_eq!(cache.stats().locks_lost, 0);
+    for server in &servers {
+        assert!(server.connect().integer(&["DBSIZE"]) > 0, "all keys are on the other server");
     }
 }
 

@@ -17,6 +17,9 @@ with_a_server_of_its_own![
     a_server_without_scripts_takes_no_locks_and_loads_one_at_a_time,
     a_login_without_scripts_takes_locks_where_the_server_compares,
     a_login_without_tracking_works_without_a_near_cache,
+    a_login_without_a_command_of_the_scripts_leaves_no_lock_and_has_a_notice,
+    a_login_that_may_not_write_has_a_notice_for_each_load,
+    a_server_that_cannot_save_its_data_is_connected_to_and_read,
 ];
 
 fn with_login(server: &RedisServer, denied: &[&str]) -> String {
@@ -146,4 +149,60 @@ fn a_login_without_tracking_works_without_a_near_cache<C: Cache>() {
     assert_eq!(cache.get("k").unwrap().source, Source::Redis);
     server.connect().ok(&["SET", "k", "w"]);
     assert_eq!(cache.get("k").unwrap().value.as_deref(), Some(&b"w"[..]));
+}
+
+fn a_login_without_a_command_of_the_scripts_leaves_no_lock_and_has_a_notice<C: Cache>() {
+    for denied in ["-getex", "-exists", "-del"] {
+        let server = RedisServer::start();
+        // A publication of Valkey is a transaction with `EXISTS`.
+        let is_stored = denied == "-del" || server.is_valkey() && denied == "-getex";
+        let (url, notices) = (with_login(&server, &[denied]), Notices::default());
+        let cache: C = observed(format!("{url}{LONG_LOCK}"), notices.clone());
+        for key in ["first", "second"] {
+            assert_eq!(cache.get_with(key, TTL, || found("v")).unwrap().source, Source::Loaded);
+        }
+        let mut client = server.connect();
+        if is_stored {
+            assert!(client.get("second").unwrap().ends_with(b":v"), "{denied}");
+        } else {
+            wait_until("no lock is left", || client.get("second").is_none());
+            notices.wait_for(1, Kind::NotStored);
+        }
+    }
+}
+
+fn a_login_that_may_not_write_has_a_notice_for_each_load<C: Cache>() {
+    let server = RedisServer::start();
+    let (url, notices) = (with_login(&server, &["-set"]), Notices::default());
+    let cache: C = observed(url, notices.clone());
+    for key in ["first", "second"] {
+        assert_eq!(cache.get_with(key, TTL, || found("v")).unwrap().source, Source::Loaded);
+    }
+    notices.wait_for(2, Kind::NotStored);
+    assert!(notices.text().contains("NOPERM"), "{}", notices.text());
+    assert_eq!(cache.stats().not_stored, 2);
+}
+
+fn a_server_that_cannot_save_its_data_is_connected_to_and_read<C: Cache>() {
+    let server = RedisServer::start_with(&["--enable-protected-configs", "local"]);
+    let mut client = server.connect();
+    client.ok(&["SET", "k", "v"]);
+    // The directory cannot be replaced with a file.
+    client.ok(&["CONFIG", "SET", "dbfilename", "."]);
+    client.call(&["BGSAVE"]);
+    wait_until("the server cannot save", || {
+        let info = String::from_utf8(client.call(&["INFO", "persistence"])).unwrap();
+        info.contains("rdb_last_bgsave_status:err")
+    });
+    client.ok(&["CONFIG", "SET", "save", "3600 1"]);
+    assert!(client.call(&["PING"]).starts_with(b"-MISCONF"));
+    let notices = Notices::default();
+    let cache: C = observed(server.url(), notices.clone());
+    assert!(cache.is_tracked());
+    assert_eq!(cache.get("k").unwrap().value.as_deref(), Some(&b"v"[..]));
+    assert_eq!(cache.get("k").unwrap().source, Source::Near);
+    assert_eq!(cache.get_with("absent", TTL, || found("w")).unwrap().source, Source::Loaded);
+    notices.wait_for(1, Kind::NotStored);
+    let error = cache_error(cache.insert("k", "w", TTL));
+    assert!(error.is_retryable() && error.to_string().contains("MISCONF"), "{error}");
 }

@@ -44,18 +44,28 @@ impl Middlebox {
     ///
     /// Panics if the program does not start.
     pub fn twemproxies(server: SocketAddr) -> Vec<Self> {
+        let stand_in = Self::stand_in(server, Manner::HangsUpAtUnknownCommands);
+        [Some(stand_in), Self::twemproxy(&[server])].into_iter().flatten().collect()
+    }
+
+    /// Start twemproxy in front of several servers; `None` if it is not installed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the program does not start.
+    pub fn twemproxy(servers: &[SocketAddr]) -> Option<Self> {
+        let servers: String = servers.iter().map(|it| format!("    - {it}:1\n")).collect();
         let config = |port| {
             format!(
-                "pool:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  redis: true\n  \
-                 servers:\n    - {server}:1\n"
+                "pool:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  \
+                 distribution: modula\n  redis: true\n  servers:\n{servers}"
             )
         };
         let args = |file: String| {
             let stats = free_port().to_string();
             vec!["-c".to_owned(), file, "-s".to_owned(), stats, "-a".to_owned(), "127.0.0.1".into()]
         };
-        let stand_in = Self::stand_in(server, Manner::HangsUpAtUnknownCommands);
-        [Some(stand_in), Self::program("nutcracker", config, args)].into_iter().flatten().collect()
+        Self::program("nutcracker", config, args)
     }
 
     /// Start HAProxy's stand-in, and HAProxy in TCP mode if it is installed, in front of a server.

@@ -241,7 +241,7 @@ impl Error {
             | ErrorKind::OutcomeUnknown
             | ErrorKind::DeadlineExceeded
             | ErrorKind::Overloaded => true,
-            ErrorKind::Server => Transient::of(self.0.text.as_bytes()).is_some(),
+            ErrorKind::Server => is_passing(self.0.text.as_bytes()),
             ErrorKind::InvalidInput
             | ErrorKind::Config
             | ErrorKind::Closed
@@ -318,6 +318,12 @@ impl std::error::Error for Error {
     }
 }
 
+/// Return whether a server may accept the same command later.
+fn is_passing(refusal: &[u8]) -> bool {
+    let code = refusal.split(|&byte| byte == b' ').next().unwrap_or_default();
+    Transient::of(refusal).is_some() || matches!(code, b"OOM" | b"MISCONF" | b"NOREPLICAS")
+}
+
 /// A temporary rejection: Redis has executed nothing, and the same command may succeed later or on
 /// another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -359,6 +365,8 @@ mod tests {
             "redis rejected the command (key `user:1`): LOADING Redis is loading"
         );
         assert!(!Error::new(ErrorKind::Server, "WRONGTYPE Operation").is_retryable());
-        assert!(Error::new(ErrorKind::Server, "READONLY You can't write").is_retryable());
+        for text in ["READONLY You can't write", "OOM", "NOREPLICAS Not enough", "MISCONF x"] {
+            assert!(Error::new(ErrorKind::Server, text).is_retryable(), "{text}");
+        }
     }
 }

@@ -25,8 +25,8 @@ pub struct Stats {
     pub lock_waits: u64,
     /// Loaded values that were not stored because the lock was lost.
     pub locks_lost: u64,
-    /// Loaded values that cannot be stored: too large, equal to `not_found_marker`, or with a TTL
-    /// under 1 ms.
+    /// Loaded values that cannot be stored: too large, equal to `not_found_marker`, with a TTL
+    /// under 1 ms, or refused by the server, for example because its memory is full.
     pub not_stored: u64,
     /// Keys queued for a refresh.
     pub refreshes_triggered: u64,

@@ -201,11 +201,12 @@ impl Engine {
         {
             let reason = format!(
                 "the server refuses scripts ({}), so loaded values are not stored and no locks are \
-                 taken: allow `EVAL` and `EVALSHA`",
+                 taken: allow `EVAL` and `EVALSHA`, and the commands that SECURITY.md lists",
                 refusal.0
             );
             self.env.observe(|| NotStoredEvent::new(command.key().clone(), reason));
         }
+        self.env.note_unstored(&exchange);
         self.env.give_back_without_script(cx, &exchange);
         if self.env.audits > 0 && self.is_audit(issued.token) {
             self.env.compare_audit(cx, &exchange);

@@ -12,4 +12,5 @@ mod round_trip;
 mod silence;
 mod steps;
 mod ttl;
+mod unstored;
 mod world;

@@ -17,6 +17,7 @@ use super::server::Server;
 on_every_adapter![
     forgotten_scripts_are_sent_again,
     a_read_only_server_is_read_until_a_write_is_refused,
+    a_replica_that_refuses_only_the_lock_of_a_read_is_left,
     a_server_that_is_loading_is_an_error_until_it_has_loaded,
     a_temporary_rejection_is_retried,
     a_late_reply_is_an_error_and_shifts_no_other_reply,
@@ -203,6 +204,21 @@ fn a_read_only_server_is_read_until_a_write_is_refused<C: Cache>() {
         // The key is removed, because its write has failed.
         wait_until("the key is removed", || seen(cache.get("k")).starts_with("nothing"));
     }
+}
+
+fn a_replica_that_refuses_only_the_lock_of_a_read_is_left<C: Cache>() {
+    let server = EmbeddedServer::start().unwrap();
+    let cache = connected::<C>(server.url() + "?reconnect_delay_max=20ms");
+    server.with(|server| server.set_read_only(true));
+    let error = cache_error(cache.get_with("k", TTL, must_not_load));
+    assert!(error.is_retryable(), "{error}");
+    wait_until("the replica is known", || {
+        cache.get("k").is_err_and(|error| error.to_string().contains("replica"))
+    });
+    server.with(|server| server.set_read_only(false));
+    wait_until("it has connected again", || cache.get("k").is_ok());
+    assert_eq!(seen(cache.get_with("k", TTL, || found("v"))), "v from loaded");
+    assert!(seen(cache.get("k")).starts_with("v from"));
 }
 
 fn a_server_that_is_loading_is_an_error_until_it_has_loaded<C: Cache>() {
