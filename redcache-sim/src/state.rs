@@ -7,6 +7,7 @@ pub(crate) mod executed;
 pub(crate) mod link;
 pub(crate) mod near_history;
 pub(crate) mod node;
+pub(crate) mod pauses;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod queue;

@@ -153,11 +153,9 @@ impl World {
     pub(super) fn joined_since(&self, call: usize) -> Micros {
         let state = &self.calls[call];
         let process = &self.processes[state.process];
-        let mut patience = process.clock.stretch(self.plan.times.command) + self.one_way();
-        if self.plan.pauses_processes {
-            patience += 2 * process.clock.stretch(self.plan.times.lock);
-        }
-        state.started_at.saturating_sub(patience)
+        // A publication without a reply ends with the command timeout, for which the process runs.
+        let patience = process.clock.stretch(self.plan.times.command) + self.one_way();
+        process.pauses.running_since(state.started_at, patience)
     }
 
     fn check_read(&mut self, call: usize, slot: usize, value: Option<&Bytes>) -> Checked {
@@ -327,10 +325,8 @@ impl World {
         });
         let asking = state.clock.stretch(asking);
         let bound = 2 * heartbeat + 4 * self.one_way() + self.longest_hold() + asking;
-        // A paused process reads nothing, so a pause within the bound extends it.
-        let is_recent = state.paused_until + bound > self.now;
-        let paused = if is_recent { state.paused_until - state.paused_from } else { 0 };
-        let since = self.now.saturating_sub(bound + paused);
+        // A paused process reads nothing.
+        let since = state.pauses.running_since(self.now, bound);
         let period = match value {
             Some(_) => self.keys[key].seen(value, since),
             None => self.keys[key].seen_not_found(since),

@@ -7,6 +7,7 @@ use redcache_core::engine::{Engine, LoaderId, OpId, RefreshPolicy};
 use crate::clock::{Micros, SkewedClock};
 use crate::history::Stamp;
 use crate::state::near_history::NearHistory;
+use crate::state::pauses::Pauses;
 use crate::state::slot_map::SlotMap;
 
 /// The knowledge of a process about one key.
@@ -87,9 +88,8 @@ pub(crate) struct Process {
     /// The links that the engine uses or dials.
     pub(crate) links: Vec<usize>,
     pub(crate) timer_at: Option<Micros>,
-    /// The start of the latest pause.
-    pub(crate) paused_from: Micros,
     pub(crate) paused_until: Micros,
+    pub(crate) pauses: Pauses,
     /// Whether the process was seen without outstanding replies at the end.
     pub(crate) was_idle: bool,
     /// The number of consecutive round trips, and the end of the last.
@@ -129,8 +129,8 @@ impl Process {
             closing_since: None,
             links: Vec::new(),
             timer_at: None,
-            paused_from: 0,
             paused_until: 0,
+            pauses: Pauses::default(),
             was_idle: false,
             round_trips: 0,
             round_trip_over_at: 0,
@@ -166,6 +166,12 @@ impl Process {
     pub(crate) fn call(&self, op: OpId) -> Option<usize> {
         let (known, call) = self.calls.get(op.index()).copied().flatten()?;
         (known == op).then_some(call)
+    }
+
+    pub(crate) fn pause(&mut self, from: Micros, until: Micros) {
+        self.pauses.add(from, until);
+        self.paused_until = self.paused_until.max(until);
+        self.disrupted_at = self.paused_until;
     }
 
     /// Record that any outstanding write may have been executed.

@@ -80,11 +80,7 @@ impl World {
         self.tally.fault(Fault::Pause);
         self.trace.line(self.now, || format!("p{process} is paused for {lasts} µs"));
         let state = &mut self.processes[process];
-        if state.paused_until <= self.now {
-            state.paused_from = self.now;
-        }
-        state.paused_until = state.paused_until.max(self.now + lasts);
-        state.disrupted_at = state.paused_until;
+        state.pause(self.now, self.now + lasts);
         self.queue.plan(state.paused_until, Event::Resume(process));
     }
 
