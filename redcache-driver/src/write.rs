@@ -16,6 +16,8 @@ use crate::call;
 impl Cache {
     /// Write a value for `ttl` (1 ms or more). It replaces any other content of the key.
     ///
+    /// The TTL counts from the call. A write that reaches Redis after its end deletes the key.
+    ///
     /// A load of the key in progress, in any process, reaches its callers and is not stored.
     ///
     /// # Cancellation

@@ -20,4 +20,5 @@ mod room;
 mod route;
 mod slow_line;
 mod stale;
+mod ttl;
 mod written;

@@ -1,5 +1,7 @@
 //! The reference model: the history of each key and the origin of each value.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redcache_core::protocol::ENVELOPE_PREFIX;
 use redcache_core::{Key, LOCK_PREFIX, NOT_FOUND_MARKER};
@@ -179,6 +181,9 @@ pub(crate) struct Version {
     pub(crate) origin: Origin,
     /// The time at which the server executed the write of this value.
     pub(crate) executed: Option<Stamp>,
+    pub(crate) ttl: Duration,
+    /// Its TTL had ended before its write was sent, so the write has deleted the key.
+    pub(crate) was_deleted: bool,
 }
 
 /// The shape of a value apart from its number.

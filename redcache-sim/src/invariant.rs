@@ -35,6 +35,7 @@ pub enum Invariant {
     IdleLock,
     Renewed,
     PutBack,
+    WaitWithinTtl,
     StoredIsReported,
     Turns,
     CommitFenced,
@@ -90,7 +91,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 82] = [
+    pub const ALL: [Self; 83] = [
         Self::Pairing,
         Self::CancelNeutrality,
         Self::WholeFrames,
@@ -122,6 +123,7 @@ impl Invariant {
         Self::IdleLock,
         Self::Renewed,
         Self::PutBack,
+        Self::WaitWithinTtl,
         Self::StoredIsReported,
         Self::Turns,
         Self::CommitFenced,
@@ -280,6 +282,7 @@ impl Invariant {
             Self::PutBack => {
                 "a write that stores nothing puts back the old value with its remaining TTL"
             }
+            Self::WaitWithinTtl => "the wait of a command does not extend the TTL that it sets",
             Self::StoredIsReported => "a write reports success if and only if it stored its value",
             Self::Turns => "a process writes a key once at a time",
             Self::CommitFenced => "a change commits under every lock that it has not lost",

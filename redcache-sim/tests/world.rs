@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 74] = [
+const FOUND: [(u64, &str); 76] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -107,6 +107,7 @@ const FOUND: [(u64, &str); 74] = [
     (10226799, "the same"),
     (10281281, "the same"),
     (10125273, "a batch whose loader did not end led the load of another key"),
+    (10295028, "a restore was repeated after the old value had ended, and set it for another ms"),
     // The checker was wrong about these.
     (2083, "a process that has long been without a connection shares what it has loaded"),
     (3383, "the \"not found\" of a reload was taken for that of a write"),
@@ -142,6 +143,7 @@ const FOUND: [(u64, &str); 74] = [
     (10022187, "a call that was not polled led a reload, and its end released the lock"),
     (10049541, "a write began to load between a load and the one that took it over"),
     (10189486, "a server that did not read outlasted the time for a handshake"),
+    (10231435, "a process was paused twice in a row before a call joined what it had loaded"),
 ];
 
 /// The seeds that found bugs in clusters.

@@ -33,6 +33,11 @@ impl Env {
                 self.near.on_absent(key.as_bytes(), cx.now);
             }
             (_, Reply::Read(read)) => self.keep_read(cx, (slot, key), read, sent_at),
+            (Command::Publish { .. } | Command::Replace { .. }, Reply::Effect(true))
+                if command.has_ended() =>
+            {
+                self.near.on_absent(key.as_bytes(), cx.now);
+            }
             (
                 Command::Publish { payload, compute_time, ttl, .. }
                 | Command::Replace { payload, compute_time, ttl, .. },

@@ -59,6 +59,9 @@ pub(crate) enum Batchable {
 /// The longest payload that is batched. A longer one is encoded straight into the output.
 const BATCHED_PAYLOAD_MAX: usize = 16 << 10;
 
+/// The shortest TTL that Redis can set.
+const TTL_MIN: Duration = Duration::from_millis(1);
+
 impl Command {
     pub(crate) fn key(&self) -> &Key {
         match self {
@@ -115,8 +118,14 @@ impl Command {
         }
     }
 
+    /// Return the script that the command needs on servers without a native command for it.
     pub(crate) fn script(&self) -> Option<Script> {
         match self {
+            Self::Publish { .. } | Self::Replace { .. } | Self::Restore { .. }
+                if self.has_ended() =>
+            {
+                Some(Script::Release)
+            }
             Self::Publish { .. } => Some(Script::Publish),
             Self::Replace { .. } => Some(Script::Replace),
             Self::Release { .. } => Some(Script::Release),
@@ -174,7 +183,9 @@ impl Command {
     pub(crate) fn batchable(&self) -> Option<Batchable> {
         match self {
             Self::Read { .. } | Self::ReadOrLock { .. } => Some(Batchable::Reads),
-            Self::Publish { payload, .. } if payload.len() <= BATCHED_PAYLOAD_MAX => {
+            Self::Publish { payload, .. }
+                if payload.len() <= BATCHED_PAYLOAD_MAX && !self.has_ended() =>
+            {
                 Some(Batchable::Publications)
             }
             Self::Publish { .. }
@@ -193,7 +204,7 @@ impl Command {
 
     /// Return whether a server that tracks the key sends an invalidation because of this command.
     pub(crate) fn is_echoed(&self) -> bool {
-        !matches!(self, Self::Publish { .. })
+        !matches!(self, Self::Publish { .. }) || self.has_ended()
     }
 
     /// Return whether the command releases a lock.
@@ -208,13 +219,42 @@ impl Command {
         }
     }
 
-    /// Subtract the time in a queue from the TTL that a restore writes.
+    /// Count the time in a queue towards the TTL that the command writes, which begins when the
+    /// command is issued.
     pub(crate) fn on_waited(&mut self, span: Duration) {
-        if let Self::Restore { ttl: Some(ttl), .. } = self
-            && !mutant!(RestoreAgesInQueue)
-        {
-            // Zero would remove the TTL.
-            *ttl = ttl.saturating_sub(span).max(Duration::from_millis(1));
+        let (Self::Publish { ttl, .. }
+        | Self::Replace { ttl, .. }
+        | Self::Restore { ttl: Some(ttl), .. }
+        | Self::Insert { ttl, .. }
+        | Self::Touch { ttl, .. }) = self
+        else {
+            return;
+        };
+        if mutant!(WaitExtendsTtl) {
+            return;
+        }
+        let least = if mutant!(EndedValueWritten) { TTL_MIN } else { Duration::ZERO };
+        *ttl = ttl.saturating_sub(span).max(least);
+    }
+
+    /// Return whether the TTL has ended before the command was sent. Such a command deletes the
+    /// content that it would have replaced or kept.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self {
+            Self::Publish { ttl, .. }
+            | Self::Replace { ttl, .. }
+            | Self::Restore { ttl: Some(ttl), .. }
+            | Self::Insert { ttl, .. }
+            | Self::Touch { ttl, .. } => *ttl < TTL_MIN,
+            Self::Restore { ttl: None, .. }
+            | Self::Read { .. }
+            | Self::ReadRaw { .. }
+            | Self::ReadOrLock { .. }
+            | Self::Lock { .. }
+            | Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::WriteLock { .. }
+            | Self::Remove { .. } => false,
         }
     }
 }
@@ -316,17 +356,51 @@ mod tests {
         }
     }
 
+    /// Return every command that writes a TTL, each with this one.
+    fn with_ttl(ttl: Duration) -> [Command; 5] {
+        let (lock, compute_time) = (lock(), Duration::ZERO);
+        let (payload, raw) = (Bytes::from_static(b"new"), Bytes::from_static(b"old"));
+        let (new, expected, key) = (payload.clone(), raw.clone(), || Key::from("k"));
+        [
+            Command::Publish { key: key(), lock, payload: new.clone(), compute_time, ttl },
+            Command::Restore { key: key(), lock, raw, ttl: Some(ttl) },
+            Command::Replace { key: key(), expected, payload: new, compute_time, ttl },
+            Command::Insert { key: key(), payload, stamp: compute_time, ttl },
+            Command::Touch { key: key(), ttl },
+        ]
+    }
+
     #[test]
-    fn a_delayed_restore_writes_the_remaining_ttl() {
-        for (ttl, left) in
-            [(None, None), (Some(7), Some(4)), (Some(3), Some(1)), (Some(1), Some(1))]
-        {
-            let ttl = ttl.map(Duration::from_millis);
-            let raw = Bytes::from_static(b"old");
-            let mut restore = Command::Restore { key: Key::from("k"), lock: lock(), raw, ttl };
-            restore.on_waited(Duration::from_millis(3));
-            let Command::Restore { ttl, .. } = restore else { unreachable!() };
-            assert_eq!(ttl, left.map(Duration::from_millis));
+    fn a_delayed_command_writes_the_rest_of_its_ttl() {
+        let ms = Duration::from_millis;
+        for (mut command, left) in with_ttl(ms(7)).into_iter().zip(with_ttl(ms(4))) {
+            command.on_waited(ms(2));
+            command.on_waited(ms(1));
+            assert_eq!(command, left);
+            assert!(!command.has_ended());
+        }
+        let raw = Bytes::from_static(b"old");
+        let mut endless = Command::Restore { key: Key::from("k"), lock: lock(), raw, ttl: None };
+        endless.on_waited(ms(3));
+        assert!(matches!(endless, Command::Restore { ttl: None, .. }) && !endless.has_ended());
+    }
+
+    #[test]
+    fn a_command_deletes_what_it_would_replace_after_its_ttl() {
+        let sha = Script::Release.sha1().as_bytes();
+        let release: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:me:1"];
+        let discard: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"old"];
+        let delete: &[&[u8]] = &[b"DEL", b"k"];
+        let sha = Script::Touch.sha1().as_bytes();
+        let expire: &[&[u8]] = &[b"EVALSHA", sha, b"1", b"k", b"lock:", b"0"];
+        let ms = Duration::from_millis;
+        let expected = [release, release, discard, delete, expire];
+        for waited in [ms(3), ms(4), Duration::from_micros(2_500)] {
+            for (mut command, words) in with_ttl(ms(3)).into_iter().zip(expected) {
+                command.on_waited(waited);
+                assert!(command.has_ended() && command.batchable().is_none());
+                check(&command, true, &[words]);
+            }
         }
     }
 

@@ -23,6 +23,14 @@ impl Command {
                 take_lock(out, locks, key, *lock);
             }
             Self::Lock { key, lock } => take_lock(out, locks, key, *lock),
+            Self::Publish { key, lock, .. } | Self::Restore { key, lock, .. }
+                if self.has_ended() =>
+            {
+                release(out, by_hash, key, |out| bulk_lock(out, locks, *lock));
+            }
+            Self::Replace { key, expected, .. } if self.has_ended() => {
+                release(out, by_hash, key, |out| bulk(out, expected));
+            }
             Self::Publish { key, lock, payload, compute_time, ttl } => {
                 eval(out, Script::Publish, by_hash, 3, key);
                 bulk_lock(out, locks, *lock);
@@ -36,8 +44,7 @@ impl Command {
                 bulk_milliseconds(out, *ttl);
             }
             Self::Release { key, lock } => {
-                eval(out, Script::Release, by_hash, 1, key);
-                bulk_lock(out, locks, *lock);
+                release(out, by_hash, key, |out| bulk_lock(out, locks, *lock));
             }
             Self::Renew { key, lock } => {
                 eval(out, Script::Renew, by_hash, 2, key);
@@ -59,6 +66,7 @@ impl Command {
                 bulk(out, raw);
                 bulk_milliseconds(out, ttl.unwrap_or_default());
             }
+            Self::Insert { key, .. } if self.has_ended() => remove(out, key),
             Self::Insert { key, payload, stamp, ttl } => {
                 array(out, 5);
                 bulk(out, b"SET");
@@ -67,11 +75,8 @@ impl Command {
                 bulk(out, b"PX");
                 bulk_milliseconds(out, *ttl);
             }
-            Self::Remove { key } => {
-                array(out, 2);
-                bulk(out, b"DEL");
-                bulk(out, key.as_bytes());
-            }
+            Self::Remove { key } => remove(out, key),
+            // A TTL of zero deletes the value.
             Self::Touch { key, ttl } => {
                 eval(out, Script::Touch, by_hash, 2, key);
                 bulk(out, &locks.lock_prefix);
@@ -175,6 +180,18 @@ fn take_lock(out: &mut Vec<u8>, locks: &LockSettings, key: &Key, lock: LockId) {
     }
     out.extend_from_slice(b"$2\r\nPX\r\n");
     bulk_milliseconds(out, if mutant!(LockForEver) { Duration::MAX } else { locks.lock_ttl });
+}
+
+/// Append the script that deletes a key if it holds the given content.
+fn release(out: &mut Vec<u8>, by_hash: bool, key: &Key, append_held: impl FnOnce(&mut Vec<u8>)) {
+    eval(out, Script::Release, by_hash, 1, key);
+    append_held(out);
+}
+
+fn remove(out: &mut Vec<u8>, key: &Key) {
+    array(out, 2);
+    bulk(out, b"DEL");
+    bulk(out, key.as_bytes());
 }
 
 fn eval(out: &mut Vec<u8>, script: Script, by_hash: bool, arguments: usize, key: &Key) {

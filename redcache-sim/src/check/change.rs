@@ -66,7 +66,8 @@ impl World {
         let writes = &process.removes[key];
         let is_asked = writes.asked > writes.carried_out()
             || self.may_repeat_removal(executed.process, key)
-            || self.has_unreleased(executed, key);
+            || self.has_unreleased(executed, key)
+            || self.is_ended_insert(key, executed);
         if is_asked { Ok(()) } else { self.check_fence_over(key, executed) }
     }
 

@@ -51,11 +51,17 @@ impl World {
                 };
                 match executed.verb {
                     Verb::Lock => self.check_lock(key, raw, executed),
-                    Verb::Insert => Ok(()),
+                    Verb::Insert => self.check_ttl(key, raw, executed),
                     Verb::Remove => self.check_fence_removed(key, executed),
-                    Verb::Script(Script::Publish) => self.check_publish(key, raw, executed),
+                    Verb::Script(Script::Publish) => {
+                        self.check_publish(key, raw, executed)?;
+                        self.check_ttl(key, raw, executed)
+                    }
                     Verb::Script(Script::WriteLock) => {
                         self.check_write_lock(key, raw, executed, part.expires_at)
+                    }
+                    Verb::Script(Script::Release) if *self.keys[key].content() != Content::Lock => {
+                        self.check_discarded(key, executed)
                     }
                     Verb::Script(Script::Release | Script::Restore) => {
                         self.check_holder(key, executed)?;
@@ -64,8 +70,12 @@ impl World {
                         }
                         self.check_put_back(key, raw, executed)
                     }
-                    Verb::Script(Script::Replace) => self.check_replaced(key, raw, executed),
-                    Verb::Script(Script::Renew | Script::Touch)
+                    Verb::Script(Script::Replace) => {
+                        self.check_replaced(key, raw, executed)?;
+                        self.check_ttl(key, raw, executed)
+                    }
+                    Verb::Script(Script::Touch) => self.check_touched(key, raw, executed),
+                    Verb::Script(Script::Renew)
                     | Verb::Read
                     | Verb::Queued
                     | Verb::Epoch
@@ -287,9 +297,12 @@ impl World {
         writes.unclaimed.push(stamp);
         self.tally.cover(Invariant::SafeRetry);
         let (done, asked) = (writes.carried_out(), writes.asked + u64::from(given_back));
-        let may_repeat =
-            executed.verb == Verb::Remove && self.may_repeat_removal(executed.process, key);
-        Invariant::SafeRetry.holds(done <= asked || may_repeat, || {
+        let is_removal = executed.verb == Verb::Remove;
+        let may_be = |world: &mut Self| {
+            world.may_repeat_removal(executed.process, key) || world.is_ended_insert(key, executed)
+        };
+        let is_asked = done <= asked || is_removal && may_be(self);
+        Invariant::SafeRetry.holds(is_asked, || {
             let verb = executed.verb;
             format!(
                 "p{} requested {verb:?} of key {key} {asked} times, executed {done} times",

@@ -58,7 +58,10 @@ impl World {
         raw: Option<&Bytes>,
         executed: &Executed,
     ) -> Checked {
-        let held = self.keys[key].raw.as_ref().and_then(|held| self.tokens.get(held));
+        let held = self.keys[key].raw.as_ref().and_then(|held| self.tokens.get(held)).cloned();
+        let has_ended = raw.is_none()
+            && held.as_ref().is_some_and(|it| self.is_ended_load(key, it, executed.sent_at));
+        let held = held.as_ref();
         let is_outdated = held.is_some_and(|token| self.is_fence_over(token));
         let Some(Token { write: Some(replaced), granted_at, .. }) = held else {
             let came_back = held.is_some_and(|token| token.came_back);
@@ -77,7 +80,9 @@ impl World {
         let Some(raw) = raw else {
             let is_over = replaced.expires_at.is_some_and(|at| at <= self.now + slack);
             // The reply with the old value was lost or the value too long to be read, the server
-            // lacked memory to store it, or a commit that was cut off has outdated it.
+            // lacked memory to store it, or a commit that was cut off or a value that has ended by
+            // now has outdated it.
+            let is_outdated = is_outdated || has_ended;
             let fits = replaced.raw.is_none() || is_over || is_lost || is_unread || is_outdated;
             return Invariant::PutBack.holds(fits, || {
                 format!("p{} deletes {:?} of key {key}", executed.process, replaced.raw)
@@ -91,6 +96,7 @@ impl World {
         Invariant::PutBack.holds(replaced.raw.as_ref() == Some(raw), || {
             format!("key {key} gets {raw:?} back, and had {:?}", replaced.raw)
         })?;
+        self.check_restored_ttl(key, executed, (replaced.expires_at, *granted_at))?;
         let ttl = self.ttl_of(key);
         let expires_at = ttl.map(|ttl| self.now + self.server_clock.stretch(ttl));
         let fits = match (replaced.expires_at, expires_at) {

@@ -30,7 +30,9 @@ impl World {
             let acknowledged = &mut self.keys[key].acknowledged;
             *acknowledged = started.max(*acknowledged);
         }
-        if matches!(kind, Kind::Insert | Kind::InsertMany) {
+        let is_insert = matches!(kind, Kind::Insert | Kind::InsertMany);
+        if is_insert && !self.was_ended_insert(self.calls[call].versions[slot]) {
+            let state = &self.calls[call];
             let executed = self.versions[state.versions[slot]].executed;
             let stamp = executed.filter(|_| effective);
             let stamp = stamp.ok_or_else(|| {
@@ -41,7 +43,7 @@ impl World {
             learned.own_write = learned.own_write.max(stamp);
             return Ok(());
         }
-        let process = &mut self.processes[state.process];
+        let process = &mut self.processes[self.calls[call].process];
         let is_touch = matches!(kind, Kind::Touch | Kind::TouchMany);
         let writes = if is_touch { &mut process.touches[key] } else { &mut process.removes[key] };
         let (told, done) = if effective {

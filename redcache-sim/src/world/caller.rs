@@ -270,7 +270,8 @@ impl World {
             _ => ValueShape::Plain,
         };
         let payload = Some(encode_value(shape, key, number));
-        self.versions.push(Version { key, payload, origin, executed: None });
+        let (executed, ttl, was_deleted) = (None, self.plan.ttl, false);
+        self.versions.push(Version { key, payload, origin, executed, ttl, was_deleted });
         number
     }
 

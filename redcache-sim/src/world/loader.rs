@@ -246,7 +246,8 @@ impl World {
     fn new_shaped_version(&mut self, shape: ValueShape, key: usize, origin: Origin) -> usize {
         let number = self.versions.len();
         let payload = Some(encode_value(shape, key, number));
-        self.versions.push(Version { key, payload, origin, executed: None });
+        let (executed, ttl, was_deleted) = (None, self.plan.ttl, false);
+        self.versions.push(Version { key, payload, origin, executed, ttl, was_deleted });
         number
     }
 
@@ -323,6 +324,9 @@ impl World {
         let version = &mut self.versions[number];
         if let Origin::Load { ended_at, .. } = &mut version.origin {
             *ended_at = self.now;
+        }
+        if let Some(ttl) = ttl {
+            version.ttl = std::time::Duration::from_millis(ttl);
         }
         let payload = version.payload.clone();
         let state = &mut self.calls[call];

@@ -1,6 +1,6 @@
 //! The fetch of one key, as its flight carries it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::api::key::Key;
 use crate::api::options::LoadOptions;
@@ -72,6 +72,13 @@ impl Fetch {
 
     pub(super) fn is_publishing(&self) -> bool {
         matches!(self.state, Some(Get::Publishing { .. }))
+    }
+
+    /// Record the TTL with which the value was published.
+    pub(super) fn on_published(&mut self, ttl: Duration) {
+        if let Some(Get::Publishing { found, .. }) = &mut self.state {
+            found.ttl = Some(ttl);
+        }
     }
 
     /// Return whether the fetch waits for the lock of another caller.

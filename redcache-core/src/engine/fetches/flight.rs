@@ -15,6 +15,7 @@ use crate::flow::flights::{Flight, FlightId};
 use crate::flow::get::{Context, Effects, End, FirstRead, Get, Input, Step};
 use crate::flow::held::Held;
 use crate::flow::timers::Timer;
+use crate::protocol::command::Command;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
 
@@ -210,7 +211,8 @@ impl Fetches {
         }
     }
 
-    /// Note as of when a reply shows the value with which a flight may end.
+    /// Note as of when a reply shows the value with which a flight may end, and the TTL of a value
+    /// that is published.
     pub(crate) fn note_freshness(&mut self, id: FlightId, exchange: &Exchange) {
         let Some(Flight { fetch, .. }) = self.flights.get_mut(id) else { return };
         let is_current = match &exchange.reply {
@@ -220,6 +222,9 @@ impl Fetches {
         };
         if is_current {
             fetch.fresh_at = Some(exchange.issued.sent_at);
+            if let Command::Publish { ttl, .. } = &exchange.issued.command {
+                fetch.on_published(*ttl);
+            }
         }
     }
 

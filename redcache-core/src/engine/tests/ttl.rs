@@ -1,6 +1,8 @@
 //! The TTL beside the value: when a read asks for it, and what is kept without it.
 
-use super::world::{SECOND, World};
+use std::time::Duration;
+
+use super::world::{MISSING_LOCKED, SECOND, World};
 use crate::api::answer::{Answer, Source};
 use crate::api::key::Key;
 use crate::api::options::{CallOptions, LoadOptions};
@@ -66,6 +68,36 @@ fn a_cache_with_stale_answers_asks_for_every_ttl() {
     let mut world = World::with(|builder| builder.stale_if_error(600 * SECOND));
     let (sent, _) = read(&mut world, CallOptions::new());
     assert_eq!((asked(&sent), entries(&world)), (KEYS, KEYS));
+}
+
+#[test]
+fn a_publication_that_is_repeated_after_its_ttl_stores_nothing_and_answers_its_callers() {
+    let mut world = World::new();
+    let mut load = |waits: Duration, replies: &[&str]| {
+        let op = world.call(|engine, now| engine.get_with(now, Key::from("k"), SECOND));
+        world.hear(MISSING_LOCKED);
+        let load = world.take_load().unwrap();
+        world.loaded(load, "v");
+        world.take_sent();
+        world.pass(waits);
+        let mut sent = Vec::new();
+        for reply in replies {
+            world.hear(reply);
+            sent = [sent, world.take_sent()].concat();
+        }
+        let answer = world.answer(op).unwrap().unwrap();
+        let is_kept = world.engine.near().get(b"k", || world.now).is_some();
+        world.hear(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+        assert_eq!(answer.source, Source::Loaded);
+        (sent, answer.ttl.unwrap(), is_kept)
+    };
+    // The first use of a script carries its source.
+    load(Duration::ZERO, &[":1\r\n"]);
+    let unknown = "-NOSCRIPT No matching script.\r\n";
+    let (sent, ttl, is_kept) = load(2 * SECOND / 5, &[unknown, ":1\r\n"]);
+    assert_eq!((sent, ttl, is_kept), (vec!["Publish k".to_owned()], 3 * SECOND / 5, true));
+    let (sent, ttl, is_kept) = load(SECOND, &[unknown, ":1\r\n"]);
+    assert_eq!((sent, ttl, is_kept), (vec!["Release k".to_owned()], Duration::ZERO, false));
 }
 
 #[test]

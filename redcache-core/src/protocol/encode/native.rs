@@ -1,8 +1,9 @@
 //! Encodes commands as native commands of the server instead of scripts.
 
 use super::{array, bulk, bulk_lock, bulk_milliseconds, bulk_value};
+use crate::api::key::Key;
 use crate::protocol::command::Command;
-use crate::protocol::lock::LockSettings;
+use crate::protocol::lock::{LockId, LockSettings};
 use crate::protocol::native::Delete;
 
 impl Command {
@@ -10,16 +11,13 @@ impl Command {
     /// read back, so the server does not track its key.
     pub(crate) fn encode_native(&self, locks: &LockSettings, delete: Delete, out: &mut Vec<u8>) {
         match self {
-            Self::Publish { .. } => self.set_if_equal(locks, out),
-            Self::Release { key, lock } => {
-                let words: &[&[u8]] = match delete {
-                    Delete::DelIfEq => &[b"DELIFEQ", key.as_bytes()],
-                    Delete::DelEx => &[b"DELEX", key.as_bytes(), b"IFEQ"],
-                };
-                array(out, words.len() + 1);
-                words.iter().for_each(|word| bulk(out, word));
-                bulk_lock(out, locks, *lock);
+            Self::Publish { key, lock, .. } | Self::Restore { key, lock, .. }
+                if self.has_ended() =>
+            {
+                delete_if_equal(delete, (key, *lock), locks, out);
             }
+            Self::Publish { .. } => self.set_if_equal(locks, out),
+            Self::Release { key, lock } => delete_if_equal(delete, (key, *lock), locks, out),
             Self::Renew { key, lock } => {
                 array(out, 7);
                 bulk(out, b"SET");
@@ -88,6 +86,22 @@ impl Command {
         bulk(out, b"PX");
         bulk_milliseconds(out, *ttl);
     }
+}
+
+/// Append the command that deletes our lock.
+fn delete_if_equal(
+    delete: Delete,
+    (key, lock): (&Key, LockId),
+    locks: &LockSettings,
+    out: &mut Vec<u8>,
+) {
+    let words: &[&[u8]] = match delete {
+        Delete::DelIfEq => &[b"DELIFEQ", key.as_bytes()],
+        Delete::DelEx => &[b"DELEX", key.as_bytes(), b"IFEQ"],
+    };
+    array(out, words.len() + 1);
+    words.iter().for_each(|word| bulk(out, word));
+    bulk_lock(out, locks, lock);
 }
 
 /// Append the command that begins a transaction.

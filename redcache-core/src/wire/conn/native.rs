@@ -55,13 +55,16 @@ impl NativeSupport {
         }
         match issued.command {
             Command::Release { .. } => self.commands.delete.map(Form::Native),
+            Command::Publish { .. } | Command::Restore { .. } if issued.command.has_ended() => {
+                self.commands.delete.map(Form::Native)
+            }
             Command::Publish { .. } if self.keeps_copies => {
                 // Each command of a transaction would need an `ASKING`, which `MULTI` would queue.
                 let is_possible = self.commands.set && self.transactions && !issued.asking;
                 is_possible.then_some(Form::Transaction)
             }
             Command::Publish { .. } | Command::Renew { .. } | Command::Restore { .. } => {
-                // None of these commands deletes a key.
+                // None of these commands deletes a key now.
                 self.commands.set.then_some(Form::Native(Delete::DelIfEq))
             }
             Command::Read { .. }
@@ -81,6 +84,7 @@ impl NativeSupport {
         if refusal.is_lasting() && !mutant!(NativeRefusalStands) {
             match command {
                 Command::Release { .. } => self.commands.delete = None,
+                _ if command.has_ended() => self.commands.delete = None,
                 _ => self.commands.set = false,
             }
             return Verdict::UseScript;

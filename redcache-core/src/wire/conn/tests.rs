@@ -205,6 +205,23 @@ fn the_first_use_of_a_script_carries_its_source_and_a_forgotten_one_is_sent_once
 }
 
 #[test]
+fn a_script_that_is_repeated_after_its_ttl_deletes_the_lock() {
+    let mut line = Line::new();
+    line.publish(1, "k");
+    assert_eq!(senders(&line.hear(b":1\r\n")), [1]);
+    for (waits, is_over) in [(400, false), (1_000, true)] {
+        line.publish(2, "k");
+        line.said();
+        line.now += Duration::from_millis(waits);
+        assert!(line.hear(b"-NOSCRIPT No matching script.\r\n").is_empty());
+        let said = line.said();
+        assert_eq!(said.contains("$3\r\n600\r\n"), !is_over, "{said}");
+        assert_eq!(said.contains(Script::Release.source()), is_over, "{said}");
+        assert_eq!(senders(&line.hear(b":1\r\n")), [2]);
+    }
+}
+
+#[test]
 fn the_invalidation_by_an_own_write_is_skipped_once() {
     const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
     let mut line = Line::new();

@@ -263,6 +263,35 @@ fn a_renewal_that_the_server_has_no_memory_for_goes_as_a_script() {
 }
 
 #[test]
+fn a_native_command_that_waits_until_its_ttl_has_ended_deletes_the_lock() {
+    for (mut line, release) in
+        [(valkey(), "DELIFEQ k lock:me"), (connected("redis", "8.4.0"), "DELEX k IFEQ lock:me")]
+    {
+        let (lock, raw, key) = (line.lock, bytes::Bytes::from_static(b"old"), Key::from("k"));
+        let (payload, compute_time, ttl) = (raw.clone(), Duration::ZERO, Duration::from_secs(1));
+        let late = [
+            Command::Publish { key: key.clone(), lock, payload, compute_time, ttl },
+            Command::Restore { key, lock, raw, ttl: Some(ttl) },
+        ];
+        let issued_at = line.now;
+        line.now += ttl;
+        for (sender, command) in (1..).zip(late) {
+            let issued = Issued::new(issued_at, Token { sender, slot: 0 }, command, Slot::FIRST);
+            line.conn.send(line.now, issued, &line.locks);
+        }
+        let release = release.replace("lock:me", &line.lock_name());
+        assert_eq!(line.lines(), [release.clone(), release]);
+        // A refusal concerns the command that was sent.
+        assert!(line.hear(b"-ERR unknown command\r\n").is_empty());
+        assert!(line.said().contains(Script::Release.source()));
+        line.renew(3);
+        line.release(4);
+        let lines = line.lines();
+        assert!(lines[0].starts_with("SET k") && lines[1].starts_with("EVALSHA"), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_reply_that_no_transaction_has_breaks_the_connection() {
     for replies in ["+OK\r\n:1\r\n", "$1\r\nx\r\n", "+OK\r\n+QUEUED\r\n+QUEUED\r\n*1\r\n:1\r\n"] {
         let mut line = valkey();
