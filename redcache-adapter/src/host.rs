@@ -139,7 +139,8 @@ impl<C: Calls, L: Clone> Host<C, L> {
             }
         }
         outputs.has_work |= self.has_work();
-        let due = self.engine.poll_timeout();
+        // A face starts the rest of a batch without its timer.
+        let due = self.engine.poll_timeout().filter(|_| !self.engine.is_starting());
         if due.is_some_and(|due| self.sleeps_until.is_none_or(|until| due < until)) {
             self.sleeps_until = due;
             outputs.has_work = true;

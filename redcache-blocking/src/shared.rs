@@ -52,6 +52,15 @@ pub(crate) struct Shared {
     joins: Mutex<()>,
 }
 
+/// The progress of a batch that starts in parts.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// No command was in flight before the first part.
+    was_idle: bool,
+    /// There are more parts.
+    is_starting: bool,
+}
+
 /// The lock of the state.
 type Locked<'a> = Deferring<MutexGuard<'a, State>>;
 
@@ -97,15 +106,32 @@ impl Shared {
     ///
     /// The caller writes the bytes of its input itself if they are few and no other command is in
     /// flight. Otherwise it wakes the writer thread of the connection.
+    ///
+    /// A large batch takes several steps, each of which writes its part.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
         // Application code runs after the bytes are written.
         let _scope = Scope::enter();
+        let (result, mut progress) = self.step_once(None, input);
+        while progress.is_starting {
+            let start_more = |state: &mut State, now| state.host.engine.start_more(now);
+            ((), progress) = self.step_once(Some(progress), start_more);
+        }
+        result
+    }
+
+    fn step_once<T>(
+        &self,
+        before: Option<Progress>,
+        input: impl FnOnce(&mut State, Instant) -> T,
+    ) -> (T, Progress) {
         let clock = Instant::now();
         let mut state = self.lock();
         let now = state.host.advance(clock);
-        let was_idle = !state.host.engine.is_busier_than(0);
+        let was_idle =
+            before.map_or_else(|| !state.host.engine.is_busier_than(0), |it| it.was_idle);
         let result = input(&mut state, now);
         let mut outputs = state.host.drain();
+        let progress = Progress { was_idle, is_starting: state.host.engine.is_starting() };
         let hang_ups = mem::take(&mut outputs.hang_ups);
         let hung_up: Vec<_> =
             hang_ups.into_iter().filter_map(|conn| state.take_connection(conn)).collect();
@@ -127,7 +153,7 @@ impl Shared {
                 None => writer.unpark(),
             }
         }
-        result
+        (result, progress)
     }
 
     fn finish(&self, outputs: Outputs<Arc<CallSlot>>) {

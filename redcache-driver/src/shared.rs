@@ -46,6 +46,15 @@ pub(crate) struct Shared {
     pub(crate) encryption: Encryption,
 }
 
+/// The progress of a batch that starts in parts.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// No command was in flight before the first part.
+    was_idle: bool,
+    /// There are more parts.
+    is_starting: bool,
+}
+
 /// The lock of the state.
 pub(crate) type Locked<'a> = Deferring<MutexGuard<'a, State>>;
 
@@ -104,15 +113,32 @@ impl Shared {
     /// The caller writes the bytes of its input itself if no other command is in flight, or if the
     /// bytes fill a segment, so that the server can begin. Otherwise it wakes the task of the
     /// connection, once, and that task writes everything that has accumulated by then.
+    ///
+    /// A large batch takes several steps, each of which writes its part.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
         // Application code runs after the bytes are written.
         let _scope = Scope::enter();
+        let (result, mut progress) = self.step_once(None, input);
+        while progress.is_starting {
+            let start_more = |state: &mut State, now| state.host.engine.start_more(now);
+            ((), progress) = self.step_once(Some(progress), start_more);
+        }
+        result
+    }
+
+    fn step_once<T>(
+        &self,
+        before: Option<Progress>,
+        input: impl FnOnce(&mut State, Instant) -> T,
+    ) -> (T, Progress) {
         let clock = self.runtime.now();
         let mut state = self.lock();
         let now = state.host.advance(clock);
-        let was_idle = !state.host.engine.is_busier_than(0);
+        let was_idle =
+            before.map_or_else(|| !state.host.engine.is_busier_than(0), |it| it.was_idle);
         let result = input(&mut state, now);
         let mut outputs = state.drain();
+        let progress = Progress { was_idle, is_starting: state.host.engine.is_starting() };
         // There is seldom more than one connection, and no allocation for a single one.
         let transmits: SmallVec<[_; 1]> = state.host.engine.transmits().collect();
         let writers: SmallVec<[_; 1]> = transmits
@@ -126,7 +152,7 @@ impl Shared {
                 let connection = state.connection(half.conn)?;
                 outputs.wakers.extend(match claim {
                     None => connection.wake_if_parked(),
-                    Some(_) if was_idle => connection.wake_to_poll(now),
+                    Some(_) if was_idle && !progress.is_starting => connection.wake_to_poll(now),
                     Some(_) => None,
                 });
                 Some((half, claim?, waker))
@@ -137,7 +163,7 @@ impl Shared {
             half.write_claimed(&mut claim, waker);
         }
         self.finish(outputs);
-        result
+        (result, progress)
     }
 
     /// Give the engine one input in the task of the connection `conn`, which writes to it once it

@@ -100,16 +100,21 @@ impl Scripted {
     }
 
     fn exchange(&mut self) -> Result<(), Failure> {
-        while self.engine.take_transmit(self.conn, &mut self.sent) {
-            let reply = match self.replies.entry(self.sent.len()) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => unknown.insert(replies(&self.sent, &self.value)?),
-            };
-            for piece in reply.chunks(self.piece) {
-                self.engine.handle_read(self.now, self.conn, piece);
+        loop {
+            while self.engine.take_transmit(self.conn, &mut self.sent) {
+                let reply = match self.replies.entry(self.sent.len()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => unknown.insert(replies(&self.sent, &self.value)?),
+                };
+                for piece in reply.chunks(self.piece) {
+                    self.engine.handle_read(self.now, self.conn, piece);
+                }
             }
+            if !self.engine.is_starting() {
+                return Ok(());
+            }
+            self.engine.start_more(self.now);
         }
-        Ok(())
     }
 }
 

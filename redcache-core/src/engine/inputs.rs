@@ -85,7 +85,16 @@ impl Engine {
         while let Some(timer) = self.env.timers.expired(now) {
             self.on_timer(Cx::at(now), timer);
         }
+        if self.is_starting() {
+            self.fetches.start_more(&mut self.env, Cx::at(now));
+        }
         self.drain_network(now);
+    }
+
+    /// Start the next keys of a batch, if a batch [has some](Self::is_starting).
+    pub fn start_more(&mut self, now: Instant) {
+        self.fetches.start_more(&mut self.env, Cx::at(now));
+        self.drain(now);
     }
 
     fn on_timer(&mut self, cx: Cx, timer: Timer) {

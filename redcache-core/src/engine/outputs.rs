@@ -32,8 +32,17 @@ impl Engine {
             Closing::Until(at) => Some(at),
             Closing::No | Closing::Done => None,
         };
-        let timers = [env.timers.next(), env.router.poll_timeout(&env.config), closing];
+        let router = env.router.poll_timeout(&env.config);
+        let timers = [env.timers.next(), router, closing, self.fetches.starting_since()];
         timers.into_iter().flatten().min()
+    }
+
+    /// Return whether a batch has keys that are not started. After the bytes of an input are
+    /// written, [`start_more`](Self::start_more) is due, so that the server works on the first keys
+    /// in the meantime. A face that does not call it starts them at
+    /// [`poll_timeout`](Self::poll_timeout).
+    pub fn is_starting(&self) -> bool {
+        self.fetches.starting_since().is_some()
     }
 
     /// Return the connections that have bytes to write.

@@ -102,8 +102,9 @@ impl Engine {
         engine
     }
 
-    /// Expect hits, treat more than `commands` commands in flight as load, and remember at most
-    /// `keys` keys that were read. For tests with little traffic and few keys.
+    /// Expect hits, treat more than `commands` commands in flight as load, remember at most `keys`
+    /// keys that were read, and start as few keys of a batch at the same time. For tests with
+    /// little traffic and few keys.
     #[doc(hidden)]
     pub fn expect_load(&mut self, commands: usize, keys: usize) {
         self.fetches.expect_load(commands, keys);

@@ -1,9 +1,12 @@
-//! The loads of batches: one load for all keys that are free at the same time.
+//! Batches: their start in parts, and one load for all keys that are free at the same time.
+//!
+//! The server works on the first keys of a large batch while the commands of the others are made.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::call::FetchCall;
+use super::fetch::Wanted;
 use super::state::Fetches;
 use crate::api::answer::Loaded;
 use crate::api::key::Key;
@@ -16,6 +19,48 @@ use crate::flow::flights::{Flight, FlightId};
 use crate::protocol::command::Command;
 
 impl Fetches {
+    /// Return the start of a batch, or of its latest part, that has keys which are not started.
+    pub(crate) fn starting_since(&self) -> Option<Instant> {
+        self.starting.front().map(|(since, _)| *since)
+    }
+
+    /// Start the next keys of a batch.
+    pub(crate) fn start_more(&mut self, env: &mut Env, cx: Cx) {
+        if let Some((_, op)) = self.starting.pop_front() {
+            self.start_part(env, cx, op);
+        }
+    }
+
+    /// Start the next keys of this batch.
+    pub(super) fn start_part(&mut self, env: &mut Env, cx: Cx, op: OpId) {
+        let Some(FetchCall::Many(batch)) = self.calls.get(op) else { return };
+        let keys = batch.rest.as_slice();
+        let part = batch.part.min(keys.len());
+        if let Some(rereads) = &self.rereads {
+            let keys = keys[..part].iter();
+            rereads.prefetch(keys.map(|key| self.flights.hash(key.as_bytes())));
+        }
+        for _ in 0..part {
+            let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) else { break };
+            let Some(key) = batch.rest.next() else { break };
+            self.coming = batch.rest.len();
+            // `keys_max` limits the number of slots.
+            let caller = Caller { op, slot: batch.flights.len() as u32 };
+            let wanted = Wanted { key, options: batch.options, waits_since: None };
+            let flight = self.join_or_start(env, cx, wanted, caller);
+            if let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) {
+                batch.flights.push(flight);
+            }
+        }
+        self.coming = 0;
+        if let Some(FetchCall::Many(batch)) = self.calls.get(op)
+            && !batch.is_started()
+        {
+            return self.starting.push_back((cx.now, op));
+        }
+        self.start_batch_if_ready(env, cx, op);
+    }
+
     /// Count a flight that a batch leads and that has begun or ended to await a reply.
     pub(super) fn count_reading(&mut self, leader: Caller, change: isize) {
         if let Some(FetchCall::Many(batch)) = self.calls.get_mut(leader.op) {
@@ -23,9 +68,11 @@ impl Fetches {
         }
     }
 
-    /// Start a batch's load if all its reads have their replies and none of its loads runs.
+    /// Start a batch's load if all its keys are started, all its reads have their replies and none
+    /// of its loads runs.
     pub(super) fn start_batch_if_ready(&mut self, env: &mut Env, cx: Cx, op: OpId) {
         if let Some(FetchCall::Many(batch)) = self.calls.get(op)
+            && batch.is_started()
             && batch.reading == 0
         {
             self.start_batch(env, cx, op);

@@ -1,15 +1,20 @@
 //! The calls that fetch.
 
 use std::time::Instant;
+use std::vec;
 
 use crate::api::answer::Answer;
 use crate::api::error::Error;
 use crate::api::key::Key;
 use crate::api::load_error::CallError;
+use crate::api::options::LoadOptions;
 use crate::engine::gather::Gather;
 use crate::event::Outcome;
 use crate::flow::call::Caller;
 use crate::flow::flights::FlightId;
+
+/// The largest number of parts in which the keys of a batch start.
+const PARTS_MAX: usize = 4;
 
 /// A call with a loader.
 #[derive(Debug)]
@@ -27,7 +32,12 @@ pub(super) struct Batch {
     pub(super) answers: Gather<Answer, CallError>,
     /// The instant at which the values must have been current, or later.
     pub(super) fresh_since: Option<Instant>,
-    /// The flight of each slot. Equal keys share a flight.
+    pub(super) options: LoadOptions,
+    /// The keys of the last slots, which are not started yet.
+    pub(super) rest: vec::IntoIter<Key>,
+    /// The number of keys that start at the same time.
+    pub(super) part: usize,
+    /// The flight of each slot that is started. Equal keys share a flight.
     pub(super) flights: Vec<FlightId>,
     /// The number of flights that the batch leads and that await a reply. The load starts once
     /// there are none.
@@ -80,11 +90,25 @@ impl FetchCall {
 }
 
 impl Batch {
-    pub(super) fn new(keys: usize, fresh_since: Option<Instant>) -> Self {
+    /// Return whether all keys are started.
+    pub(super) fn is_started(&self) -> bool {
+        self.rest.as_slice().is_empty()
+    }
+
+    /// Create a batch that starts in parts of at least `part_min` keys.
+    pub(super) fn new(
+        keys: Vec<Key>,
+        options: LoadOptions,
+        fresh_since: Option<Instant>,
+        part_min: usize,
+    ) -> Self {
         Self {
-            answers: Gather::new(keys),
+            answers: Gather::new(keys.len()),
             fresh_since,
-            flights: Vec::with_capacity(keys),
+            options,
+            part: keys.len().div_ceil((keys.len() / part_min).clamp(1, PARTS_MAX)),
+            flights: Vec::with_capacity(keys.len()),
+            rest: keys.into_iter(),
             reading: 0,
             to_load: Vec::new(),
             loading: Vec::new(),

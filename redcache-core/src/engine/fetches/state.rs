@@ -1,5 +1,8 @@
 //! The state of the fetches, and the calls that start them.
 
+use std::collections::VecDeque;
+use std::time::Instant;
+
 use super::call::{Batch, FetchCall};
 use super::fetch::{Fetch, Wanted};
 use crate::api::error::Error;
@@ -28,7 +31,15 @@ pub(crate) struct Fetches {
     pub(super) coming: usize,
     /// The number of flights that load without a lock in Redis.
     pub(super) direct_loads: usize,
+    /// The batches with keys that are not started, each with the start of its latest part.
+    pub(super) starting: VecDeque<(Instant, OpId)>,
+    /// The smallest number of keys that are a part of a batch.
+    pub(super) part_min: usize,
 }
+
+/// The smallest number of keys that are a part of a batch. Each part costs system calls on both
+/// sides.
+const PART_MIN: usize = 48;
 
 impl Fetches {
     /// Create the machine beside a near cache of this size.
@@ -41,14 +52,17 @@ impl Fetches {
             light_traffic_max: LIGHT_TRAFFIC_MAX,
             coming: 0,
             direct_loads: 0,
+            starting: VecDeque::new(),
+            part_min: PART_MIN,
         }
     }
 
-    /// Expect hits, treat more than `light_traffic_max` commands in flight as load, and remember at
-    /// most `keys` keys that were read.
+    /// Expect hits, treat more than `light_traffic_max` commands in flight as load, remember at
+    /// most `keys` keys that were read, and start as few keys of a batch at the same time.
     pub(crate) fn expect_load(&mut self, light_traffic_max: usize, keys: usize) {
         self.light_traffic_max = light_traffic_max;
         self.speculation.expect_hits();
+        self.part_min = keys;
         if let Some(rereads) = &mut self.rereads {
             rereads.limit(keys);
         }
@@ -81,22 +95,10 @@ impl Fetches {
             env.finish(op, Outcome::Answers(Vec::new()));
             return op;
         }
-        self.calls.insert(
-            op,
-            FetchCall::Many(Box::new(Batch::new(keys.len(), options.fresh_since(cx.now)))),
-        );
-        if let Some(rereads) = &self.rereads {
-            rereads.prefetch(keys.iter().map(|key| self.flights.hash(key.as_bytes())));
-        }
-        self.coming = keys.len();
-        for (slot, key) in (0..).zip(keys) {
-            self.coming -= 1;
-            let wanted = Wanted { key, options, waits_since: None };
-            let flight = self.join_or_start(env, cx, wanted, Caller { op, slot });
-            if let Some(FetchCall::Many(batch)) = self.calls.get_mut(op) {
-                batch.flights.push(flight);
-            }
-        }
+        let fresh_since = options.fresh_since(cx.now);
+        let batch = Batch::new(keys, options, fresh_since, self.part_min);
+        self.calls.insert(op, FetchCall::Many(Box::new(batch)));
+        self.start_part(env, cx, op);
         op
     }
 
