@@ -24,6 +24,7 @@ pub(crate) enum Command {
     /// `GET`, `PTTL`: read the exact bytes, envelope included.
     ReadRaw { key: Key },
     /// `GET`, `PTTL` if it `asks_ttl`, `SET NX PX`: read, and take the lock if the key is absent.
+    /// Without `PTTL`, `SET NX GET PX` does both.
     ReadOrLock { key: Key, lock: LockId, asks_ttl: bool },
     /// `SET NX PX`: take the lock if the key is absent.
     Lock { key: Key, lock: LockId },

@@ -1,14 +1,18 @@
-//! The native commands that compare and write in one step, without a script.
+//! The native commands that read or compare, and write, in one step without a script.
 //!
-//! | server     | compare and set | compare and delete |
-//! |------------|-----------------|--------------------|
-//! | Valkey 8.1 | `SET … IFEQ`    |                    |
-//! | Valkey 9   | `SET … IFEQ`    | `DELIFEQ`          |
-//! | Redis 8.4  | `SET … IFEQ`    | `DELEX … IFEQ`     |
+//! | server     | read or lock   | compare and set | compare and delete |
+//! |------------|----------------|-----------------|--------------------|
+//! | Redis 7.0  | `SET … NX GET` |                 |                    |
+//! | Valkey     | `SET … NX GET` |                 |                    |
+//! | Valkey 8.1 | `SET … NX GET` | `SET … IFEQ`    |                    |
+//! | Valkey 9   | `SET … NX GET` | `SET … IFEQ`    | `DELIFEQ`          |
+//! | Redis 8.4  | `SET … NX GET` | `SET … IFEQ`    | `DELEX … IFEQ`     |
 
-/// The comparing commands of a server.
+/// The native commands of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct NativeCommands {
+    /// The server knows `SET … NX GET`.
+    pub(crate) set_get: bool,
     /// The server knows `SET … IFEQ`.
     pub(crate) set: bool,
     /// The command that deletes a key if it holds a value.
@@ -32,11 +36,13 @@ impl NativeCommands {
             b"redis" => ((8, 4), Delete::DelEx),
             _ => return Self::default(),
         };
-        let Some(version) = major_and_minor(version).filter(|version| *version >= since) else {
+        let Some(version) = major_and_minor(version).filter(|version| *version >= (7, 0)) else {
             return Self::default();
         };
+        let set = version >= since;
         let is_without_delete = delete == Delete::DelIfEq && version < (9, 0);
-        Self { set: true, delete: Some(delete).filter(|_| !is_without_delete) }
+        let delete = Some(delete).filter(|_| set && !is_without_delete);
+        Self { set_get: true, set, delete }
     }
 }
 
@@ -53,24 +59,25 @@ mod tests {
     fn a_server_has_the_commands_of_its_version() {
         let of = |server: &str, version: &str| {
             let commands = NativeCommands::of(server.as_bytes(), version.as_bytes());
-            (commands.set, commands.delete)
+            (commands.set_get, commands.set, commands.delete)
         };
-        assert_eq!(of("valkey", "9.1.2"), (true, Some(Delete::DelIfEq)));
-        assert_eq!(of("valkey", "10.0.0-rc1"), (true, Some(Delete::DelIfEq)));
-        assert_eq!(of("valkey", "8.1.0"), (true, None));
-        assert_eq!(of("valkey", "8.0.9"), (false, None));
-        assert_eq!(of("redis", "8.4.0"), (true, Some(Delete::DelEx)));
-        assert_eq!(of("redis", "255.255.255"), (true, Some(Delete::DelEx)));
+        assert_eq!(of("valkey", "9.1.2"), (true, true, Some(Delete::DelIfEq)));
+        assert_eq!(of("valkey", "10.0.0-rc1"), (true, true, Some(Delete::DelIfEq)));
+        assert_eq!(of("valkey", "8.1.0"), (true, true, None));
+        assert_eq!(of("valkey", "8.0.9"), (true, false, None));
+        assert_eq!(of("redis", "8.4.0"), (true, true, Some(Delete::DelEx)));
+        assert_eq!(of("redis", "255.255.255"), (true, true, Some(Delete::DelEx)));
+        assert_eq!(of("redis", "8.2.3"), (true, false, None));
+        assert_eq!(of("redis", "7.0.15"), (true, false, None));
         for (server, version) in [
-            ("redis", "8.2.3"),
-            ("redis", "7.0.15"),
+            ("redis", "6.2.14"),
             ("redis", "9"),
             ("redis", ""),
             ("redis", "nine.one"),
             ("valkey", "99999999999999999999.0"),
             ("dragonfly", "9.9.9"),
         ] {
-            assert_eq!(of(server, version), (false, None), "{server} {version}");
+            assert_eq!(of(server, version), (false, false, None), "{server} {version}");
         }
     }
 }

@@ -226,6 +226,11 @@ impl Refusal {
         self.0.starts_with("NOPERM") && !self.0.contains("access")
     }
 
+    /// Return whether the reply was too large to be read.
+    pub(crate) fn is_oversized(&self) -> bool {
+        self.0.starts_with(OVERSIZED)
+    }
+
     /// Return whether the server does not have the command.
     pub(crate) fn is_unknown_command(&self) -> bool {
         let rest = self.0.strip_prefix("ERR ").unwrap_or(&self.0);
@@ -260,8 +265,7 @@ impl Refusal {
 
     /// Return the error for the caller of the refused command.
     pub(crate) fn into_error(self) -> Error {
-        let is_oversized = self.0.starts_with(OVERSIZED);
-        let kind = if is_oversized { ErrorKind::Protocol } else { ErrorKind::Server };
+        let kind = if self.is_oversized() { ErrorKind::Protocol } else { ErrorKind::Server };
         Error::new(kind, String::from(self.0))
     }
 }

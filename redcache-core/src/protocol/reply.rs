@@ -144,6 +144,8 @@ pub(crate) enum Assembly {
         /// The length of the value, if it was too large to be read.
         large: Option<usize>,
     },
+    /// `SET … NX GET`.
+    SetGet,
     /// `GET`, then `PTTL`.
     Raw {
         first: Option<Result<Option<Bytes>, Refusal>>,
@@ -204,6 +206,9 @@ impl Assembly {
             }
             Self::Effect { .. } => return effect(frame).map(Answered::Whole).map(Some),
             Self::WriteLock => return write_lock(frame).map(Answered::Whole).map(Some),
+            Self::SetGet => {
+                return Ok(Some(Answered::Whole(set_get((frame, owner), lock_prefix)?)));
+            }
             Self::Raw { first } => return Ok(raw(first, frame)?.map(Answered::Whole)),
             Self::Held(_) => return Err(WrongType),
         };
@@ -311,6 +316,19 @@ fn send_whole_again(text: &[u8], refusal: &mut Option<Refusal>) {
     if refusal.is_none() && Redirect::concerns_whole(text) {
         *refusal = Some(Refusal::of(text));
     }
+}
+
+fn set_get(
+    (frame, owner): (&Frame<'_>, Option<&Bytes>),
+    lock_prefix: &[u8],
+) -> Result<Reply, WrongType> {
+    let (stored, lock) = match frame {
+        Frame::Null => (Stored::Missing, LockReply::Granted),
+        Frame::Bulk(raw) => (take_out(raw, owner, lock_prefix), LockReply::Taken),
+        Frame::Error(text) => return Ok(Reply::Refused(Refusal::of(text))),
+        _ => return Err(WrongType),
+    };
+    Ok(Reply::Read(ReadReply { stored, ttl: Ttl::Unknown, lock, invalidated: false }))
 }
 
 fn effect(frame: &Frame<'_>) -> Result<Reply, WrongType> {

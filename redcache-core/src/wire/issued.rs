@@ -43,7 +43,8 @@ pub(crate) struct State {
     pub(super) hang_ups: u8,
     /// The server stopped reading before the command.
     pub(super) unread: bool,
-    /// The command is sent as a script, because the server has refused the native command.
+    /// The command is sent as a script or a pair of commands, because the server has refused the
+    /// native command.
     pub(super) by_script: bool,
 }
 

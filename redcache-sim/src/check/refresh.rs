@@ -54,7 +54,7 @@ impl World {
         })?;
         let process = &mut self.processes[executed.process];
         match executed.verb {
-            Verb::Lock if frame == b"+OK\r\n" && process.life == executed.life => {
+            Verb::Lock if executed.grants_lock(frame) && process.life == executed.life => {
                 process.learned[key].refresh_grants += 1;
                 process.learned[key].least_left = None;
                 Ok(())

@@ -87,6 +87,17 @@ impl Executed {
         }
     }
 
+    /// Return whether this reply grants the lock that the command asks for.
+    pub(crate) fn grants_lock(&self, frame: &[u8]) -> bool {
+        let reads_too =
+            self.parts.first().is_some_and(|part| part.words.iter().any(|word| word == "GET"));
+        match (self.verb, reads_too) {
+            (Verb::Lock, true) => frame == b"_\r\n" || frame == b"$-1\r\n",
+            (Verb::Lock, false) => frame == b"+OK\r\n",
+            _ => false,
+        }
+    }
+
     /// Return the part that concerns a key.
     pub(crate) fn part(&self, key: usize) -> Option<&Part> {
         self.parts.iter().find(|part| part.key == key)

@@ -250,7 +250,7 @@ impl World {
             }
         }
         let is_granted = match executed.verb {
-            Verb::Lock => frame == b"+OK\r\n",
+            Verb::Lock => executed.grants_lock(frame),
             Verb::Script(Script::WriteLock) => frame.starts_with(b"*3\r\n:1\r\n"),
             _ => false,
         };

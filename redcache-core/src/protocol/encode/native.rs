@@ -7,6 +7,21 @@ use crate::protocol::lock::{LockId, LockSettings};
 use crate::protocol::native::Delete;
 
 impl Command {
+    /// Append a read with a lock attempt as one command. The server does not track its key.
+    pub(crate) fn encode_set_get(&self, locks: &LockSettings, out: &mut Vec<u8>) {
+        let Self::ReadOrLock { key, lock, .. } = self else {
+            return debug_assert!(false, "`{}` is no read with a lock attempt", self.name());
+        };
+        array(out, 7);
+        bulk(out, b"SET");
+        bulk(out, key.as_bytes());
+        bulk_lock(out, locks, *lock);
+        bulk(out, b"NX");
+        bulk(out, b"GET");
+        bulk(out, b"PX");
+        bulk_milliseconds(out, locks.lock_ttl);
+    }
+
     /// Append a command that compares and writes as one command of the server. A publication is not
     /// read back, so the server does not track its key.
     pub(crate) fn encode_native(&self, locks: &LockSettings, delete: Delete, out: &mut Vec<u8>) {

@@ -57,6 +57,8 @@ pub(super) enum Form {
     Native(Delete),
     /// In a transaction with its neighbours, which reads the keys back.
     Transaction,
+    /// As a `SET` that reads the key and takes its lock.
+    SetGet,
 }
 
 /// The unanswered requests of one connection, in the order in which they were sent.

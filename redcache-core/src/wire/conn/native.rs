@@ -1,12 +1,13 @@
-//! The choice between scripts and the native commands of the server that compare and write.
+//! The choice of the native commands of the server over scripts and pairs of commands.
 //!
-//! A native command that the server refuses is sent as a script instead. After a permanent refusal,
-//! every later command of its kind on the connection is sent as a script, too.
+//! A native command that the server refuses is sent in the other form instead. After a permanent
+//! refusal, so is every later command of its kind on the connection.
 
 use super::awaited::Form;
 use super::greeting::Greeting;
 use crate::protocol::command::Command;
 use crate::protocol::native::{Delete, NativeCommands};
+use crate::protocol::redirect::Redirect;
 use crate::protocol::refusal::Refusal;
 use crate::wire::issued::Issued;
 
@@ -27,8 +28,8 @@ pub(super) enum Verdict {
     Stands,
     /// The key does not hold the expected content.
     NoMatch,
-    /// The command is sent as a script.
-    UseScript,
+    /// The command is sent as a script or a pair of commands.
+    UseOther,
 }
 
 impl NativeSupport {
@@ -48,7 +49,7 @@ impl NativeSupport {
         self.transactions = true;
     }
 
-    /// Return the form in which to send a command without a script; `None` if it needs one.
+    /// Return the native form of a command; `None` if it has none.
     pub(super) fn form(&self, issued: &Issued) -> Option<Form> {
         if issued.by_script {
             return None;
@@ -67,6 +68,11 @@ impl NativeSupport {
                 // None of these commands deletes a key now.
                 self.commands.set.then_some(Form::Native(Delete::DelIfEq))
             }
+            // A value without its TTL is not kept, so the server need not track the key.
+            Command::ReadOrLock { asks_ttl: false, .. } => {
+                let is_possible = self.commands.set_get && !issued.asking && !issued.alone;
+                is_possible.then_some(Form::SetGet)
+            }
             Command::Read { .. }
             | Command::ReadRaw { .. }
             | Command::ReadOrLock { .. }
@@ -84,16 +90,19 @@ impl NativeSupport {
         if refusal.is_lasting() && !mutant!(NativeRefusalStands) {
             match command {
                 Command::Release { .. } => self.commands.delete = None,
+                Command::ReadOrLock { .. } => self.commands.set_get = false,
                 _ if command.has_ended() => self.commands.delete = None,
                 _ => self.commands.set = false,
             }
-            return Verdict::UseScript;
+            return Verdict::UseOther;
         }
         match command {
             // The script of a publication treats a key of another type as a lost lock.
             Command::Publish { .. } if refusal.0.starts_with("WRONGTYPE") => Verdict::NoMatch,
             // The script only sets the TTL, which needs no memory.
-            Command::Renew { .. } if refusal.0.starts_with("OOM") => Verdict::UseScript,
+            Command::Renew { .. } if refusal.0.starts_with("OOM") => Verdict::UseOther,
+            // The server may refuse to write and still answer reads.
+            Command::ReadOrLock { .. } if !concerns_read(refusal) => Verdict::UseOther,
             _ => Verdict::Stands,
         }
     }
@@ -105,4 +114,10 @@ impl NativeSupport {
         self.transactions &= !is_lasting;
         is_lasting
     }
+}
+
+/// Return whether the server would refuse a `GET` for the same reason.
+fn concerns_read(refusal: &Refusal) -> bool {
+    let text = refusal.0.as_bytes();
+    text.starts_with(b"WRONGTYPE") || refusal.is_oversized() || Redirect::concerns_whole(text)
 }

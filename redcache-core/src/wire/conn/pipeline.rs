@@ -126,7 +126,7 @@ impl Pipeline {
         let form = native.unwrap_or_else(|| self.scripts.form(issued.command.script()));
         let before = self.unwritten();
         let mut batch = 1;
-        let is_native = matches!(form, Form::Native(_));
+        let is_native = matches!(form, Form::Native(_) | Form::SetGet);
         let may_share = |it: &Batchable| match it {
             Batchable::Reads => true,
             Batchable::Publications => self.shares_scripts,
@@ -369,5 +369,6 @@ fn append(issued: &Issued, form: Form, locks: &LockSettings, out: &mut Vec<u8>) 
             command.encode_native(locks, delete, out);
         }
         Form::Transaction => command.encode_transaction(locks, out),
+        Form::SetGet => command.encode_set_get(locks, out),
     }
 }

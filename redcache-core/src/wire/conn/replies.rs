@@ -201,9 +201,10 @@ impl Pipeline {
 
     /// Begin the answer of the awaited command at this position.
     pub(super) fn begin(&mut self, place: usize, is_batched: bool) {
-        let Some(Awaited::Command { issued, .. }) = self.awaited.get(place) else { return };
+        let Some(Awaited::Command { issued, form, .. }) = self.awaited.get(place) else { return };
         self.begun.push_back(match issued.command {
             Command::Read { asks_ttl, .. } => Assembly::read(asks_ttl, false, is_batched),
+            Command::ReadOrLock { .. } if *form == Form::SetGet => Assembly::SetGet,
             Command::ReadOrLock { asks_ttl, .. } => Assembly::read(asks_ttl, true, is_batched),
             Command::ReadRaw { .. } => Assembly::Raw { first: None },
             Command::WriteLock { .. } => Assembly::WriteLock,
@@ -274,11 +275,13 @@ impl Pipeline {
                 return None;
             }
         };
-        if let (Form::Native(_) | Form::Transaction, Reply::Refused(refusal)) = (form, &reply) {
+        if let Reply::Refused(refusal) = &reply
+            && !matches!(form, Form::Hash | Form::Source)
+        {
             match self.native.on_refused(&issued.command, refusal) {
                 Verdict::Stands => {}
                 Verdict::NoMatch => reply = Reply::Effect(false),
-                Verdict::UseScript => {
+                Verdict::UseOther => {
                     issued.by_script = true;
                     self.send(now, issued, locks);
                     return None;

@@ -106,6 +106,18 @@ pub(in super::super) const PROBES: &[Probe] = &[
         &["a CLIENT TRACKING ON", "a GET k ; PTTL k ; SET k L NX PX 5000 ; PING"],
     ),
     (
+        "a command that reads and locks tracks nothing, and is reported once if the key was tracked",
+        &[
+            "a CLIENT TRACKING ON",
+            "a SET k L NX GET PX 5000 ; PING",
+            "b SET k 2",
+            "a PING",
+            "a SET k M NX GET PX 5000 ; PING",
+            "b SET k 3",
+            "a GET l ; SET l L NX GET PX 5000 ; PING",
+        ],
+    ),
+    (
         "an expired key met by an own read is not reported under NOLOOP, but tracked again",
         &[
             "b DEBUG SET-ACTIVE-EXPIRE 0",

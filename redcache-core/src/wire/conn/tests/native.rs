@@ -302,3 +302,74 @@ fn a_reply_that_no_transaction_has_breaks_the_connection() {
         assert!(line.conn.next(now, &mut input, config, locks).is_err(), "{replies}");
     }
 }
+
+fn read_or_lock(line: &mut Line, sender: u64, key: &str) {
+    let (key, lock) = (Key::from(key), line.lock);
+    line.send(sender, Command::ReadOrLock { key, lock, asks_ttl: false });
+}
+
+#[test]
+fn a_read_without_the_ttl_takes_the_lock_in_the_same_command() {
+    let mut line = Line::greeted(handshake("redis", "7.0.15").as_bytes());
+    line.said();
+    for (sender, key) in [(1, "a"), (2, "b"), (3, "c")] {
+        read_or_lock(&mut line, sender, key);
+    }
+    line.send(4, bare("d"));
+    let lock = line.lock_name();
+    let set = |key: &str| format!("SET {key} {lock} NX GET PX 10000");
+    assert_eq!(line.lines(), [set("a"), set("b"), set("c"), "GET d".to_owned()]);
+    let heard = line.hear(b"_\r\n$1\r\nB\r\n$8\r\nlock:foo\r\n_\r\n");
+    let read = |inbound: &Inbound| match inbound {
+        Inbound::Reply { reply: Reply::Read(read), .. } => {
+            let stored = match &read.stored {
+                Stored::Missing => "missing",
+                Stored::Lock(_) => "a lock",
+                Stored::Value(_) => "a value",
+            };
+            (stored, read.lock.clone())
+        }
+        other => panic!("{other:?} answers no read"),
+    };
+    let expected = [
+        ("missing", LockReply::Granted),
+        ("a value", LockReply::Taken),
+        ("a lock", LockReply::Taken),
+        ("missing", LockReply::NotTried),
+    ];
+    assert_eq!(heard.iter().map(read).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_read_is_answered_by_a_server_that_refuses_to_write() {
+    for (refused, is_lasting) in [
+        ("-OOM command not allowed when used memory > 'maxmemory'.", false),
+        ("-READONLY You can't write against a read only replica.", false),
+        ("-ERR syntax error", true),
+        ("-NOPERM User app has no permissions to run the 'set' command", true),
+    ] {
+        let mut line = valkey();
+        read_or_lock(&mut line, 1, "k");
+        line.lines();
+        assert!(line.hear(format!("{refused}\r\n").as_bytes()).is_empty());
+        let plain = ["GET k".to_owned(), format!("SET k {} NX PX 10000", line.lock_name())];
+        assert_eq!(line.lines(), plain);
+        let heard = line.hear(format!("$1\r\nv\r\n{refused}\r\n").as_bytes());
+        let [Inbound::Reply { reply: Reply::Read(read), .. }] = &heard[..] else {
+            panic!("{heard:?}")
+        };
+        assert!(matches!(read.stored, Stored::Value(_)));
+        read_or_lock(&mut line, 2, "k");
+        assert_eq!(line.lines().len(), if is_lasting { 2 } else { 1 }, "{refused}");
+    }
+}
+
+#[test]
+fn a_refusal_that_a_read_would_get_too_is_its_answer() {
+    for refused in ["WRONGTYPE Operation against a key", "MOVED 1 h:2", "CLUSTERDOWN"] {
+        let mut line = valkey();
+        read_or_lock(&mut line, 1, "k");
+        let heard = line.hear(format!("-{refused}\r\n").as_bytes());
+        assert!(refusal(&heard).starts_with(refused.split(' ').next().unwrap()), "{heard:?}");
+    }
+}
