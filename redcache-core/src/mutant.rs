@@ -59,6 +59,8 @@ mod switch {
         OwnWriteKeepsNear "a write of the process leaves its near entry",
         EchoSwallowsInvalidation "any invalidation of a written key is taken for its echo",
         PttlIgnored "a near entry outlives the ttl of its key",
+        LockSeenUntracked "a caller waits for a lock that it has seen by an untracked read",
+        KeptReadUntracked "reads whose values are kept near are not tracked",
         UnknownTtlKept "a value that was read without its ttl is kept near",
         HeldOutOfTurn "an answer that is whole early goes to an earlier command of its batch",
         NearDeadlineIgnored "a near entry is served after its deadline",

@@ -209,7 +209,10 @@ fn on_read(
     }
     match reply.stored {
         Stored::Value(value) => Step::Done(End::Hit { value, ttl: reply.ttl }),
-        Stored::Lock(_) if reply.ttl == Ttl::Unknown => reread(context, effects),
+        // The server may not track a read without the TTL.
+        Stored::Lock(_) if reply.ttl == Ttl::Unknown && !mutant!(LockSeenUntracked) => {
+            reread(context, effects)
+        }
         Stored::Lock(raw) => on_taken(&raw, reply.ttl, reply.invalidated, context, effects),
         Stored::Missing => match reply.lock {
             LockReply::NotTried if !context.allows_locks => load_unlocked(context, effects),

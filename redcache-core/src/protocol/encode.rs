@@ -159,6 +159,11 @@ pub(crate) fn asking(out: &mut Vec<u8>) {
     out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
 }
 
+/// Append the command after which the server does not track the next.
+pub(crate) fn untrack_next(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n");
+}
+
 fn get(out: &mut Vec<u8>, key: &Key) {
     out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
     bulk(out, key.as_bytes());

@@ -384,7 +384,9 @@ impl Phase {
             Next::Ready { ignored } => {
                 let untracked = untracked.take();
                 *self = Self::Ready;
-                pipeline.on_ready(ignored, untracked.is_none() && config.near_cache_bytes > 0);
+                let is_tracked = untracked.is_none();
+                let keeps_copies = is_tracked && config.near_cache_bytes > 0;
+                pipeline.on_ready(ignored, (is_tracked, keeps_copies));
                 Ok(Some(Inbound::Ready { untracked }))
             }
             Next::Fail(error) => Err(error),

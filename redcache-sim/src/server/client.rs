@@ -24,7 +24,9 @@ pub struct Tracking {
     pub noloop: bool,
     /// Only the command after `CLIENT CACHING YES` is tracked.
     pub optin: bool,
-    /// `CLIENT CACHING YES` applies to the next command.
+    /// The command after `CLIENT CACHING NO` is not tracked.
+    pub optout: bool,
+    /// `CLIENT CACHING` applies to the next command.
     pub caching: bool,
 }
 

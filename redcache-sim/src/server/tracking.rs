@@ -19,7 +19,7 @@ impl Server {
     /// Record that `client` read `keys`, if its options say so.
     pub(super) fn remember_read(&mut self, client: ClientId, keys: &[Bytes]) {
         let tracking = self.clients.get(&client).and_then(|it| it.tracking);
-        if tracking.is_none_or(|it| it.optin && !it.caching) {
+        if tracking.is_none_or(|it| it.optin && !it.caching || it.optout && it.caching) {
             return;
         }
         for key in keys {

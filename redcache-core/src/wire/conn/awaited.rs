@@ -59,6 +59,9 @@ pub(super) enum Form {
     Transaction,
     /// As a `SET` that reads the key and takes its lock.
     SetGet,
+    /// As the first of a batch of reads that the server does not track. The reply to `CLIENT
+    /// CACHING` comes first.
+    Untracked,
 }
 
 /// The unanswered requests of one connection, in the order in which they were sent.
@@ -129,6 +132,16 @@ impl AwaitedQueue {
             place.and_then(|place| self.entries.get_mut(place))
         {
             *batch = count;
+        }
+    }
+
+    /// Set the form of the first of the last `count` commands.
+    pub(super) fn set_form(&mut self, count: usize, wanted: Form) {
+        let place = self.entries.len().checked_sub(count);
+        if let Some(Awaited::Command { form, .. }) =
+            place.and_then(|place| self.entries.get_mut(place))
+        {
+            *form = wanted;
         }
     }
 

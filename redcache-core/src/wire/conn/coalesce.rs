@@ -18,6 +18,10 @@ const COUNT_MAX: usize = 32;
 /// The largest total size of the values in a batch, whose reply is read as a whole.
 const BYTES_MAX: usize = 64 << 10;
 
+/// The number of reads from which it pays to tell the server not to track them. Measured on Redis
+/// 7.0: a batch of 100 took 83 µs tracked and 56 µs untracked.
+const UNTRACKED_MIN: usize = 4;
+
 /// The commands at the end of the pipeline that are not encoded yet.
 #[derive(Debug, Default)]
 pub(super) struct Coalescer {
@@ -28,6 +32,8 @@ pub(super) struct Coalescer {
     /// The bytes behind the keys: the arguments of the script, or the rest of each read.
     rest: Vec<u8>,
     expected: Expected,
+    /// The server tracks a read unless `CLIENT CACHING NO` precedes it.
+    pub(super) opts_out: bool,
 }
 
 /// The expected length of a value: the longest of the recent ones.
@@ -41,19 +47,14 @@ impl Default for Expected {
 }
 
 impl Coalescer {
-    /// Append a command and return the size of its batch. A batch that the command cannot join is
-    /// encoded first.
+    /// Append a command and return the size of its batch.
     pub(super) fn add(
         &mut self,
         kind: (Batchable, Form),
         command: &Command,
         locks: &LockSettings,
-        out: &mut Vec<u8>,
     ) -> usize {
-        if !self.admits(kind) {
-            self.close(out);
-            self.open = Some(kind);
-        }
+        self.open = Some(kind);
         if kind.1 == Form::Transaction {
             command.encode_in_transaction(locks, &mut self.keys, &mut self.rest);
         } else {
@@ -63,7 +64,8 @@ impl Coalescer {
         self.count
     }
 
-    fn admits(&self, kind: (Batchable, Form)) -> bool {
+    /// Return whether a command can join the batch.
+    pub(super) fn admits(&self, kind: (Batchable, Form)) -> bool {
         let count_max = match kind.0 {
             Batchable::Reads => (BYTES_MAX / self.expected.0.max(1)).clamp(1, COUNT_MAX),
             Batchable::Publications => COUNT_MAX,
@@ -71,9 +73,18 @@ impl Coalescer {
         self.open == Some(kind) && self.count < count_max && self.len() < BYTES_MAX
     }
 
-    /// Encode the batch at the end of `out`.
-    pub(super) fn close(&mut self, out: &mut Vec<u8>) {
-        let Some((batchable, form)) = self.open.take() else { return };
+    /// Encode the batch at the end of `out`. Return its size if the server does not track it.
+    pub(super) fn close(&mut self, out: &mut Vec<u8>) -> Option<usize> {
+        let (batchable, form) = self.open.take()?;
+        // A value without its TTL is not kept.
+        let keeps_none = self.rest.is_empty() || mutant!(KeptReadUntracked);
+        let is_untracked = batchable == Batchable::Reads
+            && self.opts_out
+            && keeps_none
+            && self.count >= UNTRACKED_MIN;
+        if is_untracked {
+            encode::untrack_next(out);
+        }
         let (count, keys, rest) = (self.count, &self.keys, &self.rest);
         if form == Form::Transaction {
             encode::native::begin_transaction(out);
@@ -92,7 +103,8 @@ impl Coalescer {
         }
         self.keys.clear();
         self.rest.clear();
-        self.count = 0;
+        let count = std::mem::take(&mut self.count);
+        is_untracked.then_some(count)
     }
 
     /// Return the encoded size of the batch, without its first few bytes.

@@ -61,6 +61,8 @@ pub(super) enum Handshake {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Resp3,
+    /// RESP3 of a server whose commands are known.
+    Known,
     Resp2,
     /// RESP2 without `HELLO` and `CLIENT`: the server hangs up at them.
     Bare,
@@ -184,13 +186,17 @@ fn greet(greeting: Greeting, needs_primary: bool, config: &Config, out: &mut Vec
         let text = "the server is a replica, which accepts no writes";
         return Next::Fail(Error::new(ErrorKind::Unavailable, text));
     }
-    let dialect = if greeting.resp3 { Dialect::Resp3 } else { Dialect::Resp2 };
+    let dialect = match (greeting.resp3, greeting.native.set_get) {
+        (true, true) => Dialect::Known,
+        (true, false) => Dialect::Resp3,
+        (false, _) => Dialect::Resp2,
+    };
     go_on(select(config, dialect, out), dialect)
 }
 
 fn go_on(handshake: Handshake, dialect: Dialect) -> Next {
     match dialect {
-        Dialect::Resp3 => Next::Wait(handshake),
+        Dialect::Resp3 | Dialect::Known => Next::Wait(handshake),
         Dialect::Resp2 | Dialect::Bare => Next::Untracked(handshake, NO_RESP3.to_owned()),
     }
 }
@@ -219,11 +225,16 @@ fn select(config: &Config, dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
 /// Append the commands that turn tracking on and probe the server.
 ///
 /// Tracking is turned on without `NOLOOP`, which suppresses every invalidation during our own
-/// commands, including those for evicted keys and for a full tracking table.
+/// commands, including those for evicted keys and for a full tracking table. `OPTOUT` allows reads
+/// that are not tracked.
 fn prepare(dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
     let next = match dialect {
         Dialect::Resp3 => {
             command(out, &[b"CLIENT", b"TRACKING", b"ON"]);
+            Handshake::Tracking
+        }
+        Dialect::Known => {
+            command(out, &[b"CLIENT", b"TRACKING", b"ON", b"OPTOUT"]);
             Handshake::Tracking
         }
         Dialect::Resp2 | Dialect::Bare => Handshake::Probe(dialect),

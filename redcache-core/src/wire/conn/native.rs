@@ -38,6 +38,11 @@ impl NativeSupport {
         self.commands = greeting.map(|it| it.native).unwrap_or_default();
     }
 
+    /// Return whether the server is one whose commands are known.
+    pub(super) fn is_known(&self) -> bool {
+        self.commands.set_get
+    }
+
     /// Handle the end of the handshake. Return whether to test transactions.
     pub(super) fn on_ready(&mut self, keeps_copies: bool) -> bool {
         self.keeps_copies = keeps_copies && !mutant!(PublicationNotReadBack);

@@ -109,7 +109,7 @@ impl Pipeline {
     pub(super) fn take_transmit(&mut self, into: &mut Vec<u8>) -> bool {
         into.clear();
         self.untaken = 0;
-        self.coalescer.close(&mut self.out);
+        self.close_batch();
         std::mem::swap(&mut self.out, into);
         !into.is_empty()
     }
@@ -135,10 +135,13 @@ impl Pipeline {
         if let Some(batchable) =
             batchable.filter(|_| self.batches && !issued.asking && !issued.alone)
         {
+            if !self.coalescer.admits((batchable, form)) {
+                self.close_batch();
+            }
             let command = &issued.command;
-            batch = self.coalescer.add((batchable, form), command, locks, &mut self.out);
+            batch = self.coalescer.add((batchable, form), command, locks);
         } else {
-            self.coalescer.close(&mut self.out);
+            self.close_batch();
             append(&issued, form, locks, &mut self.out);
         }
         issued.size = self.unwritten().saturating_sub(before);
@@ -149,9 +152,16 @@ impl Pipeline {
         }
     }
 
+    /// Encode the batch at the end of the pipeline.
+    fn close_batch(&mut self) {
+        if let Some(count) = self.coalescer.close(&mut self.out) {
+            self.awaited.set_form(count, Form::Untracked);
+        }
+    }
+
     /// Query the topology from the node.
     pub(super) fn ask_topology(&mut self, question: Question) {
-        self.coalescer.close(&mut self.out);
+        self.close_batch();
         ClusterInfo::ask(&mut self.out);
         question.ask(&mut self.out);
         self.expect(Awaited::ClusterInfo);
@@ -159,7 +169,7 @@ impl Pipeline {
     }
 
     pub(super) fn ping(&mut self, now: Instant) {
-        self.coalescer.close(&mut self.out);
+        self.close_batch();
         self.pings += 1;
         resp::command(&mut self.out, &[b"PING", self.pings.to_string().as_bytes()]);
         self.expect(Awaited::Ping(self.pings, now));
@@ -167,7 +177,7 @@ impl Pipeline {
 
     /// Log in again, with new credentials.
     pub(super) fn log_in(&mut self, credentials: &Credentials) {
-        self.coalescer.close(&mut self.out);
+        self.close_batch();
         auth(credentials.username(), credentials.reveal_password(), &mut self.out);
         self.expect(Awaited::Login);
     }
@@ -180,10 +190,11 @@ impl Pipeline {
     }
 
     /// Handle the end of the handshake. The next `ignored` replies still belong to it.
-    pub(super) fn on_ready(&mut self, ignored: usize, keeps_copies: bool) {
+    pub(super) fn on_ready(&mut self, ignored: usize, (is_tracked, keeps_copies): (bool, bool)) {
         self.ignore(ignored);
+        self.coalescer.opts_out = is_tracked && self.native.is_known();
         if self.native.on_ready(keeps_copies) {
-            self.coalescer.close(&mut self.out);
+            self.close_batch();
             encode::native::probe_transactions(&mut self.out);
             self.expect(Awaited::Transactions);
             self.expect(Awaited::Transactions);
@@ -361,7 +372,9 @@ fn append(issued: &Issued, form: Form, locks: &LockSettings, out: &mut Vec<u8>) 
         Form::Hash | Form::Source if issued.asking => {
             command.encode_asking(locks, form == Form::Hash, out);
         }
-        Form::Hash | Form::Source => command.encode(locks, form == Form::Hash, out),
+        Form::Hash | Form::Source | Form::Untracked => {
+            command.encode(locks, form != Form::Source, out);
+        }
         Form::Native(delete) => {
             if issued.asking {
                 encode::asking(out);

@@ -62,6 +62,10 @@ impl Pipeline {
                 self.on_asking_reply(frame)?;
                 Ok(None)
             }
+            Some(Awaited::Command { form: Form::Untracked, .. }) => {
+                self.on_untracked(frame)?;
+                Ok(None)
+            }
             Some(Awaited::Command { form: Form::Transaction, batch, .. }) => {
                 let count = (*batch).max(1);
                 self.on_transaction_reply(now, frame, count, locks)
@@ -112,6 +116,20 @@ impl Pipeline {
                 Ok(None)
             }
             None => Err(Error::new(ErrorKind::Protocol, "a reply came that nobody asked for")),
+        }
+    }
+
+    /// Handle the reply to the `CLIENT CACHING` before a batch. If it is refused, the server tracks
+    /// the reads, which does no harm.
+    fn on_untracked(&mut self, frame: &Frame<'_>) -> Result<(), Error> {
+        self.awaited.set_form(self.awaited.len(), Form::Hash);
+        match frame {
+            Frame::Simple(_) => Ok(()),
+            Frame::Error(_) => {
+                self.coalescer.opts_out = false;
+                Ok(())
+            }
+            _ => Err(mispaired()),
         }
     }
 

@@ -59,7 +59,8 @@ fn tracking(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         match call.args[at].to_ascii_uppercase().as_slice() {
             b"NOLOOP" => wanted.noloop = true,
             b"OPTIN" => wanted.optin = true,
-            b"BCAST" | b"OPTOUT" | b"REDIRECT" | b"PREFIX" => {
+            b"OPTOUT" => wanted.optout = true,
+            b"BCAST" | b"REDIRECT" | b"PREFIX" => {
                 let option = call.text(at).to_uppercase();
                 return Err(ReplyError::not_modelled(&format!("CLIENT TRACKING {option}")));
             }
@@ -69,6 +70,9 @@ fn tracking(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     let (on, off) = (call.is(2, "ON"), call.is(2, "OFF"));
     if !on && !off {
         return Err(ReplyError::SYNTAX.into());
+    }
+    if wanted.optin && wanted.optout {
+        return Err("ERR You can't specify both OPTIN mode and OPTOUT mode".into());
     }
     if let Some(client) = call.state() {
         wanted.caching = client.tracking.is_some_and(|old| old.caching);
@@ -84,7 +88,9 @@ fn tracking_info(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         Some(tracking) => {
             let optional = [
                 (tracking.optin, "optin"),
-                (tracking.caching, "caching-yes"),
+                (tracking.optin && tracking.caching, "caching-yes"),
+                (tracking.optout, "optout"),
+                (tracking.optout && tracking.caching, "caching-no"),
                 (tracking.noloop, "noloop"),
             ];
             let set = optional.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name);
@@ -113,6 +119,10 @@ fn caching(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         (true, _) => Err("ERR CLIENT CACHING YES is only valid when tracking is enabled in \
                           OPTIN mode."
             .into()),
+        (_, true) if tracking.optout => {
+            tracking.caching = true;
+            Ok(Reply::OK)
+        }
         (_, true) => Err("ERR CLIENT CACHING NO is only valid when tracking is enabled in \
                           OPTOUT mode."
             .into()),

@@ -340,6 +340,37 @@ pub(in super::super) const PROBES: &[Probe] = &[
         ],
     ),
     (
+        "with OPTOUT the command after CACHING is not tracked",
+        &[
+            "a CLIENT TRACKING ON OPTIN OPTOUT",
+            "a CLIENT TRACKING ON OPTOUT",
+            "a CLIENT TRACKINGINFO",
+            "a GET k",
+            "b SET k 1",
+            "a",
+            "a CLIENT CACHING NO ; CLIENT TRACKINGINFO ; MGET k l ; GET m",
+            "b SET k 1 ; SET l 1 ; SET m 1",
+            "a",
+            "a CLIENT CACHING NO ; FOO ; GET k",
+            "b SET k 1",
+            "a",
+            "a CLIENT CACHING NO ; MGET ; GET k",
+            "b SET k 1",
+            "a",
+            "a CLIENT CACHING YES",
+        ],
+    ),
+    (
+        "a key that was tracked before an untracked read is still tracked",
+        &[
+            "a CLIENT TRACKING ON OPTOUT",
+            "a GET k",
+            "a CLIENT CACHING NO ; MGET k l",
+            "b SET k 1 ; SET l 1",
+            "a",
+        ],
+    ),
+    (
         "CACHING is refused where it means nothing",
         &[
             "a CLIENT CACHING YES",

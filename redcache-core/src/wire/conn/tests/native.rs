@@ -344,7 +344,7 @@ fn a_read_without_the_ttl_takes_the_lock_in_the_same_command() {
 fn a_read_is_answered_by_a_server_that_refuses_to_write() {
     for (refused, is_lasting) in [
         ("-OOM command not allowed when used memory > 'maxmemory'.", false),
-        ("-READONLY You can't write against a read only replica.", false),
+        ("-MISCONF Redis is configured to save RDB snapshots", false),
         ("-ERR syntax error", true),
         ("-NOPERM User app has no permissions to run the 'set' command", true),
     ] {
@@ -366,10 +366,43 @@ fn a_read_is_answered_by_a_server_that_refuses_to_write() {
 
 #[test]
 fn a_refusal_that_a_read_would_get_too_is_its_answer() {
-    for refused in ["WRONGTYPE Operation against a key", "MOVED 1 h:2", "CLUSTERDOWN"] {
+    for refused in ["WRONGTYPE Operation against a key", "MOVED 1 h:2", "READONLY", "LOADING"] {
         let mut line = valkey();
         read_or_lock(&mut line, 1, "k");
         let heard = line.hear(format!("-{refused}\r\n").as_bytes());
         assert!(refusal(&heard).starts_with(refused.split(' ').next().unwrap()), "{heard:?}");
     }
+}
+
+#[test]
+fn a_batch_of_which_nothing_is_kept_is_not_tracked() {
+    const UNTRACK: &str = "CLIENT CACHING NO";
+    let mut line = Line::greeted(handshake("redis", "7.0.15").as_bytes());
+    assert!(line.said().contains("CLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n$6\r\nOPTOUT"));
+    let bare_reads = |line: &mut Line| {
+        for (sender, key) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+            line.send(sender, bare(key));
+        }
+    };
+    bare_reads(&mut line);
+    line.send(5, read("e"));
+    assert_eq!(line.lines(), ["MGET a b c d e", "PTTL e"]);
+    let values = |count: usize| format!("*{count}\r\n{}", "$1\r\nv\r\n".repeat(count));
+    assert_eq!(senders(&line.hear(format!("{}:7\r\n", values(5)).as_bytes())), [1, 2, 3, 4, 5]);
+    bare_reads(&mut line);
+    line.release(5);
+    assert_eq!(line.lines()[..2], [UNTRACK, "MGET a b c d"]);
+    let heard = line.hear(format!("+OK\r\n{}:1\r\n", values(4)).as_bytes());
+    assert_eq!(senders(&heard), [1, 2, 3, 4, 5]);
+    // A lone read costs less with its tracking than with a command that turns it off.
+    line.send(1, bare("a"));
+    assert_eq!(line.lines(), ["GET a"]);
+    line.hear(b"_\r\n");
+    bare_reads(&mut line);
+    line.lines();
+    let noperm = "-NOPERM User app has no permissions to run the 'client|caching' command";
+    let heard = line.hear(format!("{noperm}\r\n{}", values(4)).as_bytes());
+    assert_eq!(senders(&heard), [1, 2, 3, 4]);
+    bare_reads(&mut line);
+    assert_eq!(line.lines(), ["MGET a b c d"]);
 }
