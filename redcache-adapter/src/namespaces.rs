@@ -10,6 +10,9 @@ use redcache_core::engine::LastGeneration;
 /// The longest name in bytes.
 const NAME_MAX: usize = 256;
 
+/// The least number of namespaces after which those without views are removed.
+const SWEEP_MIN: usize = 64;
+
 /// The namespaces that typed views of one cache use.
 #[derive(Debug)]
 pub struct Namespaces {
@@ -17,7 +20,27 @@ pub struct Namespaces {
     /// Is dropped with the cache, which ends its tags.
     _identity: Arc<()>,
     lock_prefixes: Vec<String>,
-    open: Mutex<BTreeMap<Arc<str>, Weak<Namespace>>>,
+    open: Mutex<Open>,
+}
+
+/// The namespaces by their names, those without views included until the next sweep.
+#[derive(Debug, Default)]
+struct Open {
+    namespaces: BTreeMap<Arc<str>, Weak<Namespace>>,
+    /// The number of namespaces at which those without views are removed.
+    sweep_at: usize,
+}
+
+impl Open {
+    /// Add a namespace. A sweep doubles the number at which the next one follows, so that the cost
+    /// of an addition does not depend on the number of namespaces.
+    fn add(&mut self, namespace: &Arc<Namespace>) {
+        if self.namespaces.len() >= self.sweep_at {
+            self.namespaces.retain(|_, namespace| namespace.strong_count() > 0);
+            self.sweep_at = 2 * self.namespaces.len().max(SWEEP_MIN);
+        }
+        self.namespaces.insert(Arc::clone(&namespace.name), Arc::downgrade(namespace));
+    }
 }
 
 /// The identity of one cache. It does not keep the cache alive, and no later cache has the same
@@ -71,7 +94,7 @@ impl Namespaces {
     pub fn open(&self, name: &str, codec: &str) -> Result<Arc<Namespace>, Error> {
         self.check(name)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(namespace) = open.get(name).and_then(Weak::upgrade) {
+        if let Some(namespace) = open.namespaces.get(name).and_then(Weak::upgrade) {
             if *namespace.codec == *codec {
                 return Ok(namespace);
             }
@@ -81,10 +104,8 @@ impl Namespaces {
             );
             return Err(Error::invalid_input(text));
         }
-        open.retain(|_, namespace| namespace.strong_count() > 0);
-        let name = Arc::from(name);
-        let namespace = Arc::new(Namespace::new(Arc::clone(&name), codec));
-        open.insert(name, Arc::downgrade(&namespace));
+        let namespace = Arc::new(Namespace::new(Arc::from(name), codec));
+        open.add(&namespace);
         Ok(namespace)
     }
 
@@ -186,6 +207,19 @@ mod tests {
         assert!(tag == *one.tag() && tag != *other.tag() && !tag.is_dropped());
         drop(one);
         assert!(tag.is_dropped() && tag != *namespaces().tag());
+    }
+
+    #[test]
+    fn namespaces_without_views_are_removed_in_sweeps_that_become_rarer_with_the_others() {
+        let namespaces = namespaces();
+        for number in 0..10_000 {
+            namespaces.open(&format!("dropped:{number}"), "json").unwrap();
+        }
+        assert!(namespaces.open.lock().unwrap().namespaces.len() <= 2 * SWEEP_MIN);
+        let kept: Vec<_> =
+            (0..1000).map(|it| namespaces.open(&format!("kept:{it}"), "json").unwrap()).collect();
+        let open = namespaces.open.lock().unwrap();
+        assert!(open.sweep_at > kept.len() && open.sweep_at <= 2 * kept.len() + 4 * SWEEP_MIN);
     }
 
     #[test]

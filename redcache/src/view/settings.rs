@@ -48,8 +48,10 @@ impl Settings {
         if self.jitter == 0.0 {
             return ttl;
         }
-        let kept = 1.0 - self.jitter * fastrand::f64();
-        ttl.mul_f64(kept).max(Duration::from_millis(1))
+        let kept = ttl.as_secs_f64() * (1.0 - self.jitter * fastrand::f64());
+        // The longest TTL rounds up to more than a `Duration` holds.
+        let shortened = Duration::try_from_secs_f64(kept).unwrap_or(ttl);
+        shortened.max(Duration::from_millis(1))
     }
 }
 
@@ -65,6 +67,8 @@ mod tests {
         assert!(ttls.iter().all(|it| (Duration::from_secs(90)..=ttl).contains(it)));
         assert!(ttls.iter().any(|it| *it != ttls[0]));
         assert_eq!(Settings { ttl, ..Settings::default() }.ttl(), ttl);
+        let longest = Settings { ttl: Duration::MAX, jitter: 1e-18, ..Settings::default() };
+        assert_eq!(longest.ttl(), Duration::MAX);
     }
 
     #[test]
