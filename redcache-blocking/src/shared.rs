@@ -286,12 +286,15 @@ impl State {
         self.connections.iter().any(|connection| connection.id() == conn)
     }
 
-    /// Return the connection, if there is exactly one.
-    pub(crate) fn sole_connection(&self) -> Option<&Connection> {
-        match &self.connections[..] {
-            [connection] => Some(connection),
-            _ => None,
+    /// Return the connection on which the next reply is expected: the only one, or the only one
+    /// with bytes to write.
+    pub(crate) fn awaited_connection(&self) -> Option<&Connection> {
+        if let [connection] = &self.connections[..] {
+            return Some(connection);
         }
+        let mut transmits = self.host.engine.transmits();
+        let (sole, None) = (transmits.next()?, transmits.next()) else { return None };
+        self.connections.iter().find(|connection| connection.id() == sole.conn)
     }
 
     /// Add a connection. The thread that established the connection then reads from it.

@@ -35,7 +35,7 @@ impl Waiting {
         if engine.config().busy_poll().is_zero() || !engine.is_busier_than(0) {
             return Self::Sleep;
         }
-        match state.sole_connection() {
+        match state.awaited_connection() {
             Some(connection) if engine.is_quiet() => Self::Read(Arc::clone(&connection.io)),
             _ if engine.is_busier_than(FEW_COMMANDS_MAX) => Self::Yield,
             _ => Self::Sleep,

@@ -172,6 +172,8 @@ mod switch {
         LargeBoundIgnored "the bound of entries from a large link is that of the other link",
         LargeKeyForgotten "the near entry of a key that has left the large link outlives the link",
         LargeLossKeepsNear "the loss of a large link leaves the near entries from it",
+        TornValueKept "a value that changes while it is read in pieces is put together",
+        ExpiredValueKept "a value that expires while it is read in pieces is cut short",
         LargeLossWakesNobody "the loss of a large link wakes no waiter",
         GenerationReused "a clear writes a generation that the namespace has had before",
         LostGenerationRevived "a lost generation is replaced by the last that the process found",

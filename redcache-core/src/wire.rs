@@ -8,4 +8,5 @@ mod framing;
 pub(crate) mod inbound;
 pub(crate) mod issued;
 mod login;
+mod pieces;
 pub(crate) mod router;

@@ -20,7 +20,11 @@ pub(crate) fn words(frame: &[u8]) -> Vec<&[u8]> {
 /// Return the keys that a command names.
 pub(crate) fn keys<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
     match words {
-        [b"GET" | b"PTTL" | b"SET" | b"DEL" | b"DELIFEQ" | b"DELEX" | b"EXISTS", key, ..] => {
+        [
+            b"GET" | b"GETRANGE" | b"PTTL" | b"SET" | b"DEL" | b"DELIFEQ" | b"DELEX" | b"EXISTS",
+            key,
+            ..,
+        ] => {
             vec![key]
         }
         [b"MGET", keys @ ..] => keys.to_vec(),

@@ -6,8 +6,8 @@ use super::facts::{Facts, Kind, Tracking};
 use crate::output::printable;
 
 /// The rules for the commands of a login, as `SECURITY.md` of the project lists them.
-pub const PERMISSIONS: &str = "+get +mget +getex +exists +pttl +set +del +eval +evalsha +pexpire \
-                               +ping +select +client|tracking";
+pub const PERMISSIONS: &str = "+get +mget +getrange +getex +exists +pttl +set +del +eval +evalsha \
+                               +pexpire +ping +select +client|tracking";
 
 const CLUSTER: &str = "+cluster|shards +cluster|slots +cluster|info +asking";
 
@@ -66,8 +66,8 @@ mod tests {
         let mut facts = good();
         assert_eq!(
             lines(&config("redis://shop:secret@h"), "app:", &facts),
-            ["ACL SETUSER shop on >PASSWORD ~app:* ~__redcache:refresh:{app:* +get +mget +getex \
-              +exists +pttl +set +del +eval +evalsha +pexpire +ping +client|tracking"]
+            ["ACL SETUSER shop on >PASSWORD ~app:* ~__redcache:refresh:{app:* +get +mget \
+              +getrange +getex +exists +pttl +set +del +eval +evalsha +pexpire +ping +client|tracking"]
         );
         facts.kind = Kind::Cluster;
         assert!(lines(&config("redis://h/1"), "", &facts)[0].ends_with(

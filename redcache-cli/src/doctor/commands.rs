@@ -43,6 +43,7 @@ pub(crate) const PROBES: &[Probe] = &[
     Probe { name: "get", need: Need::Everything, words: &["GET", KEY] },
     Probe { name: "pttl", need: Need::Everything, words: &["PTTL", KEY] },
     Probe { name: "mget", need: Need::Speed, words: &["MGET", KEY] },
+    Probe { name: "getrange", need: Need::Speed, words: &["GETRANGE", KEY, "0", "7"] },
     Probe { name: "exists", need: Need::Locks, words: &["EXISTS", KEY] },
     Probe { name: "getex", need: Need::Locks, words: &["GETEX", KEY] },
     Probe { name: "pexpire", need: Need::Locks, words: &["PEXPIRE", KEY, TTL_MS] },

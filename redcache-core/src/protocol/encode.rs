@@ -85,6 +85,23 @@ impl Command {
         }
     }
 
+    /// Append a read whose first reply is the piece of the value in this range.
+    pub(crate) fn encode_first_piece(
+        &self,
+        locks: &LockSettings,
+        range: (usize, usize),
+        out: &mut Vec<u8>,
+    ) {
+        match self {
+            Self::Read { key, asks_ttl } => piece_and_ttl(out, (key, range), *asks_ttl),
+            Self::ReadOrLock { key, lock, asks_ttl } => {
+                piece_and_ttl(out, (key, range), *asks_ttl);
+                take_lock(out, locks, key, *lock);
+            }
+            _ => debug_assert!(false, "`{}` has no pieces", self.name()),
+        }
+    }
+
     /// Append the command to `out` with `ASKING` before each of its frames: an importing node
     /// forgets an `ASKING` after one command.
     pub(crate) fn encode_asking(&self, locks: &LockSettings, by_hash: bool, out: &mut Vec<u8>) {
@@ -143,6 +160,24 @@ fn read(out: &mut Vec<u8>, key: &Key, asks_ttl: bool) {
     get(out, key);
     if asks_ttl {
         pttl(out, key);
+    }
+}
+
+fn piece_and_ttl(out: &mut Vec<u8>, (key, range): (&Key, (usize, usize)), asks_ttl: bool) {
+    piece(out, key, range);
+    if asks_ttl {
+        pttl(out, key);
+    }
+}
+
+/// Append a request for the bytes of a value in this range.
+pub(crate) fn piece(out: &mut Vec<u8>, key: &Key, (first, last): (usize, usize)) {
+    out.extend_from_slice(b"*4\r\n$8\r\nGETRANGE\r\n");
+    bulk(out, key.as_bytes());
+    for bound in [first, last] {
+        bulk_header(out, decimal_digits(bound as u64));
+        push_decimal(out, bound as u64);
+        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -94,6 +94,7 @@ const COMMANDS: &[&str] = &[
     "exists",
     "get",
     "getex",
+    "getrange",
     "hello",
     "mget",
     "multi",

@@ -76,6 +76,13 @@ pub(crate) struct ReadReply {
     pub(crate) invalidated: bool,
 }
 
+impl ReadReply {
+    /// Set the value to the exact bytes of the key, whose memory it shares.
+    pub(crate) fn set_value(&mut self, raw: &Bytes, lock_prefix: &[u8]) {
+        self.stored = take_out(raw, Some(raw), lock_prefix);
+    }
+}
+
 impl Default for ReadReply {
     fn default() -> Self {
         Self {

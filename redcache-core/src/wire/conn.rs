@@ -12,7 +12,7 @@ use crate::protocol::lock::LockSettings;
 use crate::protocol::topology::Question;
 use crate::resp::{self, Frame, Limits};
 use crate::rng::Rng;
-use crate::wire::framing::{Framing, broken};
+use crate::wire::framing::{Framing, broken, bulk_max};
 use crate::wire::inbound::{Inbound, Input};
 use crate::wire::issued::Issued;
 use crate::wire::login::{Login, Question as LoginQuestion};
@@ -23,6 +23,7 @@ mod greeting;
 mod handshake;
 mod heartbeat;
 mod native;
+mod piecewise;
 mod pipeline;
 mod publications;
 mod replies;
@@ -33,7 +34,7 @@ pub(super) use awaited::Overdue;
 pub(super) use handshake::Expectation;
 use handshake::{Handshake, Next, spoke_first};
 use heartbeat::{Heartbeat, Pulse};
-use pipeline::{Pipeline, bulk_max};
+use pipeline::Pipeline;
 
 /// The first byte of the alert that a TLS server sends to other clients. No frame begins with it.
 const TLS_ALERT: u8 = 0x15;
@@ -181,9 +182,9 @@ impl Conn {
         self.pipeline.awaits(key)
     }
 
-    /// Send each command by itself: sharing large values costs more than it saves.
-    pub(super) fn batch_nothing(&mut self) {
-        self.pipeline.batches = false;
+    /// Carry large values: batch nothing, and read in pieces.
+    pub(super) fn carry_large(&mut self, config: &Config) {
+        self.pipeline.carry_large(config);
     }
 
     /// Append a command. The connection must be ready.

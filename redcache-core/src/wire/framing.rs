@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::api::config::Config;
 use crate::api::error::{Error, ErrorKind};
 use crate::protocol::oversized::stand_in;
 use crate::resp::{DecodeError, Limits, Scanner, TooLong};
@@ -211,6 +212,13 @@ impl Framing {
         let expected = &CRLF[CRLF.len() - before.min(CRLF.len())..CRLF.len() - self.skipped.min(2)];
         check_terminator(expected, &dropped[dropped.len() - expected.len()..])
     }
+}
+
+/// Return the longest payload of a reply.
+pub(super) fn bulk_max(config: &Config) -> usize {
+    // The limit includes the envelope of a value, and the texts of a cluster's topology.
+    let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
+    config.value_max.saturating_add(64).max(topology_max)
 }
 
 /// Return whether the buffer holds one value and little else.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::Slot;
+use crate::wire::pieces::Pieces;
 
 /// A command that the router has accepted and that has no answer yet. It moves through many hands,
 /// so its state is in a box.
@@ -46,6 +47,8 @@ pub(crate) struct State {
     /// The command is sent as a script or a pair of commands, because the server has refused the
     /// native command.
     pub(super) by_script: bool,
+    /// The pieces of a read whose value was large.
+    pub(super) pieces: Option<Box<Pieces>>,
 }
 
 /// The commands that may be unanswered beside a command.
@@ -85,6 +88,7 @@ impl Issued {
             hang_ups: 0,
             unread: false,
             by_script: false,
+            pieces: None,
         }))
     }
 

@@ -164,7 +164,7 @@ impl World {
         let words = words(frame);
         let at = match words.first().copied().unwrap_or_default() {
             b"EVAL" | b"EVALSHA" => 3,
-            b"GET" | b"MGET" | b"PTTL" | b"SET" | b"DEL" | b"DELIFEQ" | b"DELEX" => 1,
+            b"GET" | b"GETRANGE" | b"MGET" | b"PTTL" | b"SET" | b"DEL" | b"DELIFEQ" | b"DELEX" => 1,
             _ => usize::MAX,
         };
         let key = words.get(at).and_then(|name| self.key_named(name));

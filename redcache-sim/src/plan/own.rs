@@ -71,6 +71,9 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x6c61_7267_6576_616c);
         // Values have 5 bytes or more, and "not found" has 20.
         self.large_value_bytes = rng.pick(&[1, 6, 16, 24]);
+        // A read in pieces takes several round trips, and another one if its key changes.
+        let round_trips = Duration::from_micros(16 * (self.latency + self.jitter));
+        self.times.command = self.times.command.max(round_trips);
         // The checks of stale values know one connection only.
         (self.stale_if_error, self.stale_while_revalidate) = (Duration::ZERO, Duration::ZERO);
     }

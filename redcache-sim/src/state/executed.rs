@@ -124,7 +124,7 @@ impl Sent {
             return native;
         }
         let (verb, at) = match words.first().copied().unwrap_or_default() {
-            b"GET" | b"PTTL" | b"MGET" => (Verb::Read, 1),
+            b"GET" | b"GETRANGE" | b"PTTL" | b"MGET" => (Verb::Read, 1),
             b"SET" if words.get(2).is_some_and(|value| is_lock(value)) => (Verb::Lock, 1),
             b"SET" => (Verb::Insert, 1),
             b"DEL" => (Verb::Remove, 1),
@@ -137,7 +137,7 @@ impl Sent {
         // Only publications have several written keys, and only `MGET` reads several.
         let keys = match (verb, words.get(2)) {
             (Verb::Script(_), Some(count)) => number(count),
-            (Verb::Read, _) => words.len() - 1,
+            (Verb::Read, _) if words[0] == b"MGET" => words.len() - 1,
             _ => 1,
         };
         let (names, rest) = words[at..].split_at(keys.min(words.len() - at));

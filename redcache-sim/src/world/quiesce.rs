@@ -65,7 +65,7 @@ impl World {
         });
         for _ in 0..std::mem::take(&mut state.rejections) {
             // Use up pending refusals; the command itself has too few arguments to run.
-            for command in REFUSABLE {
+            for command in REFUSABLE.into_iter().chain(["getrange"]) {
                 self.execute_foreign(node, &[command.as_bytes()])?;
             }
         }

@@ -359,7 +359,9 @@ settings! {
     /// A value of this size or more is read and written on a second connection to its server, so
     /// that smaller values do not wait behind it. The connection is opened at the first such value
     /// and closed when it is no longer used. A key counts as large once a large value of it was
-    /// read or written, so the first read of it uses the ordinary connection. `0` turns this off.
+    /// read or written, so the first read of it uses the ordinary connection. Longer values are
+    /// read in pieces of twice this size, 256 KiB at most, between which the server answers other
+    /// commands. `0` turns this off.
     large_value_bytes: usize, Size = "128KiB", "0 or more",
         "the size from which a value is large, in bytes";
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+use crate::api::key::Key;
 use crate::protocol::command::{Command, Token};
 use crate::protocol::native::Delete;
 use crate::protocol::refusal::Refusal;
@@ -24,6 +25,8 @@ pub(super) enum Awaited {
     },
     /// A request whose reply is ignored.
     Ignored,
+    /// A piece for a read of this key. The read is at the place of its first piece, or has ended.
+    Piece(Box<PieceOf>),
     /// A `PING` with a number, which its reply repeats, and the instant at which it entered the
     /// pipeline.
     Ping(u64, Instant),
@@ -34,6 +37,14 @@ pub(super) enum Awaited {
     Login,
     /// `MULTI` or `EXEC` of an empty transaction, which shows whether transactions are allowed.
     Transactions,
+}
+
+/// The read that a piece was requested for.
+#[derive(Debug, Clone)]
+pub(super) struct PieceOf {
+    /// The number of the read among those of the connection.
+    pub(super) read: u64,
+    pub(super) key: Key,
 }
 
 /// A command without a reply within the command timeout.
@@ -62,6 +73,10 @@ pub(super) enum Form {
     /// As the first of a batch of reads that the server does not track. The reply to `CLIENT
     /// CACHING` comes first.
     Untracked,
+    /// As a read in pieces, of which the first is awaited.
+    FirstPiece,
+    /// As a read in pieces, of which a further one is awaited.
+    Piece,
 }
 
 /// The unanswered requests of one connection, in the order in which they were sent.
@@ -152,6 +167,20 @@ impl AwaitedQueue {
         }
     }
 
+    /// Put a read at the place of its next piece.
+    pub(super) fn put_at_piece(&mut self, read: u64, issued: Issued) {
+        let is_its_piece =
+            |awaited: &Awaited| matches!(awaited, Awaited::Piece(piece) if piece.read == read);
+        let Some(place) = self.entries.iter().position(is_its_piece) else {
+            debug_assert!(false, "a read in pieces awaits none");
+            return;
+        };
+        if issued.token.is_some() {
+            self.deadlines.push_late(issued.issued_at, self.first + place as u64);
+        }
+        self.entries[place] = Awaited::Command { issued, form: Form::Piece, batch: 0 };
+    }
+
     /// Return the next command that was issued at `limit` or before and whose sender still waits.
     /// The sender no longer waits then.
     pub(super) fn next_overdue(&mut self, limit: Instant) -> Option<Overdue> {
@@ -179,6 +208,7 @@ impl AwaitedQueue {
         self.entries.retain(|awaited| match awaited {
             Awaited::Command { issued, .. } => issued.token != Some(token),
             Awaited::Ignored
+            | Awaited::Piece(_)
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
@@ -205,6 +235,11 @@ impl Deadlines {
         } else {
             self.in_order.push_back((issued_at, number));
         }
+    }
+
+    /// Add a command that has taken the place of a request in the middle of the queue.
+    fn push_late(&mut self, issued_at: Instant, number: u64) {
+        self.late.insert((issued_at, number));
     }
 
     /// Remove a command that is answered. It is the first in its queue unless it was overdue.

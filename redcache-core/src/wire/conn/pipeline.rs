@@ -11,7 +11,6 @@ use super::greeting::Greeting;
 use super::native::NativeSupport;
 use super::scripts::SentScripts;
 use super::transaction::Transaction;
-use crate::api::config::Config;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
 use crate::protocol::authentication::auth;
@@ -25,6 +24,7 @@ use crate::resp::{self, Frame};
 use crate::wire::framing::FrameMax;
 use crate::wire::inbound::Inbound;
 use crate::wire::issued::Issued;
+use crate::wire::pieces::Piecewise;
 
 /// The longest value in a reply that several reads share.
 const SHARED_VALUE_MAX: usize = 256 << 10;
@@ -45,7 +45,7 @@ pub(super) struct Pipeline {
     pub(super) shares_scripts: bool,
     pub(super) awaited: AwaitedQueue,
     /// The size of all awaited commands in bytes. Each byte may be in a buffer of the adapter.
-    unanswered: usize,
+    pub(super) unanswered: usize,
     /// The number of the last awaited requests that the adapter has not taken. They have no reply
     /// yet.
     untaken: usize,
@@ -70,6 +70,7 @@ pub(super) struct Pipeline {
     pub(super) echo: Option<Key>,
     pub(super) scripts: SentScripts,
     pub(super) native: NativeSupport,
+    pub(super) piecewise: Piecewise,
     /// The memory of the reply that is being handled, if it consists of one large value.
     pub(super) owner: Option<Bytes>,
     /// The first awaited transaction.
@@ -96,6 +97,7 @@ impl Pipeline {
             echo: None,
             scripts: SentScripts::default(),
             native: NativeSupport::default(),
+            piecewise: Piecewise::default(),
             owner: None,
             transaction: Transaction::default(),
         }
@@ -122,6 +124,7 @@ impl Pipeline {
             issued.sent_at = now;
         }
         issued.attempts = issued.attempts.saturating_add(1);
+        let Some(mut issued) = self.send_in_pieces(issued, locks) else { return };
         let native = self.native.form(&issued);
         let form = native.unwrap_or_else(|| self.scripts.form(issued.command.script()));
         let before = self.unwritten();
@@ -153,7 +156,7 @@ impl Pipeline {
     }
 
     /// Encode the batch at the end of the pipeline.
-    fn close_batch(&mut self) {
+    pub(super) fn close_batch(&mut self) {
         if let Some(count) = self.coalescer.close(&mut self.out) {
             self.awaited.set_form(count, Form::Untracked);
         }
@@ -193,6 +196,7 @@ impl Pipeline {
     pub(super) fn on_ready(&mut self, ignored: usize, (is_tracked, keeps_copies): (bool, bool)) {
         self.ignore(ignored);
         self.coalescer.opts_out = is_tracked && self.native.is_known();
+        self.piecewise.rule = self.piecewise.rule.filter(|_| is_tracked);
         if self.native.on_ready(keeps_copies) {
             self.close_batch();
             encode::native::probe_transactions(&mut self.out);
@@ -206,7 +210,7 @@ impl Pipeline {
         (0..count).for_each(|_| self.expect(Awaited::Ignored));
     }
 
-    fn expect(&mut self, awaited: Awaited) {
+    pub(super) fn expect(&mut self, awaited: Awaited) {
         self.untaken += 1;
         self.awaited.push(awaited);
     }
@@ -232,6 +236,7 @@ impl Pipeline {
         let is_of_key = |issued: &Issued| issued.command.key() == key;
         let is_awaited = |awaited: &Awaited| match awaited {
             Awaited::Command { issued, .. } => is_of_key(issued),
+            Awaited::Piece(piece) => piece.key == *key,
             Awaited::Ignored
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
@@ -256,6 +261,7 @@ impl Pipeline {
         self.awaited.iter_mut().filter_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued),
             Awaited::Ignored
+            | Awaited::Piece(_)
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
@@ -285,6 +291,7 @@ impl Pipeline {
 
     /// Mark the partial answers of the commands that a push concerns.
     pub(super) fn mark_invalidated(&mut self, concerns: impl Fn(&Command) -> bool) {
+        self.mark_torn(|issued| concerns(&issued.command));
         for (assembly, awaited) in self.begun.iter_mut().zip(self.awaited.iter()) {
             if let Awaited::Command { issued, .. } = awaited
                 && concerns(&issued.command)
@@ -327,6 +334,7 @@ impl Pipeline {
         match self.pop_front()? {
             Awaited::Command { issued, .. } => Some(issued),
             Awaited::Ignored
+            | Awaited::Piece(_)
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
@@ -347,8 +355,12 @@ impl Pipeline {
             | Inbound::Topology(_) => None,
         });
         ready.chain(self.awaited.into_iter().filter_map(|awaited| match awaited {
-            Awaited::Command { issued, .. } => Some(issued),
+            Awaited::Command { mut issued, .. } => {
+                issued.pieces = None;
+                Some(issued)
+            }
             Awaited::Ignored
+            | Awaited::Piece(_)
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)
@@ -356,13 +368,6 @@ impl Pipeline {
             | Awaited::Transactions => None,
         }))
     }
-}
-
-/// Return the longest payload of a reply.
-pub(super) fn bulk_max(config: &Config) -> usize {
-    // The limit includes the envelope of a value, and the texts of a cluster's topology.
-    let topology_max = if config.servers.is_cluster() { 16 << 10 } else { 0 };
-    config.value_max.saturating_add(64).max(topology_max)
 }
 
 /// Append a command that is not batched with its neighbours.
@@ -383,5 +388,7 @@ fn append(issued: &Issued, form: Form, locks: &LockSettings, out: &mut Vec<u8>) 
         }
         Form::Transaction => command.encode_transaction(locks, out),
         Form::SetGet => command.encode_set_get(locks, out),
+        // A read in pieces is appended elsewhere.
+        Form::FirstPiece | Form::Piece => {}
     }
 }

@@ -70,6 +70,11 @@ impl Pipeline {
                 let count = (*batch).max(1);
                 self.on_transaction_reply(now, frame, count, locks)
             }
+            Some(Awaited::Command { form: Form::FirstPiece, .. }) => {
+                self.on_first_piece(now, frame, locks)
+            }
+            Some(Awaited::Command { form: Form::Piece, .. }) => self.on_piece(now, frame, locks),
+            Some(Awaited::Piece(_)) => self.on_unwanted_piece(frame).map(|()| None),
             Some(Awaited::Command { batch: 0, .. }) => self.on_own_reply(now, frame, locks),
             Some(Awaited::Command { batch, .. }) => {
                 let count = *batch;
@@ -257,6 +262,7 @@ impl Pipeline {
         let name = self.awaited.iter().find_map(|awaited| match awaited {
             Awaited::Command { issued, .. } => Some(issued.command.name()),
             Awaited::Ignored
+            | Awaited::Piece(_)
             | Awaited::Ping(..)
             | Awaited::ClusterInfo
             | Awaited::Topology(_)

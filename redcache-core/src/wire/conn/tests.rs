@@ -11,6 +11,7 @@ use crate::protocol::script::Script;
 use crate::protocol::slot::Slot;
 
 mod native;
+mod pieces;
 
 /// A connection after its handshake, and the peer that the test controls.
 struct Line {

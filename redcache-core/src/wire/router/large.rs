@@ -24,15 +24,17 @@ use std::time::Instant;
 
 use super::context::earliest;
 use super::effects::Effects;
-use super::large_keys::{KeyState, LargeKeys};
+use super::large_keys::{Grouped, KeyState, LargeKeys};
 use super::link::Link;
 use super::waiting::Waiting;
 use crate::api::config::Config;
 use crate::api::key::Key;
+use crate::protocol::command::Command;
 use crate::protocol::lock::LockSettings;
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
 use crate::wire::issued::Issued;
+use crate::wire::pieces::Pieces;
 
 /// The time without commands after which the link is closed, in heartbeat intervals.
 const IDLE_HEARTBEATS: u32 = 6;
@@ -55,6 +57,21 @@ pub(super) struct LargeLink {
     /// The server tracks the keys that this link reads.
     is_tracked: bool,
     used_at: Instant,
+}
+
+/// The way of a command on the large link.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Carriage {
+    /// The length of the key's last value, if it was large.
+    value: Option<usize>,
+}
+
+impl Carriage {
+    /// Have a read of a large value ask for pieces.
+    pub(super) fn prepare(self, issued: &mut Issued) {
+        let reads = matches!(issued.command, Command::Read { .. } | Command::ReadOrLock { .. });
+        issued.pieces = self.value.filter(|_| reads).map(|length| Box::new(Pieces::new(length)));
+    }
 }
 
 /// The remains of a large link that is lost.
@@ -86,58 +103,59 @@ impl LargeLink {
         }
     }
 
-    /// Record that a value of the key is large.
-    pub(super) fn mark(&mut self, key: &Key) {
+    /// Record that a value of the key is large, and has this length.
+    pub(super) fn mark(&mut self, key: Grouped<'_>, length: usize) {
         self.is_wanted = true;
         let Self { link, keys, waiting, untracked, .. } = self;
-        untracked.extend(keys.insert(key, |key| has(link, waiting, key)));
+        untracked.extend(keys.insert(key, length, |key| has(link, waiting, key)));
     }
 
     /// Record that a value of the key is small.
-    pub(super) fn unmark(&mut self, key: &Key) {
+    pub(super) fn unmark(&mut self, key: Grouped<'_>) {
         self.keys.on_small(key);
     }
 
-    /// Return whether a command goes to this link. `ordinary` is the other link, and `is_open` is
-    /// `true` if keys may change to this one now.
+    /// Return how a command of the key goes to this link; `None` if it goes to the `ordinary` one.
+    /// `is_open` is `true` if keys may change to this link now.
     pub(super) fn takes(
         &mut self,
         now: Instant,
-        issued: &Issued,
+        (grouped, releases): (Grouped<'_>, bool),
         (ordinary, is_open): (&Link, bool),
-    ) -> bool {
-        let (key, releases) = (issued.command.key(), issued.command.releases_lock());
-        let Some(KeyState { is_large, is_assigned }) = self.keys.get(key) else { return false };
+    ) -> Option<Carriage> {
+        let key = grouped.key;
+        let KeyState { large, is_assigned } = self.keys.get(grouped)?;
+        let carriage = Carriage { value: large };
         if is_assigned {
             let is_used = has(&self.link, &self.waiting, key) && !mutant!(LargeKeyLeavesEarly);
-            if !is_large && !is_used {
-                self.keys.remove(key);
+            if large.is_none() && !is_used {
+                self.keys.remove(grouped);
                 if !mutant!(LargeKeyForgotten) {
                     self.untracked.push(key.clone());
                 }
-                return false;
+                return None;
             }
             self.used_at = now;
             // A lock is released behind the commands that may have taken it.
-            return !(releases && self.switching.contains(key));
+            return (!releases || !self.switching.contains(key)).then_some(carriage);
         }
-        if !is_large {
-            self.keys.remove(key);
-            return false;
+        if large.is_none() {
+            self.keys.remove(grouped);
+            return None;
         }
         self.is_wanted = true;
         let is_busy = ordinary.open().is_some_and(|(_, conn)| conn.awaits(key));
         if !is_open || !self.link.is_ready() || is_busy && releases {
-            return false;
+            return None;
         }
-        self.keys.assign(key);
+        self.keys.assign(grouped);
         // Its near entry comes from the ordinary link.
         self.untracked.push(key.clone());
         if is_busy && !mutant!(LargeKeyEntersEarly) {
             self.switching.push(key.clone());
         }
         self.used_at = now;
-        true
+        Some(carriage)
     }
 
     /// Send a command, or let it wait.
@@ -187,12 +205,12 @@ impl LargeLink {
     }
 
     /// Return whether the commands of the key go to this link.
-    pub(super) fn is_assigned(&mut self, key: &Key) -> bool {
+    pub(super) fn is_assigned(&mut self, key: Grouped<'_>) -> bool {
         self.keys.get(key).is_some_and(|state| state.is_assigned)
     }
 
     /// Return whether the server tracks the key of a reply of this link.
-    pub(super) fn tracks(&mut self, key: &Key) -> bool {
+    pub(super) fn tracks(&mut self, key: Grouped<'_>) -> bool {
         self.is_assigned(key) && self.is_tracked
     }
 

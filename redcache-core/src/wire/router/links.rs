@@ -6,6 +6,7 @@ use super::context::Context;
 use super::effects::Effects;
 use super::id::{ConnId, Transmit};
 use super::large::{LargeLink, LostLarge};
+use super::large_keys::Grouped;
 use super::link::Link;
 use super::node::Node;
 use crate::api::config::Config;
@@ -57,18 +58,24 @@ impl Node {
     }
 
     /// Return whether a command goes to the large link.
-    pub(super) fn takes_large(&mut self, now: Instant, issued: &Issued) -> bool {
+    pub(super) fn takes_large(&mut self, now: Instant, issued: &mut Issued) -> bool {
         let written = issued.command.written_len();
         if self.large.is_none() && written.is_none_or(|len| len < self.large_from) {
             return false;
         }
+        let key = Grouped::new(issued.command.key());
+        let releases = issued.command.releases_lock();
         if let Some(len) = written {
-            self.note_value(now, issued.command.key(), len);
+            self.note_value(now, key, len);
         }
         // Commands that wait for the ordinary link were issued before.
         let is_open = self.is_ready() && self.waiting.is_free();
         let ordinary = (&self.link, is_open);
-        self.large.as_mut().is_some_and(|large| large.takes(now, issued, ordinary))
+        let carriage = self.large.as_mut().and_then(|it| it.takes(now, (key, releases), ordinary));
+        if let Some(carriage) = carriage {
+            carriage.prepare(issued);
+        }
+        carriage.is_some()
     }
 
     /// Send a command on the large link, or let it wait there.
@@ -121,14 +128,14 @@ impl Node {
     }
 
     /// Record the length of a value that was read, or is to be written.
-    fn note_value(&mut self, now: Instant, key: &Key, len: usize) {
+    fn note_value(&mut self, now: Instant, key: Grouped<'_>, len: usize) {
         let is_large = len >= self.large_from;
         match &mut self.large {
-            Some(large) if is_large => large.mark(key),
+            Some(large) if is_large => large.mark(key, len),
             Some(large) => large.unmark(key),
             None if is_large => {
                 let large = LargeLink::new(now, self.backoff.clone());
-                self.large.insert(Box::new(large)).mark(key);
+                self.large.insert(Box::new(large)).mark(key, len);
             }
             None => {}
         }
@@ -142,17 +149,20 @@ impl Node {
         lane: Lane,
         (key, reply): (&Key, &Reply),
     ) -> bool {
-        if let Some(len) = reply.value_len()
-            && (self.large.is_some() || len >= self.large_from)
-        {
-            self.note_value(now, key, len);
-        }
         let is_tracked = self.is_tracked();
+        let len = reply.value_len();
+        if self.large.is_none() && len.is_none_or(|len| len < self.large_from) {
+            return is_tracked;
+        }
+        let grouped = Grouped::new(key);
+        if let Some(len) = len {
+            self.note_value(now, grouped, len);
+        }
         match (&mut self.large, lane) {
-            (Some(large), Lane::Large) => is_tracked && self.is_announced && large.tracks(key),
+            (Some(large), Lane::Large) => is_tracked && self.is_announced && large.tracks(grouped),
             (Some(large), Lane::Ordinary) => {
                 large.on_ordinary_answer(key, &self.link);
-                is_tracked && !large.is_assigned(key)
+                is_tracked && !large.is_assigned(grouped)
             }
             (None, Lane::Large | Lane::Ordinary) => is_tracked,
         }
@@ -216,7 +226,7 @@ impl Node {
         let Some(link) = self.link_of(lane) else { return false };
         let is_expected = link.on_connected(ctx.now, id, (expected, ctx.config));
         if let (Lane::Large, Some((_, conn))) = (lane, link.open_mut()) {
-            conn.batch_nothing();
+            conn.carry_large(ctx.config);
         }
         is_expected
     }

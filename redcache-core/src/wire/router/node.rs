@@ -168,8 +168,8 @@ impl Node {
     }
 
     /// Send a command, or let it wait.
-    pub(super) fn send(&mut self, now: Instant, issued: Issued, locks: &LockSettings) {
-        if self.takes_large(now, &issued) {
+    pub(super) fn send(&mut self, now: Instant, mut issued: Issued, locks: &LockSettings) {
+        if self.takes_large(now, &mut issued) {
             return self.send_large(now, issued, locks);
         }
         let has_room = self.has_room() || self.takes_release(&issued);

@@ -1,4 +1,4 @@
-//! Strings: `GET`, `MGET`, `STRLEN`, `SET`, `GETDEL`, `GETEX`, `DELIFEQ`, `DELEX`.
+//! Strings: `GET`, `MGET`, `GETRANGE`, `STRLEN`, `SET`, `GETDEL`, `GETEX`, `DELIFEQ`, `DELEX`.
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use crate::server::reply::{Reply, ReplyError};
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("get", 2, READ, Keys::First, get),
     Command::new("mget", -2, READ, Keys::All, mget),
+    Command::new("getrange", 4, READ, Keys::First, getrange),
     Command::new("strlen", 2, READ, Keys::First, strlen),
     Command::new("set", -3, WRITE | DENY_OOM, Keys::First, set),
     Command::new("getdel", 2, WRITE, Keys::First, getdel),
@@ -31,6 +32,16 @@ fn mget(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
         Ok(None) | Err(_) => Reply::Null,
     });
     Ok(Reply::Array(values.collect()))
+}
+
+fn getrange(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    let (first, last) = (call.integer(2)?, call.integer(3)?);
+    let (Ok(first), Ok(last)) = (usize::try_from(first), usize::try_from(last)) else {
+        return Err(ReplyError::not_modelled("GETRANGE with a negative index"));
+    };
+    let value = call.string(&call.args[1])?.unwrap_or_default();
+    let end = last.saturating_add(1).min(value.len());
+    Ok(Reply::Bulk(if first < end { value.slice(first..end) } else { Bytes::new() }))
 }
 
 fn strlen(call: &mut Call<'_>) -> Result<Reply, ReplyError> {

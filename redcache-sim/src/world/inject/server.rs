@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::fault::{FATAL, FORBIDDABLE, Fault, REFUSABLE};
 use crate::invariant::Checked;
+use crate::rng::Rng;
 use crate::server::HelloSupport;
 use crate::state::executed::Cause;
 use crate::state::queue::Event;
@@ -15,6 +16,7 @@ impl World {
     pub(super) fn inject_server(&mut self, fault: Fault) -> Checked {
         let number = self.some_server();
         let now = self.now;
+        let has_pieces = self.plan.large_value_bytes > 0;
         let node = &mut self.nodes[number];
         match fault {
             Fault::DialRefused => {
@@ -48,6 +50,7 @@ impl World {
             Fault::TryAgain => {
                 node.rejections += 1;
                 let command = self.fault_rng.pick(&REFUSABLE);
+                let command = of_pieces(command, has_pieces, &mut self.fault_rng);
                 let error = self.fault_rng.pick(&[
                     "TRYAGAIN not now",
                     "LOADING not now",
@@ -62,6 +65,7 @@ impl World {
             }
             Fault::Forbidden => {
                 let command = self.fault_rng.pick(&FORBIDDABLE);
+                let command = of_pieces(command, has_pieces, &mut self.fault_rng);
                 node.server.configure(|config| _ = config.forbidden.insert(command.to_owned()));
                 self.recover_later(number, fault, 250_000);
             }
@@ -176,4 +180,10 @@ impl World {
         self.observe_keys(&Cause::Fault)?;
         self.apply_server_events(node, None)
     }
+}
+
+/// Return the command that stands for `GET` if values are read in pieces, or the same command.
+fn of_pieces(command: &'static str, has_pieces: bool, rng: &mut Rng) -> &'static str {
+    let may_replace = has_pieces && command == "get";
+    if may_replace && rng.chance(500) { "getrange" } else { command }
 }

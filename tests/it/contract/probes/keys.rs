@@ -219,6 +219,24 @@ pub(in super::super) const PROBES: &[Probe] = &[
         ],
     ),
     (
+        "a range of a string ends with the string",
+        &[
+            "a SET k 0123456789",
+            "a GETRANGE k 0 3",
+            "a GETRANGE k 4 7",
+            "a GETRANGE k 8 11",
+            "a GETRANGE k 9 9",
+            "a GETRANGE k 10 13",
+            "a GETRANGE k 4 3",
+            "a GETRANGE k 0 x",
+            "a GETRANGE k 0",
+            "a GETRANGE missing 0 3",
+            "p GETRANGE missing 0 3",
+            "a HSET h f v",
+            "a GETRANGE h 0 3",
+        ],
+    ),
+    (
         "flushing empties one database or all",
         &[
             "a SET k v",
