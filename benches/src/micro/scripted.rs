@@ -129,6 +129,7 @@ fn replies(mut sent: &[u8], value: &[u8]) -> Result<Vec<u8>, Failure> {
             Some(Frame::Bulk(b"HELLO")) => {
                 replies.extend_from_slice(b"%1\r\n$5\r\nproto\r\n:3\r\n");
             }
+            Some(Frame::Bulk(b"PING")) => replies.extend_from_slice(b"+PONG\r\n"),
             Some(Frame::Bulk(b"GET")) => bulk(value, &mut replies),
             Some(Frame::Bulk(b"MGET")) => {
                 let keys = words.len() - 1;
