@@ -40,7 +40,7 @@ mod tests {
         pauses.add(10, 20);
         pauses.add(40, 60);
         pauses.add(50, 70);
-        for (until, span, since) in [(100, 30, 70), (100, 31, 39), (100, 60, 0), (80, 30, 30)] {
+        for (until, span, since) in [(100, 30, 70), (100, 31, 39), (100, 60, 0), (80, 30, 20)] {
             assert_eq!(pauses.running_since(until, span), since, "{until} {span}");
         }
         // A pause that has not ended, and the time before any.
