@@ -137,12 +137,7 @@ impl Pieces {
     /// Return the first and the last byte of the next piece to request.
     pub(super) fn next_range(&mut self) -> Option<(usize, usize)> {
         let expected = self.expected.div_ceil(self.size);
-        let wanted = match self.received {
-            received if self.is_at_end => received + 1,
-            received if received < expected => expected,
-            // The value has grown.
-            received => received + self.window,
-        };
+        let wanted = if self.is_at_end { 0 } else { expected }.max(self.received + 1);
         if self.requested >= wanted || self.requested - self.received >= self.window {
             return None;
         }
