@@ -1,5 +1,7 @@
 //! A real Redis Cluster for tests, which is stopped when it is dropped.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,12 @@ const AGREE_MAX: Duration = Duration::from_secs(60);
 /// own limit.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(6);
 
+/// The time for which a node keeps the votes of its last election: twice the node timeout, and a
+/// little more. Redis counts them again if the node is promoted once more within that time. The
+/// node then promotes itself under its old epoch, and is demoted as soon as it receives the newer
+/// one.
+const VOTES_LAST: Duration = Duration::from_secs(7);
+
 /// The pause between two polls.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
@@ -45,6 +53,8 @@ const LEFT_AFTER: usize = 30;
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
     tls: Option<TlsGroup>,
+    /// The end of the last election that each node may have won.
+    elected_at: Mutex<BTreeMap<usize, Instant>>,
 }
 
 impl RedisCluster {
@@ -96,7 +106,7 @@ impl RedisCluster {
         };
         let starting: Vec<_> = args.into_iter().map(start).collect();
         let nodes = starting.into_iter().map(|node| node.join().expect("the node starts"));
-        let cluster = Self { nodes: nodes.collect(), tls };
+        let cluster = Self { nodes: nodes.collect(), tls, elected_at: Mutex::default() };
         cluster.form();
         cluster
     }
@@ -440,12 +450,24 @@ impl RedisCluster {
             let role = client.call(&["ROLE"]);
             let is_primary = String::from_utf8_lossy(&role).contains("master");
             // Voters that have just voted for this shard do not vote again for a while.
-            if !is_primary && asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN_AFTER) {
+            let is_due = asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN_AFTER);
+            if !is_primary && is_due && !self.keeps_votes(replica) {
                 client.ok(&["CLUSTER", "FAILOVER"]);
                 asked_at = Some(Instant::now());
             }
             is_primary
         });
+        self.note_elected([replica]);
+    }
+
+    fn note_elected(&self, numbers: impl IntoIterator<Item = usize>) {
+        let mut elected_at = self.elected_at.lock().unwrap_or_else(PoisonError::into_inner);
+        elected_at.extend(numbers.into_iter().map(|number| (number, Instant::now())));
+    }
+
+    fn keeps_votes(&self, number: usize) -> bool {
+        let elected_at = self.elected_at.lock().unwrap_or_else(PoisonError::into_inner);
+        elected_at.get(&number).is_some_and(|at| at.elapsed() < VOTES_LAST)
     }
 
     /// Set whether replicas take over when their primary is silent for about a second.
@@ -460,6 +482,7 @@ impl RedisCluster {
             client.ok(&["CONFIG", "SET", "cluster-node-timeout", timeout]);
             client.ok(&["CONFIG", "SET", "cluster-replica-no-failover", never]);
         }
+        self.note_elected(self.running());
     }
 
     /// Wait until all running nodes report a whole cluster in which every replica follows its
