@@ -37,13 +37,14 @@ pub(super) fn connect(
     state.threads.retain(|thread| !thread.is_finished());
     for (direction, from, to) in ways {
         let (sender, receiver) = mpsc::channel();
-        let reader = Arc::clone(shared);
-        let observer = Arc::clone(&observer);
+        let (reader, asked) = (Arc::clone(shared), Arc::clone(&observer));
         state.threads.push(thread::spawn(move || {
-            reader.read_way(direction, from, &sender, &observer);
+            reader.read_way(direction, from, &sender, &asked);
         }));
-        let writer = Arc::clone(shared);
-        state.threads.push(thread::spawn(move || writer.write_way(direction, to, &receiver)));
+        let (writer, answered) = (Arc::clone(shared), Arc::clone(&observer));
+        state.threads.push(thread::spawn(move || {
+            writer.write_way(direction, to, &receiver, &answered);
+        }));
     }
     Ok(())
 }
@@ -61,13 +62,10 @@ impl Shared {
             let bytes = &buffer[..length];
             let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
             let mut state = self.lock();
-            match direction {
-                Direction::ToServer => {
-                    let seen = observer.on_request_bytes(bytes);
-                    state.round_trips += seen.round_trips;
-                    state.commands.extend(seen.commands);
-                }
-                Direction::ToClient => observer.on_reply_bytes(bytes),
+            if direction == Direction::ToServer {
+                let seen = observer.on_request_bytes(bytes);
+                state.round_trips += seen.round_trips;
+                state.commands.extend(seen.commands);
             }
             let way = &mut state.ways[direction as usize];
             way.queued += length;
@@ -77,7 +75,13 @@ impl Shared {
         }
     }
 
-    fn write_way(&self, direction: Direction, mut to: TcpStream, receiver: &Receiver<Parcel>) {
+    fn write_way(
+        &self,
+        direction: Direction,
+        mut to: TcpStream,
+        receiver: &Receiver<Parcel>,
+        observer: &Mutex<Observer>,
+    ) {
         let mut next = receiver.recv().ok();
         while let Some((due_at, mut bytes)) = next {
             let chunk_max = self.wait_until_free(direction, due_at);
@@ -90,6 +94,10 @@ impl Shared {
                     Err(_) => break None,
                 }
             };
+            if direction == Direction::ToClient {
+                // A command waits until the client has its reply.
+                observer.lock().unwrap_or_else(PoisonError::into_inner).on_reply_bytes(&bytes);
+            }
             if self.write(direction, &mut to, &bytes, chunk_max).is_err() {
                 break;
             }
