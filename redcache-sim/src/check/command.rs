@@ -311,9 +311,10 @@ impl World {
         })
     }
 
-    /// Record that the lock of a release stays, because the script is forbidden.
+    /// Record that the lock of a release stays, because the script is forbidden, or refused in
+    /// unknown words.
     fn note_unreleased(&mut self, executed: &Executed, frame: &[u8]) {
-        let is_refused = frame.starts_with(b"-NOPERM");
+        let is_refused = frame.starts_with(b"-NOPERM") || frame.starts_with(b"-ERR");
         if executed.verb != Verb::Script(Script::Release) || !is_refused {
             return;
         }
