@@ -154,7 +154,15 @@ impl Pieces {
         self.received += 1;
         let needed = self.value.len() + bytes.len();
         let is_beyond = self.is_at_end && !bytes.is_empty();
-        if self.is_torn || is_beyond || bytes.len() > self.size || needed > self.value_max {
+        // A value that has grown by more than a piece is read at once, because each further piece
+        // would cost a round trip.
+        let has_grown = self.received > self.expected.div_ceil(self.size) + 1;
+        if self.is_torn
+            || is_beyond
+            || has_grown && !bytes.is_empty()
+            || bytes.len() > self.size
+            || needed > self.value_max
+        {
             return Progress::Torn;
         }
         if needed > self.value.capacity() {
