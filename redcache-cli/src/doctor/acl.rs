@@ -7,7 +7,7 @@ use crate::output::printable;
 
 /// The rules for the commands of a login, as `SECURITY.md` of the project lists them.
 pub const PERMISSIONS: &str = "+get +mget +getrange +getex +exists +pttl +set +del +eval +evalsha \
-                               +pexpire +ping +select +client|tracking";
+                               +pexpire +ping +select +client|caching +client|tracking";
 
 const CLUSTER: &str = "+cluster|shards +cluster|slots +cluster|info +asking";
 
@@ -67,7 +67,8 @@ mod tests {
         assert_eq!(
             lines(&config("redis://shop:secret@h"), "app:", &facts),
             ["ACL SETUSER shop on >PASSWORD ~app:* ~__redcache:refresh:{app:* +get +mget \
-              +getrange +getex +exists +pttl +set +del +eval +evalsha +pexpire +ping +client|tracking"]
+              +getrange +getex +exists +pttl +set +del +eval +evalsha +pexpire +ping \
+              +client|caching +client|tracking"]
         );
         facts.kind = Kind::Cluster;
         assert!(lines(&config("redis://h/1"), "", &facts)[0].ends_with(

@@ -79,6 +79,7 @@ const COMMANDS: &[&str] = &[
     "asking",
     "auth",
     "client",
+    "client|caching",
     "client|setinfo",
     "client|tracking",
     "cluster",
