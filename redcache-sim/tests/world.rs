@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 76] = [
+const FOUND: [(u64, &str); 79] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -144,6 +144,9 @@ const FOUND: [(u64, &str); 76] = [
     (10049541, "a write began to load between a load and the one that took it over"),
     (10189486, "a server that did not read outlasted the time for a handshake"),
     (10231435, "a process was paused twice in a row before a call joined what it had loaded"),
+    (10010307, "a lock whose release was refused in unknown words was given back without a script"),
+    (10011739, "the same, for the lock of a refresh"),
+    (10194455, "a suspect of a hang-up was alone on a connection that answered nothing"),
 ];
 
 /// The seeds that found bugs in clusters.

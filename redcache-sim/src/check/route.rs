@@ -241,8 +241,8 @@ impl World {
         let state = &self.links[link];
         let process = &self.processes[state.process];
         let lives = process.life == state.life && process.is_open;
-        // The suspects of a hang-up, and commands without room, wait for the replies to those
-        // before them.
+        // All commands that a lost connection has not answered are suspects. Suspects, and commands
+        // without room, wait for the replies to those before them.
         let is_mute = |link: &usize| {
             let Link { up, down, .. } = &self.links[*link];
             let held_until = up.held_until.max(down.held_until);
@@ -250,10 +250,7 @@ impl World {
         };
         // A key may be read on the other connection to the server.
         let has_two = self.plan.large_value_bytes > 0;
-        let is_mute = is_mute(&link) || has_two && process.links.iter().any(is_mute);
-        let may_wait =
-            self.plan.faults.has(Fault::HangUp) || self.plan.unanswered_max.is_some() || has_two;
-        if is_mute && may_wait {
+        if is_mute(&link) || has_two && process.links.iter().any(is_mute) {
             return Ok(());
         }
         if !state.is_current || !lives || process.paused_until > state.lost_at {
