@@ -7,6 +7,7 @@
 //!   to the result;
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
 //!   sorted events; [`SharedHost`]: the host behind the lock of a face;
+//! - [`in_parts`]: the steps of a batch that starts in parts;
 //! - [`Scope`] and [`Deferring`]: no application code runs under a lock;
 //! - [`CallTrace`]: the spans of calls, with the feature `tracing`;
 //! - [`OwnProcess`]: forks do not use a cache of their parent;
@@ -35,6 +36,7 @@ mod namespaces;
 mod near_object;
 mod near_reader;
 mod outputs;
+mod parts;
 mod poll_backoff;
 mod process;
 mod registered;
@@ -62,6 +64,7 @@ pub use namespaces::{Namespace, Namespaces, Tag};
 pub use near_object::NearObject;
 pub use near_reader::NearReader;
 pub use outputs::{CallEvent, Calls, Outputs};
+pub use parts::{Progress, in_parts};
 pub use poll_backoff::PollBackoff;
 pub use process::OwnProcess;
 pub use registered::Registered;

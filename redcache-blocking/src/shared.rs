@@ -14,8 +14,8 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, PollBackoff, Scope,
-    SharedHost, check_providers,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, PollBackoff,
+    Progress, Scope, SharedHost, check_providers, in_parts,
 };
 use redcache_core::engine::{ConnId, Seed};
 use redcache_core::{Config, Error, Key};
@@ -50,15 +50,6 @@ pub(crate) struct Shared {
     news: Condvar,
     /// Held by the thread that waits for the others to end.
     joins: Mutex<()>,
-}
-
-/// The progress of a batch that starts in parts.
-#[derive(Clone, Copy)]
-struct Progress {
-    /// No command was in flight before the first part.
-    was_idle: bool,
-    /// There are more parts.
-    is_starting: bool,
 }
 
 /// The lock of the state.
@@ -111,12 +102,9 @@ impl Shared {
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
         // Application code runs after the bytes are written.
         let _scope = Scope::enter();
-        let (result, mut progress) = self.step_once(None, input);
-        while progress.is_starting {
-            let start_more = |state: &mut State, now| state.host.engine.start_more(now);
-            ((), progress) = self.step_once(Some(progress), start_more);
-        }
-        result
+        let start_more = |state: &mut State, now| state.host.engine.start_more(now);
+        let next = |progress| self.step_once(Some(progress), start_more).1;
+        in_parts(|| self.step_once(None, input), next)
     }
 
     fn step_once<T>(

@@ -9,8 +9,8 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use redcache_adapter::{
-    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Scope, SharedHost,
-    check_providers,
+    Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, Progress, Scope,
+    SharedHost, check_providers, in_parts,
 };
 use redcache_core::engine::{ConnId, NearTime, Seed, Transmit};
 use redcache_core::{Answer, CallOptions, Config, Error, Key};
@@ -44,15 +44,6 @@ pub(crate) struct Shared {
     pub(crate) near: NearReader,
     pub(crate) runtime: Box<dyn AnyRuntime>,
     pub(crate) encryption: Encryption,
-}
-
-/// The progress of a batch that starts in parts.
-#[derive(Clone, Copy)]
-struct Progress {
-    /// No command was in flight before the first part.
-    was_idle: bool,
-    /// There are more parts.
-    is_starting: bool,
 }
 
 /// The lock of the state.
@@ -118,12 +109,9 @@ impl Shared {
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
         // Application code runs after the bytes are written.
         let _scope = Scope::enter();
-        let (result, mut progress) = self.step_once(None, input);
-        while progress.is_starting {
-            let start_more = |state: &mut State, now| state.host.engine.start_more(now);
-            ((), progress) = self.step_once(Some(progress), start_more);
-        }
-        result
+        let start_more = |state: &mut State, now| state.host.engine.start_more(now);
+        let next = |progress| self.step_once(Some(progress), start_more).1;
+        in_parts(|| self.step_once(None, input), next)
     }
 
     fn step_once<T>(

@@ -39,6 +39,22 @@ pub(super) enum Awaited {
     Transactions,
 }
 
+impl Awaited {
+    /// Return the command, if it is one.
+    pub(super) fn command_mut(&mut self) -> Option<&mut Issued> {
+        match self {
+            Self::Command { issued, .. } => Some(issued),
+            Self::Ignored
+            | Self::Piece(_)
+            | Self::Ping(..)
+            | Self::ClusterInfo
+            | Self::Topology(_)
+            | Self::Login
+            | Self::Transactions => None,
+        }
+    }
+}
+
 /// The read that a piece was requested for.
 #[derive(Debug, Clone)]
 pub(super) struct PieceOf {
@@ -205,15 +221,8 @@ impl AwaitedQueue {
     /// Drop the entry of a command, as if its call had removed it.
     #[cfg(redcache_mutants)]
     pub(super) fn drop_slot(&mut self, token: Token) {
-        self.entries.retain(|awaited| match awaited {
-            Awaited::Command { issued, .. } => issued.token != Some(token),
-            Awaited::Ignored
-            | Awaited::Piece(_)
-            | Awaited::Ping(..)
-            | Awaited::ClusterInfo
-            | Awaited::Topology(_)
-            | Awaited::Login
-            | Awaited::Transactions => true,
+        self.entries.retain_mut(|awaited| {
+            awaited.command_mut().is_none_or(|issued| issued.token != Some(token))
         });
     }
 }

@@ -187,16 +187,7 @@ impl Pipeline {
     }
 
     fn front_mut(&mut self) -> Option<&mut Issued> {
-        match self.awaited.iter_mut().next()? {
-            Awaited::Command { issued, .. } => Some(issued),
-            Awaited::Ignored
-            | Awaited::Piece(_)
-            | Awaited::Ping(..)
-            | Awaited::ClusterInfo
-            | Awaited::Topology(_)
-            | Awaited::Login
-            | Awaited::Transactions => None,
-        }
+        self.awaited.iter_mut().next()?.command_mut()
     }
 }
 

@@ -258,16 +258,7 @@ impl Pipeline {
 
     /// Return the commands without an answer, oldest first.
     pub(super) fn unanswered_commands(&mut self) -> impl Iterator<Item = &mut Issued> {
-        self.awaited.iter_mut().filter_map(|awaited| match awaited {
-            Awaited::Command { issued, .. } => Some(issued),
-            Awaited::Ignored
-            | Awaited::Piece(_)
-            | Awaited::Ping(..)
-            | Awaited::ClusterInfo
-            | Awaited::Topology(_)
-            | Awaited::Login
-            | Awaited::Transactions => None,
-        })
+        self.awaited.iter_mut().filter_map(Awaited::command_mut)
     }
 
     /// Record that a request is answered that entered the pipeline at `sent_at`.
