@@ -13,8 +13,8 @@ use bytes::Bytes;
 use crate::api::config::{Config, ENVELOPE_PREFIX};
 use crate::protocol::reply::ReadReply;
 
-/// The longest piece. A server sends it in about 0.1 ms.
-const PIECE_MAX: usize = 256 << 10;
+/// The longest piece. A server sends it in about 0.05 ms.
+const PIECE_MAX: usize = 128 << 10;
 /// The least number of pieces of a value that is longer than [`PIECE_MAX`] by far.
 const PIECES_MIN: usize = 4;
 /// The number of pieces in flight to a near server: one to send, and one that the client copies.
@@ -217,8 +217,8 @@ mod tests {
     #[test]
     fn only_values_of_more_than_a_piece_and_a_half_are_read_in_pieces() {
         let rule = PieceRule { large_from: 128 << 10, value_max: 64 << 20 };
-        assert_eq!(rule.size(384 << 10), None);
-        assert_eq!(rule.size((384 << 10) + 1), Some(PIECE_MAX));
+        assert_eq!(rule.size(192 << 10), None);
+        assert_eq!(rule.size((192 << 10) + 1), Some(PIECE_MAX));
         assert_eq!(rule.size(8 << 20), Some(PIECE_MAX));
         assert_eq!(rule.size((64 << 20) + 1), None);
         let rule = PieceRule { large_from: 1 << 10, ..rule };

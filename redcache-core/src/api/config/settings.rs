@@ -360,7 +360,7 @@ settings! {
     /// that smaller values do not wait behind it. The connection is opened at the first such value
     /// and closed when it is no longer used. A key counts as large once a large value of it was
     /// read or written, so the first read of it uses the ordinary connection. Longer values are
-    /// read in pieces of twice this size, 256 KiB at most, between which the server answers other
+    /// read in pieces of twice this size, 128 KiB at most, between which the server answers other
     /// commands. `0` turns this off.
     large_value_bytes: usize, Size = "128KiB", "0 or more",
         "the size from which a value is large, in bytes";
