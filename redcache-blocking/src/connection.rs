@@ -3,9 +3,9 @@
 //! A write to a blocking socket may block until the server reads again, or until the engine gives
 //! the connection up. So a thread that others depend on writes only bytes that fit into the
 //! kernel's buffers. A caller, or any other thread that gave the engine an input, writes itself
-//! only if no reply was outstanding before. The server has then read everything that was ever sent,
-//! so the kernel's buffers are empty and take a few kilobytes at once. All other bytes are left to
-//! the writer thread, which does nothing else.
+//! only if no more than a few kilobytes are unanswered, which the kernel's buffers take at once:
+//! the server has read everything that is answered. All other bytes are left to the writer thread,
+//! which does nothing else.
 //!
 //! A thread that holds one of the two locks is in a [`Scope`]: application code may call the cache,
 //! so it runs later.
@@ -26,8 +26,8 @@ use crate::socket::Socket;
 
 /// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
 const READ_BUFFER: usize = 128 << 10;
-/// The number of bytes that an idle connection takes without blocking, on any system.
-const DIRECT_MAX: usize = 16 << 10;
+/// The number of unread bytes that a connection takes without blocking, on any system.
+pub(crate) const DIRECT_MAX: usize = 16 << 10;
 /// The largest number of bytes that are written without a report of progress to the engine.
 const PART_MAX: usize = 64 << 10;
 /// A write buffer that has grown beyond this size is freed once it is written.

@@ -17,11 +17,11 @@ use redcache_adapter::{
     Deferring, Encryption, Host, LoadResult, NearReader, Outputs, OwnProcess, PollBackoff,
     Progress, Scope, SharedHost, check_providers, in_parts,
 };
-use redcache_core::engine::{ConnId, Seed};
+use redcache_core::engine::{ConnId, Engine, Seed, Transmit};
 use redcache_core::{Config, Error, Key};
 
 use crate::call_slots::{CallSlot, CallSlots};
-use crate::connection::{Connection, ConnectionIo};
+use crate::connection::{Connection, ConnectionIo, DIRECT_MAX};
 
 /// A registered loader. It hides the type of its error.
 pub(crate) type Loader = Arc<dyn Fn(Vec<Key>) -> LoadResult + Send + Sync>;
@@ -95,8 +95,8 @@ impl Shared {
 
     /// Give the engine one input, and act on all its outputs.
     ///
-    /// The caller writes the bytes of its input itself if they are few and no other command is in
-    /// flight. Otherwise it wakes the writer thread of the connection.
+    /// The caller writes the bytes of its input itself if they are few and few calls are in flight.
+    /// Otherwise it wakes the writer thread of the connection.
     ///
     /// A large batch takes several steps, each of which writes its part.
     pub(crate) fn step<T>(&self, input: impl FnOnce(&mut State, Instant) -> T) -> T {
@@ -124,21 +124,21 @@ impl Shared {
         let hung_up: Vec<_> =
             hang_ups.into_iter().filter_map(|conn| state.take_connection(conn)).collect();
         let mut transmits = state.host.engine.transmits();
-        let first = transmits.next().and_then(|transmit| state.writer(transmit.conn));
-        // A standalone server has no further connections, so this allocates nothing.
-        let others: Vec<_> = transmits.filter_map(|transmit| state.writer(transmit.conn)).collect();
+        let first = transmits.next().and_then(|transmit| state.writer(transmit, was_idle));
+        // A standalone server has few further connections, so this seldom allocates.
+        let others: Vec<_> =
+            transmits.filter_map(|transmit| state.writer(transmit, was_idle)).collect();
         let engine = &mut state.host.engine;
-        let claim = first.as_ref().filter(|_| was_idle).and_then(|(io, _)| io.claim(engine));
-        let claims: Vec<_> =
-            others.iter().map(|(io, _)| if was_idle { io.claim(engine) } else { None }).collect();
+        let claim = first.as_ref().and_then(|writer| writer.claim(engine));
+        let claims: Vec<_> = others.iter().map(|writer| writer.claim(engine)).collect();
         drop(state);
         self.finish(outputs);
         hung_up.iter().for_each(Connection::hang_up);
         let claims = iter::once(claim).chain(claims);
-        for ((io, writer), claim) in first.iter().chain(&others).zip(claims) {
+        for (writer, claim) in first.iter().chain(&others).zip(claims) {
             match claim {
-                Some(mut unwritten) => io.write(&mut unwritten),
-                None => writer.unpark(),
+                Some(mut unwritten) => writer.io.write(&mut unwritten),
+                None => writer.thread.unpark(),
             }
         }
         (result, progress)
@@ -306,9 +306,30 @@ impl State {
         self.threads.push(thread);
     }
 
-    /// Return a connection and its writer thread.
-    fn writer(&self, conn: ConnId) -> Option<(Arc<ConnectionIo>, Thread)> {
+    /// Return the way in which the bytes of a connection are written.
+    fn writer(&self, transmit: Transmit, was_idle: bool) -> Option<Writer> {
+        let conn = transmit.conn;
         let connection = self.connections.iter().find(|connection| connection.id() == conn)?;
-        Some((Arc::clone(&connection.io), connection.writer.clone()))
+        let is_quiet = self.host.engine.is_quiet() && transmit.unanswered <= DIRECT_MAX;
+        Some(Writer {
+            io: Arc::clone(&connection.io),
+            thread: connection.writer.clone(),
+            is_direct: was_idle || is_quiet,
+        })
+    }
+}
+
+/// A connection with bytes to write.
+struct Writer {
+    io: Arc<ConnectionIo>,
+    /// The writer thread.
+    thread: Thread,
+    /// The thread that has given the engine an input writes itself, if the bytes are few.
+    is_direct: bool,
+}
+
+impl Writer {
+    fn claim(&self, engine: &mut Engine) -> Option<MutexGuard<'_, Vec<u8>>> {
+        if self.is_direct { self.io.claim(engine) } else { None }
     }
 }

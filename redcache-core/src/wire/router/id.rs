@@ -15,12 +15,16 @@ pub struct Transmit {
     pub conn: ConnId,
     /// The number of bytes.
     pub bytes: usize,
+    /// The size of all unanswered commands of the connection in bytes, these bytes included. The
+    /// server has read everything else.
+    pub unanswered: usize,
 }
 
 impl Transmit {
     /// Return the bytes of an open connection; `None` if there are none.
-    pub(super) fn of(conn: ConnId, bytes: usize) -> Option<Self> {
-        (bytes > 0).then_some(Self { conn, bytes })
+    pub(super) fn of(conn: ConnId, bytes: usize, unanswered: usize) -> Option<Self> {
+        let unanswered = unanswered.max(bytes);
+        (bytes > 0).then_some(Self { conn, bytes, unanswered })
     }
 }
 

@@ -184,7 +184,7 @@ impl Node {
     /// Return the bytes to write on each connection.
     pub(super) fn transmits(&self) -> impl Iterator<Item = Transmit> {
         let open = self.links().filter_map(Link::open);
-        open.filter_map(|(id, conn)| Transmit::of(id, conn.unwritten()))
+        open.filter_map(|(id, conn)| Transmit::of(id, conn.unwritten(), conn.unanswered()))
     }
 
     /// Return the next command that was sent, was issued at `limit` or before, and whose sender

@@ -284,7 +284,7 @@ impl Sentinels {
     /// Return the bytes to write on the connection, if there are any.
     pub(super) fn transmit(&self) -> Option<Transmit> {
         match &self.link {
-            Link::Open { conn, session } => Transmit::of(*conn, session.unwritten()),
+            Link::Open { conn, session } => Transmit::of(*conn, session.unwritten(), 0),
             Link::Down { .. } | Link::Dialing { .. } => None,
         }
     }

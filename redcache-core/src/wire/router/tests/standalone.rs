@@ -372,3 +372,23 @@ fn a_large_batch_on_a_busy_server_opens_no_breaker() {
     assert_eq!(overdue(&mut world), 100);
     assert!(world.router.is_resting());
 }
+
+#[test]
+fn bytes_to_write_are_reported_with_the_size_of_what_the_server_may_not_have_read() {
+    let mut world = World::standalone();
+    let unanswered = |world: &World| {
+        let transmit = world.router.transmits().next().unwrap();
+        (transmit.bytes, transmit.unanswered - transmit.bytes)
+    };
+    world.send(read());
+    let (first, before) = unanswered(&world);
+    assert_eq!(before, 0);
+    world.transmit(1);
+    assert_eq!(world.router.transmits().next(), None);
+    world.send(read());
+    assert_eq!(unanswered(&world).1, first);
+    world.hear(1, b"$-1\r\n:-2\r\n");
+    world.hear(1, b"$-1\r\n:-2\r\n");
+    world.send(read());
+    assert_eq!(unanswered(&world).1, 0);
+}
