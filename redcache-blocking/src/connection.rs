@@ -12,9 +12,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-#[cfg(unix)]
-use std::thread;
-use std::thread::Thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 #[cfg(unix)]
 use std::time::Instant;
@@ -26,6 +24,9 @@ use crate::socket::Socket;
 
 /// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
 const READ_BUFFER: usize = 128 << 10;
+/// After a longer read, other threads of the system may run: a large value is coming, and small
+/// reads should not wait for a processor until it is there.
+const LONG_READ: usize = READ_BUFFER / 2;
 /// The number of unread bytes that a connection takes without blocking, on any system.
 pub(crate) const DIRECT_MAX: usize = 16 << 10;
 /// The largest number of bytes that are written without a report of progress to the engine.
@@ -157,7 +158,11 @@ impl ConnectionIo {
 
     /// Read until the connection ends or `on_bytes` returns `false`. Return the reason of the end.
     pub(crate) fn read_all(&self, mut on_bytes: impl FnMut(&[u8]) -> bool) -> String {
+        let mut was_long = false;
         loop {
+            if was_long {
+                thread::yield_now();
+            }
             let readable = self.socket.wait_readable();
             let _scope = Scope::enter();
             let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +172,10 @@ impl ConnectionIo {
                 Ok(None) => continue,
                 Ok(Some(0)) => self.channel.lost("the server closed the connection"),
                 Ok(Some(count)) => match self.open(&buffer[..count], plaintext, &mut on_bytes) {
-                    Some(true) => continue,
+                    Some(true) => {
+                        was_long = count > LONG_READ;
+                        continue;
+                    }
                     Some(false) => return "the connection was given up".to_owned(),
                     None => "the encryption failed".to_owned(),
                 },

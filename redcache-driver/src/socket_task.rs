@@ -17,6 +17,9 @@ use crate::write_half::WriteHalf;
 
 /// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
 const READ_BUFFER: usize = 128 << 10;
+/// After a longer read, other threads of the system may run: a large value is coming, and small
+/// reads should not wait for a processor until it is there.
+const LONG_READ: usize = READ_BUFFER / 2;
 /// The number of consecutive polls, of about two microseconds each, after which the task yields.
 const PAUSES_MAX: u8 = 16;
 /// The number of consecutive reads after which the task yields.
@@ -155,6 +158,9 @@ impl SocketTask<'_> {
                         state.on_bytes(now, conn);
                         state.next_action(now, conn, cx.waker())
                     }));
+                    if count > LONG_READ {
+                        sync::yield_now();
+                    }
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Err(self.write_half.channel.lost(error)),
