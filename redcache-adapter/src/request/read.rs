@@ -11,14 +11,14 @@ use super::Request;
 /// `get`: read one key.
 #[derive(Debug)]
 pub struct Get {
-    key: Vec<u8>,
+    key: Key,
     options: CallOptions,
 }
 
 impl Get {
     /// Create the request.
     pub fn new(key: &[u8], options: CallOptions) -> Self {
-        Self { key: key.to_vec(), options }
+        Self { key: Key::copy_from(key), options }
     }
 }
 
@@ -32,7 +32,7 @@ impl Request for Get {
     }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.get(now, Key::from(mem::take(&mut self.key)), self.options)
+        engine.get(now, mem::take(&mut self.key), self.options)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<Answer, Error>> {
@@ -46,14 +46,14 @@ impl Request for Get {
 /// `get_with`: read one key, and load it on a miss.
 #[derive(Debug)]
 pub struct GetWith {
-    key: Vec<u8>,
+    key: Key,
     options: LoadOptions,
 }
 
 impl GetWith {
     /// Create the request.
     pub fn new(key: &[u8], options: LoadOptions) -> Self {
-        Self { key: key.to_vec(), options }
+        Self { key: Key::copy_from(key), options }
     }
 }
 
@@ -67,7 +67,7 @@ impl Request for GetWith {
     }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.get_with(now, Key::from(mem::take(&mut self.key)), self.options)
+        engine.get_with(now, mem::take(&mut self.key), self.options)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<Answer, CallError>> {

@@ -13,7 +13,7 @@ use crate::deferred::owned;
 /// `insert`: write one value.
 #[derive(Debug)]
 pub struct Insert {
-    key: Vec<u8>,
+    key: Key,
     value: Bytes,
     ttl: Duration,
 }
@@ -21,7 +21,7 @@ pub struct Insert {
 impl Insert {
     /// Create the request.
     pub fn new(key: &[u8], value: impl Into<Bytes>, ttl: Duration) -> Self {
-        Self { key: key.to_vec(), value: owned(value.into()), ttl }
+        Self { key: Key::copy_from(key), value: owned(value.into()), ttl }
     }
 }
 
@@ -35,7 +35,7 @@ impl Request for Insert {
     }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.insert(now, take_key(&mut self.key), mem::take(&mut self.value), self.ttl)
+        engine.insert(now, mem::take(&mut self.key), mem::take(&mut self.value), self.ttl)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<(), Error>> {
@@ -83,13 +83,13 @@ impl Request for InsertMany {
 /// `remove`: delete one key.
 #[derive(Debug)]
 pub struct Remove {
-    key: Vec<u8>,
+    key: Key,
 }
 
 impl Remove {
     /// Create the request.
     pub fn new(key: &[u8]) -> Self {
-        Self { key: key.to_vec() }
+        Self { key: Key::copy_from(key) }
     }
 }
 
@@ -103,7 +103,7 @@ impl Request for Remove {
     }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.remove(now, take_key(&mut self.key))
+        engine.remove(now, mem::take(&mut self.key))
     }
 
     fn convert(outcome: Outcome) -> Option<Result<bool, Error>> {
@@ -176,14 +176,14 @@ impl Request for KeepRemovals {
 /// `touch`: set the TTL of one key.
 #[derive(Debug)]
 pub struct Touch {
-    key: Vec<u8>,
+    key: Key,
     ttl: Duration,
 }
 
 impl Touch {
     /// Create the request.
     pub fn new(key: &[u8], ttl: Duration) -> Self {
-        Self { key: key.to_vec(), ttl }
+        Self { key: Key::copy_from(key), ttl }
     }
 }
 
@@ -197,7 +197,7 @@ impl Request for Touch {
     }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.touch(now, take_key(&mut self.key), self.ttl)
+        engine.touch(now, mem::take(&mut self.key), self.ttl)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<bool, Error>> {
@@ -240,14 +240,14 @@ impl Request for TouchMany {
 /// `insert_with`: lock one key, load its new value, and write it.
 #[derive(Debug)]
 pub struct InsertWith {
-    key: Vec<u8>,
+    key: Key,
     ttl: Duration,
 }
 
 impl InsertWith {
     /// Create the request.
     pub fn new(key: &[u8], ttl: Duration) -> Self {
-        Self { key: key.to_vec(), ttl }
+        Self { key: Key::copy_from(key), ttl }
     }
 }
 
@@ -261,7 +261,7 @@ impl Request for InsertWith {
     }
 
     fn start(&mut self, engine: &mut Engine, now: Instant) -> Result<OpId, Error> {
-        engine.insert_with(now, take_key(&mut self.key), self.ttl)
+        engine.insert_with(now, mem::take(&mut self.key), self.ttl)
     }
 
     fn convert(outcome: Outcome) -> Option<Result<bool, CallError>> {
@@ -355,10 +355,6 @@ fn written_many(outcome: Outcome) -> Option<Vec<Result<bool, Error>>> {
         Outcome::WrittenMany(results) => Some(results),
         _ => None,
     }
-}
-
-fn take_key(key: &mut Vec<u8>) -> Key {
-    Key::from(mem::take(key))
 }
 
 fn copy_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Vec<Key> {

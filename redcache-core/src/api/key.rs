@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,13 +11,13 @@ use bytes::Bytes;
 ///
 /// Redis stores it exactly as given, without a prefix, so other clients of the same Redis see the
 /// same key. `Display` escapes bytes that are not printable ASCII and shows at most 64 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(Bytes);
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(Arc<[u8]>);
 
 impl Key {
     /// Return a key with a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> Self {
-        Self(Bytes::copy_from_slice(bytes))
+        Self(Arc::from(bytes))
     }
 
     /// Return the bytes of the key.
@@ -27,19 +28,19 @@ impl Key {
 
 impl From<Bytes> for Key {
     fn from(bytes: Bytes) -> Self {
-        Self(bytes)
+        Self::copy_from(&bytes)
     }
 }
 
 impl From<Vec<u8>> for Key {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+        Self::copy_from(&bytes)
     }
 }
 
 impl From<String> for Key {
     fn from(text: String) -> Self {
-        Self(text.into())
+        Self::copy_from(text.as_bytes())
     }
 }
 
