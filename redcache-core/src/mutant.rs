@@ -169,6 +169,7 @@ mod switch {
         BusyHandshakeAccepted "a server that is busy in the handshake is used untracked",
         LargeKeyEntersEarly "a key changes to the large link while it has commands on the other",
         LargeKeyLeavesEarly "a key leaves the large link while it has commands there",
+        ReleaseLeftBehind "a release that had to wait goes over the link that its key has left",
         LargeBoundIgnored "the bound of entries from a large link is that of the other link",
         LargeKeyForgotten "the near entry of a key that has left the large link outlives the link",
         LargeLossKeepsNear "the loss of a large link leaves the near entries from it",

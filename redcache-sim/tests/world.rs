@@ -158,6 +158,19 @@ const FOUND_IN_CLUSTERS: [(u64, &str); 4] = [
     (1015846, "a list of some shards was taken for a slot map on a connection with RESP2"),
 ];
 
+/// The seeds that found bugs with large values.
+const FOUND_WITH_LARGE_VALUES: [(u64, &str); 1] =
+    [(34476, "a release that had to wait for room went over the link that its key had left")];
+
+#[test]
+fn every_invariant_holds_for_seeds_that_found_bugs_with_large_values() {
+    let options = Options { large: true, ..Options::default() };
+    for (seed, _) in FOUND_WITH_LARGE_VALUES {
+        let run = simulate(seed, &options);
+        assert!(run.violation.is_none(), "seed {seed}: {:?}", run.violation);
+    }
+}
+
 #[test]
 fn every_invariant_holds_for_seeds_that_found_bugs() {
     for (seed, _) in FOUND {

@@ -106,6 +106,10 @@ impl Node {
         issued: Issued,
         locks: &LockSettings,
     ) {
+        // Its key may have changed its link, because no command waits for a release.
+        if issued.command.releases_lock() && lane == Lane::Ordinary && !mutant!(ReleaseLeftBehind) {
+            return self.send(now, issued, locks);
+        }
         let link = match (lane, &mut self.large) {
             (Lane::Large, Some(large)) => &mut large.link,
             (Lane::Large | Lane::Ordinary, _) => &mut self.link,

@@ -114,6 +114,23 @@ fn the_release_of_a_lock_follows_the_commands_of_its_key() {
 }
 
 #[test]
+fn a_release_that_waits_for_room_follows_its_key_to_the_large_link() {
+    let (mut world, ordinary, large) = World::with_large_link();
+    let (key, lock) = (Key::from("b"), world.lock);
+    world.send(Command::Lock { key: key.clone(), lock });
+    world.send(insert("b", LARGE));
+    world.router.limit_unanswered(1);
+    world.send(Command::Release { key, lock });
+    assert_eq!(world.sent_on(ordinary), ["SET b"]);
+    world.hear_on(ordinary, b"+OK\r\n");
+    assert_eq!(world.sent_on(ordinary), [""; 0]);
+    let sent = world.sent_on(large);
+    assert!(sent[0].starts_with("EVAL") && sent.len() == 1, "{sent:?}");
+    world.hear_on(large, b":1\r\n");
+    assert_eq!(world.sent_on(large), ["SET b"]);
+}
+
+#[test]
 fn the_loss_of_the_large_link_costs_no_read_and_ends_the_entries_of_its_keys() {
     let (mut world, ordinary, large) = World::with_large_link();
     world.send(read_of("a"));
