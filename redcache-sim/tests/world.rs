@@ -159,8 +159,10 @@ const FOUND_IN_CLUSTERS: [(u64, &str); 4] = [
 ];
 
 /// The seeds that found bugs with large values.
-const FOUND_WITH_LARGE_VALUES: [(u64, &str); 1] =
-    [(34476, "a release that had to wait for room went over the link that its key had left")];
+const FOUND_WITH_LARGE_VALUES: [(u64, &str); 2] = [
+    (26067, "three delayed exchanges, one in pieces, extended a lock beside punctual heartbeats"),
+    (34476, "a release that had to wait for room went over the link that its key had left"),
+];
 
 #[test]
 fn every_invariant_holds_for_seeds_that_found_bugs_with_large_values() {

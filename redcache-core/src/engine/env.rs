@@ -181,9 +181,10 @@ impl Env {
         self.lock_settings.lock_ttl
     }
 
-    /// Adapt the TTL of later locks to the round trip of a command that was sent at `sent_at`.
-    pub(crate) fn adapt_lock_ttl(&mut self, cx: Cx, sent_at: Instant) {
-        let Some(round_trip) = self.round_trip.on_reply(sent_at, cx.now) else { return };
+    /// Adapt the TTL of later locks to the round trip of a request that was just answered.
+    pub(crate) fn adapt_lock_ttl(&mut self, now: Instant) {
+        let Some(sent_at) = self.router.take_trip() else { return };
+        let Some(round_trip) = self.round_trip.on_reply(sent_at, now) else { return };
         if mutant!(RoundTripIgnored) {
             return;
         }

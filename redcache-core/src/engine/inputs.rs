@@ -71,6 +71,7 @@ impl Engine {
             let Some(event) = router.receive(context, conn, &mut input) else { break };
             self.on_router_event(now, event);
         }
+        self.env.adapt_lock_ttl(now);
         self.drain_network(now);
     }
 

@@ -2,7 +2,8 @@
 //! the configured one.
 //!
 //! If a lock expires before its publication arrives, nothing is stored and every caller loads. So a
-//! lock lives for several round trips at least.
+//! lock lives for several round trips at least. Heartbeats are samples too, because an idle cache
+//! must not keep what a few delayed commands have shown.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,8 @@ pub(crate) struct RoundTrip {
 }
 
 impl RoundTrip {
-    /// Record a reply. Return the round trip, if the reply is a sample and there are enough
-    /// samples.
+    /// Record the reply to a request that was sent at `sent_at`. Return the round trip, if the
+    /// reply is a sample and there are enough samples.
     pub(crate) fn on_reply(&mut self, sent_at: Instant, now: Instant) -> Option<Duration> {
         if self.last_at.is_some_and(|last| sent_at < last) {
             return None;

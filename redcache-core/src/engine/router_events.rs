@@ -192,7 +192,6 @@ impl Engine {
     fn on_answered(&mut self, cx: Cx, exchange: Exchange) {
         let Exchange { issued, reply } = &exchange;
         let (command, sent_at) = (&issued.command, issued.sent_at);
-        self.env.adapt_lock_ttl(cx, sent_at);
         self.env.observe(|| {
             RoundTripEvent::new(command.name(), cx.now.saturating_duration_since(sent_at))
         });

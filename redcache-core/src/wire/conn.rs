@@ -29,6 +29,7 @@ mod publications;
 mod replies;
 mod scripts;
 mod transaction;
+mod trips;
 
 pub(super) use awaited::Overdue;
 pub(super) use handshake::Expectation;
@@ -223,15 +224,16 @@ impl Conn {
         }
         let Self { phase, login, credentials, framing, pipeline, heartbeat, expected: _ } = self;
         loop {
-            let max = pipeline.frame_max(bulk_max(config));
-            let Some(framed) = framing.next(input, max)? else {
+            let Some(framed) = framing.next(input, pipeline.frame_max(bulk_max(config)))? else {
                 pipeline.owner = None;
                 if let Some(length) = framing.length_of_unfinished_reply() {
                     heartbeat.on_part_of_reply(now, length);
+                    pipeline.trips.on_message(now, length);
                 }
                 return Ok(None);
             };
             pipeline.owner = framed.owner.cloned();
+            pipeline.trips.on_message(now, framed.bytes.len());
             let frame = resp::decode(framed.bytes).map_err(broken)?;
             match frame {
                 Frame::Push(_) => heartbeat.on_push(now),

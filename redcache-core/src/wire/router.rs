@@ -160,6 +160,7 @@ impl Router {
             let lane = node.lane(id)?;
             let inbound = match node.link_of(lane)?.receive(ctx, id, input) {
                 Received::Nothing => {
+                    self.trip = node.open_mut(id).and_then(|conn| conn.take_trip());
                     self.leave_questionable(ctx, id.node);
                     self.send_waiting(ctx, id.node);
                     return None;

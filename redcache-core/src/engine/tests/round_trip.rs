@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::world::{MISSING_LOCKED, World};
+use super::world::{MISSING_LOCKED, SECOND, World};
 use crate::api::key::Key;
 use crate::api::observer::{LockExtendedEvent, Observer};
 use crate::api::options::CallOptions;
@@ -59,4 +59,26 @@ fn a_load_on_a_slow_line_renews_its_lock_before_it_expires() {
     assert_eq!(world.take_sent(), [""; 0]);
     world.pass(Duration::from_millis(1));
     assert_eq!(world.take_sent(), ["Renew k"]);
+}
+
+#[test]
+fn long_replies_extend_no_lock_and_heartbeats_of_an_idle_line_shorten_it_again() {
+    let mut world = World::with(|builder| builder.lock_ttl(LOCK_TTL).near_cache_bytes(0));
+    let value = "v".repeat(70 << 10);
+    let value = format!("${}\r\n{value}\r\n:5000\r\n", value.len());
+    for _ in 0..3 {
+        world.call(|engine, now| engine.get(now, Key::from("other"), CallOptions::new()));
+        world.pass(SECOND);
+        world.hear(&value);
+    }
+    assert_eq!(world.engine.env.lock_ttl(), LOCK_TTL);
+    let round_trip = Duration::from_millis(160);
+    read(&mut world, round_trip, 3);
+    assert_eq!(world.engine.env.lock_ttl(), 4 * round_trip);
+    world.take_sent();
+    world.pass(world.engine.config().heartbeat_interval);
+    assert_eq!(world.take_sent(), ["PING 1"]);
+    world.pass(Duration::from_millis(1));
+    world.hear("$1\r\n1\r\n");
+    assert_eq!(world.engine.env.lock_ttl(), LOCK_TTL);
 }

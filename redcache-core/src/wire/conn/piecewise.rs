@@ -119,8 +119,9 @@ impl Pipeline {
                 let Some(Awaited::Command { mut issued, .. }) = self.pop_front() else {
                     return Err(mispaired());
                 };
-                let sent_at = issued.sent_at;
+                let (sent_at, size) = (issued.sent_at, issued.size);
                 self.on_answered(now, sent_at);
+                self.trips.on_answered(now, sent_at, size);
                 if let (Some(pieces), Answered::Whole(Reply::Read(beside))) =
                     (&mut issued.pieces, answered)
                 {

@@ -11,6 +11,7 @@ use super::greeting::Greeting;
 use super::native::NativeSupport;
 use super::scripts::SentScripts;
 use super::transaction::Transaction;
+use super::trips::Trips;
 use crate::api::credentials::Credentials;
 use crate::api::key::Key;
 use crate::protocol::authentication::auth;
@@ -54,6 +55,7 @@ pub(super) struct Pipeline {
     /// the request later, so it has sent every invalidation of a change before that instant ahead
     /// of the reply.
     pub(super) fresh_as_of: Option<Instant>,
+    pub(super) trips: Trips,
     /// The partial answers of the first awaited commands.
     pub(super) begun: VecDeque<Assembly>,
     /// The further answers of a reply that answers several commands.
@@ -89,6 +91,7 @@ impl Pipeline {
             untaken: 0,
             pings: 0,
             fresh_as_of: None,
+            trips: Trips::default(),
             begun: VecDeque::new(),
             ready: VecDeque::new(),
             asking_answered: false,

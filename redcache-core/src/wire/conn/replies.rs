@@ -89,6 +89,7 @@ impl Pipeline {
                 let (is_its_own, sent_at) = (answers_ping(frame, *number), *sent_at);
                 self.pop_front();
                 self.on_answered(now, sent_at);
+                self.trips.on_answered(now, sent_at, 0);
                 if is_its_own { Ok(None) } else { Err(mispaired()) }
             }
             Some(Awaited::ClusterInfo) => {
@@ -282,6 +283,9 @@ impl Pipeline {
     ) -> Option<Inbound> {
         let Some(Awaited::Command { mut issued, form, .. }) = self.pop_front() else { return None };
         self.on_answered(now, issued.sent_at);
+        if form != Form::Piece {
+            self.trips.on_answered(now, issued.sent_at, issued.size);
+        }
         if let (Form::Source, Some(script)) = (form, issued.command.script()) {
             self.scripts.on_source_answered(script);
         }

@@ -13,6 +13,7 @@ use crate::protocol::slot::Slot;
 mod batches;
 mod native;
 mod pieces;
+mod trips;
 
 /// A connection after its handshake, and the peer that the test controls.
 struct Line {
@@ -82,9 +83,12 @@ impl Line {
     }
 
     fn publish(&mut self, sender: u64, key: &str) {
+        self.publish_value(sender, key, bytes::Bytes::from_static(b"v"));
+    }
+
+    fn publish_value(&mut self, sender: u64, key: &str, payload: bytes::Bytes) {
         let key = Key::from(key);
-        let ttl = Duration::from_secs(1);
-        let (payload, compute_time) = (bytes::Bytes::from_static(b"v"), Duration::ZERO);
+        let (ttl, compute_time) = (Duration::from_secs(1), Duration::ZERO);
         let lock = self.lock;
         self.send(sender, Command::Publish { key, lock, payload, compute_time, ttl });
     }

@@ -38,6 +38,12 @@ impl Router {
         ready.map(|(_, conn)| conn.dead_at(config.heartbeat_interval)).min()
     }
 
+    /// Take the instant at which a request was sent, if the last bytes answered it and it took one
+    /// round trip.
+    pub(crate) fn take_trip(&mut self) -> Option<Instant> {
+        self.trip.take()
+    }
+
     /// Record the number of near hits so far.
     pub(crate) fn note_hits(&mut self, ctx: Context<'_>, hits: u64) {
         self.probing.on_hits(ctx.now, hits, ctx.config);

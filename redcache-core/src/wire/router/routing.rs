@@ -40,6 +40,8 @@ pub(crate) struct Router {
     /// The size of the unanswered commands of a node beyond which further commands wait.
     unanswered_max: usize,
     pub(super) dialed: u64,
+    /// The instant at which a request was sent that was answered after a round trip.
+    pub(super) trip: Option<Instant>,
     pub(super) is_closed: bool,
 }
 
@@ -86,6 +88,7 @@ impl Router {
             rng,
             unanswered_max: UNANSWERED_MAX,
             dialed: 0,
+            trip: None,
             is_closed: false,
         }
     }

@@ -10,7 +10,7 @@ const EXPECTED: usize = 100;
 
 impl Line {
     /// Return a connection that reads large values in pieces of 32 bytes.
-    fn in_pieces() -> Self {
+    pub(super) fn in_pieces() -> Self {
         let mut line = Self::new();
         let config = Config::builder().server("h", 1).large_value_bytes(16).build().unwrap();
         line.conn.carry_large(&config);
@@ -24,7 +24,7 @@ impl Line {
         self.conn.send(self.now, issued, &self.locks);
     }
 
-    fn read_large(&mut self, sender: u64, key: &str) {
+    pub(super) fn read_large(&mut self, sender: u64, key: &str) {
         self.send_large(sender, Command::Read { key: Key::from(key), asks_ttl: true });
     }
 
@@ -35,7 +35,7 @@ impl Line {
 }
 
 /// Return a piece with this letter.
-fn piece(letter: &str, len: usize) -> String {
+pub(super) fn piece(letter: &str, len: usize) -> String {
     format!("${len}\r\n{}\r\n", letter.repeat(len))
 }
 
