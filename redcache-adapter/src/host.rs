@@ -84,7 +84,7 @@ impl<C: Calls, L: Clone> Host<C, L> {
             self.engine.report_steps(false);
         }
         let op = begun?;
-        if let Some(timeout) = options.timeout_after() {
+        if let Some(timeout) = options.timeout_left(now) {
             self.engine.set_timeout(now, op, timeout);
         }
         Ok(op)
@@ -245,6 +245,19 @@ mod tests {
         assert_eq!(host.advance(start + 2 * tick), start + 2 * tick);
         assert_eq!(host.advance(start + tick), start + 2 * tick);
         assert_eq!(host.advance(start + 3 * tick), start + 3 * tick);
+    }
+
+    #[test]
+    fn the_steps_of_a_call_share_its_timeout() {
+        let (start, step) = (Instant::now(), Duration::from_millis(30));
+        let mut host = host(start);
+        let options = CallOptions::new().timeout(2 * step).begun_at(start);
+        assert_eq!(options.timeout_left(start + 3 * step), Some(Duration::ZERO));
+        let mut request = Remove::new(b"k");
+        let trace = CallTrace::begin(&CacheTrace::new(host.engine.config().observer()), &request);
+        host.begin(start + step, &mut request, (options, &trace)).unwrap();
+        host.engine.handle_timeout(start + step);
+        assert_eq!(host.engine.poll_timeout(), Some(start + 2 * step));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use redcache_adapter::{LoadResult, Registered};
-use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
+use redcache_core::{
+    Answer, BatchResult, BoxError, CallOptions, Error, Key, LoadError, Loaded, RefreshOptions,
+};
 
 use crate::cache::Cache;
 use crate::shared::{Loader, Shared};
@@ -174,6 +176,13 @@ impl<E: 'static> RefreshingCache<E> {
         let Some(request) = rest else { return Ok(batch.into_answers()) };
         let load = |keys| self.registered.loader()(keys);
         Ok(batch.fill(self.cache.run_with(request, load)?))
+    }
+
+    /// Return a handle whose calls use `options`. The loader is the same.
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        let cache = self.cache.with_options(options);
+        Self { cache, registered: Arc::clone(&self.registered), error: PhantomData }
     }
 
     /// Return the cache, for all other calls.

@@ -7,7 +7,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use redcache_adapter::{LoadResult, Registered};
-use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded, RefreshOptions};
+use redcache_core::{
+    Answer, BatchResult, BoxError, CallOptions, Error, Key, LoadError, Loaded, RefreshOptions,
+};
 
 use crate::cache::Cache;
 use crate::call;
@@ -194,6 +196,13 @@ impl<E: 'static> RefreshingCache<E> {
         let load = |keys| Some(loader(keys));
         let found = call::run_with(self.cache.shared(), options, request, load, identity);
         Ok(batch.fill(found.await?))
+    }
+
+    /// Return a handle whose calls use `options`. The loader is the same.
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        let cache = self.cache.with_options(options);
+        Self { cache, registered: Arc::clone(&self.registered), error: PhantomData }
     }
 
     /// Return the cache, for all other calls.

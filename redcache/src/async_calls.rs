@@ -34,7 +34,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        self.view.get(key).await
+        self.view.begun().get(key).await
     }
 
     /// Read several keys, in one pipeline.
@@ -53,7 +53,7 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<TypedAnswer<V>> {
-        self.view.get_many(keys).await
+        self.view.begun().get_many(keys).await
     }
 
     /// Read a key. On a miss, run `loader` and store its value for the TTL of the view.
@@ -102,7 +102,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        self.view.get_with(key, loader).await
+        self.view.begun().get_with(key, loader).await
     }
 
     /// Read several keys. Run `loader` for the missing ones, and store its values for the TTL of
@@ -147,7 +147,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        self.view.get_many_with(keys, loader).await
+        self.view.begun().get_many_with(keys, loader).await
     }
 
     /// Write a value for the TTL of the view. It replaces any other content of the key.
@@ -165,7 +165,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        self.view.insert(key, value).await
+        self.view.begun().insert(key, value).await
     }
 
     /// Write several values in one pipeline.
@@ -182,7 +182,7 @@ where
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
     ) -> BatchResult<()> {
-        self.view.insert_many(entries).await
+        self.view.begun().insert_many(entries).await
     }
 
     /// Lock a key, run `loader`, and write its value. Return `true` if there was a value to write.
@@ -208,7 +208,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        self.view.insert_with(key, loader).await
+        self.view.begun().insert_with(key, loader).await
     }
 
     /// Lock several keys, run `loader` once for all of them, and write its values.
@@ -235,7 +235,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        self.view.insert_many_with(keys, loader).await
+        self.view.begun().insert_many_with(keys, loader).await
     }
 
     /// Delete a key in Redis and in every near cache. Return `true` if Redis had it.
@@ -252,7 +252,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        self.view.remove(key).await
+        self.view.begun().remove(key).await
     }
 
     /// Delete several keys in one pipeline.
@@ -268,7 +268,7 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
-        self.view.remove_many(keys).await
+        self.view.begun().remove_many(keys).await
     }
 
     /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
@@ -292,7 +292,7 @@ where
         Fut: Future<Output = Result<T, E>>,
         E: Into<BoxError> + 'static,
     {
-        self.view.change(keys, commit).await
+        self.view.begun().change(keys, commit).await
     }
 
     /// Set the TTL of a value to that of the view. Return `true` if there was a value.
@@ -309,7 +309,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        self.view.touch(key).await
+        self.view.begun().touch(key).await
     }
 
     /// Set the TTLs of several values to that of the view, in one pipeline.
@@ -325,7 +325,7 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
-        self.view.touch_many(keys).await
+        self.view.begun().touch_many(keys).await
     }
 
     /// Remove all keys of the namespace, in all processes, by one write.
@@ -345,6 +345,6 @@ where
     /// The errors of [`Cache::insert`](crate::Cache::insert), and
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the view is not clearable.
     pub async fn clear(&self) -> Result<(), Error> {
-        self.view.clear().await
+        self.view.begun().clear().await
     }
 }

@@ -32,7 +32,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        ready(self.view.get(key))
+        ready(self.view.begun().get(key))
     }
 
     /// Read several keys, in one pipeline.
@@ -47,7 +47,7 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<TypedAnswer<V>> {
-        ready(self.view.get_many(keys))
+        ready(self.view.begun().get_many(keys))
     }
 
     /// Read a key. On a miss, run `loader` and store its value for the TTL of the view.
@@ -91,7 +91,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        ready(self.view.get_with(key, || std::future::ready(loader())))
+        ready(self.view.begun().get_with(key, || std::future::ready(loader())))
     }
 
     /// Read several keys. Run `loader` for the missing ones, and store its values for the TTL of
@@ -130,7 +130,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        ready(self.view.get_many_with(keys, |keys| std::future::ready(loader(keys))))
+        ready(self.view.begun().get_many_with(keys, |keys| std::future::ready(loader(keys))))
     }
 
     /// Write a value for the TTL of the view. It replaces any other content of the key.
@@ -144,7 +144,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        ready(self.view.insert(key, value))
+        ready(self.view.begun().insert(key, value))
     }
 
     /// Write several values in one pipeline.
@@ -157,7 +157,7 @@ where
         &self,
         entries: impl IntoIterator<Item = (Q, B)>,
     ) -> BatchResult<()> {
-        ready(self.view.insert_many(entries))
+        ready(self.view.begun().insert_many(entries))
     }
 
     /// Lock a key, run `loader`, and write its value. Return `true` if there was a value to write.
@@ -177,7 +177,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        ready(self.view.insert_with(key, || std::future::ready(loader())))
+        ready(self.view.begun().insert_with(key, || std::future::ready(loader())))
     }
 
     /// Lock several keys, run `loader` once for all of them, and write its values.
@@ -198,7 +198,7 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        ready(self.view.insert_many_with(keys, |keys| std::future::ready(loader(keys))))
+        ready(self.view.begun().insert_many_with(keys, |keys| std::future::ready(loader(keys))))
     }
 
     /// Delete a key in Redis and in every near cache. Return `true` if Redis had it.
@@ -211,7 +211,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        ready(self.view.remove(key))
+        ready(self.view.begun().remove(key))
     }
 
     /// Delete several keys in one pipeline.
@@ -223,7 +223,7 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<bool> {
-        ready(self.view.remove_many(keys))
+        ready(self.view.begun().remove_many(keys))
     }
 
     /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
@@ -237,7 +237,7 @@ where
         keys: impl IntoIterator<Item = Q>,
         commit: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, LoadError<E>> {
-        ready(self.view.change(keys, || std::future::ready(commit())))
+        ready(self.view.begun().change(keys, || std::future::ready(commit())))
     }
 
     /// Set the TTL of a value to that of the view. Return `true` if there was a value.
@@ -250,7 +250,7 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        ready(self.view.touch(key))
+        ready(self.view.begun().touch(key))
     }
 
     /// Set the TTLs of several values to that of the view, in one pipeline.
@@ -259,7 +259,7 @@ where
     ///
     /// The errors of [`Cache::touch_many`](crate::blocking::Cache::touch_many).
     pub fn touch_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> BatchResult<bool> {
-        ready(self.view.touch_many(keys))
+        ready(self.view.begun().touch_many(keys))
     }
 
     /// Remove all keys of the namespace, in all processes, by one write.
@@ -275,7 +275,7 @@ where
     /// The errors of [`Cache::insert`](crate::blocking::Cache::insert), and
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the view is not clearable.
     pub fn clear(&self) -> Result<(), Error> {
-        ready(self.view.clear())
+        ready(self.view.begun().clear())
     }
 }
 

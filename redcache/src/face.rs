@@ -112,6 +112,16 @@ impl<E> Clone for Refreshing<E> {
 }
 
 impl<E: 'static> Refreshing<E> {
+    /// Return the loader on a handle of the cache whose calls use `options`.
+    pub(crate) fn with_options(&self, options: CallOptions) -> Self {
+        match self {
+            #[cfg(feature = "async")]
+            Self::Async(refreshing) => Self::Async(refreshing.with_options(options)),
+            #[cfg(feature = "blocking")]
+            Self::Blocking(refreshing) => Self::Blocking(refreshing.with_options(options)),
+        }
+    }
+
     pub(crate) async fn get(&self, name: &Key) -> Result<Answer, LoadError<E>> {
         match self {
             #[cfg(feature = "async")]

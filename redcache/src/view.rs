@@ -9,6 +9,7 @@ pub(crate) mod settings;
 pub(crate) mod space;
 mod write;
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -55,6 +56,15 @@ impl<K: ?Sized, V, C> View<K, V, C> {
     pub(crate) fn with_options(&self, options: CallOptions) -> Self {
         let (face, space) = (self.face.with_options(options), Arc::clone(&self.space));
         Self { face, space, keys: PhantomData }
+    }
+
+    /// Return the view for the steps of one call that begins now, which share its timeout.
+    pub(crate) fn begun(&self) -> Cow<'_, Self> {
+        let options = self.face.options();
+        match options.timeout_after() {
+            Some(_) => Cow::Owned(self.with_options(options.begun_at(self.face.now()))),
+            None => Cow::Borrowed(self),
+        }
     }
 
     pub(crate) fn face(&self) -> &Face {

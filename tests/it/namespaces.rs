@@ -1,10 +1,11 @@
 //! Namespaces that can be cleared, while Redis cannot be reached.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redcache::blocking::{self, Cache, TypedCache};
-use redcache::{CallOptions, ErrorKind, Json, Typed};
+use redcache::{CallOptions, ErrorKind, Json, RefreshOptions, Typed};
 use redcache_tests::{Proxy, RedisServer};
 
 use crate::conformance::scene::wait_until;
@@ -108,6 +109,43 @@ fn without_redis_one_caller_of_a_clearable_namespace_loads_for_all() {
     proxy.refuse(false);
     wait_until("the cache is connected", || cache.health().is_connected);
     assert_eq!(stored(&users, 1), None);
+}
+
+#[test]
+fn without_redis_one_caller_of_a_refreshing_view_loads_for_all() {
+    const CALLERS: u64 = 100;
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address());
+    let url = format!("{}?on_redis_down=load_direct&load_timeout=1h", proxy.url());
+    let cache = blocking::connect(url).unwrap();
+    let users = users(&cache);
+    let loads = Arc::new(AtomicU32::new(0));
+    let load = {
+        let (loads, cache) = (Arc::clone(&loads), cache.clone());
+        move |keys: Vec<u64>| {
+            loads.fetch_add(1, Ordering::Relaxed);
+            let all_wait = || matches!(cache.stats().calls, 1 | CALLERS);
+            wait_until("all callers wait for one load", all_wait);
+            Ok::<_, String>(keys.into_iter().map(|key| (key, "loaded".to_owned())))
+        }
+    };
+    let refreshing = users.refreshing(RefreshOptions::new(Duration::from_secs(60)), load).unwrap();
+    assert_eq!(*refreshing.get(&0).unwrap().value.unwrap(), "loaded");
+    refuse(&proxy, &cache);
+    loads.store(0, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let refreshing = &refreshing;
+            scope.spawn(move || {
+                let answer = match caller % 2 {
+                    0 => refreshing.get(&1).unwrap(),
+                    _ => refreshing.get_many([1]).unwrap().remove(0).unwrap(),
+                };
+                assert_eq!(*answer.value.unwrap(), "loaded");
+            });
+        }
+    });
+    assert_eq!(loads.load(Ordering::Relaxed), 1);
 }
 
 fn connect(proxy: &Proxy) -> Cache {

@@ -20,6 +20,8 @@ pub struct CallOptions {
     pub(crate) skip_near: bool,
     pub(crate) reload: bool,
     pub(crate) timeout: Option<Duration>,
+    /// The instant at which the timeout ends, once a call of several steps has begun.
+    pub(crate) deadline: Option<Instant>,
     pub(crate) max_staleness: Option<Duration>,
     pub(crate) asks_ttl: bool,
 }
@@ -31,6 +33,7 @@ impl CallOptions {
             skip_near: false,
             reload: false,
             timeout: None,
+            deadline: None,
             max_staleness: None,
             asks_ttl: false,
         }
@@ -111,6 +114,21 @@ impl CallOptions {
     /// Return the timeout, counted from the start of a call.
     pub fn timeout_after(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// Return the options of the steps of a call that begins at `now`: they share its timeout.
+    #[must_use]
+    pub fn begun_at(mut self, now: Instant) -> Self {
+        self.deadline = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        self
+    }
+
+    /// Return the time that is left at `now` of the timeout.
+    pub fn timeout_left(&self, now: Instant) -> Option<Duration> {
+        match self.deadline {
+            Some(deadline) => Some(deadline.saturating_duration_since(now)),
+            None => self.timeout,
+        }
     }
 
     /// Return `true` if the near cache may answer.

@@ -1,13 +1,16 @@
 //! A view with a registered loader, which refreshes values before they expire.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redcache_core::{BatchResult, BoxError, Error, Key, LoadError, RefreshOptions};
+use redcache_adapter::GetManyWith;
+use redcache_core::engine::CallError;
+use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, RefreshOptions};
 
 use crate::answer::{TypedAnswer, TypedLoaded};
 use crate::codec::Codec;
@@ -15,6 +18,7 @@ use crate::face::Refreshing;
 use crate::key::CacheKey;
 use crate::parsed_key::{self, ParsedKey};
 use crate::view::View;
+use crate::view::generation::Names;
 use crate::view::loads::{LoadedMany, Loads, complete};
 use crate::view::settings::Settings;
 use crate::view::space::Space;
@@ -141,12 +145,21 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let name = Key::copy_from(&self.view.names().await?.of(key));
-        let seen = match self.view.open(name.as_bytes(), self.registered.get(&name).await?) {
+        let begun = self.view.begun();
+        let view = &*begun;
+        let names = view.names_to_load().await?;
+        let name = Key::copy_from(&names.of(key));
+        let answer = if names.is_direct() {
+            let mut loaded = self.load_direct(view, &names, slice::from_ref(&name)).await?;
+            loaded.pop().unwrap_or_else(|| Err(Error::closed().into()))?
+        } else {
+            self.registered_for(&begun).get(&name).await?
+        };
+        let seen = match view.open(name.as_bytes(), answer) {
             Ok(answer) => return Ok(answer),
             Err(answer) => answer.value.unwrap_or_default(),
         };
-        let mut recovered = self.recover([(name.clone(), seen)].into()).await;
+        let mut recovered = self.recover(view, [(name.clone(), seen)].into()).await;
         recovered.remove(&name).unwrap_or_else(|| Err(Error::closed().into()))
     }
 
@@ -154,20 +167,26 @@ where
         &self,
         keys: impl IntoIterator<Item = Q>,
     ) -> BatchResult<TypedAnswer<V>, LoadError<E>> {
-        let of_view = self.view.names().await?;
+        let begun = self.view.begun();
+        let view = &*begun;
+        let of_view = view.names_to_load().await?;
         let names: Vec<_> =
             keys.into_iter().map(|key| Key::copy_from(&of_view.of(key.borrow()))).collect();
-        let found = self.registered.get_many(&names).await?;
+        let found = if of_view.is_direct() {
+            self.load_direct(view, &of_view, &names).await?
+        } else {
+            self.registered_for(&begun).get_many(&names).await?
+        };
         let mut seen = BTreeMap::new();
         let opened = names.into_iter().zip(found).map(|(name, result)| match result {
-            Ok(answer) => self.view.open(name.as_bytes(), answer).map_err(|answer| {
+            Ok(answer) => view.open(name.as_bytes(), answer).map_err(|answer| {
                 seen.insert(name.clone(), answer.value.unwrap_or_default());
                 Err(name)
             }),
             Err(error) => Err(Ok(error)),
         });
         let opened: Vec<Result<_, Result<LoadError<E>, Key>>> = opened.collect();
-        let recovered = self.recover(seen).await;
+        let recovered = self.recover(view, seen).await;
         let result = |result| match result {
             Ok(answer) => Ok(answer),
             Err(Ok(error)) => Err(error),
@@ -179,12 +198,39 @@ where
         Ok(opened.into_iter().map(result).collect())
     }
 
+    /// Return the registered loader with the options of a view.
+    fn registered_for(&self, begun: &Cow<'_, View<K, V, C>>) -> Cow<'_, Refreshing<E>> {
+        match begun {
+            Cow::Borrowed(_) => Cow::Borrowed(&self.registered),
+            Cow::Owned(view) => Cow::Owned(self.registered.with_options(view.face().options())),
+        }
+    }
+
+    /// Load keys without Redis. Callers of a key share its load.
+    async fn load_direct(
+        &self,
+        view: &View<K, V, C>,
+        of_view: &Names<'_, V, C>,
+        names: &[Key],
+    ) -> BatchResult<Answer, LoadError<E>> {
+        let options = of_view.load_options(view.face().options());
+        let run = |names| {
+            let (loading, space) = (self.loader.clone().load(names), view.space());
+            let same = |name: &Key| Some(name.clone());
+            Some(async move { Loads::new(space).admit(loading.await, same) })
+        };
+        let request = GetManyWith::new(names.to_vec(), options);
+        let loaded: Vec<Result<Answer, CallError>> = view.face().run_with(request, run).await?;
+        Ok(loaded.into_iter().map(|result| result.map_err(LoadError::from)).collect())
+    }
+
     /// Return values for keys that hold bytes of another version.
     async fn recover(
         &self,
+        view: &View<K, V, C>,
         seen: BTreeMap<Key, Bytes>,
     ) -> BTreeMap<Key, Result<TypedAnswer<V>, LoadError<E>>> {
-        seen.keys().for_each(|name| self.view.note_undecodable(name));
-        self.view.recover(seen, &mut |names| Some(self.loader.clone().load(names))).await
+        seen.keys().for_each(|name| view.note_undecodable(name));
+        view.recover(seen, &mut |names| Some(self.loader.clone().load(names))).await
     }
 }
