@@ -102,6 +102,7 @@ const COMMANDS: &[&str] = &[
     "pexpire",
     "ping",
     "pttl",
+    "role",
     "select",
     "sentinel",
     "sentinel|get-master-addr-by-name",

@@ -18,6 +18,8 @@ pub(crate) enum Request {
     Hello,
     /// `AUTH` with new credentials.
     Auth,
+    /// `AUTH` as a server without `HELLO` knows it: the default user has no name.
+    PlainAuth,
     /// A subscription to changes of the primary.
     Subscribe,
     /// A query for the address of the primary.
@@ -42,8 +44,11 @@ impl Request {
                 let login = [username.as_bytes(), password.as_bytes()];
                 command(out, &[b"HELLO", b"3", b"AUTH", login[0], login[1]]);
             }
-            (Self::Auth, None) => {}
-            (Self::Auth, Some(Login { username, password })) => {
+            (Self::Auth | Self::PlainAuth, None) => {}
+            (Self::PlainAuth, Some(Login { username: "default", password })) => {
+                command(out, &[b"AUTH", password.as_bytes()]);
+            }
+            (Self::Auth | Self::PlainAuth, Some(Login { username, password })) => {
                 command(out, &[b"AUTH", username.as_bytes(), password.as_bytes()]);
             }
             (Self::Subscribe, _) => command(out, &[b"SUBSCRIBE", SWITCH]),

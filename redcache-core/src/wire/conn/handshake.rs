@@ -10,6 +10,9 @@
 //! | `Hello`     | login refused, or busy |                              | failed     |
 //! | `Hello`     | any other error        | `AUTH` if there is a login   | `Auth`     |
 //! | `Hello`     | any other error        | as after proto 2             |            |
+//! | `Hello`     | the same, wants role   | `ROLE`, after the login      | `Role`     |
+//! | `Role`      | `master`               | `PING`                       | `Probe`    |
+//! | `Role`      | anything else          |                              | failed     |
 //! | `Auth`      | OK                     | as after proto 2             |            |
 //! | `Select`    | OK, RESP3              | `CLIENT TRACKING`, `PING`    | `Tracking` |
 //! | `Select`    | OK, RESP2              | `PING`                       | `Probe`    |
@@ -53,6 +56,7 @@ pub(super) enum Handshake {
     Hello { needs_primary: bool },
     Auth(Dialect),
     Select(Dialect),
+    Role,
     Tracking,
     Probe(Dialect),
 }
@@ -64,6 +68,8 @@ pub(super) enum Dialect {
     /// RESP3 of a server whose commands are known.
     Known,
     Resp2,
+    /// RESP2 of a server that must say that it is a primary, and has refused `HELLO`.
+    Unproven,
     /// RESP2 without `HELLO` and `CLIENT`: the server hangs up at them.
     Bare,
 }
@@ -115,11 +121,12 @@ impl Handshake {
         out: &mut Vec<u8>,
     ) -> Next {
         match (self, frame) {
-            (Self::Hello { .. }, Frame::Error(text)) => {
+            (Self::Hello { needs_primary }, Frame::Error(text)) => {
                 match hello_fault(text, login(config, given).is_some()) {
                     Some(error) => Next::Fail(error),
                     None => {
-                        let dialect = Dialect::Resp2;
+                        let dialect =
+                            if needs_primary { Dialect::Unproven } else { Dialect::Resp2 };
                         go_on(log_in(config, given, dialect, out), dialect)
                     }
                 }
@@ -135,6 +142,15 @@ impl Handshake {
             },
             (Self::Auth(dialect), Frame::Simple(_)) => go_on(select(config, dialect, out), dialect),
             (Self::Select(dialect), Frame::Simple(_)) => go_on(prepare(dialect, out), dialect),
+            (Self::Role, Frame::Array(parts)) if is_primary(parts) => {
+                Next::Wait(prepare(Dialect::Resp2, out))
+            }
+            (Self::Role, Frame::Array(_)) => Next::Fail(replica()),
+            (Self::Role, Frame::Error(text)) => {
+                let Refusal(text) = Refusal::of(text);
+                let text = format!("HELLO and ROLE are refused, so it may be a replica: {text}");
+                Next::Fail(Error::new(ErrorKind::Unavailable, text))
+            }
             (Self::Select(_), Frame::Error(text)) => Next::Fail(select_fault(text, config)),
             (Self::Tracking, Frame::Simple(_)) => Next::Wait(Self::Probe(Dialect::Resp3)),
             // A new attempt is better than a connection that stays untracked.
@@ -159,7 +175,7 @@ impl Handshake {
                 Frame::Simple(b"PONG") | Frame::Bulk(b"PONG") | Frame::Error(_),
             ) => introduce(dialect, out),
             (Self::Auth(_), Frame::Error(text)) => Next::Fail(refused(text)),
-            (Self::Auth(_) | Self::Select(_) | Self::Tracking | Self::Probe(_), _) => {
+            (Self::Auth(_) | Self::Select(_) | Self::Role | Self::Tracking | Self::Probe(_), _) => {
                 Next::Fail(malformed())
             }
         }
@@ -183,8 +199,7 @@ fn greet(greeting: Greeting, needs_primary: bool, config: &Config, out: &mut Vec
         return Next::Fail(Error::new(ErrorKind::Config, text));
     }
     if greeting.is_replica && needs_primary {
-        let text = "the server is a replica, which accepts no writes";
-        return Next::Fail(Error::new(ErrorKind::Unavailable, text));
+        return Next::Fail(replica());
     }
     let dialect = match (greeting.resp3, greeting.native.set_get) {
         (true, true) => Dialect::Known,
@@ -197,7 +212,9 @@ fn greet(greeting: Greeting, needs_primary: bool, config: &Config, out: &mut Vec
 fn go_on(handshake: Handshake, dialect: Dialect) -> Next {
     match dialect {
         Dialect::Resp3 | Dialect::Known => Next::Wait(handshake),
-        Dialect::Resp2 | Dialect::Bare => Next::Untracked(handshake, NO_RESP3.to_owned()),
+        Dialect::Resp2 | Dialect::Unproven | Dialect::Bare => {
+            Next::Untracked(handshake, NO_RESP3.to_owned())
+        }
     }
 }
 
@@ -237,10 +254,23 @@ fn prepare(dialect: Dialect, out: &mut Vec<u8>) -> Handshake {
             command(out, &[b"CLIENT", b"TRACKING", b"ON", b"OPTOUT"]);
             Handshake::Tracking
         }
+        Dialect::Unproven => {
+            command(out, &[b"ROLE"]);
+            return Handshake::Role;
+        }
         Dialect::Resp2 | Dialect::Bare => Handshake::Probe(dialect),
     };
     command(out, &[b"PING"]);
     next
+}
+
+/// Return whether the reply to `ROLE` is that of a primary.
+fn is_primary(role: &[Frame<'_>]) -> bool {
+    matches!(role.first(), Some(Frame::Bulk(b"master") | Frame::Simple(b"master")))
+}
+
+fn replica() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server is a replica, which accepts no writes")
 }
 
 /// Append the commands that name this library.
@@ -425,6 +455,21 @@ mod tests {
             assert!(played.said.contains("AUTH p"), "{refusal}: {played:?}");
             assert!(played.is_ready() && played.untracked.is_some(), "{refusal}: {played:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_must_be_a_primary_and_refuses_hello_is_asked_for_its_role() {
+        let expected = Expectation { without_hello: false, needs_primary: true };
+        let role = |role| Frame::Array(vec![Frame::Bulk(role), Frame::Integer(0)]);
+        let unknown = Frame::Error(b"ERR unknown command 'HELLO'");
+        let play = |role| play_with(expected, "redis://:p@h", &[unknown.clone(), OK, role]);
+        let played =
+            play_with(expected, "redis://:p@h", &[unknown.clone(), OK, role(b"master"), PONG]);
+        assert!(played.said.contains("AUTH p *1 ROLE *1 PING"), "{played:?}");
+        assert!(played.is_ready() && played.untracked.is_some(), "{played:?}");
+        assert!(play(role(b"slave")).error().to_string().contains("replica"));
+        let refused = play(Frame::Error(b"NOPERM no"));
+        assert!(refused.error().to_string().contains("ROLE"), "{refused:?}");
     }
 
     #[test]

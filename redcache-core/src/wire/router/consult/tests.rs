@@ -123,6 +123,11 @@ impl World {
                     continue;
                 }
             }
+            if word(0) == self.forbidden && word(0) == "HELLO" {
+                reply += "-ERR unknown command 'HELLO'\r\n";
+                bytes = &bytes[end..];
+                continue;
+            }
             if word(0) == self.forbidden {
                 reply += "-NOPERM User u has no permissions to run the command\r\n";
                 bytes = &bytes[end..];
@@ -136,6 +141,7 @@ impl World {
                     format!("%3\r\n$5\r\nproto\r\n:3\r\n{mode}{role}")
                 }
                 (ping, _) if ping.starts_with("PING") => "+PONG\r\n".to_owned(),
+                ("ROLE", _) => "*1\r\n$6\r\nmaster\r\n".to_owned(),
                 ("SUBSCRIBE +switch-master", _) => {
                     ">3\r\n$9\r\nsubscribe\r\n$14\r\n+switch-master\r\n:1\r\n".to_owned()
                 }
@@ -494,4 +500,22 @@ fn an_answer_for_a_lost_connection_is_ignored() {
     assert_eq!(world.greetings.len(), 1);
     world.answer(1, token("t2"));
     assert_eq!(world.last_greeting(), (1, "HELLO 3 AUTH app t2"));
+}
+
+#[test]
+fn sentinels_and_servers_without_hello_are_used_without_a_subscription() {
+    for login in ["", "?sentinel_password=p"] {
+        let mut world = World::new(&format!("redis-sentinel://h:100/svc{login}"), &[], &[1]);
+        world.forbidden = "HELLO";
+        world.sentinels.insert(100, Some(1));
+        world.pass(Duration::from_secs(4));
+        assert!(world.router.is_ready(), "{:?}", world.failures());
+        let is_sent = |port, asked: &str| world.asked.contains(&(port, asked.to_owned()));
+        assert!(!is_sent(100, "SUBSCRIBE +switch-master") && is_sent(1, "ROLE "));
+        assert_eq!(is_sent(100, "AUTH p"), !login.is_empty());
+        world.sentinels.insert(100, Some(2));
+        world.servers.push(2);
+        world.pass(Duration::from_secs(4));
+        assert_eq!(world.dialed.last(), Some(&2), "the sentinel is queried again and again");
+    }
 }

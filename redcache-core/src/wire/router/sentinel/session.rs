@@ -43,6 +43,8 @@ pub(in crate::wire::router) struct Session {
     until: Option<Instant>,
     /// Whether the greeting was answered.
     is_ready: bool,
+    /// The sentinel has refused `HELLO`. Without RESP3, a subscription would end the queries.
+    lacks_hello: bool,
     /// The instant of the last query for the primary.
     asked_at: Instant,
     /// Whether to query the primary as soon as no answer is awaited.
@@ -60,6 +62,7 @@ impl Session {
             awaited: VecDeque::new(),
             until: None,
             is_ready: false,
+            lacks_hello: false,
             asked_at: now,
             is_urgent: false,
         };
@@ -98,7 +101,11 @@ impl Session {
             Ok(credentials) => {
                 self.login.on_credentials(now, &credentials);
                 self.credentials = Some(credentials);
-                let request = if self.is_ready { Request::Auth } else { Request::Hello };
+                let request = match (self.is_ready, self.lacks_hello) {
+                    (true, true) => Request::PlainAuth,
+                    (true, false) => Request::Auth,
+                    (false, _) => Request::Hello,
+                };
                 if request == Request::Hello || !mutant!(SentinelRenewalDropped) {
                     self.send(now, request, settings);
                 }
@@ -127,11 +134,7 @@ impl Session {
     }
 
     fn send(&mut self, now: Instant, request: Request, settings: Settings<'_>) {
-        let given = self.credentials.as_ref().map(|given| Words {
-            username: given.username().unwrap_or("default"),
-            password: given.reveal_password(),
-        });
-        request.encode(settings.service, given.or(settings.login), &mut self.out);
+        request.encode(settings.service, words(&self.credentials, settings), &mut self.out);
         self.awaited.push_back(request);
         self.until.get_or_insert(now + settings.answer_timeout);
         if request == Request::Primary {
@@ -157,13 +160,21 @@ impl Session {
             let Self { framing, .. } = self;
             let Some(framed) = framing.next(input, ANSWER_MAX)? else { return Ok(None) };
             let bytes = framed.bytes;
+            let front = self.awaited.front().copied();
             let heard = match resp::decode(bytes).map_err(broken)? {
+                Frame::Error(text) if front == Some(Request::Hello) && lacks_hello(text) => {
+                    Heard::NoHello
+                }
                 Frame::Push(parts) => Heard::Push(read_switch(&parts, settings.service)),
-                frame => Heard::Reply(read(self.awaited.front().copied(), &frame, settings)),
+                Frame::Error(text) if front == Some(Request::PlainAuth) && !self.is_ready => {
+                    Heard::Reply(Err(refused(text)))
+                }
+                frame => Heard::Reply(read(front, &frame, settings)),
             };
             match heard {
                 Heard::Push(Some(_)) if mutant!(SwitchIgnored) => {}
                 Heard::Push(Some(address)) => return Ok(Some(Told::Primary(address))),
+                Heard::NoHello => self.on_no_hello(now, settings),
                 Heard::Push(None) => self.on_subscribed(now, settings),
                 Heard::Reply(Err(error)) => return self.on_refused(error),
                 Heard::Reply(Ok(told)) => {
@@ -194,15 +205,35 @@ impl Session {
         }
     }
 
+    /// Continue with a sentinel that has refused `HELLO`.
+    fn on_no_hello(&mut self, now: Instant, settings: Settings<'_>) {
+        self.lacks_hello = true;
+        self.awaited.pop_front();
+        self.until = None;
+        if words(&self.credentials, settings).is_some() {
+            self.send(now, Request::PlainAuth, settings);
+        } else {
+            self.begin(now, settings);
+        }
+    }
+
     fn on_answered(&mut self, now: Instant, settings: Settings<'_>) {
         let answered = self.awaited.pop_front();
         self.until = (!self.awaited.is_empty()).then(|| now + settings.answer_timeout);
-        if answered == Some(Request::Hello) {
-            self.is_ready = true;
+        if !self.is_ready && matches!(answered, Some(Request::Hello | Request::PlainAuth)) {
+            self.begin(now, settings);
+        }
+    }
+
+    /// Send the queries after the greeting.
+    fn begin(&mut self, now: Instant, settings: Settings<'_>) {
+        self.is_ready = true;
+        if !self.lacks_hello {
             // The subscription comes first, so that no switch is missed between the two.
-            for request in [Request::Subscribe, Request::Primary, Request::Sentinels] {
-                self.send(now, request, settings);
-            }
+            self.send(now, Request::Subscribe, settings);
+        }
+        for request in [Request::Primary, Request::Sentinels] {
+            self.send(now, request, settings);
         }
     }
 
@@ -254,6 +285,8 @@ impl Session {
 }
 
 enum Heard {
+    /// `HELLO` is refused, but not because of the login.
+    NoHello,
     Push(Option<Address>),
     Reply(Result<Option<Told>, Error>),
 }
@@ -268,7 +301,7 @@ fn read(
         (Some(Request::Hello), hello) if is_sentinel(hello) => {
             Ok(Some(Told::LoggedIn { is_accepted: true }))
         }
-        (Some(Request::Auth), reply) => {
+        (Some(Request::Auth | Request::PlainAuth), reply) => {
             Ok(Some(Told::LoggedIn { is_accepted: *reply == Frame::Simple(b"OK") }))
         }
         (Some(Request::Hello), _) => {
@@ -293,15 +326,35 @@ fn read(
     }
 }
 
-fn refused(text: &[u8]) -> Error {
+/// Return the login of a session.
+fn words<'a>(given: &'a Option<Credentials>, settings: Settings<'a>) -> Option<Words<'a>> {
+    let given = given.as_ref().map(|given| Words {
+        username: given.username().unwrap_or("default"),
+        password: given.reveal_password(),
+    });
+    given.or(settings.login)
+}
+
+/// Return whether a refusal of `HELLO` means that the sentinel does not know it.
+fn lacks_hello(text: &[u8]) -> bool {
+    !is_about_login(text) && !text.starts_with(b"ERR max number of clients")
+}
+
+fn is_about_login(text: &[u8]) -> bool {
     let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-    match code {
-        b"WRONGPASS" | b"NOAUTH" | b"NOPERM" => Error::new(
+    matches!(code, b"WRONGPASS" | b"NOAUTH" | b"NOPERM")
+}
+
+fn refused(text: &[u8]) -> Error {
+    let is_about_auth = |begin: &[u8]| text.starts_with(begin);
+    let without_code: [&[u8]; 3] = [b"ERR invalid password", b"ERR Client sent AUTH", b"ERR AUTH"];
+    if is_about_login(text) || without_code.into_iter().any(is_about_auth) {
+        return Error::new(
             ErrorKind::Authentication,
             "the sentinel refuses the login: set `sentinel_username` and `sentinel_password`",
-        ),
-        _ => Error::new(ErrorKind::Unavailable, "the sentinel refuses HELLO 3"),
+        );
     }
+    Error::new(ErrorKind::Unavailable, "the sentinel refuses the greeting")
 }
 
 fn forbidden(command: &str, text: &[u8]) -> Error {
