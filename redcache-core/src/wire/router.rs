@@ -44,6 +44,7 @@ mod probing;
 mod queue;
 mod redirects;
 mod routing;
+mod reply_window;
 mod seeds;
 mod sentinel;
 mod waiting;
@@ -239,7 +240,7 @@ impl Router {
     ) -> Option<RouterEvent> {
         let from = conn.node;
         let node = self.nodes.get_mut(from)?;
-        node.on_answer(ctx.now, &reply);
+        node.on_answer(ctx.now, &reply, issued.hang_ups);
         let is_tracked = node.on_lane_reply(ctx.now, lane, (issued.command.key(), &reply));
         self.send_waiting(ctx, from);
         self.culprits.on_answer(&issued.command);

@@ -8,6 +8,7 @@ use super::effects::{Effects, RouterEvent};
 use super::hello::Hello;
 use super::large::LargeLink;
 use super::link::Link;
+use super::reply_window::ReplyWindow;
 use super::waiting::Waiting;
 use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
@@ -40,6 +41,7 @@ pub(super) struct Node {
     pub(super) waiting: Waiting,
     /// The size of the unanswered commands in bytes beyond which further commands wait.
     pub(super) unanswered_max: usize,
+    replies: ReplyWindow,
     pub(super) backoff: Backoff,
     ready_since: Option<Instant>,
     /// The connection has answered a command.
@@ -97,6 +99,7 @@ impl Node {
             waiting: Waiting::default(),
             unanswered_max: UNANSWERED_MAX,
             backoff: Backoff::new(config.reconnect_delay_max),
+            replies: ReplyWindow::default(),
             ready_since: None,
             was_useful: false,
             blames_command: false,
@@ -184,7 +187,8 @@ impl Node {
     pub(super) fn has_room(&self) -> bool {
         let open = self.link.open().filter(|_| self.questionable.is_none());
         open.is_some_and(|(_, conn)| {
-            conn.unanswered() < self.unanswered_max || mutant!(UnansweredUnbounded)
+            conn.unanswered() < self.unanswered_max && self.replies.has_room(conn.awaited())
+                || mutant!(UnansweredUnbounded)
         })
     }
 
@@ -212,6 +216,7 @@ impl Node {
             conn.on_hang_up();
             self.blames_command = conn.is_ready() && conn.awaited() > 0;
         }
+            self.replies.on_hang_up(conn.awaited());
         self.is_in_doubt = self.link.is_at_hello() && !is_named_by_sentinel(config);
         if self.is_in_doubt {
             self.hello.on_hang_up();
@@ -284,9 +289,11 @@ impl Node {
         }
     }
 
-    pub(super) fn on_answer(&mut self, now: Instant, reply: &Reply) {
+    /// Record the answer to a command that was unanswered at so many hang-ups.
+    pub(super) fn on_answer(&mut self, now: Instant, reply: &Reply, hang_ups: u8) {
         self.breaker.on_answer(now);
         if reply.has_written() {
+        self.replies.on_answer(now, reply.value_len(), hang_ups);
             self.needs_primary = false;
         }
         self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.needs_primary;
