@@ -59,8 +59,11 @@ pub struct Stats {
     pub audit_differences: u64,
     /// The age of the oldest entry that differed.
     pub audit_age_max: Duration,
-    /// Connections established.
+    /// Connections established, without those for large values.
     pub connections: u64,
+    /// Connections for values of `large_value_bytes` or more that were established. They have no
+    /// events of the observer.
+    pub large_connections: u64,
     /// Values too large for the near cache: with their key larger than 6% of `near_cache_bytes`.
     pub near_oversized: u64,
     /// Entries in the near cache.

@@ -24,6 +24,8 @@ pub(crate) struct ScriptSupport {
     locks_refused_until: Option<Instant>,
     /// The instant until which nothing is refreshed, because the server refused a script.
     scripts_refused_until: Option<Instant>,
+    /// The instant until which no script is sent, because the server hangs up at each.
+    hangs_up_until: Option<Instant>,
     is_announced: bool,
     /// The number of releases that were refused for an unknown reason.
     doubts: u32,
@@ -32,12 +34,17 @@ pub(crate) struct ScriptSupport {
 impl ScriptSupport {
     /// Return whether a lock may be taken.
     pub(crate) fn allows_locks(&self, now: Instant) -> bool {
-        self.locks_refused_until.is_none_or(|until| until <= now)
+        self.locks_refused_until.is_none_or(|until| until <= now) && !self.hangs_up(now)
+    }
+
+    /// Return whether no script is sent because the server hangs up at each.
+    pub(crate) fn hangs_up(&self, now: Instant) -> bool {
+        self.hangs_up_until.is_some_and(|until| now < until)
     }
 
     /// Return whether a refresh may begin. It needs a script that replaces a value.
     pub(crate) fn allows_refreshes(&self, now: Instant) -> bool {
-        self.scripts_refused_until.is_none_or(|until| until <= now)
+        self.scripts_refused_until.is_none_or(|until| until <= now) && !self.hangs_up(now)
     }
 
     /// Record the refusal of a command. Return `true` if it is the first one that forbids locks.
@@ -60,9 +67,14 @@ impl ScriptSupport {
         pause
     }
 
+    /// Record that the server hangs up at scripts. Return `true` if this is the first time.
+    pub(crate) fn on_hang_ups(&mut self, until: Instant) -> bool {
+        self.hangs_up_until.replace(until).is_none()
+    }
+
     /// Forget the refusals, because the login of a new connection may have other permissions.
     pub(crate) fn on_connected(&mut self) {
-        *self = Self::default();
+        *self = Self { hangs_up_until: self.hangs_up_until, ..Self::default() };
     }
 }
 
@@ -122,6 +134,11 @@ mod tests {
         assert!(support.allows_locks(now + REFUSED_FOR));
         support.on_connected();
         assert!(support.allows_locks(now));
+        assert!(support.on_hang_ups(now + REFUSED_FOR));
+        support.on_connected();
+        assert!(!support.allows_locks(now) && !support.allows_refreshes(now));
+        assert!(support.allows_locks(now + REFUSED_FOR));
+        assert!(!support.on_hang_ups(now));
     }
 
     #[test]

@@ -48,6 +48,15 @@ impl Env {
         }
     }
 
+    /// Release the lock of a command that failed because the server hangs up at scripts.
+    pub(crate) fn give_back_after_hang_up(&mut self, cx: Cx, command: &Command) {
+        if let Command::Release { key, .. } | Command::Publish { key, .. } = command
+            && self.scripts.hangs_up(cx.now)
+        {
+            self.send(cx, Sender::Nobody, Command::ReadRaw { key: key.clone() });
+        }
+    }
+
     /// Undo a lock whose sender has ended.
     pub(crate) fn return_unwanted(&mut self, cx: Cx, exchange: Exchange) {
         let Exchange { issued, reply } = exchange;

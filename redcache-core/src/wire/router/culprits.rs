@@ -3,6 +3,9 @@
 //! During a pause, the same command on the same key fails at once. The pause doubles with each
 //! further hang-up. After it, the command is tried alone, so that it costs other commands at most
 //! one connection.
+//!
+//! A proxy may hang up at every script. After hang-ups at small scripts of two keys, with no answer
+//! to a script in between, every script fails at once during a longer pause.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +17,26 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// The largest number of remembered commands. Beyond it, the oldest is forgotten.
 const CULPRITS_MAX: usize = 64;
+/// The number of keys with hang-ups at scripts after which no script is sent.
+const KEYS_MAX: u8 = 2;
+/// The pause during which no script is sent.
+const SCRIPTS_PAUSE: Duration = Duration::from_secs(60);
+/// The size from which a command may be too large for the server, whatever it is.
+const SMALL_MAX: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Culprits {
     all: Vec<Culprit>,
+    scripts: Scripts,
+}
+
+/// The hang-ups at scripts since the last answer to one.
+#[derive(Debug, Default)]
+struct Scripts {
+    last: Option<Key>,
+    /// The number of keys.
+    keys: u8,
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -41,6 +60,12 @@ pub(super) enum Admission {
 
 impl Culprits {
     pub(super) fn admit(&self, now: Instant, command: &Command) -> Admission {
+        if command.script().is_some() && self.scripts.keys > 0 {
+            return match self.scripts.until {
+                Some(until) if now < until => Admission::Refused(hangs_up_at_scripts()),
+                Some(_) | None => Admission::Alone,
+            };
+        }
         match self.place(command).and_then(|place| self.all.get(place)) {
             None => Admission::Free,
             Some(culprit) if culprit.until <= now => Admission::Alone,
@@ -54,8 +79,30 @@ impl Culprits {
         self.all.iter().any(|culprit| culprit.key == *key)
     }
 
-    /// Record a hang-up while the command was the only one in flight.
-    pub(super) fn on_hang_up(&mut self, now: Instant, command: &Command) {
+    /// Record a hang-up while the command of this size was the only one in flight. Return the end
+    /// of the pause if no script is sent from now on.
+    pub(super) fn on_hang_up(
+        &mut self,
+        now: Instant,
+        command: &Command,
+        size: usize,
+    ) -> Option<Instant> {
+        self.remember(now, command);
+        // A release never waits until it is alone, so it proves nothing by itself.
+        let is_alone = !command.releases_lock() || self.scripts.keys > 0;
+        if command.script().is_none() || !is_alone || size >= SMALL_MAX {
+            return None;
+        }
+        let Scripts { last, keys, until } = &mut self.scripts;
+        if last.as_ref() != Some(command.key()) {
+            *keys = keys.saturating_add(1);
+            *last = Some(command.key().clone());
+        }
+        let is_over = until.is_none_or(|until| until <= now);
+        (*keys >= KEYS_MAX && is_over).then(|| *until.insert(now + SCRIPTS_PAUSE))
+    }
+
+    fn remember(&mut self, now: Instant, command: &Command) {
         let place = self.place(command);
         let before = place.map(|place| self.all.remove(place).pause);
         let pause = before.map_or(PAUSE_FIRST, |pause| (pause * 2).min(PAUSE_MAX));
@@ -68,6 +115,9 @@ impl Culprits {
 
     /// Record the answer to a command.
     pub(super) fn on_answer(&mut self, command: &Command) {
+        if self.scripts.keys > 0 && command.script().is_some() {
+            self.scripts = Scripts::default();
+        }
         if let Some(place) = self.place(command) {
             self.all.remove(place);
         }
@@ -78,6 +128,11 @@ impl Culprits {
             |culprit: &Culprit| culprit.name == command.name() && culprit.key == *command.key();
         self.all.iter().position(is_same)
     }
+}
+
+fn hangs_up_at_scripts() -> Error {
+    let text = "the server hangs up at every script: is there a proxy that does not allow `EVAL`?";
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 /// Return the error text for a command on which the server hangs up.
@@ -103,7 +158,7 @@ mod tests {
         let mut now = Instant::now();
         let mut culprits = Culprits::default();
         for pause in [PAUSE_FIRST, PAUSE_FIRST * 2, PAUSE_FIRST * 4] {
-            culprits.on_hang_up(now, &read("a"));
+            assert_eq!(culprits.on_hang_up(now, &read("a"), 9), None);
             now += pause - Duration::from_millis(1);
             assert!(matches!(culprits.admit(now, &read("a")), Admission::Refused(_)));
             assert!(matches!(culprits.admit(now, &read("b")), Admission::Free));
@@ -122,9 +177,28 @@ mod tests {
         let now = Instant::now();
         let mut culprits = Culprits::default();
         for number in 0..=CULPRITS_MAX {
-            culprits.on_hang_up(now, &read(&number.to_string()));
+            culprits.on_hang_up(now, &read(&number.to_string()), 9);
         }
         assert_eq!(culprits.all.len(), CULPRITS_MAX);
         assert!(matches!(culprits.admit(now, &read("0")), Admission::Free));
+    }
+
+    #[test]
+    fn after_hang_ups_at_scripts_of_two_keys_no_script_is_sent_until_the_pause_is_over() {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let ttl = Duration::from_secs(1);
+        let script = |key: &str| Command::Touch { key: Key::from(key), ttl };
+        let mut culprits = Culprits::default();
+        assert_eq!(culprits.on_hang_up(now, &script("a"), 9), None);
+        assert_eq!(culprits.on_hang_up(now, &script("large"), SMALL_MAX), None);
+        assert!(matches!(culprits.admit(now, &script("b")), Admission::Alone));
+        assert!(matches!(culprits.admit(now, &read("b")), Admission::Free));
+        let until = culprits.on_hang_up(now, &script("b"), 9).unwrap();
+        assert!(matches!(culprits.admit(now, &script("c")), Admission::Refused(_)));
+        assert!(matches!(culprits.admit(until, &script("c")), Admission::Alone));
+        assert!(culprits.on_hang_up(until, &script("c"), 9).is_some());
+        culprits.on_answer(&script("d"));
+        assert!(matches!(culprits.admit(until, &script("d")), Admission::Free));
     }
 }

@@ -125,7 +125,11 @@ impl Router {
     /// time while the command was alone, the error names the command as the cause.
     fn fail_unanswered(&mut self, ctx: Context<'_>, issued: Issued) {
         let text = if issued.is_culprit() {
-            self.culprits.on_hang_up(ctx.now, &issued.command);
+            let until = self.culprits.on_hang_up(ctx.now, &issued.command, issued.size);
+            if let Some(until) = until {
+                let key = issued.command.key().clone();
+                self.push_event(RouterEvent::HangsUpAtScripts { key, until });
+            }
             culprits::reason(&issued.command)
         } else {
             String::new()

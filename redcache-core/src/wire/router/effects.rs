@@ -1,6 +1,7 @@
 //! The outputs of the router: events for the engine, actions for the adapter.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::id::{ConnId, LoginId};
 use crate::api::config::Address;
@@ -64,6 +65,14 @@ pub(crate) enum RouterEvent {
         reason: Error,
         slots: SlotSet,
     },
+    /// The server hangs up at every script, the last time at one of this key. None is sent until
+    /// then.
+    HangsUpAtScripts {
+        key: Key,
+        until: Instant,
+    },
+    /// A connection for large values is ready.
+    LargeUp,
     /// An attempt to connect failed. No address means that no node could be reached.
     NotUp {
         address: Option<Address>,

@@ -13,6 +13,7 @@ impl Router {
     pub(super) fn on_large_ready(&mut self, ctx: Context<'_>, id: NodeId, is_tracked: bool) {
         if let Some(large) = self.nodes.get_mut(id).and_then(|node| node.large.as_mut()) {
             large.on_ready(ctx.now, is_tracked, &mut self.rng);
+            self.push_event(RouterEvent::LargeUp);
         }
     }
 

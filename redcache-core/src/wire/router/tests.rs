@@ -253,6 +253,8 @@ impl World {
             RouterEvent::Down { slots, .. } => format!("down {}", count(&slots)),
             RouterEvent::NotUp { .. } => "not up".to_owned(),
         };
+            RouterEvent::HangsUpAtScripts { .. } => "no scripts".to_owned(),
+            RouterEvent::LargeUp => "large up".to_owned(),
         std::mem::take(&mut self.events).into_iter().map(name).collect()
     }
 

@@ -30,6 +30,22 @@ impl World {
         hang_ups
     }
 
+    /// Serve like [`serve`](Self::serve), and hang up at each script.
+    fn serve_without_scripts(&mut self) -> usize {
+        let mut hang_ups = 0;
+        while self.router.in_flight() > 0 {
+            self.reconnect();
+            let sent = self.take_sent(1);
+            if sent.iter().any(|command| command.starts_with("EVAL")) {
+                self.lose(1);
+                hang_ups += 1;
+            } else if !sent.is_empty() {
+                self.hear(1, "$1\r\nv\r\n:9\r\n".repeat(sent.len() / 2).as_bytes());
+            }
+        }
+        hang_ups
+    }
+
     /// Take the events with the outcomes of commands.
     fn take_results(&mut self) -> Vec<String> {
         let mut events = self.take_events();
@@ -99,6 +115,27 @@ fn a_further_command_on_the_key_of_a_known_one_is_tried_alone_at_once() {
         assert_eq!((results.len(), answered), (count + 2, count), "{results:?}");
         world.pass(Duration::from_secs(1));
     }
+}
+
+#[test]
+fn a_server_that_hangs_up_at_each_script_is_sent_none_for_a_pause() {
+    let mut world = World::standalone();
+    let lock = world.lock;
+    let renew = |key: usize| Command::Renew { key: Key::from(key.to_string()), lock };
+    let mut hang_ups = 0;
+    for key in 0..100 {
+        world.send(renew(key));
+        world.send(read_of("bar"));
+        hang_ups += world.serve_without_scripts();
+        let results = world.take_results();
+        assert!(results.iter().any(|it| it.starts_with("tracked")), "{results:?}");
+        let failed = results.iter().find(|it| it.starts_with("failed")).unwrap();
+        assert!(failed.contains("hung up") || failed.contains("`EVAL`"), "{failed}");
+    }
+    assert!(hang_ups <= 6, "{hang_ups}");
+    world.pass(Duration::from_secs(60));
+    world.send(renew(200));
+    assert_eq!(world.serve_without_scripts(), 1, "one script shows whether they are allowed again");
 }
 
 #[test]
