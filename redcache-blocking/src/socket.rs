@@ -22,12 +22,43 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Connect to `address`. `timeout` limits neither a name lookup nor the wait for a Unix socket
-    /// whose server does not accept.
-    pub(crate) fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
+    /// Connect to the first of several addresses that accepts, and return its place. Each attempt
+    /// gets an equal share of the remaining time, so a silent address leaves time for the next
+    /// ones.
+    ///
+    /// `timeout` limits neither a name lookup nor the wait for a Unix socket whose server does not
+    /// accept.
+    pub(crate) fn connect_any(peers: &[Address], timeout: Duration) -> io::Result<(usize, Self)> {
+        let until = Instant::now() + timeout;
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for (place, peer) in peers.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            // A host has few addresses.
+            let share = left / u32::try_from(peers.len() - place).unwrap_or(u32::MAX);
+            if share.is_zero() {
+                return Err(timed_out());
+            }
+            match Self::connect(peer, share) {
+                Ok(socket) => return Ok((place, socket)),
+                // A timeout of the system has an error number; one of `connect_timeout` has none.
+                Err(error)
+                    if error.kind() == io::ErrorKind::TimedOut
+                        && error.raw_os_error().is_none() =>
+                {
+                    failure = timed_out();
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
         match address {
             Address::Tcp { host, port } => {
-                let stream = connect_tcp(host, *port, timeout)?;
+                let address = (host.as_str(), *port).to_socket_addrs()?.next();
+                let address = address.ok_or(io::ErrorKind::NotFound)?;
+                let stream = TcpStream::connect_timeout(&address, timeout)?;
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
             }
@@ -107,33 +138,37 @@ fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Try each address of the host. Each attempt gets an equal share of the remaining time, so a
-/// silent address leaves time for the next ones.
-fn connect_tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
-    let until = Instant::now() + timeout;
-    let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (address, addresses_left) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let left = until.saturating_duration_since(Instant::now());
-        // A host has few addresses.
-        let share = left / u32::try_from(addresses_left).unwrap_or(u32::MAX);
-        if share.is_zero() {
-            return Err(timed_out());
+/// Return the addresses that a host name resolves to.
+pub(crate) fn resolve(address: &Address) -> io::Result<Vec<Address>> {
+    match address {
+        Address::Tcp { host, port } => {
+            Ok((host.as_str(), *port).to_socket_addrs()?.map(Address::from).collect())
         }
-        match TcpStream::connect_timeout(address, share) {
-            Ok(stream) => return Ok(stream),
-            // A timeout of the system has an error number; one of `connect_timeout` has none.
-            Err(error)
-                if error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() =>
-            {
-                failure = timed_out();
-            }
-            Err(error) => failure = error,
-        }
+        Address::Unix(_) => Ok(vec![address.clone()]),
     }
-    Err(failure)
 }
 
 fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "no connection within `connect_timeout`")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_refuses_keeps_no_other_from_its_chance() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = Address::from(listener.local_addr().unwrap());
+        let refusing = Address::from("127.0.0.1:1".parse::<SocketAddr>().unwrap());
+        let timeout = Duration::from_secs(5);
+        assert_eq!(resolve(&open).unwrap(), std::slice::from_ref(&open));
+        let peers = [refusing.clone(), open];
+        assert_eq!(Socket::connect_any(&peers, timeout).map(|(place, _)| place).unwrap(), 1);
+        assert!(Socket::connect_any(&[refusing], timeout).is_err());
+        let none = Socket::connect_any(&[], timeout).map(|_| ()).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
 }

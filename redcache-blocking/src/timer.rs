@@ -12,7 +12,7 @@ use crate::connection::{Connection, ConnectionIo};
 use crate::login;
 use crate::refresh;
 use crate::shared::{Shared, State};
-use crate::socket::Socket;
+use crate::socket::{Socket, resolve};
 use crate::socket_threads;
 
 /// The largest number of attempts to connect to one address at a time. An attempt may be stuck in
@@ -98,7 +98,9 @@ fn try_connect(
         let config = state.host.engine.config();
         (config.connect_timeout(), config.busy_poll())
     };
-    let socket = Socket::connect(address, timeout)?;
+    let mut peers = resolve(address)?;
+    shared.lock().host.engine.order_peers(conn, &mut peers);
+    let (place, socket) = Socket::connect_any(&peers, timeout)?;
     let io = Arc::new(ConnectionIo::new(conn, channel, socket, busy_poll));
     shared.step(|state, now| {
         let written = Arc::clone(&io);
@@ -109,6 +111,7 @@ fn try_connect(
         state.keep(thread);
         state.host.dials.end(conn);
         state.add_connection(Connection { io: Arc::clone(&io), writer });
+        state.host.engine.note_peer(conn, peers[place].clone(), &peers[place + 1..]);
         state.host.engine.handle_connected(now, conn);
         Ok::<_, io::Error>(())
     })?;

@@ -16,6 +16,7 @@ pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The methods of [`Runtime`] with boxed futures and halves.
 pub(crate) trait AnyRuntime: Send + Sync {
+    fn resolve<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Vec<Address>>>;
     fn connect<'a>(
         &'a self,
         address: &'a Address,
@@ -30,6 +31,10 @@ pub(crate) trait AnyRuntime: Send + Sync {
 }
 
 impl<R: Runtime> AnyRuntime for R {
+    fn resolve<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, io::Result<Vec<Address>>> {
+        Box::pin(Runtime::resolve(self, address))
+    }
+
     fn connect<'a>(
         &'a self,
         address: &'a Address,

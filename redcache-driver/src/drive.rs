@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use redcache_core::Address;
 use redcache_core::engine::{ConnId, LoaderId};
 
 use crate::any_runtime::{BoxFuture, Reader, Writer};
+use crate::connect_any::connect_any;
 use crate::connection::Connection;
 use crate::login;
 use crate::refresh;
@@ -111,8 +113,8 @@ async fn connect(shared: &Shared, dial: Dial) {
     else {
         return;
     };
-    let connected = connected.and_then(|halves| Ok((halves, channel?)));
-    let ((reader, writer), channel) = match connected {
+    let connected = connected.and_then(|connected| Ok((connected, channel?)));
+    let (Connected { peers, place, reader, writer }, channel) = match connected {
         Ok(connected) => connected,
         Err(error) => {
             let reason = error.to_string();
@@ -127,6 +129,7 @@ async fn connect(shared: &Shared, dial: Dial) {
         if state.host.dials.end(conn) {
             let connection = Connection::new(Arc::clone(&write_half), config.busy_poll());
             state.connections.push(connection);
+            state.host.engine.note_peer(conn, peers[place].clone(), &peers[place + 1..]);
             state.host.engine.handle_connected(now, conn);
         }
     });
@@ -139,8 +142,8 @@ async fn try_connect(
     conn: ConnId,
     address: &Address,
     timeout: Duration,
-) -> Option<io::Result<(Reader, Writer)>> {
-    let mut connect = shared.runtime.connect(address, timeout);
+) -> Option<io::Result<Connected>> {
+    let mut connect = pin!(connect_to_any(shared, conn, address, timeout));
     let mut watch = Watch { shared, key: None };
     poll_fn(|cx| {
         let waker = cx.waker().clone();
@@ -152,6 +155,33 @@ async fn try_connect(
         connect.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+/// A connection to one of the addresses of a host name.
+struct Connected {
+    /// The addresses in the order in which they were tried.
+    peers: Vec<Address>,
+    /// The place of the one that is connected.
+    place: usize,
+    reader: Reader,
+    writer: Writer,
+}
+
+async fn connect_to_any(
+    shared: &Shared,
+    conn: ConnId,
+    address: &Address,
+    timeout: Duration,
+) -> io::Result<Connected> {
+    let mut peers = shared.runtime.resolve(address).await?;
+    shared.lock().host.engine.order_peers(conn, &mut peers);
+    let connect = |place: usize| {
+        let connect = shared.runtime.connect(&peers[place], timeout);
+        async move { Ok((place, connect.await?)) }
+    };
+    let sleep = |delay| shared.runtime.sleep_until(shared.runtime.now() + delay);
+    let (place, (reader, writer)) = connect_any(0..peers.len(), timeout, connect, sleep).await?;
+    Ok(Connected { peers, place, reader, writer })
 }
 
 /// Spawn a task that `close` waits for.

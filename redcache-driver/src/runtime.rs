@@ -1,6 +1,6 @@
 //! The trait by which a runtime, or a transport to the server, is plugged into the driver.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::io;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -58,6 +58,19 @@ pub trait Runtime: Send + Sync + 'static {
     type Reader: AsyncRead + Send + Unpin + 'static;
     /// The sending half of a connection.
     type Writer: AsyncWrite + Send + Unpin + 'static;
+
+    /// Return the addresses that a host name resolves to, as IP addresses.
+    ///
+    /// They are tried in this order, except that one whose server has accepted a connection and did
+    /// not answer comes last. By default, this is `address` itself, and
+    /// [`connect`](Self::connect) resolves it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name cannot be resolved. The text of the error reaches the callers.
+    fn resolve(&self, address: &Address) -> impl Future<Output = io::Result<Vec<Address>>> + Send {
+        ready(Ok(vec![address.clone()]))
+    }
 
     /// Connect to `address`. The future is dropped after `timeout`.
     ///

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -188,6 +189,84 @@ fn two_caches_share_a_server_without_any_socket() {
         one.close().await;
         other.close().await;
         assert_eq!(runtime.world().server.clients().count(), 0);
+    });
+}
+
+/// A runtime with a name of two addresses. The first accepts connections and is silent.
+#[derive(Clone)]
+struct Named(Piped);
+
+impl Runtime for Named {
+    type Reader = Box<dyn AsyncRead + Send + Unpin>;
+    type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+    async fn resolve(&self, _: &Address) -> io::Result<Vec<Address>> {
+        Ok(["192.0.2.1:1", "192.0.2.2:1"].map(|it| it.parse::<SocketAddr>().unwrap().into()).into())
+    }
+
+    async fn connect(
+        &self,
+        address: &Address,
+        timeout: Duration,
+    ) -> io::Result<(Self::Reader, Self::Writer)> {
+        if address.to_string() == "192.0.2.1:1" {
+            return Ok((Box::new(Silent), Box::new(Silent)));
+        }
+        let (reader, writer) = self.0.connect(address, timeout).await?;
+        Ok((Box::new(reader), Box::new(writer)))
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        self.0.sleep_until(at).await;
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task);
+    }
+}
+
+struct Silent;
+
+impl AsyncRead for Silent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Silent {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn the_second_address_of_a_name_serves_if_the_first_accepts_and_is_silent() {
+    smol::block_on(async {
+        let config =
+            Config::builder().server("name", 1).connect_timeout(Duration::from_millis(100));
+        let runtime = Piped::new();
+        let cache = Cache::connect_on(Named(runtime.clone()), config).await.unwrap();
+        assert_eq!(source_of(&cache, "k").await, Source::Loaded);
+        runtime.cut_all();
+        wait_until("it is connected again", || cache.stats().connections == 2).await;
+        assert_eq!(source_of(&cache, "k").await, Source::Redis);
+        cache.close().await;
     });
 }
 

@@ -116,6 +116,16 @@ impl Runtime for Smol {
     type Reader = Box<dyn AsyncRead + Send + Unpin>;
     type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
+    async fn resolve(&self, address: &Address) -> io::Result<Vec<Address>> {
+        match address {
+            Address::Tcp { host, port } => {
+                let addresses = smol::net::resolve((host.as_str(), *port)).await?;
+                Ok(addresses.into_iter().map(Address::from).collect())
+            }
+            Address::Unix(_) => Ok(vec![address.clone()]),
+        }
+    }
+
     async fn connect(
         &self,
         address: &Address,

@@ -160,6 +160,16 @@ impl Runtime for Tokio {
     type Reader = Box<dyn AsyncRead + Send + Unpin>;
     type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
+    async fn resolve(&self, address: &Address) -> io::Result<Vec<Address>> {
+        match address {
+            Address::Tcp { host, port } => {
+                let addresses = tokio::net::lookup_host((host.as_str(), *port)).await?;
+                Ok(addresses.map(Address::from).collect())
+            }
+            Address::Unix(_) => Ok(vec![address.clone()]),
+        }
+    }
+
     async fn connect(
         &self,
         address: &Address,

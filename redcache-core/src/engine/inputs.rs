@@ -7,6 +7,7 @@ use super::env::{Closing, Cx};
 use super::ops::Machine;
 use super::state::Engine;
 use crate::api::answer::Loaded;
+use crate::api::config::Address;
 use crate::api::credentials::Credentials;
 use crate::api::error::Error;
 use crate::api::key::Key;
@@ -22,6 +23,20 @@ use crate::wire::router::{Action, ConnId, LoginId};
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 impl Engine {
+    /// Order the addresses that the host name of an [`Event::Dial`](crate::engine::Event::Dial)
+    /// resolves to, as they are to be tried. An address that has accepted a connection and did not
+    /// serve it comes last.
+    pub fn order_peers(&self, conn: ConnId, peers: &mut Vec<Address>) {
+        self.env.router.order_peers(conn, peers);
+    }
+
+    /// Record the address of a new connection, before
+    /// [`handle_connected`](Self::handle_connected). `rest` are the addresses that follow it in the
+    /// order of [`order_peers`](Self::order_peers).
+    pub fn note_peer(&mut self, conn: ConnId, peer: Address, rest: &[Address]) {
+        self.env.router.note_peer(conn, peer, rest);
+    }
+
     /// Handle the connection that an [`Event::Dial`](crate::engine::Event::Dial) requested.
     pub fn handle_connected(&mut self, now: Instant, conn: ConnId) {
         let (router, context) = self.env.router(now);

@@ -40,11 +40,12 @@ mod links;
 mod logins;
 mod node;
 mod nodes;
+mod peers;
 mod probing;
 mod queue;
 mod redirects;
-mod routing;
 mod reply_window;
+mod routing;
 mod seeds;
 mod sentinel;
 mod waiting;
@@ -111,38 +112,14 @@ impl Router {
         if id.node == NodeId::SENTINEL {
             return self.on_sentinel_connected(ctx, id);
         }
+        let others = self.peers.others(id);
         let node = self.nodes.get_mut(id.node);
-        if !node.is_some_and(|node| node.on_connected(ctx, id)) {
+        if !node.is_some_and(|node| node.on_connected(ctx, id, others)) {
             // An abandoned attempt has succeeded.
             self.effects.actions.push_back(Action::HangUp { conn: id });
             return;
         }
         self.ask_credentials(ctx, id.node);
-    }
-
-    /// Handle the loss of a connection, or the failure of the attempt to connect.
-    pub(crate) fn handle_disconnected(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
-        if id.node == NodeId::SENTINEL {
-            return self.on_sentinel_disconnected(ctx, id, reason);
-        }
-        if self.is_large(id) {
-            return self.on_large_hang_up(ctx, id);
-        }
-        if let Some(node) = self.nodes.get_mut(id.node)
-            && node.link.has(id)
-        {
-            // The reason of an encrypted connection contains the advice.
-            let is_unanswered = node.link.is_unanswered() && ctx.config.tls().is_none();
-            let advice = if is_unanswered { advice::TLS } else { "" };
-            node.on_hang_up(ctx.config);
-            self.lose(ctx, id, reason, advice);
-        }
-    }
-
-    fn lose(&mut self, ctx: Context<'_>, id: ConnId, reason: &str, advice: &str) {
-        let Some(node) = self.nodes.get(id.node) else { return };
-        let text = format!("{}: {reason}{advice}", node.address);
-        self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
     }
 
     /// Read the next message of the server from `input`; `None` if more bytes are needed.
@@ -182,7 +159,10 @@ impl Router {
                     self.on_large_ready(ctx, id.node, untracked.is_none());
                     None
                 }
-                Inbound::Ready { untracked } => self.on_ready(ctx, id.node, untracked),
+                Inbound::Ready { untracked } => {
+                    self.peers.on_ready(id);
+                    self.on_ready(ctx, id.node, untracked)
+                }
                 Inbound::LoginRefused => {
                     self.on_logged_in(ctx, id, false);
                     None
@@ -339,7 +319,11 @@ impl Router {
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        self.effects.actions.pop_front()
+        let action = self.effects.actions.pop_front();
+        if let Some(Action::HangUp { conn }) = &action {
+            self.peers.on_ended(*conn, true);
+        }
+        action
     }
 
     /// Swap the bytes to write on a connection with the buffer. Return `false` if there are none.

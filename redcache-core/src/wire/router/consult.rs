@@ -34,14 +34,18 @@ impl Router {
 
     /// Hang up on the current sentinel, and continue with the next one.
     fn leave_sentinel(&mut self, ctx: Context<'_>, failure: Failure) {
-        if let Some(conn) = self.sentinels.as_ref().and_then(|sentinels| sentinels.conn()) {
+        let conn = self.sentinels.as_ref().and_then(|sentinels| sentinels.conn());
+        if let Some(conn) = conn {
             self.effects.actions.push_back(Action::HangUp { conn });
         }
-        self.on_sentinel_failed(ctx, failure);
+        self.on_sentinel_failed(ctx, conn, failure);
     }
 
-    fn on_sentinel_failed(&mut self, ctx: Context<'_>, failure: Failure) {
+    fn on_sentinel_failed(&mut self, ctx: Context<'_>, conn: Option<ConnId>, failure: Failure) {
         let Some(sentinels) = &mut self.sentinels else { return };
+        if conn.is_some_and(|conn| self.peers.others(conn) > 0) {
+            return sentinels.repeat(ctx.now);
+        }
         let Some(News::NoneAnswers(reason)) = sentinels.on_failed(ctx.now, failure, &mut self.rng)
         else {
             return;
@@ -122,7 +126,7 @@ impl Router {
             let name = sentinels.name();
             let text = format!("sentinel {name}: {why}{advice}");
             let lost = Failure::Lost(Error::new(ErrorKind::Unavailable, text));
-            self.on_sentinel_failed(ctx, lost);
+            self.on_sentinel_failed(ctx, Some(conn), lost);
         }
     }
 
@@ -137,7 +141,10 @@ impl Router {
         loop {
             let Some(sentinels) = &mut self.sentinels else { return };
             match sentinels.receive(ctx.now, conn, input, settings) {
-                Ok(Some(News::Primary(address))) => self.follow(ctx, address),
+                Ok(Some(News::Primary(address))) => {
+                    self.peers.on_ready(conn);
+                    self.follow(ctx, address);
+                }
                 Ok(Some(News::LoggedIn { is_accepted })) => {
                     self.on_sentinel_logged_in(ctx, is_accepted);
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::advice;
 use super::context::Context;
 use super::culprits;
 use super::effects::{Action, RouterEvent};
@@ -13,15 +14,47 @@ use crate::api::error::{Error, ErrorKind};
 use crate::wire::issued::{ATTEMPTS_MAX, Issued};
 
 impl Router {
+    /// Handle the loss of a connection, or the failure of the attempt to connect.
+    pub(crate) fn handle_disconnected(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
+        self.on_hang_up(ctx, id, reason);
+        self.peers.on_ended(id, false);
+    }
+
+    fn on_hang_up(&mut self, ctx: Context<'_>, id: ConnId, reason: &str) {
+        if id.node == NodeId::SENTINEL {
+            return self.on_sentinel_disconnected(ctx, id, reason);
+        }
+        if self.is_large(id) {
+            return self.on_large_hang_up(ctx, id);
+        }
+        if let Some(node) = self.nodes.get_mut(id.node)
+            && node.link.has(id)
+        {
+            // The reason of an encrypted connection contains the advice.
+            let is_unanswered = node.link.is_unanswered() && ctx.config.tls().is_none();
+            let advice = if is_unanswered { advice::TLS } else { "" };
+            node.on_hang_up(ctx.config);
+            self.lose(ctx, id, reason, advice);
+        }
+    }
+
+    pub(super) fn lose(&mut self, ctx: Context<'_>, id: ConnId, reason: &str, advice: &str) {
+        let Some(node) = self.nodes.get(id.node) else { return };
+        let text = format!("{}: {reason}{advice}", node.address);
+        self.on_disconnect(ctx, id.node, &Error::new(ErrorKind::Unavailable, text));
+    }
+
     /// Give a connection up. Repeatable commands wait for the next one, or for another owner of
     /// their slot.
     pub(super) fn on_disconnect(&mut self, ctx: Context<'_>, id: NodeId, reason: &Error) {
         let slots = self.slots_of(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
+        let conn = node.link.conn();
+        let has_others = conn.is_some_and(|conn| self.peers.others(conn) > 0);
         let was_announced = node.is_announced;
         let address = node.address.clone();
         let Disconnected { was_ready, is_in_doubt, unanswered } =
-            node.on_disconnect(ctx.now, reason, &mut self.rng);
+            node.on_disconnect(ctx.now, (reason, has_others), &mut self.rng);
         // The large link lives within the ordinary one.
         let large = node.lose_large(ctx.now, &mut self.rng).map(|(conn, lost)| {
             self.effects.actions.push_back(Action::HangUp { conn });
@@ -43,7 +76,7 @@ impl Router {
             self.route(ctx, issued);
         }
         let outage = self.nodes.get(id).and_then(|node| node.outage(ctx.now, ctx.config));
-        if self.is_closed || (!was_ready && is_lasting(reason)) {
+        if self.is_closed || (!was_ready && !is_in_doubt && is_lasting(reason)) {
             self.fail_queue(id, reason);
             if self.cluster.is_none() {
                 self.fail_paused(reason);
@@ -52,7 +85,7 @@ impl Router {
             self.fail_waiting(id, &outage);
         }
         self.search_primary(ctx);
-        self.on_node_lost(ctx, id, (was_ready, reason));
+        self.on_node_lost(ctx, id, (was_ready, has_others), reason);
     }
 
     /// Leave a server that is not ready or not the right one, once its commands are answered.
@@ -138,7 +171,13 @@ impl Router {
     }
 
     /// Schedule the next query, because another node may own the slots by now.
-    fn on_node_lost(&mut self, ctx: Context<'_>, id: NodeId, (was_ready, reason): (bool, &Error)) {
+    fn on_node_lost(
+        &mut self,
+        ctx: Context<'_>,
+        id: NodeId,
+        (was_ready, has_others): (bool, bool),
+        reason: &Error,
+    ) {
         let Some(cluster) = &mut self.cluster else { return };
         if cluster.is_asked(id) {
             cluster.on_answered(ctx.now, ctx.config.discovery_interval, &mut self.rng);
@@ -148,7 +187,9 @@ impl Router {
         } else {
             cluster.request_discovery_soon(ctx.now);
         }
-        if cluster.seeds.tried == Some(id) {
+        if cluster.seeds.tried == Some(id) && has_others {
+            cluster.seeds.repeat(ctx.now);
+        } else if cluster.seeds.tried == Some(id) {
             let is_round = cluster.seeds.pass(ctx.now, Some(reason), &mut self.rng);
             if is_round && !cluster.is_known {
                 self.push_event(RouterEvent::NotUp { address: None, reason: reason.clone() });

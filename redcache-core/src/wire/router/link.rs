@@ -117,6 +117,13 @@ impl Link {
         }
     }
 
+    /// Leave an equal share of the time for the handshake to each of `others` addresses.
+    pub(super) fn share_time(&mut self, now: Instant, others: u32) {
+        if let Self::Open { until, .. } = self {
+            *until = now + until.saturating_duration_since(now) / others.saturating_add(1);
+        }
+    }
+
     /// Return the next message of the server on connection `id`.
     pub(super) fn receive(
         &mut self,

@@ -223,12 +223,14 @@ impl Node {
         Some((conn, large.on_disconnect(now, rng)))
     }
 
-    /// Begin the handshake. Return `false` if this attempt was abandoned before.
-    pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId) -> bool {
+    /// Begin the handshake. `others` addresses are left to try if it fails. Return `false` if this
+    /// attempt was abandoned before.
+    pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId, others: u32) -> bool {
         let expected = self.expectation(ctx.config);
         let Some(lane) = self.lane(id) else { return false };
         let Some(link) = self.link_of(lane) else { return false };
         let is_expected = link.on_connected(ctx.now, id, (expected, ctx.config));
+        link.share_time(ctx.now, others);
         if let (Lane::Large, Some((_, conn))) = (lane, link.open_mut()) {
             conn.carry_large(ctx.config);
         }

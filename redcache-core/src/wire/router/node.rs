@@ -79,7 +79,8 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Disconnected {
     pub(super) was_ready: bool,
-    /// Whether the server may be running and not know `HELLO`.
+    /// Whether the next attempt shows if the server is down: this one may not know `HELLO`, or
+    /// its name has other addresses.
     pub(super) is_in_doubt: bool,
     /// The unanswered commands, oldest first.
     pub(super) unanswered: Vec<Issued>,
@@ -98,8 +99,8 @@ impl Node {
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             waiting: Waiting::default(),
             unanswered_max: UNANSWERED_MAX,
-            backoff: Backoff::new(config.reconnect_delay_max),
             replies: ReplyWindow::default(),
+            backoff: Backoff::new(config.reconnect_delay_max),
             ready_since: None,
             was_useful: false,
             blames_command: false,
@@ -215,8 +216,8 @@ impl Node {
         if let Some((_, conn)) = self.link.open_mut() {
             conn.on_hang_up();
             self.blames_command = conn.is_ready() && conn.awaited() > 0;
-        }
             self.replies.on_hang_up(conn.awaited());
+        }
         self.is_in_doubt = self.link.is_at_hello() && !is_named_by_sentinel(config);
         if self.is_in_doubt {
             self.hello.on_hang_up();
@@ -292,8 +293,8 @@ impl Node {
     /// Record the answer to a command that was unanswered at so many hang-ups.
     pub(super) fn on_answer(&mut self, now: Instant, reply: &Reply, hang_ups: u8) {
         self.breaker.on_answer(now);
-        if reply.has_written() {
         self.replies.on_answer(now, reply.value_len(), hang_ups);
+        if reply.has_written() {
             self.needs_primary = false;
         }
         self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.needs_primary;
@@ -305,11 +306,12 @@ impl Node {
         RouterEvent::Up { address: self.address.clone(), untracked: self.untracked.clone(), slots }
     }
 
-    /// Give the connection up, to dial again after a pause.
+    /// Give the connection up, to dial again after a pause, or at once if the host name
+    /// `has_others`, addresses that were not tried.
     pub(super) fn on_disconnect(
         &mut self,
         now: Instant,
-        reason: &Error,
+        (reason, has_others): (&Error, bool),
         rng: &mut Rng,
     ) -> Disconnected {
         if let Some(since) = self.ready_since.take() {
@@ -318,11 +320,11 @@ impl Node {
         if std::mem::take(&mut self.blames_command) {
             self.backoff.on_command_blamed();
         }
-        let dial_at = now + self.backoff.pause(rng);
+        let dial_at = if has_others { now } else { now + self.backoff.pause(rng) };
         let (unanswered, was_ready) = self.link.on_disconnect(dial_at);
         self.waiting.on_disconnect();
         self.questionable = None;
-        let is_in_doubt = std::mem::take(&mut self.is_in_doubt);
+        let is_in_doubt = std::mem::take(&mut self.is_in_doubt) || has_others;
         if !is_in_doubt {
             // One malformed reply of a ready server does not count as an outage.
             let counts = !was_ready || !is_lasting(reason);

@@ -9,6 +9,7 @@ use super::effects::{Effects, RouterEvent};
 use super::id::NodeId;
 use super::node::{Node, UNANSWERED_MAX};
 use super::nodes::Nodes;
+use super::peers::Peers;
 use super::probing::Probing;
 use super::queue::Queue;
 use super::sentinel::Sentinels;
@@ -34,6 +35,7 @@ pub(crate) struct Router {
     /// Commands that a server refused for the moment, by the time of their next try.
     pub(super) paused: Queue,
     pub(super) culprits: Culprits,
+    pub(super) peers: Peers,
     pub(super) probing: Probing,
     pub(super) effects: Effects,
     pub(super) rng: Rng,
@@ -83,6 +85,7 @@ impl Router {
             unrouted: Queue::default(),
             paused: Queue::default(),
             culprits: Culprits::default(),
+            peers: Peers::default(),
             probing: Probing::default(),
             effects: Effects::default(),
             rng,

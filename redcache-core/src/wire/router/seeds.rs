@@ -49,6 +49,12 @@ impl Seeds {
         if is_due { self.addresses.get(self.next).cloned() } else { None }
     }
 
+    /// Try the same seed again, because its name has another address.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        self.tried = None;
+        self.try_at = now;
+    }
+
     /// Skip an unusable seed. Return whether all seeds have been tried.
     pub(super) fn pass(&mut self, now: Instant, reason: Option<&Error>, rng: &mut Rng) -> bool {
         self.tried = None;

@@ -184,6 +184,11 @@ impl Sentinels {
         }
     }
 
+    /// Dial the current sentinel again, because its name has another address.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        self.link = Link::Down { dial_at: now };
+    }
+
     /// Leave the current sentinel for the next one. Return news if all have failed.
     pub(super) fn on_failed(
         &mut self,

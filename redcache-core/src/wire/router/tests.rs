@@ -13,6 +13,7 @@ use crate::rng::Rng;
 
 mod hang_ups;
 mod large;
+mod peers;
 mod redirects;
 mod seeds;
 mod slot_map;
@@ -252,9 +253,9 @@ impl World {
             RouterEvent::Up { .. } => "up".to_owned(),
             RouterEvent::Down { slots, .. } => format!("down {}", count(&slots)),
             RouterEvent::NotUp { .. } => "not up".to_owned(),
-        };
             RouterEvent::HangsUpAtScripts { .. } => "no scripts".to_owned(),
             RouterEvent::LargeUp => "large up".to_owned(),
+        };
         std::mem::take(&mut self.events).into_iter().map(name).collect()
     }
 
