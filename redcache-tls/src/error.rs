@@ -70,6 +70,12 @@ fn certificate(error: &CertificateError) -> TlsError {
                 .to_owned()
         }
         CertificateError::Revoked => "the server's certificate was revoked: renew it".to_owned(),
+        // The library has no variant for it.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the server's certificate is that of an authority (`openssl req -x509` makes such \
+             ones): let the authority sign one with `CA:FALSE` for the server"
+                .to_owned()
+        }
         other => format!("the server's certificate is not accepted ({other:?})"),
     })
 }

@@ -159,6 +159,16 @@ fn a_certificate_of_an_unknown_authority_is_refused_unless_any_is_accepted() {
 }
 
 #[test]
+fn a_server_with_the_certificate_of_its_authority_is_told_what_it_needs() {
+    let authority = Authority::new();
+    let tls = TlsConfig::new().ca_pem(authority.pem());
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let error = connect(&tls, "localhost", server(authority.sign(params), None)).unwrap_err();
+    assert!(error.contains("`CA:FALSE`"), "{error}");
+}
+
+#[test]
 fn a_server_that_wants_a_client_certificate_gets_it_or_the_error_says_so() {
     let authority = Authority::new();
     let config = |clients| {
