@@ -138,6 +138,7 @@ fn tcp(rest: &str) -> Result<ConfigBuilder, ConfigError> {
 
 fn cluster(rest: &str) -> Result<ConfigBuilder, ConfigError> {
     let Parts { login, endpoints, db } = Parts::of(rest);
+    check_one_login(login)?;
     let seeds: Vec<_> = endpoints.split(',').map(endpoint).collect::<Result<_, _>>()?;
     if seeds.iter().any(|(host, _)| host.is_empty()) {
         let text = "the URL has a node without a host: write redis-cluster://HOST:PORT,HOST:PORT";
@@ -150,6 +151,7 @@ fn cluster(rest: &str) -> Result<ConfigBuilder, ConfigError> {
 /// `host:port/db?node=host:port&sentinelServiceName=service`.
 fn sentinel(rest: &str, options: &mut Vec<&str>) -> Result<ConfigBuilder, ConfigError> {
     let Parts { login, endpoints, db: path } = Parts::of(rest);
+    check_one_login(login)?;
     let mut sentinels: Vec<_> = endpoints.split(',').map(sentinel_at).collect::<Result<_, _>>()?;
     let (mut service, mut db) = path.split_once('/').unwrap_or((path, ""));
     let mut logins = [None; 2];
@@ -267,6 +269,19 @@ fn disabled(rest: &str) -> Result<ConfigBuilder, ConfigError> {
     Err(ConfigError::unquoted("host", text))
 }
 
+/// Reject a login per server. All but the last would be taken for a part of the password.
+fn check_one_login(login: Option<&str>) -> Result<(), ConfigError> {
+    let after_at = login.and_then(|login| login.split_once('@')).map(|(_, rest)| rest);
+    if after_at.is_some_and(|rest| rest.contains(',')) { Err(misplaced_login()) } else { Ok(()) }
+}
+
+fn misplaced_login() -> ConfigError {
+    wrong(
+        "the URL has a login behind a server: write it once, before the first server; in a user \
+         name or a password, write %40 for `@` and %2C for `,`",
+    )
+}
+
 fn log_in(builder: ConfigBuilder, login: Option<&str>) -> Result<ConfigBuilder, ConfigError> {
     let Some(login) = login else {
         return Ok(builder);
@@ -275,6 +290,9 @@ fn log_in(builder: ConfigBuilder, login: Option<&str>) -> Result<ConfigBuilder, 
         let text = "the URL has a user name without a password: write user:password@ or :password@";
         ConfigError::unquoted("username", text)
     })?;
+    if user.contains(',') {
+        return Err(misplaced_login());
+    }
     let builder = builder.password(decoded("password", password)?);
     if user.is_empty() { Ok(builder) } else { Ok(builder.username(decoded("username", user)?)) }
 }
