@@ -45,7 +45,9 @@ impl Engine {
                 self.on_own_write(cx, &command, false);
                 self.keep_removal(cx, token, (&command, &error));
                 self.report_reply(token, &command, Some(error.kind()));
-                self.env.give_back_after_hang_up(cx, &command);
+                if command.releases_lock() && self.env.scripts.hangs_up(now) {
+                    self.env.give_back(cx, command.key());
+                }
                 self.on_failed(cx, token, command.key(), error);
             }
             RouterEvent::Overdue { token, command, last_refusal } => {
@@ -84,7 +86,9 @@ impl Engine {
                 self.on_connected(address, untracked, &slots);
                 self.removals.on_connected(&mut self.env, cx);
             }
-            RouterEvent::HangsUpAtScripts { key, until } => self.on_hang_ups(key, until),
+            RouterEvent::HangsUpAtScripts { keys, until } => {
+                self.env.on_hang_ups(cx, keys, until);
+            }
             RouterEvent::LargeUp => self.env.stats.large_connections += 1,
             RouterEvent::Down { address, reason, slots } => {
                 self.on_disconnected(cx, (address, reason), &slots);
@@ -106,14 +110,6 @@ impl Engine {
         env.observe(|| ConnectedEvent::new(address.clone()));
         if let Some(reason) = untracked {
             env.observe(|| UntrackedEvent::new(address, reason));
-        }
-    }
-
-    fn on_hang_ups(&mut self, key: Key, until: Instant) {
-        if self.env.scripts.on_hang_ups(until) {
-            let reason = "the server hangs up at every script, so loaded values are not stored and \
-                          no locks are taken: is there a proxy that does not allow `EVAL`?";
-            self.env.observe(|| NotStoredEvent::new(key, reason.to_owned()));
         }
     }
 

@@ -1,9 +1,13 @@
 //! Locks that Redis granted and no call needs, or that cannot be released by a script.
 
+use std::time::Instant;
+
 use super::env::{Cx, Env};
 use super::exchange::Exchange;
 use super::script_support::forbids_scripts;
 use super::sender::Sender;
+use crate::api::key::Key;
+use crate::api::observer::NotStoredEvent;
 use crate::flow::held::Held;
 use crate::protocol::command::Command;
 use crate::protocol::reply::{LockReply, Reply, WriteLockReply};
@@ -36,25 +40,31 @@ impl Env {
         self.send(cx, Sender::Nobody, Command::Release { key, lock });
     }
 
-    /// Release the lock of a `Release` that was refused because it is a script: read the key, and
-    /// remove it if it still holds a lock of this process. A value that is written in between is
-    /// removed too, which costs a load.
+    /// Release the lock of a `Release` that was refused because it is a script.
     pub(crate) fn give_back_without_script(&mut self, cx: Cx, exchange: &Exchange) {
         let Exchange { issued, reply } = exchange;
         if let (Command::Release { key, .. }, Reply::Refused(why)) = (&issued.command, reply)
             && forbids_scripts(&issued.command, why)
         {
-            self.send(cx, Sender::Nobody, Command::ReadRaw { key: key.clone() });
+            self.give_back(cx, key);
         }
     }
 
-    /// Release the lock of a command that failed because the server hangs up at scripts.
-    pub(crate) fn give_back_after_hang_up(&mut self, cx: Cx, command: &Command) {
-        if let Command::Release { key, .. } | Command::Publish { key, .. } = command
-            && self.scripts.hangs_up(cx.now)
-        {
-            self.send(cx, Sender::Nobody, Command::ReadRaw { key: key.clone() });
+    /// Give back the locks of these keys, because the server hangs up at scripts.
+    pub(crate) fn on_hang_ups(&mut self, cx: Cx, mut keys: Vec<Key>, until: Instant) {
+        keys.iter().for_each(|key| self.give_back(cx, key));
+        let Some(key) = keys.pop() else { return };
+        if self.scripts.on_hang_ups(until) {
+            let reason = "the server hangs up at every script, so loaded values are not stored and \
+                          no locks are taken: is there a proxy that does not allow `EVAL`?";
+            self.observe(|| NotStoredEvent::new(key, reason.to_owned()));
         }
+    }
+
+    /// Release a lock without a script: read the key, and remove it if it still holds a lock of
+    /// this process. A value that is written in between is removed too, which costs a load.
+    pub(crate) fn give_back(&mut self, cx: Cx, key: &Key) {
+        self.send(cx, Sender::Nobody, Command::ReadRaw { key: key.clone() });
     }
 
     /// Undo a lock whose sender has ended.

@@ -4,14 +4,15 @@
 //! further hang-up. After it, the command is tried alone, so that it costs other commands at most
 //! one connection.
 //!
-//! A proxy may hang up at every script. After hang-ups at small scripts of two keys, with no answer
-//! to a script in between, every script fails at once during a longer pause.
+//! A proxy may hang up at every script. After prompt hang-ups at small scripts of two keys, with no
+//! answer to a script in between, every script fails at once during a longer pause.
 
 use std::time::{Duration, Instant};
 
 use crate::api::error::{Error, ErrorKind};
 use crate::api::key::Key;
 use crate::protocol::command::Command;
+use crate::wire::issued::Issued;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ const KEYS_MAX: u8 = 2;
 const SCRIPTS_PAUSE: Duration = Duration::from_secs(60);
 /// The size from which a command may be too large for the server, whatever it is.
 const SMALL_MAX: usize = 64 << 10;
+/// A hang-up so long after a script was sent may have any cause.
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 pub(super) struct Culprits {
@@ -79,18 +82,21 @@ impl Culprits {
         self.all.iter().any(|culprit| culprit.key == *key)
     }
 
-    /// Record a hang-up while the command of this size was the only one in flight. Return the end
-    /// of the pause if no script is sent from now on.
-    pub(super) fn on_hang_up(
-        &mut self,
-        now: Instant,
-        command: &Command,
-        size: usize,
-    ) -> Option<Instant> {
+    /// Return the keys of the remembered commands, oldest first.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.all.iter().map(|culprit| &culprit.key)
+    }
+
+    /// Record a hang-up while the command was the only one in flight. Return the end of the pause
+    /// if no script is sent from now on.
+    pub(super) fn on_hang_up(&mut self, now: Instant, issued: &Issued) -> Option<Instant> {
+        let command = &issued.command;
         self.remember(now, command);
         // A release never waits until it is alone, so it proves nothing by itself.
         let is_alone = !command.releases_lock() || self.scripts.keys > 0;
-        if command.script().is_none() || !is_alone || size >= SMALL_MAX {
+        let is_at_once = now.saturating_duration_since(issued.sent_at) < AT_ONCE;
+        let is_proof = is_alone && is_at_once && issued.size < SMALL_MAX;
+        if command.script().is_none() || !is_proof {
             return None;
         }
         let Scripts { last, keys, until } = &mut self.scripts;
@@ -147,6 +153,12 @@ pub(super) fn reason(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::command::Token;
+    use crate::protocol::slot::Slot;
+
+    fn issued(now: Instant, command: Command) -> Issued {
+        Issued::new(now, Token { sender: 1, slot: 0 }, command, Slot::FIRST)
+    }
 
     fn read(key: &str) -> Command {
         Command::Read { key: Key::from(key), asks_ttl: true }
@@ -158,7 +170,7 @@ mod tests {
         let mut now = Instant::now();
         let mut culprits = Culprits::default();
         for pause in [PAUSE_FIRST, PAUSE_FIRST * 2, PAUSE_FIRST * 4] {
-            assert_eq!(culprits.on_hang_up(now, &read("a"), 9), None);
+            assert_eq!(culprits.on_hang_up(now, &issued(now, read("a"))), None);
             now += pause - Duration::from_millis(1);
             assert!(matches!(culprits.admit(now, &read("a")), Admission::Refused(_)));
             assert!(matches!(culprits.admit(now, &read("b")), Admission::Free));
@@ -177,7 +189,7 @@ mod tests {
         let now = Instant::now();
         let mut culprits = Culprits::default();
         for number in 0..=CULPRITS_MAX {
-            culprits.on_hang_up(now, &read(&number.to_string()), 9);
+            culprits.on_hang_up(now, &issued(now, read(&number.to_string())));
         }
         assert_eq!(culprits.all.len(), CULPRITS_MAX);
         assert!(matches!(culprits.admit(now, &read("0")), Admission::Free));
@@ -190,14 +202,17 @@ mod tests {
         let ttl = Duration::from_secs(1);
         let script = |key: &str| Command::Touch { key: Key::from(key), ttl };
         let mut culprits = Culprits::default();
-        assert_eq!(culprits.on_hang_up(now, &script("a"), 9), None);
-        assert_eq!(culprits.on_hang_up(now, &script("large"), SMALL_MAX), None);
+        assert_eq!(culprits.on_hang_up(now + AT_ONCE, &issued(now, script("late"))), None);
+        assert_eq!(culprits.on_hang_up(now, &issued(now, script("a"))), None);
+        let mut large = issued(now, script("large"));
+        large.size = SMALL_MAX;
+        assert_eq!(culprits.on_hang_up(now, &large), None);
         assert!(matches!(culprits.admit(now, &script("b")), Admission::Alone));
         assert!(matches!(culprits.admit(now, &read("b")), Admission::Free));
-        let until = culprits.on_hang_up(now, &script("b"), 9).unwrap();
+        let until = culprits.on_hang_up(now, &issued(now, script("b"))).unwrap();
         assert!(matches!(culprits.admit(now, &script("c")), Admission::Refused(_)));
         assert!(matches!(culprits.admit(until, &script("c")), Admission::Alone));
-        assert!(culprits.on_hang_up(until, &script("c"), 9).is_some());
+        assert!(culprits.on_hang_up(until, &issued(until, script("c"))).is_some());
         culprits.on_answer(&script("d"));
         assert!(matches!(culprits.admit(until, &script("d")), Admission::Free));
     }

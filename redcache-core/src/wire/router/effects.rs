@@ -65,10 +65,10 @@ pub(crate) enum RouterEvent {
         reason: Error,
         slots: SlotSet,
     },
-    /// The server hangs up at every script, the last time at one of this key. None is sent until
+    /// The server hangs up at every script, lately at those of these keys. None is sent until
     /// then.
     HangsUpAtScripts {
-        key: Key,
+        keys: Vec<Key>,
         until: Instant,
     },
     /// A connection for large values is ready.
