@@ -44,6 +44,7 @@ mod peers;
 mod probing;
 mod queue;
 mod redirects;
+mod replica;
 mod reply_window;
 mod routing;
 mod seeds;

@@ -226,7 +226,7 @@ impl Node {
     /// Begin the handshake. `others` addresses are left to try if it fails. Return `false` if this
     /// attempt was abandoned before.
     pub(super) fn on_connected(&mut self, ctx: Context<'_>, id: ConnId, others: u32) -> bool {
-        let expected = self.expectation(ctx.config);
+        let expected = self.expectation(ctx.now, ctx.config);
         let Some(lane) = self.lane(id) else { return false };
         let Some(link) = self.link_of(lane) else { return false };
         let is_expected = link.on_connected(ctx.now, id, (expected, ctx.config));

@@ -8,6 +8,7 @@ use super::effects::{Effects, RouterEvent};
 use super::hello::Hello;
 use super::large::LargeLink;
 use super::link::Link;
+use super::replica::Replica;
 use super::reply_window::ReplyWindow;
 use super::waiting::Waiting;
 use crate::api::config::{Address, Config, Servers};
@@ -56,8 +57,7 @@ pub(super) struct Node {
     /// A refusal has shown that the server is not ready or not the right one. The connection ends
     /// once its commands are answered.
     questionable: Option<Error>,
-    /// A replica at this address has refused a write, so only a primary will do.
-    needs_primary: bool,
+    pub(super) replica: Replica,
     /// Whether the server knows `HELLO`.
     pub(super) hello: Hello,
     /// Whether the server has hung up at `HELLO`. The next attempt shows whether the server is
@@ -107,7 +107,7 @@ impl Node {
             fault: None,
             down_since: None,
             questionable: None,
-            needs_primary: false,
+            replica: Replica::default(),
             hello: Hello::UNKNOWN,
             is_in_doubt: false,
             untracked: None,
@@ -203,11 +203,12 @@ impl Node {
     }
 
     /// Return what is known of the server that the next handshake is with.
-    pub(super) fn expectation(&self, config: &Config) -> Expectation {
+    pub(super) fn expectation(&self, now: Instant, config: &Config) -> Expectation {
         let is_named_by_sentinel = is_named_by_sentinel(config);
         // Only the reply to `HELLO` contains the role.
         let without_hello = self.hello.is_skipped() && !is_named_by_sentinel;
-        let needs_primary = self.needs_primary || (is_named_by_sentinel && !mutant!(RoleUnchecked));
+        let needs_primary =
+            self.replica.is_rejected(now) || (is_named_by_sentinel && !mutant!(RoleUnchecked));
         Expectation { without_hello, needs_primary }
     }
 
@@ -230,15 +231,14 @@ impl Node {
     pub(super) fn verify_hello(&mut self, now: Instant) {
         if self.is_ready() && self.hello.verify_at().is_some_and(|at| at <= now) {
             let text = format!("{}: the next connection tries HELLO again", self.address);
-            self.question(Error::new(ErrorKind::Unavailable, text), false);
+            self.question(Error::new(ErrorKind::Unavailable, text));
             self.hello.on_verify();
         }
     }
 
     /// Leave the connection once its commands are answered: a refusal has shown that the server is
     /// not ready or not the right one.
-    pub(super) fn question(&mut self, reason: Error, needs_primary: bool) {
-        self.needs_primary |= needs_primary;
+    pub(super) fn question(&mut self, reason: Error) {
         self.questionable.get_or_insert(reason);
     }
 
@@ -281,6 +281,7 @@ impl Node {
         self.breaker.on_answer(ctx.now);
         self.ready_since = Some(ctx.now);
         self.was_useful = false;
+        self.replica.on_ready(ctx.now);
         self.fault = None;
         self.down_since = None;
         self.hello.on_ready(ctx.now, ctx.config.reconnect_delay_max);
@@ -295,9 +296,9 @@ impl Node {
         self.breaker.on_answer(now);
         self.replies.on_answer(now, reply.value_len(), hang_ups);
         if reply.has_written() {
-            self.needs_primary = false;
+            self.replica.on_written();
         }
-        self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.needs_primary;
+        self.was_useful |= !matches!(reply, Reply::Refused(_)) && !self.replica.is_doubted();
     }
 
     /// Return the event that announces the ready connection.

@@ -68,6 +68,9 @@ impl Router {
                 self.request_discovery(ctx, None);
                 self.pause(ctx, issued)
             }
+            Redirect::WrongServer { replica: true } if self.reads_replica(ctx.now, from) => {
+                self.on_refused_by_replica(ctx, issued)
+            }
             Redirect::WrongServer { replica } => {
                 self.question(ctx, from, (issued, refusal), replica);
                 None
@@ -97,7 +100,10 @@ impl Router {
         issued.asking = false;
         if let Some(node) = self.nodes.get_mut(from) {
             let text = format!("{}: {}", node.address, refusal.0);
-            node.question(Error::new(ErrorKind::Unavailable, text), replica);
+            node.question(Error::new(ErrorKind::Unavailable, text));
+            if replica {
+                node.replica.on_refused(ctx.now);
+            }
         }
         self.route(ctx, issued);
     }

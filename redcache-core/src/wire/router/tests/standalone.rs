@@ -392,3 +392,36 @@ fn bytes_to_write_are_reported_with_the_size_of_what_the_server_may_not_have_rea
     world.send(read());
     assert_eq!(unanswered(&world).1, 0);
 }
+
+#[test]
+fn after_half_a_minute_without_a_primary_the_replica_is_read() {
+    const READONLY: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
+    let mut world = World::standalone();
+    world.handshake = handshake("standalone", "slave");
+    world.send(remove());
+    world.hear(1, READONLY);
+    for _ in 0..29 {
+        world.pass(Duration::from_secs(1));
+        world.settle(&[]);
+        assert!(!world.router.is_ready());
+    }
+    assert!(world.reconnect() < Duration::from_secs(4));
+    world.take_events();
+    world.take_sent(1);
+    let lock = world.lock;
+    world.send(Command::ReadOrLock { key: key_of_first(), lock, asks_ttl: true });
+    world.take_sent(1);
+    world.hear(1, &[b"$1\r\nv\r\n:9\r\n", READONLY].concat());
+    assert_eq!(world.take_sent(1), ["GET bar", "PTTL bar"], "it is sent again without the lock");
+    world.hear(1, b"$1\r\nv\r\n:9\r\n");
+    world.send(remove());
+    world.take_sent(1);
+    world.hear(1, READONLY);
+    assert_eq!(world.take_events(), ["tracked 2", "tracked refusal 3"]);
+    world.pass(Duration::from_secs(31));
+    world.send(remove());
+    world.take_sent(1);
+    world.hear(1, READONLY);
+    assert!(!world.router.is_ready(), "the address may lead to a primary by now");
+    world.reconnect();
+}
