@@ -1,12 +1,22 @@
 //! Attempts to connect: the queue of the engine's requests, and the attempts in progress.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use redcache_core::Address;
 use redcache_core::engine::ConnId;
 
 /// The largest number of concurrent attempts. A large cluster is dialed in several rounds.
 pub const DIALS_MAX: usize = 32;
+
+/// Return an address that a host name resolves to, with the scope of a link-local one.
+pub fn address_of(resolved: SocketAddr) -> Address {
+    let host = match resolved {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => resolved.ip().to_string(),
+    };
+    Address::Tcp { host, port: resolved.port() }
+}
 
 /// An attempt to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +109,17 @@ mod tests {
         assert_eq!((started, dials.can_start()), (DIALS_MAX, false));
         assert!(dials.end(dial.conn));
         assert!(dials.start().is_some());
+    }
+
+    #[test]
+    fn an_address_is_written_without_brackets_and_with_its_scope() {
+        for (resolved, shown) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]:1", "[::1]:1"),
+            ("[fe80::1%3]:1", "[fe80::1%3]:1"),
+        ] {
+            assert_eq!(address_of(resolved.parse().unwrap()).to_string(), shown);
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub use busy_poll::BusyPoll;
 pub use clock::coarse_now;
 pub use committed::Committed;
 pub use deferred::{Deferring, Scope};
-pub use dials::{DIALS_MAX, Dial, Dials};
+pub use dials::{DIALS_MAX, Dial, Dials, address_of};
 pub use encryption::{Channel, Encryption};
 pub use face::Face;
 pub use host::Host;

@@ -123,7 +123,7 @@ impl Runtime for AsyncStd {
         match address {
             Address::Tcp { host, port } => {
                 let addresses = (host.as_str(), *port).to_socket_addrs().await?;
-                Ok(addresses.map(Address::from).collect())
+                Ok(addresses.map(address_of).collect())
             }
             Address::Unix(_) => Ok(vec![address.clone()]),
         }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use redcache_adapter::address_of;
 use redcache_core::Address;
 #[cfg(unix)]
 use rustix::net::RecvFlags;
@@ -142,7 +143,7 @@ fn retry<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 pub(crate) fn resolve(address: &Address) -> io::Result<Vec<Address>> {
     match address {
         Address::Tcp { host, port } => {
-            Ok((host.as_str(), *port).to_socket_addrs()?.map(Address::from).collect())
+            Ok((host.as_str(), *port).to_socket_addrs()?.map(address_of).collect())
         }
         Address::Unix(_) => Ok(vec![address.clone()]),
     }
@@ -161,8 +162,8 @@ mod tests {
     #[test]
     fn an_address_that_refuses_keeps_no_other_from_its_chance() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let open = Address::from(listener.local_addr().unwrap());
-        let refusing = Address::from("127.0.0.1:1".parse::<SocketAddr>().unwrap());
+        let open = address_of(listener.local_addr().unwrap());
+        let refusing = address_of("127.0.0.1:1".parse::<SocketAddr>().unwrap());
         let timeout = Duration::from_secs(5);
         assert_eq!(resolve(&open).unwrap(), std::slice::from_ref(&open));
         let peers = [refusing.clone(), open];

@@ -38,7 +38,7 @@ mod write_half;
 
 pub use cache::Cache;
 pub use connect_any::connect_any;
-pub use redcache_adapter::coarse_now;
+pub use redcache_adapter::{address_of, coarse_now};
 pub use redcache_core::{
     Address, Answer, BatchResult, BoxError, CallOptions, Config, ConfigBuilder, ConfigError,
     Credentials, CredentialsProvider, Error, ErrorKind, Health, IntoConfig, Key, LOCK_PREFIX,

@@ -59,7 +59,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// The sending half of a connection.
     type Writer: AsyncWrite + Send + Unpin + 'static;
 
-    /// Return the addresses that a host name resolves to, as IP addresses.
+    /// Return the addresses that a host name resolves to, as IP addresses. See
+    /// [`address_of`](crate::address_of).
     ///
     /// They are tried in this order, except that one whose server has accepted a connection and did
     /// not answer comes last. By default, this is `address` itself, and

@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use redcache_driver::{Address, Cache, Config, Runtime, Source};
+use redcache_driver::{Address, Cache, Config, Runtime, Source, address_of};
 use redcache_sim::server::{ClientId, Event, Server};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -201,7 +200,7 @@ impl Runtime for Named {
     type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
     async fn resolve(&self, _: &Address) -> io::Result<Vec<Address>> {
-        Ok(["192.0.2.1:1", "192.0.2.2:1"].map(|it| it.parse::<SocketAddr>().unwrap().into()).into())
+        Ok(["192.0.2.1:1", "192.0.2.2:1"].map(|it| address_of(it.parse().unwrap())).into())
     }
 
     async fn connect(

@@ -120,7 +120,7 @@ impl Runtime for Smol {
         match address {
             Address::Tcp { host, port } => {
                 let addresses = smol::net::resolve((host.as_str(), *port)).await?;
-                Ok(addresses.into_iter().map(Address::from).collect())
+                Ok(addresses.into_iter().map(address_of).collect())
             }
             Address::Unix(_) => Ok(vec![address.clone()]),
         }

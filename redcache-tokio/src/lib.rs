@@ -164,7 +164,7 @@ impl Runtime for Tokio {
         match address {
             Address::Tcp { host, port } => {
                 let addresses = tokio::net::lookup_host((host.as_str(), *port)).await?;
-                Ok(addresses.map(Address::from).collect())
+                Ok(addresses.map(address_of).collect())
             }
             Address::Unix(_) => Ok(vec![address.clone()]),
         }

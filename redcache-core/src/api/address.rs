@@ -1,7 +1,6 @@
 //! The address of a server.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use super::config_error::ConfigError;
 
@@ -26,17 +25,6 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
         }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    /// Return the address, with the scope of a link-local one in its host.
-    fn from(address: SocketAddr) -> Self {
-        let host = match address {
-            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-            SocketAddr::V4(_) | SocketAddr::V6(_) => address.ip().to_string(),
-        };
-        Self::Tcp { host, port: address.port() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! One caller's command on which the server hangs up, while others read.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -12,6 +14,8 @@ use super::scene::{LONG_LOCK, TTL, cache_error, connected, found, seen, wait_unt
 with_a_server_of_its_own![
     a_reply_beyond_the_output_limit_of_the_server_fails_its_reader_alone,
     a_value_beyond_the_bulk_limit_of_the_server_fails_its_writer_alone,
+    replies_beyond_the_output_limit_together_are_read_after_a_few_hang_ups,
+    a_proxy_that_hangs_up_at_scripts_costs_a_few_connections,
 ];
 
 /// The number of callers that read other keys.
@@ -84,4 +88,70 @@ fn a_value_beyond_the_bulk_limit_of_the_server_fails_its_writer_alone<C: Cache>(
     });
     assert_eq!(server.connect().get("large"), None);
     assert_eq!(seen(cache.get_with("small", TTL, || found("v"))), "v from loaded");
+}
+
+fn replies_beyond_the_output_limit_together_are_read_after_a_few_hang_ups<C: Cache>() {
+    let server = RedisServer::start();
+    server.connect().call(&["CONFIG", "SET", "min-string-size-avoid-copy-reply", "0"]);
+    let cache = cache_of::<C>(&server, &["client-output-buffer-limit", "normal 1mb 0 0"]);
+    let keys: Vec<_> = (0..40).map(|number| format!("large{number}")).collect();
+    let mut raw = server.connect();
+    keys.iter().for_each(|key| raw.ok(&["SET", key, &"x".repeat(100_000)]));
+    let read = || {
+        let answers = cache.get_many(&keys).unwrap().into_iter();
+        answers.filter(|answer| answer.as_ref().is_ok_and(|it| it.value.is_some())).count()
+    };
+    wait_until("all are read", || read() == keys.len());
+    let connections = cache.stats().connections;
+    (0..20).for_each(|_| assert_eq!(read(), keys.len()));
+    // The expected length of the first replies is unknown.
+    assert!(cache.stats().connections <= connections + 1);
+}
+
+/// Forward bytes to a server. Return the address. A connection ends at the first script.
+fn without_scripts(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut upstream) = (client.unwrap(), TcpStream::connect(server).unwrap());
+            let (mut to_client, mut replies) =
+                (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut replies, &mut to_client));
+            thread::spawn(move || {
+                let mut buffer = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = client.read(&mut buffer) {
+                    let bytes = &buffer[..count];
+                    if bytes.windows(4).any(|word| word == b"EVAL")
+                        || upstream.write_all(bytes).is_err()
+                    {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(Shutdown::Both);
+                let _ = upstream.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+fn a_proxy_that_hangs_up_at_scripts_costs_a_few_connections<C: Cache>() {
+    let server = RedisServer::start();
+    // These servers have native commands for locks.
+    if server.is_valkey() || server.connect().call(&["DELEX", "k"]).starts_with(b":") {
+        return;
+    }
+    let proxy = without_scripts(server.address());
+    let options = "&near_cache_bytes=0&command_timeout=60s&reconnect_delay_max=50ms";
+    let cache: C = connected(format!("redis://{proxy}{LONG_LOCK}{options}"));
+    for number in 0..20 {
+        let answer = cache.get_with(format!("k{number}"), TTL, || found("v"));
+        assert_eq!(seen(answer), "v from loaded");
+        assert_eq!(seen(cache.get("other")), "nothing from redis");
+    }
+    let error = cache_error(cache.touch("k0", TTL));
+    assert!(error.to_string().contains("`EVAL`"), "{error}");
+    assert!(cache.stats().connections <= 12, "{:?}", cache.stats());
+    wait_until("no lock is left", || server.connect().get("k0").is_none());
 }
