@@ -71,6 +71,7 @@ pub enum Fault {
     HelloLost,
     ForeignOversized,
     Unread,
+    ScriptsLost,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -103,7 +104,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 95] = [
+    pub const ALL: [Self; 96] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -171,6 +172,7 @@ impl Fault {
         Self::HelloLost,
         Self::ForeignOversized,
         Self::Unread,
+        Self::ScriptsLost,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -208,7 +210,14 @@ impl Fault {
 
     /// Return whether the fault occurs around a single server only.
     pub fn is_of_one_server(self) -> bool {
-        matches!(self, Self::HelloHangUp | Self::HelloLost | Self::ForeignOversized | Self::Unread)
+        matches!(
+            self,
+            Self::HelloHangUp
+                | Self::HelloLost
+                | Self::ForeignOversized
+                | Self::Unread
+                | Self::ScriptsLost
+        )
     }
 
     /// Return whether the fault occurs in groups under Redis Sentinel.
@@ -311,6 +320,7 @@ impl Fault {
             Self::HelloLost => "server hangs up at HELLO for a while",
             Self::ForeignOversized => "foreign SET of a value over the limit",
             Self::Unread => "server does not read for a while",
+            Self::ScriptsLost => "server hangs up at scripts for a while",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",

@@ -225,6 +225,7 @@ impl Plan {
         plan.servers = Servers::choose(&mut plan.server, &mut plan.faults, &mut rng);
         plan.audit_and_change(&mut rng);
         plan.add_own(seed);
+        plan.add_script_hang_ups(seed);
         plan.add_stalls(seed);
         plan
     }

@@ -26,6 +26,7 @@ mod cluster;
 mod consult;
 mod context;
 mod culprits;
+mod dialing;
 mod disconnect;
 mod discovery;
 mod effects;
@@ -277,18 +278,6 @@ impl Router {
         self.report_unrouted(limit);
         while let Some(issued) = self.paused.pop_until(ctx.now) {
             self.route(ctx, issued);
-        }
-    }
-
-    fn dial(&mut self, ctx: Context<'_>, id: NodeId) {
-        let conn = ConnId { number: self.dialed + 1, node: id };
-        if !self.is_closed
-            && let Some(node) = self.nodes.get_mut(id)
-            && node.is_located
-            && let Some(action) = node.link.dial(ctx.now, conn, &node.address, ctx.config)
-        {
-            self.dialed += 1;
-            self.effects.actions.push_back(action);
         }
     }
 

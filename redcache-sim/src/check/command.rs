@@ -353,7 +353,7 @@ impl World {
         let words = words(frame);
         let last = match words[..] {
             [b"HELLO", ..] | [b"AUTH", ..] | [b"SELECT", ..] => Some(false),
-            [b"CLIENT", b"TRACKING", ..] => Some(false),
+            [b"CLIENT", b"TRACKING", ..] | [b"ROLE"] => Some(false),
             [b"PING"] => Some(true),
             _ => None,
         };

@@ -38,6 +38,19 @@ impl Plan {
         }
     }
 
+    /// Have a single server hang up at scripts for a while in some worlds.
+    pub(super) fn add_script_hang_ups(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed ^ 0x6e6f_2073_6372_6970);
+        let is_taken = self.is_undisturbed || self.is_slow || self.faults.has(Fault::HangUp);
+        if self.cluster.is_some() || is_taken || self.only_unread || !rng.chance(50) {
+            return;
+        }
+        self.faults.add(Fault::ScriptsLost);
+        self.injections.push((rng.below(self.disturbed / 2), Fault::ScriptsLost));
+        self.injections.sort_by_key(|(at, _)| *at);
+        self.is_healthy = false;
+    }
+
     /// Have some loading calls not polled for a while in some worlds.
     pub(super) fn add_stalls(&mut self, seed: u64) {
         let mut rng = Rng::new(seed ^ 0x7374_616c_6c65_6421);

@@ -21,6 +21,8 @@ pub struct Config {
     pub refused_passwords: BTreeSet<String>,
     /// The support of `HELLO`.
     pub hello: HelloSupport,
+    /// Whether the server hangs up at `EVAL` and `EVALSHA`, as some proxies do.
+    pub hangs_up_at_scripts: bool,
     /// Commands that are refused with `NOPERM`, by full name in lower case: `eval`,
     /// `client|tracking`.
     pub forbidden: BTreeSet<String>,
@@ -51,6 +53,7 @@ impl Default for Config {
             password: None,
             refused_passwords: BTreeSet::new(),
             hello: HelloSupport::Resp3,
+            hangs_up_at_scripts: false,
             forbidden: BTreeSet::new(),
             clients_max: 10_000,
             tracking_keys_max: 1_000_000,

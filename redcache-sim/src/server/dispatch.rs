@@ -45,8 +45,10 @@ impl Server {
 
     fn hangs_up_at(&self, name: &[u8]) -> bool {
         let is_unknown = |known: &&[u8]| name.eq_ignore_ascii_case(known);
-        self.config.hello == HelloSupport::HangsUp
-            && [&b"hello"[..], b"client"].iter().any(is_unknown)
+        let is_without_hello = self.config.hello == HelloSupport::HangsUp
+            && [&b"hello"[..], b"client"].iter().any(is_unknown);
+        let is_script = [&b"eval"[..], b"evalsha"].iter().any(is_unknown);
+        is_without_hello || self.config.hangs_up_at_scripts && is_script
     }
 
     fn answer(&mut self, client: ClientId, args: &[Bytes]) -> Result<Reply, ReplyError> {

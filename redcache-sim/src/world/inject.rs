@@ -48,6 +48,7 @@ impl World {
             | Fault::TryAgain
             | Fault::HangUp
             | Fault::HelloLost
+            | Fault::ScriptsLost
             | Fault::Forbidden => self.inject_server(fault),
             Fault::SpuriousPush | Fault::SpuriousFlush | Fault::UnknownPush => {
                 self.inject_push(fault)

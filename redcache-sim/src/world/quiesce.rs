@@ -60,6 +60,7 @@ impl World {
         state.server.configure(|config| {
             config.forbidden = forbidden;
             config.hello = hello;
+            config.hangs_up_at_scripts = false;
             config.clients_max = 10_000;
             config.tracking_keys_max = 1_000_000;
         });
@@ -84,6 +85,10 @@ impl World {
         if self.plan.faults.has(Fault::HangUp) {
             // A command on which the server has hung up fails at once for this long.
             span += Duration::from_secs(10);
+        }
+        if self.plan.faults.has(Fault::ScriptsLost) {
+            // No script is sent for this long, and no lock is taken.
+            span += Duration::from_secs(60);
         }
         if self.plan.large_value_bytes > 0 && self.plan.only_unread {
             // A load that never ends delays the other keys of its batch.

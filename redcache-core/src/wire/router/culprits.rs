@@ -22,7 +22,7 @@ const CULPRITS_MAX: usize = 64;
 const KEYS_MAX: u8 = 2;
 /// The pause during which no script is sent.
 const SCRIPTS_PAUSE: Duration = Duration::from_secs(60);
-/// The size from which a command may be too large for the server, whatever it is.
+/// The size from which a command of any kind may be too large for the server.
 const SMALL_MAX: usize = 64 << 10;
 /// A hang-up so long after a script was sent may have any cause.
 const AT_ONCE: Duration = Duration::from_millis(250);

@@ -4,8 +4,6 @@
 use std::collections::VecDeque;
 
 use super::id::ConnId;
-use super::links::Lane;
-use super::routing::Router;
 use crate::api::config::Address;
 
 /// The largest number of remembered addresses. Beyond it, the oldest is forgotten.
@@ -30,7 +28,7 @@ struct Connected {
 }
 
 impl Peers {
-    /// Order addresses: those that have failed come last, the oldest failure first.
+    /// Order addresses: the failed ones come last, the oldest failure first.
     pub(super) fn order(&self, peers: &mut [Address]) {
         peers.sort_by_key(|peer| self.failure(peer).map_or(0, |place| place + 1));
     }
@@ -39,7 +37,7 @@ impl Peers {
         self.failed.iter().position(|failed| failed == peer)
     }
 
-    /// Record the address of a new connection, and those that would have been tried after it.
+    /// Record the address of a new connection, and the addresses that follow in the order.
     pub(super) fn on_connected(&mut self, conn: ConnId, peer: Address, rest: &[Address]) {
         let others = rest.iter().filter(|other| self.failure(other).is_none()).count();
         // A name has few addresses.
@@ -80,26 +78,6 @@ impl Peers {
             self.failed.pop_front();
         }
         self.failed.push_back(peer);
-    }
-}
-
-impl Router {
-    /// Order the addresses that the host name of a connection resolves to, as they are to be tried.
-    /// Both links of a node go to the same server.
-    pub(crate) fn order_peers(&self, id: ConnId, peers: &mut Vec<Address>) {
-        let node = self.nodes.get(id.node).filter(|node| node.lane(id) == Some(Lane::Large));
-        let ordinary = node.and_then(|node| self.peers.of(node.link.conn()?));
-        match ordinary {
-            Some(ordinary) => peers.retain(|peer| peer == ordinary),
-            None => self.peers.order(peers),
-        }
-    }
-
-    /// Record the address of a connection before [`handle_connected`](Self::handle_connected).
-    pub(crate) fn note_peer(&mut self, id: ConnId, peer: Address, rest: &[Address]) {
-        if !self.is_large(id) {
-            self.peers.on_connected(id, peer, rest);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A refused command was not executed, so any command may be sent again. A command of several
 //! frames is sent again whole.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cluster::IDLE_KEPT;
 use super::context::Context;
@@ -12,6 +12,7 @@ use super::id::NodeId;
 use super::routing::Router;
 use crate::api::config::Address;
 use crate::api::error::{Error, ErrorKind};
+use crate::protocol::command::Command;
 use crate::protocol::redirect::Redirect;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::slot::SlotSet;
@@ -86,6 +87,22 @@ impl Router {
                 self.pause(ctx, issued)
             }
         }
+    }
+
+    /// Return whether the refusals of a replica are answers.
+    fn reads_replica(&self, now: Instant, id: NodeId) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.replica.is_read(now))
+    }
+
+    /// Handle a command that a replica has refused. A read does without the lock. Return any other
+    /// command: the refusal is its answer.
+    fn on_refused_by_replica(&mut self, ctx: Context<'_>, mut issued: Issued) -> Option<Issued> {
+        let Command::ReadOrLock { key, asks_ttl, .. } = &issued.command else {
+            return Some(issued);
+        };
+        issued.command = Command::Read { key: key.clone(), asks_ttl: *asks_ttl };
+        self.route(ctx, issued);
+        None
     }
 
     /// Leave a server that is not ready or not the right one. Its command waits for the next

@@ -7,12 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::context::Context;
-use super::id::NodeId;
-use super::routing::Router;
-use crate::protocol::command::Command;
-use crate::wire::issued::Issued;
-
 /// The time for which replicas are rejected.
 const REJECTED_FOR: Duration = Duration::from_secs(30);
 /// The time for which the refusals of a replica are answers.
@@ -47,34 +41,13 @@ impl Replica {
         self.read_until = is_read.then(|| now + READ_FOR);
     }
 
-    fn is_read(&self, now: Instant) -> bool {
+    /// Return whether the refusals of the connected server are answers.
+    pub(super) fn is_read(&self, now: Instant) -> bool {
         self.read_until.is_some_and(|until| now < until)
     }
 
     pub(super) fn on_written(&mut self) {
         *self = Self::default();
-    }
-}
-
-impl Router {
-    /// Return whether the refusals of a replica are answers.
-    pub(super) fn reads_replica(&self, now: Instant, id: NodeId) -> bool {
-        self.nodes.get(id).is_some_and(|node| node.replica.is_read(now))
-    }
-
-    /// Handle a command that a replica has refused. A read does without the lock. Return any other
-    /// command: the refusal is its answer.
-    pub(super) fn on_refused_by_replica(
-        &mut self,
-        ctx: Context<'_>,
-        mut issued: Issued,
-    ) -> Option<Issued> {
-        let Command::ReadOrLock { key, asks_ttl, .. } = &issued.command else {
-            return Some(issued);
-        };
-        issued.command = Command::Read { key: key.clone(), asks_ttl: *asks_ttl };
-        self.route(ctx, issued);
-        None
     }
 }
 

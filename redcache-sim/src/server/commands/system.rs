@@ -1,4 +1,4 @@
-//! Server administration: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `CONFIG`, `DEBUG`.
+//! Server administration: `FLUSHALL`, `FLUSHDB`, `DBSIZE`, `INFO`, `ROLE`, `CONFIG`, `DEBUG`.
 
 mod config;
 mod info;
@@ -13,6 +13,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new("flushdb", -1, WRITE, Keys::None, flush_one),
     Command::new("dbsize", 1, READ, Keys::None, size),
     Command::new("info", -1, ALLOW_LOADING, Keys::None, info::info),
+    Command::new("role", 1, ALLOW_LOADING | NO_SCRIPT, Keys::None, role),
     Command::family("config", config::SUBCOMMANDS),
     Command::new("debug", -2, ALLOW_LOADING | NO_SCRIPT, Keys::None, debug),
 ];
@@ -44,6 +45,18 @@ fn check_flush_option(call: &Call<'_>) -> Result<(), ReplyError> {
 
 fn size(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
     Ok(Reply::count(call.server.keyspace.len(call.database())))
+}
+
+/// Reply as a primary without replicas, or as a replica, that has replicated nothing.
+fn role(call: &mut Call<'_>) -> Result<Reply, ReplyError> {
+    let parts = if call.server.is_replica() {
+        let port = Reply::Integer(6379);
+        let state = Reply::bulk("connected");
+        vec![Reply::bulk("slave"), Reply::bulk("redis"), port, state, Reply::Integer(0)]
+    } else {
+        vec![Reply::bulk("master"), Reply::Integer(0), Reply::Array(Vec::new())]
+    };
+    Ok(Reply::Array(parts))
 }
 
 fn debug(call: &mut Call<'_>) -> Result<Reply, ReplyError> {

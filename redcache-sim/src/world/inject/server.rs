@@ -46,6 +46,10 @@ impl World {
                 self.recover_later(number, fault, 400_000);
                 self.inject_link(Fault::CutAfter)?;
             }
+            Fault::ScriptsLost => {
+                node.server.configure(|config| config.hangs_up_at_scripts = true);
+                self.recover_later(number, fault, 2_000_000);
+            }
             Fault::ScriptFlush => node.server.flush_scripts(),
             Fault::TryAgain => {
                 node.rejections += 1;
@@ -171,6 +175,7 @@ impl World {
                 let hello = self.plan.server.hello;
                 server.configure(|config| config.hello = hello);
             }
+            Fault::ScriptsLost => server.configure(|config| config.hangs_up_at_scripts = false),
             Fault::MaxClients => server.configure(|config| config.clients_max = 10_000),
             Fault::TableOverflow => {
                 server.configure(|config| config.tracking_keys_max = 1_000_000);

@@ -33,6 +33,7 @@ pub(in super::super) const PROBES: &[Probe] = &[
             "p AUTH other x",
         ],
     ),
+    ("ROLE says that the server is a primary", &["p ROLE", "p HELLO 3", "p ROLE", "p ROLE x"]),
     ("AUTH without a password set says so", &["p AUTH x", "p AUTH", "p AUTH a b c"]),
     (
         "a password keeps commands out until it is said",
