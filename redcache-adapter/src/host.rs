@@ -84,8 +84,8 @@ impl<C: Calls, L: Clone> Host<C, L> {
             self.engine.report_steps(false);
         }
         let op = begun?;
-        if let Some(timeout) = options.timeout_left(now) {
-            self.engine.set_timeout(now, op, timeout);
+        if let (Some(at), Some(after)) = (options.deadline(now), options.timeout_after()) {
+            self.engine.set_deadline(op, at, after);
         }
         Ok(op)
     }
@@ -252,7 +252,7 @@ mod tests {
         let (start, step) = (Instant::now(), Duration::from_millis(30));
         let mut host = host(start);
         let options = CallOptions::new().timeout(2 * step).begun_at(start);
-        assert_eq!(options.timeout_left(start + 3 * step), Some(Duration::ZERO));
+        assert_eq!(options.deadline(start + 3 * step), Some(start + 2 * step));
         let mut request = Remove::new(b"k");
         let trace = CallTrace::begin(&CacheTrace::new(host.engine.config().observer()), &request);
         host.begin(start + step, &mut request, (options, &trace)).unwrap();

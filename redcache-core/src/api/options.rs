@@ -123,12 +123,10 @@ impl CallOptions {
         self
     }
 
-    /// Return the time that is left at `now` of the timeout.
-    pub fn timeout_left(&self, now: Instant) -> Option<Duration> {
-        match self.deadline {
-            Some(deadline) => Some(deadline.saturating_duration_since(now)),
-            None => self.timeout,
-        }
+    /// Return the instant at which the timeout of a call ends, of which a step begins at `now`. A
+    /// limit after the latest representable instant is no limit.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.deadline.or_else(|| now.checked_add(self.timeout?))
     }
 
     /// Return `true` if the near cache may answer.

@@ -14,7 +14,13 @@ impl Engine {
     /// unless it ends within `after`.
     pub fn set_timeout(&mut self, now: Instant, op: OpId, after: Duration) {
         // A limit after the latest representable instant is no limit.
-        let Some(at) = now.checked_add(after) else { return };
+        if let Some(at) = now.checked_add(after) {
+            self.set_deadline(op, at, after);
+        }
+    }
+
+    /// Set the end of the timeout of a call, whose length its error names.
+    pub fn set_deadline(&mut self, op: OpId, at: Instant, after: Duration) {
         let Env { ops, timers, .. } = &mut self.env;
         if ops.set_timeout(op, Timeout { at, after }) {
             timers.arm(Timer::Timeout(op), at);
