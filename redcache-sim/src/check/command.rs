@@ -301,7 +301,8 @@ impl World {
         let may_be = |world: &mut Self| {
             world.may_repeat_removal(executed.process, key) || world.is_ended_insert(key, executed)
         };
-        let is_asked = done <= asked || is_removal && may_be(self);
+        let is_asked = done <= asked
+            || is_removal && (self.plan.faults.has(Fault::ScriptsLost) || may_be(self));
         Invariant::SafeRetry.holds(is_asked, || {
             let verb = executed.verb;
             format!(
@@ -326,7 +327,9 @@ impl World {
 
     /// Return whether a process may remove a lock without a script.
     pub(crate) fn has_unreleased(&self, executed: &Executed, key: usize) -> bool {
-        self.processes[executed.process].learned[key].unreleased > 0
+        // A hang-up at the script of a release is not seen here.
+        self.plan.faults.has(Fault::ScriptsLost)
+            || self.processes[executed.process].learned[key].unreleased > 0
     }
 
     fn count_insert(&mut self, part: &Part) -> Checked {

@@ -229,7 +229,8 @@ impl World {
     /// alone, and in turn with the others.
     fn turns_of_suspects(&self, link: usize) -> Micros {
         let process = self.links[link].process;
-        if !self.plan.faults.has(Fault::HangUp) {
+        let hangs_up = [Fault::HangUp, Fault::ScriptsLost];
+        if !hangs_up.into_iter().any(|fault| self.plan.faults.has(fault)) {
             return 0;
         }
         let calls = self.waiting.iter().filter(|&&call| self.calls[call].process == process);
