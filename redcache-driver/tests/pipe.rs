@@ -200,7 +200,9 @@ impl Runtime for Named {
     type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
     async fn resolve(&self, _: &Address) -> io::Result<Vec<Address>> {
-        Ok(["192.0.2.1:1", "192.0.2.2:1"].map(|it| address_of(it.parse().unwrap())).into())
+        Ok(["192.0.2.1:1", "192.0.2.2:1"]
+            .map(|it| address_of(it.parse().expect("an address")))
+            .into())
     }
 
     async fn connect(

@@ -153,7 +153,7 @@ where
             let mut loaded = self.load_direct(view, &names, slice::from_ref(&name)).await?;
             loaded.pop().unwrap_or_else(|| Err(Error::closed().into()))?
         } else {
-            self.registered_for(&begun).get(&name).await?
+            self.registered_for(view).get(&name).await?
         };
         let seen = match view.open(name.as_bytes(), answer) {
             Ok(answer) => return Ok(answer),
@@ -175,7 +175,7 @@ where
         let found = if of_view.is_direct() {
             self.load_direct(view, &of_view, &names).await?
         } else {
-            self.registered_for(&begun).get_many(&names).await?
+            self.registered_for(view).get_many(&names).await?
         };
         let mut seen = BTreeMap::new();
         let opened = names.into_iter().zip(found).map(|(name, result)| match result {
@@ -199,11 +199,12 @@ where
     }
 
     /// Return the registered loader with the options of a view.
-    fn registered_for(&self, begun: &Cow<'_, View<K, V, C>>) -> Cow<'_, Refreshing<E>> {
-        match begun {
-            Cow::Borrowed(_) => Cow::Borrowed(&self.registered),
-            Cow::Owned(view) => Cow::Owned(self.registered.with_options(view.face().options())),
+    fn registered_for(&self, view: &View<K, V, C>) -> Cow<'_, Refreshing<E>> {
+        let options = view.face().options();
+        if options == self.view.face().options() {
+            return Cow::Borrowed(&self.registered);
         }
+        Cow::Owned(self.registered.with_options(options))
     }
 
     /// Load keys without Redis. Callers of a key share its load.
