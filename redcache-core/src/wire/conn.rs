@@ -33,12 +33,9 @@ mod trips;
 
 pub(super) use awaited::Overdue;
 pub(super) use handshake::Expectation;
-use handshake::{Handshake, Next, spoke_first};
+use handshake::{Handshake, Next, TLS_ALERT, spoke_first};
 use heartbeat::{Heartbeat, Pulse};
 use pipeline::Pipeline;
-
-/// The first byte of the alert that a TLS server sends to other clients. No frame begins with it.
-const TLS_ALERT: u8 = 0x15;
 
 /// A connection that the adapter has established.
 #[derive(Debug)]
@@ -235,10 +232,7 @@ impl Conn {
             pipeline.owner = framed.owner.cloned();
             pipeline.trips.on_message(now, framed.bytes.len());
             let frame = resp::decode(framed.bytes).map_err(broken)?;
-            match frame {
-                Frame::Push(_) => heartbeat.on_push(now),
-                _ => heartbeat.on_reply(now),
-            }
+            heartbeat.on_frame(now, &frame);
             match phase.on_frame(now, &frame, pipeline, (config, credentials.as_ref(), locks)) {
                 Ok(None) => {}
                 Ok(Some(inbound)) => return Ok(Some(inbound)),
@@ -309,6 +303,11 @@ impl Conn {
     /// instant at which the latest answered command entered the pipeline.
     pub(super) fn fresh_as_of(&self) -> Option<Instant> {
         self.pipeline.fresh_as_of
+    }
+
+    /// Take the instant at which the latest request was sent that was answered after a round trip.
+    pub(super) fn take_trip(&mut self) -> Option<Instant> {
+        self.pipeline.trips.take()
     }
 
     /// Return the latest instant at which the server counts as dead without a further sign of life.

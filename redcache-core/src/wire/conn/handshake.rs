@@ -41,6 +41,9 @@ use crate::protocol::authentication::{auth, hello, login};
 use crate::protocol::refusal::Refusal;
 use crate::resp::{Frame, command};
 
+/// The first byte of the alert that a TLS server sends to other clients. No frame begins with it.
+pub(super) const TLS_ALERT: u8 = 0x15;
+
 /// The knowledge of a node about its server before a handshake.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Expectation {

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::resp::Frame;
+
 /// The number of further bytes of an unfinished reply that are a sign of life.
 const PROGRESS: usize = 16 << 10;
 
@@ -34,8 +36,15 @@ impl Heartbeat {
         Self { last_sign: now, ping_sent: None, counted: 0, has_heard: false }
     }
 
-    /// Record a whole reply.
-    pub(super) fn on_reply(&mut self, now: Instant) {
+    /// Record a whole frame.
+    pub(super) fn on_frame(&mut self, now: Instant, frame: &Frame<'_>) {
+        match frame {
+            Frame::Push(_) => self.on_push(now),
+            _ => self.on_reply(now),
+        }
+    }
+
+    fn on_reply(&mut self, now: Instant) {
         self.counted = 0;
         self.has_heard = true;
         self.on_sign(now);
@@ -54,8 +63,7 @@ impl Heartbeat {
         }
     }
 
-    /// Record a push.
-    pub(super) fn on_push(&mut self, now: Instant) {
+    fn on_push(&mut self, now: Instant) {
         if mutant!(PushTakenForLife) {
             self.on_sign(now);
         }

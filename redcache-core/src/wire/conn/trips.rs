@@ -5,8 +5,6 @@
 
 use std::time::Instant;
 
-use super::Conn;
-
 /// The longest request or reply that takes no longer than a round trip. A batch is no longer.
 const SHORT_MAX: usize = 64 << 10;
 
@@ -33,11 +31,9 @@ impl Trips {
             self.sent_at = self.sent_at.max(Some(sent_at));
         }
     }
-}
 
-impl Conn {
     /// Take the instant at which the latest request was sent that was answered after a round trip.
-    pub(in crate::wire) fn take_trip(&mut self) -> Option<Instant> {
-        self.pipeline.trips.sent_at.take()
+    pub(super) fn take(&mut self) -> Option<Instant> {
+        self.sent_at.take()
     }
 }
