@@ -13,6 +13,8 @@ use crate::api::config::Config;
 use crate::api::error::Error;
 use crate::protocol::encode;
 use crate::protocol::lock::LockSettings;
+use crate::protocol::redirect::Redirect;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Answered, LockReply, ReadReply, Reply, is_about_batching};
 use crate::resp::Frame;
 use crate::wire::framing::bulk_max;
@@ -146,7 +148,13 @@ impl Pipeline {
         };
         let progress = match frame {
             Frame::Bulk(bytes) => pieces.take(bytes),
-            Frame::Error(_) => Progress::Torn,
+            Frame::Error(text) => {
+                let refusal = Refusal::of(text);
+                if is_redirect(&refusal) {
+                    return Ok(self.finish(now, Answered::Whole(Reply::Refused(refusal)), locks));
+                }
+                Progress::Torn
+            }
             _ => return Err(self.wrong_type()),
         };
         match progress {
@@ -192,6 +200,11 @@ impl Pipeline {
     }
 }
 
+/// Return whether the slot of the key has left the node.
+fn is_redirect(refusal: &Refusal) -> bool {
+    matches!(Redirect::of(&refusal.0), Some(Redirect::Moved(_) | Redirect::Ask(_)))
+}
+
 /// Return the next step of a read. A lock that was granted proves that the key was missing, even if
 /// a piece came before.
 fn next(head: Head, answered: &Answered) -> Next {
@@ -205,6 +218,7 @@ fn next(head: Head, answered: &Answered) -> Next {
         (Answered::Whole(Reply::Refused(_)), Head::Refused { by_itself: false } | Head::Whole) => {
             Next::Finish
         }
+        (Answered::Whole(Reply::Refused(refusal)), _) if is_redirect(refusal) => Next::Finish,
         (Answered::Whole(_) | Answered::Unclear | Answered::Large(_), _) => Next::ReadWhole,
     }
 }

@@ -73,7 +73,7 @@ impl Router {
             self.requeue(ctx, issued);
         }
         for issued in unsent {
-            self.route(ctx, issued);
+            self.route_anew(ctx, issued);
         }
         let outage = self.nodes.get(id).and_then(|node| node.outage(ctx.now, ctx.config));
         if self.is_closed || (!was_ready && !is_in_doubt && is_lasting(reason)) {
@@ -209,10 +209,16 @@ impl Router {
             return;
         }
         let queue = self.nodes.remove(id).map(|mut node| node.waiting.take());
-        for mut issued in queue.into_iter().flatten() {
-            issued.asking = false;
-            self.route(ctx, issued);
+        for issued in queue.into_iter().flatten() {
+            self.route_anew(ctx, issued);
         }
+    }
+
+    /// Pass a command that was not sent to the owner of its slot, even if another node has
+    /// redirected it with `ASK`.
+    pub(super) fn route_anew(&mut self, ctx: Context<'_>, mut issued: Issued) {
+        issued.asking = false;
+        self.route(ctx, issued);
     }
 
     /// Hang up on a node.

@@ -37,7 +37,7 @@ impl Router {
             self.requeue(ctx, issued);
         }
         for issued in unsent {
-            self.route(ctx, issued);
+            self.route_anew(ctx, issued);
         }
     }
 

@@ -222,3 +222,21 @@ fn a_distant_server_gets_more_requests_at_once() {
     line.hear(format!("{}:5000\r\n", piece("x", 32)).as_bytes());
     assert_eq!(line.lines(), ["GETRANGE a 64 95", "GETRANGE a 96 127"]);
 }
+
+#[test]
+fn a_redirect_of_any_piece_is_the_answer_to_the_whole_read() {
+    const MOVED: &str = "-MOVED 1 h:2\r\n";
+    let first = format!("{}{MOVED}{MOVED}", piece("x", 32));
+    let further = format!("{}:5000\r\n{MOVED}", piece("x", 32));
+    for replies in [first, further] {
+        let mut line = Line::in_pieces();
+        line.read_large(1, "a");
+        let heard = line.hear(replies.as_bytes());
+        assert!(
+            matches!(&heard[..], [Inbound::Reply { reply: Reply::Refused(_), .. }]),
+            "{heard:?}"
+        );
+        let sent = line.lines();
+        assert!(!sent.iter().any(|line| line.starts_with("GET ")), "{sent:?}");
+    }
+}
