@@ -196,16 +196,24 @@ impl World {
         }
         self.tally.cover(Invariant::ByTheMap);
         // A script whose hash was unknown is repeated on the same connection, and so is a native
-        // command that was refused, as a script.
+        // command that was refused, as a script. A read in pieces has several exchanges there, and
+        // the value is read at once if it has changed.
         let is_native = self.nodes[node].server.has_native_commands();
-        let is_repeated = words[0] == b"EVAL" || words[0] == b"EVALSHA" && is_native;
+        let is_read = matches!(words[0], b"GET" | b"GETRANGE" | b"PTTL" | b"SET");
+        let is_repeated = words[0] == b"EVAL"
+            || words[0] == b"EVALSHA" && is_native
+            || is_read && self.links[link].in_pieces.contains(&key);
         let is_there = route.owners.contains(&port) || route.named.contains(&port);
         Invariant::ByTheMap.holds(is_there || is_repeated, || {
             let (owners, named) = (&route.owners, &route.named);
             format!(
                 "p{process} sends key {key} to port {port}; known {owners:?}, just named {named:?}"
             )
-        })
+        })?;
+        if words[0] == b"GETRANGE" {
+            self.links[link].in_pieces.insert(key);
+        }
+        Ok(())
     }
 
     /// Check that no transmission ends with `ASKING`.

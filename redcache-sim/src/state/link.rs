@@ -1,6 +1,6 @@
 //! One connection between a process and a server: two pipes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use redcache_core::engine::ConnId;
@@ -92,6 +92,8 @@ pub(crate) struct Link {
     pub(crate) moved: Vec<(usize, u64)>,
     /// Whether the last command was `ASKING`.
     pub(crate) asking: bool,
+    /// The keys that were read in pieces.
+    pub(crate) in_pieces: BTreeSet<usize>,
     /// The time at which the connection before this one was lost.
     pub(crate) lost_at: Micros,
     /// Locks granted to the process whose replies are in transit, by key.
@@ -126,6 +128,7 @@ impl Link {
             epoch: None,
             moved: Vec::new(),
             asking: false,
+            in_pieces: BTreeSet::new(),
             lost_at: 0,
             granted: VecDeque::new(),
         }
