@@ -151,7 +151,9 @@ impl LargeLink {
         self.keys.assign(grouped);
         // Its near entry comes from the ordinary link.
         self.untracked.push(key.clone());
-        if is_busy && !mutant!(LargeKeyEntersEarly) {
+        // A key that has left while it was switching is still there.
+        let is_switching = self.switching.contains(key);
+        if is_busy && !is_switching && !mutant!(LargeKeyEntersEarly) {
             self.switching.push(key.clone());
         }
         self.used_at = now;
