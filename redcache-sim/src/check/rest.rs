@@ -2,8 +2,21 @@
 
 use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant, Violation};
+use crate::plan::Plan;
 use crate::state::process::Process;
 use crate::state::world::World;
+
+/// The number of checks by which a process must once have been idle.
+const CHECKS_MAX: u32 = 20;
+
+impl Plan {
+    /// Return the number of checks by which a process must once have been idle.
+    fn rest_checks_max(&self) -> u32 {
+        // Each of the two links waits for logins half of the time, and so one of them often does.
+        let awaits_logins = self.is_slow && self.provider.is_some() && self.large_value_bytes > 0;
+        if awaits_logins { 10 * CHECKS_MAX } else { CHECKS_MAX }
+    }
+}
 
 impl World {
     /// Check that each process is connected, and tracked where the server supports it.
@@ -58,7 +71,7 @@ impl World {
                 state.kind, state.keys, state.process, state.started_at
             )));
         }
-        let is_last = self.rest_checks() == 20;
+        let is_last = self.rest_checks() == self.plan.rest_checks_max();
         let mut is_idle = true;
         for (number, process) in self.processes.iter_mut().enumerate() {
             let stats = process.engine.stats();
