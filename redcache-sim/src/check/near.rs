@@ -86,6 +86,16 @@ impl World {
         })
     }
 
+    /// Return how much longer a read in pieces takes on a slow line.
+    fn in_pieces(&self) -> Micros {
+        if !self.plan.is_slow || self.plan.large_value_bytes == 0 {
+            return 0;
+        }
+        // A value that has grown takes up to five round trips before it is read at once. The lock
+        // that follows may be refused because of another value, which is read too.
+        2 * 5 * 2 * self.one_way()
+    }
+
     /// Check in a healthy world that no call waits for a key that is unlocked.
     pub(crate) fn check_wake_ups(&mut self) -> Checked {
         if !self.plan.is_healthy || self.phase > Phase::Quiesced {
@@ -96,6 +106,7 @@ impl World {
         let limit = 14 * self.one_way() + 80_000;
         self.check_orphans(limit)?;
         self.check_idle_locks(limit)?;
+        let limit = limit + self.in_pieces();
         for &call in &self.waiting {
             let state = &self.calls[call];
             if !matches!(state.kind, Kind::GetWith | Kind::SetWith) || state.state != State::Waiting
