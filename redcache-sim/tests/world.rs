@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 79] = [
+const FOUND: [(u64, &str); 80] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -147,6 +147,7 @@ const FOUND: [(u64, &str); 79] = [
     (10010307, "a lock whose release was refused in unknown words was given back without a script"),
     (10011739, "the same, for the lock of a refresh"),
     (10194455, "a suspect of a hang-up was alone on a connection that answered nothing"),
+    (20019049, "a server that did not read delayed three samples, and locks were extended"),
 ];
 
 /// The seeds that found bugs in clusters.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redcache_core::protocol::Script;
 
+use crate::fault::Fault;
 use crate::invariant::{Checked, Invariant};
 use crate::state::executed::{Executed, Part, Verb};
 use crate::state::world::World;
@@ -18,6 +19,9 @@ impl World {
         if self.plan.is_slow {
             // Four round trips.
             lock_ttl.max(Duration::from_micros(8 * self.one_way()))
+        } else if self.plan.faults.has(Fault::Unread) {
+            // A server that does not read makes a near line a slow one.
+            lock_ttl.max(Duration::from_micros(4 * self.slowest_trip))
         } else {
             lock_ttl
         }
@@ -26,6 +30,7 @@ impl World {
     /// Count the round trip of a command that the server answers now.
     pub(crate) fn note_round_trip(&mut self, executed: &Executed) {
         let over_at = self.now + self.one_way();
+        self.slowest_trip = self.slowest_trip.max(over_at - executed.sent_at);
         let process = &mut self.processes[executed.process];
         let is_next = executed.sent_at >= process.round_trip_over_at;
         if process.life == executed.life && is_next && !executed.parts.is_empty() {

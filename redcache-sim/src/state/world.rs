@@ -76,6 +76,8 @@ pub(crate) struct World {
     /// The failures of loaders: the call and the time.
     pub(crate) failures: Vec<(usize, Micros)>,
     pub(crate) rest_checks: u32,
+    /// The longest round trip of an answered command.
+    pub(crate) slowest_trip: Micros,
     /// The time by which every process has tried `HELLO` again, if one must.
     pub(crate) hello_by: Option<Micros>,
     /// The keys on whose commands a server has hung up, or would have.
@@ -143,6 +145,7 @@ impl World {
             waiting: Vec::new(),
             failures: Vec::new(),
             rest_checks: 0,
+            slowest_trip: 0,
             hello_by: None,
             fatal_keys: BTreeSet::new(),
             redirects: BTreeMap::new(),
