@@ -60,6 +60,7 @@ mod switch {
         EchoSwallowsInvalidation "any invalidation of a written key is taken for its echo",
         PttlIgnored "a near entry outlives the ttl of its key",
         LockSeenUntracked "a caller waits for a lock that it has seen by an untracked read",
+        UntrackingRefusalForReply "a refused `CLIENT CACHING` is taken for the reply to its batch",
         KeptReadUntracked "reads whose values are kept near are not tracked",
         UnknownTtlKept "a value that was read without its ttl is kept near",
         HeldOutOfTurn "an answer that is whole early goes to an earlier command of its batch",

@@ -72,6 +72,7 @@ pub enum Fault {
     ForeignOversized,
     Unread,
     ScriptsLost,
+    UntrackingForbidden,
     SlotMoved,
     SlotMovedLate,
     SlotMigrates,
@@ -104,7 +105,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 96] = [
+    pub const ALL: [Self; 97] = [
         Self::Split,
         Self::Coalesce,
         Self::Stall,
@@ -173,6 +174,7 @@ impl Fault {
         Self::ForeignOversized,
         Self::Unread,
         Self::ScriptsLost,
+        Self::UntrackingForbidden,
         Self::SlotMoved,
         Self::SlotMovedLate,
         Self::SlotMigrates,
@@ -217,6 +219,7 @@ impl Fault {
                 | Self::ForeignOversized
                 | Self::Unread
                 | Self::ScriptsLost
+                | Self::UntrackingForbidden
         )
     }
 
@@ -321,6 +324,7 @@ impl Fault {
             Self::ForeignOversized => "foreign SET of a value over the limit",
             Self::Unread => "server does not read for a while",
             Self::ScriptsLost => "server hangs up at scripts for a while",
+            Self::UntrackingForbidden => "NOPERM for CLIENT CACHING",
             Self::SlotMoved => "slot moved at once",
             Self::SlotMovedLate => "slot moved at once, old keys deleted late",
             Self::SlotMigrates => "slot migrates key by key",

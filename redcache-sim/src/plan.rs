@@ -227,6 +227,7 @@ impl Plan {
         plan.add_own(seed);
         plan.add_script_hang_ups(seed);
         plan.add_stalls(seed);
+        plan.forbid_untracking(seed);
         plan
     }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use redcache_core::Key;
+
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::rng::Rng;
@@ -49,6 +51,24 @@ impl Plan {
         self.injections.push((rng.below(self.disturbed / 2), Fault::ScriptsLost));
         self.injections.sort_by_key(|(at, _)| *at);
         self.is_healthy = false;
+    }
+
+    /// Forbid `CLIENT CACHING` in some worlds with a single server, and have it sent often.
+    pub(super) fn forbid_untracking(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed ^ 0x6f70_7465_6420_6f75);
+        let is_taken = self.is_slow || self.only_unread || self.faults.has(Fault::HangUp);
+        if self.cluster.is_some() || self.refresh.is_some() || is_taken || !rng.chance(40) {
+            return;
+        }
+        self.faults.add(Fault::UntrackingForbidden);
+        self.server.forbidden.insert("client|caching".to_owned());
+        // Batches of several reads whose values are not kept go untracked.
+        self.near_bytes = 0;
+        for name in [&b"k"[..], b"user:{1}", b"__redcache:lock:key", b""].map(Key::from) {
+            if self.keys.len() < 4 && !self.keys.contains(&name) {
+                self.keys.push(name);
+            }
+        }
     }
 
     /// Have some loading calls not polled for a while in some worlds.

@@ -88,6 +88,7 @@ impl World {
             Fault::HelloHangUp,
             Fault::PartialShards,
             Fault::NativeForbidden,
+            Fault::UntrackingForbidden,
         ];
         for fault in permanent {
             if self.plan.faults.has(fault) {

@@ -64,6 +64,9 @@ impl Pipeline {
             }
             Some(Awaited::Command { form: Form::Untracked, .. }) => {
                 self.on_untracked(frame)?;
+                if matches!(frame, Frame::Error(_)) && mutant!(UntrackingRefusalForReply) {
+                    return self.on_reply(now, frame, locks);
+                }
                 Ok(None)
             }
             Some(Awaited::Command { form: Form::Transaction, batch, .. }) => {
