@@ -166,7 +166,9 @@ impl World {
                     && token.write.is_some()
                     && token.granted >= state.started
             });
-            let (lock, token) = of_key.max_by_key(|(_, token)| token.granted)?;
+            // The locks of a process are numbered. An older one may be granted later, to a copy of
+            // its command that was delayed on a lost connection.
+            let (lock, token) = of_key.max_by_key(|(lock, _)| (lock.len(), *lock))?;
             let lost = self.processes[state.process].learned[key].lock_lost;
             let is_held = self.keys[key].raw.as_ref() == Some(lock) || lost >= token.granted;
             is_held.then(|| (key, lock.clone()))
