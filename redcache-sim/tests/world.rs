@@ -160,10 +160,11 @@ const FOUND_IN_CLUSTERS: [(u64, &str); 4] = [
 ];
 
 /// The seeds that found bugs with large values.
-const FOUND_WITH_LARGE_VALUES: [(u64, &str); 6] = [
+const FOUND_WITH_LARGE_VALUES: [(u64, &str); 7] = [
     (26067, "three delayed exchanges, one in pieces, extended a lock beside punctual heartbeats"),
     (34476, "a release that had to wait for room went over the link that its key had left"),
     (48204, "a key that changed its link twice at once blocked the large link for good"),
+    (43720, "a dead large link opened the breaker, and the answers to `PING` did not close it"),
     // The checker was wrong about these.
     (45715, "two links on a slow line logged in so often that one of them always waited"),
     (67310, "on a slow line, the read of a value that had grown outlasted the time for a wake-up"),

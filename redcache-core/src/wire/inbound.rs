@@ -21,6 +21,8 @@ pub(super) enum Inbound {
     LoggedIn { is_accepted: bool },
     /// A command is answered.
     Reply { issued: Issued, reply: Reply },
+    /// The server has answered a `PING`.
+    Pong,
     /// The server invalidated these keys.
     Invalidated(Vec<Key>),
     /// The server invalidated every key.

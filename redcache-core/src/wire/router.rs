@@ -173,6 +173,10 @@ impl Router {
                     self.on_logged_in(ctx, id, is_accepted);
                     None
                 }
+                Inbound::Pong => {
+                    node.on_pong(ctx.now, lane);
+                    None
+                }
                 Inbound::Reply { issued, reply } => self.on_reply(ctx, (id, lane), issued, reply),
                 Inbound::Topology(answer) => {
                     self.on_topology(ctx, id.node, answer);

@@ -252,6 +252,7 @@ impl Pipeline {
             Inbound::Ready { .. }
             | Inbound::LoginRefused
             | Inbound::LoggedIn { .. }
+            | Inbound::Pong
             | Inbound::Invalidated(_)
             | Inbound::Flushed
             | Inbound::Topology(_) => false,
@@ -344,6 +345,7 @@ impl Pipeline {
             Inbound::Ready { .. }
             | Inbound::LoginRefused
             | Inbound::LoggedIn { .. }
+            | Inbound::Pong
             | Inbound::Invalidated(_)
             | Inbound::Flushed
             | Inbound::Topology(_) => None,

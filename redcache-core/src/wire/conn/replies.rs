@@ -93,7 +93,7 @@ impl Pipeline {
                 self.pop_front();
                 self.on_answered(now, sent_at);
                 self.trips.on_answered(now, sent_at, 0);
-                if is_its_own { Ok(None) } else { Err(mispaired()) }
+                if is_its_own { Ok(Some(Inbound::Pong)) } else { Err(mispaired()) }
             }
             Some(Awaited::ClusterInfo) => {
                 self.info = ClusterInfo::read(frame);

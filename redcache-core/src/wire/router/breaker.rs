@@ -2,7 +2,7 @@
 //!
 //! It is closed until enough consecutive commands went unanswered. Then it is open for a pause and
 //! rejects commands at once. After the pause, one command passes as a probe: its answer closes the
-//! breaker, its failure begins another pause.
+//! breaker, its failure begins another pause. The answer to a `PING` closes it too.
 //!
 //! A busy server is not a dead one. A command is no failure if the server has answered another one
 //! since the command was issued, and commands that were issued at the same time are one failure, so

@@ -46,6 +46,14 @@ impl Node {
         self.link_of(lane)?.open_mut().map(|(_, conn)| conn)
     }
 
+    /// Record the answer to a `PING`. On the ordinary link it closes the breaker: the unanswered
+    /// commands may have been those of a dead large link, which no reconnect of the server follows.
+    pub(super) fn on_pong(&mut self, now: Instant, lane: Lane) {
+        if lane == Lane::Ordinary {
+            self.breaker.on_answer(now);
+        }
+    }
+
     /// Return both links.
     pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
         [Some(&self.link), self.large.as_ref().map(|large| &large.link)].into_iter().flatten()

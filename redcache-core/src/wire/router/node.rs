@@ -37,7 +37,7 @@ pub(super) struct Node {
     pub(super) large: Option<Box<LargeLink>>,
     /// The size from which a value is large.
     pub(super) large_from: usize,
-    breaker: Breaker,
+    pub(super) breaker: Breaker,
     /// Commands that wait for a ready connection, or for room in it.
     pub(super) waiting: Waiting,
     /// The size of the unanswered commands in bytes beyond which further commands wait.

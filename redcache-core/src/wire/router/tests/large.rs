@@ -167,6 +167,27 @@ fn while_the_large_link_cannot_be_dialed_its_commands_go_to_the_ordinary_one() {
 }
 
 #[test]
+fn a_pong_on_the_ordinary_link_closes_the_breaker_that_a_dead_large_link_opened() {
+    let (mut world, ordinary, large) = World::with_large_link();
+    for _ in 0..world.config.breaker_failures {
+        world.send(read_of("a"));
+        world.pass(Duration::from_millis(1));
+    }
+    world.sent_on(large);
+    world.pass(world.config.command_timeout);
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    assert!(world.router.is_resting());
+    world.pass(world.config.heartbeat_interval);
+    world.step(|router, ctx| router.handle_timeout(ctx));
+    world.hear_on(ordinary, b"+PONG\r\n");
+    assert!(!world.router.is_resting() && world.router.is_ready());
+    world.events.clear();
+    world.send(read_of("b"));
+    assert_eq!(world.sent_on(ordinary), ["GET b"]);
+    assert!(world.events.is_empty(), "{:?}", world.events);
+}
+
+#[test]
 fn the_large_link_ends_with_the_ordinary_one() {
     let (mut world, ordinary, large) = World::with_large_link();
     world.send(read_of("a"));
