@@ -2,7 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod faults;
-mod own;
+pub(crate) mod own;
 pub(crate) mod servers;
 
 use std::time::Duration;
@@ -104,6 +104,8 @@ pub(crate) struct Plan {
     pub(crate) only_unread: bool,
     /// Whether the round trip is longer than the TTL of a lock.
     pub(crate) is_slow: bool,
+    /// Whether the last loop of redirects is long.
+    pub(crate) redirects_for_long: bool,
     /// The changes among 1,000 calls.
     pub(crate) changes: u64,
     /// The size from which a value is large; zero for none.
@@ -198,6 +200,7 @@ impl Plan {
             unanswered_max: None,
             only_unread: false,
             is_slow: false,
+            redirects_for_long: false,
             changes: 0,
             large_value_bytes: 0,
         };
@@ -228,6 +231,7 @@ impl Plan {
         plan.add_script_hang_ups(seed);
         plan.add_stalls(seed);
         plan.forbid_untracking(seed);
+        plan.prolong_redirects(seed);
         plan
     }
 

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use redcache_core::Key;
 
+use crate::clock::Micros;
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::rng::Rng;
+
+/// The time for which two nodes redirect to each other, if that is long.
+pub(crate) const LONG_LOOP: Micros = 8_000_000;
 
 /// The number of crashes that are added to a run with mostly changes.
 const CRASHES: u64 = 20;
@@ -81,6 +85,22 @@ impl Plan {
         // Each of the callers may have to pass a load on.
         self.callers = self.callers.clamp(2, 3);
         self.times.load = Duration::from_secs(2);
+    }
+
+    /// Have two nodes of a cluster redirect to each other in some worlds, after all other faults:
+    /// for more than eight redirects, whose pauses grow.
+    pub(super) fn prolong_redirects(&mut self, seed: u64) {
+        let mut rng = Rng::new(seed ^ 0x6c6f_6f70_7320_6c6f);
+        if self.cluster.is_none() || self.is_healthy || self.only_hangs_up || !rng.chance(20) {
+            return;
+        }
+        self.faults.add(Fault::MovedLoop);
+        self.redirects_for_long = true;
+        self.injections.push((self.disturbed, Fault::MovedLoop));
+        self.disturbed += LONG_LOOP;
+        self.times.command = Duration::from_micros(LONG_LOOP);
+        self.callers = self.callers.min(2);
+        self.think = self.think.max(20_000);
     }
 
     /// Limit the unanswered bytes of a connection, and give it more commands than fit.

@@ -296,8 +296,10 @@ impl World {
     fn check_returned(&self, link: usize) -> Checked {
         let process = self.links[link].process;
         // The release may wait for room on the connection, or for replies on the other connection
-        // before both are left.
+        // before both are left. The server may have hung up at releases of the key: the lock is
+        // given back once hang-ups at another key show that no script is allowed.
         let may_wait = !self.links[link].is_current
+            || self.plan.faults.has(Fault::ScriptsLost)
             || self.plan.unanswered_max.is_some()
             || self.processes[process].links.len() > 1 && self.plan.large_value_bytes > 0;
         Invariant::Orphans.holds(self.unwanted.is_empty() || may_wait, || {

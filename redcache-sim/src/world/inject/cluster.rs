@@ -5,6 +5,7 @@ use redcache_core::protocol::Slot;
 use crate::fault::Fault;
 use crate::invariant::Checked;
 use crate::plan::cluster::{SHARDS, port_of};
+use crate::plan::own::LONG_LOOP;
 use crate::server::Cluster;
 use crate::state::world::World;
 
@@ -115,8 +116,12 @@ impl World {
             }
             _ => {}
         });
-        let within = if fault == Fault::PartialMap { 4 } else { 1 };
-        self.recover_later(node, fault, within * DISTORTED_MAX);
+        let within = match fault {
+            Fault::PartialMap => 4 * DISTORTED_MAX,
+            Fault::MovedLoop if self.plan.redirects_for_long => LONG_LOOP,
+            _ => DISTORTED_MAX,
+        };
+        self.recover_later(node, fault, within);
     }
 }
 
