@@ -152,14 +152,25 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// Panics if the sentinel names none of the servers.
+    /// Panics if the sentinel names none of the servers in time.
     pub fn primary(&self) -> usize {
+        let given_up_at = Instant::now() + PATIENCE;
+        loop {
+            if let Some(primary) = self.named_primary() {
+                return primary;
+            }
+            assert!(Instant::now() < given_up_at, "in vain: a primary");
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
+    }
+
+    /// Return the number of the primary; `None` if the sentinel does not answer, or names none.
+    fn named_primary(&self) -> Option<usize> {
         let number = self.sentinels.iter().position(|it| it.process.is_some());
         let number = number.expect("a sentinel runs");
         let reply = self.ask(number, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
         let is_named = |server| reply.contains(&format!("\r\n{}\r\n", self.own_port(server)));
-        let mut servers = 0..self.servers.len();
-        servers.find(|server| is_named(*server)).expect("the primary is one of the servers")
+        (0..self.servers.len()).find(|server| is_named(*server))
     }
 
     /// Return a server by its number.
@@ -202,7 +213,9 @@ impl RedisSentinel {
     ///
     /// Panics if they do not agree in time.
     pub fn wait_for_another_primary(&self, before: usize) {
-        self.wait_until("another primary", |group| group.primary() != before);
+        self.wait_until("another primary", |group| {
+            group.named_primary().is_some_and(|primary| primary != before)
+        });
     }
 
     fn ask(&self, number: usize, command: &[&str]) -> String {
