@@ -8,6 +8,7 @@
 //! - [`Host`]: the engine with its calls, loaders and attempts to connect, and [`Outputs`], its
 //!   sorted events; [`SharedHost`]: the host behind the lock of a face;
 //! - [`in_parts`]: the steps of a batch that starts in parts;
+//! - [`READ_BUFFER`] and [`LONG_READ`]: how much a face reads at once;
 //! - [`Scope`] and [`Deferring`]: no application code runs under a lock;
 //! - [`CallTrace`]: the spans of calls, with the feature `tracing`;
 //! - [`OwnProcess`]: forks do not use a cache of their parent;
@@ -39,6 +40,7 @@ mod outputs;
 mod parts;
 mod poll_backoff;
 mod process;
+mod read_buffer;
 mod registered;
 mod request;
 mod seed;
@@ -67,6 +69,7 @@ pub use outputs::{CallEvent, Calls, Outputs};
 pub use parts::{Progress, in_parts};
 pub use poll_backoff::PollBackoff;
 pub use process::OwnProcess;
+pub use read_buffer::{LONG_READ, READ_BUFFER};
 pub use registered::Registered;
 pub use request::Request;
 pub use request::raw::{ReadRawMany, ReplaceMany};

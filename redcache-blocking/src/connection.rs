@@ -17,16 +17,11 @@ use std::time::Duration;
 #[cfg(unix)]
 use std::time::Instant;
 
-use redcache_adapter::{BusyPoll, Channel, Scope};
+use redcache_adapter::{BusyPoll, Channel, LONG_READ, READ_BUFFER, Scope};
 use redcache_core::engine::{ConnId, Engine};
 
 use crate::socket::Socket;
 
-/// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
-const READ_BUFFER: usize = 128 << 10;
-/// After a longer read, other threads of the system may run: a large value is coming, and small
-/// reads should not wait for a processor until it is there.
-const LONG_READ: usize = READ_BUFFER / 2;
 /// The number of unread bytes that a connection takes without blocking, on any system.
 pub(crate) const DIRECT_MAX: usize = 16 << 10;
 /// The largest number of bytes that are written without a report of progress to the engine.

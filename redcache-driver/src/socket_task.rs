@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use futures_io::AsyncRead;
+use redcache_adapter::{LONG_READ, READ_BUFFER};
 use redcache_core::engine::ConnId;
 
 use crate::any_runtime::Reader;
@@ -15,11 +16,6 @@ use crate::shared::{Shared, State};
 use crate::sync;
 use crate::write_half::WriteHalf;
 
-/// The size of the read buffer. A reply with a value of 64 KiB fits into it, and is copied once.
-const READ_BUFFER: usize = 128 << 10;
-/// After a longer read, other threads of the system may run: a large value is coming, and small
-/// reads should not wait for a processor until it is there.
-const LONG_READ: usize = READ_BUFFER / 2;
 /// The number of consecutive polls, of about two microseconds each, after which the task yields.
 const PAUSES_MAX: u8 = 16;
 /// The number of consecutive reads after which the task yields.

@@ -79,9 +79,7 @@ fn a_removal_before_the_first_connection_is_repeated() {
 fn without_redis_one_caller_of_a_clearable_namespace_loads_for_all() {
     const CALLERS: u64 = 100;
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.address());
-    let url = format!("{}?on_redis_down=load_direct&load_timeout=1h", proxy.url());
-    let cache = blocking::connect(url).unwrap();
+    let (proxy, cache) = loading_directly(&server);
     let users = users(&cache);
     load(&users, 0, "known");
     refuse(&proxy, &cache);
@@ -115,9 +113,7 @@ fn without_redis_one_caller_of_a_clearable_namespace_loads_for_all() {
 fn without_redis_one_caller_of_a_refreshing_view_loads_for_all() {
     const CALLERS: u64 = 100;
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.address());
-    let url = format!("{}?on_redis_down=load_direct&load_timeout=1h", proxy.url());
-    let cache = blocking::connect(url).unwrap();
+    let (proxy, cache) = loading_directly(&server);
     let users = users(&cache);
     let loads = Arc::new(AtomicU32::new(0));
     let load = {
@@ -148,6 +144,14 @@ fn without_redis_one_caller_of_a_refreshing_view_loads_for_all() {
         }
     });
     assert_eq!(loads.load(Ordering::Relaxed), 1);
+}
+
+/// Return a cache that loads while it cannot reach the server, and the proxy between them.
+fn loading_directly(server: &RedisServer) -> (Proxy, Cache) {
+    let proxy = Proxy::start(server.address());
+    let url = format!("{}?on_redis_down=load_direct&load_timeout=1h", proxy.url());
+    let cache = blocking::connect(url).unwrap();
+    (proxy, cache)
 }
 
 fn connect(proxy: &Proxy) -> Cache {
