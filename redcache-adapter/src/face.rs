@@ -21,7 +21,7 @@ pub trait Face: Clone {
     fn near(&self) -> &NearReader;
 
     /// Return the options of the calls of this handle.
-    fn options(&self) -> CallOptions;
+    fn options(&self) -> &CallOptions;
 
     /// Return a handle whose calls use `options`.
     #[must_use]

@@ -280,8 +280,8 @@ impl Cache {
     }
 
     #[inline]
-    pub(crate) fn options(&self) -> CallOptions {
-        self.options
+    pub(crate) fn options(&self) -> &CallOptions {
+        &self.options
     }
 
     /// Answer a key from the near cache.

@@ -22,7 +22,7 @@ impl Face for Cache {
     }
 
     #[inline]
-    fn options(&self) -> CallOptions {
+    fn options(&self) -> &CallOptions {
         self.options()
     }
 

@@ -39,7 +39,7 @@ impl Cache {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
         match self.answer_near(key.as_ref()) {
             Some(answer) => Ok(answer),
-            None => self.run(Get::new(key.as_ref(), self.options())),
+            None => self.run(Get::new(key.as_ref(), *self.options())),
         }
     }
 
@@ -68,8 +68,8 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer> {
-        let mut batch = self.near_reader().get_many(keys, self.options(), coarse_now());
-        if let Some(request) = GetMany::rest(&mut batch, self.options()) {
+        let mut batch = self.near_reader().get_many(keys, *self.options(), coarse_now());
+        if let Some(request) = GetMany::rest(&mut batch, *self.options()) {
             return Ok(batch.fill(self.run(request)?));
         }
         Ok(batch.into_answers())
@@ -120,7 +120,7 @@ impl Cache {
         if let Some(answer) = self.answer_near(key.as_ref()) {
             return Ok(answer);
         }
-        let options = LoadOptions::new(ttl, self.options());
+        let options = LoadOptions::new(ttl, *self.options());
         let load = |_| LoadResult::one(loader());
         Ok(self.run_once(GetWith::new(key.as_ref(), options), load)?)
     }
@@ -170,8 +170,8 @@ impl Cache {
         E: Into<BoxError> + 'static,
     {
         check_ttl(ttl)?;
-        let mut batch = self.near_reader().get_many(keys, self.options(), coarse_now());
-        let options = LoadOptions::new(ttl, self.options());
+        let mut batch = self.near_reader().get_many(keys, *self.options(), coarse_now());
+        let options = LoadOptions::new(ttl, *self.options());
         if let Some(request) = GetManyWith::rest(&mut batch, options) {
             let found = self.run_with(request, |keys| LoadResult::many(loader(keys)))?;
             return Ok(batch.fill(found));

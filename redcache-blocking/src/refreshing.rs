@@ -143,7 +143,7 @@ impl<E: 'static> RefreshingCache<E> {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
         let (key, loader) = (key.as_ref(), self.registered.loader());
         let load = |_| loader(vec![Key::copy_from(key)]).only(key);
-        match self.registered.get(key, self.cache.options()) {
+        match self.registered.get(key, *self.cache.options()) {
             Ok(answer) => Ok(answer),
             Err(request) => Ok(self.cache.run_once(request, load)?),
         }
@@ -172,7 +172,7 @@ impl<E: 'static> RefreshingCache<E> {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer, LoadError<E>> {
-        let (batch, rest) = self.registered.get_many(keys, self.cache.options());
+        let (batch, rest) = self.registered.get_many(keys, *self.cache.options());
         let Some(request) = rest else { return Ok(batch.into_answers()) };
         let load = |keys| self.registered.loader()(keys);
         Ok(batch.fill(self.cache.run_with(request, load)?))

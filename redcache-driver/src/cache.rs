@@ -241,12 +241,7 @@ impl Cache {
     }
 
     #[inline]
-    pub(crate) fn options(&self) -> CallOptions {
-        self.options
-    }
-
-    #[inline]
-    pub(crate) fn call_options(&self) -> &CallOptions {
+    pub(crate) fn options(&self) -> &CallOptions {
         &self.options
     }
 }

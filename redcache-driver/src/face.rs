@@ -21,7 +21,7 @@ impl Face for Cache {
     }
 
     #[inline]
-    fn options(&self) -> CallOptions {
+    fn options(&self) -> &CallOptions {
         self.options()
     }
 
@@ -39,7 +39,7 @@ impl Face for Cache {
     }
 
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {
-        call::run(self.shared(), self.options(), request).await
+        call::run(self.shared(), *self.options(), request).await
     }
 
     async fn run_with<Q: Request, F: Future<Output = LoadResult>>(
@@ -47,7 +47,7 @@ impl Face for Cache {
         request: Q,
         load: impl FnMut(Vec<Key>) -> Option<F>,
     ) -> Result<Q::Output, Q::Error> {
-        call::run_with(self.shared(), self.options(), request, load, std::convert::identity).await
+        call::run_with(self.shared(), *self.options(), request, load, std::convert::identity).await
     }
 
     fn register<E, F: Future<Output = LoadResult> + Send + 'static>(

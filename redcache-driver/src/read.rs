@@ -45,10 +45,10 @@ impl Cache {
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, Error> {
         let shared = self.shared();
         let key = key.as_ref();
-        if let Some(answer) = shared.answer_near(key, self.call_options()) {
+        if let Some(answer) = shared.answer_near(key, self.options()) {
             return Ok(answer);
         }
-        let options = self.options();
+        let options = *self.options();
         call::run(shared, options, Get::new(key, options)).await
     }
 
@@ -81,7 +81,7 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer> {
-        let (shared, options) = (self.shared(), self.options());
+        let (shared, options) = (self.shared(), *self.options());
         let mut batch = shared.near.get_many(keys, options, shared.runtime.coarse_now());
         match GetMany::rest(&mut batch, options) {
             None => Ok(batch.into_answers()),
@@ -145,10 +145,10 @@ impl Cache {
         check_ttl(ttl)?;
         let shared = self.shared();
         let key = key.as_ref();
-        if let Some(answer) = shared.answer_near(key, self.call_options()) {
+        if let Some(answer) = shared.answer_near(key, self.options()) {
             return Ok(answer);
         }
-        let options = self.options();
+        let options = *self.options();
         let request = GetWith::new(key, LoadOptions::new(ttl, options));
         let load = |_| loader();
         Ok(call::run_once(shared, options, request, load, LoadResult::one).await?)
@@ -205,7 +205,7 @@ impl Cache {
         T: Into<Loaded>,
         E: Into<BoxError> + 'static,
     {
-        let (shared, options) = (self.shared(), self.options());
+        let (shared, options) = (self.shared(), *self.options());
         check_ttl(ttl)?;
         let mut batch = shared.near.get_many(keys, options, shared.runtime.coarse_now());
         match GetManyWith::rest(&mut batch, LoadOptions::new(ttl, options)) {

@@ -153,7 +153,8 @@ impl<E: 'static> RefreshingCache<E> {
     /// # }
     /// ```
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Answer, LoadError<E>> {
-        let (key, options, loader) = (key.as_ref(), self.cache.options(), self.registered.loader());
+        let (key, options, loader) =
+            (key.as_ref(), *self.cache.options(), self.registered.loader());
         let request = match self.registered.get(key, options) {
             Ok(answer) => return Ok(answer),
             Err(request) => request,
@@ -190,7 +191,7 @@ impl<E: 'static> RefreshingCache<E> {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer, LoadError<E>> {
-        let (options, loader) = (self.cache.options(), self.registered.loader());
+        let (options, loader) = (*self.cache.options(), self.registered.loader());
         let (batch, rest) = self.registered.get_many(keys, options);
         let Some(request) = rest else { return Ok(batch.into_answers()) };
         let load = |keys| Some(loader(keys));

@@ -272,7 +272,7 @@ impl Cache {
     {
         let (shared, request) = (self.shared(), InsertWith::new(key.as_ref(), ttl));
         let load = |_| loader();
-        Ok(call::run_once(shared, self.options(), request, load, LoadResult::one).await?)
+        Ok(call::run_once(shared, *self.options(), request, load, LoadResult::one).await?)
     }
 
     /// Lock keys, run `commit`, which changes the data elsewhere, and remove the keys. Return the
@@ -329,7 +329,7 @@ impl Cache {
         let (committed, request) = (Committed::new(), Change::new(keys));
         let commit = |_| commit();
         let keep = |result| committed.keep(result);
-        let ended = call::run_once(self.shared(), self.options(), request, commit, keep).await;
+        let ended = call::run_once(self.shared(), *self.options(), request, commit, keep).await;
         committed.finish(ended)
     }
 
@@ -389,11 +389,11 @@ impl Cache {
         E: Into<BoxError> + 'static,
     {
         let (shared, request) = (self.shared(), InsertManyWith::new(keys, ttl));
-        let written = call::run_once(shared, self.options(), request, loader, LoadResult::many);
+        let written = call::run_once(shared, *self.options(), request, loader, LoadResult::many);
         Ok(written.await?.into_iter().map(|result| result.map_err(LoadError::from)).collect())
     }
 
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {
-        call::run(self.shared(), self.options(), request).await
+        call::run(self.shared(), *self.options(), request).await
     }
 }

@@ -40,7 +40,7 @@ impl Face {
     }
 
     #[inline]
-    pub(crate) fn options(&self) -> CallOptions {
+    pub(crate) fn options(&self) -> &CallOptions {
         either!(self, cache => redcache_adapter::Face::options(cache))
     }
 

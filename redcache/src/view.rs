@@ -59,6 +59,7 @@ impl<K: ?Sized, V, C> View<K, V, C> {
     }
 
     /// Return the view for the steps of one call that begins now, which share its timeout.
+    #[inline]
     pub(crate) fn begun(&self) -> Cow<'_, Self> {
         let options = self.face.options();
         match options.timeout_after() {

@@ -112,6 +112,7 @@ impl CallOptions {
     }
 
     /// Return the timeout, counted from the start of a call.
+    #[inline]
     pub fn timeout_after(&self) -> Option<Duration> {
         self.timeout
     }

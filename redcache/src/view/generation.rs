@@ -86,6 +86,16 @@ impl Write {
 }
 
 impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
+    /// Return the names of keys, if the namespace cannot be cleared. No future is polled for them.
+    #[inline]
+    pub(crate) fn fixed_names(&self) -> Option<Names<'_, V, C>> {
+        let space = self.space();
+        match space.generation_key() {
+            Some(_) => None,
+            None => Some(Names { space, generation: None, is_direct: false }),
+        }
+    }
+
     /// Return the names of keys for a read.
     #[inline]
     pub(crate) async fn names(&self) -> Result<Names<'_, V, C>, Error> {
@@ -106,7 +116,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
         let (space, near) = (self.space(), self.face().near());
         match space.generation_key().filter(|_| near.loads_direct() && !near.is_disabled()) {
             Some(key) if self.near_generation(key).is_none() => {
-                let mut call = NamespaceCall::read(self.face().options()).loading_direct();
+                let mut call = NamespaceCall::read(*self.face().options()).loading_direct();
                 let step = match self.look_up(key, &mut call, None).await {
                     Ok(step) => step,
                     Err(error) => {
@@ -124,7 +134,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     #[inline]
     fn near_generation(&self, key: &[u8]) -> Option<Generation> {
         let (face, last) = (self.face(), self.space().namespace().generation());
-        let mut call = NamespaceCall::read(face.options());
+        let mut call = NamespaceCall::read(*face.options());
         let options = call.lookup_options();
         let on_hit = |hit: NearHit| call.on_found(hit.value().map(AsRef::as_ref), last);
         face.near().get(key, &options, || face.coarse_now(), on_hit)?.generation()
@@ -137,7 +147,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
             return Ok(Some(Generation::of_number(0)));
         }
         // A generation that is too old names keys that may have been cleared since.
-        let mut call = NamespaceCall::read(self.face().options());
+        let mut call = NamespaceCall::read(*self.face().options());
         Ok(self.look_up(key, &mut call, None).await?.generation())
     }
 

@@ -30,13 +30,16 @@ where
         K: Borrow<Q>,
         Q: CacheKey + ?Sized,
     {
-        let names = self.names().await?;
+        let names = match self.fixed_names() {
+            Some(names) => names,
+            None => self.names().await?,
+        };
         let mut name = Name::new();
         names.write(key, &mut name);
         let opened = match self.near(&name) {
             Some(opened) => opened,
             None => {
-                self.open(&name, self.face().run(Get::new(&name, self.face().options())).await?)
+                self.open(&name, self.face().run(Get::new(&name, *self.face().options())).await?)
             }
         };
         opened.map_err(|_| self.undecodable(&Key::copy_from(&name)))
@@ -50,7 +53,7 @@ where
         let mut batch = Lookup::new(self, true, keys.into_iter().map(|key| names.of(key.borrow())));
         if !batch.far.is_empty() {
             let found =
-                self.face().run(GetMany::new(batch.far_names(), self.face().options())).await?;
+                self.face().run(GetMany::new(batch.far_names(), *self.face().options())).await?;
             let names = batch.far_names();
             let found = names.iter().zip(found).map(|(name, result)| {
                 result.map(|answer| self.open(name.as_bytes(), answer)).map_err(Error::from)
@@ -81,7 +84,10 @@ where
         T: Into<TypedLoaded<V>>,
         E: Into<BoxError> + 'static,
     {
-        let names = self.names_to_load().await?;
+        let names = match self.fixed_names() {
+            Some(names) => names,
+            None => self.names_to_load().await?,
+        };
         let (name, mut seen) = {
             // It is large, and ends here, so that the future does not keep it.
             let mut name = Name::new();
@@ -101,7 +107,7 @@ where
         };
         if seen.is_none() {
             let loads = Loads::new(self.space());
-            let options = names.load_options(self.face().options());
+            let options = names.load_options(*self.face().options());
             let run = |keys| {
                 let (loading, name, loads) = (load(keys)?, &name, &loads);
                 let same = |key: &Key| Some(key.clone());
@@ -152,7 +158,7 @@ where
         };
         if !batch.far.is_empty() {
             let loads = Loads::new(self.space());
-            let options = of_view.load_options(self.face().options());
+            let options = of_view.load_options(*self.face().options());
             let run = |keys| {
                 let (loading, loads) = (load(keys)?, &loads);
                 let same = |key: &Key| Some(key.clone());
@@ -181,7 +187,7 @@ where
         let face = self.face();
         let opened = face.near().get(
             name,
-            &face.options(),
+            face.options(),
             || face.coarse_now(),
             |hit| match NearObject::of_hit(&hit) {
                 Some(object) => Ok(TypedAnswer::of_hit(&hit, Arc::clone(object))),

@@ -204,7 +204,7 @@ where
         if options == self.view.face().options() {
             return Cow::Borrowed(&self.registered);
         }
-        Cow::Owned(self.registered.with_options(options))
+        Cow::Owned(self.registered.with_options(*options))
     }
 
     /// Load keys without Redis. Callers of a key share its load.
@@ -214,7 +214,7 @@ where
         of_view: &Names<'_, V, C>,
         names: &[Key],
     ) -> BatchResult<Answer, LoadError<E>> {
-        let options = of_view.load_options(view.face().options());
+        let options = of_view.load_options(*view.face().options());
         let run = |names| {
             let (loading, space) = (self.loader.clone().load(names), view.space());
             let same = |name: &Key| Some(name.clone());
