@@ -5,7 +5,7 @@ use std::time::Instant;
 use redcache_core::engine::{Near, NearTime};
 
 /// Return an instant at or after the current one, by at most two ticks of the kernel: 8 ms at 250
-/// ticks per second.
+/// ticks per second. If the kernel's tick is late, the instant is as much earlier.
 ///
 /// On Linux it is several times cheaper to read than [`Instant::now`]. Elsewhere both are the same.
 #[inline]
@@ -13,10 +13,11 @@ pub fn coarse_now() -> Instant {
     system::coarse_now()
 }
 
-/// The clock of [`coarse_now`] for the lookups of one near cache. It computes with nanoseconds,
-/// which is cheaper than with instants.
+/// The clock for the lookups of one near cache: that of [`coarse_now`], or the exact one. It
+/// computes with nanoseconds, which is cheaper than with instants.
 #[derive(Debug)]
 pub(crate) struct NearClock {
+    clock: system::Clock,
     /// The time at `reading`.
     start: NearTime,
     /// A reading in nanoseconds.
@@ -24,14 +25,24 @@ pub(crate) struct NearClock {
 }
 
 impl NearClock {
-    pub(crate) fn new(near: &Near) -> Self {
+    pub(crate) fn coarse(near: &Near) -> Self {
         let (instant, reading) = system::coarse_now_and_nanos();
-        Self { start: near.time_of(instant), reading }
+        Self { clock: system::COARSE, start: near.time_of(instant), reading }
+    }
+
+    pub(crate) fn exact(near: &Near) -> Self {
+        let reading = system::nanos(system::EXACT);
+        Self { clock: system::EXACT, start: near.time_of(Instant::now()), reading }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.clock == system::EXACT
     }
 
     #[inline]
     pub(crate) fn now(&self) -> NearTime {
-        self.start.plus_nanos(system::nanos().saturating_sub(self.reading))
+        self.start.plus_nanos(system::nanos(self.clock).saturating_sub(self.reading))
     }
 }
 
@@ -44,8 +55,12 @@ mod system {
 
     use crate::coarse_clock::CoarseClock;
 
+    pub(super) type Clock = ClockId;
+    pub(super) const COARSE: Clock = ClockId::MonotonicCoarse;
+    pub(super) const EXACT: Clock = ClockId::Monotonic;
+
     static CLOCK: LazyLock<CoarseClock> = LazyLock::new(|| {
-        let resolution = duration(clock_getres(ClockId::MonotonicCoarse));
+        let resolution = duration(clock_getres(COARSE));
         CoarseClock::new(duration(reading()), Instant::now(), resolution)
     });
 
@@ -60,15 +75,15 @@ mod system {
         (clock.at(duration(reading)), in_nanos(reading))
     }
 
-    /// Return the reading of the coarse clock in nanoseconds.
+    /// Return the reading of a clock in nanoseconds.
     #[inline]
-    pub(super) fn nanos() -> u64 {
-        in_nanos(reading())
+    pub(super) fn nanos(clock: Clock) -> u64 {
+        in_nanos(clock_gettime(clock))
     }
 
     #[inline]
     fn reading() -> Timespec {
-        clock_gettime(ClockId::MonotonicCoarse)
+        clock_gettime(COARSE)
     }
 
     /// Convert the time since the machine started, which is neither negative nor centuries long.
@@ -91,6 +106,11 @@ mod system {
 
     static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+    /// Both clocks are the exact one.
+    pub(super) type Clock = bool;
+    pub(super) const COARSE: Clock = false;
+    pub(super) const EXACT: Clock = true;
+
     pub(super) fn coarse_now() -> Instant {
         Instant::now()
     }
@@ -100,7 +120,7 @@ mod system {
         (now, now.duration_since(origin).as_nanos() as u64)
     }
 
-    pub(super) fn nanos() -> u64 {
+    pub(super) fn nanos(_: Clock) -> u64 {
         coarse_now_and_nanos().1
     }
 }
@@ -116,10 +136,21 @@ mod tests {
     fn the_time_of_a_lookup_is_that_of_the_coarse_clock() {
         let config = Config::builder().server("localhost", 6379).build().unwrap();
         let engine = Engine::new(Instant::now(), &Seed::new([7; 32], 0), config);
-        let (near, clock) = (engine.near(), NearClock::new(engine.near()));
+        let (near, clock) = (engine.near(), NearClock::coarse(engine.near()));
         for _ in 0..100_000 {
             let (before, time, after) = (coarse_now(), clock.now(), coarse_now());
             assert!(near.time_of(before) <= time && time <= near.time_of(after));
+        }
+    }
+
+    #[test]
+    fn the_exact_clock_of_a_lookup_is_never_behind() {
+        let config = Config::builder().server("localhost", 6379).build().unwrap();
+        let engine = Engine::new(Instant::now(), &Seed::new([7; 32], 0), config);
+        let (near, clock) = (engine.near(), NearClock::exact(engine.near()));
+        for _ in 0..100_000 {
+            let before = Instant::now();
+            assert!(near.time_of(before) <= clock.now());
         }
     }
 

@@ -30,8 +30,8 @@ pub trait Face: Clone {
     /// Return the time.
     fn now(&self) -> Instant;
 
-    /// Return the time, or a time shortly after it.
-    fn coarse_now(&self) -> NearTime;
+    /// Return the time of a lookup in the near cache, whose call may limit the staleness.
+    fn near_now(&self, is_call_limited: bool) -> NearTime;
 
     /// Run a call without a loader.
     fn run<Q: Request>(&self, request: Q) -> impl Future<Output = Result<Q::Output, Q::Error>>;

@@ -9,7 +9,7 @@ use redcache_core::engine::{
 use redcache_core::observer::{AnswerEvent, Observer};
 use redcache_core::{CallOptions, OnRedisDown, Servers, Source};
 
-use crate::clock::NearClock;
+use crate::clock::{NearClock, coarse_now};
 use crate::deferred::defer;
 use crate::namespaces::Namespaces;
 use crate::trace::CacheTrace;
@@ -34,7 +34,8 @@ impl NearReader {
         let (near, observer) = (Arc::clone(engine.near()), config.observer().clone());
         let is_disabled = *config.servers() == Servers::None;
         let loads_direct = config.on_redis_down() == OnRedisDown::LoadDirect;
-        let clock = NearClock::new(&near);
+        let is_limited = near.limits_staleness(&CallOptions::new());
+        let clock = if is_limited { NearClock::exact(&near) } else { NearClock::coarse(&near) };
         let trace = CacheTrace::new(&observer);
         Self { near, clock, observer, namespaces, trace, is_disabled, loads_direct }
     }
@@ -76,10 +77,16 @@ impl NearReader {
         });
     }
 
-    /// Return the time by the system's coarse clock, as by [`coarse_now`](crate::coarse_now).
+    /// Return the time of a lookup, by the exact clock if the staleness of entries is limited, for
+    /// the cache or for the call, else as by [`coarse_now`](crate::coarse_now).
     #[inline]
-    pub fn coarse_now(&self) -> NearTime {
-        self.clock.now()
+    pub fn now(&self, is_call_limited: bool) -> NearTime {
+        if is_call_limited { self.near.time_of(Instant::now()) } else { self.clock.now() }
+    }
+
+    /// Return the instant of a lookup of several keys, by the clock of [`now`](Self::now).
+    pub fn instant(&self, options: &CallOptions) -> Instant {
+        if self.near.limits_staleness(options) { Instant::now() } else { coarse_now() }
     }
 
     /// Return an instant as a time of the near cache.
@@ -89,23 +96,27 @@ impl NearReader {
     }
 
     /// Look one key up, and return what `then` makes of the hit. Read the clock only if there is an
-    /// entry. A hit allocates nothing.
+    /// entry; `now` receives `true` if the call limits the staleness. A hit allocates nothing.
     #[inline]
     pub fn get<T>(
         &self,
         key: &[u8],
         options: &CallOptions,
-        now: impl FnOnce() -> NearTime,
+        now: impl FnOnce(bool) -> NearTime,
         then: impl FnOnce(NearHit) -> T,
     ) -> Option<T> {
         if !options.asks_near() {
             return None;
         }
-        self.near.get_and(key, options.staleness_max(), now, |hit| {
+        let then = |hit| {
             self.observer.notify(on_hit);
             self.trace.on_near_hit();
             then(hit)
-        })
+        };
+        match options.staleness_max() {
+            None => self.near.get_and(key, None, || now(false), then),
+            limit => self.near.get_and(key, limit, || now(true), then),
+        }
     }
 
     /// Look several keys up, all at the time `now`.
@@ -136,4 +147,34 @@ impl NearReader {
 
 fn on_hit(observer: &dyn Observer) {
     observer.on_answer(&AnswerEvent::new(Source::Near));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redcache_core::Config;
+    use redcache_core::engine::Seed;
+
+    use super::*;
+
+    #[test]
+    fn a_lookup_under_a_limit_of_staleness_reads_the_exact_clock() {
+        let (limit, call) = (Duration::from_millis(50), CallOptions::new());
+        let reader = |near_staleness_max| {
+            let config = Config::builder().server("localhost", 6379);
+            let config = config.near_staleness_max(near_staleness_max).build().unwrap();
+            NearReader::new(&Engine::new(Instant::now(), &Seed::new([7; 32], 0), config))
+        };
+        assert!(reader(limit).clock.is_exact());
+        let near = reader(Duration::ZERO);
+        assert!(!near.clock.is_exact());
+        for _ in 0..10_000 {
+            let before = Instant::now();
+            let (time, instant) = (near.now(true), near.instant(&call.max_staleness(limit)));
+            let after = Instant::now();
+            assert!(near.time_of(before) <= time && time <= near.time_of(after));
+            assert!(before <= instant && instant <= after);
+        }
+    }
 }

@@ -50,7 +50,7 @@ impl<H: SharedHost> Registered<H> {
     pub fn get(&self, key: &[u8], options: CallOptions) -> Result<Answer, GetWith> {
         let now = self.host.now();
         let near = self.host.near();
-        let Some(hit) = near.get(key, &options, || near.time_of(now), |hit| hit) else {
+        let Some(hit) = near.get(key, &options, |_| near.time_of(now), |hit| hit) else {
             return Err(self.registration.get(key, options));
         };
         self.refresh(self.registration.due(key, &hit, now));

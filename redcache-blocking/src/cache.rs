@@ -288,7 +288,7 @@ impl Cache {
     #[inline]
     pub(crate) fn answer_near(&self, key: &[u8]) -> Option<Answer> {
         let near = self.near_reader();
-        near.get(key, &self.options, || near.coarse_now(), Answer::from)
+        near.get(key, &self.options, |is_call_limited| near.now(is_call_limited), Answer::from)
     }
 }
 

@@ -35,8 +35,8 @@ impl Face for Cache {
     }
 
     #[inline]
-    fn coarse_now(&self) -> NearTime {
-        self.near_reader().coarse_now()
+    fn near_now(&self, is_call_limited: bool) -> NearTime {
+        self.near_reader().now(is_call_limited)
     }
 
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult, coarse_now};
+use redcache_adapter::{Get, GetMany, GetManyWith, GetWith, LoadResult};
 use redcache_core::engine::{LoadOptions, check_ttl};
 use redcache_core::{Answer, BatchResult, BoxError, Error, Key, LoadError, Loaded};
 
@@ -68,8 +68,9 @@ impl Cache {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer> {
-        let mut batch = self.near_reader().get_many(keys, *self.options(), coarse_now());
-        if let Some(request) = GetMany::rest(&mut batch, *self.options()) {
+        let (near, options) = (self.near_reader(), *self.options());
+        let mut batch = near.get_many(keys, options, near.instant(&options));
+        if let Some(request) = GetMany::rest(&mut batch, options) {
             return Ok(batch.fill(self.run(request)?));
         }
         Ok(batch.into_answers())
@@ -170,8 +171,9 @@ impl Cache {
         E: Into<BoxError> + 'static,
     {
         check_ttl(ttl)?;
-        let mut batch = self.near_reader().get_many(keys, *self.options(), coarse_now());
-        let options = LoadOptions::new(ttl, *self.options());
+        let (near, options) = (self.near_reader(), *self.options());
+        let mut batch = near.get_many(keys, options, near.instant(&options));
+        let options = LoadOptions::new(ttl, options);
         if let Some(request) = GetManyWith::rest(&mut batch, options) {
             let found = self.run_with(request, |keys| LoadResult::many(loader(keys)))?;
             return Ok(batch.fill(found));

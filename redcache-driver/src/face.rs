@@ -34,8 +34,8 @@ impl Face for Cache {
     }
 
     #[inline]
-    fn coarse_now(&self) -> NearTime {
-        self.shared().coarse_now()
+    fn near_now(&self, is_call_limited: bool) -> NearTime {
+        self.shared().near_now(is_call_limited)
     }
 
     async fn run<Q: Request>(&self, request: Q) -> Result<Q::Output, Q::Error> {

@@ -82,7 +82,7 @@ impl Cache {
         keys: impl IntoIterator<Item = K>,
     ) -> BatchResult<Answer> {
         let (shared, options) = (self.shared(), *self.options());
-        let mut batch = shared.near.get_many(keys, options, shared.runtime.coarse_now());
+        let mut batch = shared.near.get_many(keys, options, shared.near_instant(&options));
         match GetMany::rest(&mut batch, options) {
             None => Ok(batch.into_answers()),
             Some(request) => Ok(batch.fill(call::run(shared, options, request).await?)),
@@ -207,7 +207,7 @@ impl Cache {
     {
         let (shared, options) = (self.shared(), *self.options());
         check_ttl(ttl)?;
-        let mut batch = shared.near.get_many(keys, options, shared.runtime.coarse_now());
+        let mut batch = shared.near.get_many(keys, options, shared.near_instant(&options));
         match GetManyWith::rest(&mut batch, LoadOptions::new(ttl, options)) {
             None => Ok(batch.into_answers()),
             Some(request) => {

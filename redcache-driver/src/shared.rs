@@ -78,20 +78,29 @@ impl Shared {
         Ok(Self { state: Mutex::new(state), process, near, runtime, encryption })
     }
 
-    /// Return the time by which entries of the near cache expire.
+    /// Return the time of a lookup in the near cache.
     #[inline]
-    pub(crate) fn coarse_now(&self) -> NearTime {
+    pub(crate) fn near_now(&self, is_call_limited: bool) -> NearTime {
         if self.runtime.follows_system_clock() {
-            self.near.coarse_now()
+            self.near.now(is_call_limited)
         } else {
             self.near.time_of(self.runtime.coarse_now())
+        }
+    }
+
+    /// Return the instant of a lookup of several keys in the near cache.
+    pub(crate) fn near_instant(&self, options: &CallOptions) -> Instant {
+        if self.runtime.follows_system_clock() {
+            self.near.instant(options)
+        } else {
+            self.runtime.coarse_now()
         }
     }
 
     /// Answer a key from the near cache.
     #[inline]
     pub(crate) fn answer_near(&self, key: &[u8], options: &CallOptions) -> Option<Answer> {
-        self.near.get(key, options, || self.coarse_now(), Answer::from)
+        self.near.get(key, options, |is_call_limited| self.near_now(is_call_limited), Answer::from)
     }
 
     /// Lock the state. A panic under the lock leaves no step half done.

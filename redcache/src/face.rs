@@ -49,8 +49,8 @@ impl Face {
     }
 
     #[inline]
-    pub(crate) fn coarse_now(&self) -> NearTime {
-        either!(self, cache => cache.coarse_now())
+    pub(crate) fn near_now(&self, is_call_limited: bool) -> NearTime {
+        either!(self, cache => cache.near_now(is_call_limited))
     }
 
     pub(crate) fn with_options(&self, options: CallOptions) -> Self {

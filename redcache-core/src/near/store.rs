@@ -17,6 +17,7 @@ use super::freshness::Freshness;
 use super::hits::HitCounters;
 use super::packed::{self, PackedEntry};
 use crate::api::key::Key;
+use crate::api::options::CallOptions;
 use crate::protocol::slot::{Slot, SlotSet};
 
 /// The number of independently locked parts.
@@ -173,6 +174,12 @@ impl Near {
         }
         self.audits.on_hit(self.hits.add(1) + 1, key);
         Some(then(packed.hit(now, learned_at, fresh_at)))
+    }
+
+    /// Return `true` if a lookup with these options compares the staleness of entries with a limit.
+    #[inline]
+    pub fn limits_staleness(&self, options: &CallOptions) -> bool {
+        self.staleness_max != u64::MAX || options.staleness_max().is_some()
     }
 
     /// Return an instant as a time of this near cache.

@@ -137,7 +137,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
         let mut call = NamespaceCall::read(*face.options());
         let options = call.lookup_options();
         let on_hit = |hit: NearHit| call.on_found(hit.value().map(AsRef::as_ref), last);
-        face.near().get(key, &options, || face.coarse_now(), on_hit)?.generation()
+        face.near().get(key, &options, |limited| face.near_now(limited), on_hit)?.generation()
     }
 
     /// Return the generation of the namespace for a read.
@@ -234,7 +234,7 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
                 Some(at) => (call.repeated_lookup_options(at), Some(face.near().time_of(at))),
                 None => (call.lookup_options(), None),
             };
-            let now = || now.unwrap_or_else(|| face.coarse_now());
+            let now = |limited| now.unwrap_or_else(|| face.near_now(limited));
             let step = match face.near().get(key, &options, now, NearHit::into_value) {
                 Some(value) => call.on_found(value.as_deref(), last),
                 None => match self.read_generation(key, call, options).await {
@@ -275,7 +275,8 @@ impl<K: ?Sized, V: Send + Sync + 'static, C: Codec<V>> View<K, V, C> {
     /// Record a generation, unless it was loaded and not stored.
     fn record_generation(&self, key: &[u8], answer: &Answer) {
         let (face, last) = (self.face(), self.space().namespace().generation());
-        let hit = || face.near().get(key, &CallOptions::new(), || face.coarse_now(), drop);
+        let options = CallOptions::new();
+        let hit = || face.near().get(key, &options, |limited| face.near_now(limited), drop);
         if let Some(value) = &answer.value
             && (answer.source == Source::Redis || hit().is_some())
         {

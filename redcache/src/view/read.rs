@@ -188,7 +188,7 @@ where
         let opened = face.near().get(
             name,
             face.options(),
-            || face.coarse_now(),
+            |is_call_limited| face.near_now(is_call_limited),
             |hit| match NearObject::of_hit(&hit) {
                 Some(object) => Ok(TypedAnswer::of_hit(&hit, Arc::clone(object))),
                 None => Err(Answer::from(hit)),
