@@ -5,7 +5,8 @@
 //! one connection.
 //!
 //! A proxy may hang up at every script. After prompt hang-ups at small scripts of two keys, with no
-//! answer to a script in between, every script fails at once during a longer pause.
+//! answer to a script in between, every script fails at once during a longer pause. An answer shows
+//! that scripts are allowed, so it takes more keys from then on.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// The largest number of remembered commands. Beyond it, the oldest is forgotten.
 const CULPRITS_MAX: usize = 64;
 /// The number of keys with hang-ups at scripts after which no script is sent.
-const KEYS_MAX: u8 = 2;
+const KEYS_MAX: usize = 2;
+/// The same once a script was answered. The values of a few keys may be too long for replies, but a
+/// proxy may take the server's place.
+const KEYS_MAX_ONCE_ANSWERED: usize = 8;
 /// The pause during which no script is sent.
 const SCRIPTS_PAUSE: Duration = Duration::from_secs(60);
 /// The size from which a command of any kind may be too large for the server.
@@ -36,10 +40,17 @@ pub(super) struct Culprits {
 /// The hang-ups at scripts since the last answer to one.
 #[derive(Debug, Default)]
 struct Scripts {
-    last: Option<Key>,
-    /// The number of keys.
-    keys: u8,
+    /// The different keys, up to the limit.
+    keys: Vec<Key>,
     until: Option<Instant>,
+    /// A script was answered at any time.
+    is_answered: bool,
+}
+
+impl Scripts {
+    fn keys_max(&self) -> usize {
+        if self.is_answered { KEYS_MAX_ONCE_ANSWERED } else { KEYS_MAX }
+    }
 }
 
 #[derive(Debug)]
@@ -63,7 +74,7 @@ pub(super) enum Admission {
 
 impl Culprits {
     pub(super) fn admit(&self, now: Instant, command: &Command) -> Admission {
-        if command.script().is_some() && self.scripts.keys > 0 {
+        if command.script().is_some() && !self.scripts.keys.is_empty() {
             return match self.scripts.until {
                 Some(until) if now < until => Admission::Refused(hangs_up_at_scripts()),
                 Some(_) | None => Admission::Alone,
@@ -93,19 +104,19 @@ impl Culprits {
         let command = &issued.command;
         self.remember(now, command);
         // A release never waits until it is alone, so it proves nothing by itself.
-        let is_alone = !command.releases_lock() || self.scripts.keys > 0;
+        let is_alone = !command.releases_lock() || !self.scripts.keys.is_empty();
         let is_at_once = now.saturating_duration_since(issued.sent_at) < AT_ONCE;
         let is_proof = is_alone && is_at_once && issued.size < SMALL_MAX;
         if command.script().is_none() || !is_proof {
             return None;
         }
-        let Scripts { last, keys, until } = &mut self.scripts;
-        if last.as_ref() != Some(command.key()) {
-            *keys = keys.saturating_add(1);
-            *last = Some(command.key().clone());
+        let keys_max = self.scripts.keys_max();
+        let Scripts { keys, until, .. } = &mut self.scripts;
+        if keys.len() < keys_max && !keys.contains(command.key()) {
+            keys.push(command.key().clone());
         }
         let is_over = until.is_none_or(|until| until <= now);
-        (*keys >= KEYS_MAX && is_over).then(|| *until.insert(now + SCRIPTS_PAUSE))
+        (keys.len() >= keys_max && is_over).then(|| *until.insert(now + SCRIPTS_PAUSE))
     }
 
     fn remember(&mut self, now: Instant, command: &Command) {
@@ -121,8 +132,10 @@ impl Culprits {
 
     /// Record the answer to a command.
     pub(super) fn on_answer(&mut self, command: &Command) {
-        if self.scripts.keys > 0 && command.script().is_some() {
-            self.scripts = Scripts::default();
+        if command.script().is_some() {
+            self.scripts.keys.clear();
+            self.scripts.until = None;
+            self.scripts.is_answered = true;
         }
         if let Some(place) = self.place(command) {
             self.all.remove(place);
@@ -215,5 +228,27 @@ mod tests {
         assert!(culprits.on_hang_up(until, &issued(until, script("c"))).is_some());
         culprits.on_answer(&script("d"));
         assert!(matches!(culprits.admit(until, &script("d")), Admission::Free));
+    }
+
+    #[test]
+    fn once_a_script_was_answered_hang_ups_at_a_few_keys_leave_scripts_allowed() {
+        #[expect(clippy::disallowed_methods, reason = "the origin of a test's virtual time")]
+        let now = Instant::now();
+        let ttl = Duration::from_secs(1);
+        let script = |key: &str| Command::Touch { key: Key::from(key), ttl };
+        let mut culprits = Culprits::default();
+        culprits.on_answer(&script("a"));
+        for key in ["b", "c", "b", "c", "b", "c", "b", "c"] {
+            assert_eq!(culprits.on_hang_up(now, &issued(now, script(key))), None);
+        }
+        assert!(matches!(culprits.admit(now, &script("a")), Admission::Alone));
+        culprits.on_answer(&script("a"));
+        assert!(matches!(culprits.admit(now, &script("a")), Admission::Free));
+        for number in 1..KEYS_MAX_ONCE_ANSWERED {
+            let issued = issued(now, script(&number.to_string()));
+            assert_eq!(culprits.on_hang_up(now, &issued), None, "{number}");
+        }
+        assert!(culprits.on_hang_up(now, &issued(now, script("last"))).is_some());
+        assert!(matches!(culprits.admit(now, &script("a")), Admission::Refused(_)));
     }
 }

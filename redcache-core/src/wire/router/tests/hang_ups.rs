@@ -132,6 +132,29 @@ fn a_server_that_hangs_up_at_each_script_is_sent_none_for_a_pause() {
 }
 
 #[test]
+fn a_server_that_has_answered_a_script_is_sent_more_after_hang_ups_at_two_keys() {
+    let mut world = World::standalone();
+    let lock = world.lock;
+    let renew = |key: &str| Command::Renew { key: Key::from(key), lock };
+    world.send(renew("good"));
+    world.serve_except(|_| false);
+    world.take_results();
+    for _ in 0..10 {
+        for key in ["bad", "worse"] {
+            world.send(renew(key));
+            world.serve_without_scripts();
+            let results = world.take_results();
+            assert!(matches!(&results[..], [it] if it.contains("hung up")), "{results:?}");
+            world.pass(Duration::from_secs(10));
+        }
+    }
+    world.send(renew("good"));
+    world.serve_except(|_| false);
+    let results = world.take_results();
+    assert!(matches!(&results[..], [it] if it.starts_with("tracked")), "{results:?}");
+}
+
+#[test]
 fn after_lost_connections_commands_that_the_server_answers_are_all_answered() {
     let mut world = World::standalone();
     for _ in 0..100 {
