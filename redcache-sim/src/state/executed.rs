@@ -124,7 +124,7 @@ impl Sent {
             return native;
         }
         let (verb, at) = match words.first().copied().unwrap_or_default() {
-            b"GET" | b"GETRANGE" | b"PTTL" | b"MGET" => (Verb::Read, 1),
+            b"GET" | b"GETRANGE" | b"PTTL" | b"MGET" | b"EXISTS" => (Verb::Read, 1),
             b"SET" if words.get(2).is_some_and(|value| is_lock(value)) => (Verb::Lock, 1),
             b"SET" => (Verb::Insert, 1),
             b"DEL" => (Verb::Remove, 1),
@@ -134,10 +134,10 @@ impl Sent {
             b"CLUSTER" => (Verb::Owners, words.len()),
             _ => (Verb::Other, words.len()),
         };
-        // Only publications have several written keys, and only `MGET` reads several.
+        // Only publications have several written keys; `MGET` and `EXISTS` read several.
         let keys = match (verb, words.get(2)) {
             (Verb::Script(_), Some(count)) => number(count),
-            (Verb::Read, _) if words[0] == b"MGET" => words.len() - 1,
+            (Verb::Read, _) if matches!(words[0], b"MGET" | b"EXISTS") => words.len() - 1,
             _ => 1,
         };
         let (names, rest) = words[at..].split_at(keys.min(words.len() - at));
@@ -208,4 +208,18 @@ pub(crate) enum Cause<'a> {
     Fault,
     Command(&'a Executed),
     Foreign(&'a [&'a [u8]]),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_of_a_transaction_names_its_keys() {
+        let set: &[&[u8]] = &[b"SET", b"a", b"value", b"IFEQ", b"lock", b"PX", b"9"];
+        for (words, keys) in [(set, &[&b"a"[..]][..]), (&[b"EXISTS", b"a", b"b"], &[b"a", b"b"])] {
+            let parts = Sent::command(words).parts;
+            assert_eq!(parts.iter().map(|(name, _)| &name[..]).collect::<Vec<_>>(), keys);
+        }
+    }
 }
