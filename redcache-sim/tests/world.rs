@@ -63,7 +63,7 @@ fn every_invariant_holds_for_the_first_seeds_of_namespaces_that_are_cleared() {
 
 /// The seeds that found bugs, and what each broke. A change of the simulator gives a seed another
 /// world; the bugs have tests of their own beside the code.
-const FOUND: [(u64, &str); 82] = [
+const FOUND: [(u64, &str); 83] = [
     (28, "a retried command was reported overdue only after later commands"),
     (494, "the same, on a link that died after the retry"),
     (627, "the same, while the server was busy"),
@@ -150,6 +150,7 @@ const FOUND: [(u64, &str); 82] = [
     (20010759, "a lock was kept while the release of its key was known to make the server hang up"),
     (20016914, "the same"),
     (20019049, "a server that did not read delayed three samples, and locks were extended"),
+    (29279, "a release took the lock of another call for that of a load that had ended"),
 ];
 
 /// The seeds that found bugs in clusters.

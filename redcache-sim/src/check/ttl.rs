@@ -72,11 +72,13 @@ impl World {
     }
 
     /// Return whether a process deletes a lock instead of replacing it with a loaded value that has
-    /// ended.
+    /// ended. A call that stores what it loads takes the lock of a write.
     pub(super) fn is_ended_load(&mut self, key: usize, token: &Token, sent_at: Micros) -> bool {
         let is_it = |version: &Version| {
-            let is_own = matches!(version.origin, Origin::Load { process, life, begun, .. }
-                if (process, life) == (token.process, token.life) && begun >= token.granted);
+            let is_own = matches!(version.origin, Origin::Load { call, process, life, begun, .. }
+                if (process, life) == (token.process, token.life)
+                    && begun >= token.granted
+                    && (token.write.is_some() || !self.calls[call].kind.is_set()));
             is_own && version.key == key && self.has_ended(version, sent_at)
         };
         let found = self.versions.iter().rposition(is_it);
