@@ -111,6 +111,16 @@ impl Env {
         self.router.fail_unsent(sender.token(), command, error);
     }
 
+    /// Return whether a lock may be taken: it needs a script that ends it.
+    pub(crate) fn allows_locks(&self, now: Instant) -> bool {
+        self.scripts.allows_locks(now) && !self.router.forbids_scripts(now)
+    }
+
+    /// Return whether a refresh may begin: it needs a script that replaces a value.
+    pub(crate) fn allows_refreshes(&self, now: Instant) -> bool {
+        self.scripts.allows_refreshes(now) && !self.router.forbids_scripts(now)
+    }
+
     /// Send a command whose reply is discarded.
     pub(crate) fn send_detached(&mut self, cx: Cx, command: Option<Command>) {
         if let Some(command) = command {

@@ -45,7 +45,7 @@ impl Engine {
                 self.on_own_write(cx, &command, false);
                 self.keep_removal(cx, token, (&command, &error));
                 self.report_reply(token, &command, Some(error.kind()));
-                if command.releases_lock() && self.env.scripts.hangs_up(now) {
+                if command.releases_lock() && self.env.router.forbids_scripts(now) {
                     self.env.give_back(cx, command.key());
                 }
                 self.on_failed(cx, token, command.key(), error);
@@ -86,9 +86,7 @@ impl Engine {
                 self.on_connected(address, untracked, &slots);
                 self.removals.on_connected(&mut self.env, cx);
             }
-            RouterEvent::HangsUpAtScripts { keys, until } => {
-                self.env.on_hang_ups(cx, keys, until);
-            }
+            RouterEvent::HangsUpAtScripts { keys } => self.env.on_hang_ups(cx, keys),
             RouterEvent::LargeUp => self.env.stats.large_connections += 1,
             RouterEvent::Down { address, reason, slots } => {
                 self.on_disconnected(cx, (address, reason), &slots);

@@ -24,27 +24,21 @@ pub(crate) struct ScriptSupport {
     locks_refused_until: Option<Instant>,
     /// The instant until which nothing is refreshed, because the server refused a script.
     scripts_refused_until: Option<Instant>,
-    /// The instant until which no script is sent, because the server hangs up at each.
-    hangs_up_until: Option<Instant>,
     is_announced: bool,
+    are_hang_ups_announced: bool,
     /// The number of releases that were refused for an unknown reason.
     doubts: u32,
 }
 
 impl ScriptSupport {
-    /// Return whether a lock may be taken.
-    pub(crate) fn allows_locks(&self, now: Instant) -> bool {
-        self.locks_refused_until.is_none_or(|until| until <= now) && !self.hangs_up(now)
+    /// Return whether no refusal forbids to take a lock.
+    pub(super) fn allows_locks(&self, now: Instant) -> bool {
+        self.locks_refused_until.is_none_or(|until| until <= now)
     }
 
-    /// Return whether no script is sent because the server hangs up at each.
-    pub(crate) fn hangs_up(&self, now: Instant) -> bool {
-        self.hangs_up_until.is_some_and(|until| now < until)
-    }
-
-    /// Return whether a refresh may begin. It needs a script that replaces a value.
-    pub(crate) fn allows_refreshes(&self, now: Instant) -> bool {
-        self.scripts_refused_until.is_none_or(|until| until <= now) && !self.hangs_up(now)
+    /// Return whether no refusal forbids to begin a refresh.
+    pub(super) fn allows_refreshes(&self, now: Instant) -> bool {
+        self.scripts_refused_until.is_none_or(|until| until <= now)
     }
 
     /// Record the refusal of a command. Return `true` if it is the first one that forbids locks.
@@ -68,13 +62,14 @@ impl ScriptSupport {
     }
 
     /// Record that the server hangs up at scripts. Return `true` if this is the first time.
-    pub(crate) fn on_hang_ups(&mut self, until: Instant) -> bool {
-        self.hangs_up_until.replace(until).is_none()
+    pub(crate) fn on_hang_ups(&mut self) -> bool {
+        !std::mem::replace(&mut self.are_hang_ups_announced, true)
     }
 
     /// Forget the refusals, because the login of a new connection may have other permissions.
     pub(crate) fn on_connected(&mut self) {
-        *self = Self { hangs_up_until: self.hangs_up_until, ..Self::default() };
+        let are_hang_ups_announced = self.are_hang_ups_announced;
+        *self = Self { are_hang_ups_announced, ..Self::default() };
     }
 }
 
@@ -134,11 +129,9 @@ mod tests {
         assert!(support.allows_locks(now + REFUSED_FOR));
         support.on_connected();
         assert!(support.allows_locks(now));
-        assert!(support.on_hang_ups(now + REFUSED_FOR));
+        assert!(support.on_hang_ups());
         support.on_connected();
-        assert!(!support.allows_locks(now) && !support.allows_refreshes(now));
-        assert!(support.allows_locks(now + REFUSED_FOR));
-        assert!(!support.on_hang_ups(now));
+        assert!(!support.on_hang_ups());
     }
 
     #[test]

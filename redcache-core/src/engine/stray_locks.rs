@@ -1,7 +1,5 @@
 //! Locks that Redis granted and no call needs, or that cannot be released by a script.
 
-use std::time::Instant;
-
 use super::env::{Cx, Env};
 use super::exchange::Exchange;
 use super::script_support::forbids_scripts;
@@ -51,10 +49,10 @@ impl Env {
     }
 
     /// Give back the locks of these keys, because the server hangs up at scripts.
-    pub(crate) fn on_hang_ups(&mut self, cx: Cx, mut keys: Vec<Key>, until: Instant) {
+    pub(crate) fn on_hang_ups(&mut self, cx: Cx, mut keys: Vec<Key>) {
         keys.iter().for_each(|key| self.give_back(cx, key));
         let Some(key) = keys.pop() else { return };
-        if self.scripts.on_hang_ups(until) {
+        if self.scripts.on_hang_ups() {
             let reason = "the server hangs up at every script, so loaded values are not stored and \
                           no locks are taken: is there a proxy that does not allow `EVAL`?";
             self.observe(|| NotStoredEvent::new(key, reason.to_owned()));
@@ -88,8 +86,7 @@ impl Env {
                 Reply::WriteLock(WriteLockReply::Granted(replaced)),
             ) => Held { lock, replaced, since: sent_at }.undo(key, cx.now),
             (Command::ReadRaw { .. }, Reply::Raw(Some(found)))
-                if self.locks.recognise(&found.raw).is_some()
-                    && !self.scripts.allows_locks(cx.now) =>
+                if self.locks.recognise(&found.raw).is_some() && !self.allows_locks(cx.now) =>
             {
                 Command::Remove { key }
             }

@@ -76,7 +76,7 @@ impl Fetches {
 
     /// Choose what the first read of a flight asks for, whose key has this hash.
     fn first_read(&mut self, env: &Env, cx: Cx, hash: u64, options: &LoadOptions) -> FirstRead {
-        let allows_locks = env.scripts.allows_locks(cx.now);
+        let allows_locks = env.allows_locks(cx.now);
         let (coming, light_max) = (self.coming, self.light_traffic_max);
         let is_busy = || coming > light_max || env.router.is_busier_than(light_max);
         let takes_lock = allows_locks && self.speculation.is_worth_it(is_busy);
@@ -152,6 +152,7 @@ impl Fetches {
         let loads_direct = env.config.on_redis_down == OnRedisDown::LoadDirect
             && self.direct_loads < env.config.direct_loads_max;
         let load_times = env.load_times();
+        let allows_locks = env.allows_locks(cx.now);
         let flight = self.flights.get_mut(id)?;
         let loads_direct = loads_direct && flight.fetch.options.reach != Reach::Redis;
         let is_superseded = !flight.is_listed();
@@ -169,7 +170,7 @@ impl Fetches {
             is_superseded,
             tracked: cx.tracked,
             loads_direct,
-            allows_locks: env.scripts.allows_locks(cx.now),
+            allows_locks,
         };
         Some((state, context))
     }

@@ -31,7 +31,7 @@ impl Refreshes {
     fn start_key(&mut self, env: &mut Env, cx: Cx, op: OpId, slot: usize) {
         let Some(job) = self.jobs.get_mut(op) else { return };
         let Some(refresh) = job.keys.get_mut(slot) else { return };
-        if !env.scripts.allows_refreshes(cx.now) {
+        if !env.allows_refreshes(cx.now) {
             let key = &refresh.due.key;
             if let Some(loader) = self.loaders.get_mut(job.loader) {
                 loader.pending.remove(key);

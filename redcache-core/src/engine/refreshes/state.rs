@@ -65,7 +65,7 @@ impl Refreshes {
         }
         let rests = registered.rests_until.is_some_and(|until| cx.now < until);
         // A refresh needs its lock, and a script that replaces the value.
-        if rests || !env.scripts.allows_refreshes(cx.now) || registered.pending.contains(&key) {
+        if rests || !env.allows_refreshes(cx.now) || registered.pending.contains(&key) {
             env.stats.refreshes_skipped += 1;
             env.observe(|| RefreshEvent::new(key, RefreshStage::Skipped));
         } else if is_full {

@@ -75,9 +75,10 @@ pub(super) enum Admission {
 impl Culprits {
     pub(super) fn admit(&self, now: Instant, command: &Command) -> Admission {
         if command.script().is_some() && !self.scripts.keys.is_empty() {
-            return match self.scripts.until {
-                Some(until) if now < until => Admission::Refused(hangs_up_at_scripts()),
-                Some(_) | None => Admission::Alone,
+            return if self.forbid_scripts(now) {
+                Admission::Refused(hangs_up_at_scripts())
+            } else {
+                Admission::Alone
             };
         }
         match self.place(command).and_then(|place| self.all.get(place)) {
@@ -85,6 +86,11 @@ impl Culprits {
             Some(culprit) if culprit.until <= now => Admission::Alone,
             Some(_) => Admission::Refused(Error::new(ErrorKind::Unavailable, reason(command))),
         }
+    }
+
+    /// Return whether no script is sent, because the server hangs up at each.
+    pub(super) fn forbid_scripts(&self, now: Instant) -> bool {
+        self.scripts.until.is_some_and(|until| now < until)
     }
 
     /// Return whether the server has hung up on another command with this key. Every command with a
@@ -98,9 +104,9 @@ impl Culprits {
         self.all.iter().map(|culprit| &culprit.key)
     }
 
-    /// Record a hang-up while the command was the only one in flight. Return the end of the pause
-    /// if no script is sent from now on.
-    pub(super) fn on_hang_up(&mut self, now: Instant, issued: &Issued) -> Option<Instant> {
+    /// Record a hang-up while the command was the only one in flight. Return whether no script is
+    /// sent from now on.
+    pub(super) fn on_hang_up(&mut self, now: Instant, issued: &Issued) -> bool {
         let command = &issued.command;
         self.remember(now, command);
         // A release never waits until it is alone, so it proves nothing by itself.
@@ -108,7 +114,7 @@ impl Culprits {
         let is_at_once = now.saturating_duration_since(issued.sent_at) < AT_ONCE;
         let is_proof = is_alone && is_at_once && issued.size < SMALL_MAX;
         if command.script().is_none() || !is_proof {
-            return None;
+            return false;
         }
         let keys_max = self.scripts.keys_max();
         let Scripts { keys, until, .. } = &mut self.scripts;
@@ -116,7 +122,11 @@ impl Culprits {
             keys.push(command.key().clone());
         }
         let is_over = until.is_none_or(|until| until <= now);
-        (keys.len() >= keys_max && is_over).then(|| *until.insert(now + SCRIPTS_PAUSE))
+        let begins = keys.len() >= keys_max && is_over;
+        if begins {
+            *until = Some(now + SCRIPTS_PAUSE);
+        }
+        begins
     }
 
     fn remember(&mut self, now: Instant, command: &Command) {
@@ -183,7 +193,7 @@ mod tests {
         let mut now = Instant::now();
         let mut culprits = Culprits::default();
         for pause in [PAUSE_FIRST, PAUSE_FIRST * 2, PAUSE_FIRST * 4] {
-            assert_eq!(culprits.on_hang_up(now, &issued(now, read("a"))), None);
+            assert!(!culprits.on_hang_up(now, &issued(now, read("a"))));
             now += pause - Duration::from_millis(1);
             assert!(matches!(culprits.admit(now, &read("a")), Admission::Refused(_)));
             assert!(matches!(culprits.admit(now, &read("b")), Admission::Free));
@@ -215,18 +225,21 @@ mod tests {
         let ttl = Duration::from_secs(1);
         let script = |key: &str| Command::Touch { key: Key::from(key), ttl };
         let mut culprits = Culprits::default();
-        assert_eq!(culprits.on_hang_up(now + AT_ONCE, &issued(now, script("late"))), None);
-        assert_eq!(culprits.on_hang_up(now, &issued(now, script("a"))), None);
+        assert!(!culprits.on_hang_up(now + AT_ONCE, &issued(now, script("late"))));
+        assert!(!culprits.on_hang_up(now, &issued(now, script("a"))));
         let mut large = issued(now, script("large"));
         large.size = SMALL_MAX;
-        assert_eq!(culprits.on_hang_up(now, &large), None);
+        assert!(!culprits.on_hang_up(now, &large));
         assert!(matches!(culprits.admit(now, &script("b")), Admission::Alone));
         assert!(matches!(culprits.admit(now, &read("b")), Admission::Free));
-        let until = culprits.on_hang_up(now, &issued(now, script("b"))).unwrap();
+        assert!(culprits.on_hang_up(now, &issued(now, script("b"))));
+        let until = now + SCRIPTS_PAUSE;
         assert!(matches!(culprits.admit(now, &script("c")), Admission::Refused(_)));
         assert!(matches!(culprits.admit(until, &script("c")), Admission::Alone));
-        assert!(culprits.on_hang_up(until, &issued(until, script("c"))).is_some());
+        assert!(culprits.on_hang_up(until, &issued(until, script("c"))));
+        assert!(culprits.forbid_scripts(until));
         culprits.on_answer(&script("d"));
+        assert!(!culprits.forbid_scripts(until));
         assert!(matches!(culprits.admit(until, &script("d")), Admission::Free));
     }
 
@@ -239,16 +252,16 @@ mod tests {
         let mut culprits = Culprits::default();
         culprits.on_answer(&script("a"));
         for key in ["b", "c", "b", "c", "b", "c", "b", "c"] {
-            assert_eq!(culprits.on_hang_up(now, &issued(now, script(key))), None);
+            assert!(!culprits.on_hang_up(now, &issued(now, script(key))));
         }
         assert!(matches!(culprits.admit(now, &script("a")), Admission::Alone));
         culprits.on_answer(&script("a"));
         assert!(matches!(culprits.admit(now, &script("a")), Admission::Free));
         for number in 1..KEYS_MAX_ONCE_ANSWERED {
             let issued = issued(now, script(&number.to_string()));
-            assert_eq!(culprits.on_hang_up(now, &issued), None, "{number}");
+            assert!(!culprits.on_hang_up(now, &issued), "{number}");
         }
-        assert!(culprits.on_hang_up(now, &issued(now, script("last"))).is_some());
+        assert!(culprits.on_hang_up(now, &issued(now, script("last"))));
         assert!(matches!(culprits.admit(now, &script("a")), Admission::Refused(_)));
     }
 }

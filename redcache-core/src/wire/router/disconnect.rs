@@ -158,10 +158,9 @@ impl Router {
     /// time while the command was alone, the error names the command as the cause.
     fn fail_unanswered(&mut self, ctx: Context<'_>, issued: Issued) {
         let text = if issued.is_culprit() {
-            let until = self.culprits.on_hang_up(ctx.now, &issued);
-            if let Some(until) = until {
+            if self.culprits.on_hang_up(ctx.now, &issued) {
                 let keys = self.culprits.keys().cloned().collect();
-                self.push_event(RouterEvent::HangsUpAtScripts { keys, until });
+                self.push_event(RouterEvent::HangsUpAtScripts { keys });
             }
             culprits::reason(&issued.command)
         } else {

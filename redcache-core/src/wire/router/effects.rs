@@ -1,7 +1,6 @@
 //! The outputs of the router: events for the engine, actions for the adapter.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use super::id::{ConnId, LoginId};
 use crate::api::config::Address;
@@ -65,11 +64,10 @@ pub(crate) enum RouterEvent {
         reason: Error,
         slots: SlotSet,
     },
-    /// The server hangs up at every script, lately at those of these keys. None is sent until
-    /// then.
+    /// The server hangs up at every script, lately at those of these keys. None is sent for a
+    /// while.
     HangsUpAtScripts {
         keys: Vec<Key>,
-        until: Instant,
     },
     /// A connection for large values is ready.
     LargeUp,

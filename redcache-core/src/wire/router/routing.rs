@@ -131,6 +131,11 @@ impl Router {
         self.route(ctx, issued);
     }
 
+    /// Return whether no script is sent, because the server hangs up at each.
+    pub(crate) fn forbids_scripts(&self, now: Instant) -> bool {
+        self.culprits.forbid_scripts(now)
+    }
+
     /// Return the node that owns a slot.
     pub(super) fn owner(&self, slot: Slot) -> Option<NodeId> {
         match &self.cluster {
