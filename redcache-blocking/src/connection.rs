@@ -18,7 +18,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use redcache_adapter::{BusyPoll, Channel, LONG_READ, READ_BUFFER, Scope};
-use redcache_core::engine::{ConnId, Engine};
+use redcache_core::engine::{ConnId, Engine, LongValue, Received};
 
 use crate::socket::Socket;
 
@@ -67,6 +67,7 @@ struct Inbound {
     buffer: Vec<u8>,
     /// The decrypted bytes, if the connection is encrypted.
     plaintext: Vec<u8>,
+    long_value: LongValue,
     #[cfg_attr(not(unix), expect(dead_code, reason = "the socket cannot be polled"))]
     busy_poll: BusyPoll,
 }
@@ -74,7 +75,12 @@ struct Inbound {
 impl ConnectionIo {
     pub(crate) fn new(conn: ConnId, channel: Channel, socket: Socket, busy_poll: Duration) -> Self {
         let busy_poll = BusyPoll::new(busy_poll);
-        let inbound = Inbound { buffer: vec![0; READ_BUFFER], plaintext: Vec::new(), busy_poll };
+        let inbound = Inbound {
+            buffer: vec![0; READ_BUFFER],
+            plaintext: Vec::new(),
+            long_value: LongValue::default(),
+            busy_poll,
+        };
         Self {
             conn,
             channel,
@@ -92,17 +98,18 @@ impl ConnectionIo {
         let _ = self.writer.set(writer.clone());
     }
 
-    /// Decrypt bytes and pass them to `on_bytes`. Return its result; `None` if the connection must
-    /// end.
+    /// Decrypt bytes that were read, and pass them to `on_bytes`. Return its result; `None` if the
+    /// connection must end.
     fn open<T>(
         &self,
-        bytes: &[u8],
-        plaintext: &mut Vec<u8>,
-        on_bytes: impl FnOnce(&[u8]) -> T,
+        inbound: &mut Inbound,
+        count: usize,
+        on_bytes: impl for<'b> FnOnce(Received<'b>) -> (Received<'b>, T),
     ) -> Option<T> {
-        match self.channel.open(bytes, plaintext) {
+        let Inbound { buffer, plaintext, long_value, .. } = inbound;
+        match self.channel.open(&buffer[..count], plaintext) {
             Ok(bytes) => {
-                let result = on_bytes(bytes);
+                let result = long_value.receive(bytes, on_bytes);
                 if self.channel.has_output() {
                     self.writer.get().inspect(|writer| writer.unpark());
                 }
@@ -125,23 +132,26 @@ impl ConnectionIo {
     /// saves two wake-ups: of the reader thread, and then of the caller. The reader thread reads
     /// the rest, and sees the end of the connection.
     #[cfg(unix)]
-    pub(crate) fn poll_for_reply(&self, on_bytes: impl Fn(&[u8]), is_done: impl Fn() -> bool) {
+    pub(crate) fn poll_for_reply(
+        &self,
+        on_bytes: impl for<'b> Fn(Received<'b>) -> (Received<'b>, ()),
+        is_done: impl Fn() -> bool,
+    ) {
         let _scope = Scope::enter();
         let Ok(mut inbound) = self.inbound.try_lock() else { return };
-        let Inbound { buffer, plaintext, busy_poll } = &mut *inbound;
-        if !busy_poll.begin(Instant::now()) {
+        if !inbound.busy_poll.begin(Instant::now()) {
             return;
         }
         while !is_done() {
-            match self.socket.read_now(buffer) {
+            match self.socket.read_now(&mut inbound.buffer) {
                 Ok(Some(count)) if count > 0 => {
-                    busy_poll.on_found();
-                    busy_poll.begin(Instant::now());
-                    if self.open(&buffer[..count], plaintext, &on_bytes).is_none() {
+                    inbound.busy_poll.on_found();
+                    inbound.busy_poll.begin(Instant::now());
+                    if self.open(&mut inbound, count, &on_bytes).is_none() {
                         return;
                     }
                 }
-                Ok(None) if busy_poll.goes_on(Instant::now()) => thread::yield_now(),
+                Ok(None) if inbound.busy_poll.goes_on(Instant::now()) => thread::yield_now(),
                 Ok(_) | Err(_) => return,
             }
         }
@@ -149,10 +159,18 @@ impl ConnectionIo {
 
     /// Return at once: this system cannot read a socket without waiting.
     #[cfg(not(unix))]
-    pub(crate) fn poll_for_reply(&self, _: impl Fn(&[u8]), _: impl Fn() -> bool) {}
+    pub(crate) fn poll_for_reply(
+        &self,
+        _: impl for<'b> Fn(Received<'b>) -> (Received<'b>, ()),
+        _: impl Fn() -> bool,
+    ) {
+    }
 
     /// Read until the connection ends or `on_bytes` returns `false`. Return the reason of the end.
-    pub(crate) fn read_all(&self, mut on_bytes: impl FnMut(&[u8]) -> bool) -> String {
+    pub(crate) fn read_all(
+        &self,
+        mut on_bytes: impl for<'b> FnMut(Received<'b>) -> (Received<'b>, bool),
+    ) -> String {
         let mut was_long = false;
         loop {
             if was_long {
@@ -161,12 +179,12 @@ impl ConnectionIo {
             let readable = self.socket.wait_readable();
             let _scope = Scope::enter();
             let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
-            let Inbound { buffer, plaintext, .. } = &mut *inbound;
-            let failure = match readable.and_then(|()| self.socket.read_now(buffer)) {
+            let read = readable.and_then(|()| self.socket.read_now(&mut inbound.buffer));
+            let failure = match read {
                 // A caller has read the bytes first.
                 Ok(None) => continue,
                 Ok(Some(0)) => self.channel.lost("the server closed the connection"),
-                Ok(Some(count)) => match self.open(&buffer[..count], plaintext, &mut on_bytes) {
+                Ok(Some(count)) => match self.open(&mut inbound, count, &mut on_bytes) {
                     Some(true) => {
                         was_long = count > LONG_READ;
                         continue;

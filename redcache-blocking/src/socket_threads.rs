@@ -9,10 +9,10 @@ use crate::shared::Shared;
 /// Read until the connection ends, and report its end.
 pub(crate) fn read(shared: &Shared, io: &ConnectionIo) {
     let mut end = End { shared, io, reason: "the thread that reads it panicked".to_owned() };
-    end.reason = io.read_all(|bytes| {
+    end.reason = io.read_all(|received| {
         shared.step(|state, now| {
-            state.host.engine.handle_read(now, io.conn, bytes);
-            state.has_connection(io.conn)
+            let rest = state.host.engine.handle_received(now, io.conn, received);
+            (rest, state.has_connection(io.conn))
         })
     });
 }

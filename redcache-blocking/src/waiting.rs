@@ -46,10 +46,14 @@ impl Waiting {
     pub(crate) fn wait(self, shared: &Shared, is_done: impl Fn() -> bool) {
         match self {
             Self::Read(io) => {
-                let on_bytes = |bytes: &[u8]| {
-                    shared.step(|state, now| state.host.engine.handle_read(now, io.conn, bytes));
-                };
-                io.poll_for_reply(on_bytes, is_done);
+                io.poll_for_reply(
+                    |received| {
+                        shared.step(|state, now| {
+                            (state.host.engine.handle_received(now, io.conn, received), ())
+                        })
+                    },
+                    is_done,
+                );
             }
             Self::Yield if !is_done() && shared.yields.begin() => {
                 let is_done_after_yield = |_| {

@@ -58,6 +58,7 @@ pub use crate::flow::refresh_policy::RefreshPolicy;
 pub use crate::near::batch::Batch;
 pub use crate::near::{Companion, Near, NearHit, NearTime};
 pub use crate::wire::router::{ConnId, LoginId, Transmit};
+pub use crate::wire::value_memory::{LongValue, Received};
 
 #[cfg(test)]
 mod tests;

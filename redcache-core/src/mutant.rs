@@ -175,6 +175,7 @@ mod switch {
         LargeKeyForgotten "the near entry of a key that has left the large link outlives the link",
         LargeLossKeepsNear "the loss of a large link leaves the near entries from it",
         TornValueKept "a value that changes while it is read in pieces is put together",
+        FilledBytesLost "the bytes that an adapter has filled into a value are lost",
         ExpiredValueKept "a value that expires while it is read in pieces is cut short",
         LargeLossWakesNobody "the loss of a large link wakes no waiter",
         GenerationReused "a clear writes a generation that the namespace has had before",

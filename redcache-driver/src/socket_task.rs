@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use futures_io::AsyncRead;
 use redcache_adapter::{LONG_READ, READ_BUFFER};
-use redcache_core::engine::ConnId;
+use redcache_core::engine::{ConnId, LongValue};
 
 use crate::any_runtime::Reader;
 use crate::shared::{Shared, State};
@@ -29,6 +29,7 @@ pub(crate) async fn run(shared: &Shared, write_half: &WriteHalf, reader: Reader)
         reader,
         buffer: vec![0; READ_BUFFER],
         plaintext: Vec::new(),
+        long_value: LongValue::default(),
         has_yielded: false,
         pauses: 0,
     };
@@ -58,6 +59,7 @@ struct SocketTask<'a> {
     buffer: Vec<u8>,
     /// The decrypted bytes, if the connection is encrypted.
     plaintext: Vec<u8>,
+    long_value: LongValue,
     has_yielded: bool,
     /// The number of polls for a reply since other tasks have run.
     pauses: u8,
@@ -149,10 +151,12 @@ impl SocketTask<'_> {
                     let bytes = &self.buffer[..count];
                     let opened = self.write_half.channel.open(bytes, &mut self.plaintext);
                     let bytes = opened.map_err(|error| error.to_string())?;
-                    action = Some(self.shared.step_in_connection(conn, |state, now| {
-                        state.host.engine.handle_read(now, conn, bytes);
-                        state.on_bytes(now, conn);
-                        state.next_action(now, conn, cx.waker())
+                    action = Some(self.long_value.receive(bytes, |received| {
+                        self.shared.step_in_connection(conn, |state, now| {
+                            let rest = state.host.engine.handle_received(now, conn, received);
+                            state.on_bytes(now, conn);
+                            (rest, state.next_action(now, conn, cx.waker()))
+                        })
                     }));
                     if count > LONG_READ {
                         sync::yield_now();

@@ -16,11 +16,15 @@ use crate::event::Event;
 use crate::flow::call::OpId;
 use crate::flow::timers::Timer;
 use crate::protocol::slot::SlotSet;
-use crate::wire::inbound::Input;
+use crate::wire::input::Input;
 use crate::wire::router::{Action, ConnId, LoginId};
+use crate::wire::value_memory::Received;
 
 /// The longest wait of `close` for the release of locks.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// The largest value of [`lent_min`].
+const LENT_MIN_MAX: usize = 16 << 10;
 
 impl Engine {
     /// Order the addresses that the host name of an [`Event::Dial`](crate::engine::Event::Dial)
@@ -80,7 +84,26 @@ impl Engine {
 
     /// Handle received bytes, in pieces of any size.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
-        let mut input = Input(bytes);
+        self.read(now, conn, Input::new(bytes));
+    }
+
+    /// Handle received bytes like [`handle_read`](Self::handle_read), but return those of a long
+    /// value, for [`LongValue`](super::LongValue) to copy without the lock that the adapter holds
+    /// for this call.
+    pub fn handle_received<'b>(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        received: Received<'b>,
+    ) -> Received<'b> {
+        let filled = received.memory;
+        let lent_min = Some(lent_min(self.config().large_value_bytes()));
+        let input = Input { filled, lent_min, ..Input::new(received.bytes) };
+        let Input { lent, bytes, .. } = self.read(now, conn, input);
+        Received { memory: lent, bytes }
+    }
+
+    fn read<'b>(&mut self, now: Instant, conn: ConnId, mut input: Input<'b>) -> Input<'b> {
         loop {
             let (router, context) = self.env.router(now);
             let Some(event) = router.receive(context, conn, &mut input) else { break };
@@ -88,6 +111,7 @@ impl Engine {
         }
         self.env.adapt_lock_ttl(now);
         self.drain_network(now);
+        input
     }
 
     /// Handle the timeouts that are due. Call it at [`poll_timeout`](Self::poll_timeout); an
@@ -240,5 +264,14 @@ impl Engine {
                 Action::Login { login, request } => Event::Login { login, request },
             });
         }
+    }
+}
+
+/// Return the least number of missing bytes that the adapter copies: an eighth of a large value, or
+/// as much as takes a few microseconds to copy.
+fn lent_min(large_value_bytes: usize) -> usize {
+    match large_value_bytes {
+        0 => LENT_MIN_MAX,
+        large => (large / 8).min(LENT_MIN_MAX),
     }
 }

@@ -119,6 +119,21 @@ impl Scanner {
         }
     }
 
+    /// End the frame if it is one string of this length whose payload has not come. Return the
+    /// length of its header. The next bytes are then those of the next frame.
+    pub(crate) fn pass_over(&mut self, length: usize) -> Option<usize> {
+        match self.state {
+            State::Payload { end, verbatim: false }
+                if self.lacking.is_empty() && self.start + length == end =>
+            {
+                self.state = State::Line { seen: 0 };
+                self.elements = 0;
+                Some(std::mem::take(&mut self.start))
+            }
+            _ => None,
+        }
+    }
+
     /// Change the limit of the payloads whose headers have not been read.
     pub(crate) fn set_bulk_max(&mut self, bulk_max: usize) {
         self.limits = Limits { bulk_max, ..self.limits }.clamped();

@@ -10,10 +10,11 @@ use crate::api::key::Key;
 use crate::protocol::command::Token;
 use crate::protocol::lock::LockSettings;
 use crate::protocol::topology::Question;
-use crate::resp::{self, Frame, Limits};
+use crate::resp::{Frame, Limits};
 use crate::rng::Rng;
-use crate::wire::framing::{Framing, broken, bulk_max};
-use crate::wire::inbound::{Inbound, Input};
+use crate::wire::framing::{Framing, bulk_max};
+use crate::wire::inbound::Inbound;
+use crate::wire::input::Input;
 use crate::wire::issued::Issued;
 use crate::wire::login::{Login, Question as LoginQuestion};
 
@@ -215,13 +216,14 @@ impl Conn {
         if let Some(inbound) = self.pipeline.ready.pop_front() {
             return Ok(Some(inbound));
         }
-        if self.is_unanswered() && self.framing.is_empty() && input.0.first() == Some(&TLS_ALERT) {
+        if self.is_unanswered() && self.framing.is_empty() && input.is_at(TLS_ALERT) {
             let text = "the server speaks TLS on this port: connect with `rediss://`";
             return Err(Error::new(ErrorKind::Protocol, text));
         }
         let Self { phase, login, credentials, framing, pipeline, heartbeat, expected: _ } = self;
         loop {
-            let Some(framed) = framing.next(input, pipeline.frame_max(bulk_max(config)))? else {
+            let max = pipeline.frame_max(bulk_max(config));
+            let Some(framed) = framing.next(input, max, pipeline.room())? else {
                 pipeline.owner = None;
                 if let Some(length) = framing.length_of_unfinished_reply() {
                     heartbeat.on_part_of_reply(now, length);
@@ -229,9 +231,7 @@ impl Conn {
                 }
                 return Ok(None);
             };
-            pipeline.owner = framed.owner.cloned();
-            pipeline.trips.on_message(now, framed.bytes.len());
-            let frame = resp::decode(framed.bytes).map_err(broken)?;
+            let frame = pipeline.on_framed(now, &framed)?;
             heartbeat.on_frame(now, &frame);
             match phase.on_frame(now, &frame, pipeline, (config, credentials.as_ref(), locks)) {
                 Ok(None) => {}

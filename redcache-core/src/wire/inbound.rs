@@ -1,14 +1,10 @@
-//! Bytes from a server, and the messages that they contain.
+//! The messages that a server sends.
 
 use crate::api::key::Key;
 use crate::protocol::reply::Reply;
 use crate::protocol::topology::{NoTopology, Topology};
 
 use super::issued::Issued;
-
-/// Bytes that were just read; a connection consumes them frame by frame.
-#[derive(Debug)]
-pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 /// One message of the server.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::api::config::{Config, ENVELOPE_PREFIX};
 use crate::protocol::reply::ReadReply;
+use crate::wire::value_memory::{Room, Total, append};
 
 /// The longest piece. A server sends it in about 0.05 ms.
 const PIECE_MAX: usize = 128 << 10;
@@ -23,8 +24,6 @@ const WINDOW: usize = 2;
 const WINDOW_MAX: usize = 64;
 /// The round trip for each further piece in flight.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
-/// The largest size of the buffer of a value, in multiples of the bytes that have arrived.
-const GROWTH: usize = 4;
 /// The length of an envelope beside its prefix.
 const STAMP: usize = 12;
 
@@ -59,6 +58,8 @@ pub(crate) struct Pieces {
     window: usize,
     pub(super) head: Head,
     value: Vec<u8>,
+    /// The number of bytes in the value that [`take`](Self::take) has counted.
+    counted: usize,
     /// The answers beside the value.
     pub(super) beside: ReadReply,
     is_torn: bool,
@@ -116,6 +117,7 @@ impl Pieces {
             window: WINDOW,
             head: Head::Awaited,
             value: Vec::new(),
+            counted: 0,
             beside: ReadReply::default(),
             is_torn: false,
             is_at_end: false,
@@ -146,42 +148,45 @@ impl Pieces {
         Some((start, start + self.size - 1))
     }
 
-    /// Take the bytes of the next piece.
+    /// Return the memory for the next piece; `None` if the piece is not wanted.
+    pub(super) fn room(&mut self) -> Option<Room<'_>> {
+        let (piece, total) = (self.size, Total::known(self.expected));
+        let fits = self.value.len() + piece <= self.value_max;
+        (fits && !self.is_torn).then_some(Room { memory: &mut self.value, piece, total })
+    }
+
+    /// Take the bytes of the next piece, after the bytes in its [`room`](Self::room).
     ///
     /// An empty piece is the end of the value, or the key has expired at this piece. Its
     /// invalidation then follows, so the end counts once another reply has come without it.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Progress {
         self.received += 1;
-        let needed = self.value.len() + bytes.len();
-        let is_beyond = self.is_at_end && !bytes.is_empty();
+        let length = self.value.len() - self.counted + bytes.len();
+        let is_beyond = self.is_at_end && length > 0;
         // A value that has grown by more than a piece is read at once, because each further piece
         // would cost a round trip.
         let has_grown = self.received > self.expected.div_ceil(self.size) + 1;
         if self.is_torn
             || is_beyond
-            || has_grown && !bytes.is_empty()
-            || bytes.len() > self.size
-            || needed > self.value_max
+            || has_grown && length > 0
+            || length > self.size
+            || self.counted + length > self.value_max
         {
             return Progress::Torn;
         }
-        if needed > self.value.capacity() {
-            // The value may have become shorter since its length was known.
-            let room = self.expected.max(needed).min(GROWTH * needed);
-            self.value.reserve_exact(room - self.value.len());
-        }
-        self.value.extend_from_slice(bytes);
-        if bytes.is_empty() && !mutant!(ExpiredValueKept) {
+        append(&mut self.value, bytes, Total::known(self.expected));
+        self.counted += length;
+        if length == 0 && !mutant!(ExpiredValueKept) {
             let is_certain = std::mem::replace(&mut self.is_at_end, true);
             return if is_certain { Progress::Complete } else { Progress::More };
         }
-        if bytes.len() == self.size { Progress::More } else { Progress::Complete }
+        if length == self.size { Progress::More } else { Progress::Complete }
     }
 
     /// Take the first piece.
     pub(super) fn take_head(&mut self, bytes: &[u8]) {
         self.head = match self.take(bytes) {
-            Progress::Complete | Progress::More if bytes.is_empty() => Head::Empty,
+            Progress::Complete | Progress::More if self.counted == 0 => Head::Empty,
             Progress::Complete => Head::Whole,
             Progress::More => Head::Part,
             Progress::Torn => Head::Refused { by_itself: false },
@@ -238,12 +243,12 @@ mod tests {
 
     #[test]
     fn memory_is_reserved_as_bytes_arrive() {
-        let mut pieces = Pieces::new(64 << 20);
+        let mut pieces = Pieces::new(256 << 20);
         assert!(
-            pieces.begin(PieceRule { large_from: 128 << 10, value_max: 70 << 20 }, 1).is_some()
+            pieces.begin(PieceRule { large_from: 128 << 10, value_max: 300 << 20 }, 1).is_some()
         );
         pieces.take(&vec![b'x'; PIECE_MAX]);
-        assert!(pieces.value.capacity() <= GROWTH * PIECE_MAX);
+        assert!(pieces.value.capacity() <= 256 * PIECE_MAX);
         pieces.take(b"x");
         assert!(pieces.take_value().len() == PIECE_MAX + 1);
     }

@@ -17,7 +17,8 @@ use crate::api::error::{Error, ErrorKind};
 use crate::protocol::command::Token;
 use crate::protocol::reply::Reply;
 use crate::protocol::slot::SlotSet;
-use crate::wire::inbound::{Inbound, Input};
+use crate::wire::inbound::Inbound;
+use crate::wire::input::Input;
 use crate::wire::issued::Issued;
 
 mod advice;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redcache_core::engine::{
-    CallError, ConnId, Engine, Event, LoadFailure, OpId, Outcome, Seed, Transmit,
+    CallError, ConnId, Engine, Event, LoadFailure, LongValue, OpId, Outcome, Seed, Transmit,
 };
 use redcache_core::{Answer, CallOptions, Config, Key, Loaded};
 
@@ -29,6 +29,7 @@ pub(super) struct Rig {
     server: Server,
     dialing: Option<ConnId>,
     link: Option<(ConnId, ClientId)>,
+    long_value: LongValue,
     /// Bytes in transit to the server.
     pub(super) up: Vec<u8>,
     /// Bytes in transit to the engine.
@@ -64,6 +65,7 @@ impl Rig {
             server: Server::new(now, settings),
             dialing: None,
             link: None,
+            long_value: LongValue::default(),
             up: Vec::new(),
             down: Vec::new(),
             calls: BTreeMap::new(),
@@ -98,6 +100,7 @@ impl Rig {
     pub(super) fn connect(&mut self) {
         let Some(conn) = self.dialing.take() else { return };
         self.link = Some((conn, self.server.connect(self.now)));
+        self.long_value = LongValue::default();
         self.engine.handle_connected(self.now, conn);
         self.drain();
     }
@@ -224,7 +227,9 @@ impl Rig {
     /// Pass bytes to the engine.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         if let Some((conn, _)) = self.link {
-            self.engine.handle_read(self.now, conn, bytes);
+            let Self { engine, now, long_value, .. } = self;
+            long_value
+                .receive(bytes, |received| (engine.handle_received(*now, conn, received), ()));
             self.drain();
         }
     }

@@ -1,9 +1,10 @@
 //! One connection between a process and a server: two pipes.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use bytes::Bytes;
-use redcache_core::engine::ConnId;
+use redcache_core::engine::{ConnId, Engine, LongValue};
 
 use crate::clock::Micros;
 use crate::deque::pop_front_if;
@@ -60,6 +61,7 @@ pub(crate) struct Link {
     pub(crate) full_at: Option<Micros>,
     /// Bytes to the process.
     pub(crate) down: Pipe,
+    pub(crate) long_value: LongValue,
     /// Bytes of an incomplete command at the server.
     pub(crate) received: Vec<u8>,
     pub(crate) gate: Gate,
@@ -112,6 +114,7 @@ impl Link {
             up: Pipe::default(),
             full_at: None,
             down: Pipe::default(),
+            long_value: LongValue::default(),
             received: Vec::new(),
             gate: Gate::Open,
             passed_at: 0,
@@ -131,6 +134,23 @@ impl Link {
             in_pieces: BTreeSet::new(),
             lost_at: 0,
             granted: VecDeque::new(),
+        }
+    }
+
+    /// Pass bytes to the engine of the process. `copies` is `true` for an adapter that copies long
+    /// values itself.
+    pub(crate) fn pass(
+        &mut self,
+        bytes: &[u8],
+        (engine, at): (&mut Engine, Instant),
+        copies: bool,
+    ) {
+        let conn = self.conn;
+        if copies {
+            let handle = |received| (engine.handle_received(at, conn, received), ());
+            self.long_value.receive(bytes, handle);
+        } else {
+            engine.handle_read(at, conn, bytes);
         }
     }
 

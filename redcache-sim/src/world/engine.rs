@@ -251,10 +251,10 @@ impl World {
                 self.trace.bytes(&bytes);
                 self.trace.line(now, || format!("link {link} ▶ p{process}: {}", shown(&bytes)));
                 self.expect_returns(link);
-                let conn = self.links[link].conn;
                 let at = self.time_of(process);
                 self.processes[process].read_last = Some(link);
-                self.processes[process].engine.handle_read(at, conn, &bytes);
+                let engine = &mut self.processes[process].engine;
+                self.links[link].pass(&bytes, (engine, at), link.is_multiple_of(2));
                 self.plan_end(link);
                 self.drain(process)?;
                 self.end_reading(link);

@@ -21,6 +21,7 @@ use crate::wire::framing::bulk_max;
 use crate::wire::inbound::Inbound;
 use crate::wire::issued::{Issued, State};
 use crate::wire::pieces::{Head, PieceRule, Progress};
+use crate::wire::value_memory::Room;
 
 /// The next step of a read after its first exchange.
 enum Next {
@@ -67,6 +68,18 @@ impl Pipeline {
         self.expect(Awaited::Command { issued, form: Form::FirstPiece, batch: 0 });
         (0..others).for_each(|_| self.expect(Awaited::Piece(Box::new(piece.clone()))));
         None
+    }
+
+    /// Return the memory for the next reply, if the reply is a piece.
+    pub(super) fn room(&mut self) -> Option<Room<'_>> {
+        let Some(Awaited::Command { form: Form::FirstPiece | Form::Piece, .. }) =
+            self.awaited.front()
+        else {
+            return None;
+        };
+        let is_first = self.begun.is_empty();
+        let pieces = self.front_mut().filter(|_| is_first)?.pieces.as_mut()?;
+        pieces.room()
     }
 
     /// Record a change of the keys of reads in pieces.

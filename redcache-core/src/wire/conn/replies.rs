@@ -12,7 +12,8 @@ use crate::protocol::lock::LockSettings;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{Answered, Assembly, ReadReply, Reply, WrongType, is_about_batching};
 use crate::protocol::topology::{ClusterInfo, Topology};
-use crate::resp::Frame;
+use crate::resp::{self, Frame};
+use crate::wire::framing::{Framed, broken};
 use crate::wire::inbound::Inbound;
 
 /// The largest number of keys of one invalidation that are passed to the engine. Redis sends one
@@ -20,6 +21,17 @@ use crate::wire::inbound::Inbound;
 const INVALIDATED_MAX: usize = 4096;
 
 impl Pipeline {
+    /// Record the next frame, and decode it.
+    pub(super) fn on_framed<'a>(
+        &mut self,
+        now: Instant,
+        framed: &Framed<'a>,
+    ) -> Result<Frame<'a>, Error> {
+        self.owner = framed.owner.cloned();
+        self.trips.on_message(now, framed.length);
+        resp::decode(framed.bytes).map_err(broken)
+    }
+
     /// Handle a push. `echo` is the key of the write whose reply came just before.
     pub(super) fn on_push(&mut self, elements: &[Frame<'_>], echo: Option<Key>) -> Option<Inbound> {
         match elements {

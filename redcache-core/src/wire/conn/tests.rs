@@ -116,7 +116,7 @@ impl Line {
         for byte in bytes.chunks(1) {
             let unread = self.said();
             self.unread.push_str(&unread);
-            let mut input = Input(byte);
+            let mut input = Input::new(byte);
             while let Some(inbound) =
                 self.conn.next(self.now, &mut input, &self.config, &self.locks).unwrap()
             {
@@ -331,7 +331,7 @@ fn a_reply_to_a_command_that_was_not_taken_ends_the_connection() {
     line.said();
     line.hear(b"_\r\n:-2\r\n");
     line.send(2, read("b"));
-    let mut input = Input(b"$1\r\nA\r\n:1\r\n");
+    let mut input = Input::new(b"$1\r\nA\r\n:1\r\n");
     let error = line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
 }
@@ -351,7 +351,7 @@ fn a_reply_that_is_not_of_its_request_ends_the_connection() {
         line.now += interval;
         line.conn.heartbeat(line.now, interval);
         assert!(line.said().contains("PING\r\n$1\r\n1"));
-        let mut input = Input(reply.as_bytes());
+        let mut input = Input::new(reply.as_bytes());
         let next = line.conn.next(line.now, &mut input, &line.config, &line.locks);
         assert_eq!(next.is_ok(), is_its_own, "{reply:?}");
     }
@@ -380,13 +380,13 @@ fn malformed_bytes_end_the_connection() {
         b"*1\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n",
     ] {
         let mut line = Line::new();
-        let mut input = Input(nonsense);
+        let mut input = Input::new(nonsense);
         let error = line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
     }
     let mut line = Line::new();
     line.send(1, read("a"));
-    let mut input = Input(b":1\r\n");
+    let mut input = Input::new(b":1\r\n");
     assert!(line.conn.next(line.now, &mut input, &line.config, &line.locks).is_err());
 }
 
@@ -429,7 +429,7 @@ fn a_slot_map_in_pieces_may_be_longer_than_values() {
     }
     let mut heard = Vec::new();
     for piece in ["+none\r\n".as_bytes()].into_iter().chain(slots.as_bytes().chunks(60_000)) {
-        let mut input = Input(piece);
+        let mut input = Input::new(piece);
         heard.extend(line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap());
     }
     let [Inbound::Topology(Ok(topology))] = &heard[..] else { panic!("{heard:?}") };

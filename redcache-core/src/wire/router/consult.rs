@@ -12,7 +12,7 @@ use crate::api::credentials::{Credentials, LoginRequest};
 use crate::api::error::{Error, ErrorKind};
 use crate::api::secret::Secret;
 use crate::protocol::sentinel::Login;
-use crate::wire::inbound::Input;
+use crate::wire::input::Input;
 
 impl Router {
     /// Dial or query a sentinel, if that is due.

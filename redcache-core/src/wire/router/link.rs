@@ -9,7 +9,8 @@ use crate::api::config::{Address, Config};
 use crate::api::error::Error;
 use crate::protocol::topology::Question;
 use crate::wire::conn::{Conn, Expectation};
-use crate::wire::inbound::{Inbound, Input};
+use crate::wire::inbound::Inbound;
+use crate::wire::input::Input;
 use crate::wire::issued::Issued;
 
 /// The connection of a node.

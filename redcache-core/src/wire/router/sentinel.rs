@@ -19,7 +19,7 @@ use crate::api::config::{Address, Config, Servers};
 use crate::api::error::{Error, ErrorKind};
 use crate::rng::Rng;
 use crate::wire::backoff::Backoff;
-use crate::wire::inbound::Input;
+use crate::wire::input::Input;
 
 mod session;
 mod settings;

@@ -133,7 +133,7 @@ impl World {
             let mut sent = Vec::new();
             self.router.take_transmit(conn, &mut sent);
             self.unread.entry(port).or_default().extend_from_slice(&sent);
-            let mut input = Input(byte);
+            let mut input = Input::new(byte);
             loop {
                 let Self { router, config, locks, now, events, .. } = self;
                 let ctx = Context { now: *now, config, lock_settings: locks };

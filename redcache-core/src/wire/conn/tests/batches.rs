@@ -240,7 +240,7 @@ fn a_batch_reply_of_another_size_ends_the_connection_and_loses_no_command() {
     {
         let mut line = Line::new();
         three_reads(&mut line);
-        let mut input = Input(answer.as_bytes());
+        let mut input = Input::new(answer.as_bytes());
         let error = line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{answer:?}");
         let unanswered =
@@ -252,7 +252,7 @@ fn a_batch_reply_of_another_size_ends_the_connection_and_loses_no_command() {
     line.said();
     line.publish(2, "a");
     line.publish(3, "b");
-    let mut input = Input(b":1\r\n*2\r\n:1\r\n+nonsense?\r\n");
+    let mut input = Input::new(b":1\r\n*2\r\n:1\r\n+nonsense?\r\n");
     line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap();
     let unanswered = line.conn.end().filter_map(|issued| issued.token.map(|token| token.sender));
     assert_eq!(unanswered.collect::<Vec<_>>(), [2, 3]);
@@ -279,7 +279,7 @@ fn a_large_value_in_a_shared_reply_is_read_again_alone_and_the_next_are_not_shar
 fn a_batch_reply_that_breaks_the_protocol_makes_its_commands_go_alone() {
     let mut line = Line::new();
     three_reads(&mut line);
-    let mut input = Input(b"*3\r\n$1\r\nA\r\n$99999999999\r\n");
+    let mut input = Input::new(b"*3\r\n$1\r\nA\r\n$99999999999\r\n");
     line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
     assert!(line.conn.take_front().is_none(), "nobody knows whose answer it is");
     let (fallen, mut line) = (line, Line::new());
@@ -288,7 +288,7 @@ fn a_batch_reply_that_breaks_the_protocol_makes_its_commands_go_alone() {
         line.conn.send(line.now, issued, &line.locks);
     }
     assert!(!line.said().contains("MGET"));
-    let mut input = Input(b"$1\r\nA\r\n:1\r\n$99999999999\r\n");
+    let mut input = Input::new(b"$1\r\nA\r\n:1\r\n$99999999999\r\n");
     line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap();
     line.conn.next(line.now, &mut input, &line.config, &line.locks).unwrap_err();
     let culprit = line.conn.take_front().and_then(|issued| issued.token);

@@ -297,7 +297,7 @@ fn a_reply_that_no_transaction_has_breaks_the_connection() {
         let mut line = valkey();
         line.publish(1, "k");
         line.lines();
-        let mut input = Input(replies.as_bytes());
+        let mut input = Input::new(replies.as_bytes());
         let (now, config, locks) = (line.now, &line.config, &line.locks);
         assert!(line.conn.next(now, &mut input, config, locks).is_err(), "{replies}");
     }

@@ -65,6 +65,47 @@ fn a_large_value_is_put_together_from_its_pieces() {
 }
 
 #[test]
+fn parts_of_a_piece_are_put_together_wherever_the_bytes_are_cut() {
+    let letters = ["x", "y", "z"];
+    let first = format!("{}:5000\r\n", piece("x", 32));
+    let bytes = [first, piece("y", 32), piece("z", 32), piece("z", 4)].concat();
+    for size in 1..bytes.len() {
+        let mut line = Line::in_pieces();
+        line.read_large(1, "a");
+        let mut heard = Vec::new();
+        for cut in bytes.as_bytes().chunks(size) {
+            line.lines();
+            heard.extend(line.hear(cut));
+        }
+        let expected = letters.map(|letter| letter.repeat(32)).concat() + "zzzz";
+        assert_eq!(payload(&heard), expected, "{size}");
+        assert_eq!((line.conn.awaited(), line.conn.unanswered()), (0, 0));
+    }
+}
+
+#[test]
+fn a_piece_in_parts_does_not_survive_its_connection() {
+    let mut line = Line::in_pieces();
+    line.read_large(1, "a");
+    line.lines();
+    line.hear(b"$32\r\nxxxx");
+    let issued: Vec<_> = line.conn.end().collect();
+    assert!(issued.len() == 1 && issued[0].pieces.is_none());
+}
+
+#[test]
+fn a_change_before_a_piece_in_parts_ends_the_read_in_pieces() {
+    let mut line = Line::in_pieces();
+    line.read_large(1, "a");
+    line.hear(format!("{}:5000\r\n{CHANGE}$32\r\nyy", piece("x", 32)).as_bytes());
+    line.lines();
+    line.hear(format!("{}\r\n", "y".repeat(30)).as_bytes());
+    assert_eq!(line.lines(), ["GET a", "PTTL a"]);
+    assert!(line.hear(piece("z", 4).as_bytes()).is_empty());
+    assert_eq!(payload(&line.hear(b"$3\r\nnew\r\n:5000\r\n")), "new");
+}
+
+#[test]
 fn other_commands_are_answered_between_the_pieces() {
     let mut line = Line::in_pieces();
     line.read_large(1, "a");

@@ -162,7 +162,7 @@ impl World {
     }
 
     fn hear(&mut self, conn: ConnId, bytes: &[u8]) {
-        let mut input = Input(bytes);
+        let mut input = Input::new(bytes);
         while let Some(event) = self.step(|router, ctx| router.receive(ctx, conn, &mut input)) {
             self.events.push(event);
         }

@@ -13,7 +13,7 @@ use crate::protocol::sentinel::{
 use crate::resp::{self, Frame, Limits};
 use crate::rng::Rng;
 use crate::wire::framing::{FrameMax, Framing, broken};
-use crate::wire::inbound::Input;
+use crate::wire::input::Input;
 use crate::wire::login::{Login, Question};
 use crate::wire::router::context::earliest;
 
@@ -158,7 +158,7 @@ impl Session {
         loop {
             // The frame borrows the framing, and the answer to it the rest of the session.
             let Self { framing, .. } = self;
-            let Some(framed) = framing.next(input, ANSWER_MAX)? else { return Ok(None) };
+            let Some(framed) = framing.next(input, ANSWER_MAX, None)? else { return Ok(None) };
             let bytes = framed.bytes;
             let front = self.awaited.front().copied();
             let heard = match resp::decode(bytes).map_err(broken)? {
