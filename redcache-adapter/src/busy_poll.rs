@@ -2,10 +2,17 @@
 //!
 //! A nearby Redis replies sooner than a sleeping thread wakes up, so a lone caller polls for a
 //! short time. A distant Redis replies later than that, so polls without success become rare.
+//!
+//! A polling thread yields its processor again and again. While all processors are busy, Linux may
+//! then run other threads for milliseconds. A sleeping thread would be woken sooner, so an
+//! interrupted poll makes polls rare at once.
 
 use std::time::{Duration, Instant};
 
 use crate::poll_backoff::PollBackoff;
+
+/// A poll that takes longer than this multiple of its limit was interrupted by other threads.
+const INTERRUPTED: u32 = 4;
 
 /// The policy and recent history of one connection.
 #[derive(Debug)]
@@ -38,17 +45,27 @@ impl BusyPoll {
             return true;
         }
         self.until = None;
-        self.backoff.on_failure();
+        if self.was_interrupted(now, until) {
+            self.backoff.on_interrupted();
+        } else {
+            self.backoff.on_failure();
+        }
         false
     }
 
     /// Record that bytes have arrived. Return `true` if the wait was polling.
-    pub fn on_found(&mut self) -> bool {
-        let was_sought = self.until.take().is_some();
-        if was_sought {
+    pub fn on_found(&mut self, now: Instant) -> bool {
+        let Some(until) = self.until.take() else { return false };
+        if self.was_interrupted(now, until) {
+            self.backoff.on_interrupted();
+        } else {
             self.backoff.on_success();
         }
-        was_sought
+        true
+    }
+
+    fn was_interrupted(&self, now: Instant, until: Instant) -> bool {
+        now > until + self.limit * (INTERRUPTED - 1)
     }
 }
 
@@ -63,7 +80,7 @@ mod tests {
         let (mut poll, now) = (BusyPoll::new(LIMIT), Instant::now());
         assert!(poll.begin(now));
         assert!(poll.goes_on(now + LIMIT / 2));
-        assert!(poll.on_found());
+        assert!(poll.on_found(now));
         assert!(!poll.goes_on(now + LIMIT / 2));
         assert!(poll.begin(now));
         assert!(!poll.goes_on(now + LIMIT));
@@ -75,6 +92,17 @@ mod tests {
         assert!(poll.begin(now) && !poll.goes_on(now + LIMIT));
         assert!(!poll.begin(now));
         assert!(poll.begin(now));
+    }
+
+    #[test]
+    fn a_poll_that_was_interrupted_its_processor_makes_polls_rare() {
+        for is_found in [true, false] {
+            let (mut poll, now) = (BusyPoll::new(LIMIT), Instant::now());
+            assert!(poll.begin(now));
+            let late = now + LIMIT * (INTERRUPTED + 1);
+            assert!(if is_found { poll.on_found(late) } else { !poll.goes_on(late) });
+            assert!((0..100).all(|_| !poll.begin(now)));
+        }
     }
 
     #[test]

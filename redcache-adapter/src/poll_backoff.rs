@@ -45,6 +45,11 @@ impl PollBackoff {
         self.skips.store(penalty, Ordering::Relaxed);
         self.penalty.store((penalty * 2).min(SKIPS_MAX), Ordering::Relaxed);
     }
+
+    /// Record a poll that other threads have interrupted.
+    pub fn on_interrupted(&self) {
+        self.skips.store(SKIPS_MAX, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

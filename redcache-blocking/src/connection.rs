@@ -145,8 +145,9 @@ impl ConnectionIo {
         while !is_done() {
             match self.socket.read_now(&mut inbound.buffer) {
                 Ok(Some(count)) if count > 0 => {
-                    inbound.busy_poll.on_found();
-                    inbound.busy_poll.begin(Instant::now());
+                    let now = Instant::now();
+                    inbound.busy_poll.on_found(now);
+                    inbound.busy_poll.begin(now);
                     if self.open(&mut inbound, count, &on_bytes).is_none() {
                         return;
                     }

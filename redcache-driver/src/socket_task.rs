@@ -177,7 +177,7 @@ impl State {
     fn on_bytes(&mut self, now: Instant, conn: ConnId) {
         let is_awaited = self.host.engine.is_busier_than(0);
         if let Some(connection) = self.connection(conn)
-            && connection.busy_poll.on_found()
+            && connection.busy_poll.on_found(now)
             && is_awaited
         {
             connection.busy_poll.begin(now);
