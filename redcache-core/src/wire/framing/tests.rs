@@ -215,3 +215,67 @@ fn a_piece_without_its_terminator_ends_the_connection() {
     let wrong = ["x".repeat(2999).as_str(), "\r\r"].concat();
     assert!(framing.next(&mut Input::new(wrong.as_bytes()), max, None).is_err());
 }
+
+/// Read bytes in cuts of this size. Return the frames, and whether the stream is malformed. A piece
+/// of the given length goes to memory of its own, and memory is lent from `lent_min` on.
+fn frames_of(
+    bytes: &[u8],
+    size: usize,
+    (piece, lent_min): (Option<usize>, Option<usize>),
+) -> (Vec<Vec<u8>>, bool) {
+    let (mut framing, mut frames) = (Framing::new(Limits::default()), Vec::new());
+    let (mut long_value, mut memory) = (LongValue::default(), Vec::new());
+    for cut in bytes.chunks(size) {
+        let is_malformed = long_value.receive(cut, |Received { memory: filled, bytes }| {
+            let mut input = Input { filled, lent_min, ..Input::new(bytes) };
+            loop {
+                let total = Total::announced(100);
+                let room = piece.map(|piece| Room { memory: &mut memory, piece, total });
+                match framing.next(&mut input, MAX, room) {
+                    Ok(None) => {
+                        break (Received { memory: input.lent, bytes: input.bytes }, false);
+                    }
+                    Ok(Some(framed)) if framed.length == framed.bytes.len() => {
+                        frames.push(framed.bytes.to_vec());
+                    }
+                    Ok(Some(_)) => {
+                        let payload = std::mem::take(&mut memory);
+                        let header = format!("${}\r\n", payload.len());
+                        frames.push([header.as_bytes(), &payload, b"\r\n"].concat());
+                    }
+                    Err(_) => break (Received { memory: None, bytes: b"" }, true),
+                }
+            }
+        });
+        if is_malformed {
+            return (frames, true);
+        }
+    }
+    (frames, false)
+}
+
+/// Return frames with payloads of up to 15 bytes, some of which exceed the limit, or no frame.
+fn any_frame() -> impl Strategy<Value = String> {
+    prop_oneof![
+        5 => (0..16_usize).prop_map(bulk),
+        1 => (0..16_usize).prop_map(|length| format!("*2\r\n{}:1\r\n", bulk(length))),
+        1 => (0..16_usize).prop_map(|length| format!(">2\r\n+a\r\n{}", bulk(length))),
+        1 => Just("+OK\r\n".to_owned()),
+        1 => Just("$-1\r\n".to_owned()),
+        1 => "[$*:\r\n0-9x]{0,4}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn memory_of_their_own_and_lent_memory_change_no_frame(
+        frames in proptest::collection::vec(any_frame(), 1..8),
+        size in 1..40_usize,
+        piece in proptest::option::of(0..12_usize),
+        lent_min in proptest::option::of(0..4_usize),
+    ) {
+        let bytes = frames.concat();
+        let plain = frames_of(bytes.as_bytes(), size, (None, None));
+        prop_assert_eq!(frames_of(bytes.as_bytes(), size, (piece, lent_min)), plain);
+    }
+}
