@@ -82,14 +82,15 @@ impl Engine {
         self.env.router.limit_unanswered(bytes);
     }
 
-    /// Handle received bytes, in pieces of any size.
+    /// Handle received bytes, in pieces of any size. An adapter whose engine is behind a lock calls
+    /// [`handle_received`](Self::handle_received) instead.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         self.read(now, conn, Input::new(bytes));
     }
 
-    /// Handle received bytes like [`handle_read`](Self::handle_read), but return those of a long
-    /// value, for [`LongValue`](super::LongValue) to copy without the lock that the adapter holds
-    /// for this call.
+    /// Handle received bytes, but leave the copying of a long value to the adapter, which can do it
+    /// without the lock of this engine. [`LongValue`](super::LongValue) makes the argument from the
+    /// bytes, and takes the result.
     pub fn handle_received<'b>(
         &mut self,
         now: Instant,
