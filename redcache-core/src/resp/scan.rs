@@ -119,9 +119,9 @@ impl Scanner {
         }
     }
 
-    /// End the frame if it is one string of this length whose payload has not come. Return the
-    /// length of its header. The next bytes are then those of the next frame.
-    pub(crate) fn pass_over(&mut self, length: usize) -> Option<usize> {
+    /// Leave the payload to the caller if the frame is a string of this length. Return the length
+    /// of its header. The next scan then begins behind the string.
+    pub(crate) fn leave_payload(&mut self, length: usize) -> Option<usize> {
         match self.state {
             State::Payload { end, verbatim: false }
                 if self.lacking.is_empty() && self.start + length == end =>

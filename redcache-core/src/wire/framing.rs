@@ -9,10 +9,10 @@ use crate::resp::{DecodeError, Limits, Scanner, TooLong};
 use crate::wire::input::Input;
 use crate::wire::value_memory::{Room, Total, ValueMemory, append};
 
-mod passing;
+mod piece_frame;
 mod terminator;
 
-use passing::Passing;
+use piece_frame::PieceFrame;
 pub(super) use terminator::broken;
 use terminator::{CRLF, check_terminator, without_terminator};
 
@@ -32,8 +32,8 @@ const OWNED_MIN: usize = 4 << 10;
 const EMPTY_STRING: &[u8] = b"$0\r\n\r\n";
 
 /// The frame reader of one connection. A frame within one read is not copied. A large value in
-/// several reads is copied once, into memory of its own, and so is a piece of a value, into the
-/// memory of that value. An adapter may do this copying: the memory is lent to it.
+/// several reads is copied once, into memory of its own. A piece of a value is copied once, into
+/// the memory of that value. This memory may be lent to the adapter, which then copies the bytes.
 ///
 /// A payload that is too long is read and dropped, and an error replaces it, so that its frame
 /// costs no memory and the connection stays open.
@@ -50,7 +50,7 @@ pub(super) struct Framing {
     /// The last frame, if it is a large value in memory of its own.
     owned: Bytes,
     /// The piece of a value that is being received.
-    passing: Option<Passing>,
+    piece: Option<PieceFrame>,
     /// The number of bytes of the unfinished frame that had arrived when its memory was lent.
     lent: Option<usize>,
 }
@@ -90,13 +90,14 @@ impl Framing {
             skipped: 0,
             dropped: 0,
             owned: Bytes::new(),
-            passing: None,
+            piece: None,
             lent: None,
         }
     }
 
-    /// Return the next whole frame; `None` if more bytes are needed. A string of the length of the
-    /// `room` goes there; the room must be the same until the frame is whole.
+    /// Return the next whole frame; `None` if more bytes are needed. If the frame is the piece for
+    /// which there is `room`, its payload goes there. The room stays the same until the frame is
+    /// whole.
     ///
     /// # Errors
     ///
@@ -116,8 +117,8 @@ impl Framing {
             if bytes.is_empty() {
                 return Ok(None);
             }
-            if let Some(passing) = self.passing.take() {
-                return self.pass(passing, input, room);
+            if let Some(piece) = self.piece.take() {
+                return self.add_to_piece(piece, input, room);
             }
             match self.scanner.scan(bytes) {
                 Ok(Some(length)) => {
@@ -194,32 +195,32 @@ impl Framing {
     ) -> Result<Option<Framed<'a>>, Error> {
         if let Some(mut room) = room
             && input.is_at(b'$')
-            && let Some(header) = self.scanner.pass_over(room.piece)
+            && let Some(header) = self.scanner.leave_payload(room.piece)
         {
-            let passing = Passing::begin(header, &mut room, input);
-            return self.pass(passing, input, Some(room));
+            let piece = PieceFrame::begin(header, &mut room, input);
+            return self.add_to_piece(piece, input, Some(room));
         }
         self.gather(input);
         Ok(None)
     }
 
-    /// Add bytes to the piece that goes to its room. Return its frame once it is whole.
-    fn pass<'a>(
+    /// Add bytes to a piece. Return its frame once it is whole.
+    fn add_to_piece<'a>(
         &mut self,
-        mut passing: Passing,
+        mut piece: PieceFrame,
         input: &mut Input<'_>,
         room: Option<Room<'_>>,
     ) -> Result<Option<Framed<'a>>, Error> {
-        let whole = match lendable(passing.missing(), input) {
+        let whole = match lendable(piece.missing(), input) {
             Some(missing) => {
-                self.lent = Some(passing.come() + input.bytes.len());
-                input.lent = Some(passing.lend(missing));
+                self.lent = Some(piece.arrived() + input.bytes.len());
+                input.lent = Some(piece.lend(missing));
                 None
             }
-            None => passing.take(input, room)?,
+            None => piece.take(input, room)?,
         };
         if whole.is_none() {
-            self.passing = Some(passing);
+            self.piece = Some(piece);
         }
         Ok(whole.map(|length| Framed { length, ..Framed::new(EMPTY_STRING) }))
     }
@@ -230,8 +231,8 @@ impl Framing {
             (None, None) => {}
             (Some(_), Some(memory)) => {
                 let (bytes, filled) = memory.into_parts();
-                match &mut self.passing {
-                    Some(passing) => passing.take_back(bytes, filled),
+                match &mut self.piece {
+                    Some(piece) => piece.take_back(bytes, filled),
                     None => self.tail = bytes,
                 }
             }
@@ -275,7 +276,7 @@ impl Framing {
         self.start == self.tail.len()
             && self.skipped == 0
             && self.lent.is_none()
-            && self.passing.is_none()
+            && self.piece.is_none()
     }
 
     /// Return the number of bytes of the next frame that have arrived, unless it is a push.
@@ -283,8 +284,8 @@ impl Framing {
         if self.lent.is_some() {
             return self.lent;
         }
-        if let Some(passing) = &self.passing {
-            return Some(passing.come());
+        if let Some(piece) = &self.piece {
+            return Some(piece.arrived());
         }
         let unfinished = &self.tail[self.start..];
         unfinished.first().filter(|kind| **kind != b'>').map(|_| unfinished.len() + self.dropped)
@@ -322,8 +323,8 @@ impl Framing {
     }
 }
 
-/// Return the number of `missing` bytes of a string if the adapter may fill them: its terminator is
-/// then not among the bytes that have arrived.
+/// Return how many of the `missing` bytes of a string the adapter may fill in: all but the
+/// terminator. Return `None` if they are few, or if the input has all of them.
 fn lendable(missing: usize, input: &Input<'_>) -> Option<usize> {
     let missing = missing.saturating_sub(CRLF.len());
     let lent_min = input.lent_min?.max(input.bytes.len() + 1);

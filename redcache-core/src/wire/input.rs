@@ -6,12 +6,12 @@ use super::value_memory::ValueMemory;
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) bytes: &'a [u8],
-    /// The memory that the adapter has filled. The bytes follow those in it.
+    /// The memory that the adapter has filled. Its last byte precedes `bytes`.
     pub(crate) filled: Option<ValueMemory>,
     /// The least number of missing bytes for which memory is lent; `None` if the adapter takes
     /// none.
     pub(crate) lent_min: Option<usize>,
-    /// The memory that the adapter fills next, first with the bytes that are left.
+    /// The memory that the adapter fills next. The rest of `bytes` goes there.
     pub(crate) lent: Option<ValueMemory>,
 }
 

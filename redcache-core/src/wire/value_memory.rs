@@ -31,7 +31,9 @@ pub struct LongValue {
     memory: Option<ValueMemory>,
 }
 
-/// Bytes of a connection, and the memory of the long value that they belong to or follow.
+/// Bytes of a connection, and the memory of a long value. In the argument of
+/// [`Engine::handle_received`](crate::engine::Engine::handle_received) the bytes follow the value;
+/// in its result they belong to it.
 pub struct Received<'b> {
     pub(crate) memory: Option<ValueMemory>,
     pub(crate) bytes: &'b [u8],

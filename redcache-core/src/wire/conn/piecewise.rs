@@ -72,14 +72,14 @@ impl Pipeline {
 
     /// Return the memory for the next reply, if the reply is a piece.
     pub(super) fn room(&mut self) -> Option<Room<'_>> {
-        let Some(Awaited::Command { form: Form::FirstPiece | Form::Piece, .. }) =
-            self.awaited.front()
-        else {
-            return None;
-        };
-        let is_first = self.begun.is_empty();
-        let pieces = self.front_mut().filter(|_| is_first)?.pieces.as_mut()?;
-        pieces.room()
+        match self.awaited.front() {
+            Some(Awaited::Command { form: Form::FirstPiece | Form::Piece, .. })
+                if self.begun.is_empty() =>
+            {
+                self.front_mut()?.pieces.as_mut()?.room()
+            }
+            _ => None,
+        }
     }
 
     /// Record a change of the keys of reads in pieces.

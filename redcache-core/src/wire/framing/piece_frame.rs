@@ -1,5 +1,5 @@
-//! A piece of a value whose payload goes to the memory of the value, so that its frame is never
-//! gathered.
+//! The frame of a piece of a value. Its payload goes to the memory of the value at once, so the
+//! frame is never put together.
 
 use super::terminator::{CRLF, without_terminator};
 use crate::api::error::Error;
@@ -8,17 +8,16 @@ use crate::wire::value_memory::{Room, Total, ValueMemory, append};
 
 /// The piece that is being received.
 #[derive(Debug)]
-pub(super) struct Passing {
-    /// The length of its frame.
+pub(super) struct PieceFrame {
+    /// The length of the frame.
     length: usize,
-    /// The number of bytes of the frame that are missing.
+    /// The number of its missing bytes.
     missing: usize,
     memory: Vec<u8>,
-    /// The expected length of the value.
     total: Total,
 }
 
-impl Passing {
+impl PieceFrame {
     /// Begin with the payload behind a header of this length, and consume the header.
     pub(super) fn begin(header: usize, room: &mut Room<'_>, input: &mut Input<'_>) -> Self {
         input.bytes = &input.bytes[header..];
@@ -32,7 +31,7 @@ impl Passing {
     }
 
     /// Return the number of bytes of the frame that have arrived.
-    pub(super) fn come(&self) -> usize {
+    pub(super) fn arrived(&self) -> usize {
         self.length - self.missing
     }
 
