@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
-use redcache_core::engine::{ConnId, Engine, Event, OpId, Outcome, Seed};
+use redcache_core::engine::{ConnId, Engine, Event, LongValue, OpId, Outcome, Seed};
 use redcache_core::resp::{Frame, Limits, Scanner, decode};
 use redcache_core::{CallOptions, Config, ConfigBuilder, Key};
 
@@ -106,8 +106,11 @@ impl Scripted {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(unknown) => unknown.insert(replies(&self.sent, &self.value)?),
                 };
+                let mut long_value = LongValue::default();
                 for piece in reply.chunks(self.piece) {
-                    self.engine.handle_read(self.now, self.conn, piece);
+                    long_value.receive(piece, |received| {
+                        (self.engine.handle_received(self.now, self.conn, received), ())
+                    });
                 }
             }
             if !self.engine.is_starting() {
