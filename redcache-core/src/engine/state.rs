@@ -1,6 +1,7 @@
 //! The engine's parts.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,7 +37,6 @@ use crate::wire::router::Router;
 ///   bytes of [`take_transmit`](Self::take_transmit), and call
 ///   [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout);
 /// - queries, which take `&self`.
-#[derive(Debug)]
 pub struct Engine {
     pub(super) env: Env,
     pub(super) plain: PlainCalls,
@@ -44,6 +44,13 @@ pub struct Engine {
     pub(super) writes: Writes,
     pub(super) refreshes: Refreshes,
     pub(super) removals: Removals,
+}
+
+impl fmt::Debug for Engine {
+    /// Show nothing of the state, because it contains values and secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
 }
 
 impl Engine {
